@@ -1,0 +1,53 @@
+# Every target sets up what it needs: a fresh Linux machine with Python 3.11 or newer is enough.
+
+MASTHEAD ?= signed
+PYTEST_ARGS ?=
+
+VENV := .venv/bin
+# The tools call each other (ansible-lint calls ansible-playbook); they must meet those of .venv.
+export PATH := $(CURDIR)/.venv/bin:$(PATH)
+export ANSIBLE_COLLECTIONS_PATH := $(CURDIR)/.venv/collections
+# A world-writable checkout (WSL, a shared mount) makes Ansible ignore ansible.cfg unless it is named.
+export ANSIBLE_CONFIG := $(CURDIR)/ansible.cfg
+
+# Two set-ups at once would write into the same .venv.
+.NOTPARALLEL:
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint sanity unit integration docs changelog clean setup-demo setup-test
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+demo: setup-demo ## watch a whole estate move its port, on this machine (MASTHEAD=signed or plain)
+	@$(VENV)/python tools/demo --masthead $(MASTHEAD)
+
+test: setup-test ## lint, sanity, unit and integration, all of them, then a summary
+	@$(VENV)/python tools/stages
+
+lint: setup-test ## style, syntax, docs, changelog and what a release would contain
+	@$(VENV)/python tools/lint
+
+sanity: setup-test ## ansible-test sanity, on every Python found
+	@$(VENV)/python tools/sanity
+
+unit: setup-test ## unit tests (PYTEST_ARGS='-k masthead' to choose)
+	@$(VENV)/python -m pytest tests/unit -n auto $(PYTEST_ARGS)
+
+integration: setup-test ## playbooks and roles against the lab
+	@$(VENV)/python -m pytest tests/integration $(PYTEST_ARGS)
+
+docs: setup-test ## check the documentation of every plugin and role
+	@$(VENV)/python tools/lint docs
+
+changelog: setup-test ## check the changelog and its fragments
+	@$(VENV)/python tools/lint changelog
+
+clean: ## remove everything that make made in the checkout
+	@rm -rf .venv .cache .lab .ansible .pytest_cache .hypothesis .ruff_cache .mypy_cache tests/output portshift-agents-*.tar.gz
+	@find . -name .git -prune -o -type d -name __pycache__ -exec rm -rf {} +
+
+setup-demo:
+	@tools/setup demo
+
+setup-test:
+	@tools/setup test

@@ -1,0 +1,27 @@
+# Copyright (c) 2026 The portshift.agents authors
+# GNU General Public License v3.0-or-later (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Reads O(masthead_src) on the control node, once, and tells the module what stands in it."""
+
+from __future__ import annotations
+
+from ansible.errors import AnsibleError
+from ansible.plugins.action import ActionBase
+from ansible_collections.portshift.agents.plugins.module_utils._errors import EngineError
+from ansible_collections.portshift.agents.plugins.module_utils._masthead import issued_facts
+from ansible_collections.portshift.agents.plugins.plugin_utils._issued import read_issued
+
+
+class ActionModule(ActionBase):
+
+    def run(self, tmp=None, task_vars=None):
+        result = super().run(tmp, task_vars)
+        arguments = dict(self._task.args)
+        src = arguments.pop("masthead_src", None)
+        try:
+            if src:
+                arguments["issued"] = issued_facts(read_issued(self._find_needle("files", src)))
+        except (AnsibleError, EngineError) as err:
+            return dict(result, failed=True, msg="masthead_src: %s" % err)
+        result.update(self._execute_module(module_args=arguments, task_vars=task_vars))
+        return result

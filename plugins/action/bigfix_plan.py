@@ -1,0 +1,61 @@
+# Copyright (c) 2026 The portshift.agents authors
+# GNU General Public License v3.0-or-later (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The estate's plan out of what each host said; documented with the module of the same name."""
+
+from __future__ import annotations
+
+from ansible.plugins.action import ActionBase
+from ansible_collections.portshift.agents.plugins.plugin_utils._evidence import without_evidence
+
+VENDOR = ("note: HCL fixes the port at installation and supports no edit of an installed masthead. The clean way is a masthead "
+          "that BESAdmin issued for the new port, given as bigfix_masthead_src; only plain mastheads are edited in place.")
+
+
+def _files(assessment):
+    edits = assessment.get("edits") or []
+    return ", ".join(edit["path"] for edit in edits) if edits else "nothing to change"
+
+
+def _row(phase, host, assessment):
+    return "phase %s  %-16s  %s -> %s  %s" % (
+        phase, host, assessment.get("old_port") or "done", assessment["port"], _files(assessment))
+
+
+class ActionModule(ActionBase):
+
+    _requires_connection = False
+
+    def run(self, tmp=None, task_vars=None):
+        result = super().run(tmp, task_vars)
+        unused, options = self.validate_argument_spec(argument_spec=dict(
+            topology=dict(type="dict", required=True), assessment=dict(type="str", required=True)))
+        hostvars, port = task_vars["hostvars"], options["topology"]["port"]
+        rows, notes, ports, pending, recorded = [], [], {}, [], False
+        for phase, steps in sorted(options["topology"]["phases"].items()):
+            for host in [host for step in steps for host in step["hosts"]]:
+                reason = without_evidence(hostvars, host, options["assessment"])
+                if reason:
+                    rows.append("phase %s  %-16s  PROBLEM  %s" % (phase, host, reason))
+                    continue
+                found = hostvars[host][options["assessment"]]
+                rows.append(_row(phase, host, dict(found, port=port)))
+                notes += ["%s: %s" % (host, note) for note in found.get("notes") or []]
+                ports.setdefault(found.get("old_port"), []).append(host)
+                pending += [host] if found.get("edits") else []
+                recorded = recorded or bool(found.get("record") and found["record"]["new_port"] == port)
+        ports.pop(None, None)
+        problems = []
+        if len(ports) > 1:
+            problems.append("the hosts are on different ports: %s; a host with another port than its parent is cut off "
+                            "already, mend it first" % "; ".join(
+                                "%s on %d" % (", ".join(hosts), old) for old, hosts in sorted(ports.items())))
+        if rows and not pending and not recorded and not any("PROBLEM" in row for row in rows):
+            problems.append("port %d is the one that this deployment uses already, and no host has a record of a move to it: "
+                            "there is nothing to move" % port)
+        report = ["Moving %s to port %d: %d of %d hosts have something to change." % (
+            "from port %s" % ", ".join(map(str, sorted(ports))) if ports else "the deployment", port, len(pending), len(rows))]
+        report += rows + ["note: " + note for note in notes] + ["PROBLEM: " + problem for problem in problems]
+        if pending:
+            report.append(VENDOR)
+        return dict(result, changed=False, report=report, pending=pending, problems=problems)

@@ -1,0 +1,81 @@
+# Copyright (c) 2026 The portshift.agents authors
+# GNU General Public License v3.0-or-later (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The checks that need no host, and the order of the migration; documented with the module of the same name."""
+
+from __future__ import annotations
+
+from ansible.plugins.action import ActionBase
+from ansible_collections.portshift.agents.plugins.module_utils._errors import EngineError
+from ansible_collections.portshift.agents.plugins.module_utils._ports import parse_bigfix_port, parse_bigfix_target
+from ansible_collections.portshift.agents.plugins.plugin_utils._bigfix_topology import Topology, parse_phases
+from ansible_collections.portshift.agents.plugins.plugin_utils._issued import read_issued
+from ansible_collections.portshift.agents.plugins.plugin_utils._window import parse_window
+
+
+class ActionModule(ActionBase):
+
+    _requires_connection = False
+
+    def _check_options(self, options, problems):
+        """Values of the options that have one, sentences for those that can't be."""
+        checks = dict(
+            port=lambda value: parse_bigfix_target(value, "bigfix_port"),
+            previous_port=lambda value: parse_bigfix_port(value, "bigfix_previous_port"),
+            phases=parse_phases, window=parse_window)
+        values = {}
+        for name, check in checks.items():
+            if options[name] in (None, ""):
+                continue
+            try:
+                values[name] = check(options[name])
+            except EngineError as err:
+                problems.append(str(err))
+        if options["port"] in (None, ""):
+            if not options["port_required"]:
+                return values
+            problems.append("bigfix_port is not set; say which port to move to, such as -e bigfix_port=55000")
+        elif values.get("port") and values["port"] == values.get("previous_port"):
+            problems.append("bigfix_port and bigfix_previous_port are both %d: there is nothing to move" % values["port"])
+        return values
+
+    def _check_issued(self, src, port, problems):
+        try:
+            issued = read_issued(self._find_needle("files", src))
+        # AnsibleError for a file that is not there, EngineError for one that is no masthead.
+        except Exception as err:
+            problems.append("bigfix_masthead_src: %s" % err)
+            return
+        if port and issued.ports != [port]:
+            problems.append("bigfix_masthead_src: %s is for port %s, not for %d; have BESAdmin issue one for port %d"
+                            % (src, ", ".join(map(str, issued.ports)), port, port))
+
+    def run(self, tmp=None, task_vars=None):
+        result = super().run(tmp, task_vars)
+        unused, options = self.validate_argument_spec(argument_spec=dict(
+            port=dict(type="raw"), port_required=dict(type="bool", default=True), previous_port=dict(type="raw"), phases=dict(type="raw", default=[1, 2, 3]),
+            masthead_src=dict(type="str"), window=dict(type="str"), forks=dict(type="int"), hosts=dict(type="list", elements="str"),
+            relay_waves=dict(type="raw", default=["100%"]), client_waves=dict(type="raw", default=["100%"])))
+        problems, steps = [], []
+        values = self._check_options(options, problems)
+        if options["masthead_src"]:
+            self._check_issued(options["masthead_src"], values.get("port"), problems)
+        hostvars = task_vars["hostvars"]
+        groups = task_vars["groups"]
+        members = [host for name in ("bigfix_relays", "bigfix_clients") for host in groups.get(name, [])]
+        topology = Topology(groups, {host: hostvars[host].get("bigfix_parent") for host in members})
+        problems += topology.problems
+        if not topology.problems:
+            try:
+                steps = topology.steps(options["relay_waves"], options["client_waves"], options["hosts"],
+                                       options["forks"])
+            except EngineError as err:
+                problems.append(str(err))
+        if problems:
+            return dict(result, failed=True, problems=problems, msg="Nothing was changed. %s." % ". ".join(problems))
+        phases = {str(number): [step for step in steps if step["phase"] == number and number in values["phases"]]
+                  for number in (1, 2, 3)}
+        found = dict(port=values.get("port"), server=topology.server, phases=phases, parents=topology.parents,
+                     tiers=topology.tiers(), order=[host for step in steps for host in step["hosts"]],
+                     components={host: step["component"] for step in steps for host in step["hosts"]})
+        return dict(result, changed=False, **found)

@@ -1,0 +1,75 @@
+# Copyright (c) 2026 The portshift.agents authors
+# GNU General Public License v3.0-or-later (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Attributes and options that several modules share."""
+
+from __future__ import annotations
+
+
+class ModuleDocFragment(object):
+
+    DOCUMENTATION = r"""
+options: {}
+attributes:
+  check_mode:
+    description: Can run in C(check_mode) and return a changed status prediction without modifying the target.
+  diff_mode:
+    description: Returns what has changed, or would change in C(check_mode), when in diff mode.
+  platform:
+    description: Target operating systems that can be operated against.
+    platforms: posix
+"""
+
+    READ_ONLY = r"""
+options: {}
+attributes:
+  check_mode:
+    support: full
+    details:
+      - Reads only, so check mode changes nothing.
+  diff_mode:
+    support: N/A
+    details:
+      - Reads only.
+  platform:
+    platforms: posix
+"""
+
+    EDIT = r"""
+options:
+  backup:
+    description:
+      - Keep a copy of the file as it was, beside it.
+    type: bool
+    default: false
+  record:
+    description:
+      - Note the change in a record on the host, before it is made, so that M(portshift.agents.change_record)
+        can take it back byte for byte.
+    type: dict
+    suboptions:
+      path:
+        description: The record, such as C(/var/lib/portshift/bigfix.json). Backups lie in a folder beside it.
+        type: path
+        required: true
+      old_port:
+        description: The port that the migration moves away from.
+        type: int
+      new_port:
+        description: The port that the migration moves to. Another one than before begins a new record.
+        type: int
+        required: true
+      phase:
+        description: The phase of the migration, for the person who reads the record.
+        type: str
+attributes:
+  check_mode:
+    support: full
+  diff_mode:
+    support: full
+  platform:
+    platforms: posix
+notes:
+  - The file is replaced as a whole in one step (same directory, fsync, rename), with its owner, mode, SELinux label
+    and ACL kept. A symbolic link stays a link.
+"""

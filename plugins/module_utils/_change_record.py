@@ -1,0 +1,141 @@
+# Copyright (c) 2026 The portshift.agents authors
+# GNU General Public License v3.0-or-later (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The record of a migration on a host: what was changed, from which bytes to which, and the bytes to go back to.
+
+A JSON file (C(/var/lib/portshift/PRODUCT.json)) beside a folder of backups named by their sha256.  It is written ahead:
+the backup and the entry are on disk before the product's file is touched, so an interruption at any moment
+leaves either the old file, or the new file and the way back.
+"""
+
+import json
+import os
+import time
+
+from ansible_collections.portshift.agents.plugins.module_utils._errors import EngineError
+from ansible_collections.portshift.agents.plugins.module_utils._file_edit import (
+    FileEdit, FileError, make_folder, read_bytes, sha256, write_durably)
+
+VERSION = 1
+
+# Options of a module that notes its changes in a record.
+RECORD_SPEC = dict(type="dict", options=dict(
+    path=dict(type="path", required=True), old_port=dict(type="int"), new_port=dict(type="int", required=True),
+    phase=dict(type="str")))
+
+
+class RecordError(EngineError):
+    """A record that can't be used, or a way back that is no longer safe; the sentence carries the path."""
+
+
+def read_record(path):
+    """The content of the record at `path`, or None where there is none."""
+    if not os.path.lexists(path):
+        return None
+    try:
+        content = json.loads(read_bytes(path).decode("utf-8"))
+        if content["version"] != VERSION or not isinstance(content["files"], list):
+            raise ValueError("version %r" % content["version"])
+    except (ValueError, KeyError, TypeError) as err:
+        raise RecordError("%s: is not a record of portshift.agents that this version reads (%s); move it away if you "
+                          "know that no migration is under way on this host" % (path, err))
+    return content
+
+
+def _move(value):
+    return {key: value.get(key) for key in ("path", "old_port", "new_port", "phase")}
+
+
+class ChangeRecord(object):
+    """The record at `path`; `content` is None until a first change is noted."""
+
+    def __init__(self, path, old_port=None, new_port=None, phase=None):
+        self.path = path
+        self.content = read_record(path)
+        self.move = dict(old_port=old_port, new_port=new_port, phase=phase)
+
+    @classmethod
+    def from_params(cls, params):
+        """The record that a module's O(record) option asks for, or None."""
+        return cls(**_move(params["record"])) if params.get("record") else None
+
+    def _backup_path(self, digest):
+        return os.path.join(os.path.splitext(self.path)[0], digest)
+
+    def _save(self):
+        make_folder(os.path.dirname(self.path))
+        write_durably(self.path, (json.dumps(self.content, indent=2, sort_keys=True) + "\n").encode("utf-8"))
+
+    def _begin(self):
+        """A new migration starts a new record; going on with an interrupted one keeps the first backups."""
+        old = self.content
+        if old is None or old["state"] == "rolled_back" or old["new_port"] != self.move["new_port"]:
+            self.content = dict(version=VERSION, started=time.time(), files=[], **self.move)
+        self.content["phase"] = self.move["phase"]
+        self.content["state"] = "changing"
+
+    def before_write(self, path, before, after):
+        """Notes, durably, that `path` is about to go from `before` to `after`."""
+        self._begin()
+        digest = sha256(before)
+        for entry in self.content["files"]:
+            if entry["path"] == path:
+                if digest not in (entry["sha256_before"], entry["sha256_after"]):
+                    # The bytes that the first backup holds lack what somebody else wrote in between.
+                    entry["changed_between"] = True
+                entry["sha256_after"] = sha256(after)
+                break
+        else:
+            make_folder(os.path.dirname(self._backup_path(digest)))
+            write_durably(self._backup_path(digest), before)
+            self.content["files"].append(dict(path=path, sha256_before=digest, sha256_after=sha256(after),
+                                              backup=self._backup_path(digest)))
+        # Evidence has to be newer than the last change of a file, by this host's own clock.
+        self.content["last_change"] = time.time()
+        self._save()
+
+    def mark_verified(self):
+        """Notes that the host proved itself on the new port.  Returns whether that was news."""
+        if self.content is None or self.content["state"] != "changing":
+            return False
+        self.content["state"] = "verified"
+        self._save()
+        return True
+
+    def review(self):
+        """What going back would do now: (entries to restore, sentences that say why it is not safe)."""
+        to_restore, unsafe = [], []
+        if self.content is None or self.content["state"] == "rolled_back":
+            return to_restore, unsafe
+        for entry in self.content["files"]:
+            try:
+                digest = sha256(read_bytes(entry["path"]))
+                if digest == entry["sha256_before"]:
+                    continue
+                if digest != entry["sha256_after"] or entry.get("changed_between"):
+                    unsafe.append("%s: somebody else has changed it since the migration (sha256 %s..., expected %s...); "
+                                  "its old bytes are in %s" % (entry["path"], digest[:12],
+                                                               entry["sha256_after"][:12], entry["backup"]))
+                if sha256(read_bytes(entry["backup"])) != entry["sha256_before"]:
+                    raise FileError("%s: the backup of %s is damaged" % (entry["backup"], entry["path"]))
+                to_restore.append(entry)
+            except FileError as err:
+                unsafe.append(str(err))
+        return to_restore, unsafe
+
+    def restore(self, module, redact=None, force=False):
+        """Puts every file back, byte for byte.  Returns the module's result; refuses before the first write."""
+        to_restore, unsafe = self.review()
+        if unsafe and not force:
+            raise RecordError("going back is no longer safe, nothing was restored: %s" % "; ".join(unsafe))
+        result = dict(changed=bool(to_restore), restored=[entry["path"] for entry in to_restore], diff=[])
+        for entry in to_restore:
+            edit = FileEdit.read(entry["path"]).apply(read_bytes(entry["backup"]))
+            result["diff"] += [done["diff"] for done in [edit.commit(module, redact=redact)] if "diff" in done]
+        if self.content is not None and self.content["state"] != "rolled_back":
+            result["changed"] = True
+            if not module.check_mode:
+                self.content["state"] = "rolled_back"
+                self.content["last_change"] = time.time()
+                self._save()
+        return result

@@ -1,0 +1,161 @@
+# Copyright (c) 2026 The portshift.agents authors
+# GNU General Public License v3.0-or-later (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Where BigFix keeps its port on one host, and which edits move it there.  Pure: parsed files in, a list of edits out.
+
+Source of the names: the vendor's settings reference, but for C(_BESClient_RelaySelect_Port), which only the document
+of this project's user knows.  It is set as asked; the URLs are what agents really follow.
+"""
+
+from ansible_collections.portshift.agents.plugins.module_utils._masthead import MastheadError, check_issued
+from ansible_collections.portshift.agents.plugins.module_utils._ports import PortError, parse_port
+from ansible_collections.portshift.agents.plugins.module_utils._settings_file import with_port_rewritten
+
+RELAY_SELECT = "_BESClient_RelaySelect_Port"
+LISTEN = "_BESRelay_HTTPServer_PortNumber"
+UDP_MESSAGES = "_Enterprise Server_ClientRegister_UDPMessagePort"
+WEB_REPORTS = "_WebReports_HTTPServer_PortNumber"
+SELECTED_RELAYS = ("__RelayServer1", "__RelayServer2")
+
+# Settings that hold the port as a plain number.
+PORT_SETTINGS = (RELAY_SELECT, LISTEN, UDP_MESSAGES)
+
+# Per component: the settings that it has to have, and whether the first or the last settings file gets a missing one.
+# [vendor] every component reads besclient.config first, so the listening port goes to the component's own file.
+REQUIRED = {
+    "client": ((RELAY_SELECT, 0),),
+    "relay": ((RELAY_SELECT, 0), (LISTEN, -1)),
+    "server": ((RELAY_SELECT, 0), (LISTEN, -1)),
+}
+
+
+class MastheadFile(object):
+    """An installed masthead: its path, its parsed content and the sha256 of its bytes."""
+
+    def __init__(self, path, masthead, digest):
+        self.path, self.masthead, self.digest = path, masthead, digest
+
+
+class SettingsSource(object):
+    """A settings file: its path, its bytes, its settings; `flat` for a clientsettings.cfg."""
+
+    def __init__(self, path, data, settings, flat=False):
+        self.path, self.data, self.settings, self.flat = path, data, settings, flat
+
+    def number(self, name):
+        """The port that a setting holds, None when it is absent, 0 when it is no port number."""
+        for found, value in self.settings.items():
+            if found.lower() == name.lower():
+                try:
+                    return parse_port(value)
+                except PortError:
+                    return 0
+        return None
+
+
+class Plan(object):
+    """What moving one host means: `edits`, and sentences: `problems` forbid it, `notes` are for a person to read."""
+
+    def __init__(self, old_port, new_port):
+        self.old_port, self.new_port = old_port, new_port
+        self.edits, self.problems, self.notes = [], [], []
+
+
+def ports_found(mastheads, settings):
+    """port -> where it was found, for the port that the host's agents use now."""
+    found = {}
+
+    def note(port, where):
+        if port:
+            found.setdefault(port, []).append(where)
+
+    for installed in mastheads:
+        for port in installed.masthead.ports:
+            note(port, installed.path)
+    for source in settings:
+        for name in (RELAY_SELECT, LISTEN):
+            note(source.number(name), "%s (%s)" % (source.path, name))
+    return found
+
+
+def find_old_port(mastheads, settings, new_port, recorded=None, given=None):
+    """(port that the host moves from or None when nothing holds another one, problems).
+
+    What the site says goes before what an interrupted run noted, and that before what the files hold.
+    """
+    if given or recorded:
+        return given or recorded, []
+    found = {port: places for port, places in ports_found(mastheads, settings).items() if port != new_port}
+    if len(found) > 1:
+        return None, ["more than one port in use: %s; say which one moves with bigfix_previous_port" % "; ".join(
+            "%d in %s" % (port, ", ".join(found[port])) for port in sorted(found))]
+    return (list(found)[0] if found else None), []
+
+
+def _masthead_edits(plan, mastheads, issued, allow_invalid_signature):
+    for installed in mastheads:
+        masthead = installed.masthead
+        if masthead.port == plan.new_port:
+            continue
+        try:
+            if masthead.port is None:
+                raise MastheadError("holds several ports: %s; have one masthead issued for one port"
+                                    % ", ".join(str(port) for port in masthead.ports))
+            if plan.old_port and masthead.port != plan.old_port:
+                raise MastheadError("port %d, where %d was expected; say what moves with bigfix_previous_port"
+                                    % (masthead.port, plan.old_port))
+            if issued:
+                plan.notes += ["%s: %s" % (installed.path, warning) for warning in check_issued(
+                    masthead, issued, plan.new_port, allow_invalid_signature=allow_invalid_signature)]
+            elif masthead.format == "signed" and not allow_invalid_signature:
+                raise MastheadError(signed_refusal(masthead, plan.new_port))
+        except MastheadError as err:
+            plan.problems.append("%s: %s" % (installed.path, err))
+            continue
+        plan.edits.append(dict(kind="masthead", path=installed.path, previous_port=masthead.port))
+
+
+def signed_refusal(masthead, port):
+    """Why a signed masthead is not edited in place."""
+    broken = "" if masthead.signature != "invalid" else " (its signature is broken already: somebody edited it)"
+    return ("signed masthead, port %s%s. Editing it would break its signature, so that clients reject it. Have BESAdmin "
+            "issue a masthead for port %d and pass it as src (see docs/masthead.md)" % (masthead.port, broken, port))
+
+
+def _settings_edits(plan, component, sources):
+    wanted = {source.path: {} for source in sources}
+    agents = [source for source in sources if not source.flat]
+    for source in sources:
+        for name in PORT_SETTINGS:
+            number = source.number(name)
+            if number is None or number == plan.new_port:
+                continue
+            if number == plan.old_port or (not source.flat and name in [pair[0] for pair in REQUIRED[component]]):
+                wanted[source.path][name] = plan.new_port
+                if number != plan.old_port:
+                    plan.notes.append("%s: %s is %s, neither the old port nor the new one; it becomes %d"
+                                      % (source.path, name, source.settings.get(name), plan.new_port))
+            else:
+                plan.notes.append("%s: %s is %s, which is not the port that moves; left alone"
+                                  % (source.path, name, source.settings.get(name)))
+    for name, position in REQUIRED[component]:
+        if agents and all(source.number(name) is None for source in agents):
+            wanted[agents[position].path][name] = plan.new_port
+    for source in sources:
+        settings = {name: str(port) for name, port in wanted[source.path].items()}
+        urls = []
+        if plan.old_port and plan.old_port != plan.new_port:
+            urls = with_port_rewritten(source.data, plan.old_port, plan.new_port, flat=source.flat)[1]
+        if settings or urls:
+            plan.edits.append(dict(kind="settings", path=source.path, settings=settings, urls=urls,
+                                   format="clientsettings" if source.flat else "config"))
+            if source.flat:
+                plan.notes.append("%s: holds the old port; agents read it at installation only" % source.path)
+
+
+def make_plan(component, mastheads, settings, new_port, old_port=None, issued=None, allow_invalid_signature=False):
+    """The edits that bring one host (component: server, relay or client) to `new_port`; none when it is there."""
+    plan = Plan(old_port, new_port)
+    _masthead_edits(plan, mastheads, issued, allow_invalid_signature)
+    _settings_edits(plan, component, settings)
+    return plan

@@ -1,0 +1,11 @@
+# Copyright (c) 2026 The portshift.agents authors
+# GNU General Public License v3.0-or-later (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The one error type that engines raise and modules turn into a failure."""
+
+
+class EngineError(Exception):
+    """A sentence that a sysadmin can act on: what was found, and what to do about it.
+
+    Engines know bytes, not files: the sentence carries no path.  Whoever knows the path puts it in front.
+    """

@@ -1,0 +1,183 @@
+# Copyright (c) 2026 The portshift.agents authors
+# GNU General Public License v3.0-or-later (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The single place where files are read, compared, shown as a diff, backed up and written.
+
+A write is durable and all or nothing: a new file in the same directory, fsync, the owner, mode and extended attributes
+(SELinux label, ACL) of the old one, rename, fsync of the directory, and a second reading of what was written.
+A symbolic link stays one; the file that it names is replaced.
+"""
+
+import errno
+import hashlib
+import os
+import stat
+import tempfile
+
+from ansible_collections.portshift.agents.plugins.module_utils._errors import EngineError
+
+# Ansible's own limit for file diffs is 100 KB; a masthead with a long assertion may be a little more.
+DIFF_LIMIT = 1024 * 1024
+
+
+class FileError(EngineError):
+    """A file that can't be read or written; the sentence carries the path."""
+
+
+def sha256(content):
+    return hashlib.sha256(content).hexdigest()
+
+
+def explain(error, path, action):
+    """A sentence for an OSError that happened while doing `action` (such as "write") to `path`."""
+    if error.errno == errno.EROFS:
+        why = "it is on a read-only file system; mount it writable and run again"
+    elif error.errno in (errno.ENOSPC, errno.EDQUOT):
+        why = "no space is left on its file system; free some and run again"
+    elif error.errno in (errno.EACCES, errno.EPERM):
+        why = "permission denied; run with become: true, and look for an immutable flag (lsattr) or SELinux denials"
+    elif error.errno == errno.EBUSY:
+        why = "it is a mount point of its own, so it can't be replaced by a rename"
+    else:
+        why = os.strerror(error.errno) if error.errno else str(error)
+    return "%s: could not %s it: %s" % (path, action, why)
+
+
+def read_bytes(path):
+    """The bytes of the regular file that `path` names, links followed."""
+    try:
+        mode = os.stat(path).st_mode
+        if not stat.S_ISREG(mode):
+            raise FileError("%s: is %s, not a file" % (path, "a directory" if stat.S_ISDIR(mode) else "a special file"))
+        with open(path, "rb") as source:
+            return source.read()
+    except OSError as err:
+        if err.errno == errno.ENOENT and os.path.islink(path):
+            raise FileError("%s: is a symbolic link to %s, which does not exist; mend the link or name the real file"
+                            % (path, os.readlink(path)))
+        if err.errno in (errno.ENOENT, errno.ENOTDIR):
+            raise FileError("%s: does not exist; check the path, or whether the product is installed here" % path)
+        raise FileError(explain(err, path, "read"))
+
+
+def require_writable(path, size):
+    """Fails as the write would, without writing: so check mode tells the truth."""
+    folder = os.path.dirname(path) or "."
+    if not os.access(folder, os.W_OK | os.X_OK):
+        read_only = os.statvfs(folder).f_flag & os.ST_RDONLY
+        raise FileError(explain(OSError(errno.EROFS if read_only else errno.EACCES, ""), path, "write")
+                        + "; nothing was written")
+    space = os.statvfs(folder)
+    if space.f_blocks and space.f_bavail * space.f_frsize < size:
+        raise FileError(explain(OSError(errno.ENOSPC, ""), path, "write") + "; nothing was written")
+
+
+def _copy_attributes(source, target_fd):
+    status = os.stat(source)
+    os.fchown(target_fd, status.st_uid, status.st_gid)
+    os.fchmod(target_fd, stat.S_IMODE(status.st_mode))
+    if hasattr(os, "listxattr"):
+        try:
+            for name in os.listxattr(source):
+                os.setxattr(target_fd, name, os.getxattr(source, name))
+        except OSError as err:
+            # A file system without extended attributes has none to keep.
+            if err.errno not in (errno.ENOTSUP, errno.ENODATA):
+                raise
+
+
+def write_durably(path, content, like=None, mode=0o600, before_rename=None):
+    """Makes `path` hold `content`, or leaves everything as it was and raises FileError.
+
+    `like`: an existing file whose owner, mode and attributes the new one gets; without it `mode` counts.
+    `before_rename`: called when the new file is safely on disk and the old one still stands; what it raises undoes all.
+    """
+    folder = os.path.dirname(path) or "."
+    temporary = None
+    try:
+        handle, temporary = tempfile.mkstemp(prefix=".%s." % os.path.basename(path), dir=folder)
+        with os.fdopen(handle, "wb") as target:
+            target.write(content)
+            target.flush()
+            if like is None:
+                os.fchmod(target.fileno(), mode)
+            else:
+                _copy_attributes(like, target.fileno())
+            os.fsync(target.fileno())
+        if before_rename:
+            before_rename()
+        os.rename(temporary, path)
+        temporary = None
+        directory = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(directory)
+        finally:
+            os.close(directory)
+    except OSError as err:
+        raise FileError(explain(err, path, "write") + "; nothing was written")
+    finally:
+        if temporary:
+            os.unlink(temporary)
+    if read_bytes(path) != content:
+        raise FileError("%s: holds other bytes than were just written to it; look at the file system" % path)
+
+
+def make_folder(path, mode=0o700):
+    try:
+        os.makedirs(path, mode, exist_ok=True)
+    except OSError as err:
+        raise FileError(explain(err, path, "create") + "; nothing was written")
+
+
+def _printable(content):
+    if len(content) > DIFF_LIMIT:
+        return "(%d bytes, sha256 %s)\n" % (len(content), sha256(content))
+    try:
+        return content.decode("utf-8")
+    except UnicodeDecodeError:
+        return content.decode("latin-1")
+
+
+class FileEdit(object):
+    """One file on its way from `before` to `after`.  Check mode, diff and the real run go through commit()."""
+
+    def __init__(self, path, before):
+        self.path = path
+        self.target = os.path.realpath(path)
+        self.before = before
+        self.after = before
+
+    @classmethod
+    def read(cls, path):
+        return cls(path, read_bytes(path))
+
+    def apply(self, after):
+        self.after = after
+        return self
+
+    def commit(self, module, redact=None, record=None):
+        """Writes what apply() was given, unless nothing changed or in check mode.  Returns the module's result.
+
+        `redact`: bytes -> bytes, hides secrets from the diff.  `record`: a ChangeRecord that is told first.
+        """
+        result = dict(changed=self.after != self.before)
+        if module._diff:
+            show = redact or bytes
+            result["diff"] = dict(before=_printable(show(self.before)), after=_printable(show(self.after)),
+                                  before_header=self.path, after_header=self.path)
+        if not result["changed"]:
+            return result
+        require_writable(self.target, len(self.after))
+        if module.check_mode:
+            return result
+        if module.params.get("backup"):
+            result["backup_file"] = module.backup_local(self.target)
+        if record:
+            record.before_write(self.target, self.before, self.after)
+        write_durably(self.target, self.after, like=self.target, before_rename=self._still_the_same)
+        return result
+
+    def _still_the_same(self):
+        if read_bytes(self.target) != self.before:
+            raise FileError("%s: somebody else changed it while it was being edited; nothing was written, run again"
+                            % self.path)

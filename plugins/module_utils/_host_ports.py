@@ -1,0 +1,91 @@
+# Copyright (c) 2026 The portshift.agents authors
+# GNU General Public License v3.0-or-later (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What this host listens on, and which ports it hands out by itself (Linux, read from /proc)."""
+
+import os
+import re
+import socket
+import struct
+
+TCP_LISTEN = "0A"
+UDP_UNCONNECTED = "07"
+
+
+def parse_sockets(content, state):
+    """The (address, port, inode) of the sockets in `state`, from the bytes of /proc/net/{tcp,udp}{,6}."""
+    found = []
+    for line in content.decode("ascii", "replace").splitlines()[1:]:
+        columns = line.split()
+        if len(columns) < 10 or columns[3] != state:
+            continue
+        address, port = columns[1].split(":")
+        words = [struct.pack("=I", int(address[start:start + 8], 16)) for start in range(0, len(address), 8)]
+        family = socket.AF_INET if len(words) == 1 else socket.AF_INET6
+        found.append((socket.inet_ntop(family, b"".join(words)), int(port, 16), columns[9]))
+    return found
+
+
+def parse_ranges(text):
+    """The (first, last) pairs of C(ip_local_reserved_ports): V(8080,9000-9010)."""
+    return [(int(first), int(last or first)) for first, last in re.findall(r"(\d+)(?:-(\d+))?", text)]
+
+
+def _read(path):
+    try:
+        with open(path, "rb") as source:
+            return source.read()
+    except OSError:
+        return b""
+
+
+def _owners(inodes, proc):
+    """inode -> (pid, process name), as far as this user may look."""
+    owners = {}
+    for pid in os.listdir(proc):
+        if not pid.isdigit():
+            continue
+        try:
+            for handle in os.listdir(os.path.join(proc, pid, "fd")):
+                link = os.readlink(os.path.join(proc, pid, "fd", handle))
+                inode = link[8:-1] if link.startswith("socket:[") else None
+                if inode in inodes:
+                    owners[inode] = (int(pid), _read(os.path.join(proc, pid, "comm")).decode("utf-8", "replace").strip())
+        except OSError:
+            # Another user's process, or one that has just ended: its listener is reported without a name.
+            continue
+    return owners
+
+
+def listeners(ports, address=None, proc="/proc"):
+    """Who listens on one of `ports`; None where the host has no /proc/net.
+
+    With `address`, listeners bound to another address of this host are left out.
+    """
+    if not os.path.exists(os.path.join(proc, "net", "tcp")):
+        return None
+    found = []
+    for table, protocol, state in (("tcp", "tcp", TCP_LISTEN), ("tcp6", "tcp", TCP_LISTEN),
+                                   ("udp", "udp", UDP_UNCONNECTED), ("udp6", "udp", UDP_UNCONNECTED)):
+        for bound, port, inode in parse_sockets(_read(os.path.join(proc, "net", table)), state):
+            if port in ports and (not address or bound in (address, "0.0.0.0", "::", "::ffff:" + address)):
+                found.append((protocol, bound, port, inode))
+    owners = _owners({entry[3] for entry in found}, proc) if found else {}
+    return [dict(protocol=protocol, address=bound, port=port, pid=owners.get(inode, (None, None))[0],
+                 process=owners.get(inode, (None, None))[1]) for protocol, bound, port, inode in found]
+
+
+def ephemeral_ports(proc="/proc"):
+    """The range that the kernel hands out, and what is reserved in it: dict(first, last, reserved), or None."""
+    where = os.path.join(proc, "sys", "net", "ipv4")
+    span = _read(os.path.join(where, "ip_local_port_range")).split()
+    if len(span) != 2:
+        return None
+    reserved = parse_ranges(_read(os.path.join(where, "ip_local_reserved_ports")).decode("ascii"))
+    return dict(first=int(span[0]), last=int(span[1]), reserved=[list(pair) for pair in reserved])
+
+
+def is_ephemeral(port, ephemeral):
+    """Whether the kernel may give `port` to an outgoing connection, so that a restart could fail to bind it."""
+    return bool(ephemeral) and ephemeral["first"] <= port <= ephemeral["last"] and not any(
+        first <= port <= last for first, last in ephemeral["reserved"])

@@ -1,0 +1,198 @@
+#!/usr/bin/python
+# Copyright (c) 2026 The portshift.agents authors
+# GNU General Public License v3.0-or-later (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+DOCUMENTATION = r"""
+module: bigfix_info
+short_description: Looks at a BigFix host and says what moving its port would change
+version_added: 0.1.0
+description:
+  - Reads everything that a migration of the port needs to know of one host, in one go. Writes nothing.
+  - Finds the mastheads and settings files, says which edits would bring them to O(port), what stands against it, and who
+    listens on the ports in question.
+options:
+  component:
+    description: What the host is in the deployment; it decides which settings it has to have.
+    type: str
+    choices: [server, relay, client]
+    required: true
+  port:
+    description: The port that the host has to end on.
+    type: int
+    required: true
+  previous_port:
+    description:
+      - The port that the host moves away from.
+      - The default is what O(record) says, or else the one port other than O(port) that the files hold.
+    type: int
+  masthead_paths:
+    description: Places where a masthead may lie. Those that exist are looked at; at least one has to.
+    type: list
+    elements: path
+    required: true
+  settings_paths:
+    description:
+      - Settings files of the agent, C(besclient.config) first. Those that exist are looked at; the first has to.
+    type: list
+    elements: path
+    required: true
+  clientsettings_paths:
+    description: Places where a C(clientsettings.cfg) may lie, which the agent reads at installation only.
+    type: list
+    elements: path
+    default: []
+  record:
+    description: The record of a migration on this host.
+    type: path
+  masthead_src:
+    description:
+      - A masthead that was issued for O(port), on the control node. It is compared with the installed ones.
+    type: path
+  issued:
+    description:
+      - What the control node found in O(masthead_src). Filled in by the action plugin; nothing to set.
+    type: dict
+  allow_invalid_signature:
+    description: Plan for signed mastheads being edited in place, which breaks their signature. For test systems only.
+    type: bool
+    default: false
+  bind_address:
+    description: Count only listeners that are bound to this address of the host, or to all. The default is to count every one.
+    type: str
+extends_documentation_fragment:
+  - portshift.agents.attributes
+  - portshift.agents.attributes.read_only
+seealso:
+  - module: portshift.agents.bigfix_evidence
+author:
+  - The portshift.agents authors (@portshift)
+"""
+
+EXAMPLES = r"""
+- name: See what moving this client would change
+  portshift.agents.bigfix_info:
+    component: client
+    port: 55000
+    masthead_paths: [/etc/opt/BESClient/actionsite.afxm]
+    settings_paths: [/var/opt/BESClient/besclient.config]
+  register: client
+"""
+
+RETURN = r"""
+ok:
+  description: Whether nothing stands against the move (RV(problems) is empty).
+  returned: success
+  type: bool
+problems:
+  description: Sentences that say what stands against the move.
+  returned: success
+  type: list
+  elements: str
+notes:
+  description: Sentences that a person should read before the move.
+  returned: success
+  type: list
+  elements: str
+old_port:
+  description: The port that the host moves away from; null when nothing on it holds another port than O(port).
+  returned: success
+  type: int
+  sample: 52311
+edits:
+  description: The edits that would bring the host to O(port); empty when it is there.
+  returned: success
+  type: list
+  elements: dict
+  contains:
+    kind:
+      description: V(masthead) or V(settings).
+      type: str
+    path:
+      description: The file.
+      type: str
+    previous_port:
+      description: For a masthead, the port that it names now.
+      type: int
+    settings:
+      description: For a settings file, the settings that get a value.
+      type: dict
+    urls:
+      description: For a settings file, the names of the settings in whose URLs the port moves.
+      type: list
+      elements: str
+    format:
+      description: For a settings file, V(config) or V(clientsettings).
+      type: str
+listeners:
+  description:
+    - Who listens on the old port, the new port, and the ports of Web Reports and WebUI; null where the host can't tell.
+  returned: success
+  type: list
+  elements: dict
+neighbours:
+  description: The ports of Web Reports and WebUI on which somebody listens here. They have to stay as they are.
+  returned: success
+  type: list
+  elements: int
+record:
+  description: The record of the migration (ports, phase, state, files); null without one.
+  returned: success
+  type: dict
+"""
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.portshift.agents.plugins.module_utils._bigfix_host import HOST_SPEC, BigFixHost
+from ansible_collections.portshift.agents.plugins.module_utils._deployment import WEB_REPORTS
+from ansible_collections.portshift.agents.plugins.module_utils._errors import EngineError
+from ansible_collections.portshift.agents.plugins.module_utils._host_ports import ephemeral_ports, is_ephemeral, listeners
+from ansible_collections.portshift.agents.plugins.module_utils._masthead import IssuedFacts
+from ansible_collections.portshift.agents.plugins.module_utils._ports import BIGFIX_NEIGHBOURS, parse_bigfix_port
+
+
+def neighbour_ports(host):
+    """Web Reports and WebUI: where they listen by default, and where this host says."""
+    own = host.setting(WEB_REPORTS)
+    return set(BIGFIX_NEIGHBOURS) | ({own} if own else set())
+
+
+def port_conflicts(host, plan, listening, neighbours):
+    """Sentences for a new port that somebody else holds already."""
+    if host.port in neighbours:
+        return ["port %d is the port of Web Reports or WebUI on this host, which do not move; choose another" % host.port]
+    if host.component == "client" or not [edit for edit in plan.edits if edit["kind"] == "masthead"]:
+        return []
+    holders = [entry for entry in listening if entry["port"] == host.port and entry["protocol"] == "tcp"]
+    return ["port %d is in use already: %s listens on %s; free it or choose another port" % (
+        host.port, "process %(process)s (pid %(pid)s)" % entry if entry["pid"] else "a process of another user",
+        entry["address"]) for entry in holders]
+
+
+def main():
+    module = AnsibleModule(
+        argument_spec=dict(HOST_SPEC, masthead_src=dict(type="path"), issued=dict(type="dict"),
+                           allow_invalid_signature=dict(type="bool", default=False), bind_address=dict(type="str")),
+        supports_check_mode=True)
+    try:
+        parse_bigfix_port(module.params["port"])
+        host = BigFixHost(module.params)
+    except EngineError as err:
+        module.fail_json(msg=str(err))
+    issued = module.params["issued"] and IssuedFacts(module.params["issued"])
+    plan = host.plan(issued, module.params["allow_invalid_signature"])
+    neighbours = neighbour_ports(host)
+    listening = listeners(neighbours | {host.port, host.old_port}, module.params["bind_address"])
+    plan.problems += port_conflicts(host, plan, listening or [], neighbours)
+    if host.component != "client" and plan.edits and is_ephemeral(host.port, ephemeral_ports()):
+        plan.notes.append("port %d lies in the range that the kernel hands out to outgoing connections; reserve it "
+                          "(sysctl net.ipv4.ip_local_reserved_ports=%d), or a restart may find it taken"
+                          % (host.port, host.port))
+    module.exit_json(
+        changed=False, ok=not plan.problems, problems=plan.problems, notes=plan.notes, old_port=host.old_port,
+        edits=plan.edits, listeners=listening, record=host.record.content if host.record else None,
+        neighbours=sorted({entry["port"] for entry in listening or [] if entry["port"] in neighbours
+                           and entry["protocol"] == "tcp"}))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,180 @@
+#!/usr/bin/python
+# Copyright (c) 2026 The portshift.agents authors
+# GNU General Public License v3.0-or-later (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+DOCUMENTATION = r"""
+module: bigfix_masthead
+short_description: Moves the port in a BigFix masthead
+version_added: 0.1.0
+description:
+  - Brings an installed masthead (V(Masthead.afxm), V(actionsite.afxm)) to another port.
+  - A plain masthead, with a V(_PortNumber=) line, is edited in place. The port of its masthead URLs is edited with it.
+  - A signed masthead (S/MIME, as BigFix issues it) can't be edited without breaking its signature, and clients reject it
+    then. It is replaced by one that was issued for the new port, given as O(src).
+  - Every byte outside of the port's digits stays as it was.
+options:
+  path:
+    description: The installed masthead.
+    type: path
+    required: true
+  port:
+    description:
+      - The port that the masthead has to name, V(1) to V(65535).
+      - V(52314) is refused, since the agent keeps it for itself.
+    type: int
+    required: true
+  previous_port:
+    description:
+      - The port that the masthead names now. Anything else than this or O(port) is a failure.
+    type: int
+  src:
+    description:
+      - A masthead that was issued for O(port), on the control node or, with O(remote_src=true), on the host.
+      - It is installed only when its signature is intact, all of its URLs are on O(port), and its host and serial number
+        are those of the installed masthead. Another signer than before is a warning.
+    type: path
+  remote_src:
+    description: Whether O(src) lies on the host already.
+    type: bool
+    default: false
+  allow_invalid_signature:
+    description:
+      - Edit a signed masthead in place all the same, or install a O(src) whose signature is not intact.
+      - Clients reject such a masthead. This is for test systems only.
+    type: bool
+    default: false
+extends_documentation_fragment:
+  - portshift.agents.attributes
+  - portshift.agents.attributes.edit
+seealso:
+  - module: portshift.agents.bigfix_masthead_info
+author:
+  - The portshift.agents authors (@portshift)
+"""
+
+EXAMPLES = r"""
+- name: Install the masthead that BESAdmin issued for the new port
+  portshift.agents.bigfix_masthead:
+    path: /etc/opt/BESServer/actionsite.afxm
+    src: files/masthead-55000.afxm
+    port: 55000
+    backup: true
+
+- name: Move the port in a plain masthead
+  portshift.agents.bigfix_masthead:
+    path: /var/opt/BESServer/BESServer/Masthead.afxm
+    port: 55000
+    previous_port: 52311
+"""
+
+RETURN = r"""
+port:
+  description: The port that the masthead names now.
+  returned: success
+  type: int
+  sample: 55000
+previous_port:
+  description: The port that the masthead named before.
+  returned: success
+  type: int
+  sample: 52311
+format:
+  description: V(signed) for an S/MIME masthead, V(plain) for one without a signature.
+  returned: success
+  type: str
+  sample: signed
+signature:
+  description:
+    - V(valid) when digest and signature agree with the certificate inside the masthead; no chain of trust is built.
+    - V(invalid) when they don't, V(absent) for a plain masthead.
+    - V(unchecked) for a kind of key that can't be checked with Python alone.
+  returned: success
+  type: str
+  sample: valid
+signer_sha256:
+  description: The sha256 of the signer's certificate.
+  returned: when the masthead is signed
+  type: str
+urls:
+  description: The URLs of the masthead by the name of their header.
+  returned: success
+  type: dict
+  sample: {"X-Fixlet-Site-Report-URL": "http://bigfix.example.test:55000/cgi-bin/bfenterprise/PostResults.exe"}
+backup_file:
+  description: The copy of the masthead as it was.
+  returned: when O(backup=true) and the masthead changed
+  type: str
+"""
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.portshift.agents.plugins.module_utils._change_record import RECORD_SPEC, ChangeRecord
+from ansible_collections.portshift.agents.plugins.module_utils._deployment import signed_refusal
+from ansible_collections.portshift.agents.plugins.module_utils._errors import EngineError
+from ansible_collections.portshift.agents.plugins.module_utils._file_edit import FileEdit, FileError, read_bytes
+from ansible_collections.portshift.agents.plugins.module_utils._masthead import (
+    MastheadError, check_issued, masthead_facts, parse, with_port)
+from ansible_collections.portshift.agents.plugins.module_utils._ports import PortError, parse_bigfix_port
+
+
+def parse_file(path, content):
+    try:
+        return parse(content)
+    except MastheadError as err:
+        raise FileError("%s: %s" % (path, err))
+
+
+def new_content(module, installed, port):
+    """The bytes that the masthead has to hold."""
+    tolerant = module.params["allow_invalid_signature"]
+    if module.params["src"]:
+        issued = read_bytes(module.params["src"])
+        warnings = check_issued(installed, parse_file(module.params["src"], issued), port,
+                                allow_invalid_signature=tolerant)
+        for warning in warnings:
+            module.warn("%s: %s" % (module.params["path"], warning))
+        return issued
+    if installed.port == port:
+        return installed.data
+    if installed.format == "signed" and not tolerant:
+        raise MastheadError(signed_refusal(installed, port))
+    return with_port(installed, port)
+
+
+def check_previous(installed, port, previous_port):
+    if previous_port is None:
+        return
+    if previous_port == port:
+        raise PortError("previous_port and port are both %d: there is nothing to move" % port)
+    if installed.port not in (None, port, previous_port):
+        raise MastheadError("names port %d, where previous_port says %d; nothing was written"
+                            % (installed.port, previous_port))
+
+
+def main():
+    module = AnsibleModule(
+        argument_spec=dict(
+            path=dict(type="path", required=True), port=dict(type="int", required=True),
+            previous_port=dict(type="int"), src=dict(type="path"), remote_src=dict(type="bool", default=False),
+            allow_invalid_signature=dict(type="bool", default=False), backup=dict(type="bool", default=False),
+            record=RECORD_SPEC),
+        supports_check_mode=True)
+    path = module.params["path"]
+    try:
+        port = parse_bigfix_port(module.params["port"])
+        edit = FileEdit.read(path)
+        installed = parse_file(path, edit.before)
+        try:
+            check_previous(installed, port, module.params["previous_port"])
+            edit.apply(new_content(module, installed, port))
+        except MastheadError as err:
+            raise FileError("%s: %s" % (path, err))
+        result = edit.commit(module, record=ChangeRecord.from_params(module.params))
+        result.update(masthead_facts(parse(edit.after)))
+        module.exit_json(path=path, previous_port=installed.port, **result)
+    except EngineError as err:
+        module.fail_json(msg=str(err))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,150 @@
+#!/usr/bin/python
+# Copyright (c) 2026 The portshift.agents authors
+# GNU General Public License v3.0-or-later (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+DOCUMENTATION = r"""
+module: bigfix_settings
+short_description: Changes client settings in a settings file of the BigFix agent
+version_added: 0.1.0
+description:
+  - Sets and removes client settings in V(besclient.config), V(besrelay.config) or V(besserver.config), and moves the port
+    inside URL-valued settings.
+  - Every byte outside of the values stays as it was; line endings, comments, spacing and letter case too.
+  - The running agent rewrites its file. Stop it, change the file, start it again.
+options:
+  path:
+    description: The settings file.
+    type: path
+    required: true
+  settings:
+    description:
+      - The values by the name of the setting; null removes a setting.
+      - Names compare without regard to letter case, as the agent does.
+    type: dict
+    default: {}
+  rewrite_port:
+    description:
+      - Moves a port inside settings whose value is a URL or a list of URLs, and nowhere else.
+      - The effective date of these settings stays.
+    type: dict
+    suboptions:
+      from:
+        description: The port to look for.
+        type: int
+        required: true
+      to:
+        description: The port to put in its place.
+        type: int
+        required: true
+  effective_date:
+    description:
+      - The effective date of the settings that get another value, such as V(Sat, 21 Nov 2026 20:18:00 +0000).
+      - The default is now.
+    type: str
+  format:
+    description:
+      - V(config) for the files of the agent, V(clientsettings) for a C(clientsettings.cfg) with its lines of C(NAME=VALUE).
+    type: str
+    choices: [config, clientsettings]
+    default: config
+extends_documentation_fragment:
+  - portshift.agents.attributes
+  - portshift.agents.attributes.edit
+author:
+  - The portshift.agents authors (@portshift)
+"""
+
+EXAMPLES = r"""
+- name: Move a client's settings to the new port
+  portshift.agents.bigfix_settings:
+    path: /var/opt/BESClient/besclient.config
+    settings:
+      _BESClient_RelaySelect_Port: 55000
+    rewrite_port:
+      from: 52311
+      to: 55000
+    backup: true
+"""
+
+RETURN = r"""
+settings:
+  description: All settings of the file after the change. Values of secret settings are masked.
+  returned: success
+  type: dict
+  sample: {"_BESClient_RelaySelect_Port": "55000", "__RelayServer1": "http://relay1.example.test:55000/bfmirror/downloads/"}
+previous:
+  description:
+    - All settings of the file before the change; null for one that was asked for and was not there. Values of secret
+      settings are masked.
+  returned: success
+  type: dict
+  sample: {"_BESClient_RelaySelect_Port": null, "__RelayServer1": "http://relay1.example.test:52311/bfmirror/downloads/"}
+rewritten:
+  description: The names of the settings in whose URLs the port was moved.
+  returned: success
+  type: list
+  elements: str
+  sample: ["__RelayServer1"]
+backup_file:
+  description: The copy of the file as it was.
+  returned: when O(backup=true) and the file changed
+  type: str
+"""
+
+from email.utils import formatdate
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.portshift.agents.plugins.module_utils._change_record import RECORD_SPEC, ChangeRecord
+from ansible_collections.portshift.agents.plugins.module_utils._errors import EngineError
+from ansible_collections.portshift.agents.plugins.module_utils._file_edit import FileEdit, FileError
+from ansible_collections.portshift.agents.plugins.module_utils._ports import parse_bigfix_port
+from ansible_collections.portshift.agents.plugins.module_utils._settings_file import (
+    SettingsError, parse, public, redacted, with_port_rewritten, with_settings)
+
+
+def as_text(name, value):
+    """A setting is text.  YAML's numbers have one obvious spelling, its other types have none."""
+    if value is None or (isinstance(value, (int, str)) and not isinstance(value, bool)):
+        return None if value is None else str(value)
+    raise SettingsError("the value of %s is a %s (%r); write it as quoted text, as the agent is to read it"
+                        % (name, type(value).__name__, value))
+
+
+def main():
+    module = AnsibleModule(
+        argument_spec=dict(
+            path=dict(type="path", required=True), settings=dict(type="dict", default={}),
+            rewrite_port=dict(type="dict", options={"from": dict(type="int", required=True),
+                                                    "to": dict(type="int", required=True)}),
+            effective_date=dict(type="str"), format=dict(type="str", choices=["config", "clientsettings"],
+                                                         default="config"),
+            backup=dict(type="bool", default=False), record=RECORD_SPEC),
+        supports_check_mode=True)
+    path, rewrite = module.params["path"], module.params["rewrite_port"]
+    flat = module.params["format"] == "clientsettings"
+    try:
+        changes = {name: as_text(name, value) for name, value in module.params["settings"].items()}
+        if rewrite:
+            old, new = (parse_bigfix_port(rewrite[end], "rewrite_port.%s" % end) for end in ("from", "to"))
+        edit = FileEdit.read(path)
+        try:
+            before = parse(edit.before, flat=flat).settings
+            after, rewritten = edit.before, []
+            if rewrite:
+                after, rewritten = with_port_rewritten(after, old, new, flat=flat)
+            edit.apply(with_settings(after, changes, module.params["effective_date"] or formatdate(), flat=flat))
+            settings = parse(edit.after, flat=flat).settings
+        except SettingsError as err:
+            raise FileError("%s: %s" % (path, err))
+        known = {name.lower() for name in before}
+        previous = dict({name: None for name in changes if name.lower() not in known}, **public(before))
+        result = edit.commit(module, redact=lambda content: redacted(content, flat=flat),
+                             record=ChangeRecord.from_params(module.params))
+        module.exit_json(path=path, settings=public(settings), previous=previous, rewritten=rewritten, **result)
+    except EngineError as err:
+        module.fail_json(msg=str(err))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,112 @@
+#!/usr/bin/python
+# Copyright (c) 2026 The portshift.agents authors
+# GNU General Public License v3.0-or-later (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+DOCUMENTATION = r"""
+module: bigfix_topology
+short_description: Checks inventory and options of a BigFix migration and lays out its steps
+version_added: 0.1.0
+description:
+  - Reads the groups C(bigfix_server), C(bigfix_relays), C(bigfix_clients), C(bigfix_pilot) and the host variable
+    C(bigfix_parent), and lays out the steps in which a migration walks through the tree.
+  - Fails with every problem at once, before any host is asked.
+options:
+  port:
+    description: The port to move to. Checked here so that the sentence is ours, whatever was given.
+    type: raw
+  port_required:
+    description: Whether O(port) has to be given.
+    type: bool
+    default: true
+  previous_port:
+    description: The port to move away from.
+    type: raw
+  phases:
+    description: The phases to run, as a list or as text such as V(1,2).
+    type: raw
+    default: [1, 2, 3]
+  masthead_src:
+    description: The masthead that was issued for O(port), on the control node.
+    type: str
+  window:
+    description: The maintenance window, such as V(22:00-04:00), by the clock of the control node.
+    type: str
+  hosts:
+    description: The hosts of this run. The default is all hosts of the groups.
+    type: list
+    elements: str
+  forks:
+    description: No wave is larger than this number of hosts.
+    type: int
+  relay_waves:
+    description: The sizes of the waves of a tier of relays, as play keyword C(serial) has them.
+    type: raw
+    default: ["100%"]
+  client_waves:
+    description: The sizes of the waves of clients, as play keyword C(serial) has them.
+    type: raw
+    default: ["100%"]
+extends_documentation_fragment:
+  - portshift.agents.attributes
+attributes:
+  check_mode:
+    support: full
+    details:
+      - Reads variables only, so check mode changes nothing.
+  diff_mode:
+    support: N/A
+    details:
+      - Reads variables only.
+  platform:
+    platforms: all
+author:
+  - The portshift.agents authors (@portshift)
+"""
+
+EXAMPLES = r"""
+- name: Check the inventory and the options
+  portshift.agents.bigfix_topology:
+    port: 55000
+    client_waves: [5%, 25%]
+  run_once: true
+  register: bigfix_topology
+"""
+
+RETURN = r"""
+port:
+  description: The port to move to; null when none was given.
+  returned: success
+  type: int
+server:
+  description: The root server.
+  returned: success
+  type: str
+phases:
+  description: The steps of each phase (C("1"), C("2"), C("3")), each with its C(title), C(component) and C(hosts).
+  returned: success
+  type: dict
+order:
+  description: All hosts of this run in the order of the steps.
+  returned: success
+  type: list
+  elements: str
+components:
+  description: V(server), V(relay) or V(client) by host.
+  returned: success
+  type: dict
+parents:
+  description: The parent by host.
+  returned: success
+  type: dict
+tiers:
+  description: The relays by tier, top level first.
+  returned: success
+  type: list
+  elements: list
+problems:
+  description: Everything that is wrong, one sentence each.
+  returned: failure
+  type: list
+  elements: str
+"""

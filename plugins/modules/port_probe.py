@@ -1,0 +1,162 @@
+#!/usr/bin/python
+# Copyright (c) 2026 The portshift.agents authors
+# GNU General Public License v3.0-or-later (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+DOCUMENTATION = r"""
+module: port_probe
+short_description: Tells whether ports answer, as seen from this host
+version_added: 0.1.0
+description:
+  - Tries all targets at once, by TCP, UDP or HTTP, and reports each of them.
+  - Runs in check mode too.
+options:
+  targets:
+    description: What to try.
+    type: list
+    elements: dict
+    required: true
+    suboptions:
+      host:
+        description: Name or address.
+        type: str
+        required: true
+      port:
+        description: Port, V(1) to V(65535).
+        type: int
+        required: true
+      protocol:
+        description:
+          - V(udp) sends an empty datagram. Only a refusal (ICMP port unreachable) counts against it, since UDP gives no
+            proof of arrival.
+        type: str
+        choices: [tcp, udp]
+        default: tcp
+      http:
+        description: Ask for a page and check the answer. Certificates are not checked.
+        type: dict
+        suboptions:
+          path:
+            description: The path of the page.
+            type: str
+            default: /
+          tls:
+            description: Use HTTPS.
+            type: bool
+            default: false
+          status:
+            description: The HTTP status that counts as an answer.
+            type: int
+            default: 200
+          body_regex:
+            description: A regular expression (Python) that has to match somewhere in the page.
+            type: str
+  timeout:
+    description: Seconds to wait for one answer.
+    type: float
+    default: 5
+  wait:
+    description: Seconds during which a target that does not answer is tried again. V(0) tries once.
+    type: float
+    default: 0
+  fail_on_unreachable:
+    description: Whether a target that does not answer is a failure.
+    type: bool
+    default: true
+extends_documentation_fragment:
+  - portshift.agents.attributes
+  - portshift.agents.attributes.read_only
+author:
+  - The portshift.agents authors (@portshift)
+"""
+
+EXAMPLES = r"""
+- name: The relay's parent answers on the new port
+  portshift.agents.port_probe:
+    targets:
+      - host: bigfix.example.test
+        port: 55000
+        http:
+          path: /masthead/masthead.afxm
+          body_regex: "X-Fixlet-Site|_PortNumber"
+"""
+
+RETURN = r"""
+results:
+  description: One entry per target, in the order of O(targets).
+  returned: success, and on failure for unreachable targets
+  type: list
+  elements: dict
+  contains:
+    host:
+      description: As asked.
+      type: str
+    port:
+      description: As asked.
+      type: int
+    reachable:
+      description: Whether it answered as wanted.
+      type: bool
+    latency_ms:
+      description: Milliseconds to the answer; null without one.
+      type: float
+    error:
+      description: Why it does not count as reachable; null when it does.
+      type: str
+unreachable_targets:
+  description:
+    - The entries of RV(results) that did not answer.
+    - Not named C(unreachable), which Ansible takes for the word that the managed host itself can't be reached.
+  returned: success, and on failure for unreachable targets
+  type: list
+  elements: dict
+"""
+
+import re
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.portshift.agents.plugins.module_utils._errors import EngineError
+from ansible_collections.portshift.agents.plugins.module_utils._ports import PortError, parse_port
+from ansible_collections.portshift.agents.plugins.module_utils._probe import probe_all
+
+
+def check_targets(targets):
+    for target in targets:
+        parse_port(target["port"], "the port of target %s" % target["host"])
+        if target["http"] and target["protocol"] == "udp":
+            raise PortError("target %s:%d asks for HTTP over UDP; leave protocol out" % (target["host"], target["port"]))
+        pattern = target["http"] and target["http"]["body_regex"]
+        try:
+            re.compile(pattern or "")
+        except re.error as err:
+            raise PortError("body_regex %r is no regular expression: %s" % (pattern, err))
+
+
+def main():
+    module = AnsibleModule(
+        argument_spec=dict(
+            targets=dict(type="list", elements="dict", required=True, options=dict(
+                host=dict(type="str", required=True), port=dict(type="int", required=True),
+                protocol=dict(type="str", choices=["tcp", "udp"], default="tcp"),
+                http=dict(type="dict", options=dict(
+                    path=dict(type="str", default="/"), tls=dict(type="bool", default=False),
+                    status=dict(type="int", default=200), body_regex=dict(type="str"))))),
+            timeout=dict(type="float", default=5), wait=dict(type="float", default=0),
+            fail_on_unreachable=dict(type="bool", default=True)),
+        supports_check_mode=True)
+    targets = module.params["targets"]
+    try:
+        check_targets(targets)
+    except EngineError as err:
+        module.fail_json(msg=str(err))
+    results = probe_all(targets, module.params["timeout"], module.params["wait"])
+    unreachable = [result for result in results if not result["reachable"]]
+    if unreachable and module.params["fail_on_unreachable"]:
+        module.fail_json(results=results, unreachable_targets=unreachable, msg="%d of %d targets did not answer: %s" % (
+            len(unreachable), len(results), "; ".join(
+                "%(host)s port %(port)d: %(error)s" % result for result in unreachable)))
+    module.exit_json(changed=False, results=results, unreachable_targets=unreachable)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,164 @@
+# Copyright (c) 2026 The portshift.agents authors
+# GNU General Public License v3.0-or-later (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The tree of a BigFix deployment as the inventory tells it, and the steps in which a migration walks through it.
+
+Pure: names in, names out.  Nobody is asked here.
+"""
+
+from __future__ import annotations
+
+import re
+
+from ansible_collections.portshift.agents.plugins.module_utils._errors import EngineError
+
+SERVER, RELAYS, CLIENTS, PILOT = "bigfix_server", "bigfix_relays", "bigfix_clients", "bigfix_pilot"
+GROUPS = (SERVER, RELAYS, CLIENTS, PILOT)
+PHASES = (1, 2, 3)
+
+
+class TopologyError(EngineError):
+    """Everything that is wrong with the inventory or the options, one sentence each in `problems`."""
+
+    def __init__(self, problems):
+        super().__init__("; ".join(problems))
+        self.problems = problems
+
+
+def share(text, total, name):
+    """A number of hosts: a whole number, or a percentage of `total` such as C(5%), rounded down."""
+    match = re.fullmatch(r"(\d+)(%?)", str(text).strip())
+    if not match or isinstance(text, bool):
+        raise EngineError("%s is %r; give a number of hosts or a percentage such as 5%%" % (name, text))
+    return total * int(match.group(1)) // 100 if match.group(2) else int(match.group(1))
+
+
+def parse_phases(value):
+    """The phases to run, from a list or from text such as C(1,2)."""
+    found = re.split(r"[,\s]+", value.strip()) if isinstance(value, str) else value if isinstance(value, list) else [value]
+    phases = [int(item) for item in found if str(item).isdigit()]
+    if not found or len(phases) != len(found) or set(phases) - set(PHASES):
+        raise EngineError("bigfix_phases is %r; give one or more of the phases 1, 2 and 3" % (value,))
+    return sorted(set(phases))
+
+
+def waves(hosts, sizes, name, at_most=None):
+    """`hosts` cut as play keyword serial does: one wave per size, the last size again until nobody is left.
+
+    No wave is larger than `at_most`: hosts beyond the number of forks would wait, with their services stopped, for a
+    free fork.
+    """
+    sizes = sizes if isinstance(sizes, list) else [sizes]
+    if not sizes:
+        raise EngineError("%s is empty; give at least one size, such as 100%%" % name)
+    cut, rest = [], list(hosts)
+    while rest:
+        size = max(1, share(sizes[min(len(cut), len(sizes) - 1)], len(hosts), name))
+        size = min(size, at_most or size)
+        cut.append(rest[:size])
+        rest = rest[size:]
+    return cut
+
+
+class Topology:
+    """Who is what, and below whom.
+
+    `groups`: group name -> host names.  `parents`: host name -> what its variable bigfix_parent says, or None.
+    """
+
+    def __init__(self, groups, parents):
+        self.problems = []
+        for name in GROUPS:
+            if name not in groups:
+                self.problems.append("inventory group %s is missing; define it, empty if this deployment has none" % name)
+        servers = list(groups.get(SERVER, []))
+        if SERVER in groups and len(servers) != 1:
+            self.problems.append("inventory group %s has to hold the one root server, it holds %s" % (
+                SERVER, "%d: %s" % (len(servers), ", ".join(servers)) if servers else "nobody"))
+        self.server = servers[0] if servers else None
+        self.relays = [host for host in groups.get(RELAYS, []) if host not in servers]
+        # A relay runs an agent too, which its own role takes care of.
+        self.clients = [host for host in groups.get(CLIENTS, []) if host not in servers and host not in self.relays]
+        self.pilot = [host for host in groups.get(PILOT, []) if host not in servers]
+        self.parents = {host: parents.get(host) or self.server for host in self.relays + self.clients}
+        if not self.problems:
+            self._check_parents()
+        if not self.problems:
+            self._check_pilot()
+
+    def _check_parents(self):
+        possible = {self.server, *self.relays}
+        for host, parent in self.parents.items():
+            if parent not in possible:
+                self.problems.append("%s: bigfix_parent is %s, which is neither the root server nor in %s; mend the host "
+                                     "variable or the group" % (host, parent, RELAYS))
+        if not self.problems:
+            looping = [host for host in self.relays if self._chain(host) is None]
+            if looping:
+                self.problems.append("the relays' bigfix_parent run in a circle: %s; one of them has to name a parent nearer "
+                                     "to the root server" % " -> ".join(self._circle(looping[0])))
+
+    def _chain(self, host):
+        """The hosts from `host` up to the server, or None when the way up never ends."""
+        chain = [host]
+        while chain[-1] != self.server:
+            if self.parents[chain[-1]] in chain:
+                return None
+            chain.append(self.parents[chain[-1]])
+        return chain
+
+    def _circle(self, host):
+        chain = [host]
+        while self.parents[chain[-1]] not in chain:
+            chain.append(self.parents[chain[-1]])
+        back = self.parents[chain[-1]]
+        return chain[chain.index(back):] + [back]
+
+    def _check_pilot(self):
+        known, early = {*self.relays, *self.clients}, {self.server, *self.pilot}
+        for host in self.pilot:
+            if host not in known:
+                self.problems.append("%s is in %s, but neither in %s nor in %s" % (host, PILOT, RELAYS, CLIENTS))
+            elif self.parents[host] not in early:
+                self.problems.append("%s is in %s, but its parent %s is not: it would be cut off in phase 1; add the parent "
+                                     "or take the host out" % (host, PILOT, self.parents[host]))
+
+    def tier(self, relay):
+        """1 for a relay right below the root server."""
+        return len(self._chain(relay)) - 1
+
+    def tiers(self):
+        """The relays by tier, top level first."""
+        by_tier = {}
+        for relay in self.relays:
+            by_tier.setdefault(self.tier(relay), []).append(relay)
+        return [by_tier[number] for number in sorted(by_tier)]
+
+    def steps(self, relay_waves, client_waves, only=None, forks=None):
+        """The migration as a list of steps (phase, title, component, hosts); a gate stands behind each.
+
+        `only`: the hosts of this run (a limit); waves are cut from these.  `forks`: no wave is larger.
+        """
+        wanted = set(only) if only is not None else {self.server, *self.relays, *self.clients}
+        pilot, steps = set(self.pilot), []
+
+        def add(phase, title, component, groups_of_hosts):
+            cut = [[host for host in hosts if host in wanted] for hosts in groups_of_hosts]
+            cut = [hosts for hosts in cut if hosts]
+            for number, hosts in enumerate(cut, 1):
+                wave = ", wave %d of %d" % (number, len(cut)) if len(cut) > 1 else ""
+                steps.append(dict(phase=phase, title=title + wave, component=component, hosts=hosts))
+
+        def present(hosts):
+            return [host for host in hosts if host in wanted]
+
+        add(1, "root server", "server", [[self.server]])
+        for number, tier in enumerate(self.tiers(), 1):
+            add(1, "pilot relays of tier %d" % number, "relay", [[host for host in tier if host in pilot]])
+        add(1, "pilot clients", "client", [[host for host in self.clients if host in pilot]])
+        for number, tier in enumerate(self.tiers(), 1):
+            rest = present(host for host in tier if host not in pilot)
+            add(2, "relays of tier %d" % number, "relay", waves(rest, relay_waves, "bigfix_relay_waves", forks))
+        rest = present(host for host in self.clients if host not in pilot)
+        add(3, "clients", "client", waves(rest, client_waves, "bigfix_client_waves", forks))
+        return steps

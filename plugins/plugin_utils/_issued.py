@@ -1,0 +1,18 @@
+# Copyright (c) 2026 The portshift.agents authors
+# GNU General Public License v3.0-or-later (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The masthead that was issued for the new port, as a file on the control node."""
+
+from __future__ import annotations
+
+from ansible_collections.portshift.agents.plugins.module_utils._errors import EngineError
+from ansible_collections.portshift.agents.plugins.module_utils._file_edit import read_bytes
+from ansible_collections.portshift.agents.plugins.module_utils._masthead import MastheadError, parse
+
+
+def read_issued(path):
+    """The parsed masthead at `path`; errors carry the path."""
+    try:
+        return parse(read_bytes(path))
+    except MastheadError as err:
+        raise EngineError("%s: %s" % (path, err)) from err

@@ -1,0 +1,28 @@
+# Copyright (c) 2026 The portshift.agents authors
+# GNU General Public License v3.0-or-later (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Maintenance windows: a span of the day such as C(22:00-04:00), midnight allowed inside."""
+
+from __future__ import annotations
+
+import re
+
+from ansible_collections.portshift.agents.plugins.module_utils._errors import EngineError
+
+
+def parse_window(text):
+    """(first minute, end minute) of the day."""
+    match = re.fullmatch(r"([01]\d|2[0-3]):([0-5]\d)\s*-\s*([01]\d|2[0-3]):([0-5]\d)", str(text).strip())
+    if not match or match.groups()[:2] == match.groups()[2:]:
+        raise EngineError("bigfix_window is %r; give a span of the day such as 22:00-04:00" % (text,))
+    first_hour, first_minute, end_hour, end_minute = map(int, match.groups())
+    return first_hour * 60 + first_minute, end_hour * 60 + end_minute
+
+
+def in_window(moment, text):
+    """Whether `moment` (a datetime) lies in the window `text`; an empty window is always open."""
+    if not text:
+        return True
+    first, end = parse_window(text)
+    minute = moment.hour * 60 + moment.minute
+    return first <= minute < end if first < end else minute >= first or minute < end

@@ -1,0 +1,93 @@
+# Copyright (c) 2026 The portshift.agents authors
+# GNU General Public License v3.0-or-later (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""One host of the lab: a folder that looks like the host's root directory, an address, a role."""
+
+import json
+import os
+
+SERVICES = {
+    # In the vendor's start order; stop in reverse.
+    "server": ("besserver", "besfilldb", "besgatherdb", "beswebreports", "besclient"),
+    "relay": ("besrelay", "besclient"),
+    "client": ("besclient",),
+}
+
+
+def write_atomically(path, data, mode=0o644):
+    """Readers see the old bytes or the new ones.  No fsync: a lab does not outlive its machine."""
+    temporary = "%s.%d.new" % (path, os.getpid())
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode)
+    with os.fdopen(descriptor, "wb") as stream:
+        stream.write(data)
+        os.fchmod(stream.fileno(), mode)
+    os.rename(temporary, path)
+
+
+class Host(object):
+    def __init__(self, root, lab_file, lab, name):
+        self.root = root
+        self.lab_file = lab_file
+        self.lab = lab
+        self.name = name
+        self.role = lab["hosts"][name]["role"]
+        self.parent = lab["hosts"][name]["parent"]
+        self.address = lab["hosts"][name]["address"]
+        self.services = SERVICES[self.role]
+
+    @classmethod
+    def load(cls, root, lab_file=None, name=None):
+        """LABDIR/hosts/NAME says it all; a container has `/` for its root and names the other two."""
+        root = os.path.abspath(root)
+        lab_file = lab_file or os.path.join(os.path.dirname(os.path.dirname(root)), "lab.json")
+        with open(lab_file) as stream:
+            lab = json.load(stream)
+        return cls(root, lab_file, lab, name or os.path.basename(root))
+
+    def path(self, *parts):
+        return os.path.join(self.root, *parts)
+
+    # The product's files, where the product has them.
+    @property
+    def client_config(self):
+        return self.path("var/opt/BESClient/besclient.config")
+
+    @property
+    def client_masthead(self):
+        return self.path("etc/opt/BESClient/actionsite.afxm")
+
+    @property
+    def client_log_folder(self):
+        return self.path("var/opt/BESClient/__BESData/__Global/Logs")
+
+    @property
+    def relay_chain_folder(self):
+        return self.path("var/opt/BESClient/__BESData/__Global/RelayChain")
+
+    @property
+    def relay_config(self):
+        return self.path("var/opt/BESRelay/besrelay.config")
+
+    @property
+    def server_config(self):
+        return self.path("var/opt/BESServer/besserver.config")
+
+    @property
+    def server_masthead(self):
+        return self.path("var/opt/BESServer/BESServer/Masthead.afxm")
+
+    @property
+    def server_actionsite(self):
+        return self.path("etc/opt/BESServer/actionsite.afxm")
+
+    # The lab's own files.
+    @property
+    def ledger(self):
+        return self.path("var/opt/BESServer/lab-ledger.txt")
+
+    @property
+    def fault(self):
+        return self.path("fault")
+
+    def run(self, service, suffix):
+        return self.path("run", service + suffix)

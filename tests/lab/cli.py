@@ -1,0 +1,276 @@
+# Copyright (c) 2026 The portshift.agents authors
+# GNU General Public License v3.0-or-later (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The commands of the lab.  Exit codes: 0 done, 1 failed, 2 wrong usage or a folder in the wrong state."""
+
+import argparse
+import json
+import os
+import shutil
+import signal
+import sys
+import time
+
+from . import identity, processes
+from .authority import AuthorityError
+from .deployment import BadState, Lab
+
+FORBIDDEN_PORT = 52314    # the vendor's own, for something else
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message):
+        sys.stderr.write("%s: %s (see --help).\n" % (self.prog, message))
+        sys.exit(2)
+
+
+def _port(text):
+    if not text.isdigit() or not 1 <= int(text) <= 65535 or int(text) == FORBIDDEN_PORT:
+        raise argparse.ArgumentTypeError("%r is no port from 1 to 65535 other than %d" % (text, FORBIDDEN_PORT))
+    return int(text)
+
+
+def _tiers(text):
+    sizes = text.split(",")
+    if not all(size.isdigit() and int(size) > 0 for size in sizes):
+        raise argparse.ArgumentTypeError("%r is no list of tier sizes like 2,2" % text)
+    return [int(size) for size in sizes]
+
+
+def _positive(text):
+    try:
+        number = float(text)
+    except ValueError:
+        number = 0.0
+    if not 0 < number < 1e6:
+        raise argparse.ArgumentTypeError("%r is no number above 0" % text)
+    return number
+
+
+def _count(text):
+    if not text.isdigit():
+        raise argparse.ArgumentTypeError("%r is no number of hosts" % text)
+    return int(text)
+
+
+def _parser():
+    parser = _Parser(prog="python3 -m tests.lab", description="A BigFix deployment of stand-ins, on this machine.")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", parser_class=_Parser)
+
+    def command(name, function, text):
+        sub = commands.add_parser(name, help=text, description=text)
+        sub.add_argument("--dir", default=".lab", metavar="DIR", help="folder of the lab (.lab)")
+        sub.set_defaults(function=function)
+        return sub
+
+    sub = command("start", start, "Make a lab and start it; returns when every agent has reported.")
+    sub.add_argument("--masthead", choices=("signed", "plain"), default="signed")
+    sub.add_argument("--relays", type=_tiers, default=[2, 2], metavar="N,N", help="relays in each tier (2,2)")
+    sub.add_argument("--clients", type=_count, default=12, metavar="N", help="number of clients (12)")
+    sub.add_argument("--rate", type=_positive, default=4.0, metavar="R", help="reports per second and agent (4)")
+    sub.add_argument("--port", type=_port, default=52311, metavar="PORT", help="port of the deployment (52311)")
+    sub.add_argument("--give-up", type=_positive, default=10.0, metavar="S",
+                     help="seconds for which an agent tries a report before it drops it (10)")
+    sub.add_argument("--life", type=_positive, default=7200.0, metavar="S",
+                     help="seconds after which every process ends by itself (7200)")
+    sub = command("status", status, "Show hosts, services, ports, and the reports that the root server counted.")
+    sub.add_argument("--json", action="store_true", help="as JSON")
+    sub = command("stop", stop, "Stop the processes of the lab.")
+    sub.add_argument("--remove", action="store_true", help="delete the folder too")
+    sub = command("issue", issue, "Have the lab's authority issue a masthead for a port; prints its path.")
+    sub.add_argument("--port", type=_port, required=True, metavar="PORT")
+    sub = command("wait", wait, "Wait until every agent reports through a port.")
+    sub.add_argument("--port", type=_port, required=True, metavar="PORT")
+    sub.add_argument("--timeout", type=_positive, default=60.0, metavar="S", help="seconds to wait (60)")
+    sub = command("fault", fault, "Make a host misbehave: refuse-port:PORT, or clear.")
+    sub.add_argument("host", metavar="HOST")
+    sub.add_argument("kind", metavar="KIND")
+    return parser
+
+
+def start(options):
+    began = time.monotonic()
+    lab = Lab.plan(options.dir, options.masthead, options.relays, options.clients, options.rate, options.port,
+                   options.give_up, options.life)
+    made_folder = not os.path.exists(lab.folder)
+    launches = []
+    signal.signal(signal.SIGTERM, lambda _number, _frame: sys.exit(1))    # so that the clean-up below is done
+    try:
+        lab.write()
+        _start_all(lab, launches)
+        _await_reports(lab, 30 + 0.2 * len(lab.hosts))
+    except BaseException:
+        _clean_up(lab.folder, launches, made_folder)
+        raise
+    print("Lab in %s: %d hosts in %s, %s masthead, port %d; every agent has reported, %.1f s after the start." % (
+        lab.folder, len(lab.hosts), lab.data["network"], lab.data["masthead"], lab.data["port"],
+        time.monotonic() - began))
+    print("Inventory: %s" % os.path.join(lab.folder, "inventory.yml"))
+    return 0
+
+
+def _start_all(lab, launches):
+    # In the vendor's order where it matters, else all at once: hundreds of agents come up side by side.
+    for wanted in (("besserver",), ("besfilldb", "besgatherdb", "beswebreports", "besrelay"), ("besclient",)):
+        services = [(host, service) for host in lab.hosts for service in host.services if service in wanted]
+        first = len(launches)
+        for host, service in services:
+            launches.append(processes.Launch(host, service))
+        processes.wait_ready(launches[first:], 20 + 0.2 * len(services))
+
+
+def _await_reports(lab, seconds):
+    end = time.monotonic() + seconds
+    tally = lab.tally()
+    while True:
+        silent = [host.name for host in lab.hosts if host.name not in tally.read().clients]
+        if not silent:
+            return
+        if time.monotonic() > end:
+            raise processes.Failed("After %d seconds %d agents have not reported: %s." % (
+                seconds, len(silent), ", ".join(silent[:10])))
+        time.sleep(0.05)
+
+
+def _clean_up(folder, launches, made_folder):
+    # Every process that this call started, also one that has not yet put itself on record.
+    processes.stop([(launch.process.pid, identity.start_time(launch.process.pid)) for launch in launches
+                    if launch.process.poll() is None])
+    if not os.path.isdir(folder):
+        return
+    # The folder was empty or not there before (see Lab.plan): all that is in it is of this lab.
+    for name in os.listdir(folder):
+        path = os.path.join(folder, name)
+        if os.path.isdir(path):
+            shutil.rmtree(path)
+        else:
+            os.unlink(path)
+    if made_folder:
+        os.rmdir(folder)
+
+
+def figures(lab):
+    """What `status --json` prints."""
+    agents = lab.tally().read().agents([host.name for host in lab.hosts])
+    hosts = {}
+    for host in lab.hosts:
+        running = {service: identity.recorded(host, service) for service in host.services}
+        port = agents[host.name]["port"]
+        if host.role != "client":
+            port = identity.ready_port(host, host.services[0])
+        hosts[host.name] = {
+            "role": host.role,
+            "parent": host.parent,
+            "address": host.address,
+            "services": {service: {"running": bool(process), "pid": process[0] if process else None}
+                         for service, process in running.items()},
+            "port": port,
+        }
+    return {
+        "masthead": lab.data["masthead"],
+        "network": lab.data["network"],
+        "hosts": hosts,
+        "agents": agents,
+        "accepted": sum(agent["accepted"] for agent in agents.values()),
+        "lost": sum(agent["lost"] for agent in agents.values()),
+    }
+
+
+def status(options):
+    found = figures(Lab.open(options.dir))
+    if options.json:
+        print(json.dumps(found, indent=1))
+        return 0
+    rows = [("HOST", "ROLE", "PARENT", "ADDRESS", "SERVICES", "LISTENS", "AGENT PORT", "REPORTS", "LOST", "SILENT S")]
+    for name, host in found["hosts"].items():
+        agent = found["agents"][name]
+        services = host["services"].values()
+        rows.append((
+            name, host["role"], host["parent"] or "-", host["address"],
+            "%d/%d" % (sum(service["running"] for service in services), len(services)),
+            (host["port"] or "-") if host["role"] != "client" else "-",
+            agent["port"] or "-", agent["accepted"], agent["lost"], "%.1f" % agent["longest_silence"]))
+    widths = [max(len(str(row[column])) for row in rows) for column in range(len(rows[0]))]
+    for row in rows:
+        print("  ".join(str(cell).ljust(width) for cell, width in zip(row, widths)).rstrip())
+    for name, host in found["hosts"].items():
+        stopped = [service for service, state in host["services"].items() if not state["running"]]
+        if stopped:
+            print("Stopped on %s: %s" % (name, ", ".join(stopped)))
+    print("Masthead %s, network %s: %d reports accepted, %d lost." % (
+        found["masthead"], found["network"], found["accepted"], found["lost"]))
+    return 0
+
+
+def stop(options):
+    lab = Lab.open(options.dir)
+    running = [identity.recorded(host, service) for host in lab.hosts for service in reversed(host.services)]
+    running = [process for process in running if process]
+    processes.stop(running)
+    if options.remove:
+        shutil.rmtree(lab.folder)
+    print("%d processes stopped%s." % (len(running), ", %s removed" % lab.folder if options.remove else ""))
+    return 0
+
+
+def issue(options):
+    print(Lab.open(options.dir).issue(options.port))
+    return 0
+
+
+def wait(options):
+    lab = Lab.open(options.dir)
+    names = [host.name for host in lab.hosts]
+    lately = max(2.0, 3.0 / lab.data["rate"])
+    end = time.monotonic() + options.timeout
+    tally = lab.tally()
+    while True:
+        agents = tally.read().agents(names)
+        behind = [name for name in names if agents[name]["port"] != options.port
+                  or agents[name]["last_seen_ago"] > lately]
+        if not behind:
+            print("Every agent reports through port %d." % options.port)
+            return 0
+        if time.monotonic() > end:
+            raise processes.Failed("After %g seconds %d of %d agents do not report through port %d: %s%s." % (
+                options.timeout, len(behind), len(names), options.port, ", ".join(behind[:10]),
+                ", ..." if len(behind) > 10 else ""))
+        time.sleep(0.2)
+
+
+def fault(options):
+    lab = Lab.open(options.dir)
+    host = lab.host(options.host)
+    kind, _colon, number = options.kind.partition(":")
+    if options.kind == "clear":
+        if os.path.exists(host.fault):
+            os.unlink(host.fault)
+    elif kind == "refuse-port" and number.isdigit():
+        if host.role == "client":
+            raise BadState("%s is a client: it listens on no port that it could refuse." % host.name)
+        with open(host.fault, "w") as stream:
+            stream.write(options.kind + "\n")
+    else:
+        raise BadState("There is no fault %r; there are refuse-port:PORT and clear." % options.kind)
+    return 0
+
+
+def main(arguments=None):
+    parser = _parser()
+    options = parser.parse_args(arguments)
+    if not options.command:
+        parser.error("a command is missing: start, status, stop, issue, wait or fault")
+    try:
+        return options.function(options)
+    except BadState as err:
+        sys.stderr.write("%s\n" % err)
+        return 2
+    except (processes.Failed, AuthorityError) as err:
+        sys.stderr.write("%s\n" % err)
+        return 1
+    except OSError as err:
+        sys.stderr.write("%s.\n" % err)
+        return 1
+    except KeyboardInterrupt:
+        sys.stderr.write("Interrupted.\n")
+        return 1

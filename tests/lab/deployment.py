@@ -1,0 +1,246 @@
+# Copyright (c) 2026 The portshift.agents authors
+# GNU General Public License v3.0-or-later (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The folder of a lab: who is there, with which files.  Written once by `start`; nothing here runs a process."""
+
+import errno
+import json
+import os
+import shlex
+import socket
+import sys
+import time
+
+from .authority import Authority
+from .bigfix.host import Host, write_atomically
+from .bigfix.ledger import Tally
+
+FORMAT = 1
+HERE = os.path.dirname(os.path.abspath(__file__))
+WEB_REPORTS_PORT = 8080
+# 1022 addresses: room for some hundred agents, and for 4096 labs in the upper half of 127.0.0.0/8.
+NETWORK_BITS = 22
+MOST_HOSTS = 1000
+
+
+class BadState(Exception):
+    """The folder is not what the command needs: one sentence."""
+
+
+def topology(tiers, clients):
+    """-> [(name, role, parent)], top level first."""
+    hosts = [("server", "server", None)]
+    above, levels, number = ["server"], [], 0
+    for size in tiers:
+        level = []
+        for index in range(size):
+            number += 1
+            level.append("relay%d" % number)
+            hosts.append((level[-1], "relay", above[index % len(above)]))
+        levels.append(level)
+        above = level
+    # One client on each top relay, so that phase 1 has test endpoints below its pilot relay; the others below the
+    # lowest tier, evenly.
+    top, lowest = levels[0], levels[-1]
+    digits = max(2, len(str(clients)))
+    for index in range(clients):
+        relays = top if index < len(top) else lowest
+        offset = 0 if index < len(top) else len(top)
+        hosts.append(("client%0*d" % (digits, index + 1), "client", relays[(index - offset) % len(relays)]))
+    return hosts
+
+
+def addresses(network, count):
+    """Addresses 1..250 of each of the network's four parts: neat to read, clear of the broadcast addresses."""
+    first, second, third, _rest = network.split("/")[0].split(".")
+    return ["%s.%s.%d.%d" % (first, second, int(third) + index // 250, index % 250 + 1) for index in range(count)]
+
+
+def free_network(ports):
+    """A part of 127.0.0.0/8 where nothing has a socket; by chance, so that labs started at once seldom meet."""
+    taken = set()
+    for table in ("/proc/net/tcp", "/proc/net/udp"):
+        with open(table) as stream:
+            for line in stream.readlines()[1:]:
+                octets = bytes.fromhex(line.split()[1].split(":")[0])
+                taken.add(_network(octets[::-1] if sys.byteorder == "little" else octets))
+    for _attempt in range(200):
+        choice = os.urandom(2)
+        network = _network(bytes((127, 128 + choice[0] % 64, choice[1], 0)))
+        if network not in taken and all(_can_bind(addresses(network, 1)[0], port) for port in ports):
+            return network
+    raise BadState("No free network in 127.128.0.0/10 has port %d to spare." % ports[0])
+
+
+def _network(octets):
+    return "%d.%d.%d.0/%d" % (octets[0], octets[1], octets[2] & ~3 & 255, NETWORK_BITS)
+
+
+def _can_bind(address, port):
+    with socket.socket() as trial:
+        try:
+            trial.bind((address, port))
+        except OSError as err:
+            if err.errno == errno.EACCES:
+                raise BadState("Port %d needs more rights than you have." % port)
+            return False
+    return True
+
+
+def setting(name, value):
+    # CRLF-free, aligned and with an escaped date: as the product writes it.
+    return (
+        "[Software\\BigFix\\EnterpriseClient\\Settings\\Client\\%s]\n"
+        "value                          = %s\n"
+        "effective date                 = Thu,%%2001%%20Jan%%202015%%2000:00:00%%20+0000\n\n" % (name, value))
+
+
+class Lab(object):
+    def __init__(self, folder, data):
+        self.folder = folder
+        self.data = data
+        self.file = os.path.join(folder, "lab.json")
+        self.hosts = [Host(os.path.join(folder, "hosts", name), self.file, data, name) for name in data["hosts"]]
+        self.authority = Authority(os.path.join(folder, "ca"))
+
+    @classmethod
+    def open(cls, folder):
+        folder = os.path.abspath(folder)
+        try:
+            with open(os.path.join(folder, "lab.json")) as stream:
+                data = json.load(stream)
+            if data["portshift_lab"] != FORMAT:
+                raise KeyError
+        except (OSError, ValueError, KeyError, TypeError):
+            raise BadState("There is no lab in %s." % folder)
+        return cls(folder, data)
+
+    @classmethod
+    def plan(cls, folder, kind, tiers, clients, rate, port, give_up_seconds, life_seconds):
+        """A lab for a folder that is empty or not there; nothing is written yet (see write)."""
+        folder = os.path.abspath(folder)
+        try:
+            there = os.listdir(folder)
+        except FileNotFoundError:
+            there = []
+        except OSError as err:
+            raise BadState("%s: no folder for a lab (%s)." % (folder, err.strerror))
+        if "lab.json" in there:
+            raise BadState("There is a lab in %s already; `stop --remove` takes it away." % folder)
+        if there:
+            raise BadState("%s is not empty, and what is in it is no lab." % folder)
+        hosts = topology(tiers, clients)
+        if len(hosts) > MOST_HOSTS:
+            raise BadState("A lab holds at most %d hosts, %d are asked for." % (MOST_HOSTS, len(hosts)))
+        network = free_network((port, WEB_REPORTS_PORT))
+        data = {
+            "portshift_lab": FORMAT,
+            "created": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+            "masthead": kind,
+            "network": network,
+            "port": port,
+            "serial": str(100000000 + int.from_bytes(os.urandom(4), "big") % 900000000),
+            "rate": rate,
+            "give_up_seconds": give_up_seconds,
+            "life_seconds": life_seconds,
+            "python": sys.executable,
+            "hosts": {},
+        }
+        for (name, role, parent), address in zip(hosts, addresses(network, len(hosts))):
+            data["hosts"][name] = {"role": role, "parent": parent, "address": address}
+        return cls(folder, data)
+
+    @property
+    def server(self):
+        return self.hosts[0]
+
+    def host(self, name):
+        for host in self.hosts:
+            if host.name == name:
+                return host
+        raise BadState("There is no host %s in the lab, which has %s." % (
+            name, ", ".join(host.name for host in self.hosts)))
+
+    def tally(self):
+        return Tally(self.server.ledger)
+
+    def issue(self, port):
+        """-> path of a masthead of this deployment for that port."""
+        path = os.path.join(self.folder, "issued", "masthead-%d.afxm" % port)
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        write_atomically(path, self._masthead(port))
+        return path
+
+    def _masthead(self, port):
+        return self.authority.issue(self.data["masthead"], self.server.address, port, self.data["serial"])
+
+    # -- files
+    def write(self):
+        self._put("lab.json", json.dumps(self.data, indent=1) + "\n")
+        os.mkdir(self.authority.folder, 0o700)
+        self.authority.create()
+        masthead = self._masthead(self.data["port"])
+        for host in self.hosts:
+            self._write_host(host, masthead)
+        self._put("inventory.yml", self._inventory())
+        with open(os.path.join(HERE, "group_vars.yml")) as stream:
+            self._put("group_vars/all.yml", stream.read())
+
+    def _put(self, path, content, mode=0o644):
+        path = os.path.join(self.folder, path)
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        write_atomically(path, content if isinstance(content, bytes) else content.encode("utf-8"), mode)
+
+    def _write_host(self, host, masthead):
+        for folder in (host.client_log_folder, host.relay_chain_folder, host.path("run")):
+            os.makedirs(folder)
+        self._put(host.client_masthead, masthead)
+        self._put(host.client_config, self._client_config(host), 0o600)
+        if host.role == "relay":
+            above = setting("_BESRelay_UploadManager_ParentURL", self._url(self.host(host.parent)))
+            self._put(host.relay_config, above, 0o600)
+        if host.role == "server":
+            own = setting("_WebReports_HTTPServer_PortNumber", WEB_REPORTS_PORT)
+            self._put(host.server_config, own, 0o600)
+            self._put(host.server_masthead, masthead)
+            self._put(host.server_actionsite, masthead)
+        call = [sys.executable, "-E", "-s", "-S", os.path.join(HERE, "service.py"), host.root]
+        self._put(host.path("service"), "#!/bin/sh\n# service(8) of %s: service SERVICE start|stop|status|restart\n"
+                  'exec %s "$@"\n' % (host.name, " ".join(shlex.quote(part) for part in call)), 0o755)
+
+    def _url(self, host):
+        return "http://%s:%d/bfmirror/downloads/" % (host.address, self.data["port"])
+
+    def _client_config(self, host):
+        settings = []
+        if host.role == "relay":
+            settings.append(("__RelayServer1", self._url(host)))
+        elif host.role == "client":
+            settings.append(("__RelayServer1", self._url(self.host(host.parent))))
+        # The server's own agent has none: it goes by the registration URL of its masthead, which is its server's.
+        settings.append(("__Relay_Control_RootServer", self._url(self.server)))
+        settings.append(("_BESClient_Comm_CommandPollEnable", "1"))
+        # Somebody's own number that happens to be the port: no migration may touch it.
+        settings.append(("Cost Center", self.data["port"]))
+        return "".join(setting(name, value) for name, value in settings)
+
+    def _inventory(self):
+        def group(name, hosts):
+            lines = ["    %s:" % name, "      hosts:%s" % ("" if hosts else " {}")]
+            for host in hosts:
+                lines.append("        %s:" % host.name)
+                if host.parent:
+                    lines.append("          bigfix_parent: %s" % host.parent)
+                lines.append("          bigfix_address: %s" % host.address)
+                lines.append("          lab_host_dir: %s" % json.dumps(host.root))
+            return lines
+
+        relays = [host for host in self.hosts if host.role == "relay"]
+        clients = [host for host in self.hosts if host.role == "client"]
+        pilot = ["relay1"] + [host.name for host in clients if host.parent == "relay1"][:2]
+        lines = ["---", "# Written by `python3 -m tests.lab start`.", "all:", "  vars:", "    ansible_connection: local",
+                 "    ansible_python_interpreter: %s" % json.dumps(sys.executable), "  children:"]
+        lines += group("bigfix_server", [self.server]) + group("bigfix_relays", relays)
+        lines += group("bigfix_clients", clients)
+        lines += ["    bigfix_pilot:", "      hosts:"] + ["        %s: {}" % name for name in pilot]
+        return "\n".join(lines) + "\n"
