@@ -17,6 +17,8 @@ from ansible_collections.portshift.agents.plugins.module_utils._file_edit import
     FileEdit, FileError, make_folder, read_bytes, sha256, write_durably)
 
 VERSION = 1
+MOVE_KEYS = {"old_port", "new_port", "phase", "state"}
+FILE_KEYS = {"path", "sha256_before", "sha256_after", "backup"}
 
 # Options of a module that notes its changes in a record.
 RECORD_SPEC = dict(type="dict", options=dict(
@@ -36,6 +38,9 @@ def read_record(path):
         content = json.loads(read_bytes(path).decode("utf-8"))
         if content["version"] != VERSION or not isinstance(content["files"], list):
             raise ValueError("version %r" % content["version"])
+        for needed, holder in [(MOVE_KEYS, content)] + [(FILE_KEYS, entry) for entry in content["files"]]:
+            if not needed <= set(holder):
+                raise ValueError("%s missing" % ", ".join(sorted(needed - set(holder))))
     except (ValueError, KeyError, TypeError) as err:
         raise RecordError("%s: is not a record of portshift.agents that this version reads (%s); move it away if you "
                           "know that no migration is under way on this host" % (path, err))
@@ -104,30 +109,35 @@ class ChangeRecord(object):
 
     def review(self):
         """What going back would do now: (entries to restore, sentences that say why it is not safe)."""
-        to_restore, unsafe = [], []
+        to_restore, drifted, impossible = self._review()
+        return to_restore, drifted + impossible
+
+    def _review(self):
+        to_restore, drifted, impossible = [], [], []
         if self.content is None or self.content["state"] == "rolled_back":
-            return to_restore, unsafe
+            return to_restore, drifted, impossible
         for entry in self.content["files"]:
             try:
                 digest = sha256(read_bytes(entry["path"]))
                 if digest == entry["sha256_before"]:
                     continue
                 if digest != entry["sha256_after"] or entry.get("changed_between"):
-                    unsafe.append("%s: somebody else has changed it since the migration (sha256 %s..., expected %s...); "
-                                  "its old bytes are in %s" % (entry["path"], digest[:12],
-                                                               entry["sha256_after"][:12], entry["backup"]))
+                    drifted.append("%s: somebody else has changed it since the migration (sha256 %s..., expected %s...); "
+                                   "its old bytes are in %s" % (entry["path"], digest[:12],
+                                                                entry["sha256_after"][:12], entry["backup"]))
                 if sha256(read_bytes(entry["backup"])) != entry["sha256_before"]:
                     raise FileError("%s: the backup of %s is damaged" % (entry["backup"], entry["path"]))
                 to_restore.append(entry)
             except FileError as err:
-                unsafe.append(str(err))
-        return to_restore, unsafe
+                impossible.append(str(err))
+        return to_restore, drifted, impossible
 
     def restore(self, module, redact=None, force=False):
         """Puts every file back, byte for byte.  Returns the module's result; refuses before the first write."""
-        to_restore, unsafe = self.review()
-        if unsafe and not force:
-            raise RecordError("going back is no longer safe, nothing was restored: %s" % "; ".join(unsafe))
+        to_restore, drifted, impossible = self._review()
+        # What is gone or damaged can't be restored; force only overrides what somebody else changed.
+        if impossible or (drifted and not force):
+            raise RecordError("going back is no longer safe, nothing was restored: %s" % "; ".join(drifted + impossible))
         result = dict(changed=bool(to_restore), restored=[entry["path"] for entry in to_restore], diff=[])
         for entry in to_restore:
             edit = FileEdit.read(entry["path"]).apply(read_bytes(entry["backup"]))

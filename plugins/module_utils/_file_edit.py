@@ -60,16 +60,38 @@ def read_bytes(path):
         raise FileError(explain(err, path, "read"))
 
 
+def _why_not_writable(path, size):
+    """The error number that a write would end with, or None."""
+    folder = os.path.dirname(path) or "."
+    space, status, user = os.statvfs(folder), os.stat(path), os.geteuid()
+    if not os.access(folder, os.W_OK | os.X_OK):
+        return errno.EROFS if space.f_flag & os.ST_RDONLY else errno.EACCES
+    if user and (status.st_uid != user or status.st_gid not in [os.getegid()] + os.getgroups()):
+        return errno.EPERM  # the new file could not be given to the owner of the old one
+    if _is_mount_point(path):
+        return errno.EBUSY
+    return errno.ENOSPC if space.f_blocks and space.f_bavail * space.f_frsize < size else None
+
+
+def _is_mount_point(path):
+    """Also for a file that is bind-mounted from its own file system, which os.path.ismount() does not see."""
+    for char in "\\ \t\n":
+        path = path.replace(char, "\\%03o" % ord(char))
+    try:
+        with open("/proc/self/mountinfo", "rb") as mounts:
+            return any(mount.split(b" ")[4] == os.fsencode(path) for mount in mounts)
+    except OSError:
+        return False
+
+
 def require_writable(path, size):
     """Fails as the write would, without writing: so check mode tells the truth."""
-    folder = os.path.dirname(path) or "."
-    if not os.access(folder, os.W_OK | os.X_OK):
-        read_only = os.statvfs(folder).f_flag & os.ST_RDONLY
-        raise FileError(explain(OSError(errno.EROFS if read_only else errno.EACCES, ""), path, "write")
-                        + "; nothing was written")
-    space = os.statvfs(folder)
-    if space.f_blocks and space.f_bavail * space.f_frsize < size:
-        raise FileError(explain(OSError(errno.ENOSPC, ""), path, "write") + "; nothing was written")
+    try:
+        number = _why_not_writable(path, size)
+    except OSError as err:
+        number = err.errno
+    if number:
+        raise FileError(explain(OSError(number, ""), path, "write") + "; nothing was written")
 
 
 def _copy_attributes(source, target_fd):
@@ -93,7 +115,7 @@ def write_durably(path, content, like=None, mode=0o600, before_rename=None):
     `before_rename`: called when the new file is safely on disk and the old one still stands; what it raises undoes all.
     """
     folder = os.path.dirname(path) or "."
-    temporary = None
+    temporary, renamed = None, False
     try:
         handle, temporary = tempfile.mkstemp(prefix=".%s." % os.path.basename(path), dir=folder)
         with os.fdopen(handle, "wb") as target:
@@ -107,14 +129,15 @@ def write_durably(path, content, like=None, mode=0o600, before_rename=None):
         if before_rename:
             before_rename()
         os.rename(temporary, path)
-        temporary = None
+        temporary, renamed = None, True
         directory = os.open(folder, os.O_RDONLY)
         try:
             os.fsync(directory)
         finally:
             os.close(directory)
     except OSError as err:
-        raise FileError(explain(err, path, "write") + "; nothing was written")
+        raise FileError(explain(err, path, "write") + (
+            "; nothing was written" if not renamed else "; its new bytes may not survive a power failure"))
     finally:
         if temporary:
             os.unlink(temporary)

@@ -23,8 +23,9 @@ from ansible_collections.portshift.agents.plugins.module_utils._errors import En
 _MAX_BASE64_LINE = 1000  # OpenSSL gives up at 1023, the standard says 76
 _MAX_LISTED = 20  # places named in one sentence
 
-_BLANK_LINE = re.compile(rb"(?m)^\r?\n")
+_BLANK_LINE = re.compile(rb"(?m)^(?:\r[^\n]*)?\n")  # a line that begins with CR is blank to OpenSSL
 _CONTENT_TYPE = re.compile(rb"(?im)^(\xef\xbb\xbf)?Content-Type[ \t]*:([^\n]*(?:\n[ \t][^\n]*)*)")
+_SIGNATURE_PART = re.compile(rb"(?im)^Content-Type[ \t]*:[ \t]*application/(?:x-)?pkcs7-signature")
 _PARAMETER = re.compile(rb';\s*([^\s=;"(]+)[ \t]*=[ \t]*(?:"([^"\r\n]*)"|([^\s;"(]*))\s*(?=;|\Z)')
 _LINE = re.compile(
     rb"(?im)^(?:\xef\xbb\xbf)?(?:"
@@ -82,6 +83,9 @@ def parse(data):
     content_type = _CONTENT_TYPE.search(data, 0, head.start() if head else len(data))
     if content_type and content_type.group(2).split(b";")[0].strip().lower() == b"multipart/signed":
         start, end, verdict = _signed_part(data, content_type, head.end() if head else len(data))
+    elif _SIGNATURE_PART.search(data):  # never take it for a plain one: that could be edited as if nothing were signed
+        raise MastheadError("signed masthead whose head does not say multipart/signed, so agents cannot read it. Copy"
+                            " it from the root server again, in binary mode.")
     else:
         start, end, verdict = 0, len(data), None
     return _scan(data, start, end, verdict)

@@ -11,6 +11,8 @@ import stat
 import subprocess
 import sys
 import time
+import urllib.error
+import urllib.request
 
 import pytest
 import yaml
@@ -26,7 +28,7 @@ CLIENT_MASTHEAD = "etc/opt/BESClient/actionsite.afxm"
 
 def run(command, **options):
     return subprocess.run(command, cwd=CHECKOUT, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-                          stderr=subprocess.PIPE, universal_newlines=True, timeout=120, **options)
+                          stderr=subprocess.PIPE, text=True, timeout=120, **options)
 
 
 def eventually(condition, seconds=8):
@@ -36,7 +38,7 @@ def eventually(condition, seconds=8):
         time.sleep(0.05)
 
 
-class Lab(object):
+class Lab:
     def __init__(self, folder):
         self.folder = str(folder)
 
@@ -234,6 +236,24 @@ def test_killed_agent_uses_no_number_twice(lab):
     assert lab.status()["lost"] == 0
 
 
+@pytest.mark.parametrize("end", ["stop", "kill"])
+def test_undelivered_reports_survive_the_end_of_their_agent(lab, end):
+    lab.service("relay2", "besrelay", "stop")
+    try:
+        time.sleep(1)
+        if end == "stop":
+            lab.service("client02", "besclient", "stop")
+        else:
+            os.kill(lab.status()["hosts"]["client02"]["services"]["besclient"]["pid"], signal.SIGKILL)
+            eventually(lambda: lab.service("client02", "besclient", "status").returncode == 3)
+        assert len(json.loads(lab.read("client02", "run/besclient.state").decode())["queue"]) >= 5
+        assert lab.service("client02", "besclient", "start").returncode == 0
+    finally:
+        assert lab.service("relay2", "besrelay", "start").returncode == 0
+    lab.await_more("client02", 6)
+    assert lab.status()["lost"] == 0
+
+
 def test_edit_of_a_running_agents_settings_is_lost(lab):
     before = lab.read("client01", CLIENT_CONFIG)
     lab.write("client01", CLIENT_CONFIG, before.replace(b":52311/", b":55000/"))
@@ -407,6 +427,38 @@ def test_settings_of_the_client_win_over_the_relays_own(lab):
     lab.await_more("client02")
 
 
+def test_agent_falls_back_to_its_second_relay(lab):
+    before = lab.read("client02", CLIENT_CONFIG)
+    addresses = {name: host["address"].encode() for name, host in lab.status()["hosts"].items()}
+    first, rest = before.split(b"\n\n", 1)
+    second = first.replace(b"__RelayServer1", b"__RelayServer2").replace(addresses["relay2"], addresses["relay1"])
+    lab.service("client02", "besclient", "stop")
+    try:
+        lab.write("client02", CLIENT_CONFIG, b"\n\n".join((first.replace(b":52311/", b":55000/"), second, rest)))
+        assert lab.service("client02", "besclient", "start").returncode == 0
+        lab.await_more("client02")
+        chain = lab.path("client02", "var/opt/BESClient/__BESData/__Global/RelayChain")
+        lines = lab.read("client02", os.path.join(chain, sorted(os.listdir(chain))[-1])).decode().splitlines()
+        assert lines[-2].endswith("- F - %s:55000" % addresses["relay2"].decode())
+        assert lines[-1].endswith("- S - %s:52311" % addresses["relay1"].decode())
+    finally:
+        lab.service("client02", "besclient", "stop")
+        lab.write("client02", CLIENT_CONFIG, before)
+        lab.service("client02", "besclient", "start")
+    lab.await_more("client02")
+
+
+def test_masthead_is_served_to_any_http_client(lab):
+    hosts = lab.status()["hosts"]
+    for host, path in (("server", SERVER_MASTHEAD), ("relay2", CLIENT_MASTHEAD)):
+        url = "http://%s:52311/masthead/masthead.afxm" % hosts[host]["address"]
+        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+        with opener.open(url, timeout=5) as answer:
+            assert answer.read() == lab.read(host, path)
+        with pytest.raises(urllib.error.HTTPError):
+            opener.open(url + ".old", timeout=5)
+
+
 def test_plain_masthead_with_mixed_ports_is_refused(new_lab):
     lab = new_lab()
     lab.start("--masthead", "plain", "--relays", "1", "--clients", "1", "--rate", "10")
@@ -511,6 +563,16 @@ def test_start_that_fails_half_way_cleans_up(new_lab, tmp_path):
                     env=dict(os.environ, PATH="%s:%s" % (fake.parent, os.environ["PATH"])))
     assert done.returncode == 1
     assert "besserver on server does not start" in done.stderr and "signature" in done.stderr
+    assert lab.processes() == [] and not os.path.exists(lab.folder)
+
+
+def test_start_that_is_interrupted_cleans_up(new_lab):
+    lab = new_lab()
+    started = subprocess.Popen([PYTHON, "-m", "tests.lab", "start", "--dir", lab.folder, "--clients", "20"],
+                               cwd=CHECKOUT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    eventually(lambda: len(lab.processes()) > 5, 20)
+    started.terminate()
+    assert started.wait(20) == 1
     assert lab.processes() == [] and not os.path.exists(lab.folder)
 
 

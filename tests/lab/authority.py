@@ -46,7 +46,7 @@ def _openssl(*arguments):
     return done.stdout
 
 
-class Authority(object):
+class Authority:
     def __init__(self, folder):
         self.folder = folder
         self.key = os.path.join(folder, "key.pem")

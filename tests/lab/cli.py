@@ -133,6 +133,7 @@ def _await_reports(lab, seconds):
 
 
 def _clean_up(folder, launches, made_folder):
+    signal.signal(signal.SIGINT, signal.SIG_IGN)    # an impatient second Ctrl-C must not leave the rest behind
     # Every process that this call started, also one that has not yet put itself on record.
     processes.stop([(launch.process.pid, identity.start_time(launch.process.pid)) for launch in launches
                     if launch.process.poll() is None])
@@ -181,7 +182,8 @@ def status(options):
     if options.json:
         print(json.dumps(found, indent=1))
         return 0
-    rows = [("HOST", "ROLE", "PARENT", "ADDRESS", "SERVICES", "LISTENS", "AGENT PORT", "REPORTS", "LOST", "SILENT S")]
+    rows = [("HOST", "ROLE", "PARENT", "ADDRESS", "SERVICES", "LISTENS", "AGENT PORT", "REPORTS", "LOST", "SILENT S",
+             "SEEN S AGO")]
     for name, host in found["hosts"].items():
         agent = found["agents"][name]
         services = host["services"].values()
@@ -189,7 +191,8 @@ def status(options):
             name, host["role"], host["parent"] or "-", host["address"],
             "%d/%d" % (sum(service["running"] for service in services), len(services)),
             (host["port"] or "-") if host["role"] != "client" else "-",
-            agent["port"] or "-", agent["accepted"], agent["lost"], "%.1f" % agent["longest_silence"]))
+            agent["port"] or "-", agent["accepted"], agent["lost"], "%.1f" % agent["longest_silence"],
+            "never" if agent["last_seen_ago"] is None else "%.1f" % agent["last_seen_ago"]))
     widths = [max(len(str(row[column])) for row in rows) for column in range(len(rows[0]))]
     for row in rows:
         print("  ".join(str(cell).ljust(width) for cell, width in zip(row, widths)).rstrip())
@@ -204,12 +207,18 @@ def status(options):
 
 def stop(options):
     lab = Lab.open(options.dir)
-    running = [identity.recorded(host, service) for host in lab.hosts for service in reversed(host.services)]
-    running = [process for process in running if process]
-    processes.stop(running)
+    stopped = 0
+    while True:
+        running = [identity.recorded(host, service) for host in lab.hosts for service in reversed(host.services)]
+        running = [process for process in running if process]
+        if not running:
+            break
+        # Once more after this: somebody may have restarted a service meanwhile.
+        processes.stop(running)
+        stopped += len(running)
     if options.remove:
         shutil.rmtree(lab.folder)
-    print("%d processes stopped%s." % (len(running), ", %s removed" % lab.folder if options.remove else ""))
+    print("%d processes stopped%s." % (stopped, ", %s removed" % lab.folder if options.remove else ""))
     return 0
 
 

@@ -95,7 +95,7 @@ def setting(name, value):
         "effective date                 = Thu,%%2001%%20Jan%%202015%%2000:00:00%%20+0000\n\n" % (name, value))
 
 
-class Lab(object):
+class Lab:
     def __init__(self, folder, data):
         self.folder = folder
         self.data = data
@@ -238,7 +238,8 @@ class Lab(object):
         relays = [host for host in self.hosts if host.role == "relay"]
         clients = [host for host in self.hosts if host.role == "client"]
         pilot = ["relay1"] + [host.name for host in clients if host.parent == "relay1"][:2]
-        lines = ["---", "# Written by `python3 -m tests.lab start`.", "all:", "  vars:", "    ansible_connection: local",
+        lines = ["---", "# Written by `python3 -m tests.lab start`.", "all:", "  vars:",
+                 "    ansible_connection: local",
                  "    ansible_python_interpreter: %s" % json.dumps(sys.executable), "  children:"]
         lines += group("bigfix_server", [self.server]) + group("bigfix_relays", relays)
         lines += group("bigfix_clients", clients)

@@ -18,7 +18,7 @@ class Failed(Exception):
     """A service that did not do what it was told: one sentence."""
 
 
-class Launch(object):
+class Launch:
     """A service on its way up."""
 
     def __init__(self, host, service):

@@ -132,7 +132,7 @@ def test_no_flipped_bit_is_valid_where_openssl_disagrees(signatures, tmp_path):
             mutant = der[:at] + bytes([der[at] ^ mask]) + der[at + 1:]
             verdict = verify_detached(mutant, CONTENT)
             assert isinstance(verdict, Verdict)
-            if verdict.status == "valid" and at % 5 == 0:  # openssl takes its time: a sample of what we accept
+            if verdict.status == "valid" and at % 29 == 0:  # openssl takes its time: a sample of what we accept
                 accepted += 1
                 assert openssl_accepts_der(mutant, CONTENT, tmp_path), (name, at, mask)
     assert accepted

@@ -22,7 +22,7 @@ RETRY_SECONDS = 0.25
 PARENT_SETTINGS = ("__RelayServer1", "__RelayServer2")
 
 
-class AgentLog(object):
+class AgentLog:
     """YYYYMMDD.log: a line `At HH:MM:SS +ZZZZ - `, below it what happened in that second, indented."""
 
     def __init__(self, folder, chain_folder):
@@ -50,11 +50,11 @@ class AgentLog(object):
         try:
             with open(path, "a") as stream:
                 stream.write(text)
-        except EnvironmentError:
+        except OSError:
             pass    # a full or vanished folder must not stop the agent
 
 
-class Agent(object):
+class Agent:
     def __init__(self, host):
         self.host = host
         self.log = AgentLog(host.client_log_folder, host.relay_chain_folder)
@@ -177,7 +177,7 @@ class Agent(object):
             if changed:
                 try:
                     self._save_state()
-                except EnvironmentError:
+                except OSError:
                     pass    # the lab is being removed
 
     def _rest(self, seconds):

@@ -24,7 +24,7 @@ def write_atomically(path, data, mode=0o644):
     os.rename(temporary, path)
 
 
-class Host(object):
+class Host:
     def __init__(self, root, lab_file, lab, name):
         self.root = root
         self.lab_file = lab_file

@@ -7,7 +7,7 @@ import os
 import time
 
 
-class Ledger(object):
+class Ledger:
     """Written by the root server: `epoch.ms client number port`, one line for each report that it accepted."""
 
     def __init__(self, path):
@@ -18,7 +18,7 @@ class Ledger(object):
         os.write(self.descriptor, ("%.3f %s %d %d\n" % (time.time(), client, number, port)).encode("ascii"))
 
 
-class Count(object):
+class Count:
     """What the root server knows of one client."""
 
     def __init__(self):
@@ -50,7 +50,7 @@ class Count(object):
         return len(self.missing)
 
 
-class Tally(object):
+class Tally:
     """Reads the ledger, also while it grows; `clients` maps a name to its Count."""
 
     def __init__(self, path):

@@ -1,7 +1,7 @@
 # Copyright (c) 2026 The portshift.agents authors
 # GNU General Public License v3.0-or-later (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The services that listen: root server and relay, which differ in where reports end; and the server's other services."""
+"""Root server and relay, which differ in where a report ends; and the server's other services."""
 
 import socket
 import threading
@@ -37,7 +37,7 @@ def server_configuration(host):
     return own, own.port if configured is None else port_number(configured, PORT_SETTING)
 
 
-class _Listening(object):
+class _Listening:
     """Common to root server and relay: one TCP listener, one UDP socket of the same number, the registered children."""
 
     def __init__(self, host):
@@ -177,7 +177,7 @@ class Relay(_Listening):
             self.notify_children(datagram)
 
 
-class DatabaseService(object):
+class DatabaseService:
     """FillDB and GatherDB: nothing to see but the vendor's start order, root server first."""
 
     port = None
@@ -205,7 +205,7 @@ class DatabaseService(object):
         pass
 
 
-class WebReports(object):
+class WebReports:
     """A port of its own, which must not move when the agents' port does."""
 
     def __init__(self, host):

@@ -17,7 +17,7 @@ URL_HEADERS = (
 )
 
 
-class Masthead(object):
+class Masthead:
     def __init__(self, data, signed, port, serial, urls):
         self.data = data
         self.signed = signed
@@ -91,7 +91,7 @@ def load(path):
     try:
         with open(path, "rb") as stream:
             data = stream.read()
-    except EnvironmentError as err:
+    except OSError as err:
         raise Refused("%s: masthead cannot be read, %s" % (path, err.strerror))
     # Signature first: an edited masthead is to be called that, whatever else may be odd about it.
     if re.match(br"(?is)(?:[^\n]+\n)*?Content-Type:\s*multipart/signed", data):

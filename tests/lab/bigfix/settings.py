@@ -27,7 +27,7 @@ def parse(data):
     return settings
 
 
-class RememberedFile(object):
+class RememberedFile:
     """A settings file as the running agent holds it: read once, in memory from then on.
 
     At its end the agent writes what it has in memory.  So an edit made while it runs is lost, which is why the
@@ -45,7 +45,7 @@ class RememberedFile(object):
                 if stream.read() == self.data:
                     return
             mode = os.stat(self.path).st_mode & 0o7777
-        except EnvironmentError:
+        except OSError:
             mode = 0o600
         write_atomically(self.path, self.data, mode)
 
@@ -54,7 +54,7 @@ def _read(path):
     try:
         with open(path, "rb") as stream:
             return stream.read()
-    except EnvironmentError as err:
+    except OSError as err:
         raise Refused("%s: settings cannot be read, %s" % (path, err.strerror))
 
 

@@ -20,7 +20,7 @@ class BadAnswer(OSError):
     """The peer is there, but what it says is of no use."""
 
 
-class Connection(object):
+class Connection:
     """One kept-alive connection to a parent.  Every failure is an OSError and leaves it closed."""
 
     def __init__(self, host, port, source, timeout=2.0):
@@ -105,7 +105,7 @@ def parameters(text):
     return dict(item.split("=", 1) for item in text.split("&") if "=" in item)
 
 
-class Listener(object):
+class Listener:
     """A thread for each connection; `answer(method, path, query, body)` -> (status, body)."""
 
     REASONS = {200: "OK", 400: "Bad Request", 404: "Not Found", 503: "Service Unavailable"}

@@ -1,0 +1,108 @@
+# Copyright (c) 2026 The portshift.agents authors
+# GNU General Public License v3.0-or-later (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The fixtures of all tests.  How Ansible is called is known to this file alone.
+
+Modules run in this process through pytest-ansible, whose end of life is December 2026.  Who replaces it replaces
+_run_task(); the options pythonpath and --ansible-unit-inject-only in pyproject.toml go with it.
+"""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import warnings
+
+import pytest
+
+CHECKOUT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+COLLECTION = "portshift.agents"
+FOLDER = os.path.join("ansible_collections", *COLLECTION.split("."))
+
+
+def _collections_folder():
+    """A folder that holds this checkout under its collection name: what tools/setup made, or a link of our own."""
+    known = os.environ.get("ANSIBLE_COLLECTIONS_PATH", "").split(os.pathsep)
+    for folder in known + [os.path.join(CHECKOUT, ".venv", "collections")]:
+        if folder and os.path.realpath(os.path.join(folder, FOLDER)) == os.path.realpath(CHECKOUT):
+            return os.path.abspath(folder)
+    own = tempfile.TemporaryDirectory(prefix="portshift-collections-")
+    _collections_folder.keep = own    # it goes away with this process
+    link = os.path.join(own.name, FOLDER)
+    os.makedirs(os.path.dirname(link))
+    os.symlink(CHECKOUT, link)
+    return own.name
+
+
+# Before pytest-ansible looks, which happens after the conftest files are read.
+COLLECTIONS = _collections_folder()
+os.environ["ANSIBLE_COLLECTIONS_PATH"] = COLLECTIONS
+if COLLECTIONS not in sys.path:
+    sys.path.insert(0, COLLECTIONS)
+
+
+def pytest_sessionstart(session):
+    from ansible_collections.portshift.agents.plugins.module_utils import _errors
+    found = os.path.realpath(_errors.__file__)
+    if not found.startswith(os.path.realpath(CHECKOUT) + os.sep):
+        raise pytest.UsageError("the tests would run against %s instead of %s; take the other one out of "
+                                "ANSIBLE_COLLECTIONS_PATH and PYTHONPATH" % (found, CHECKOUT))
+
+
+def _run_task(name, args, check, diff, inventory, host):
+    from pytest_ansible.host_manager.utils import get_host_manager
+
+    with warnings.catch_warnings():
+        # It announces its own end, and ansible-core that its finder is there already.
+        warnings.simplefilter("ignore")
+        dispatcher = get_host_manager(inventory=inventory or host + ",", connection="local", host_pattern=host)[host]
+
+        def play(arguments):
+            # Its own play knows neither check mode nor diff, and spells the task in a way that ansible-core 2.23 drops.
+            return dict(name=name, hosts=host, gather_facts=False, check_mode=check, diff=diff, tasks=[{name: arguments}],
+                        vars=dict(ansible_python_interpreter=sys.executable, ansible_pipelining=True))
+
+        dispatcher._build_play_ds = play
+        return dict(getattr(dispatcher, name)(**args).contacted[host])
+
+
+@pytest.fixture
+def run_module():
+    """run_module(name, check=False, diff=False, **args) -> the result of that task, action plugin and all.
+
+    `inventory`: the path of an inventory, in which `host` is the host that the task runs for.
+    """
+    def run(name, check=False, diff=False, inventory=None, host="localhost", **args):
+        return _run_task("%s.%s" % (COLLECTION, name), args, check, diff, inventory, host)
+    return run
+
+
+@pytest.fixture
+def run_playbook(tmp_path):
+    """run_playbook(plays, inventory, *options) -> the finished ansible-playbook."""
+    def run(plays, inventory, *options):
+        for name, content in (("play.json", plays), ("inventory.yml", inventory)):
+            (tmp_path / name).write_text(json.dumps(content))
+        return subprocess.run(
+            [sys.executable, "-m", "ansible", "playbook", "-i", "inventory.yml", "play.json", *options],
+            cwd=tmp_path, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+            timeout=120, env=dict(os.environ, ANSIBLE_PIPELINING="true"))
+    return run
+
+
+class FakeModule:
+    """What an engine sees of an AnsibleModule."""
+
+    def __init__(self, check=False, diff=True, backup=False):
+        self.check_mode, self._diff, self.params = check, diff, dict(backup=backup)
+
+    def backup_local(self, path):
+        shutil.copy2(path, path + ".backup~")
+        return path + ".backup~"
+
+
+@pytest.fixture
+def fake_module():
+    return FakeModule

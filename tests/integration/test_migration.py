@@ -1,0 +1,375 @@
+# Copyright (c) 2026 The portshift.agents authors
+# GNU General Public License v3.0-or-later (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The playbooks against the lab, run as a user runs them: what moved is judged by the bytes of every product file,
+who reports by the root server's own count, and what the run said by its events."""
+
+import datetime
+import json
+import shutil
+import socket
+import subprocess
+import sys
+
+import pytest
+
+from tests.integration.migration_lab import (
+    CLIENT_CONFIG, CLIENT_MASTHEAD, MASTHEAD, NEW, OLD, SERVER_CONFIG, SETTINGS, STOPPED, Lab, difference)
+
+
+@pytest.fixture
+def new_lab(tmp_path):
+    labs = []
+
+    def make(kind="signed", name="lab"):
+        labs.append(Lab(tmp_path / name, kind))
+        return labs[-1]
+
+    yield make
+    for lab in labs:
+        lab.stop()
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory):
+    """A signed lab that has only its files: for plans and options that have to be refused."""
+    lab = Lab(tmp_path_factory.mktemp("files") / "lab").write(clients=4)
+    lab.issued()
+    yield lab
+    lab.stop()
+
+
+@pytest.fixture
+def untouched(files):
+    """The same; the test may damage product files, but what it runs may change nothing."""
+    whole = {name: files.path(*name).read_bytes() for name in files.snapshot()}
+    files.expected = None
+    yield files
+    assert files.snapshot(records=True) == (files.expected or files.before)
+    for name, content in whole.items():
+        files.path(*name).parent.mkdir(parents=True, exist_ok=True)
+        files.path(*name).write_bytes(content)
+
+
+def ready(lab):
+    """From here on nothing of the lab may change."""
+    lab.before = lab.snapshot(records=True)
+    return lab
+
+
+# -- the whole way
+
+@pytest.mark.parametrize("kind", ["signed", "plain"])
+def test_whole_way_there_and_back(new_lab, kind):
+    lab = new_lab(kind).start()
+    before = lab.snapshot(records=True)
+    web_reports = lab.pid("server", "beswebreports")
+
+    plan = lab.play("plan").good()
+    assert plan.changed == {} and lab.snapshot(records=True) == before
+
+    check = lab.play("migrate", "--check", "--diff").good()
+    assert lab.snapshot(records=True) == before
+    assert set(lab.ports().values()) == {OLD}
+    assert all(event["diff"] for event in check.events
+               if event["event"] == "item" and event["action"] in (MASTHEAD, SETTINGS))
+
+    move = lab.play("migrate").good()
+    moved = difference(before, lab.snapshot())
+    assert {host for host, _path in moved} == set(lab.hosts)
+    assert lab.short(check.edits) == moved      # what was foretold, no more and no less
+    assert lab.short(move.edits) == moved
+    lab.wait(NEW)
+    assert set(lab.ports().values()) == {NEW}
+    assert lab.pid("server", "beswebreports") == web_reports
+
+    assert lab.play("migrate").good().changed == {}
+    assert lab.play("verify").good().changed == {}
+
+    back = lab.play("rollback").good()
+    assert set(back.changed) == set(lab.hosts)
+    assert lab.snapshot() == before
+    lab.wait(OLD)
+    assert lab.pid("server", "beswebreports") == web_reports
+    assert lab.play("rollback").good().changed == {}
+    lab.play("verify").bad("gate after the proof on port %d" % NEW, *lab.hosts)
+
+    if kind == "plain":
+        lab.play("migrate").good()
+        assert difference(before, lab.snapshot()) == moved
+        lab.wait(NEW)
+
+
+def test_phases_alone_and_back(new_lab, tmp_path):
+    lab = new_lab().start()
+    before = lab.snapshot()
+    first = lab.play("migrate", "-e", "bigfix_phases=1").good()
+    moved = difference(before, lab.snapshot())
+    assert {host for host, _path in moved} == {"server", "relay1", "client01"}
+    assert {host: port for host, port in lab.ports().items() if host in ("server", "relay1", "relay2")} == {
+        "server": NEW, "relay1": NEW, "relay2": OLD}
+    lab.play("rollback").good()
+    assert lab.snapshot() == before
+    lab.wait(OLD)
+
+    tagged = lab.play("migrate", "--tags", "phase1").good()
+    assert difference(before, lab.snapshot()) == moved
+    assert (tagged.edits, tagged.changed) == (first.edits, first.changed)
+
+    lab.play("migrate", "-e", "bigfix_phases=1,2").good()
+    moved = difference(before, lab.snapshot())
+    assert {host for host, _path in moved} == {"server", "relay1", "client01", "relay2"}
+
+    check_roles_of_a_site(lab, tmp_path)
+    lab.wait(NEW)
+
+    lab.play("rollback").good()
+    assert lab.snapshot() == before
+    lab.wait(OLD)
+
+
+def check_roles_of_a_site(lab, folder):
+    """client02, whose parent has moved, by a playbook of the site's own: verb by verb, then all of the role."""
+    def play(name, verb, *options):
+        role = dict(name="portshift.agents.bigfix_client", **({"tasks_from": verb} if verb else {}))
+        path = folder / (name + ".json")
+        path.write_text(json.dumps([dict(
+            name=name, hosts="client02", gather_facts=False, tasks=[
+                {"name": "Role", "ansible.builtin.include_role": role, "vars": {
+                    "bigfix_client_port": NEW, "bigfix_client_masthead_src": lab.issued(),
+                    "bigfix_client_evidence_timeout": 10}},
+                {"name": "Assessment", "ansible.builtin.debug": {
+                    "msg": "{{ bigfix_component_assessment.edits | default([]) | length }} edits"}}])]))
+        return lab.play_file(path, *options)
+
+    before = lab.snapshot(records=True)
+    looked = play("assess", "assess").good()
+    assert [event["msg"] for event in looked.events if event["task"] == "Assessment" and event["event"] == "ok"] == [
+        "2 edits"] if False else "2 edits" in looked.output
+    play("verify-too-early", "verify").bad("no proof on port %d" % NEW)
+    assert lab.snapshot(records=True) == before
+    assert play("move", None).good().changed.keys() == {"client02"}
+    assert {host for host, _path in difference(before, lab.snapshot(records=True))} == {"client02"}
+    assert play("verify", "verify").good().changed == {}
+    assert play("move-again", None).good().changed == {}
+
+
+# -- interruptions
+
+MOMENTS = {
+    "the server is stopped": lambda event: (
+        event["event"] == "ok" and event["host"] == "server" and event["task"].endswith(STOPPED)),
+    "a relay has its masthead, not yet its settings": lambda event: (
+        event["event"] == "ok" and event["host"] == "relay2" and event["action"] == MASTHEAD),
+    "a client of the last wave is half way": lambda event: (
+        event["event"] == "item" and event["host"] == "client02" and event["action"] == SETTINGS),
+}
+
+
+def test_killed_three_times_ends_migrated_and_can_go_back(new_lab):
+    """At each moment the next run goes on from what is there; the last one ends, and all of it can be taken back."""
+    lab = new_lab().start()
+    before = lab.snapshot()
+    for moment, happened in MOMENTS.items():
+        run = lab.begin("migrate").until(happened).kill()
+        assert run.status == -9 and not any(event["event"] == "stats" for event in run.events), moment
+        assert difference(before, lab.snapshot()) or moment == "the server is stopped"
+    lab.play("migrate").good()
+    lab.wait(NEW)
+    assert set(lab.ports().values()) == {NEW}
+    lab.play("rollback").good()
+    assert lab.snapshot() == before
+    lab.wait(OLD)
+
+
+# -- hosts that do not answer, ports that do not open
+
+def window(first, last):
+    now = datetime.datetime.now()
+    return "bigfix_window=%s-%s" % tuple(
+        (now + datetime.timedelta(minutes=minutes)).strftime("%H:%M") for minutes in (first, last))
+
+
+def test_unreachable_clients(new_lab):
+    lab = new_lab().start(relays="1", clients=4)
+    before = lab.snapshot(records=True)
+    ssh = lab.by_ssh("client03")
+    lab.lose("client03")
+
+    shut = lab.play("migrate", inventories=[ssh]).bad("gate after the plan: closed", "client03", "1 of 6")
+    assert shut.stats["client03"]["unreachable"] == 1
+    assert "Phase 1" not in shut.plays and lab.snapshot(records=True) == before
+
+    # One may be missing, and the window is open.
+    lab.play("migrate", "-e", "bigfix_max_missing=1", "-e", window(-60, 60), inventories=[ssh])
+    changed = {host for host, _path in difference(before, lab.snapshot())}
+    assert changed == set(lab.hosts) - {"client03"}
+
+    # Now it is there again, but only until the wave.
+    lab.find("client03")
+    late = lab.begin("migrate", "-e", "bigfix_client_waves=100%", inventories=[ssh])
+    late.until(lambda event: event["event"] == "play" and event["name"] == "Phase 2")
+    lab.lose("client03")
+    late.wait().bad("gate after phase 3: closed", "client03", "unreachable")
+    assert late.stats["client03"]["unreachable"] == 1 and late.stats["client04"]["failures"] <= 1
+    assert difference(before, lab.snapshot()).isdisjoint({("client03", CLIENT_CONFIG), ("client03", CLIENT_MASTHEAD)})
+
+    # The latecomer alone.
+    lab.find("client03")
+    alone = lab.play("migrate", "--limit", "client03", inventories=[ssh]).good()
+    assert alone.changed.keys() == {"client03"}
+    lab.wait(NEW)
+
+
+def test_relay_that_does_not_come_up_on_the_new_port(new_lab):
+    lab = new_lab().start()
+    before = lab.snapshot()
+    lab.ok("fault", "relay2", "refuse-port:%d" % NEW)
+    stopped = lab.play("migrate").bad("relay2", "Its files are as they were before, byte for byte")
+    assert stopped.stats["relay2"]["rescued"] == 1
+    assert "Phase 3" not in stopped.plays
+    assert {host for host, _path in difference(before, lab.snapshot())} == {"server", "relay1", "client01"}
+    services = lab.status()["hosts"]["relay2"]
+    assert services["port"] == OLD and all(service["running"] for service in services["services"].values())
+
+    lab.ok("fault", "relay2", "clear")
+    lab.play("migrate").good()
+    lab.wait(NEW)
+    assert set(lab.ports().values()) == {NEW}
+
+
+# -- refusals: each is one run against files, and changes nothing
+
+@pytest.mark.parametrize("port, sentence", [
+    ("0", "bigfix_port is 0, which is not a port number"),
+    ("70000", "bigfix_port is 70000, which is not a port number"),
+    ("55000x", "bigfix_port is '55000x', which is not a port number"),
+    ("52314", "BigFix keeps 52314 for itself"),
+    ("80", "bigfix_port is 80: BigFix does not take a port from 1 to 1024"),
+    ("8080", "the default port of Web Reports"),
+])
+def test_port_that_can_not_be(untouched, port, sentence):
+    lab = ready(untouched)
+    run = lab.play("migrate", port=port).bad("Nothing was changed", sentence)
+    assert run.plays == ["Deployment"]
+
+
+def test_port_that_is_in_use_already(untouched):
+    lab = ready(untouched)
+    lab.play("migrate", port=OLD, src=lab.issue(OLD)).bad("Nothing was changed", "there is nothing to move")
+
+
+def without(inventory, group):
+    del inventory["all"]["children"][group]
+
+
+def second_server(inventory):
+    inventory["all"]["children"]["bigfix_server"]["hosts"]["server2"] = {}
+
+
+def variable(group, host, parent):
+    def change(inventory):
+        inventory["all"]["children"][group]["hosts"][host]["bigfix_parent"] = parent
+    return change
+
+
+def late_parent(inventory):
+    inventory["all"]["children"]["bigfix_pilot"]["hosts"]["client02"] = {}
+
+
+@pytest.mark.parametrize("damage, words", [
+    (lambda inventory: without(inventory, "bigfix_pilot"), ["inventory group bigfix_pilot is missing"]),
+    (second_server, ["has to hold the one root server", "2: server, server2"]),
+    (variable("bigfix_clients", "client02", "relay9"), ["client02: bigfix_parent is relay9"]),
+    (variable("bigfix_relays", "relay1", "relay2"), ["run in a circle: relay1 -> relay2 -> relay1"]),
+    (late_parent, ["client02 is in bigfix_pilot, but its parent relay2 is not"]),
+], ids=["group", "servers", "parent", "circle", "pilot"])
+def test_inventory_that_can_not_be(untouched, damage, words):
+    import yaml
+    lab = ready(untouched)
+    original = (lab.folder / "inventory.yml").read_text()
+    inventory = yaml.safe_load(original)
+    damage(inventory)
+    try:
+        (lab.folder / "inventory.yml").write_text(yaml.safe_dump(inventory))
+        run = lab.play("migrate").bad("Nothing was changed", *words)
+    finally:
+        (lab.folder / "inventory.yml").write_text(original)
+    assert run.plays == ["Deployment"]
+
+
+def test_damaged_hosts_are_all_named_in_one_plan(untouched):
+    lab = untouched
+    masthead = lab.path("client01", CLIENT_MASTHEAD).read_bytes()
+    lab.path("client01", CLIENT_MASTHEAD).unlink()
+    lab.path("client02", CLIENT_MASTHEAD).write_bytes(b"")
+    lab.path("client03", CLIENT_MASTHEAD).write_bytes(masthead[:len(masthead) // 2])
+    lab.path("client04", CLIENT_MASTHEAD).write_bytes(masthead.replace(b":52311/", b":52399/", 1))
+    lab.path("relay2", CLIENT_CONFIG).unlink()
+    run = ready(lab).play("migrate").bad("gate after the plan: closed", "5 of 7", "client01", "client02", "client03",
+                                         "client04", "relay2")
+    assert "Phase 1" not in run.plays
+    report = run.output
+    for sentence in ("no masthead found; looked for", "relay2/%s: does not exist" % CLIENT_CONFIG):
+        assert sentence in report
+
+
+def test_masthead_whose_signature_is_broken_already(untouched):
+    lab = untouched
+    masthead = lab.path("client04", CLIENT_MASTHEAD)
+    masthead.write_bytes(masthead.read_bytes().replace(b":52311/", b":55000/"))
+    ready(lab).play("plan", "-e", "bigfix_phases=3").bad("client04")
+
+
+def test_issued_masthead_of_another_deployment_or_port(untouched, tmp_path):
+    lab = ready(untouched)
+    lab.play("migrate", src=lab.issue(55001)).bad("bigfix_masthead_src", "is for port 55001, not for %d" % NEW)
+    other = Lab(tmp_path / "other").write(relays="1", clients=1)
+    run = lab.play("migrate", src=other.issued()).bad("gate after the plan: closed", "7 of 7")
+    assert "Phase 1" not in run.plays
+
+
+def test_issued_masthead_that_is_not_there(untouched):
+    ready(untouched).play("migrate", src="nowhere/masthead.afxm").bad("Nothing was changed", "nowhere/masthead.afxm")
+
+
+def test_new_port_that_somebody_else_holds(untouched):
+    lab = untouched
+    with open(lab.path("server", SERVER_CONFIG), "r+") as stream:
+        text = stream.read()
+        assert text.count("= 8080") == 1
+        stream.seek(0)
+        stream.write(text.replace("= 8080", "= %d" % NEW))
+        stream.truncate()
+    with socket.create_server((lab.address("relay1"), NEW)):
+        run = ready(lab).play("migrate").bad("gate after the plan: closed", "relay1", "server", "2 of 7",
+                                             "port of Web Reports")
+    assert "port %d is in use already: process" % NEW in " ".join(run.failures)
+    assert "listens on %s" % lab.address("relay1") in run.output and "Phase 1" not in run.plays
+
+
+def test_closed_window(untouched):
+    lab = ready(untouched)
+    run = lab.play("migrate", "-e", window(60, 120)).bad("the maintenance window is", "was not begun")
+    assert run.changed == {} and "Gate after phase 1" not in run.plays
+
+
+def test_file_that_may_not_be_written(untouched):
+    lab = ready(untouched)
+    folder = lab.path("client03", CLIENT_CONFIG).parent
+    folder.chmod(0o555)
+    try:
+        lab.play("plan", obedient=True).bad("gate after the plan: closed", "client03", "permission denied")
+    finally:
+        folder.chmod(0o755)
+
+
+def test_file_on_a_read_only_file_system(untouched):
+    user = [] if not subprocess.call(["unshare", "-m", "true"]) else ["-Ur"]
+    if not shutil.which("unshare") or subprocess.call(["unshare", *user, "-m", "true"]):
+        pytest.skip("no mount namespace for this user here; test_file_that_may_not_be_written stands for it")
+    lab = ready(untouched)
+    folder = str(lab.path("client03", CLIENT_CONFIG).parent)
+    mount = 'mount --bind "$0" "$0" && mount -o remount,bind,ro "$0" && exec "$@"'
+    lab.play("plan", prefix=["unshare", *user, "-m", "sh", "-c", mount, folder]).bad(
+        "gate after the plan: closed", "client03", "read-only file system")

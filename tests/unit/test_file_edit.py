@@ -1,0 +1,395 @@
+# Copyright (c) 2026 The portshift.agents authors
+# GNU General Public License v3.0-or-later (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The one way in which files are written: all or nothing, with everything that the old file had."""
+
+import ctypes
+import errno
+import json
+import os
+import resource
+import shutil
+import signal
+import stat
+import subprocess
+import tempfile
+import traceback
+
+import pytest
+
+from ansible_collections.portshift.agents.plugins.module_utils import _file_edit as engine
+from ansible_collections.portshift.agents.plugins.module_utils._file_edit import FileEdit, FileError
+
+NOBODY = 65534
+OLD, NEW = b"\xef\xbb\xbfold\r\ncaf\xe9", b"\xef\xbb\xbfnew\r\ncaf\xe9"
+
+
+@pytest.fixture
+def file(tmp_path):
+    path = tmp_path / "besclient.config"
+    path.write_bytes(OLD)
+    path.chmod(0o640)
+    return path
+
+
+@pytest.fixture
+def open_folder():
+    """A folder that another user can enter; pytest's own are closed to others."""
+    path = tempfile.mkdtemp(prefix="portshift-file-edit-")
+    os.chmod(path, 0o755)
+    yield path
+    shutil.rmtree(path)
+
+
+def commit(module, path, content=NEW, **options):
+    return FileEdit.read(str(path)).apply(content).commit(module, **options)
+
+
+def verdict(action, *arguments, **options):
+    """What a person is told: the sentence of a failure, or whether something changed."""
+    try:
+        result = action(*arguments, **options)
+    except FileError as err:
+        return str(err)
+    return result and result["changed"]
+
+
+def in_child(function, *arguments):
+    """What `function` returns in a forked process, which may give up its rights or never come back."""
+    reading, writing = os.pipe()
+    child = os.fork()
+    if not child:
+        try:
+            answer = dict(answer=function(*arguments))
+        except Unavailable as err:
+            answer = dict(skip=str(err))
+        except BaseException:
+            answer = dict(crash=traceback.format_exc())
+        os.write(writing, json.dumps(answer).encode())
+        os._exit(0)
+    os.close(writing)
+    with os.fdopen(reading, "rb") as source:
+        content = source.read()
+    status = os.waitpid(child, 0)[1]
+    answer = json.loads(content) if content else dict(answer="ended with status %d" % os.WEXITSTATUS(status))
+    assert "crash" not in answer, answer["crash"]
+    if "skip" in answer:
+        pytest.skip(answer["skip"])
+    return answer["answer"]
+
+
+class Unavailable(Exception):
+    """Why this machine can't show a case."""
+
+
+def own_mounts():
+    """Gives this process mounts of its own, which end with it; as root of a user namespace when it is not root."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    namespaces, user, group = 0x00020000, os.geteuid(), os.getegid()
+    if user:
+        namespaces |= 0x10000000
+    if libc.unshare(namespaces):
+        raise Unavailable("this machine allows no mount namespace: %s" % os.strerror(ctypes.get_errno()))
+    if user:
+        for name, content in (("setgroups", "deny"), ("uid_map", "0 %d 1" % user), ("gid_map", "0 %d 1" % group)):
+            with open("/proc/self/" + name, "w") as target:
+                target.write(content)
+    mount("--make-rprivate", "/")
+
+
+def mount(*arguments):
+    done = subprocess.run(("mount",) + arguments, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    if done.returncode:
+        raise Unavailable("mount %s: %s" % (" ".join(arguments), done.stdout.strip()))
+
+
+def needs_root(why):
+    if os.geteuid():
+        pytest.skip("needs root: " + why)
+
+
+# --- what stays -------------------------------------------------------------------------------------------------
+
+
+def test_content_is_replaced_and_mode_stays(file, fake_module):
+    assert commit(fake_module(), file)["changed"] is True
+    assert (file.read_bytes(), stat.S_IMODE(file.stat().st_mode)) == (NEW, 0o640)
+    assert os.listdir(file.parent) == [file.name]
+
+
+def test_owner_and_group_stay(file, fake_module):
+    needs_root("only root can give a file to another user")
+    os.chown(file, 1234, 2345)
+    file.chmod(0o4640)
+    commit(fake_module(), file)
+    status = file.stat()
+    assert (file.read_bytes(), status.st_uid, status.st_gid) == (NEW, 1234, 2345)
+    assert stat.S_IMODE(status.st_mode) == 0o4640
+
+
+def test_extended_attributes_stay(file, fake_module):
+    try:
+        os.setxattr(file, "user.portshift", b"kept")
+    except OSError as err:
+        pytest.skip("the file system of %s takes no extended attributes: %s" % (file.parent, err.strerror))
+    commit(fake_module(), file)
+    assert (file.read_bytes(), os.getxattr(file, "user.portshift")) == (NEW, b"kept")
+
+
+def test_symbolic_link_stays_one_and_its_file_is_replaced(file, fake_module):
+    folder = file.parent / "etc"
+    folder.mkdir()
+    link = folder / "link.config"
+    link.symlink_to("../besclient.config")
+    commit(fake_module(), link)
+    assert (os.readlink(link), file.read_bytes()) == ("../besclient.config", NEW)
+    assert os.listdir(folder) == ["link.config"]
+
+
+def test_unchanged_file_is_not_touched(file, fake_module):
+    before = file.stat()
+    assert commit(fake_module(backup=True), file, OLD)["changed"] is False
+    after = file.stat()
+    assert (before.st_ino, before.st_mtime_ns) == (after.st_ino, after.st_mtime_ns)
+    assert os.listdir(file.parent) == [file.name]
+
+
+def test_new_file_gets_the_mode_asked_for(tmp_path):
+    engine.write_durably(str(tmp_path / "new"), NEW, mode=0o604)
+    assert stat.S_IMODE((tmp_path / "new").stat().st_mode) == 0o604
+
+
+def test_file_is_on_disk_before_the_rename_and_the_folder_after_it(file, monkeypatch):
+    seen = []
+    fsync, rename = os.fsync, os.rename
+    monkeypatch.setattr(os, "fsync", lambda fd: seen.append("fsync of " + stat.filemode(os.fstat(fd).st_mode)[0]) or fsync(fd))
+    monkeypatch.setattr(os, "rename", lambda *pair: seen.append("rename") or rename(*pair))
+    engine.write_durably(str(file), NEW, like=str(file), before_rename=lambda: seen.append("before_rename"))
+    assert seen == ["fsync of -", "before_rename", "rename", "fsync of d"]
+
+
+def test_backup_holds_the_old_bytes(file, fake_module):
+    result = commit(fake_module(backup=True), file)
+    with open(result["backup_file"], "rb") as source:
+        assert source.read() == OLD
+
+
+# --- what can't be read -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("make, sentence", [
+    (lambda path: None, ": does not exist; check the path"),
+    (lambda path: path.mkdir(), ": is a directory, not a file"),
+    (lambda path: os.mkfifo(path), ": is a special file, not a file"),
+    (lambda path: path.symlink_to("nowhere"), ": is a symbolic link to nowhere, which does not exist; mend the link"),
+    (lambda path: path.symlink_to(path.name), ": could not read it: Too many levels of symbolic links"),
+    (lambda path: path.symlink_to("."), ": is a directory, not a file"),
+])
+def test_what_is_no_file_is_a_sentence(tmp_path, make, sentence):
+    path = tmp_path / "besclient.config"
+    make(path)
+    with pytest.raises(FileError) as caught:
+        FileEdit.read(str(path))
+    assert str(caught.value).startswith(str(path) + sentence)
+
+
+def test_file_below_a_file_does_not_exist(file):
+    with pytest.raises(FileError, match="does not exist"):
+        FileEdit.read(str(file / "below"))
+
+
+def test_file_of_another_user_that_is_closed_is_a_sentence(open_folder):
+    needs_root("the test takes away its own rights in a child")
+    path = os.path.join(open_folder, "besclient.config")
+    with open(path, "wb") as target:
+        target.write(OLD)
+    os.chmod(path, 0o600)
+
+    def try_it():
+        os.setuid(NOBODY)
+        return verdict(FileEdit.read, path)
+
+    told = in_child(try_it)
+    assert told.startswith(path + ": could not read it: permission denied; run with become: true")
+
+
+# --- what can't be written: the same words in check mode and for real, and nothing is left behind ----------------
+
+
+def both(fake_module, path, content=NEW):
+    """The verdict of check mode and of the real run, and what stands in the folder after each."""
+    found = []
+    for check in (True, False):
+        told = verdict(commit, fake_module(check=check), path, content)
+        with open(path, "rb") as source:
+            found.append([told, source.read() == OLD, os.listdir(os.path.dirname(path))])
+    return found
+
+
+def test_check_mode_writes_nothing_and_says_what_the_real_run_says(file, fake_module):
+    before = file.stat()
+    predicted = commit(fake_module(check=True, backup=True), file)
+    after = file.stat()
+    assert (file.read_bytes(), os.listdir(file.parent)) == (OLD, [file.name])
+    assert (before.st_ino, before.st_mtime_ns) == (after.st_ino, after.st_mtime_ns)
+    assert commit(fake_module(), file) == predicted
+
+
+def test_read_only_file_system(tmp_path, fake_module):
+    def try_it():
+        own_mounts()
+        mount("-t", "tmpfs", "tmpfs", str(tmp_path))
+        path = str(tmp_path / "besclient.config")
+        with open(path, "wb") as target:
+            target.write(OLD)
+        mount("-o", "remount,ro", str(tmp_path))
+        return both(fake_module, path)
+
+    checked, real = in_child(try_it)
+    assert "besclient.config: could not write it: it is on a read-only file system; mount it writable" in real[0]
+    assert real[0].endswith("; nothing was written")
+    assert checked == real == [real[0], True, ["besclient.config"]]
+
+
+def test_full_disk_is_foreseen(tmp_path, fake_module):
+    def try_it():
+        own_mounts()
+        mount("-t", "tmpfs", "-o", "size=64k", "tmpfs", str(tmp_path))
+        path = str(tmp_path / "besclient.config")
+        with open(path, "wb") as target:
+            target.write(OLD)
+        return both(fake_module, path, b"x" * 65536)
+
+    checked, real = in_child(try_it)
+    assert "could not write it: no space is left on its file system; free some" in real[0]
+    assert checked == real == [real[0], True, ["besclient.config"]]
+
+
+def test_disk_that_fills_up_while_writing(tmp_path):
+    def try_it():
+        own_mounts()
+        mount("-t", "tmpfs", "-o", "size=64k", "tmpfs", str(tmp_path))
+        path = str(tmp_path / "besclient.config")
+        with open(path, "wb") as target:
+            target.write(OLD)
+        told = verdict(engine.write_durably, path, b"x" * 65536, like=path)
+        with open(path, "rb") as source:
+            return [told, source.read() == OLD, os.listdir(str(tmp_path))]
+
+    told, kept, names = in_child(try_it)
+    assert "no space is left on its file system" in told and told.endswith("; nothing was written")
+    assert (kept, names) == (True, ["besclient.config"])
+
+
+def test_write_that_breaks_off_in_the_middle(file):
+    def try_it():
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))
+        return verdict(engine.write_durably, str(file), b"x" * 5000, like=str(file))
+
+    told = in_child(try_it)
+    assert told == "%s: could not write it: File too large; nothing was written" % file
+    assert (file.read_bytes(), os.listdir(file.parent)) == (OLD, [file.name])
+
+
+@pytest.mark.parametrize("folder_mode, owner", [(0o755, 0), (0o777, 0), (0o1777, 0)])
+def test_no_permission(open_folder, fake_module, folder_mode, owner):
+    needs_root("the test takes away its own rights in a child")
+    path = os.path.join(open_folder, "besclient.config")
+    with open(path, "wb") as target:
+        target.write(OLD)
+    os.chmod(path, 0o644)
+    os.chmod(open_folder, folder_mode)
+
+    def try_it():
+        os.setgroups([])
+        os.setgid(NOBODY)
+        os.setuid(NOBODY)
+        return both(fake_module, path)
+
+    checked, real = in_child(try_it)
+    assert real[0].startswith(path + ": could not write it: permission denied; run with become: true")
+    assert checked == real == [real[0], True, ["besclient.config"]]
+
+
+def test_file_that_is_a_mount_point_of_its_own(file, fake_module):
+    def try_it():
+        own_mounts()
+        mount("--bind", str(file), str(file))
+        return both(fake_module, str(file))
+
+    checked, real = in_child(try_it)
+    assert real[0].endswith("it is a mount point of its own, so it can't be replaced by a rename; nothing was written")
+    assert checked == real == [real[0], True, [file.name]]
+
+
+def test_somebody_elses_change_in_between_is_kept(file, fake_module):
+    edit = FileEdit.read(str(file)).apply(NEW)
+    file.write_bytes(b"theirs")
+    told = verdict(edit.commit, fake_module())
+    assert told == "%s: somebody else changed it while it was being edited; nothing was written, run again" % file
+    assert (file.read_bytes(), os.listdir(file.parent)) == (b"theirs", [file.name])
+
+
+def test_file_that_went_away_in_between_is_not_made_again(file, fake_module):
+    edit = FileEdit.read(str(file)).apply(NEW)
+    file.unlink()
+    assert "No such file or directory" in verdict(edit.commit, fake_module()) and os.listdir(file.parent) == []
+
+
+def test_end_of_the_process_just_before_the_rename_leaves_the_old_file(file, fake_module):
+    told = in_child(engine.write_durably, str(file), NEW, str(file), 0o600, lambda: os._exit(9))
+    assert told == "ended with status 9"
+    assert file.read_bytes() == OLD
+    # The next run is not disturbed by what the dead one left.
+    assert commit(fake_module(), file)["changed"] is True and file.read_bytes() == NEW
+
+
+def test_file_that_reads_differently_than_written_is_a_failure(file, monkeypatch):
+    monkeypatch.setattr(os, "rename", lambda *pair: os.unlink(pair[0]))
+    assert "holds other bytes than were just written to it" in verdict(engine.write_durably, str(file), NEW, like=str(file))
+
+
+def test_failure_after_the_rename_does_not_claim_that_nothing_was_written(file, monkeypatch):
+    fsync = os.fsync
+
+    def failing(fd):
+        if stat.S_ISDIR(os.fstat(fd).st_mode):
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        fsync(fd)
+
+    monkeypatch.setattr(os, "fsync", failing)
+    told = verdict(engine.write_durably, str(file), NEW, like=str(file))
+    assert file.read_bytes() == NEW
+    assert "Input/output error" in told and "nothing was written" not in told
+
+
+# --- the diff ---------------------------------------------------------------------------------------------------
+
+
+def test_diff_shows_both_sides_under_the_path_asked_for(file, fake_module):
+    link = file.parent / "link"
+    link.symlink_to(file.name)
+    assert commit(fake_module(check=True), link)["diff"] == dict(
+        before="\xef\xbb\xbfold\r\ncaf\xe9", after="\xef\xbb\xbfnew\r\ncaf\xe9", before_header=str(link), after_header=str(link))
+
+
+def test_diff_is_made_of_redacted_bytes_and_the_file_is_not(file, fake_module):
+    result = commit(fake_module(), file, redact=lambda content: content[3:6] + b" *")
+    assert (result["diff"]["before"], result["diff"]["after"]) == ("old *", "new *")
+    assert file.read_bytes() == NEW
+
+
+def test_no_diff_unless_asked_for(file, fake_module):
+    assert commit(fake_module(diff=False), file) == dict(changed=True)
+
+
+def test_diff_of_a_huge_file_names_its_size(file, fake_module):
+    file.write_bytes(b"x" * (engine.DIFF_LIMIT + 1))
+    diff = commit(fake_module(check=True), file)["diff"]
+    assert diff["before"].startswith("(%d bytes, sha256 " % (engine.DIFF_LIMIT + 1))
+
+
+def test_folder_that_can_not_be_made_is_a_sentence(file):
+    assert verdict(engine.make_folder, str(file / "below")) == (
+        "%s: could not create it: Not a directory; nothing was written" % (file / "below"))

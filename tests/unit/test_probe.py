@@ -1,0 +1,237 @@
+# Copyright (c) 2026 The portshift.agents authors
+# GNU General Public License v3.0-or-later (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Probes against real sockets of this machine."""
+
+import contextlib
+import socket
+import ssl
+import threading
+import time
+
+import pytest
+
+from ansible_collections.portshift.agents.plugins.module_utils._probe import probe, probe_all
+from ansible_collections.portshift.agents.tests.unit.masthead_files import session_signer
+
+HOST = "127.0.0.1"
+PAGE = b"HTTP/1.0 200 OK\r\nContent-Length: 16\r\n\r\n_PortNumber=5500"
+
+
+@contextlib.contextmanager
+def bound(kind=socket.SOCK_STREAM, listen=True):
+    """A socket of ours and its port: nobody else can have the port meanwhile."""
+    with socket.socket(socket.AF_INET, kind) as server:
+        server.bind((HOST, 0))
+        if listen and kind == socket.SOCK_STREAM:
+            server.listen(16)
+        yield server, server.getsockname()[1]
+
+
+@contextlib.contextmanager
+def serving(answer, context=None, asked=None):
+    """A server that gives `answer` to whoever asks; None: it accepts and stays silent."""
+    with bound() as (server, port):
+        held = []
+
+        def serve():
+            while True:
+                try:
+                    client, unused = server.accept()
+                    if context:
+                        client = context.wrap_socket(client, server_side=True)
+                    if answer is None:
+                        held.append(client)
+                        continue
+                    request = client.recv(65536)
+                    if asked is not None:
+                        asked.append(request)
+                    client.sendall(answer)
+                    client.close()
+                except ssl.SSLError:
+                    continue
+                except OSError:
+                    return
+        thread = threading.Thread(target=serve, daemon=True)
+        thread.start()
+        yield port
+        server.shutdown(socket.SHUT_RDWR)
+        thread.join(5)
+        for client in held:
+            client.close()
+
+
+def tcp(port, **options):
+    return dict(host=HOST, port=port, **options)
+
+
+def http(port, **options):
+    return probe(tcp(port, http=options), 2)
+
+
+def test_open_port_is_reachable():
+    with bound() as (_server, port):
+        result = probe(tcp(port), 2)
+    assert (result["host"], result["port"], result["reachable"], result["error"]) == (HOST, port, True, None)
+    assert 0 <= result["latency_ms"] < 2000
+
+
+def test_closed_port_is_refused():
+    with bound(listen=False) as (_server, port):
+        result = probe(tcp(port), 2)
+    assert result == dict(host=HOST, port=port, reachable=False, latency_ms=None,
+                          error="connection refused: nothing listens there")
+
+
+def test_port_that_swallows_everything_times_out():
+    with bound(listen=False) as (server, port):
+        server.listen(0)
+        waiting = [socket.socket() for unused in range(4)]    # more than its queue holds: the rest is dropped
+        try:
+            for client in waiting:
+                client.setblocking(False)
+                client.connect_ex((HOST, port))
+            started = time.monotonic()
+            result = probe(tcp(port), 0.3)
+            assert result["error"] == "no answer within 0.3 s; a firewall on the way may drop it"
+            assert (result["reachable"], time.monotonic() - started < 5) == (False, True)
+        finally:
+            for client in waiting:
+                client.close()
+
+
+def test_server_that_accepts_and_says_nothing_answers_tcp_but_not_http():
+    with serving(None) as port:
+        assert probe(tcp(port), 1)["reachable"] is True
+        assert probe(tcp(port, http=dict(path="/")), 0.3)["error"] == (
+            "no answer within 0.3 s; a firewall on the way may drop it")
+
+
+def test_name_that_does_not_resolve_is_said_so():
+    result = probe(dict(host="no-such-host.invalid", port=1), 2)
+    assert result["reachable"] is False and result["error"].startswith("the name does not resolve here (")
+
+
+@pytest.mark.parametrize("host", ["", "a..b", "x" * 70 + ".invalid", "bad host"])
+def test_odd_host_is_never_reachable_and_never_a_traceback(host):
+    with bound() as (_server, port):
+        result = probe(dict(host=host, port=port), 2)
+    assert result["reachable"] is False and result["error"]
+
+
+# --- HTTP -------------------------------------------------------------------------------------------------------
+
+
+def test_http_answer_is_compared_with_what_is_wanted():
+    asked = []
+    with serving(PAGE, asked=asked) as port:
+        assert http(port, path="/masthead/masthead.afxm", body_regex="_PortNumber|X-Fixlet")["error"] is None
+        assert http(port, path="/x", status=404)["error"] == "HTTP status 200 instead of 404 for /x"
+        assert http(port, path="/x", body_regex="^X-Fixlet")["error"] == "the answer for /x does not match ^X-Fixlet"
+        assert http(port, path="/x", check=lambda body: "odd: %s" % body.decode())["error"] == "odd: _PortNumber=5500"
+        assert http(port, path="/x", check=lambda body: None)["reachable"] is True
+    assert asked[0].startswith(b"GET /masthead/masthead.afxm HTTP/1.1\r\n")
+
+
+def test_http_status_other_than_200_is_no_answer_by_default():
+    with serving(b"HTTP/1.0 503 Busy\r\nContent-Length: 0\r\n\r\n") as port:
+        assert http(port)["error"] == "HTTP status 503 instead of 200 for /"
+        assert http(port, status=503)["reachable"] is True
+
+
+@pytest.mark.parametrize("answer", [b"SSH-2.0-OpenSSH\r\n", b"", b"HTTP/1.0 banana\r\n\r\n", b"\0\xff"])
+def test_something_else_than_http_is_no_answer(answer):
+    with serving(answer) as port:
+        result = http(port)
+        assert result["reachable"] is False and result["error"]
+
+
+@pytest.mark.parametrize("path", ["/a b", "/a\r\nX: y", "/caf\u00e9"])
+def test_odd_path_is_no_traceback(path):
+    with serving(PAGE) as port:
+        assert http(port, path=path)["reachable"] is False
+
+
+@pytest.fixture(scope="module")
+def certificate():
+    key, cert = session_signer()
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(cert, key)
+    return context
+
+
+def test_tls_is_spoken_and_a_self_signed_certificate_is_good_enough(certificate):
+    with serving(PAGE, certificate) as port:
+        assert http(port, tls=True, body_regex="_PortNumber")["error"] is None
+        assert http(port, tls=False)["reachable"] is False
+
+
+def test_tls_to_a_server_without_it_is_said_so():
+    with serving(PAGE) as port:
+        assert http(port, tls=True)["error"].startswith("TLS failed: ")
+
+
+# --- UDP --------------------------------------------------------------------------------------------------------
+
+
+def test_udp_counts_unless_refused():
+    with bound(socket.SOCK_DGRAM) as (_server, port):
+        assert probe(tcp(port, protocol="udp"), 0.2)["reachable"] is True
+    result = probe(tcp(port, protocol="udp"), 0.5)
+    assert (result["reachable"], result["error"]) == (False, "connection refused: nothing listens there")
+
+
+def test_udp_probe_sends_a_datagram():
+    with bound(socket.SOCK_DGRAM) as (server, port):
+        probe(tcp(port, protocol="udp"), 0.1)
+        server.settimeout(2)
+        assert server.recv(10) == b""
+
+
+# --- many targets, and waiting ----------------------------------------------------------------------------------
+
+
+def test_results_come_in_the_order_of_the_targets():
+    with bound() as (_server, good), bound(listen=False) as (_other, bad), serving(None) as silent:
+        targets = [tcp(silent, http={}), tcp(bad), tcp(good), tcp(bad), tcp(good)] * 3
+        results = probe_all(targets, 0.2)
+    assert [(result["port"], result["reachable"]) for result in results] == [
+        (silent, False), (bad, False), (good, True), (bad, False), (good, True)] * 3
+
+
+def test_all_targets_are_tried_at_once():
+    with serving(None) as silent:
+        started = time.monotonic()
+        results = probe_all([tcp(silent, http={})] * 30, 0.5)
+        assert time.monotonic() - started < 5     # one after the other would take 15 s
+    assert [result["reachable"] for result in results] == [False] * 30
+
+
+def test_more_targets_than_threads_are_all_tried(monkeypatch):
+    monkeypatch.setattr("ansible_collections.portshift.agents.plugins.module_utils._probe.MAX_THREADS", 3)
+    with bound() as (_server, port):
+        assert [result["reachable"] for result in probe_all([tcp(port)] * 8, 2)] == [True] * 8
+
+
+def test_no_targets_no_results():
+    assert probe_all([], 1) == []
+
+
+def test_waits_until_somebody_listens():
+    with bound(listen=False) as (server, port):
+        assert probe_all([tcp(port)], 1)[0]["reachable"] is False
+        timer = threading.Timer(0.5, server.listen)
+        timer.start()
+        try:
+            started = time.monotonic()
+            assert probe_all([tcp(port)], 1, wait=30)[0]["reachable"] is True
+            assert 0.3 < time.monotonic() - started < 10
+        finally:
+            timer.cancel()
+
+
+def test_gives_up_when_the_wait_is_over():
+    with bound(listen=False) as (_server, port):
+        started = time.monotonic()
+        assert probe_all([tcp(port)], 1, wait=0.7)[0]["error"] == "connection refused: nothing listens there"
+        assert 0.3 < time.monotonic() - started < 5
