@@ -50,7 +50,7 @@ class ActionModule(ActionBase):
             problems.append("the hosts are on different ports: %s; a host with another port than its parent is cut off "
                             "already, mend it first" % "; ".join(
                                 "%s on %d" % (", ".join(hosts), old) for old, hosts in sorted(ports.items())))
-        if rows and not pending and not recorded and not any("PROBLEM" in row for row in rows):
+        if rows and not ports and not recorded and not any("PROBLEM" in row for row in rows):
             problems.append("port %d is the one that this deployment uses already, and no host has a record of a move to it: "
                             "there is nothing to move" % port)
         report = ["Moving %s to port %d: %d of %d hosts have something to change." % (

@@ -53,8 +53,9 @@ class ActionModule(ActionBase):
     def run(self, tmp=None, task_vars=None):
         result = super().run(tmp, task_vars)
         unused, options = self.validate_argument_spec(argument_spec=dict(
-            port=dict(type="raw"), port_required=dict(type="bool", default=True), previous_port=dict(type="raw"), phases=dict(type="raw", default=[1, 2, 3]),
-            masthead_src=dict(type="str"), window=dict(type="str"), forks=dict(type="int"), hosts=dict(type="list", elements="str"),
+            port=dict(type="raw"), port_required=dict(type="bool", default=True), previous_port=dict(type="raw"),
+            phases=dict(type="raw", default=[1, 2, 3]), masthead_src=dict(type="str"), window=dict(type="str"),
+            forks=dict(type="int"), hosts=dict(type="list", elements="str"),
             relay_waves=dict(type="raw", default=["100%"]), client_waves=dict(type="raw", default=["100%"])))
         problems, steps = [], []
         values = self._check_options(options, problems)
@@ -72,7 +73,8 @@ class ActionModule(ActionBase):
             except EngineError as err:
                 problems.append(str(err))
         if problems:
-            return dict(result, failed=True, problems=problems, msg="Nothing was changed. %s." % ". ".join(problems))
+            return dict(result, failed=True, problems=problems, msg="Nothing was changed. %s." % ". ".join(
+                problem.rstrip(".") for problem in problems))
         phases = {str(number): [step for step in steps if step["phase"] == number and number in values["phases"]]
                   for number in (1, 2, 3)}
         found = dict(port=values.get("port"), server=topology.server, phases=phases, parents=topology.parents,

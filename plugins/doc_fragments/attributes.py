@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 
-class ModuleDocFragment(object):
+class ModuleDocFragment:
 
     DOCUMENTATION = r"""
 options: {}
@@ -32,6 +32,7 @@ attributes:
     details:
       - Reads only.
   platform:
+    support: full
     platforms: posix
 """
 
@@ -68,6 +69,7 @@ attributes:
   diff_mode:
     support: full
   platform:
+    support: full
     platforms: posix
 notes:
   - The file is replaced as a whole in one step (same directory, fsync, rename), with its owner, mode, SELinux label

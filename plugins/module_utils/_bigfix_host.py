@@ -22,7 +22,7 @@ HOST_SPEC = dict(
     record=dict(type="path"))
 
 
-class BigFixHost(object):
+class BigFixHost:
     """The files of one host.  What can't be read or parsed becomes a sentence in `problems`, and the rest is read."""
 
     def __init__(self, params):

@@ -51,7 +51,7 @@ def _move(value):
     return {key: value.get(key) for key in ("path", "old_port", "new_port", "phase")}
 
 
-class ChangeRecord(object):
+class ChangeRecord:
     """The record at `path`; `content` is None until a first change is noted."""
 
     def __init__(self, path, old_port=None, new_port=None, phase=None):

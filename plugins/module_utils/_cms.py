@@ -103,7 +103,7 @@ def _read(data, pos, der, depth=0):
     return _Node(tag, data[start:start + length], data[pos:start + length]), start + length
 
 
-class _Elements(object):
+class _Elements:
     """The elements inside one constructed element, taken in their order."""
 
     def __init__(self, node, tag, der=False):

@@ -29,14 +29,14 @@ REQUIRED = {
 }
 
 
-class MastheadFile(object):
+class MastheadFile:
     """An installed masthead: its path, its parsed content and the sha256 of its bytes."""
 
     def __init__(self, path, masthead, digest):
         self.path, self.masthead, self.digest = path, masthead, digest
 
 
-class SettingsSource(object):
+class SettingsSource:
     """A settings file: its path, its bytes, its settings; `flat` for a clientsettings.cfg."""
 
     def __init__(self, path, data, settings, flat=False):
@@ -53,7 +53,7 @@ class SettingsSource(object):
         return None
 
 
-class Plan(object):
+class Plan:
     """What moving one host means: `edits`, and sentences: `problems` forbid it, `notes` are for a person to read."""
 
     def __init__(self, old_port, new_port):
@@ -96,6 +96,9 @@ def _masthead_edits(plan, mastheads, issued, allow_invalid_signature):
     for installed in mastheads:
         masthead = installed.masthead
         if masthead.port == plan.new_port:
+            if masthead.signature == "invalid" and not allow_invalid_signature:
+                plan.problems.append("%s: names port %d already, but its signature is broken (somebody edited it), so agents "
+                                     "refuse it; put the file back as it was and run again" % (installed.path, plan.new_port))
             continue
         try:
             if masthead.port is None:

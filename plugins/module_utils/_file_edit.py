@@ -161,7 +161,7 @@ def _printable(content):
         return content.decode("latin-1")
 
 
-class FileEdit(object):
+class FileEdit:
     """One file on its way from `before` to `after`.  Check mode, diff and the real run go through commit()."""
 
     def __init__(self, path, before):

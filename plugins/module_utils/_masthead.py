@@ -47,13 +47,13 @@ class MastheadError(EngineError):
     """What is wrong with a masthead and what to do.  Begins in lower case: the file's path goes in front."""
 
 
-class Masthead(object):
+class Masthead:
     """A masthead that was read; see `parse`."""
 
     def __init__(self, data, places, urls, host, serial_number, verdict):
         self.data = data
         self.places = places  # every port, in the order of the file
-        self.ports = sorted(set(place.port for place in places))
+        self.ports = sorted({place.port for place in places})
         self.port = self.ports[0] if len(self.ports) == 1 else None  # None: mixed
         self.urls = urls  # OrderedDict: header as written -> URL
         self.host = host  # as written, IPv6 without brackets
@@ -148,7 +148,7 @@ def masthead_facts(masthead):
                 signer_sha256=masthead.signer_sha256, urls=dict(masthead.urls))
 
 
-class IssuedFacts(object):
+class IssuedFacts:
     """What check_issued() asks of an issued masthead, when the masthead itself lies on another machine."""
 
     FIELDS = ("port", "ports", "format", "signature", "signature_reason", "signer_sha256", "host", "serial_number", "described")

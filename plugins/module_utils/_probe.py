@@ -65,7 +65,7 @@ def probe(target, timeout):
     host, port = target["host"], target["port"]
     started = time.time()
     try:
-        if target.get("http"):
+        if target.get("http") is not None:
             error = _ask_http(host, port, timeout, target["http"])
         elif target.get("protocol") == "udp":
             error = _ask_udp(host, port, timeout)

@@ -102,6 +102,7 @@ attributes:
     details:
       - The record is not a file of the product.
   platform:
+    support: full
     platforms: posix
 seealso:
   - module: portshift.agents.bigfix_info

@@ -30,6 +30,7 @@ attributes:
     details:
       - Reads variables only.
   platform:
+    support: full
     platforms: all
 author:
   - The portshift.agents authors (@portshift)
@@ -55,7 +56,8 @@ pending:
   type: list
   elements: str
 problems:
-  description: What stands against the move of the deployment as a whole. What stands against the move of one host is with the host.
+  description:
+    - What stands against the move of the deployment as a whole. What stands against that of one host is with the host.
   returned: success
   type: list
   elements: str

@@ -111,6 +111,11 @@ def as_text(name, value):
                         % (name, type(value).__name__, value))
 
 
+def now():
+    """As the agent writes it; email's "-0000" for UTC is a spelling that the product is not known to read."""
+    return formatdate().replace("-0000", "+0000")
+
+
 def main():
     module = AnsibleModule(
         argument_spec=dict(
@@ -133,7 +138,7 @@ def main():
             after, rewritten = edit.before, []
             if rewrite:
                 after, rewritten = with_port_rewritten(after, old, new, flat=flat)
-            edit.apply(with_settings(after, changes, module.params["effective_date"] or formatdate(), flat=flat))
+            edit.apply(with_settings(after, changes, module.params["effective_date"] or now(), flat=flat))
             settings = parse(edit.after, flat=flat).settings
         except SettingsError as err:
             raise FileError("%s: %s" % (path, err))

@@ -32,6 +32,7 @@ attributes:
   diff_mode:
     support: full
   platform:
+    support: full
     platforms: posix
 author:
   - The portshift.agents authors (@portshift)

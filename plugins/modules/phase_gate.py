@@ -44,6 +44,7 @@ attributes:
     details:
       - Reads variables only.
   platform:
+    support: full
     platforms: all
 author:
   - The portshift.agents authors (@portshift)

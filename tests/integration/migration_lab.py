@@ -147,6 +147,11 @@ class Run:
         return {host: counts["changed"] for host, counts in self.stats.items() if counts["changed"]}
 
     @property
+    def failed(self):
+        """The hosts that failed or could not be reached."""
+        return {host for host, counts in self.stats.items() if counts["failures"] or counts["unreachable"]}
+
+    @property
     def edits(self):
         """{(host, path)} of the product's files that tasks of this run changed, or in check mode would."""
         return {(event["host"], event["path"]) for event in self.events

@@ -70,13 +70,13 @@ def make_signer(directory, name, kind="rsa"):
     return key, cert
 
 
-@functools.lru_cache(maxsize=None)
+@functools.cache
 def session_signer(name="issuer", kind="rsa"):
     """As make_signer, made once per test session."""
     return make_signer(_session_directory(), name, kind)
 
 
-@functools.lru_cache(maxsize=None)
+@functools.cache
 def _session_directory():
     directory = tempfile.mkdtemp(prefix="masthead-signer-")
     atexit.register(shutil.rmtree, directory, ignore_errors=True)
