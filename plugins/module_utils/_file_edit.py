@@ -152,6 +152,28 @@ def make_folder(path, mode=0o700):
         raise FileError(explain(err, path, "create") + "; nothing was written")
 
 
+def put_file(path, content, check_mode, mode=0o600):
+    """A file of our own (not one of a product's) with exactly `content`.  Returns whether it had to be written."""
+    if os.path.lexists(path) and read_bytes(path) == content:
+        return False
+    if not check_mode:
+        make_folder(os.path.dirname(path), 0o755)
+        write_durably(path, content, mode=mode)
+    return True
+
+
+def remove_file(path, check_mode):
+    """Takes a file of our own away.  Returns whether it was there."""
+    if not os.path.lexists(path):
+        return False
+    if not check_mode:
+        try:
+            os.unlink(path)
+        except OSError as err:
+            raise FileError(explain(err, path, "remove"))
+    return True
+
+
 def _printable(content):
     if len(content) > DIFF_LIMIT:
         return "(%d bytes, sha256 %s)\n" % (len(content), sha256(content))

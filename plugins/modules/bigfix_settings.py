@@ -100,15 +100,15 @@ from ansible_collections.portshift.agents.plugins.module_utils._errors import En
 from ansible_collections.portshift.agents.plugins.module_utils._file_edit import FileEdit, FileError
 from ansible_collections.portshift.agents.plugins.module_utils._ports import parse_bigfix_port
 from ansible_collections.portshift.agents.plugins.module_utils._settings_file import (
-    SettingsError, parse, public, redacted, with_port_rewritten, with_settings)
+    MASK, SettingsError, is_secret, parse, public, redacted, with_port_rewritten, with_settings)
 
 
 def as_text(name, value):
     """A setting is text.  YAML's numbers have one obvious spelling, its other types have none."""
     if value is None or (isinstance(value, (int, str)) and not isinstance(value, bool)):
         return None if value is None else str(value)
-    raise SettingsError("the value of %s is a %s (%r); write it as quoted text, as the agent is to read it"
-                        % (name, type(value).__name__, value))
+    raise SettingsError("the value of %s is a %s (%s); write it as quoted text, as the agent is to read it"
+                        % (name, type(value).__name__, MASK if is_secret(name) else repr(value)))
 
 
 def now():
@@ -119,17 +119,20 @@ def now():
 def main():
     module = AnsibleModule(
         argument_spec=dict(
-            path=dict(type="path", required=True), settings=dict(type="dict", default={}),
+            path=dict(type="path", required=True), settings=dict(type="dict", default={}, no_log=True),
             rewrite_port=dict(type="dict", options={"from": dict(type="int", required=True),
                                                     "to": dict(type="int", required=True)}),
             effective_date=dict(type="str"), format=dict(type="str", choices=["config", "clientsettings"],
                                                          default="config"),
             backup=dict(type="bool", default=False), record=RECORD_SPEC),
         supports_check_mode=True)
-    path, rewrite = module.params["path"], module.params["rewrite_port"]
+    path, rewrite, wanted = module.params["path"], module.params["rewrite_port"], module.params["settings"]
+    # no_log keeps the values out of the host's log; in results only what is secret is masked, and that by name.
+    module.no_log_values.clear()
+    module.params["settings"] = {name: MASK if is_secret(name) else value for name, value in wanted.items()}
     flat = module.params["format"] == "clientsettings"
     try:
-        changes = {name: as_text(name, value) for name, value in module.params["settings"].items()}
+        changes = {name: as_text(name, value) for name, value in wanted.items()}
         if rewrite:
             old, new = (parse_bigfix_port(rewrite[end], "rewrite_port.%s" % end) for end in ("from", "to"))
         edit = FileEdit.read(path)

@@ -211,7 +211,7 @@ def test_unreachable_clients(new_lab):
     late.until(lambda event: event["event"] == "play" and event["name"] == "Phase 2")
     lab.lose("client03")
     late.wait().bad("gate after phase 3: closed", "client03", "unreachable")
-    assert late.stats["client03"]["unreachable"] == 1 and late.stats["client04"]["failures"] <= 1
+    assert late.stats["client03"]["unreachable"] == 1
     assert difference(before, lab.snapshot()).isdisjoint({("client03", CLIENT_CONFIG), ("client03", CLIENT_MASTHEAD)})
 
     # The latecomer alone.

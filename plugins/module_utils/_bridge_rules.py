@@ -1,0 +1,150 @@
+# Copyright (c) 2026 The portshift.agents authors
+# GNU General Public License v3.0-or-later (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The rules of a port bridge: what arrives for one port of this host is answered by the service on another.  Pure text.
+
+nftables: a table of our own (C(inet portshift_NAME)), hooks prerouting for other hosts and output for this host's own
+processes, at a priority of its own beside firewalld (-90) and ufw.  iptables: a chain of our own (C(PORTSHIFT-NAME)) in
+the nat table, reached from PREROUTING and OUTPUT.  Both are replaced in one transaction, so a change of direction leaves no gap.
+"""
+
+import json
+import re
+from collections import namedtuple
+
+from ansible_collections.portshift.agents.plugins.module_utils._errors import EngineError
+
+NAME = re.compile(r"[a-z][a-z0-9_]{0,19}\Z")
+PRIORITY = -105
+HOOKS = ("prerouting", "output")
+
+# One rule: where it hooks in, for which address (None: every address of this host), protocol, and from which port to which.
+Rule = namedtuple("Rule", "hook address protocol listen target")
+
+
+class BridgeError(EngineError):
+    """A bridge that can't be, or live rules that can't be read."""
+
+
+def check_bridge(name, listen, target):
+    if not NAME.match(name):
+        raise BridgeError("the bridge's name is %r; give 1 to 20 characters a-z, 0-9 and _, a letter first" % name)
+    if listen == target:
+        raise BridgeError("a bridge from port %d to itself is none; listen_port and target_port have to differ" % listen)
+
+
+def rules(listen, target, protocols, addresses):
+    """The rules that a bridge consists of."""
+    return [Rule(hook, address, protocol, listen, target)
+            for hook in HOOKS for address in (addresses or [None]) for protocol in protocols]
+
+
+def nft_remove(name):
+    """Takes the table away whether it is there or not."""
+    return "table inet portshift_{0}\ndelete table inet portshift_{0}\n".format(name)
+
+
+def _nft_rule(rule):
+    if rule.address is None:
+        # The product listens on all addresses; the rewritten one is this host's own either way.
+        return "fib daddr type local %s dport %d redirect to :%d" % (rule.protocol, rule.listen, rule.target)
+    family, address = ("ip6", "[%s]" % rule.address) if ":" in rule.address else ("ip", rule.address)
+    return "%s daddr %s %s dport %d dnat %s to %s:%d" % (
+        family, rule.address, rule.protocol, rule.listen, family, address, rule.target)
+
+
+def nft_script(name, wanted):
+    """A file for nft -f that makes the live rules be `wanted`, whatever they were."""
+    lines = ["# Made by portshift.agents.port_bridge: both ports answer while agents move. Taken away by state=absent.",
+             nft_remove(name).rstrip(), "table inet portshift_%s {" % name]
+    for hook in HOOKS:
+        lines.append("\tchain %s {" % hook)
+        lines.append("\t\ttype nat hook %s priority %d; policy accept;" % (hook, PRIORITY))
+        lines += ["\t\t" + _nft_rule(rule) for rule in wanted if rule.hook == hook]
+        lines.append("\t}")
+    return "\n".join(lines + ["}", ""])
+
+
+def _from_nft(rule):
+    found = dict(hook=rule["chain"], address=None, protocol=None, listen=None, target=None)
+    for part in rule["expr"]:
+        if "match" in part:
+            left, right = part["match"]["left"], part["match"]["right"]
+            field = left.get("payload", {}).get("field")
+            if field == "dport":
+                found.update(protocol=left["payload"]["protocol"], listen=right)
+            elif field == "daddr":
+                found["address"] = right
+            elif "fib" not in left:
+                raise KeyError("match")
+        else:
+            verdict = part.get("dnat") or part["redirect"]
+            found["target"] = verdict["port"]
+    return Rule(**found)
+
+
+def from_nft(text):
+    """The rules in what C(nft -j list table) says; BridgeError when somebody has put others there."""
+    try:
+        return [_from_nft(entry["rule"]) for entry in json.loads(text)["nftables"] if "rule" in entry]
+    except (ValueError, KeyError, TypeError, AttributeError):
+        raise BridgeError("the table holds rules that portshift.agents did not write; look at them with nft list ruleset")
+
+
+def chain(name):
+    return "PORTSHIFT-%s" % name
+
+
+def iptables_script(name, wanted, ipv6=False):
+    """Input for iptables-restore --noflush: fills the chain anew in one transaction.  The jumps to it are not in here."""
+    lines = ["*nat", ":%s - [0:0]" % chain(name)]
+    # One chain serves both hooks.
+    for rule in [rule for rule in wanted if rule.hook == HOOKS[0]]:
+        if rule.address is None:
+            lines.append("-A %s -p %s -m addrtype --dst-type LOCAL -m %s --dport %d -j REDIRECT --to-ports %d" % (
+                chain(name), rule.protocol, rule.protocol, rule.listen, rule.target))
+        elif (":" in rule.address) == ipv6:
+            length, address = (128, "[%s]" % rule.address) if ipv6 else (32, rule.address)
+            lines.append("-A %s -d %s/%d -p %s -m %s --dport %d -j DNAT --to-destination %s:%d" % (
+                chain(name), rule.address, length, rule.protocol, rule.protocol, rule.listen, address, rule.target))
+    return "\n".join(lines + ["COMMIT", ""])
+
+
+_SAVED = re.compile(r"-A \S+(?: -d (?P<address>[0-9a-f.:]+)/\d+)? -p (?P<protocol>tcp|udp)(?: -m addrtype --dst-type LOCAL)?"
+                    r" -m (?:tcp|udp) --dport (?P<listen>\d+)"
+                    r" -j (?:REDIRECT --to-ports|DNAT --to-destination (?:\[[^]]*\]|[0-9.]+):)\s?(?P<target>\d+)\Z")
+
+
+def from_iptables(text, name):
+    """The rules in what C(iptables-save -t nat) says of our chain, once per hook that jumps to it."""
+    found = []
+    hooks = [hook for hook in HOOKS if re.search(r"(?m)^-A %s -j %s$" % (hook.upper(), re.escape(chain(name))), text)]
+    for line in text.splitlines():
+        if not line.startswith("-A %s " % chain(name)):
+            continue
+        match = _SAVED.match(line)
+        if not match:
+            raise BridgeError("chain %s holds a rule that portshift.agents did not write: %s" % (chain(name), line))
+        found += [Rule(hook, match.group("address"), match.group("protocol"), int(match.group("listen")),
+                       int(match.group("target"))) for hook in hooks]
+    return found
+
+
+def unit_text(name, start, stop):
+    """A systemd unit that brings the bridge back after a boot, before the network is up."""
+    return """# Made by portshift.agents.port_bridge
+[Unit]
+Description=Port bridge %s of portshift.agents: both ports answer while agents move
+Before=network-pre.target
+Wants=network-pre.target
+After=firewalld.service ufw.service nftables.service iptables.service
+
+[Service]
+Type=oneshot
+RemainAfterExit=yes
+ExecStart=%s
+ExecStop=%s
+
+[Install]
+WantedBy=multi-user.target
+""" % (name, start, stop)
