@@ -201,7 +201,7 @@ class Lab:
 
     def start(self, relays="1,1", clients=2):
         self.ok("start", "--masthead", self.kind, "--relays", relays, "--clients", str(clients), "--rate", "2",
-                "--give-up", "120")
+                "--give-up", "120", "--life", "5400")
         return self
 
     def write(self, relays="1,1", clients=2):
