@@ -14,6 +14,7 @@ import stat
 import subprocess
 import tempfile
 import traceback
+import warnings
 
 import pytest
 
@@ -57,7 +58,9 @@ def verdict(action, *arguments, **options):
 def in_child(function, *arguments):
     """What `function` returns in a forked process, which may give up its rights or never come back."""
     reading, writing = os.pipe()
-    child = os.fork()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")     # xdist's own thread takes no lock that the child needs
+        child = os.fork()
     if not child:
         try:
             answer = dict(answer=function(*arguments))
