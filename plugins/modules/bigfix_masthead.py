@@ -108,47 +108,12 @@ backup_file:
 """
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.portshift.agents.plugins.module_utils._bigfix_edit import MastheadEdit, parse_masthead
 from ansible_collections.portshift.agents.plugins.module_utils._change_record import RECORD_SPEC, ChangeRecord
-from ansible_collections.portshift.agents.plugins.module_utils._deployment import signed_refusal
 from ansible_collections.portshift.agents.plugins.module_utils._errors import EngineError
-from ansible_collections.portshift.agents.plugins.module_utils._file_edit import FileEdit, FileError, read_bytes
-from ansible_collections.portshift.agents.plugins.module_utils._masthead import (
-    MastheadError, check_issued, masthead_facts, parse, with_port)
+from ansible_collections.portshift.agents.plugins.module_utils._file_edit import read_bytes
+from ansible_collections.portshift.agents.plugins.module_utils._masthead import masthead_facts
 from ansible_collections.portshift.agents.plugins.module_utils._ports import PortError, parse_bigfix_port
-
-
-def parse_file(path, content):
-    try:
-        return parse(content)
-    except MastheadError as err:
-        raise FileError("%s: %s" % (path, err))
-
-
-def new_content(module, installed, port):
-    """The bytes that the masthead has to hold."""
-    tolerant = module.params["allow_invalid_signature"]
-    if module.params["src"]:
-        issued = read_bytes(module.params["src"])
-        warnings = check_issued(installed, parse_file(module.params["src"], issued), port,
-                                allow_invalid_signature=tolerant)
-        for warning in warnings:
-            module.warn("%s: %s" % (module.params["path"], warning))
-        return issued
-    if installed.port == port:
-        return installed.data
-    if installed.format == "signed" and not tolerant:
-        raise MastheadError(signed_refusal(installed, port))
-    return with_port(installed, port)
-
-
-def check_previous(installed, port, previous_port):
-    if previous_port is None:
-        return
-    if previous_port == port:
-        raise PortError("previous_port and port are both %d: there is nothing to move" % port)
-    if installed.port not in (None, port, previous_port):
-        raise MastheadError("names port %d, where previous_port says %d; nothing was written"
-                            % (installed.port, previous_port))
 
 
 def main():
@@ -159,19 +124,18 @@ def main():
             allow_invalid_signature=dict(type="bool", default=False), backup=dict(type="bool", default=False),
             record=RECORD_SPEC),
         supports_check_mode=True)
-    path = module.params["path"]
+    path, src = module.params["path"], module.params["src"]
     try:
         port = parse_bigfix_port(module.params["port"])
-        edit = FileEdit.read(path)
-        installed = parse_file(path, edit.before)
-        try:
-            check_previous(installed, port, module.params["previous_port"])
-            edit.apply(new_content(module, installed, port))
-        except MastheadError as err:
-            raise FileError("%s: %s" % (path, err))
-        result = edit.commit(module, record=ChangeRecord.from_params(module.params))
-        result.update(masthead_facts(parse(edit.after)))
-        module.exit_json(path=path, previous_port=installed.port, **result)
+        if module.params["previous_port"] == port:
+            raise PortError("previous_port and port are both %d: there is nothing to move" % port)
+        edit = MastheadEdit(path, port, module.params["previous_port"], issued=src and (src, read_bytes(src)),
+                            allow_invalid_signature=module.params["allow_invalid_signature"])
+        for warning in edit.warnings:
+            module.warn(warning)
+        result = edit.file.commit(module, record=ChangeRecord.from_params(module.params))
+        result.update(masthead_facts(parse_masthead(path, edit.file.after)))
+        module.exit_json(path=path, previous_port=edit.installed.port, **result)
     except EngineError as err:
         module.fail_json(msg=str(err))
 

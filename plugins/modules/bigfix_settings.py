@@ -92,15 +92,12 @@ backup_file:
   type: str
 """
 
-from email.utils import formatdate
-
 from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.portshift.agents.plugins.module_utils._bigfix_edit import SettingsEdit
 from ansible_collections.portshift.agents.plugins.module_utils._change_record import RECORD_SPEC, ChangeRecord
 from ansible_collections.portshift.agents.plugins.module_utils._errors import EngineError
-from ansible_collections.portshift.agents.plugins.module_utils._file_edit import FileEdit, FileError
 from ansible_collections.portshift.agents.plugins.module_utils._ports import parse_bigfix_port
-from ansible_collections.portshift.agents.plugins.module_utils._settings_file import (
-    MASK, SettingsError, is_secret, parse, public, redacted, with_port_rewritten, with_settings)
+from ansible_collections.portshift.agents.plugins.module_utils._settings_file import MASK, SettingsError, is_secret, public
 
 
 def as_text(name, value):
@@ -109,11 +106,6 @@ def as_text(name, value):
         return None if value is None else str(value)
     raise SettingsError("the value of %s is a %s (%s); write it as quoted text, as the agent is to read it"
                         % (name, type(value).__name__, MASK if is_secret(name) else repr(value)))
-
-
-def now():
-    """As the agent writes it; email's "-0000" for UTC is a spelling that the product is not known to read."""
-    return formatdate().replace("-0000", "+0000")
 
 
 def main():
@@ -134,22 +126,12 @@ def main():
     try:
         changes = {name: as_text(name, value) for name, value in wanted.items()}
         if rewrite:
-            old, new = (parse_bigfix_port(rewrite[end], "rewrite_port.%s" % end) for end in ("from", "to"))
-        edit = FileEdit.read(path)
-        try:
-            before = parse(edit.before, flat=flat).settings
-            after, rewritten = edit.before, []
-            if rewrite:
-                after, rewritten = with_port_rewritten(after, old, new, flat=flat)
-            edit.apply(with_settings(after, changes, module.params["effective_date"] or now(), flat=flat))
-            settings = parse(edit.after, flat=flat).settings
-        except SettingsError as err:
-            raise FileError("%s: %s" % (path, err))
-        known = {name.lower() for name in before}
-        previous = dict({name: None for name in changes if name.lower() not in known}, **public(before))
-        result = edit.commit(module, redact=lambda content: redacted(content, flat=flat),
-                             record=ChangeRecord.from_params(module.params))
-        module.exit_json(path=path, settings=public(settings), previous=previous, rewritten=rewritten, **result)
+            rewrite = [parse_bigfix_port(rewrite[end], "rewrite_port.%s" % end) for end in ("from", "to")]
+        edit = SettingsEdit(path, changes, rewrite, module.params["effective_date"], flat)
+        known = {name.lower() for name in edit.before}
+        previous = dict({name: None for name in changes if name.lower() not in known}, **public(edit.before))
+        result = edit.file.commit(module, redact=edit.redact, record=ChangeRecord.from_params(module.params))
+        module.exit_json(path=path, settings=public(edit.after), previous=previous, rewritten=edit.rewritten, **result)
     except EngineError as err:
         module.fail_json(msg=str(err))
 

@@ -1,0 +1,30 @@
+# Copyright (c) 2026 The portshift.agents authors
+# GNU General Public License v3.0-or-later (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Sends the issued masthead (O(masthead_src), a file on the control node) along with the module's other arguments."""
+
+from __future__ import annotations
+
+import base64
+
+from ansible.errors import AnsibleError
+from ansible.plugins.action import ActionBase
+from ansible_collections.portshift.agents.plugins.module_utils._errors import EngineError
+from ansible_collections.portshift.agents.plugins.module_utils._file_edit import read_bytes
+
+
+class ActionModule(ActionBase):
+
+    def run(self, tmp=None, task_vars=None):
+        result = super().run(tmp, task_vars)
+        arguments = dict(self._task.args)
+        src = arguments.get("masthead_src")
+        try:
+            if src:
+                # With the arguments instead of as a file: a transfer would cost every host more round trips.
+                content = read_bytes(self._find_needle("files", src))
+                arguments["masthead_content"] = base64.b64encode(content).decode("ascii")
+        except (AnsibleError, EngineError) as err:
+            return dict(result, failed=True, msg="masthead_src: %s" % err)
+        result.update(self._execute_module(module_args=arguments, task_vars=task_vars))
+        return result

@@ -1,0 +1,73 @@
+# Copyright (c) 2026 The portshift.agents authors
+# GNU General Public License v3.0-or-later (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""One edit of a BigFix file, from what is asked for to a FileEdit that is ready to be committed."""
+
+from email.utils import formatdate
+
+from ansible_collections.portshift.agents.plugins.module_utils import _masthead, _settings_file
+from ansible_collections.portshift.agents.plugins.module_utils._errors import EngineError
+from ansible_collections.portshift.agents.plugins.module_utils._file_edit import FileEdit, FileError
+from ansible_collections.portshift.agents.plugins.module_utils._deployment import signed_refusal
+
+
+def _with_path(path, action, *arguments, **options):
+    """What an engine says of bytes, said of the file that they came from."""
+    try:
+        return action(*arguments, **options)
+    except FileError:
+        raise
+    except EngineError as err:
+        raise FileError("%s: %s" % (path, err))
+
+
+def now():
+    """As the agent writes it; email's "-0000" for UTC is a spelling that the product is not known to read."""
+    return formatdate().replace("-0000", "+0000")
+
+
+def parse_masthead(path, content):
+    return _with_path(path, _masthead.parse, content)
+
+
+class MastheadEdit:
+    """Brings the masthead at `path` to `port`.  `issued`: (path, bytes) of a masthead to install instead of editing."""
+
+    redact = None
+
+    def __init__(self, path, port, previous_port=None, issued=None, allow_invalid_signature=False):
+        self.path, self.port, self.warnings = path, port, []
+        self.file = FileEdit.read(path)
+        self.installed = parse_masthead(path, self.file.before)
+        if previous_port is not None and self.installed.port not in (None, port, previous_port):
+            raise FileError("%s: names port %d, where previous_port says %d; nothing was written"
+                            % (path, self.installed.port, previous_port))
+        if issued:
+            self.warnings = ["%s: %s" % (path, warning) for warning in _with_path(
+                path, _masthead.check_issued, self.installed, parse_masthead(*issued), port,
+                allow_invalid_signature=allow_invalid_signature)]
+            self.file.apply(issued[1])
+        elif self.installed.port != port:
+            if self.installed.format == "signed" and not allow_invalid_signature:
+                raise FileError("%s: %s" % (path, signed_refusal(self.installed, port)))
+            self.file.apply(_with_path(path, _masthead.with_port, self.installed, port))
+
+
+class SettingsEdit:
+    """Changes settings of the file at `path`.  `rewrite`: (old port, new port) for URL-valued settings."""
+
+    def __init__(self, path, changes, rewrite=None, effective_date=None, flat=False):
+        self.path, self.flat, self.rewritten = path, flat, []
+        self.file = FileEdit.read(path)
+        self.before = self._parse(self.file.before)
+        after = self.file.before
+        if rewrite:
+            after, self.rewritten = _with_path(path, _settings_file.with_port_rewritten, after, *rewrite, flat=flat)
+        self.file.apply(_with_path(path, _settings_file.with_settings, after, changes, effective_date or now(), flat=flat))
+        self.after = self._parse(self.file.after)
+
+    def _parse(self, content):
+        return _with_path(self.path, _settings_file.parse, content, flat=self.flat).settings
+
+    def redact(self, content):
+        return _settings_file.redacted(content, flat=self.flat)

@@ -1,0 +1,183 @@
+# Copyright (c) 2026 The portshift.agents authors
+# GNU General Public License v3.0-or-later (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A port bridge on this host: the live rules, the files that bring them back after a boot, and the change of both."""
+
+import os
+
+from ansible_collections.portshift.agents.plugins.module_utils import _bridge_rules
+from ansible_collections.portshift.agents.plugins.module_utils._bridge_rules import BridgeError, from_nft
+from ansible_collections.portshift.agents.plugins.module_utils._file_edit import put_file, remove_file
+from ansible_collections.portshift.agents.plugins.module_utils._ports import parse_port
+
+# Options of a module that sets up a bridge, but for its direction.
+BRIDGE_SPEC = dict(
+    name=dict(type="str", required=True),
+    protocols=dict(type="list", elements="str", choices=["tcp", "udp"], default=["tcp", "udp"]),
+    addresses=dict(type="list", elements="str", default=[]),
+    backend=dict(type="str", choices=["auto", "nftables", "iptables"], default="auto"),
+    persistent=dict(type="bool", default=True), rules_dir=dict(type="path", default="/etc/portshift"),
+    unit_dir=dict(type="path", default="/etc/systemd/system"))
+
+
+class Backend:
+    """What both backends need: a command runner that fails with what the command said."""
+
+    def __init__(self, module, name, rules_dir):
+        self.module, self.name = module, name
+        self.path = os.path.join(rules_dir, "bridge-%s%s" % (name, self.suffix))
+
+    def run(self, command, data=None, accept=(0,)):
+        code, out, err = self.module.run_command(command, data=data)
+        if code not in accept:
+            raise BridgeError("%s failed: %s" % (" ".join(command), (err or out).strip() or "exit status %d" % code))
+        return code, out
+
+
+class Nftables(Backend):
+    suffix = ".nft"
+
+    def live(self):
+        code, out, err = self.module.run_command(["nft", "-j", "list", "table", "inet", "portshift_" + self.name])
+        if code and "No such file" not in err:
+            raise BridgeError("nft could not list the rules: %s; run with become: true" % err.strip())
+        return [] if code else from_nft(out)
+
+    def files(self, wanted):
+        return {self.path: _bridge_rules.nft_script(self.name, wanted)}
+
+    def load(self, wanted):
+        self.run(["nft", "-f", "-"], data=_bridge_rules.nft_script(self.name, wanted))
+
+    def remove(self):
+        self.run(["nft", "-f", "-"], data=_bridge_rules.nft_remove(self.name))
+
+    def unit(self):
+        nft = self.module.get_bin_path("nft")
+        return _bridge_rules.unit_text(self.name, "%s -f %s" % (nft, self.path),
+                                       "-%s delete table inet portshift_%s" % (nft, self.name))
+
+
+class Iptables(Backend):
+    suffix = ".sh"
+    families = (("iptables", False), ("ip6tables", True))
+
+    def tools(self):
+        return [(tool, ipv6) for tool, ipv6 in self.families if self.module.get_bin_path(tool)]
+
+    def live(self):
+        code, out = self.run(["iptables-save", "-t", "nat"])
+        return _bridge_rules.from_iptables(out, self.name)
+
+    def script(self, wanted):
+        """A shell script: the chain first, then the jumps to it where they are missing."""
+        chain, lines = _bridge_rules.chain(self.name), ["#!/bin/sh", "set -e"]
+        for tool, ipv6 in self.tools():
+            lines += ["%s-restore --noflush <<'RULES'" % tool,
+                      _bridge_rules.iptables_script(self.name, wanted, ipv6) + "RULES"]
+            lines += ["{0} -t nat -C {1} -j {2} 2>/dev/null || {0} -t nat -I {1} -j {2}".format(tool, hook.upper(), chain)
+                      for hook in _bridge_rules.HOOKS]
+        return "\n".join(lines + [""])
+
+    def removal(self):
+        chain, lines = _bridge_rules.chain(self.name), ["#!/bin/sh"]
+        for tool, unused in self.tools():
+            lines += ["while {0} -t nat -D {1} -j {2} 2>/dev/null; do :; done".format(tool, hook.upper(), chain)
+                      for hook in _bridge_rules.HOOKS]
+            lines.append("{0} -t nat -F {1} 2>/dev/null && {0} -t nat -X {1}".format(tool, chain))
+        return "\n".join(lines + ["exit 0", ""])
+
+    def files(self, wanted):
+        return {self.path: self.script(wanted), self.path[:-3] + "-stop.sh": self.removal()}
+
+    def load(self, wanted):
+        self.run(["/bin/sh", "-s"], data=self.script(wanted))
+
+    def remove(self):
+        self.run(["/bin/sh", "-s"], data=self.removal())
+
+    def unit(self):
+        return _bridge_rules.unit_text(self.name, "/bin/sh " + self.path, "/bin/sh %s-stop.sh" % self.path[:-3])
+
+
+def choose_backend(module, name, backend, rules_dir):
+    has_nft = bool(module.get_bin_path("nft"))
+    chosen = backend if backend != "auto" else "nftables" if has_nft else "iptables"
+    command = "nft" if chosen == "nftables" else "iptables-restore"
+    if not module.get_bin_path(command):
+        raise BridgeError("a port bridge needs the command %s, which is not here; install nftables or iptables, or do "
+                          "without the bridge" % command)
+    return chosen, (Nftables if chosen == "nftables" else Iptables)(module, name, rules_dir)
+
+
+def described(rules):
+    return ["%s: %s %d of %s -> %d" % (rule.hook, rule.protocol, rule.listen, rule.address or "this host", rule.target)
+            for rule in sorted(rules, key=str)]
+
+
+class Boot:
+    """The files of the bridge, and the unit that loads them at boot."""
+
+    def __init__(self, module, backend, persistent, unit_dir):
+        self.module, self.backend, self.persistent = module, backend, persistent
+        self.unit = "portshift-bridge-%s.service" % backend.name
+        self.unit_path = os.path.join(unit_dir, self.unit)
+
+    def systemctl(self, *arguments):
+        self.backend.run(["systemctl"] + list(arguments))
+
+    def enabled(self):
+        return self.module.run_command(["systemctl", "is-enabled", self.unit])[0] == 0
+
+    def establish(self, wanted):
+        if not self.persistent:
+            return False
+        if not self.module.get_bin_path("systemctl") or not os.path.isdir("/run/systemd/system"):
+            raise BridgeError("systemd does not run here, so nothing would bring the bridge back after a boot; say "
+                              "persistent: false if that is well")
+        files = self.backend.files(wanted)
+        files[self.unit_path] = self.backend.unit()
+        changed = [put_file(path, text.encode("utf-8"), self.module.check_mode, mode=0o644)
+                   for path, text in sorted(files.items())]
+        if not any(changed) and self.enabled():
+            return False
+        if not self.module.check_mode:
+            self.systemctl("daemon-reload")
+            self.systemctl("enable", self.unit)
+        return True
+
+    def remove(self):
+        there = os.path.lexists(self.unit_path)
+        if there and not self.module.check_mode:
+            self.systemctl("disable", self.unit)
+        changed = [remove_file(path, self.module.check_mode) for path in list(self.backend.files([])) + [self.unit_path]]
+        if there and not self.module.check_mode:
+            self.systemctl("daemon-reload")
+        return any(changed)
+
+
+def set_bridge(module, options, listen=None, target=None):
+    """Makes the bridge that `options` (see BRIDGE_SPEC) describe lead from `listen` to `target`; without them, takes it away.
+
+    Returns a dict: changed, backend, previous, rules.
+    """
+    module.run_command_environ_update = dict(LANG="C", LC_ALL="C")
+    name, wanted = options["name"], []
+    if listen is None:
+        _bridge_rules.check_bridge(name, 1, 2)
+    else:
+        listen, target = parse_port(listen, "listen_port"), parse_port(target, "target_port")
+        _bridge_rules.check_bridge(name, listen, target)
+        wanted = _bridge_rules.rules(listen, target, options["protocols"], options["addresses"])
+    chosen, backend = choose_backend(module, name, options["backend"], options["rules_dir"])
+    before = backend.live()
+    changed = set(before) != set(wanted)
+    if changed and not module.check_mode:
+        backend.load(wanted) if wanted else backend.remove()
+        # Read again: what counts is what the kernel holds.
+        if set(backend.live()) != set(wanted):
+            raise BridgeError("the kernel holds other rules than were just given to it: %s" % "; ".join(
+                described(backend.live())))
+    boot = Boot(module, backend, options["persistent"], options["unit_dir"])
+    changed = (boot.establish(wanted) if wanted else boot.remove()) or changed
+    return dict(changed=changed, backend=chosen, previous=described(before), rules=described(wanted))

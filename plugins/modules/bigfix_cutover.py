@@ -1,0 +1,324 @@
+#!/usr/bin/python
+# Copyright (c) 2026 The portshift.agents authors
+# GNU General Public License v3.0-or-later (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+DOCUMENTATION = r"""
+module: bigfix_cutover
+short_description: Moves one BigFix host to its new port, or back, in one step
+version_added: 0.1.0
+description:
+  - Stops the services, edits every file that holds the port, turns the port bridge round and starts the services, in one
+    module run. So the services are down for as long as that takes and not for the round trips of a playbook, and a control
+    node that dies in between does not leave them stopped.
+  - What has to be edited is what M(portshift.agents.bigfix_info) reports. Nothing to edit, all services up - nothing changed.
+  - When an edit, the bridge or the start of a service fails, the files are put back, byte for byte, and the services are
+    started on the old port, before the failure is returned.
+options:
+  component:
+    description: What the host is in the deployment; it decides which settings it has to have.
+    type: str
+    choices: [server, relay, client]
+    required: true
+  port:
+    description: The port that the host has to end on.
+    type: int
+    required: true
+  previous_port:
+    description:
+      - The port that the host moves away from.
+      - The default is what O(record) says, or else the one port other than O(port) that the files hold.
+    type: int
+  masthead_paths:
+    description: Places where a masthead may lie. Those that exist are looked at; at least one has to.
+    type: list
+    elements: path
+    required: true
+  settings_paths:
+    description:
+      - Settings files of the agent, C(besclient.config) first. Those that exist are looked at; the first has to.
+    type: list
+    elements: path
+    required: true
+  clientsettings_paths:
+    description: Places where a C(clientsettings.cfg) may lie, which the agent reads at installation only.
+    type: list
+    elements: path
+    default: []
+  record:
+    description: The record of a migration on this host. It is written before each change.
+    type: path
+    required: true
+  state:
+    description: V(moved) goes to O(port). V(restored) puts back every file that O(record) names.
+    type: str
+    choices: [moved, restored]
+    default: moved
+  masthead_src:
+    description: A masthead that was issued for O(port), on the control node. A signed deployment needs one.
+    type: path
+  masthead_content:
+    description: The content of O(masthead_src) in base64. Filled in by the action plugin; nothing to set.
+    type: str
+  allow_invalid_signature:
+    description: Edit signed mastheads in place, which breaks their signature. For test systems only.
+    type: bool
+    default: false
+  services:
+    description: The services in the order in which they start. They are stopped in reverse.
+    type: list
+    elements: str
+    required: true
+  service_command:
+    description:
+      - A command that is called with SERVICE and V(start), V(stop) or V(status), as service(8) is.
+      - The default is C(systemctl) where systemd runs, C(service) elsewhere.
+    type: list
+    elements: str
+    default: []
+  phase:
+    description: The phase of the migration, for the person who reads the record.
+    type: str
+  force:
+    description: With O(state=restored), restore files that somebody else has changed since; what was changed is lost.
+    type: bool
+    default: false
+  bridge:
+    description:
+      - Let the port that the product leaves go on answering. See M(portshift.agents.port_bridge).
+      - After V(moved) the old port leads to the new one, after V(restored) the new one to the old.
+    type: dict
+    suboptions:
+      name:
+        description: The name of the bridge.
+        type: str
+        required: true
+      protocols:
+        description: The protocols that are bridged.
+        type: list
+        elements: str
+        choices: [tcp, udp]
+        default: [tcp, udp]
+      addresses:
+        description: Bridge these addresses of the host only. The default is all of them.
+        type: list
+        elements: str
+        default: []
+      backend:
+        description: What the rules are written with.
+        type: str
+        choices: [auto, nftables, iptables]
+        default: auto
+      persistent:
+        description: Bring the bridge back after a boot, by a systemd unit.
+        type: bool
+        default: true
+      rules_dir:
+        description: The folder of the file with the rules.
+        type: path
+        default: /etc/portshift
+      unit_dir:
+        description: The folder of the systemd unit.
+        type: path
+        default: /etc/systemd/system
+extends_documentation_fragment:
+  - portshift.agents.attributes
+attributes:
+  check_mode:
+    support: full
+  diff_mode:
+    support: full
+  platform:
+    support: full
+    platforms: posix
+seealso:
+  - module: portshift.agents.bigfix_info
+  - module: portshift.agents.bigfix_evidence
+author:
+  - The portshift.agents authors (@portshift)
+"""
+
+EXAMPLES = r"""
+- name: Move a client
+  portshift.agents.bigfix_cutover:
+    component: client
+    port: 55000
+    masthead_paths: [/etc/opt/BESClient/actionsite.afxm]
+    masthead_src: masthead-55000.afxm
+    settings_paths: [/var/opt/BESClient/besclient.config]
+    services: [besclient]
+    record: /var/lib/portshift/bigfix.json
+"""
+
+RETURN = r"""
+files:
+  description: The files that changed, or would change in check mode.
+  returned: success
+  type: list
+  elements: str
+old_port:
+  description: The port that the host moves away from; null when it holds no other port than O(port).
+  returned: success
+  type: int
+started:
+  description: The services that were started. In check mode those that do not run now.
+  returned: success
+  type: list
+  elements: str
+bridge:
+  description: What was done with the bridge; null without one.
+  returned: success
+  type: dict
+seconds:
+  description: How long the services were down; V(0) when they were not stopped.
+  returned: success
+  type: float
+"""
+
+import base64
+import time
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.portshift.agents.plugins.module_utils._bigfix_edit import MastheadEdit, SettingsEdit, parse_masthead
+from ansible_collections.portshift.agents.plugins.module_utils._bigfix_host import HOST_SPEC, BigFixHost
+from ansible_collections.portshift.agents.plugins.module_utils._change_record import ChangeRecord, RecordError
+from ansible_collections.portshift.agents.plugins.module_utils._errors import EngineError
+from ansible_collections.portshift.agents.plugins.module_utils._port_bridge import BRIDGE_SPEC, set_bridge
+from ansible_collections.portshift.agents.plugins.module_utils._ports import parse_bigfix_port
+from ansible_collections.portshift.agents.plugins.module_utils._services import Services
+from ansible_collections.portshift.agents.plugins.module_utils._settings_file import redacted
+
+
+class CutoverError(EngineError):
+    """A cutover that did not come about; the sentence says what became of the host."""
+
+
+def make_edit(step, plan, params, issued):
+    """The edit that one step of the plan asks for."""
+    if step["kind"] == "masthead":
+        return MastheadEdit(step["path"], plan.new_port, step["previous_port"], issued=issued,
+                            allow_invalid_signature=params["allow_invalid_signature"])
+    return SettingsEdit(step["path"], step["settings"], (plan.old_port, plan.new_port) if step["urls"] else None,
+                        flat=step["format"] == "clientsettings")
+
+
+class Cutover:
+    """One host and what its cutover needs."""
+
+    def __init__(self, module):
+        self.module, self.params = module, module.params
+        self.services = Services(module, module.params["services"], module.params["service_command"])
+        self.diffs, self.files, self.bridge = [], [], None
+        self.stopped = None
+
+    def stop(self):
+        self.stopped = time.time()
+        self.services.stop()
+
+    def turn_bridge(self, listen, target):
+        if self.params["bridge"] and listen:
+            self.bridge = set_bridge(self.module, self.params["bridge"], listen, target)
+
+    def commit(self, edit, record):
+        done = edit.file.commit(self.module, redact=edit.redact, record=record)
+        self.diffs += [done["diff"]] if "diff" in done else []
+        self.files += [edit.path] if done["changed"] else []
+
+    def put_back(self, record, error):
+        """After a failure half way: the old files, the old direction of the bridge, the services up."""
+        try:
+            # Those that did start run on the new port.
+            self.services.stop()
+            record.restore(self.module, redact=redacted)
+            if record.content:
+                self.turn_bridge(record.content["new_port"], record.content["old_port"])
+        finally:
+            self.services.start()
+        raise CutoverError("%s. Its files are as they were before, byte for byte, and its services run on the old port"
+                           % str(error).rstrip("."))
+
+    def move(self):
+        params, content = self.params, self.params["masthead_content"]
+        issued = content and (params["masthead_src"], base64.b64decode(content))
+        host = BigFixHost(params)
+        plan = host.plan(issued and parse_masthead(*issued), params["allow_invalid_signature"])
+        if plan.problems:
+            raise CutoverError("nothing was changed: %s" % "; ".join(plan.problems))
+        edits = [make_edit(step, plan, params, issued) for step in plan.edits]
+        for edit in edits:
+            for warning in getattr(edit, "warnings", []):
+                self.module.warn(warning)
+        record = ChangeRecord(params["record"], host.old_port, host.port, params["phase"])
+        # A host that an interrupted run left between its edits and its proof is moving too.
+        moving = edits or (record.content or {}).get("state") == "changing"
+        if self.module.check_mode:
+            for edit in edits:
+                self.commit(edit, None)
+            started = self.services.down()
+        else:
+            started = self._move(edits, record, moving)
+        return dict(old_port=host.old_port, started=started,
+                    changed=bool(self.files or started or (self.bridge or {}).get("changed")))
+
+    def _move(self, edits, record, moving):
+        try:
+            if edits:
+                self.stop()
+            for edit in edits:
+                self.commit(edit, record)
+            if moving and record.content:
+                self.turn_bridge(record.content["old_port"], record.content["new_port"])
+            return self.services.start()
+        except EngineError as err:
+            if not moving:
+                raise
+            return self.put_back(record, err)
+
+    def restore(self):
+        record = ChangeRecord(self.params["record"])
+        to_restore, unsafe = record.review()
+        move = record.content
+        if unsafe and not self.params["force"]:
+            raise RecordError("going back is no longer safe, nothing was changed: %s" % "; ".join(unsafe))
+        if not move or move["state"] == "rolled_back":
+            return dict(changed=False, old_port=move and move["old_port"], started=[])
+        try:
+            if not self.module.check_mode:
+                self.stop()
+            result = record.restore(self.module, redact=redacted, force=self.params["force"])
+            self.files, self.diffs = result["restored"], result["diff"]
+            if not self.module.check_mode:
+                self.turn_bridge(move["new_port"], move["old_port"])
+        finally:
+            started = [] if self.module.check_mode else self.services.start()
+        return dict(changed=True, old_port=move["old_port"], started=started)
+
+
+def main():
+    module = AnsibleModule(
+        argument_spec=dict(
+            HOST_SPEC, record=dict(type="path", required=True),
+            state=dict(type="str", choices=["moved", "restored"], default="moved"),
+            masthead_src=dict(type="path"), masthead_content=dict(type="str"),
+            allow_invalid_signature=dict(type="bool", default=False),
+            services=dict(type="list", elements="str", required=True),
+            service_command=dict(type="list", elements="str", default=[]), phase=dict(type="str"),
+            force=dict(type="bool", default=False), bridge=dict(type="dict", options=BRIDGE_SPEC)),
+        supports_check_mode=True)
+    cutover = Cutover(module)
+    try:
+        if module.params["state"] == "moved":
+            parse_bigfix_port(module.params["port"])
+            result = cutover.move()
+        else:
+            result = cutover.restore()
+    except EngineError as err:
+        module.fail_json(msg=str(err))
+    if module._diff:
+        result["diff"] = cutover.diffs
+    module.exit_json(files=cutover.files, bridge=cutover.bridge,
+                     seconds=round(time.time() - cutover.stopped, 2) if cutover.stopped else 0, **result)
+
+
+if __name__ == "__main__":
+    main()
