@@ -41,7 +41,7 @@ def rules(listen, target, protocols, addresses):
 
 def nft_remove(name):
     """Takes the table away whether it is there or not."""
-    return "table inet portshift_{0}\ndelete table inet portshift_{0}\n".format(name)
+    return "table inet portshift_%s\ndelete table inet portshift_%s\n" % (name, name)
 
 
 def _nft_rule(rule):

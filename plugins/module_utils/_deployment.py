@@ -70,8 +70,8 @@ def ports_found(mastheads, settings):
             found.setdefault(port, []).append(where)
 
     for installed in mastheads:
-        for port in installed.masthead.ports:
-            note(port, installed.path)
+        # One with several ports is a problem of its own, and no witness.
+        note(installed.masthead.port, installed.path)
     for source in settings:
         for name in (RELAY_SELECT, LISTEN):
             note(source.number(name), "%s (%s)" % (source.path, name))

@@ -115,9 +115,14 @@ def write_durably(path, content, like=None, mode=0o600, before_rename=None):
     `before_rename`: called when the new file is safely on disk and the old one still stands; what it raises undoes all.
     """
     folder = os.path.dirname(path) or "."
+    prefix = ".%s.portshift-" % os.path.basename(path)
     temporary, renamed = None, False
     try:
-        handle, temporary = tempfile.mkstemp(prefix=".%s." % os.path.basename(path), dir=folder)
+        for leftover in os.listdir(folder):
+            # Of a run that was killed before its rename.
+            if leftover.startswith(prefix):
+                os.unlink(os.path.join(folder, leftover))
+        handle, temporary = tempfile.mkstemp(prefix=prefix, dir=folder)
         with os.fdopen(handle, "wb") as target:
             target.write(content)
             target.flush()

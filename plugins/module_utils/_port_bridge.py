@@ -75,16 +75,16 @@ class Iptables(Backend):
         for tool, ipv6 in self.tools():
             lines += ["%s-restore --noflush <<'RULES'" % tool,
                       _bridge_rules.iptables_script(self.name, wanted, ipv6) + "RULES"]
-            lines += ["{0} -t nat -C {1} -j {2} 2>/dev/null || {0} -t nat -I {1} -j {2}".format(tool, hook.upper(), chain)
-                      for hook in _bridge_rules.HOOKS]
+            jumps = ["%s -j %s" % (hook.upper(), chain) for hook in _bridge_rules.HOOKS]
+            lines += ["%s -t nat -C %s 2>/dev/null || %s -t nat -I %s" % (tool, jump, tool, jump) for jump in jumps]
         return "\n".join(lines + [""])
 
     def removal(self):
         chain, lines = _bridge_rules.chain(self.name), ["#!/bin/sh"]
-        for tool, unused in self.tools():
-            lines += ["while {0} -t nat -D {1} -j {2} 2>/dev/null; do :; done".format(tool, hook.upper(), chain)
+        for tool in [tool for tool, ipv6 in self.tools()]:
+            lines += ["while %s -t nat -D %s -j %s 2>/dev/null; do :; done" % (tool, hook.upper(), chain)
                       for hook in _bridge_rules.HOOKS]
-            lines.append("{0} -t nat -F {1} 2>/dev/null && {0} -t nat -X {1}".format(tool, chain))
+            lines.append("%s -t nat -F %s 2>/dev/null && %s -t nat -X %s" % (tool, chain, tool, chain))
         return "\n".join(lines + ["exit 0", ""])
 
     def files(self, wanted):

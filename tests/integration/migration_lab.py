@@ -25,11 +25,10 @@ RUN_SECONDS = 900
 # Written by the stand-ins while they run: no file of the product's that a migration could move.
 OWN_OF_THE_LAB = re.compile(r"/__BESData/|/lab-ledger\.txt$")
 RECORDS = "var/lib/portshift/"
-MASTHEAD, SETTINGS = "portshift.agents.bigfix_masthead", "portshift.agents.bigfix_settings"
+CUTOVER = "portshift.agents.bigfix_cutover"
 CLIENT_MASTHEAD = "etc/opt/BESClient/actionsite.afxm"
 CLIENT_CONFIG = "var/opt/BESClient/besclient.config"
 SERVER_CONFIG = "var/opt/BESServer/besserver.config"
-STOPPED = "The services are stopped by the site's own command, last started first"
 CAP_DAC_OVERRIDE, PR_CAPBSET_DROP = 1, 24
 
 # As much of ssh as Ansible sees: it is called as SCRIPT [options] HOST COMMAND, and 255 is its own failure.
@@ -77,9 +76,9 @@ class Run:
         return self
 
     def until(self, happened):
-        """Returns as soon as an event for which `happened` is true stands in the journal."""
+        """Returns as soon as `happened` is true."""
         end = time.monotonic() + RUN_SECONDS
-        while not any(happened(event) for event in self.events):
+        while not happened():
             assert self.process.poll() is None and time.monotonic() < end, "it never happened:\n%s" % self.output
             time.sleep(0.01)
         return self
@@ -154,8 +153,8 @@ class Run:
     @property
     def edits(self):
         """{(host, path)} of the product's files that tasks of this run changed, or in check mode would."""
-        return {(event["host"], event["path"]) for event in self.events
-                if event["event"] == "item" and event["changed"] and event["action"] in (MASTHEAD, SETTINGS)}
+        return {(event["host"], path) for event in self.events if event["event"] == "ok" and event["changed"]
+                for path in event["files"]}
 
     @property
     def plays(self):

@@ -38,11 +38,9 @@ class CallbackModule(CallbackBase):
         new = hasattr(type(outcome), "result")
         result, host, task = ((outcome.result, outcome.host, outcome.task) if new else
                               (outcome._result, outcome._host, outcome._task))
-        item = result.get("item")
         self._write(
             event, host=host.get_name(), task=task.get_name(), action=task.action, changed=bool(result.get("changed")),
-            path=item.get("path") if isinstance(item, dict) else None, diff=bool(result.get("diff")),
-            service=item if isinstance(item, str) else None, msg=str(result.get("msg", "")))
+            files=result.get("files") or [], diff=bool(result.get("diff")), msg=str(result.get("msg", "")))
 
     def v2_playbook_on_play_start(self, play):
         self._write("play", name=play.get_name())
@@ -58,12 +56,6 @@ class CallbackModule(CallbackBase):
 
     def v2_runner_on_unreachable(self, result):
         self._write_result("unreachable", result)
-
-    def v2_runner_item_on_ok(self, result):
-        self._write_result("item", result)
-
-    def v2_runner_item_on_failed(self, result):
-        self._write_result("item_failed", result)
 
     def v2_playbook_on_stats(self, stats):
         self._write("stats", hosts={host: stats.summarize(host) for host in sorted(stats.processed)})
