@@ -178,19 +178,42 @@ class Run:
         return self
 
 
-class Lab:
-    """One lab in a folder of its own."""
+class Namespace:
+    """A network namespace, in which nftables is allowed to everybody.  `prefix` runs a command in it."""
 
-    def __init__(self, folder, kind="signed"):
+    def __init__(self):
+        self.holder = subprocess.Popen(
+            ["unshare", "--user", "--map-root-user", "--net", "--", "sh", "-c",
+             "ip link set lo up && echo up && exec sleep 7200"],
+            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        said = self.holder.stdout.readline().strip()
+        self.why_not = None if said == "up" else said or "unshare gave no namespace"
+        self.prefix = ["nsenter", "--target", str(self.holder.pid), "--user", "--net", "--preserve-credentials", "--"]
+
+    def run(self, *command):
+        return subprocess.run([*self.prefix, *command], stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60)
+
+    def close(self):
+        self.holder.kill()
+        self.holder.wait()
+        self.holder.stdout.close()
+
+
+class Lab:
+    """One lab in a folder of its own.  In a `namespace`, both ports of its hosts can answer."""
+
+    def __init__(self, folder, kind="signed", namespace=None):
         self.folder = Path(folder)
         self.kind = kind
+        self.namespace = namespace
+        self.prefix = namespace.prefix if namespace else []
         self.runs = self.folder.parent / (self.folder.name + "-runs")
         self.runs.mkdir(parents=True)
         self.started = []
 
     def call(self, command, *arguments):
         return subprocess.run(
-            [sys.executable, "-m", "tests.lab", command, "--dir", str(self.folder), *arguments], cwd=CHECKOUT,
+            [*self.prefix, sys.executable, "-m", "tests.lab", command, "--dir", str(self.folder), *arguments], cwd=CHECKOUT,
             stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=300)
 
     def ok(self, command, *arguments):
@@ -198,9 +221,9 @@ class Lab:
         assert done.returncode == 0, done.stderr
         return done.stdout
 
-    def start(self, relays="1,1", clients=2):
+    def start(self, relays="1,1", clients=2, give_up=120):
         self.ok("start", "--masthead", self.kind, "--relays", relays, "--clients", str(clients), "--rate", "2",
-                "--give-up", "120", "--life", "5400")
+                "--give-up", str(give_up), "--life", "5400")
         return self
 
     def write(self, relays="1,1", clients=2):
@@ -271,6 +294,9 @@ class Lab:
     def begin(self, verb, *options, port=NEW, src=None, inventories=(), **how):
         """Starts PLAYBOOK_bigfix_port.yml with the options that its user gives."""
         arguments = ["-i", str(self.folder / "inventory.yml")]
+        if self.namespace:
+            arguments += ["-e", "bigfix_bridge=true"]
+            how["prefix"] = self.prefix
         for inventory in inventories:
             arguments += ["-i", str(inventory)]
         arguments.append("playbooks/%s_bigfix_port.yml" % verb)

@@ -6,6 +6,7 @@ who reports by the root server's own count, and what the run said by its events.
 
 import datetime
 import json
+import re
 import shutil
 import socket
 import subprocess
@@ -13,7 +14,7 @@ import subprocess
 import pytest
 
 from tests.integration.migration_lab import (
-    CLIENT_CONFIG, CLIENT_MASTHEAD, CUTOVER, NEW, OLD, RECORDS, SERVER_CONFIG, Lab, difference)
+    CLIENT_CONFIG, CLIENT_MASTHEAD, CUTOVER, NEW, OLD, RECORDS, SERVER_CONFIG, Lab, Namespace, difference)
 
 
 @pytest.fixture
@@ -164,6 +165,59 @@ def check_roles_of_a_site(lab, folder):
     assert {host for host, _path in difference(before, lab.snapshot(records=True))} == {"client02"}
     assert play("verify", "verify").good().changed == {}
     assert play("move-again", None).good().changed == {}
+
+
+# -- both ports at once
+
+@pytest.fixture
+def namespace():
+    found = Namespace()
+    if found.why_not:
+        found.close()
+        pytest.skip("no network namespace with nftables here: %s" % found.why_not)
+    yield found
+    found.close()
+
+
+def bridges(namespace):
+    """{(port that is rewritten, port that it leads to)} of all live bridges."""
+    ruleset = namespace.run("nft", "-j", "list", "ruleset")
+    assert ruleset.returncode == 0, ruleset.stderr
+    return set(re.findall(r'"right": (\d+)\}\}, \{"dnat": \{[^}]*"port": (\d+)', ruleset.stdout))
+
+
+def lost(lab):
+    """The root server's own count; agents give up on a report after 10 s, as real ones do."""
+    return {host: agent["lost"] for host, agent in lab.status()["agents"].items() if agent["lost"]}
+
+
+def test_no_report_is_lost_there_and_back_when_both_ports_answer(tmp_path, namespace):
+    lab = Lab(tmp_path / "lab", "plain", namespace)
+    try:
+        lab.start(clients=3, give_up=10)
+        before = lab.snapshot()
+        lab.play("migrate", "-e", "bigfix_phases=1").good()
+        # The server and relay1 have moved and go on answering on the old port; relay2 answers on the new one already.
+        assert bridges(namespace) == {("52311", "55000"), ("55000", "52311")}
+        lab.play("migrate").good()
+        lab.wait(NEW)
+        assert lost(lab) == {}
+        assert bridges(namespace) == {("52311", "55000")}
+        assert lab.play("migrate").good().changed == {}
+
+        lab.play("close").good()
+        assert bridges(namespace) == set()
+        assert lab.play("close").good().changed == {}
+        assert lab.play("migrate").good().changed == {}
+        assert bridges(namespace) == set()
+
+        lab.play("rollback").good()
+        assert lab.snapshot() == before
+        lab.wait(OLD)
+        assert lost(lab) == {}
+        assert bridges(namespace) == set()
+    finally:
+        lab.stop()
 
 
 # -- interruptions
