@@ -129,12 +129,15 @@ class Boot:
     def enabled(self):
         return self.module.run_command(["systemctl", "is-enabled", self.unit])[0] == 0
 
+    def require(self):
+        """Fails, before anything is changed, where a persistent bridge can't be."""
+        if self.persistent and (not self.module.get_bin_path("systemctl") or not os.path.isdir("/run/systemd/system")):
+            raise BridgeError("systemd does not run here, so nothing would bring the bridge back after a boot; say "
+                              "persistent: false if that is well")
+
     def establish(self, wanted):
         if not self.persistent:
             return False
-        if not self.module.get_bin_path("systemctl") or not os.path.isdir("/run/systemd/system"):
-            raise BridgeError("systemd does not run here, so nothing would bring the bridge back after a boot; say "
-                              "persistent: false if that is well")
         files = self.backend.files(wanted)
         files[self.unit_path] = self.backend.unit()
         changed = [put_file(path, text.encode("utf-8"), self.module.check_mode, mode=0o644)
@@ -170,6 +173,9 @@ def set_bridge(module, options, listen=None, target=None):
         _bridge_rules.check_bridge(name, listen, target)
         wanted = _bridge_rules.rules(listen, target, options["protocols"], options["addresses"])
     chosen, backend = choose_backend(module, name, options["backend"], options["rules_dir"])
+    boot = Boot(module, backend, options["persistent"], options["unit_dir"])
+    if wanted:
+        boot.require()
     before = backend.live()
     changed = set(before) != set(wanted)
     if changed and not module.check_mode:
@@ -178,6 +184,5 @@ def set_bridge(module, options, listen=None, target=None):
         if set(backend.live()) != set(wanted):
             raise BridgeError("the kernel holds other rules than were just given to it: %s" % "; ".join(
                 described(backend.live())))
-    boot = Boot(module, backend, options["persistent"], options["unit_dir"])
     changed = (boot.establish(wanted) if wanted else boot.remove()) or changed
     return dict(changed=changed, backend=chosen, previous=described(before), rules=described(wanted))
