@@ -13,7 +13,7 @@ export ANSIBLE_CONFIG := $(CURDIR)/ansible.cfg
 # Two set-ups at once would write into the same .venv.
 .NOTPARALLEL:
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint sanity unit integration docs changelog clean setup-demo setup-test
+.PHONY: help demo test lint sanity unit integration soak bench docs changelog clean setup-demo setup-test
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -34,7 +34,13 @@ unit: setup-test ## unit tests (PYTEST_ARGS='-k masthead' to choose)
 	@$(VENV)/python -m pytest tests/unit -n auto $(PYTEST_ARGS)
 
 integration: setup-test ## playbooks and roles against the lab
-	@$(VENV)/python -m pytest tests/integration $(PYTEST_ARGS)
+	@$(VENV)/python -m pytest tests/integration -n 2 $(PYTEST_ARGS)
+
+soak: setup-test ## long proofs that CI does not run: killed at ten moments, zero loss again and again
+	@$(VENV)/python -m pytest tests/soak -s $(PYTEST_ARGS)
+
+bench: setup-test ## what a migration costs each host, as a ratio to ansible.builtin.ping
+	@$(VENV)/python tests/bench/migration.py
 
 docs: setup-test ## check the documentation of every plugin and role
 	@$(VENV)/python tools/lint docs

@@ -12,6 +12,7 @@ from ansible_collections.portshift.agents.plugins.plugin_utils._evidence import 
 
 LONG = 240
 
+
 def _told(missing):
     """The hosts without evidence, those with the same reason together; long reasons are whole in the result's list."""
     by_reason = {}

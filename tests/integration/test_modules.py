@@ -299,7 +299,7 @@ def test_broken_issued_masthead_is_installed_when_the_site_allows_it(changed, pu
 
 @pytest.mark.parametrize("content, facts", [
     (plain, dict(port=OLD, ports=[OLD], format="plain", signature="absent", signer_sha256=None,
-                   host="bigfix.example.test", serial_number="123456789")),
+                 host="bigfix.example.test", serial_number="123456789")),
     (lambda: sign(inner_part()), dict(port=OLD, ports=[OLD], format="signed", signature="valid", host="bigfix.example.test")),
     (damaged, dict(port=NEW, format="signed", signature="invalid")),
     (lambda: MIXED, dict(port=None, ports=[OLD, 52312], host="h", serial_number=None)),

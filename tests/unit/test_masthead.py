@@ -323,8 +323,6 @@ def test_hand_edited_port_breaks_the_signature(kind):
     assert parse(edited).signature_reason == "the content is not what was signed: its sha256 digest differs"
 
 
-
-
 def in_base64(data, change):
     return re.sub(rb'(?s)(?<=p7s"\n\n).*?(?=\n\n------)', lambda found: change(found.group()), data)
 

@@ -1,0 +1,69 @@
+# Copyright (c) 2026 The portshift.agents authors
+# GNU General Public License v3.0-or-later (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What a migration costs each host: module runs, and CPU and wall time as a ratio to ansible.builtin.ping.
+
+`make bench`.  The ping of the same hosts in the same session is the unit, since machines differ and drift; nothing is
+asserted.  A lab of stand-ins, plain mastheads, without the bridge.
+"""
+
+import argparse
+import json
+import os
+import resource
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
+from tests.integration.migration_lab import Lab
+
+# What runs on the host itself; the rest of a play's tasks stay on the control node.
+REMOTE = ("ansible.builtin.ping", "portshift.agents.bigfix_info", "portshift.agents.port_probe",
+          "portshift.agents.bigfix_cutover", "portshift.agents.bigfix_evidence", "portshift.agents.change_record",
+          "portshift.agents.port_bridge")
+
+
+def measured(call):
+    """(the run, wall seconds, CPU seconds of it and of what it started)."""
+    def cpu():
+        used = resource.getrusage(resource.RUSAGE_CHILDREN)
+        return used.ru_utime + used.ru_stime
+    started, before = time.monotonic(), cpu()
+    run = call().good()
+    return run, time.monotonic() - started, cpu() - before
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--clients", type=int, default=20)
+    arguments = parser.parse_args()
+    with tempfile.TemporaryDirectory(prefix="portshift-bench-") as folder:
+        lab = Lab(os.path.join(folder, "lab"), "plain")
+        try:
+            lab.start(relays="2", clients=arguments.clients)
+            hosts = len(lab.hosts)
+            ping = Path(folder, "ping.json")
+            ping.write_text(json.dumps([dict(
+                name="Ping", hosts="all", gather_facts=False, tasks=[{"name": "Ping", "ansible.builtin.ping": {}}])]))
+            rows = [("ping", lambda: lab.play_file(ping)), ("plan", lambda: lab.play("plan")),
+                    ("migrate", lambda: lab.play("migrate", "-e", "bigfix_client_waves=100%")),
+                    ("migrate again", lambda: lab.play("migrate", "-e", "bigfix_client_waves=100%")),
+                    ("verify", lambda: lab.play("verify")), ("rollback", lambda: lab.play("rollback"))]
+            print("%d hosts, ansible-playbook with the forks of ansible.cfg\n" % hosts)
+            print("%-14s %12s %12s %10s %12s %10s" % ("run", "module runs", "CPU s/host", "x ping", "wall s", "x ping"))
+            unit = None
+            for name, call in rows:
+                run, wall, cpu = measured(call)
+                unit = unit or (cpu, wall)
+                runs = sum(event["event"] in ("ok", "failed") and event["action"] in REMOTE for event in run.events)
+                print("%-14s %12.1f %12.2f %10.1f %12.1f %10.1f" % (
+                    name, runs / hosts, cpu / hosts, cpu / unit[0], wall, wall / unit[1]), flush=True)
+        finally:
+            lab.stop()
+
+
+if __name__ == "__main__":
+    main()
