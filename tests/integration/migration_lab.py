@@ -191,7 +191,8 @@ class Namespace:
         self.prefix = ["nsenter", "--target", str(self.holder.pid), "--user", "--net", "--preserve-credentials", "--"]
 
     def run(self, *command):
-        return subprocess.run([*self.prefix, *command], stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60)
+        return subprocess.run([*self.prefix, *command], stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False,
+                              timeout=60)
 
     def close(self):
         self.holder.kill()
@@ -214,7 +215,7 @@ class Lab:
     def call(self, command, *arguments):
         return subprocess.run(
             [*self.prefix, sys.executable, "-m", "tests.lab", command, "--dir", str(self.folder), *arguments], cwd=CHECKOUT,
-            stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=300)
+            stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False, timeout=300)
 
     def ok(self, command, *arguments):
         done = self.call(command, *arguments)

@@ -28,7 +28,7 @@ CLIENT_MASTHEAD = "etc/opt/BESClient/actionsite.afxm"
 
 def run(command, **options):
     return subprocess.run(command, cwd=CHECKOUT, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-                          stderr=subprocess.PIPE, text=True, timeout=120, **options)
+                          stderr=subprocess.PIPE, text=True, check=False, timeout=120, **options)
 
 
 def eventually(condition, seconds=8):

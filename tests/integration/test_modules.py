@@ -934,7 +934,7 @@ def python36(tmp_path_factory):
     def run(name, **args):
         command = [found[0], "-W", "error::SyntaxWarning", "-c", RUN, name] + ([json.dumps(args)] if args else [])
         done = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-                              text=True, env=environment, timeout=60)
+                              text=True, check=False, env=environment, timeout=60)
         assert done.returncode == 0, done.stderr
         return json.loads(done.stdout) if args else None
     return run

@@ -53,7 +53,7 @@ class _Listening:
         except FileNotFoundError:
             kind = number = ""
         if kind == "refuse-port" and number == str(self.port):
-            raise Refused("cannot listen on %s:%d/tcp: the lab was told to refuse this port here" % (
+            raise Refused("cannot listen on %s:%s/tcp: the lab was told to refuse this port here" % (
                 self.host.address, self.port))
         self.listener = wire.Listener(self.host.address, self.port, self.answer)
         self.udp = wire.bind(socket.SOCK_DGRAM, self.host.address, self.port)
