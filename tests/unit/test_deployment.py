@@ -202,9 +202,11 @@ def test_several_old_ports_are_a_sentence_that_says_where():
         "moves with bigfix_previous_port" % (LISTEN, RELAY_SELECT)])
 
 
-def test_mixed_masthead_counts_with_each_of_its_ports():
+def test_mixed_masthead_is_a_problem_of_its_own_and_no_witness():
     content = b"_PortNumber=52311\nX-Fixlet-Site-Gather-URL: http://h:52312/\n"
-    assert find_old_port([masthead(content)], [], NEW)[1][0].startswith("more than one port in use: 52311 in /masthead; 52312 in")
+    assert find_old_port([masthead(content)], [], NEW) == (None, [])
+    plan = make_plan("client", [masthead(content)], [], NEW)
+    assert plan.edits == [] and "/masthead: holds several ports: 52311, 52312" in plan.problems[0]
 
 
 def test_record_goes_before_the_files_and_the_site_before_the_record():
