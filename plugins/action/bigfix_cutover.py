@@ -11,6 +11,7 @@ from ansible.errors import AnsibleError
 from ansible.plugins.action import ActionBase
 from ansible_collections.portshift.agents.plugins.module_utils._errors import EngineError
 from ansible_collections.portshift.agents.plugins.module_utils._file_edit import read_bytes
+from ansible_collections.portshift.agents.plugins.plugin_utils._issued import find_issued
 
 
 class ActionModule(ActionBase):
@@ -22,7 +23,7 @@ class ActionModule(ActionBase):
         try:
             if src:
                 # With the arguments instead of as a file: a transfer would cost every host more round trips.
-                content = read_bytes(self._find_needle("files", src))
+                content = read_bytes(find_issued(self, src))
                 arguments["masthead_content"] = base64.b64encode(content).decode("ascii")
         except (AnsibleError, EngineError) as err:
             return dict(result, failed=True, msg="masthead_src: %s" % err)

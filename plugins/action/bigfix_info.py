@@ -9,7 +9,7 @@ from ansible.errors import AnsibleError
 from ansible.plugins.action import ActionBase
 from ansible_collections.portshift.agents.plugins.module_utils._errors import EngineError
 from ansible_collections.portshift.agents.plugins.module_utils._masthead import issued_facts
-from ansible_collections.portshift.agents.plugins.plugin_utils._issued import read_issued
+from ansible_collections.portshift.agents.plugins.plugin_utils._issued import find_issued, read_issued
 
 
 class ActionModule(ActionBase):
@@ -20,7 +20,7 @@ class ActionModule(ActionBase):
         src = arguments.pop("masthead_src", None)
         try:
             if src:
-                arguments["issued"] = issued_facts(read_issued(self._find_needle("files", src)))
+                arguments["issued"] = issued_facts(read_issued(find_issued(self, src)))
         except (AnsibleError, EngineError) as err:
             return dict(result, failed=True, msg="masthead_src: %s" % err)
         result.update(self._execute_module(module_args=arguments, task_vars=task_vars))

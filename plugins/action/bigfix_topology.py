@@ -9,7 +9,7 @@ from ansible.plugins.action import ActionBase
 from ansible_collections.portshift.agents.plugins.module_utils._errors import EngineError
 from ansible_collections.portshift.agents.plugins.module_utils._ports import parse_bigfix_port, parse_bigfix_target
 from ansible_collections.portshift.agents.plugins.plugin_utils._bigfix_topology import Topology, parse_phases
-from ansible_collections.portshift.agents.plugins.plugin_utils._issued import read_issued
+from ansible_collections.portshift.agents.plugins.plugin_utils._issued import find_issued, read_issued
 from ansible_collections.portshift.agents.plugins.plugin_utils._window import parse_window
 
 
@@ -41,7 +41,7 @@ class ActionModule(ActionBase):
 
     def _check_issued(self, src, port, problems):
         try:
-            issued = read_issued(self._find_needle("files", src))
+            issued = read_issued(find_issued(self, src))
         # AnsibleError for a file that is not there, EngineError for one that is no masthead.
         except Exception as err:
             problems.append("bigfix_masthead_src: %s" % err)

@@ -8,7 +8,7 @@ from email.utils import formatdate
 from ansible_collections.portshift.agents.plugins.module_utils import _masthead, _settings_file
 from ansible_collections.portshift.agents.plugins.module_utils._errors import EngineError
 from ansible_collections.portshift.agents.plugins.module_utils._file_edit import FileEdit, FileError
-from ansible_collections.portshift.agents.plugins.module_utils._deployment import signed_refusal
+from ansible_collections.portshift.agents.plugins.module_utils._deployment import PORT_SETTINGS, signed_refusal
 
 
 def _with_path(path, action, *arguments, **options):
@@ -24,6 +24,23 @@ def _with_path(path, action, *arguments, **options):
 def now():
     """As the agent writes it; email's "-0000" for UTC is a spelling that the product is not known to read."""
     return formatdate().replace("-0000", "+0000")
+
+
+def undone(old_port, new_port):
+    """A function (bytes now, bytes before) that takes our change out of a settings file that the agent has written since.
+
+    It gives None for anything but a settings file: a masthead that somebody else changed is not ours to mend.
+    """
+    def undo(content, before):
+        try:
+            values = {name.lower(): value for name, value in _settings_file.parse(before).settings.items()}
+            ours = {name: values.get(name.lower()) for name, value in _settings_file.parse(content).settings.items()
+                    if name in PORT_SETTINGS and value == str(new_port)}
+            content = _settings_file.with_port_rewritten(content, new_port, old_port)[0]
+            return _settings_file.with_settings(content, ours, now())
+        except EngineError:
+            return None
+    return undo
 
 
 def parse_masthead(path, content):

@@ -132,20 +132,45 @@ class ChangeRecord:
                 impossible.append(str(err))
         return to_restore, drifted, impossible
 
-    def restore(self, module, redact=None, force=False):
-        """Puts every file back, byte for byte.  Returns the module's result; refuses before the first write."""
+    def restore_files(self, module, redact=None, force=False, undo=None):
+        """Puts every file back, byte for byte.  Returns the module's result; refuses before the first write.
+
+        `undo`: (bytes now, bytes before) -> bytes or None, asked for files that somebody else has changed since: the bytes
+        now with the migration's own change taken out of them.  mark_rolled_back() comes when all that belongs to going
+        back is done; until then it can be done again.
+        """
         to_restore, drifted, impossible = self._review()
+        undone = {}
+        for entry in to_restore:
+            now, before = read_bytes(entry["path"]), read_bytes(entry["backup"])
+            if undo and sha256(now) != entry["sha256_after"]:
+                undone[entry["path"]] = undo(now, before)
+        drifted = [sentence for sentence in drifted if not any(
+            content is not None and sentence.startswith(path + ": ") for path, content in undone.items())]
         # What is gone or damaged can't be restored; force only overrides what somebody else changed.
         if impossible or (drifted and not force):
             raise RecordError("going back is no longer safe, nothing was restored: %s" % "; ".join(drifted + impossible))
         result = dict(changed=bool(to_restore), restored=[entry["path"] for entry in to_restore], diff=[])
         for entry in to_restore:
-            edit = FileEdit.read(entry["path"]).apply(read_bytes(entry["backup"]))
+            before = read_bytes(entry["backup"])
+            content = undone.get(entry["path"])
+            edit = FileEdit.read(entry["path"]).apply(before if content is None else content)
             result["diff"] += [done["diff"] for done in [edit.commit(module, redact=redact)] if "diff" in done]
-        if self.content is not None and self.content["state"] != "rolled_back":
-            result["changed"] = True
-            if not module.check_mode:
-                self.content["state"] = "rolled_back"
-                self.content["last_change"] = time.time()
-                self._save()
         return result
+
+    def mark_rolled_back(self):
+        """Notes that the host is back.  Returns whether that was news."""
+        if self.content is None or self.content["state"] == "rolled_back":
+            return False
+        self.content["state"] = "rolled_back"
+        self.content["last_change"] = time.time()
+        self._save()
+        return True
+
+    def restore(self, module, redact=None, force=False):
+        """restore_files() where nothing else belongs to going back."""
+        news = self.content is not None and self.content["state"] != "rolled_back"
+        result = self.restore_files(module, redact, force)
+        if news and not module.check_mode:
+            self.mark_rolled_back()
+        return dict(result, changed=result["changed"] or news)

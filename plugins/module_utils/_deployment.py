@@ -7,6 +7,8 @@ Source of the names: the vendor's settings reference, but for C(_BESClient_Relay
 of this project's user knows.  It is set as asked; the URLs are what agents really follow.
 """
 
+from urllib.parse import urlsplit
+
 from ansible_collections.portshift.agents.plugins.module_utils._masthead import MastheadError, check_issued
 from ansible_collections.portshift.agents.plugins.module_utils._ports import PortError, parse_port
 from ansible_collections.portshift.agents.plugins.module_utils._settings_file import with_port_rewritten
@@ -42,15 +44,26 @@ class SettingsSource:
     def __init__(self, path, data, settings, flat=False):
         self.path, self.data, self.settings, self.flat = path, data, settings, flat
 
-    def number(self, name):
-        """The port that a setting holds, None when it is absent, 0 when it is no port number."""
+    def _value(self, name):
         for found, value in self.settings.items():
             if found.lower() == name.lower():
-                try:
-                    return parse_port(value)
-                except PortError:
-                    return 0
+                return value
         return None
+
+    def number(self, name):
+        """The port that a setting holds, None when it is absent, 0 when it is no port number."""
+        value = self._value(name)
+        try:
+            return None if value is None else parse_port(value)
+        except PortError:
+            return 0
+
+    def url_port(self, name):
+        """The port in a setting that is a URL; None when it is absent, no URL, or names no port."""
+        try:
+            return urlsplit(self._value(name) or "").port
+        except ValueError:
+            return None
 
 
 class Plan:
@@ -61,12 +74,12 @@ class Plan:
         self.edits, self.problems, self.notes = [], [], []
 
 
-def ports_found(mastheads, settings):
-    """port -> where it was found, for the port that the host's agents use now."""
+def ports_found(mastheads, settings, new_port):
+    """port other than `new_port` -> where it was found, for the port that the host's agents use now."""
     found = {}
 
     def note(port, where):
-        if port:
+        if port and port != new_port:
             found.setdefault(port, []).append(where)
 
     for installed in mastheads:
@@ -75,6 +88,11 @@ def ports_found(mastheads, settings):
     for source in settings:
         for name in (RELAY_SELECT, LISTEN):
             note(source.number(name), "%s (%s)" % (source.path, name))
+    if not found:
+        # An agent gathers the new masthead by itself once the server has it, and still follows its relay's old URL.
+        for source in settings:
+            for name in SELECTED_RELAYS:
+                note(source.url_port(name), "%s (%s)" % (source.path, name))
     return found
 
 
@@ -85,7 +103,7 @@ def find_old_port(mastheads, settings, new_port, recorded=None, given=None):
     """
     if given or recorded:
         return given or recorded, []
-    found = {port: places for port, places in ports_found(mastheads, settings).items() if port != new_port}
+    found = ports_found(mastheads, settings, new_port)
     if len(found) > 1:
         return None, ["more than one port in use: %s; say which one moves with bigfix_previous_port" % "; ".join(
             "%d in %s" % (port, ", ".join(found[port])) for port in sorted(found))]

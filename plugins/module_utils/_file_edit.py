@@ -222,9 +222,14 @@ class FileEdit:
             return result
         if module.params.get("backup"):
             result["backup_file"] = module.backup_local(self.target)
-        if record:
-            record.before_write(self.target, self.before, self.after)
-        write_durably(self.target, self.after, like=self.target, before_rename=self._still_the_same)
+
+        def last_look():
+            self._still_the_same()
+            # Not earlier: what is not going to be written is not to be noted as changed.
+            if record:
+                record.before_write(self.target, self.before, self.after)
+
+        write_durably(self.target, self.after, like=self.target, before_rename=last_look)
         return result
 
     def _still_the_same(self):

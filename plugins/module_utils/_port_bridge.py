@@ -159,6 +159,13 @@ class Boot:
         return any(changed)
 
 
+def _remove_all(module, options):
+    there = [name for name, command in (("nftables", "nft"), ("iptables", "iptables-restore")) if module.get_bin_path(command)]
+    removed = [set_bridge(module, dict(options, backend=name)) for name in there]
+    return dict(changed=any(result["changed"] for result in removed), backend=", ".join(there) or "none", rules=[],
+                previous=[rule for result in removed for rule in result["previous"]])
+
+
 def set_bridge(module, options, listen=None, target=None):
     """Makes the bridge that `options` (see BRIDGE_SPEC) describe lead from `listen` to `target`; without them, takes it away.
 
@@ -172,6 +179,9 @@ def set_bridge(module, options, listen=None, target=None):
         listen, target = parse_port(listen, "listen_port"), parse_port(target, "target_port")
         _bridge_rules.check_bridge(name, listen, target)
         wanted = _bridge_rules.rules(listen, target, options["protocols"], options["addresses"])
+    if listen is None and options["backend"] == "auto":
+        # What set it up may have been another one than would be chosen now.
+        return _remove_all(module, options)
     chosen, backend = choose_backend(module, name, options["backend"], options["rules_dir"])
     boot = Boot(module, backend, options["persistent"], options["unit_dir"])
     if wanted:

@@ -176,10 +176,13 @@ seconds:
 """
 
 import base64
+import os
+import signal
 import time
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.portshift.agents.plugins.module_utils._bigfix_edit import MastheadEdit, SettingsEdit, parse_masthead
+from ansible_collections.portshift.agents.plugins.module_utils._bigfix_edit import (
+    MastheadEdit, SettingsEdit, parse_masthead, undone)
 from ansible_collections.portshift.agents.plugins.module_utils._bigfix_host import HOST_SPEC, BigFixHost
 from ansible_collections.portshift.agents.plugins.module_utils._change_record import ChangeRecord, RecordError
 from ansible_collections.portshift.agents.plugins.module_utils._errors import EngineError
@@ -216,7 +219,7 @@ class Cutover:
         self.services.stop()
 
     def turn_bridge(self, listen, target):
-        if self.params["bridge"] and listen:
+        if self.params["bridge"] and listen and target:
             self.bridge = set_bridge(self.module, self.params["bridge"], listen, target)
 
     def commit(self, edit, record):
@@ -224,74 +227,109 @@ class Cutover:
         self.diffs += [done["diff"]] if "diff" in done else []
         self.files += [edit.path] if done["changed"] else []
 
-    def put_back(self, record, error):
-        """After a failure half way: the old files, the old direction of the bridge, the services up."""
-        try:
-            # Those that did start run on the new port.
-            self.services.stop()
-            record.restore(self.module, redact=redacted)
-            if record.content:
-                self.turn_bridge(record.content["new_port"], record.content["old_port"])
-        finally:
-            self.services.start()
-        raise CutoverError("%s. Its files are as they were before, byte for byte, and its services run on the old port"
-                           % str(error).rstrip("."))
-
-    def move(self):
+    def edits(self):
+        """(the host, its edits, ready to be committed): read anew on each call."""
         params, content = self.params, self.params["masthead_content"]
         issued = content and (params["masthead_src"], base64.b64decode(content))
         host = BigFixHost(params)
         plan = host.plan(issued and parse_masthead(*issued), params["allow_invalid_signature"])
         if plan.problems:
             raise CutoverError("nothing was changed: %s" % "; ".join(plan.problems))
-        edits = [make_edit(step, plan, params, issued) for step in plan.edits]
+        return host, [make_edit(step, plan, params, issued) for step in plan.edits]
+
+    def move(self):
+        host, edits = self.edits()
         for edit in edits:
             for warning in getattr(edit, "warnings", []):
                 self.module.warn(warning)
-        record = ChangeRecord(params["record"], host.old_port, host.port, params["phase"])
-        # A host that an interrupted run left between its edits and its proof is moving too.
-        moving = edits or (record.content or {}).get("state") == "changing"
+        record = ChangeRecord(self.params["record"], host.old_port, host.port, self.params["phase"])
         if self.module.check_mode:
             for edit in edits:
                 self.commit(edit, None)
             started = self.services.down()
         else:
-            started = self._move(edits, record, moving)
+            started = self._move(bool(edits), record)
         return dict(old_port=host.old_port, started=started,
                     changed=bool(self.files or started or (self.bridge or {}).get("changed")))
 
-    def _move(self, edits, record, moving):
+    def _under_way(self, record):
+        """Whether the record is that of this move, not of an earlier one, and the host has not proved itself yet."""
+        return bool(record.content) and record.content["state"] == "changing" and (
+            record.content["new_port"] == self.params["port"])
+
+    def _move(self, stop, record):
         try:
-            if edits:
+            if stop:
                 self.stop()
-            for edit in edits:
-                self.commit(edit, record)
-            if moving and record.content:
+                # The agent may have written its files while it stopped.
+                for edit in self.edits()[1]:
+                    self.commit(edit, record)
+            if self._under_way(record):
                 self.turn_bridge(record.content["old_port"], record.content["new_port"])
             return self.services.start()
         except EngineError as err:
-            if not moving:
+            if not stop and not self._under_way(record):
                 raise
             return self.put_back(record, err)
 
+    def put_back(self, record, error):
+        """After a failure half way: the old files, the old direction of the bridge, the services up."""
+        steps = [self.services.stop] if self._under_way(record) else []
+        if steps:
+            move = record.content
+            steps.append(lambda: record.restore_files(
+                self.module, redact=redacted, undo=undone(move["old_port"], move["new_port"])))
+            steps.append(lambda: self.turn_bridge(move["new_port"], move["old_port"]))
+        trouble = []
+        for step in steps + [self.services.start]:
+            try:
+                step()
+            except EngineError as err:
+                trouble.append(str(err).rstrip("."))
+        if trouble:
+            raise CutoverError("%s. Putting the host back did not work out either: %s. It needs a person; %s names the old "
+                               "files" % (str(error).rstrip("."), "; ".join(trouble), record.path))
+        if steps:
+            record.mark_rolled_back()
+        raise CutoverError("%s. Its files are as they were before, byte for byte, and its services run on the old port"
+                           % str(error).rstrip("."))
+
     def restore(self):
         record = ChangeRecord(self.params["record"])
-        to_restore, unsafe = record.review()
-        move = record.content
-        if unsafe and not self.params["force"]:
+        unsafe, move = record.review()[1], record.content
+        # Before its proof a host is put back even though the agent has written its settings since it started.
+        undo = undone(move["old_port"], move["new_port"]) if move and move["state"] == "changing" else None
+        if unsafe and not self.params["force"] and not undo:
             raise RecordError("going back is no longer safe, nothing was changed: %s" % "; ".join(unsafe))
         if not move or move["state"] == "rolled_back":
             return dict(changed=False, old_port=move and move["old_port"], started=[])
         try:
             if not self.module.check_mode:
                 self.stop()
-            result = record.restore(self.module, redact=redacted, force=self.params["force"])
+            result = record.restore_files(self.module, redact=redacted, force=self.params["force"], undo=undo)
             self.files, self.diffs = result["restored"], result["diff"]
             if not self.module.check_mode:
                 self.turn_bridge(move["new_port"], move["old_port"])
         finally:
             started = [] if self.module.check_mode else self.services.start()
+        if not self.module.check_mode:
+            record.mark_rolled_back()
         return dict(changed=True, old_port=move["old_port"], started=started)
+
+
+def outlive_the_connection():
+    """A cutover that has begun is finished, whatever becomes of the connection that began it.
+
+    A session of its own has no terminal that could hang up.  Handlers, not SIG_IGN: what is ignored would be inherited by
+    the services that are started here.
+    """
+    try:
+        os.setsid()
+    except OSError:
+        # Leader of a process group already.
+        pass
+    for number in (signal.SIGHUP, signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *unused: None)
 
 
 def main():
@@ -306,6 +344,8 @@ def main():
             force=dict(type="bool", default=False), bridge=dict(type="dict", options=BRIDGE_SPEC)),
         supports_check_mode=True)
     cutover = Cutover(module)
+    if not module.check_mode:
+        outlive_the_connection()
     try:
         if module.params["state"] == "moved":
             parse_bigfix_port(module.params["port"])

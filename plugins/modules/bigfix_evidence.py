@@ -79,6 +79,24 @@ options:
     description: Whether the files have to hold O(port) and nothing else.
     type: bool
     default: true
+  log_max_age:
+    description: Seconds for which a line of a log counts as evidence.
+    type: float
+    default: 86400
+  allow_invalid_signature:
+    description: Take mastheads whose signature is broken for good ones. For test systems only.
+    type: bool
+    default: false
+  services:
+    description: Services that have to run.
+    type: list
+    elements: str
+    default: []
+  service_command:
+    description: A command that is called with SERVICE and V(status). The default is the service manager.
+    type: list
+    elements: str
+    default: []
   neighbours:
     description: Ports of Web Reports and WebUI that have to be listened on.
     type: list
@@ -147,6 +165,7 @@ waited:
 """
 
 import os
+import re
 import time
 
 from ansible.module_utils.basic import AnsibleModule
@@ -158,6 +177,7 @@ from ansible_collections.portshift.agents.plugins.module_utils._file_edit import
 from ansible_collections.portshift.agents.plugins.module_utils._host_ports import listeners
 from ansible_collections.portshift.agents.plugins.module_utils._masthead import MastheadError, parse
 from ansible_collections.portshift.agents.plugins.module_utils._probe import probe
+from ansible_collections.portshift.agents.plugins.module_utils._services import Services
 
 MASTHEAD_PAGE = "/masthead/masthead.afxm"
 PAUSE = 0.5
@@ -180,9 +200,10 @@ def ask_files(params, unused):
     if host.problems:
         return False, "; ".join(host.problems)
     # What a fresh plan would still edit shows what is not done.
-    plan = host.plan(allow_invalid_signature=True)
-    if plan.edits:
-        return False, "not on port %d yet: %s" % (host.port, ", ".join(edit["path"] for edit in plan.edits))
+    plan = host.plan(allow_invalid_signature=params["allow_invalid_signature"])
+    if plan.problems or plan.edits:
+        return False, "not on port %d yet: %s" % (
+            host.port, "; ".join(plan.problems) or ", ".join(edit["path"] for edit in plan.edits))
     return True, "%d files hold port %d" % (len(host.mastheads) + len(host.settings), host.port)
 
 
@@ -197,7 +218,7 @@ def ask_masthead(who, host, params):
 def newest(folder, suffix):
     """Today's file and yesterday's: a restart may lie just before midnight."""
     try:
-        names = sorted(name for name in os.listdir(folder) if name.lower().endswith(suffix))
+        names = sorted(name for name in os.listdir(folder) if re.match(r"\d{8}%s\Z" % re.escape(suffix), name.lower()))
     except OSError as err:
         raise FileError("%s: can't be read: %s" % (folder, err.strerror))
     return [(name, read_bytes(os.path.join(folder, name))) for name in names[-2:]]
@@ -230,9 +251,16 @@ def ask_neighbours(params, unused):
     return True, "port %s as before" % ", ".join(map(str, params["neighbours"]))
 
 
-def questions(params):
+def ask_services(services):
+    down = services.down()
+    return (False, "not running: %s" % ", ".join(down)) if down else (True, "all run")
+
+
+def questions(params, services):
     """The pieces of evidence that this host owes: name -> function."""
     asked = [("files", ask_files)] if params["files"] else []
+    if params["services"]:
+        asked.append(("services", lambda p, since: ask_services(services)))
     if params["component"] != "client" and params["address"]:
         asked.append(("listening", lambda p, since: ask_masthead("this host at", p["address"], p)))
     if params["parent"]:
@@ -244,13 +272,16 @@ def questions(params):
     return asked
 
 
-def gather(params, since):
+def gather(params, since, services):
     """(evidence, missing, seconds): each question is asked until it is answered well or the time is over."""
     started, evidence, missing = time.time(), {}, {}
     while True:
-        for name, ask in questions(params):
+        for name, ask in questions(params, services):
             if name not in evidence:
-                good, sentence = ask(params, since)
+                try:
+                    good, sentence = ask(params, since)
+                except EngineError as err:
+                    good, sentence = False, str(err)
                 (evidence if good else missing)[name] = sentence
                 if good:
                     missing.pop(name, None)
@@ -267,6 +298,9 @@ def main():
             log_dir=dict(type="path"), relay_chain_dir=dict(type="path"),
             success_patterns=dict(type="list", elements="str", default=[]),
             failure_patterns=dict(type="list", elements="str", default=[]),
+            log_max_age=dict(type="float", default=86400), allow_invalid_signature=dict(type="bool", default=False),
+            services=dict(type="list", elements="str", default=[]),
+            service_command=dict(type="list", elements="str", default=[]),
             neighbours=dict(type="list", elements="int", default=[]), timeout=dict(type="float", default=60),
             mark=dict(type="bool", default=False)),
         supports_check_mode=True)
@@ -274,7 +308,9 @@ def main():
     try:
         record = BigFixHost(params).record
         content = record.content if record else None
-        evidence, missing, waited = gather(params, (content or {}).get("last_change", 0))
+        # Without a change, or long after it, an old line says nothing about today.
+        since = max((content or {}).get("last_change", 0), time.time() - params["log_max_age"])
+        evidence, missing, waited = gather(params, since, Services(module, params["services"], params["service_command"]))
         result = dict(ok=not missing, port=params["port"], evidence=evidence, missing=missing, waited=waited)
         if missing:
             module.fail_json(msg="no proof on port %d after %g s: %s" % (

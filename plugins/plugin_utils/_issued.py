@@ -5,9 +5,17 @@
 
 from __future__ import annotations
 
+import os
+
 from ansible_collections.portshift.agents.plugins.module_utils._errors import EngineError
 from ansible_collections.portshift.agents.plugins.module_utils._file_edit import read_bytes
 from ansible_collections.portshift.agents.plugins.module_utils._masthead import MastheadError, parse
+
+
+def find_issued(action, src):
+    """The file that the user means by `src`: from where the command was typed, else where Ansible looks for files."""
+    here = os.path.abspath(os.path.expanduser(src))
+    return here if os.path.isfile(here) else action._find_needle("files", src)
 
 
 def read_issued(path):

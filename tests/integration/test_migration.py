@@ -377,7 +377,7 @@ def test_damaged_hosts_are_all_named_in_one_plan(untouched):
     for sentence in ("client01/%s; name the right places" % CLIENT_MASTHEAD,
                      "client02/%s: empty file where a masthead was expected" % CLIENT_MASTHEAD,
                      "client03/%s: signed masthead that is cut short" % CLIENT_MASTHEAD,
-                     "more than one port in use: 52311 in", "52399 in",
+                     "client04/%s: holds several ports: 52311, 52399" % CLIENT_MASTHEAD,
                      "relay2/%s: does not exist" % CLIENT_CONFIG):
         assert sentence in run.output, sentence
 

@@ -9,7 +9,7 @@ import stat
 
 import pytest
 
-from ansible_collections.portshift.agents.plugins.module_utils import _change_record, _file_edit
+from ansible_collections.portshift.agents.plugins.module_utils import _file_edit
 from ansible_collections.portshift.agents.plugins.module_utils._change_record import ChangeRecord, RecordError
 from ansible_collections.portshift.agents.plugins.module_utils._file_edit import FileEdit, sha256
 
@@ -62,14 +62,13 @@ def test_record_says_what_was_changed_from_which_bytes_to_which(host):
 
 
 def test_backup_and_record_are_written_before_the_file(host, monkeypatch):
-    order, write = [], _file_edit.write_durably
+    order, rename = [], os.rename
 
-    def noted(path, *arguments, **options):
-        order.append(path)
-        return write(path, *arguments, **options)
+    def noted(source, target):
+        order.append(target)
+        return rename(source, target)
 
-    for user in (_change_record, _file_edit):
-        monkeypatch.setattr(user, "write_durably", noted)
+    monkeypatch.setattr(_file_edit.os, "rename", noted)
     host.edit()
     assert order == [str(host.path.parent / "bigfix" / sha256(OLD)), str(host.path), str(host.file)]
 

@@ -202,6 +202,13 @@ def test_several_old_ports_are_a_sentence_that_says_where():
         "moves with bigfix_previous_port" % (LISTEN, RELAY_SELECT)])
 
 
+def test_gathered_new_masthead_leaves_the_old_url_to_be_moved():
+    files = [config(__RelayServer1="http://relay1.example.test:%d/bfmirror/downloads/" % OLD)]
+    assert find_old_port([masthead(plain(port=NEW))], files, NEW) == (OLD, [])
+    plan = make_plan("client", [masthead(plain(port=NEW))], files, NEW, OLD)
+    assert [edit["urls"] for edit in plan.edits] == [["__RelayServer1"]]
+
+
 def test_mixed_masthead_is_a_problem_of_its_own_and_no_witness():
     content = b"_PortNumber=52311\nX-Fixlet-Site-Gather-URL: http://h:52312/\n"
     assert find_old_port([masthead(content)], [], NEW) == (None, [])
