@@ -15,36 +15,6 @@ description:
   - When an edit, the bridge or the start of a service fails, the files are put back, byte for byte, and the services are
     started on the old port, before the failure is returned.
 options:
-  component:
-    description: What the host is in the deployment; it decides which settings it has to have.
-    type: str
-    choices: [server, relay, client]
-    required: true
-  port:
-    description: The port that the host has to end on.
-    type: int
-    required: true
-  previous_port:
-    description:
-      - The port that the host moves away from.
-      - The default is what O(record) says, or else the one port other than O(port) that the files hold.
-    type: int
-  masthead_paths:
-    description: Places where a masthead may lie. Those that exist are looked at; at least one has to.
-    type: list
-    elements: path
-    required: true
-  settings_paths:
-    description:
-      - Settings files of the agent, C(besclient.config) first. Those that exist are looked at; the first has to.
-    type: list
-    elements: path
-    required: true
-  clientsettings_paths:
-    description: Places where a C(clientsettings.cfg) may lie, which the agent reads at installation only.
-    type: list
-    elements: path
-    default: []
   record:
     description: The record of a migration on this host. It is written before each change.
     type: path
@@ -122,6 +92,7 @@ options:
         type: path
         default: /etc/systemd/system
 extends_documentation_fragment:
+  - portshift.agents.bigfix_host
   - portshift.agents.attributes
 attributes:
   check_mode:

@@ -13,39 +13,6 @@ description:
     on it. The agent's own log or relay chain says that it reported since its files were changed. Web Reports and WebUI
     listen as before.
 options:
-  component:
-    description: What the host is in the deployment; it decides which settings it has to have.
-    type: str
-    choices: [server, relay, client]
-    required: true
-  port:
-    description: The port that the host has to end on.
-    type: int
-    required: true
-  previous_port:
-    description:
-      - The port that the host moves away from.
-      - The default is what O(record) says, or else the one port other than O(port) that the files hold.
-    type: int
-  masthead_paths:
-    description: Places where a masthead may lie. Those that exist are looked at; at least one has to.
-    type: list
-    elements: path
-    required: true
-  settings_paths:
-    description:
-      - Settings files of the agent, C(besclient.config) first. Those that exist are looked at; the first has to.
-    type: list
-    elements: path
-    required: true
-  clientsettings_paths:
-    description: Places where a C(clientsettings.cfg) may lie, which the agent reads at installation only.
-    type: list
-    elements: path
-    default: []
-  record:
-    description: The record of a migration on this host.
-    type: path
   address:
     description: The address at which others reach this host. A server or relay has to answer there.
     type: str
@@ -111,6 +78,7 @@ options:
     type: bool
     default: false
 extends_documentation_fragment:
+  - portshift.agents.bigfix_host
   - portshift.agents.attributes
 attributes:
   check_mode:

@@ -12,39 +12,6 @@ description:
   - Finds the mastheads and settings files, says which edits would bring them to O(port), what stands against it, and who
     listens on the ports in question.
 options:
-  component:
-    description: What the host is in the deployment; it decides which settings it has to have.
-    type: str
-    choices: [server, relay, client]
-    required: true
-  port:
-    description: The port that the host has to end on.
-    type: int
-    required: true
-  previous_port:
-    description:
-      - The port that the host moves away from.
-      - The default is what O(record) says, or else the one port other than O(port) that the files hold.
-    type: int
-  masthead_paths:
-    description: Places where a masthead may lie. Those that exist are looked at; at least one has to.
-    type: list
-    elements: path
-    required: true
-  settings_paths:
-    description:
-      - Settings files of the agent, C(besclient.config) first. Those that exist are looked at; the first has to.
-    type: list
-    elements: path
-    required: true
-  clientsettings_paths:
-    description: Places where a C(clientsettings.cfg) may lie, which the agent reads at installation only.
-    type: list
-    elements: path
-    default: []
-  record:
-    description: The record of a migration on this host.
-    type: path
   masthead_src:
     description:
       - A masthead that was issued for O(port), on the control node. It is compared with the installed ones.
@@ -61,6 +28,7 @@ options:
     description: Count only listeners that are bound to this address of the host, or to all. The default is to count every one.
     type: str
 extends_documentation_fragment:
+  - portshift.agents.bigfix_host
   - portshift.agents.attributes
   - portshift.agents.attributes.read_only
 seealso:

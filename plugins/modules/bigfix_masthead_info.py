@@ -27,7 +27,7 @@ author:
 EXAMPLES = r"""
 - name: Look at the masthead that BESAdmin issued
   portshift.agents.bigfix_masthead_info:
-    path: /root/masthead-55000.afxm
+    path: /srv/masthead-55000.afxm
   register: issued
 """
 

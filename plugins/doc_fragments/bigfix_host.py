@@ -1,0 +1,46 @@
+# Copyright (c) 2026 The portshift.agents authors
+# GNU General Public License v3.0-or-later (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Options of the modules that look at a whole BigFix host."""
+
+from __future__ import annotations
+
+
+class ModuleDocFragment:
+
+    DOCUMENTATION = r"""
+options:
+  component:
+    description: What the host is in the deployment; it decides which settings it has to have.
+    type: str
+    choices: [server, relay, client]
+    required: true
+  port:
+    description: The port that the host has to end on.
+    type: int
+    required: true
+  previous_port:
+    description:
+      - The port that the host moves away from.
+      - The default is what O(record) says, or else the one port other than O(port) that the files hold.
+    type: int
+  masthead_paths:
+    description: Places where a masthead may lie. Those that exist are looked at; at least one has to.
+    type: list
+    elements: path
+    required: true
+  settings_paths:
+    description:
+      - Settings files of the agent, C(besclient.config) first. Those that exist are looked at; the first has to.
+    type: list
+    elements: path
+    required: true
+  clientsettings_paths:
+    description: Places where a C(clientsettings.cfg) may lie, which the agent reads at installation only.
+    type: list
+    elements: path
+    default: []
+  record:
+    description: The record of a migration on this host.
+    type: path
+"""
