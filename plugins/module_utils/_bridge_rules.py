@@ -130,21 +130,29 @@ def from_iptables(text, name):
     return found
 
 
+# Units that load a packet filter's rules after they have flushed all others, ours too.
+FLUSHING = "nftables.service netfilter-persistent.service iptables.service ip6tables.service"
+
+
 def unit_text(name, start, stop):
-    """A systemd unit that brings the bridge back after a boot, before the network is up."""
+    """A systemd unit that brings the bridge back after a boot, and after a flush of the packet filter.
+
+    Not before network-pre.target: cloud images order the network before sysinit.target, which would make a circle.
+    """
     return """# Made by portshift.agents.port_bridge
 [Unit]
-Description=Port bridge %s of portshift.agents: both ports answer while agents move
-Before=network-pre.target
-Wants=network-pre.target
-After=firewalld.service ufw.service nftables.service iptables.service
+Description=Port bridge {name} of portshift.agents: both ports answer while agents move
+After=firewalld.service ufw.service {flushing}
+PartOf={flushing}
+ReloadPropagatedFrom={flushing}
 
 [Service]
 Type=oneshot
 RemainAfterExit=yes
-ExecStart=%s
-ExecStop=%s
+ExecStart={start}
+ExecReload={start}
+ExecStop={stop}
 
 [Install]
-WantedBy=multi-user.target
-""" % (name, start, stop)
+WantedBy=multi-user.target {flushing}
+""".format(name=name, start=start, stop=stop, flushing=FLUSHING)

@@ -8,16 +8,23 @@ A write is durable and all or nothing: a new file in the same directory, fsync, 
 A symbolic link stays one; the file that it names is replaced.
 """
 
+import contextlib
 import errno
+import fcntl
 import hashlib
 import os
 import stat
 import tempfile
+import time
 
 from ansible_collections.portshift.agents.plugins.module_utils._errors import EngineError
 
 # Ansible's own limit for file diffs is 100 KB; a masthead with a long assertion may be a little more.
 DIFF_LIMIT = 1024 * 1024
+
+
+# Seconds between two looks at a lock that another process holds.
+LOOK_AGAIN = 0.1
 
 
 class FileError(EngineError):
@@ -177,6 +184,58 @@ def remove_file(path, check_mode):
         except OSError as err:
             raise FileError(explain(err, path, "remove"))
     return True
+
+
+def _wait_for_lock(handle, path, patience, others):
+    end = time.monotonic() + patience
+    while True:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return
+        except OSError as err:
+            if err.errno not in (errno.EAGAIN, errno.EACCES):
+                raise FileError(explain(err, path, "lock") + "; nothing was changed")
+        if time.monotonic() >= end:
+            pid = os.pread(handle, 20, 0).decode("ascii", "replace").strip()
+            raise FileError("%s: %s%s has not ended in the %g s that were waited for it; nothing was changed. Look what it "
+                            "waits for, and run again when it has ended"
+                            % (path, others, " (process %s)" % pid if pid else "", patience))
+        time.sleep(LOOK_AGAIN)
+
+
+@contextlib.contextmanager
+def one_at_a_time(path, patience, others):
+    """Lets one process of this host at a time past the lock file `path`; the others wait, at most `patience` seconds.
+
+    `others`: the words for whoever is in the way, such as "another cutover".  The lock ends with the process that holds it,
+    however that comes about.  The file stays, since taking it away would let two past that wait for different files.
+    """
+    make_folder(os.path.dirname(path) or ".")
+    try:
+        # Close-on-exec: a service that is started meanwhile would hold the lock for as long as it runs.
+        handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    except OSError as err:
+        raise FileError(explain(err, path, "open") + "; nothing was changed")
+    try:
+        _wait_for_lock(handle, path, patience, others)
+        try:
+            # For the sentence of those who wait in vain; the lock itself needs no content.
+            os.ftruncate(handle, 0)
+            os.write(handle, b"%d\n" % os.getpid())
+        except OSError:
+            pass
+        yield
+    finally:
+        os.close(handle)
+
+
+def remove_empty_folder(path):
+    """Takes a folder of our own away, unless something of another's lies in it."""
+    try:
+        os.rmdir(path)
+    except OSError as err:
+        if err.errno not in (errno.ENOTEMPTY, errno.EEXIST, errno.ENOENT):
+            raise FileError(explain(err, path, "remove"))
 
 
 def _printable(content):

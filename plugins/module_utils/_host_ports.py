@@ -10,20 +10,28 @@ import struct
 
 TCP_LISTEN = "0A"
 UDP_UNCONNECTED = "07"
+# Established, connecting, and closing without being over: such a connection keeps its port from others.
+TCP_CONNECTED = ("01", "02", "04", "05", "08", "09", "0B")
+
+
+def _endpoint(text):
+    address, port = text.split(":")
+    words = [struct.pack("=I", int(address[start:start + 8], 16)) for start in range(0, len(address), 8)]
+    family = socket.AF_INET if len(words) == 1 else socket.AF_INET6
+    return socket.inet_ntop(family, b"".join(words)), int(port, 16)
+
+
+def _rows(content, states):
+    """(local endpoint, remote endpoint, inode) of the sockets in one of `states`, from /proc/net/{tcp,udp}{,6}."""
+    for line in content.decode("ascii", "replace").splitlines()[1:]:
+        columns = line.split()
+        if len(columns) >= 10 and columns[3] in states:
+            yield _endpoint(columns[1]), _endpoint(columns[2]), columns[9]
 
 
 def parse_sockets(content, state):
     """The (address, port, inode) of the sockets in `state`, from the bytes of /proc/net/{tcp,udp}{,6}."""
-    found = []
-    for line in content.decode("ascii", "replace").splitlines()[1:]:
-        columns = line.split()
-        if len(columns) < 10 or columns[3] != state:
-            continue
-        address, port = columns[1].split(":")
-        words = [struct.pack("=I", int(address[start:start + 8], 16)) for start in range(0, len(address), 8)]
-        family = socket.AF_INET if len(words) == 1 else socket.AF_INET6
-        found.append((socket.inet_ntop(family, b"".join(words)), int(port, 16), columns[9]))
-    return found
+    return [local + (inode,) for local, unused, inode in _rows(content, (state,))]
 
 
 def parse_ranges(text):
@@ -73,6 +81,18 @@ def listeners(ports, address=None, proc="/proc"):
     owners = _owners({entry[3] for entry in found}, proc) if found else {}
     return [dict(protocol=protocol, address=bound, port=port, pid=owners.get(inode, (None, None))[0],
                  process=owners.get(inode, (None, None))[1]) for protocol, bound, port, inode in found]
+
+
+def outgoing(port, address=None, proc="/proc"):
+    """The TCP connections that hold the local `port` although nobody here listens on it: this host opened them."""
+    if listeners({port}, address, proc):
+        return []
+    found = [(local, remote, inode) for table in ("tcp", "tcp6")
+             for local, remote, inode in _rows(_read(os.path.join(proc, "net", table)), TCP_CONNECTED)
+             if local[1] == port and (not address or local[0] in (address, "::ffff:" + address))]
+    owners = _owners({inode for unused, unused_too, inode in found}, proc) if found else {}
+    return [dict(address=local[0], remote="%s:%d" % remote, pid=owners.get(inode, (None, None))[0],
+                 process=owners.get(inode, (None, None))[1]) for local, remote, inode in found]
 
 
 def ephemeral_ports(proc="/proc"):

@@ -7,7 +7,7 @@ import os
 
 from ansible_collections.portshift.agents.plugins.module_utils import _bridge_rules
 from ansible_collections.portshift.agents.plugins.module_utils._bridge_rules import BridgeError, from_nft
-from ansible_collections.portshift.agents.plugins.module_utils._file_edit import put_file, remove_file
+from ansible_collections.portshift.agents.plugins.module_utils._file_edit import put_file, remove_empty_folder, remove_file
 from ansible_collections.portshift.agents.plugins.module_utils._ports import parse_port
 
 # Options of a module that sets up a bridge, but for its direction.
@@ -126,8 +126,9 @@ class Boot:
     def systemctl(self, *arguments):
         self.backend.run(["systemctl"] + list(arguments))
 
-    def enabled(self):
-        return self.module.run_command(["systemctl", "is-enabled", self.unit])[0] == 0
+    def in_force(self):
+        """Enabled for the next boot, and active: only an active unit follows when the filter's own is restarted."""
+        return all(self.module.run_command(["systemctl", verb, self.unit])[0] == 0 for verb in ("is-enabled", "is-active"))
 
     def require(self):
         """Fails, before anything is changed, where a persistent bridge can't be."""
@@ -142,20 +143,23 @@ class Boot:
         files[self.unit_path] = self.backend.unit()
         changed = [put_file(path, text.encode("utf-8"), self.module.check_mode, mode=0o644)
                    for path, text in sorted(files.items())]
-        if not any(changed) and self.enabled():
+        if not any(changed) and self.in_force():
             return False
         if not self.module.check_mode:
             self.systemctl("daemon-reload")
-            self.systemctl("enable", self.unit)
+            # Loads the same rules once more, in one transaction.
+            self.systemctl("enable", "--now", self.unit)
         return True
 
     def remove(self):
         there = os.path.lexists(self.unit_path)
         if there and not self.module.check_mode:
-            self.systemctl("disable", self.unit)
+            self.systemctl("disable", "--now", self.unit)
         changed = [remove_file(path, self.module.check_mode) for path in list(self.backend.files([])) + [self.unit_path]]
         if there and not self.module.check_mode:
             self.systemctl("daemon-reload")
+        if any(changed) and not self.module.check_mode:
+            remove_empty_folder(os.path.dirname(self.backend.path))
         return any(changed)
 
 

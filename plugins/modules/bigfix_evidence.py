@@ -143,24 +143,11 @@ from ansible_collections.portshift.agents.plugins.module_utils._bigfix_host impo
 from ansible_collections.portshift.agents.plugins.module_utils._errors import EngineError
 from ansible_collections.portshift.agents.plugins.module_utils._file_edit import FileError, read_bytes
 from ansible_collections.portshift.agents.plugins.module_utils._host_ports import listeners
-from ansible_collections.portshift.agents.plugins.module_utils._masthead import MastheadError, parse
-from ansible_collections.portshift.agents.plugins.module_utils._probe import probe
+from ansible_collections.portshift.agents.plugins.module_utils._masthead_page import masthead_answer
 from ansible_collections.portshift.agents.plugins.module_utils._services import Services
 
-MASTHEAD_PAGE = "/masthead/masthead.afxm"
 PAUSE = 0.5
 PROBE_TIMEOUT = 5
-
-
-def masthead_check(port):
-    """A check of a page: it is a masthead, and one for `port`."""
-    def check(body):
-        try:
-            found = parse(body).ports
-        except MastheadError as err:
-            return "what it serves as masthead is none: %s" % err
-        return None if found == [port] else "it serves a masthead for port %s" % ", ".join(map(str, found))
-    return check
 
 
 def ask_files(params, unused):
@@ -176,8 +163,7 @@ def ask_files(params, unused):
 
 
 def ask_masthead(who, host, params):
-    http = dict(path=MASTHEAD_PAGE, tls=params["tls"], check=masthead_check(params["port"]))
-    result = probe(dict(host=host, port=params["port"], http=http), PROBE_TIMEOUT)
+    result = masthead_answer(host, params["port"], params["tls"], PROBE_TIMEOUT)
     if result["reachable"]:
         return True, "%s %s answers on port %d" % (who, host, params["port"])
     return False, "%s %s does not answer on port %d: %s" % (who, host, params["port"], result["error"])

@@ -113,9 +113,13 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.portshift.agents.plugins.module_utils._bigfix_host import HOST_SPEC, BigFixHost
 from ansible_collections.portshift.agents.plugins.module_utils._deployment import WEB_REPORTS
 from ansible_collections.portshift.agents.plugins.module_utils._errors import EngineError
-from ansible_collections.portshift.agents.plugins.module_utils._host_ports import ephemeral_ports, is_ephemeral, listeners
+from ansible_collections.portshift.agents.plugins.module_utils._host_ports import (
+    ephemeral_ports, is_ephemeral, listeners, outgoing)
 from ansible_collections.portshift.agents.plugins.module_utils._masthead import IssuedFacts
+from ansible_collections.portshift.agents.plugins.module_utils._masthead_page import masthead_answer
 from ansible_collections.portshift.agents.plugins.module_utils._ports import BIGFIX_NEIGHBOURS, parse_bigfix_port
+
+PROBE_TIMEOUT = 3
 
 
 def neighbour_ports(host):
@@ -124,16 +128,43 @@ def neighbour_ports(host):
     return set(BIGFIX_NEIGHBOURS) | ({own} if own else set())
 
 
-def port_conflicts(host, plan, listening, neighbours):
+def who(entry):
+    return "process %(process)s (pid %(pid)s)" % entry if entry["pid"] else "a process of another user"
+
+
+def serves_masthead(entry):
+    """None, or why what listens there is not the product."""
+    local = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(entry["address"], entry["address"])
+    # Relays that authenticate answer HTTPS only.
+    answers = [masthead_answer(local, entry["port"], tls, PROBE_TIMEOUT, names_port=False) for tls in (False, True)]
+    return None if any(answer["reachable"] for answer in answers) else answers[0]["error"]
+
+
+def new_port_conflicts(host, plan, listening, neighbours, address):
     """Sentences for a new port that somebody else holds already."""
     if host.port in neighbours:
         return ["port %d is the port of Web Reports or WebUI on this host, which do not move; choose another" % host.port]
-    if host.component == "client" or not [edit for edit in plan.edits if edit["kind"] == "masthead"]:
-        return []
     holders = [entry for entry in listening if entry["port"] == host.port and entry["protocol"] == "tcp"]
-    return ["port %d is in use already: %s listens on %s; free it or choose another port" % (
-        host.port, "process %(process)s (pid %(pid)s)" % entry if entry["pid"] else "a process of another user",
-        entry["address"]) for entry in holders]
+    if not any(edit["kind"] == "masthead" for edit in plan.edits):
+        # An agent may have gathered the new masthead by itself, and its relay may have followed.
+        holders = [entry for entry in holders if serves_masthead(entry)]
+    if holders:
+        return ["port %d is in use already: %s listens on %s; free it or choose another port" % (
+            host.port, who(entry), entry["address"]) for entry in holders]
+    return ["port %d is in use already: the kernel gave it to a connection of %s to %s; end that connection or choose another "
+            "port (once reserved, it is not given away again)" % (host.port, who(entry), entry["remote"])
+            for entry in outgoing(host.port, address)]
+
+
+def old_port_conflicts(host, listening):
+    """Sentences for an old port on which not the product answers."""
+    found = []
+    for entry in listening:
+        reason = entry["port"] == host.old_port and entry["protocol"] == "tcp" and serves_masthead(entry)
+        if reason:
+            found.append("port %d, the old one, is held by %s, which serves no masthead (%s), so the %s can't be listening there; "
+                         "find out whose it is and mend that first" % (host.old_port, who(entry), reason, host.component))
+    return found
 
 
 def main():
@@ -150,7 +181,12 @@ def main():
     plan = host.plan(issued, module.params["allow_invalid_signature"])
     neighbours = neighbour_ports(host)
     listening = listeners(neighbours | {host.port, host.old_port}, module.params["bind_address"])
-    plan.problems += port_conflicts(host, plan, listening or [], neighbours)
+    if host.component != "client" and plan.edits:
+        plan.problems += new_port_conflicts(host, plan, listening or [], neighbours, module.params["bind_address"])
+        plan.problems += old_port_conflicts(host, listening or [])
+        if listening is not None and not any(
+                entry["port"] == host.old_port and entry["protocol"] == "tcp" for entry in listening):
+            plan.notes.append("nobody listens on port %s, the old one; is the %s running?" % (host.old_port, host.component))
     if host.component != "client" and plan.edits and is_ephemeral(host.port, ephemeral_ports()):
         plan.notes.append("port %d lies in the range that the kernel hands out to outgoing connections; reserve it "
                           "(sysctl net.ipv4.ip_local_reserved_ports=%d), or a restart may find it taken"

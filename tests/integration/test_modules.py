@@ -773,6 +773,35 @@ def test_info_names_who_holds_the_new_port(run_module, host):
         assert run_module("bigfix_info", **dict(options, bind_address="127.0.0.9"))["problems"] == []
 
 
+def test_info_names_the_connection_that_holds_the_new_port(run_module, host, closed_port):
+    with socket.create_server(("127.0.0.1", 0)) as server, socket.socket() as client:
+        client.bind(("127.0.0.1", 0))
+        client.connect(server.getsockname())
+        options = host(component="relay", port=client.getsockname()[1])
+        [problem] = run_module("bigfix_info", **options)["problems"]
+        assert "is in use already: the kernel gave it to a connection of process" in problem
+        assert problem.endswith("to 127.0.0.1:%d; end that connection or choose another port (once reserved, it is not given "
+                                "away again)" % server.getsockname()[1])
+        assert run_module("bigfix_info", **dict(options, bind_address="127.0.0.9"))["problems"] == []
+        assert run_module("bigfix_info", **dict(options, component="client"))["problems"] == []
+
+
+@pytest.mark.parametrize("page, found", [(b"hello", "which serves no masthead (what it serves as masthead is none"), (None, None)])
+def test_info_notices_when_somebody_else_holds_the_old_port(run_module, host, page, found):
+    with serving(page or plain()) as port:
+        options = host(plain(port=port), CONFIG.replace(b"52311", str(port).encode()), component="relay")
+        result = run_module("bigfix_info", **options)
+        assert len(result["problems"]) == (1 if found else 0)
+        if found:
+            assert "port %d, the old one, is held by process" % port in result["problems"][0] and found in result["problems"][0]
+        assert not any("nobody listens" in note for note in result["notes"])
+
+
+def test_info_says_that_nobody_listens_on_the_old_port(run_module, host):
+    result = run_module("bigfix_info", **host(component="relay"))
+    assert result["ok"] and "nobody listens on port 52311, the old one; is the relay running?" in result["notes"]
+
+
 def test_recorded_old_port_goes_before_what_the_files_hold(run_module, host, put, folder):
     put("bigfix.json", json.dumps(dict(version=1, files=[], state="changing", old_port=40000, new_port=NEW,
                                        phase="1")).encode())

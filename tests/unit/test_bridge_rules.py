@@ -98,5 +98,5 @@ def test_bridges_that_can_not_be(name, listen, target, words):
 
 def test_unit_comes_before_the_network_and_after_the_firewalls():
     text = unit_text("bigfix", "/usr/sbin/nft -f /etc/portshift/bridge-bigfix.nft", "-/usr/sbin/nft delete table x")
-    assert "Before=network-pre.target" in text and "After=firewalld.service" in text
+    assert "After=firewalld.service" in text and "PartOf=nftables.service" in text
     assert "ExecStart=/usr/sbin/nft -f /etc/portshift/bridge-bigfix.nft\n" in text
