@@ -13,7 +13,7 @@ export ANSIBLE_CONFIG := $(CURDIR)/ansible.cfg
 # Two set-ups at once would write into the same .venv.
 .NOTPARALLEL:
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint sanity unit integration soak bench docs changelog clean setup-demo setup-test
+.PHONY: help demo test lint sanity unit integration molecule soak bench docs changelog clean setup-demo setup-test
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -21,7 +21,7 @@ help: ## this list
 demo: setup-demo ## watch a whole estate move its port, on this machine (MASTHEAD=signed or plain)
 	@$(VENV)/python tools/demo --masthead $(MASTHEAD)
 
-test: setup-test ## lint, sanity, unit and integration, all of them, then a summary
+test: setup-test ## lint, sanity, unit, integration and molecule, all of them, then a summary
 	@$(VENV)/python tools/stages
 
 lint: setup-test ## style, syntax, docs, changelog and what a release would contain
@@ -35,6 +35,9 @@ unit: setup-test ## unit tests (PYTEST_ARGS='-k masthead' to choose)
 
 integration: setup-test ## playbooks and roles against the lab
 	@$(VENV)/python -m pytest tests/integration -n 2 $(PYTEST_ARGS)
+
+molecule: setup-test ## whole migrations in systemd containers (needs root and podman, or docker)
+	@$(VENV)/python tools/molecule
 
 soak: setup-test ## long proofs that CI does not run: killed at ten moments, zero loss again and again
 	@$(VENV)/python -m pytest tests/soak -s $(PYTEST_ARGS)

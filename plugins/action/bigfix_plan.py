@@ -31,7 +31,7 @@ class ActionModule(ActionBase):
         unused, options = self.validate_argument_spec(argument_spec=dict(
             topology=dict(type="dict", required=True), assessment=dict(type="str", required=True)))
         hostvars, port = task_vars["hostvars"], options["topology"]["port"]
-        rows, notes, ports, pending, recorded = [], [], {}, [], False
+        rows, notes, ports, pending, missing, recorded = [], [], {}, [], {}, False
         for phase, steps in sorted(options["topology"]["phases"].items()):
             for host in [host for step in steps for host in step["hosts"]]:
                 reason = without_evidence(hostvars, host, options["assessment"])
@@ -42,6 +42,8 @@ class ActionModule(ActionBase):
                 rows.append(_row(phase, host, dict(found, port=port)))
                 notes += ["%s: %s" % (host, note) for note in found.get("notes") or []]
                 ports.setdefault(found.get("old_port"), []).append(host)
+                for sentence in (found.get("host_port") or {}).get("missing", []) if found.get("edits") else []:
+                    missing.setdefault(sentence, []).append(host)
                 pending += [host] if found.get("edits") else []
                 recorded = recorded or bool(found.get("record") and found["record"]["new_port"] == port)
         ports.pop(None, None)
@@ -55,7 +57,8 @@ class ActionModule(ActionBase):
                             "there is nothing to move" % port)
         report = ["Moving %s to port %d: %d of %d hosts have something to change." % (
             "from port %s" % ", ".join(map(str, sorted(ports))) if ports else "the deployment", port, len(pending), len(rows))]
-        report += rows + ["note: " + note for note in notes] + ["PROBLEM: " + problem for problem in problems]
+        report += rows + ["open: %s; on %s" % (sentence, ", ".join(hosts)) for sentence, hosts in sorted(missing.items())]
+        report += ["note: " + note for note in notes] + ["PROBLEM: " + problem for problem in problems]
         if pending:
             report.append(VENDOR)
         return dict(result, changed=False, report=report, pending=pending, problems=problems)

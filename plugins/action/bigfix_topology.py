@@ -5,12 +5,18 @@
 
 from __future__ import annotations
 
+from ansible.module_utils.parsing.convert_bool import boolean
 from ansible.plugins.action import ActionBase
 from ansible_collections.portshift.agents.plugins.module_utils._errors import EngineError
 from ansible_collections.portshift.agents.plugins.module_utils._ports import parse_bigfix_port, parse_bigfix_target
 from ansible_collections.portshift.agents.plugins.plugin_utils._bigfix_topology import Topology, parse_phases
 from ansible_collections.portshift.agents.plugins.plugin_utils._issued import find_issued, read_issued
 from ansible_collections.portshift.agents.plugins.plugin_utils._window import parse_window
+
+
+def address_of(hostvars, host):
+    """Where others reach the host, as the roles' defaults have it."""
+    return hostvars[host].get("bigfix_address") or hostvars[host].get("ansible_host") or host
 
 
 class ActionModule(ActionBase):
@@ -56,7 +62,8 @@ class ActionModule(ActionBase):
             port=dict(type="raw"), port_required=dict(type="bool", default=True), previous_port=dict(type="raw"),
             phases=dict(type="raw", default=[1, 2, 3]), masthead_src=dict(type="str"), window=dict(type="str"),
             forks=dict(type="int"), hosts=dict(type="list", elements="str"),
-            relay_waves=dict(type="raw", default=["100%"]), client_waves=dict(type="raw", default=["100%"])))
+            relay_waves=dict(type="raw", default=["100%"]), client_waves=dict(type="raw", default=["100%"]),
+            restrict_sources=dict(type="bool", default=False), allowed_sources=dict(type="list", elements="str", default=[])))
         problems, steps = [], []
         values = self._check_options(options, problems)
         if options["masthead_src"]:
@@ -66,7 +73,9 @@ class ActionModule(ActionBase):
         members = [host for name in ("bigfix_relays", "bigfix_clients") for host in groups.get(name, [])]
         topology = Topology(groups, {host: hostvars[host].get("bigfix_parent") for host in members})
         problems += topology.problems
+        connects = [host for host in members if boolean(hostvars[host].get("bigfix_parent_connects", False), strict=False)]
         if not topology.problems:
+            problems += topology.check_parent_connects(connects)
             try:
                 steps = topology.steps(options["relay_waves"], options["client_waves"], options["hosts"],
                                        options["forks"])
@@ -77,7 +86,9 @@ class ActionModule(ActionBase):
                 problem.rstrip(".") for problem in problems))
         phases = {str(number): [step for step in steps if step["phase"] == number and number in values["phases"]]
                   for number in (1, 2, 3)}
-        found = dict(port=values.get("port"), server=topology.server, phases=phases, parents=topology.parents,
+        addresses = {host: address_of(hostvars, host) for host in [topology.server, *members]} if (
+            options["restrict_sources"]) else None
+        found = dict(openings=topology.openings(addresses, connects, options["allowed_sources"]), port=values.get("port"), server=topology.server, phases=phases, parents=topology.parents,
                      tiers=topology.tiers(), order=[host for step in steps for host in step["hosts"]],
                      components={host: step["component"] for step in steps for host in step["hosts"]})
         return dict(result, changed=False, **found)

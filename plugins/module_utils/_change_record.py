@@ -6,19 +6,34 @@
 A JSON file (C(/var/lib/portshift/PRODUCT.json)) beside a folder of backups named by their sha256.  It is written ahead:
 the backup and the entry are on disk before the product's file is touched, so an interruption at any moment
 leaves either the old file, or the new file and the way back.
+
+When a new migration begins, the record of the one before moves into that folder too.  prune() ends its stay there.
 """
 
+import contextlib
 import json
 import os
+import re
+import stat
 import time
 
 from ansible_collections.portshift.agents.plugins.module_utils._errors import EngineError
 from ansible_collections.portshift.agents.plugins.module_utils._file_edit import (
-    FileEdit, FileError, make_folder, read_bytes, sha256, write_durably)
+    FileEdit, FileError, make_folder, one_at_a_time, read_bytes, remove_file, sha256, write_durably)
 
 VERSION = 1
 MOVE_KEYS = {"old_port", "new_port", "phase", "state"}
 FILE_KEYS = {"path", "sha256_before", "sha256_after", "backup"}
+
+# What we put into the folder beside a record: backups, records of earlier migrations, and what a killed write left of both.
+BACKUP = "[0-9a-f]{64}"
+ARCHIVED = r"\d{8}T\d{6}-(?:\d+|unknown)-\d+(?:-\d+)?\.json"
+IS_BACKUP, IS_ARCHIVED = re.compile(BACKUP + r"\Z"), re.compile(ARCHIVED + r"\Z")
+IS_LEFTOVER = re.compile(r"\.(?:%s|%s)\.portshift-" % (BACKUP, ARCHIVED))
+
+# Seconds that a change of this host waits for another one to end.  Services take their time to stop.
+PATIENCE = 120
+DAY = 86400
 
 # Options of a module that notes its changes in a record.
 RECORD_SPEC = dict(type="dict", options=dict(
@@ -47,6 +62,33 @@ def read_record(path):
     return content
 
 
+def lock_path(path):
+    return path + ".lock"
+
+
+@contextlib.contextmanager
+def alone_on_host(path, check_mode=False, may_be_first=True, patience=PATIENCE):
+    """One change of this host at a time: whoever comes while another one is under way waits for its end.
+
+    Such as the cutover of a control node that died: it is still being finished when the next control node's begins.
+    `path`: the record.  What is read for a change is to be read inside, since the other one changes it.
+    `may_be_first`: false for a way back, which makes no file on a host that never had a migration.
+    """
+    if check_mode or not (may_be_first or os.path.lexists(path) or os.path.lexists(lock_path(path))):
+        yield
+        return
+    with one_at_a_time(lock_path(path), patience, "another migration or rollback of this host"):
+        yield
+
+
+def _text(content):
+    return (json.dumps(content, indent=2, sort_keys=True) + "\n").encode("utf-8")
+
+
+def _last_change(content):
+    return max(content.get("started", 0), content.get("last_change", 0))
+
+
 def _move(value):
     return {key: value.get(key) for key in ("path", "old_port", "new_port", "phase")}
 
@@ -69,12 +111,32 @@ class ChangeRecord:
 
     def _save(self):
         make_folder(os.path.dirname(self.path))
-        write_durably(self.path, (json.dumps(self.content, indent=2, sort_keys=True) + "\n").encode("utf-8"))
+        write_durably(self.path, _text(self.content))
+
+    def _archive(self):
+        """Keeps a copy of the record, which is about to be replaced, beside its backups.
+
+        A copy, so that a run that is killed before the new record is written leaves this one in force.
+        """
+        folder, text = os.path.splitext(self.path)[0], _text(self.content)
+        old_port = self.content["old_port"]
+        stem = "%s-%s-%s" % (time.strftime("%Y%m%dT%H%M%S", time.gmtime(self.content.get("started", 0))),
+                             "unknown" if old_port is None else old_port, self.content["new_port"])
+        path, number = os.path.join(folder, stem + ".json"), 1
+        while os.path.lexists(path):
+            if read_bytes(path) == text:
+                return
+            number += 1
+            path = os.path.join(folder, "%s-%d.json" % (stem, number))
+        make_folder(folder)
+        write_durably(path, text)
 
     def _begin(self):
         """A new migration starts a new record; going on with an interrupted one keeps the first backups."""
         old = self.content
         if old is None or old["state"] == "rolled_back" or old["new_port"] != self.move["new_port"]:
+            if old is not None:
+                self._archive()
             self.content = dict(version=VERSION, started=time.time(), files=[], **self.move)
         self.content["phase"] = self.move["phase"]
         self.content["state"] = "changing"
@@ -103,8 +165,12 @@ class ChangeRecord:
         """Notes that the host proved itself on the new port.  Returns whether that was news."""
         if self.content is None or self.content["state"] != "changing":
             return False
-        self.content["state"] = "verified"
-        self._save()
+        with alone_on_host(self.path):
+            if read_record(self.path) != self.content:
+                raise RecordError("%s: another run has changed this host while it proved itself, so the proof is about what "
+                                  "was there before; run again" % self.path)
+            self.content["state"] = "verified"
+            self._save()
         return True
 
     def review(self):
@@ -174,3 +240,63 @@ class ChangeRecord:
         if news and not module.check_mode:
             self.mark_rolled_back()
         return dict(result, changed=result["changed"] or news)
+
+    def prune(self, days, check_mode):
+        """Removes the records of earlier migrations whose last change is more than `days` ago, with their backups.
+
+        Never the current record, nor a backup that it or a younger record names, nor what is not known to be ours.
+        Returns a dict: removed (paths), left (sentences on what lies there and can't be accounted for).
+        """
+        folder, limit = os.path.splitext(self.path)[0], time.time() - days * DAY
+        found = _Folder(folder, limit)
+        if found.unreadable:
+            # A record that can't be read may name any of the backups.
+            return dict(removed=[], left=found.left + [
+                "%s; nothing was removed from %s while it lies there" % (sentence, folder) for sentence in found.unreadable])
+        needed = _backup_names([self.content or dict(files=[])] + list(found.younger.values()))
+        outdated = _backup_names(found.older.values())
+        removed = [path for path, aged in sorted(found.backups.items())
+                   if os.path.basename(path) not in needed and (aged or os.path.basename(path) in outdated)]
+        for path in list(removed):
+            # A backup that no record names is ours when it is what its name says.
+            if os.path.basename(path) not in outdated and sha256(read_bytes(path)) != os.path.basename(path):
+                removed.remove(path)
+                found.left.append("%s: has the name of a backup, but other content, and no record names it" % path)
+        # Records last: what is interrupted here is found and gone on with by the next call.
+        removed += sorted(found.leftovers) + sorted(found.older)
+        for path in removed:
+            remove_file(path, check_mode)
+        return dict(removed=removed, left=found.left)
+
+
+def _backup_names(records):
+    return {os.path.basename(entry["backup"]) for content in records for entry in content["files"]}
+
+
+class _Folder:
+    """What lies in the folder beside a record, seen from the moment `limit`."""
+
+    def __init__(self, folder, limit):
+        self.older, self.younger, self.backups, self.leftovers, self.left, self.unreadable = {}, {}, {}, [], [], []
+        for name in sorted(os.listdir(folder)) if os.path.isdir(folder) else []:
+            path = os.path.join(folder, name)
+            status = os.lstat(path)
+            aged = status.st_mtime < limit
+            if not stat.S_ISREG(status.st_mode):
+                self.left.append("%s: is not a file that a migration puts there" % path)
+            elif IS_ARCHIVED.match(name):
+                self._record(path, limit)
+            elif IS_BACKUP.match(name):
+                self.backups[path] = aged
+            elif IS_LEFTOVER.match(name):
+                self.leftovers += [path] if aged else []
+            else:
+                self.left.append("%s: is not a file that a migration puts there" % path)
+
+    def _record(self, path, limit):
+        try:
+            content = read_record(path)
+        except EngineError as err:
+            self.unreadable.append(str(err))
+            return
+        (self.older if _last_change(content) < limit else self.younger)[path] = content

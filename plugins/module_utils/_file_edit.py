@@ -186,21 +186,56 @@ def remove_file(path, check_mode):
     return True
 
 
-def _wait_for_lock(handle, path, patience, others):
+def _is_at(handle, path):
+    """Whether `path` still names the open file."""
+    try:
+        return os.path.samestat(os.fstat(handle), os.lstat(path))
+    except OSError:
+        return False
+
+
+def _open_lock(path):
+    try:
+        # Close-on-exec: a service that is started meanwhile would hold the lock for as long as it runs.
+        return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    except OSError as err:
+        raise FileError(explain(err, path, "open") + "; nothing was changed")
+
+
+def _locked(handle, path):
+    """Locks the open file, unless another process has done so."""
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as err:
+        if err.errno not in (errno.EAGAIN, errno.EACCES):
+            raise FileError(explain(err, path, "lock") + "; nothing was changed")
+        return False
+    return True
+
+
+def _wait_for_lock(path, patience, others):
+    """The open lock file, locked."""
     end = time.monotonic() + patience
-    while True:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            return
-        except OSError as err:
-            if err.errno not in (errno.EAGAIN, errno.EACCES):
-                raise FileError(explain(err, path, "lock") + "; nothing was changed")
-        if time.monotonic() >= end:
-            pid = os.pread(handle, 20, 0).decode("ascii", "replace").strip()
-            raise FileError("%s: %s%s has not ended in the %g s that were waited for it; nothing was changed. Look what it "
-                            "waits for, and run again when it has ended"
-                            % (path, others, " (process %s)" % pid if pid else "", patience))
-        time.sleep(LOOK_AGAIN)
+    handle = _open_lock(path)
+    try:
+        while not (_locked(handle, path) and _is_at(handle, path)):
+            if not _is_at(handle, path):
+                # The one who held it has taken it away; who comes now makes a new one.
+                os.close(handle)
+                handle = None
+                handle = _open_lock(path)
+                continue
+            if time.monotonic() >= end:
+                pid = os.pread(handle, 20, 0).decode("ascii", "replace").strip()
+                raise FileError("%s: %s%s has not ended in the %g s that were waited for it; nothing was changed. Look what it "
+                                "waits for, and run again when it has ended"
+                                % (path, others, " (process %s)" % pid if pid else "", patience))
+            time.sleep(LOOK_AGAIN)
+        locked, handle = handle, None
+        return locked
+    finally:
+        if handle is not None:
+            os.close(handle)
 
 
 @contextlib.contextmanager
@@ -208,16 +243,11 @@ def one_at_a_time(path, patience, others):
     """Lets one process of this host at a time past the lock file `path`; the others wait, at most `patience` seconds.
 
     `others`: the words for whoever is in the way, such as "another cutover".  The lock ends with the process that holds it,
-    however that comes about.  The file stays, since taking it away would let two past that wait for different files.
+    however that comes about.
     """
     make_folder(os.path.dirname(path) or ".")
+    handle = _wait_for_lock(path, patience, others)
     try:
-        # Close-on-exec: a service that is started meanwhile would hold the lock for as long as it runs.
-        handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
-    except OSError as err:
-        raise FileError(explain(err, path, "open") + "; nothing was changed")
-    try:
-        _wait_for_lock(handle, path, patience, others)
         try:
             # For the sentence of those who wait in vain; the lock itself needs no content.
             os.ftruncate(handle, 0)
@@ -226,6 +256,13 @@ def one_at_a_time(path, patience, others):
             pass
         yield
     finally:
+        try:
+            # While it is locked: so those who wait for this one find that it is gone, and never two of them get past.
+            if _is_at(handle, path):
+                os.unlink(path)
+        except OSError:
+            # One that stays is as good for the next.
+            pass
         os.close(handle)
 
 

@@ -14,6 +14,8 @@ description:
   - What has to be edited is what M(portshift.agents.bigfix_info) reports. Nothing to edit, all services up - nothing changed.
   - When an edit, the bridge or the start of a service fails, the files are put back, byte for byte, and the services are
     started on the old port, before the failure is returned.
+  - A cutover of the same host that is still under way, such as that of a control node that died, is waited for, up to 120
+    seconds; then this one goes on from what it finds. Meanwhile a file O(record) with C(.lock) behind it lies there.
 options:
   record:
     description: The record of a migration on this host. It is written before each change.
@@ -155,7 +157,7 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.portshift.agents.plugins.module_utils._bigfix_edit import (
     MastheadEdit, SettingsEdit, parse_masthead, undone)
 from ansible_collections.portshift.agents.plugins.module_utils._bigfix_host import HOST_SPEC, BigFixHost
-from ansible_collections.portshift.agents.plugins.module_utils._change_record import ChangeRecord, RecordError
+from ansible_collections.portshift.agents.plugins.module_utils._change_record import ChangeRecord, RecordError, alone_on_host
 from ansible_collections.portshift.agents.plugins.module_utils._errors import EngineError
 from ansible_collections.portshift.agents.plugins.module_utils._port_bridge import BRIDGE_SPEC, set_bridge
 from ansible_collections.portshift.agents.plugins.module_utils._ports import parse_bigfix_port
@@ -315,14 +317,15 @@ def main():
             force=dict(type="bool", default=False), bridge=dict(type="dict", options=BRIDGE_SPEC)),
         supports_check_mode=True)
     cutover = Cutover(module)
-    if not module.check_mode:
-        outlive_the_connection()
+    moving = module.params["state"] == "moved"
     try:
-        if module.params["state"] == "moved":
+        if moving:
             parse_bigfix_port(module.params["port"])
-            result = cutover.move()
-        else:
-            result = cutover.restore()
+        with alone_on_host(module.params["record"], module.check_mode, may_be_first=moving):
+            # Not while it waits: what has not begun can still be called off.
+            if not module.check_mode:
+                outlive_the_connection()
+            result = cutover.move() if moving else cutover.restore()
     except EngineError as err:
         module.fail_json(msg=str(err))
     if module._diff:

@@ -166,7 +166,7 @@ def ask_masthead(who, host, params):
     result = masthead_answer(host, params["port"], params["tls"], PROBE_TIMEOUT)
     if result["reachable"]:
         return True, "%s %s answers on port %d" % (who, host, params["port"])
-    return False, "%s %s does not answer on port %d: %s" % (who, host, params["port"], result["error"])
+    return False, "%s %s does not answer on port %d: %s" % (who, host, params["port"], result["reason"])
 
 
 def newest(folder, suffix):

@@ -24,6 +24,65 @@ options:
     description: Plan for signed mastheads being edited in place, which breaks their signature. For test systems only.
     type: bool
     default: false
+  host_port:
+    description: What the host needs beside the product. Options of M(portshift.agents.host_port), to see what it would do.
+    type: dict
+    version_added: 0.2.0
+    suboptions:
+      name:
+        description: Marks the rules and names the record. 1 to 20 characters a-z, 0-9 and _, a letter first.
+        type: str
+        required: true
+      openings:
+        description: The ports.
+        type: list
+        elements: dict
+        suboptions:
+          port:
+            description: The port, V(1) to V(65535).
+            type: int
+            required: true
+          protocol:
+            description: The protocol.
+            type: str
+            choices: [tcp, udp]
+            default: tcp
+          sources:
+            description:
+              - Who is admitted - addresses, networks such as V(10.1.2.0/24), or names that resolve on the host. Empty for anybody,
+                over IPv4 and IPv6.
+            type: list
+            elements: str
+            default: []
+      backend:
+        description:
+          - The firewall that is changed. V(auto) takes the one that filters what comes in - firewalld, then ufw, then the rules of
+            iptables, then those of nftables. V(none) leaves the firewall alone.
+        type: str
+        choices: [auto, firewalld, ufw, nftables, iptables, none]
+        default: auto
+      zone:
+        description: The zone of firewalld. The default is the host's default zone.
+        type: str
+      reserve:
+        description:
+          - Keep TCP ports that lie in the range for outgoing connections (C(ip_local_port_range)) from being handed out, now and
+            after a boot (C(ip_local_reserved_ports)).
+        type: bool
+        default: true
+      selinux_type:
+        description: The type that the ports are to have in SELinux, such as V(http_port_t). Without it, nothing is asked of SELinux.
+        type: str
+      selinux:
+        description:
+          - V(auto) sets O(host_port.selinux_type) where SELinux is enabled, V(always) in the policy store even where the kernel does not
+            enforce it, V(never) leaves it alone.
+        type: str
+        choices: [auto, always, never]
+        default: auto
+      record:
+        description: The record on the host. The default is C(/var/lib/portshift/NAME.host_port.json).
+        type: path
   bind_address:
     description: Count only listeners that are bound to this address of the host, or to all. The default is to count every one.
     type: str
@@ -98,6 +157,23 @@ listeners:
   returned: success
   type: list
   elements: dict
+host_port:
+  description: What M(portshift.agents.host_port) would do; null without O(host_port).
+  returned: success
+  type: dict
+  version_added: 0.2.0
+  contains:
+    backend:
+      description: The firewall that filters what comes in, or V(none).
+      type: str
+    missing:
+      description: Sentences for what is not there yet.
+      type: list
+      elements: str
+    rules:
+      description: The rules that concern the port.
+      type: list
+      elements: str
 neighbours:
   description: The ports of Web Reports and WebUI on which somebody listens here. They have to stay as they are.
   returned: success
@@ -113,8 +189,10 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.portshift.agents.plugins.module_utils._bigfix_host import HOST_SPEC, BigFixHost
 from ansible_collections.portshift.agents.plugins.module_utils._deployment import WEB_REPORTS
 from ansible_collections.portshift.agents.plugins.module_utils._errors import EngineError
+from ansible_collections.portshift.agents.plugins.module_utils._host_port import HOST_PORT_SPEC, assess
 from ansible_collections.portshift.agents.plugins.module_utils._host_ports import (
     ephemeral_ports, is_ephemeral, listeners, outgoing)
+from ansible_collections.portshift.agents.plugins.module_utils._listener import running, state_path
 from ansible_collections.portshift.agents.plugins.module_utils._masthead import IssuedFacts
 from ansible_collections.portshift.agents.plugins.module_utils._masthead_page import masthead_answer
 from ansible_collections.portshift.agents.plugins.module_utils._ports import BIGFIX_NEIGHBOURS, parse_bigfix_port
@@ -137,20 +215,25 @@ def serves_masthead(entry):
     local = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(entry["address"], entry["address"])
     # Relays that authenticate answer HTTPS only.
     answers = [masthead_answer(local, entry["port"], tls, PROBE_TIMEOUT, names_port=False) for tls in (False, True)]
-    return None if any(answer["reachable"] for answer in answers) else answers[0]["error"]
+    return None if any(answer["reachable"] for answer in answers) else answers[0]["reason"]
 
 
 def new_port_conflicts(host, plan, listening, neighbours, address):
     """Sentences for a new port that somebody else holds already."""
     if host.port in neighbours:
         return ["port %d is the port of Web Reports or WebUI on this host, which do not move; choose another" % host.port]
-    holders = [entry for entry in listening if entry["port"] == host.port and entry["protocol"] == "tcp"]
+    # A listener of ours that an interrupted run left ends by itself, or when the paths are proved.
+    ours = (running(state_path(host.port, address)) or {}).get("pid")
+    holders = [entry for entry in listening if entry["port"] == host.port and entry["protocol"] == "tcp" and (
+        not ours or entry["pid"] != ours)]
     if not any(edit["kind"] == "masthead" for edit in plan.edits):
         # An agent may have gathered the new masthead by itself, and its relay may have followed.
         holders = [entry for entry in holders if serves_masthead(entry)]
     if holders:
         return ["port %d is in use already: %s listens on %s; free it or choose another port" % (
             host.port, who(entry), entry["address"]) for entry in holders]
+    if ours:
+        return []
     return ["port %d is in use already: the kernel gave it to a connection of %s to %s; end that connection or choose another "
             "port (once reserved, it is not given away again)" % (host.port, who(entry), entry["remote"])
             for entry in outgoing(host.port, address)]
@@ -167,9 +250,22 @@ def old_port_conflicts(host, listening):
     return found
 
 
+def assess_host_port(module, plan):
+    """What the host needs beside the product; its problems and notes join the plan's."""
+    options = {key: value for key, value in (module.params["host_port"] or {}).items() if value not in (None, "")}
+    if not options:
+        return None
+    found = assess(module, options)
+    if plan.edits:
+        plan.problems += found["problems"]
+        plan.notes += found["notes"]
+    return {key: found[key] for key in ("backend", "missing", "rules")}
+
+
 def main():
     module = AnsibleModule(
         argument_spec=dict(HOST_SPEC, masthead_src=dict(type="path"), issued=dict(type="dict"),
+                           host_port=dict(type="dict", options=HOST_PORT_SPEC),
                            allow_invalid_signature=dict(type="bool", default=False), bind_address=dict(type="str")),
         supports_check_mode=True)
     try:
@@ -187,13 +283,19 @@ def main():
         if listening is not None and not any(
                 entry["port"] == host.old_port and entry["protocol"] == "tcp" for entry in listening):
             plan.notes.append("nobody listens on port %s, the old one; is the %s running?" % (host.old_port, host.component))
-    if host.component != "client" and plan.edits and is_ephemeral(host.port, ephemeral_ports()):
+    try:
+        host_port = assess_host_port(module, plan)
+    except EngineError as err:
+        host_port = None
+        plan.problems.append(str(err))
+    if host.component != "client" and plan.edits and not (module.params["host_port"] or {}).get("reserve") and is_ephemeral(
+            host.port, ephemeral_ports()):
         plan.notes.append("port %d lies in the range that the kernel hands out to outgoing connections; reserve it "
                           "(sysctl net.ipv4.ip_local_reserved_ports=%d), or a restart may find it taken"
                           % (host.port, host.port))
     module.exit_json(
         changed=False, ok=not plan.problems, problems=plan.problems, notes=plan.notes, old_port=host.old_port,
-        edits=plan.edits, listeners=listening, record=host.record.content if host.record else None,
+        edits=plan.edits, host_port=host_port, listeners=listening, record=host.record.content if host.record else None,
         neighbours=sorted({entry["port"] for entry in listening or [] if entry["port"] in neighbours
                            and entry["protocol"] == "tcp"}))
 

@@ -47,6 +47,19 @@ options:
     description: The sizes of the waves of clients, as play keyword C(serial) has them.
     type: raw
     default: ["100%"]
+  restrict_sources:
+    description:
+      - Let the hosts' own firewalls admit only who has to reach them. Children by tcp, the parent by udp, at the address that
+        C(bigfix_address) or C(ansible_host) names.
+    type: bool
+    default: false
+    version_added: 0.2.0
+  allowed_sources:
+    description: With O(restrict_sources), others who may reach the root server and the relays, such as consoles and REST clients.
+    type: list
+    elements: str
+    default: []
+    version_added: 0.2.0
 extends_documentation_fragment:
   - portshift.agents.attributes
 attributes:
@@ -100,6 +113,11 @@ parents:
   description: The parent by host.
   returned: success
   type: dict
+openings:
+  description: What each host's own firewall has to admit, a list of C(protocol) and C(sources) by host. No sources mean anybody.
+  returned: success
+  type: dict
+  version_added: 0.2.0
 tiers:
   description: The relays by tier, top level first.
   returned: success

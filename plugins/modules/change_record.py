@@ -5,21 +5,33 @@
 
 DOCUMENTATION = r"""
 module: change_record
-short_description: Takes back what a migration changed on a host
+short_description: Takes back what a migration changed on a host, and ends the stay of old records
 version_added: 0.1.0
 description:
   - Restores every file that the record of a migration names, byte for byte, from the backups beside the record.
   - Refuses, before anything is written, when somebody else has changed one of the files since.
+  - When a new migration begins, the record of the one before moves to the folder beside the record, where its backups lie, as
+    C(<began>-<old port>-<new port>.json). There it stays until O(state=pruned) removes it.
 options:
   path:
     description: The record, such as C(/var/lib/portshift/bigfix.json). Without such a file there is nothing to restore.
     type: path
     required: true
   state:
-    description: V(restored) puts the files back. V(present) only says what the record holds.
+    description:
+      - V(restored) puts the files back. V(present) only says what the record holds.
+      - V(pruned) removes records of earlier migrations, and their backups, as O(keep_days) says. The current record, the
+        backups that a remaining record names, and files that no migration put there are never removed.
     type: str
-    choices: [present, restored]
+    choices: [present, restored, pruned]
     default: present
+  keep_days:
+    description:
+      - With O(state=pruned), remove the record of an earlier migration when its last change is more than this many days ago,
+        and backups that no record names any more when they are that old. The default is to remove nothing.
+      - The backups are whole settings files, which may hold passwords and keys. They are readable by root alone, but what has
+        been changed in the product since still stands in them. That is why they do not stay for ever.
+    type: int
   force:
     description: Restore files that somebody else has changed since as well; what was changed is lost.
     type: bool
@@ -34,6 +46,9 @@ attributes:
   platform:
     support: full
     platforms: posix
+notes:
+  - With O(state=restored) and O(state=pruned) a cutover, rollback or pruning of the same host that is under way is waited for,
+    up to 120 seconds. Meanwhile a file O(path) with C(.lock) behind it lies there.
 author:
   - The portshift.agents authors (@portshift)
 """
@@ -43,6 +58,12 @@ EXAMPLES = r"""
   portshift.agents.change_record:
     path: /var/lib/portshift/bigfix.json
     state: restored
+
+- name: Records and backups of migrations that ended more than 90 days ago are gone
+  portshift.agents.change_record:
+    path: /var/lib/portshift/bigfix.json
+    state: pruned
+    keep_days: 90
 """
 
 RETURN = r"""
@@ -59,6 +80,16 @@ restored:
   returned: success
   type: list
   elements: str
+removed:
+  description: The files that were removed, or would be in check mode - records of earlier migrations and backups.
+  returned: with O(state=pruned)
+  type: list
+  elements: str
+left:
+  description: Sentences on what lies beside the backups and was left, since no migration is known to have put it there.
+  returned: with O(state=pruned)
+  type: list
+  elements: str
 restorable:
   description: The files that differ from what they were before the migration, and can be put back.
   returned: success
@@ -72,26 +103,54 @@ unsafe:
 """
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.portshift.agents.plugins.module_utils._change_record import ChangeRecord
+from ansible_collections.portshift.agents.plugins.module_utils._change_record import ChangeRecord, alone_on_host
 from ansible_collections.portshift.agents.plugins.module_utils._errors import EngineError
 from ansible_collections.portshift.agents.plugins.module_utils._settings_file import redacted
+
+
+def pruned(module, record):
+    """Ends the stay of old records.  Returns the module's result."""
+    days = module.params["keep_days"]
+    done = dict(removed=[], left=[]) if days is None else record.prune(days, module.check_mode)
+    result = dict(done, changed=bool(done["removed"]))
+    for sentence in done["left"]:
+        module.warn(sentence)
+    if module._diff and done["removed"]:
+        # Names alone: what stands in a backup is nobody's business.
+        result["diff"] = dict(before="".join(path + "\n" for path in done["removed"]), after="",
+                              before_header="records and backups on this host", after_header="removed")
+    return result
+
+
+def outcome(module):
+    """Reads the record and does what is asked with it.  Returns the module's result."""
+    record = ChangeRecord(module.params["path"])
+    to_restore, unsafe = record.review()
+    result = dict(changed=False)
+    if module.params["state"] == "restored":
+        result = record.restore(module, redact=redacted, force=module.params["force"])
+    elif module.params["state"] == "pruned":
+        result = pruned(module, record)
+    return dict(dict(restored=[], record=record.content, ok=not unsafe, unsafe=unsafe,
+                     restorable=[entry["path"] for entry in to_restore]), **result)
 
 
 def main():
     module = AnsibleModule(
         argument_spec=dict(path=dict(type="path", required=True), force=dict(type="bool", default=False),
-                           state=dict(type="str", choices=["present", "restored"], default="present")),
+                           keep_days=dict(type="int"),
+                           state=dict(type="str", choices=["present", "restored", "pruned"], default="present")),
         supports_check_mode=True)
+    if (module.params["keep_days"] or 0) < 0:
+        module.fail_json(msg="keep_days is %d; give the number of days that an old record is kept, 0 or more"
+                         % module.params["keep_days"])
     try:
-        record = ChangeRecord(module.params["path"])
-        to_restore, unsafe = record.review()
-        result = dict(changed=False, restored=[])
-        if module.params["state"] == "restored":
-            result = record.restore(module, redact=redacted, force=module.params["force"])
-        module.exit_json(record=record.content, ok=not unsafe, unsafe=unsafe,
-                         restorable=[entry["path"] for entry in to_restore], **result)
+        reads_only = module.check_mode or module.params["state"] == "present"
+        with alone_on_host(module.params["path"], reads_only, may_be_first=False):
+            result = outcome(module)
     except EngineError as err:
         module.fail_json(msg=str(err))
+    module.exit_json(**result)
 
 
 if __name__ == "__main__":

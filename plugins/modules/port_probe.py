@@ -28,10 +28,16 @@ options:
       protocol:
         description:
           - V(udp) sends an empty datagram. Only a refusal (ICMP port unreachable) counts against it, since UDP gives no
-            proof of arrival.
+            proof of arrival. With O(targets[].reply_regex) it takes an answer.
         type: str
         choices: [tcp, udp]
         default: tcp
+      reply_regex:
+        description:
+          - For V(udp). A regular expression (Python) that has to match somewhere in the answer to a datagram, such as the
+            token of M(portshift.agents.port_listener). The datagram is sent again until the time is over.
+        type: str
+        version_added: 0.2.0
       http:
         description: Ask for a page and check the answer. Certificates are not checked.
         type: dict
@@ -52,7 +58,9 @@ options:
             description: A regular expression (Python) that has to match somewhere in the page.
             type: str
   timeout:
-    description: Seconds to wait for one answer.
+    description:
+      - Seconds in which a target has to answer as wanted, from the look-up of its name to the last byte. A server that
+        sends its answer slower than that does not count as reachable.
     type: float
     default: 5
   wait:
@@ -79,6 +87,15 @@ EXAMPLES = r"""
         http:
           path: /masthead/masthead.afxm
           body_regex: "X-Fixlet-Site|_PortNumber"
+
+- name: Datagrams of the parent arrive at the client
+  portshift.agents.port_probe:
+    targets:
+      - host: client1.example.test
+        port: 55000
+        protocol: udp
+        reply_regex: "^on trial$"
+  delegate_to: relay1.example.test
 """
 
 RETURN = r"""
@@ -94,15 +111,29 @@ results:
     port:
       description: As asked.
       type: int
+    protocol:
+      description: V(tcp) or V(udp).
+      type: str
+    address:
+      description: The address that was tried (of several, the last one); null when the name did not resolve.
+      type: str
+    source:
+      description: The address of this host from which it reaches the target; null without a route.
+      type: str
     reachable:
       description: Whether it answered as wanted.
       type: bool
     latency_ms:
       description: Milliseconds to the answer; null without one.
       type: float
-    error:
-      description: Why it does not count as reachable; null when it does.
+    reason:
+      description: Why it does not count as reachable, in a few words; null when it does.
       type: str
+      sample: no answer within 5 s (dropped on the way?)
+    error:
+      description: A sentence that names the way and the reason; null when it counts as reachable.
+      type: str
+      sample: "10.0.3.7 -> relay1 (10.0.1.2) port 55000 tcp: no answer within 5 s (dropped on the way?)"
 unreachable_targets:
   description:
     - The entries of RV(results) that did not answer.
@@ -125,11 +156,15 @@ def check_targets(targets):
         parse_port(target["port"], "the port of target %s" % target["host"])
         if target["http"] and target["protocol"] == "udp":
             raise PortError("target %s:%d asks for HTTP over UDP; leave protocol out" % (target["host"], target["port"]))
-        pattern = target["http"] and target["http"]["body_regex"]
-        try:
-            re.compile(pattern or "")
-        except re.error as err:
-            raise PortError("body_regex %r is no regular expression: %s" % (pattern, err))
+        if target.get("reply_regex") is not None and target["protocol"] != "udp":
+            raise PortError("target %s:%d has a reply_regex, which is for protocol udp; ask for http and its body_regex by tcp"
+                            % (target["host"], target["port"]))
+        for name, pattern in (("body_regex", target["http"] and target["http"]["body_regex"]),
+                              ("reply_regex", target.get("reply_regex"))):
+            try:
+                re.compile(pattern or "")
+            except re.error as err:
+                raise PortError("%s %r is no regular expression: %s" % (name, pattern, err))
 
 
 def main():
@@ -138,7 +173,7 @@ def main():
             targets=dict(type="list", elements="dict", required=True, options=dict(
                 host=dict(type="str", required=True), port=dict(type="int", required=True),
                 protocol=dict(type="str", choices=["tcp", "udp"], default="tcp"),
-                http=dict(type="dict", options=dict(
+                reply_regex=dict(type="str"), http=dict(type="dict", options=dict(
                     path=dict(type="str", default="/"), tls=dict(type="bool", default=False),
                     status=dict(type="int", default=200), body_regex=dict(type="str"))))),
             timeout=dict(type="float", default=5), wait=dict(type="float", default=0),
@@ -153,8 +188,7 @@ def main():
     unreachable = [result for result in results if not result["reachable"]]
     if unreachable and module.params["fail_on_unreachable"]:
         module.fail_json(results=results, unreachable_targets=unreachable, msg="%d of %d targets did not answer: %s" % (
-            len(unreachable), len(results), "; ".join(
-                "%(host)s port %(port)d: %(error)s" % result for result in unreachable)))
+            len(unreachable), len(results), "; ".join(result["error"] for result in unreachable)))
     module.exit_json(changed=False, results=results, unreachable_targets=unreachable)
 
 

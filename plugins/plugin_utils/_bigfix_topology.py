@@ -114,6 +114,11 @@ class Topology:
         back = self.parents[chain[-1]]
         return chain[chain.index(back):] + [back]
 
+    def check_parent_connects(self, hosts):
+        """Sentences for hosts that can't be reached from their parent."""
+        return ["%s: bigfix_parent_connects is set, and only a relay listens for its parent; take the variable away or put the "
+                "host into %s" % (host, RELAYS) for host in hosts if host not in self.relays]
+
     def _check_pilot(self):
         known, early = {*self.relays, *self.clients}, {self.server, *self.pilot}
         for host in self.pilot:
@@ -133,6 +138,33 @@ class Topology:
         for relay in self.relays:
             by_tier.setdefault(self.tier(relay), []).append(relay)
         return [by_tier[number] for number in sorted(by_tier)]
+
+    def openings(self, addresses=None, parent_connects=(), allowed=()):
+        """What each host's own firewall has to admit: host -> list of dict(protocol, sources); no sources: anybody.
+
+        `addresses` (host -> address) restricts that to who has to reach the host: children by tcp, the parent by udp (its
+        notifications), and `allowed` (consoles, REST clients).  `parent_connects`: relays whose parent opens the connection.
+        """
+        found = {}
+        if addresses is None:
+            for host in [self.server, *self.relays, *self.clients]:
+                protocols = ("udp",) if host in self.parents and host not in self.relays else ("tcp", "udp")
+                found[host] = [dict(protocol=protocol, sources=[]) for protocol in protocols]
+            return found
+        callers = {host: [] for host in [self.server, *self.relays]}
+        for host, parent in self.parents.items():
+            if host in parent_connects:
+                callers[host].append(addresses[parent])
+            else:
+                callers[parent].append(addresses[host])
+        for host in callers:
+            # Nobody at all would read as anybody.
+            callers[host] = sorted({*callers[host], *allowed}) or [addresses[host]]
+        for host in [self.server, *self.relays, *self.clients]:
+            found[host] = [dict(protocol="tcp", sources=callers[host])] if host in callers else []
+            if host in self.parents:
+                found[host].append(dict(protocol="udp", sources=[addresses[self.parents[host]]]))
+        return found
 
     def steps(self, relay_waves, client_waves, only=None, forks=None):
         """The migration as a list of steps (phase, title, component, hosts); a gate stands behind each.

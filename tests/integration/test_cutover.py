@@ -37,20 +37,20 @@ esac
 """
 
 CALL = """
-import json, sys
+import importlib, json, sys
 from ansible.module_utils import basic
 try:
     from ansible.module_utils.testing import patch_module_args
 except ImportError:
     patch_module_args = None
-from ansible_collections.portshift.agents.plugins.modules import bigfix_cutover
-arguments = json.loads(sys.argv[1])
+module = importlib.import_module("ansible_collections.portshift.agents.plugins.modules." + sys.argv[1])
+arguments = json.loads(sys.argv[2])
 if patch_module_args:
     with patch_module_args(arguments):
-        bigfix_cutover.main()
+        module.main()
 else:
     basic._ANSIBLE_ARGS = json.dumps(dict(ANSIBLE_MODULE_ARGS=arguments)).encode()
-    bigfix_cutover.main()
+    module.main()
 """
 
 
@@ -80,15 +80,64 @@ class Host:
             component="client", port=port, masthead_paths=[str(self.masthead)], settings_paths=[str(self.config)],
             services=["besclient"], service_command=[str(self.command)], record=str(self.record),
             _ansible_remote_tmp=str(self.folder)), **arguments)
+        return self.begin_module("bigfix_cutover", arguments)
+
+    def begin_module(self, name, arguments):
         collections = os.environ["ANSIBLE_COLLECTIONS_PATH"].split(os.pathsep)[0]
         return subprocess.Popen(
-            [sys.executable, "-c", CALL, json.dumps(arguments)], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+            [sys.executable, "-c", CALL, name, json.dumps(arguments)], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
             stderr=subprocess.PIPE, text=True, env=dict(os.environ, PYTHONPATH=collections))
 
-    def run(self, *arguments, **options):
-        out, err = self.begin(*arguments, **options).communicate(timeout=60)
+    def begin_record(self, **arguments):
+        return self.begin_module("change_record", dict(arguments, path=str(self.record), _ansible_remote_tmp=str(self.folder)))
+
+    @staticmethod
+    def end(process):
+        out, err = process.communicate(timeout=60)
         assert out.strip(), err
         return json.loads(out.strip().splitlines()[-1])
+
+    def run(self, *arguments, **options):
+        return self.end(self.begin(*arguments, **options))
+
+    def until(self, what, process):
+        """Waits for what a process is about to do; what() tells."""
+        end = time.monotonic() + 30
+        while not what():
+            assert time.monotonic() < end and process.poll() is None, process.communicate()
+            time.sleep(0.01)
+
+    def begin_and_stay(self, action="stop"):
+        """A cutover that is under way until the file go appears."""
+        self.hook(action, "touch here\nuntil [ -e go ]; do sleep 0.05; done\n")
+        process = self.begin()
+        self.until((self.folder / "here").exists, process)
+        return process
+
+    def go(self):
+        (self.folder / "go").touch()
+
+    def until_waiting(self, process):
+        """Until the process has opened the lock file, which another one holds."""
+        self.until(lambda: self.lock in self.open_files(process.pid), process)
+
+    @property
+    def lock(self):
+        return str(self.record) + ".lock"
+
+    @staticmethod
+    def open_files(pid):
+        names = []
+        for name in os.listdir("/proc/%d/fd" % pid):
+            try:
+                names.append(os.readlink("/proc/%d/fd/%s" % (pid, name)))
+            except OSError:
+                # Closed in between.
+                pass
+        return names
+
+    def calls(self):
+        return [line for line in (self.folder / "calls").read_text().splitlines() if "status" not in line]
 
     def state(self):
         return json.loads(self.record.read_text())["state"]
@@ -186,3 +235,121 @@ def test_cutover_outlives_the_connection_that_began_it(host, number):
     out, err = process.communicate(timeout=60)
     assert json.loads(out.strip().splitlines()[-1])["changed"], err
     assert host.on_new_port() and host.runs()
+
+
+# --- two at once ------------------------------------------------------------------------------------------------
+
+
+def test_second_cutover_waits_for_the_first_and_finds_its_work_done(host):
+    first = host.begin_and_stay()
+    second = host.begin()
+    host.until_waiting(second)
+    assert host.files() == host.before and host.calls() == ["besclient stop"]
+    host.go()
+    assert host.end(first)["changed"] is True
+    found = host.end(second)
+    assert (found["changed"], found["files"], found["started"], found["seconds"]) == (False, [], [], 0)
+    assert host.on_new_port() and host.calls() == ["besclient stop", "besclient start"]
+
+
+def test_second_cutover_goes_on_when_the_first_is_killed(host):
+    first = host.begin_and_stay()
+    second = host.begin()
+    host.until_waiting(second)
+    first.kill()
+    first.communicate()
+    host.unhook("stop")
+    host.go()
+    assert host.end(second)["changed"] is True and host.on_new_port() and host.runs()
+
+
+def test_way_back_waits_for_the_cutover_that_is_under_way_and_takes_it_back(host):
+    first = host.begin_and_stay("start")
+    second = host.begin(state="restored")
+    host.until_waiting(second)
+    assert host.on_new_port()
+    host.go()
+    assert host.end(first)["changed"] is True and host.end(second)["changed"] is True
+    assert host.files() == host.before and host.runs() and host.state() == "rolled_back"
+
+
+def test_restoring_the_record_waits_for_a_cutover_that_has_not_written_one_yet(host):
+    first = host.begin_and_stay()
+    assert not host.record.exists()
+    second = host.begin_record(state="restored")
+    host.until_waiting(second)
+    host.go()
+    assert host.end(first)["changed"] is True
+    assert host.end(second)["restored"] == [str(host.masthead), str(host.config)] and host.files() == host.before
+
+
+def test_check_mode_and_looking_do_not_wait(host):
+    first = host.begin_and_stay("start")
+    assert host.run(_ansible_check_mode=True)["files"] == []
+    assert host.end(host.begin_record())["record"]["state"] == "changing" and first.poll() is None
+    host.go()
+    assert host.end(first)["changed"] is True
+
+
+def test_cutover_that_still_waits_can_be_called_off(host):
+    first = host.begin_and_stay()
+    second = host.begin()
+    host.until_waiting(second)
+    second.terminate()
+    assert second.wait(30) and first.poll() is None
+    second.communicate()
+    host.go()
+    assert host.end(first)["changed"] is True and host.calls() == ["besclient stop", "besclient start"]
+
+
+def test_service_that_a_cutover_starts_does_not_keep_the_next_one_out(host):
+    host.hook("start", "setsid sleep 60 </dev/null >/dev/null 2>&1 &\necho $! > pid\n")
+    host.run()
+    pid = int((host.folder / "pid").read_text())
+    try:
+        assert host.lock not in host.open_files(pid)
+        assert host.run(state="restored")["changed"] and host.files() == host.before
+    finally:
+        for number in sorted({pid, int((host.folder / "pid").read_text())}):
+            os.kill(number, signal.SIGKILL)
+
+
+def test_way_back_from_nothing_makes_no_file(host):
+    assert host.run(state="restored")["changed"] is False and not host.record.parent.exists()
+
+
+# --- records of earlier migrations --------------------------------------------------------------------------------
+
+
+def test_old_record_and_its_backups_are_pruned_by_the_module_and_named_in_check_mode_and_diff(host):
+    host.run()
+    host.run(state="restored")
+    host.run()
+    folder = host.record.parent / host.record.stem
+    [old] = folder.glob("*.json")
+    old.write_text(json.dumps(dict(json.loads(old.read_text()), started=1, last_change=1)))
+    prune = dict(state="pruned", _ansible_diff=True)
+    untouched = host.end(host.begin_record(**prune))
+    assert (untouched["changed"], untouched["removed"], old.exists()) == (False, [], True)
+    foretold = host.end(host.begin_record(keep_days=90, _ansible_check_mode=True, **prune))
+    assert (foretold["changed"], foretold["removed"], old.exists()) == (True, [str(old)], True)
+    done = host.end(host.begin_record(keep_days=90, **prune))
+    # The backups are those of the current record too: only the record itself goes.
+    assert (done["removed"], done["diff"], done["left"]) == (foretold["removed"], foretold["diff"], [])
+    assert done["diff"]["before"] == "%s\n" % old and not old.exists() and len(list(folder.iterdir())) == 2
+    assert host.end(host.begin_record(keep_days=90, **prune))["changed"] is False
+    assert host.run(state="restored")["changed"] and host.files() == host.before
+
+
+def test_pruning_with_a_damaged_current_record_removes_nothing(host):
+    host.run()
+    host.record.write_text("{")
+    before = sorted(host.record.parent.rglob("*"))
+    failed = host.end(host.begin_record(state="pruned", keep_days=0))
+    assert failed["failed"] and "is not a record of portshift.agents" in failed["msg"]
+    assert sorted(host.record.parent.rglob("*")) == before
+
+
+def test_keeping_records_for_less_than_no_time_is_refused(host):
+    failed = host.end(host.begin_record(state="pruned", keep_days=-1))
+    assert failed["failed"] and failed["msg"].startswith("keep_days is -1; give the number of days")

@@ -524,8 +524,8 @@ def test_probe_tells_what_answers_in_check_mode_too(run_module, closed_port):
         failed = run_module("port_probe", check=True, targets=targets, timeout=3)
         assert failed["failed"] is True and len(failed["results"]) == 4
         assert failed["msg"] == (
-            "2 of 4 targets did not answer: 127.0.0.1 port %d: connection refused: nothing listens there; "
-            "127.0.0.1 port %d: the answer for / does not match _PortNumber=55000" % (closed_port, port))
+            "2 of 4 targets did not answer: 127.0.0.1 -> 127.0.0.1 port %d tcp: connection refused: nothing listens there; "
+            "127.0.0.1 -> 127.0.0.1 port %d tcp: the answer for / does not match _PortNumber=55000" % (closed_port, port))
 
 
 @pytest.mark.parametrize("target, sentence", [

@@ -11,10 +11,12 @@ import signal
 import sys
 import time
 
-from . import identity, processes
+from . import processes
 from .authority import AuthorityError
 from .deployment import BadState, Lab
+from .process_lab import ProcessLab
 
+FIREWALLS = ("firewalld", "ufw", "nftables", "iptables", "none")
 FORBIDDEN_PORT = 52314    # the vendor's own, for something else
 
 
@@ -47,6 +49,13 @@ def _positive(text):
     return number
 
 
+def _firewalls(text):
+    names = text.split(",")
+    if not all(name in FIREWALLS for name in names):
+        raise argparse.ArgumentTypeError("%r is no list of %s" % (text, ", ".join(FIREWALLS)))
+    return names
+
+
 def _count(text):
     if not text.isdigit():
         raise argparse.ArgumentTypeError("%r is no number of hosts" % text)
@@ -71,17 +80,30 @@ def _parser():
     sub.add_argument("--port", type=_port, default=52311, metavar="PORT", help="port of the deployment (52311)")
     sub.add_argument("--give-up", type=_positive, default=10.0, metavar="S",
                      help="seconds for which an agent tries a report before it drops it (10)")
+    sub.add_argument("--dmz", action="append", default=[], metavar="RELAY",
+                     help="a relay to which its parent connects, never the other way; may be given again")
     sub.add_argument("--life", type=_positive, default=7200.0, metavar="S",
                      help="seconds after which every process ends by itself (7200)")
+    sub.add_argument("--containers", action="store_true",
+                     help="hosts are containers with systemd, ssh and firewalls (root or docker)")
+    sub.add_argument("--engine", choices=("podman", "docker"), help="what runs the containers (the one that works)")
+    sub.add_argument("--firewalls", type=_firewalls, default=list(FIREWALLS[:4]), metavar="A,B",
+                     help="firewalls of the containers, in turns: %s (%s)" % (
+                         ", ".join(FIREWALLS), ",".join(FIREWALLS[:4])))
     sub = command("status", status, "Show hosts, services, ports, and the reports that the root server counted.")
     sub.add_argument("--json", action="store_true", help="as JSON")
-    sub = command("stop", stop, "Stop the processes of the lab.")
-    sub.add_argument("--remove", action="store_true", help="delete the folder too")
+    sub = command("stop", stop, "Stop the processes or containers of the lab.")
+    sub.add_argument("--remove", action="store_true", help="delete containers, network and folder too")
     sub = command("issue", issue, "Have the lab's authority issue a masthead for a port; prints its path.")
     sub.add_argument("--port", type=_port, required=True, metavar="PORT")
     sub = command("wait", wait, "Wait until every agent reports through a port.")
     sub.add_argument("--port", type=_port, required=True, metavar="PORT")
     sub.add_argument("--timeout", type=_positive, default=60.0, metavar="S", help="seconds to wait (60)")
+    sub = command("judge", judge, "Fail unless every agent reports through a port and the root server has lost no report.")
+    sub.add_argument("--port", type=_port, required=True, metavar="PORT")
+    sub.add_argument("--slack", type=_positive, metavar="S",
+                     help="seconds that an agent's longest silence may exceed the longest restart, its own or of a host "
+                          "above it (containers only)")
     sub = command("fault", fault, "Make a host misbehave: refuse-port:PORT, or clear.")
     sub.add_argument("host", metavar="HOST")
     sub.add_argument("kind", metavar="KIND")
@@ -90,33 +112,24 @@ def _parser():
 
 def start(options):
     began = time.monotonic()
-    lab = Lab.plan(options.dir, options.masthead, options.relays, options.clients, options.rate, options.port,
-                   options.give_up, options.life)
-    made_folder = not os.path.exists(lab.folder)
-    launches = []
+    kind = _containers() if options.containers else ProcessLab
     signal.signal(signal.SIGTERM, lambda _number, _frame: sys.exit(1))    # so that the clean-up below is done
+    wishes = {"engine": options.engine, "firewalls": options.firewalls} if options.containers else {}
+    lab = kind.plan(options.dir, options.masthead, options.relays, options.clients, options.rate, options.port,
+                    options.give_up, options.life, options.dmz, **wishes)
+    made_folder = not os.path.exists(lab.folder)
     try:
         lab.write()
-        _start_all(lab, launches)
+        lab.begin()
         _await_reports(lab, 30 + 0.2 * len(lab.hosts))
     except BaseException:
-        _clean_up(lab.folder, launches, made_folder)
+        _clean_up(lab, made_folder)
         raise
     print("Lab in %s: %d hosts in %s, %s masthead, port %d; every agent has reported, %.1f s after the start." % (
         lab.folder, len(lab.hosts), lab.data["network"], lab.data["masthead"], lab.data["port"],
         time.monotonic() - began))
     print("Inventory: %s" % os.path.join(lab.folder, "inventory.yml"))
     return 0
-
-
-def _start_all(lab, launches):
-    # In the vendor's order where it matters, else all at once: hundreds of agents come up side by side.
-    for wanted in (("besserver",), ("besfilldb", "besgatherdb", "beswebreports", "besrelay"), ("besclient",)):
-        services = [(host, service) for host in lab.hosts for service in host.services if service in wanted]
-        first = len(launches)
-        for host, service in services:
-            launches.append(processes.Launch(host, service))
-        processes.wait_ready(launches[first:], 20 + 0.2 * len(services))
 
 
 def _await_reports(lab, seconds):
@@ -132,14 +145,14 @@ def _await_reports(lab, seconds):
         time.sleep(0.05)
 
 
-def _clean_up(folder, launches, made_folder):
-    signal.signal(signal.SIGINT, signal.SIG_IGN)    # an impatient second Ctrl-C must not leave the rest behind
-    # Every process that this call started, also one that has not yet put itself on record.
-    processes.stop([(launch.process.pid, identity.start_time(launch.process.pid)) for launch in launches
-                    if launch.process.poll() is None])
+def _clean_up(lab, made_folder):
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)    # an impatient second Ctrl-C must not leave the rest behind
+    lab.abandon()
+    folder = lab.folder
     if not os.path.isdir(folder):
         return
-    # The folder was empty or not there before (see Lab.plan): all that is in it is of this lab.
+    # The folder was empty or not there before (see vacant): all that is in it is of this lab.
     for name in os.listdir(folder):
         path = os.path.join(folder, name)
         if os.path.isdir(path):
@@ -150,22 +163,31 @@ def _clean_up(folder, launches, made_folder):
         os.rmdir(folder)
 
 
+def _containers():
+    # Only where they are asked for: the lab of processes comes up in seconds, every import counts.
+    from .container_lab import ContainerLab
+    return ContainerLab
+
+
+def opened(folder):
+    """The lab in a folder, of its kind."""
+    lab = Lab.open(folder)
+    return (_containers() if lab.data.get("containers") else ProcessLab)(lab.folder, lab.data)
+
+
 def figures(lab):
     """What `status --json` prints."""
     agents = lab.tally().read().agents([host.name for host in lab.hosts])
+    services, ports = lab.observed()
     hosts = {}
     for host in lab.hosts:
-        running = {service: identity.recorded(host, service) for service in host.services}
-        port = agents[host.name]["port"]
-        if host.role != "client":
-            port = identity.ready_port(host, host.services[0])
         hosts[host.name] = {
             "role": host.role,
             "parent": host.parent,
             "address": host.address,
-            "services": {service: {"running": bool(process), "pid": process[0] if process else None}
-                         for service, process in running.items()},
-            "port": port,
+            "services": {service: {"running": pid is not None, "pid": pid}
+                         for service, pid in services[host.name].items()},
+            "port": agents[host.name]["port"] if host.role == "client" else ports[host.name],
         }
     return {
         "masthead": lab.data["masthead"],
@@ -178,7 +200,7 @@ def figures(lab):
 
 
 def status(options):
-    found = figures(Lab.open(options.dir))
+    found = figures(opened(options.dir))
     if options.json:
         print(json.dumps(found, indent=1))
         return 0
@@ -206,29 +228,21 @@ def status(options):
 
 
 def stop(options):
-    lab = Lab.open(options.dir)
-    stopped = 0
-    while True:
-        running = [identity.recorded(host, service) for host in lab.hosts for service in reversed(host.services)]
-        running = [process for process in running if process]
-        if not running:
-            break
-        # Once more after this: somebody may have restarted a service meanwhile.
-        processes.stop(running)
-        stopped += len(running)
+    lab = opened(options.dir)
+    done = lab.stop(options.remove)
     if options.remove:
         shutil.rmtree(lab.folder)
-    print("%d processes stopped%s." % (stopped, ", %s removed" % lab.folder if options.remove else ""))
+    print("%s%s." % (done, ", %s removed" % lab.folder if options.remove else ""))
     return 0
 
 
 def issue(options):
-    print(Lab.open(options.dir).issue(options.port))
+    print(opened(options.dir).issue(options.port))
     return 0
 
 
 def wait(options):
-    lab = Lab.open(options.dir)
+    lab = opened(options.dir)
     names = [host.name for host in lab.hosts]
     lately = max(2.0, 3.0 / lab.data["rate"])
     end = time.monotonic() + options.timeout
@@ -247,18 +261,48 @@ def wait(options):
         time.sleep(0.2)
 
 
+def judge(options):
+    lab = opened(options.dir)
+    if options.slack and not lab.data.get("containers"):
+        raise BadState("Only a lab of containers knows how long restarts took; leave --slack out.")
+    names = [host.name for host in lab.hosts]
+    restarts = lab.restart_seconds() if options.slack else {}
+    agents = lab.tally().read().agents(names)
+    objections = []
+    for name in names:
+        agent = agents[name]
+        if agent["port"] != options.port:
+            objections.append("%s reported through port %s last" % (name, agent["port"]))
+        if agent["lost"]:
+            objections.append("%d reports of %s are lost" % (agent["lost"], name))
+        if options.slack:
+            line, above = [name], lab.host(name).parent
+            while above:
+                line.append(above)
+                above = lab.host(above).parent
+            slowest = max(line, key=restarts.get)
+            if agent["longest_silence"] > restarts[slowest] + options.slack:
+                objections.append("%s was silent for %.1f s, and the longest restart on its line, that of %s, took %.1f s" % (
+                    name, agent["longest_silence"], slowest, restarts[slowest]))
+    if objections:
+        raise processes.Failed("%s." % "; ".join(objections))
+    print("All %d agents report through port %d: %d reports accepted, 0 lost, longest silence %.1f s%s." % (
+        len(names), options.port, sum(agent["accepted"] for agent in agents.values()),
+        max(agent["longest_silence"] for agent in agents.values()),
+        ", longest restart %.1f s" % max(restarts.values()) if restarts else ""))
+    return 0
+
+
 def fault(options):
-    lab = Lab.open(options.dir)
+    lab = opened(options.dir)
     host = lab.host(options.host)
     kind, _colon, number = options.kind.partition(":")
     if options.kind == "clear":
-        if os.path.exists(host.fault):
-            os.unlink(host.fault)
+        lab.set_fault(host, None)
     elif kind == "refuse-port" and number.isdigit():
         if host.role == "client":
             raise BadState("%s is a client: it listens on no port that it could refuse." % host.name)
-        with open(host.fault, "w") as stream:
-            stream.write(options.kind + "\n")
+        lab.set_fault(host, options.kind)
     else:
         raise BadState("There is no fault %r; there are refuse-port:PORT and clear." % options.kind)
     return 0
@@ -268,7 +312,7 @@ def main(arguments=None):
     parser = _parser()
     options = parser.parse_args(arguments)
     if not options.command:
-        parser.error("a command is missing: start, status, stop, issue, wait or fault")
+        parser.error("a command is missing: start, status, stop, issue, wait, judge or fault")
     try:
         return options.function(options)
     except BadState as err:

@@ -8,6 +8,7 @@ Runs as a script, so that a host without the checkout (a container) needs this f
 
 import os
 import signal
+import socket
 import sys
 import time
 
@@ -45,6 +46,14 @@ def lab_identity(path):
     return status.st_dev, status.st_ino
 
 
+def tell_service_manager():
+    """systemd goes on with what comes after this service; in the lab of processes nobody asks."""
+    address = os.environ.pop("NOTIFY_SOCKET", None)
+    if address:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as notification:
+            notification.sendto(b"READY=1", "\0" + address[1:] if address.startswith("@") else address)
+
+
 def main(service, *where):
     host = Host.load(*where)
     # Blocked in every thread and waited for below: no handler ever runs amid other code.
@@ -62,6 +71,7 @@ def main(service, *where):
         return 1
     running.start()
     identity.mark_ready(host, service, running.port)
+    tell_service_manager()
     while signal.sigtimedwait(SIGNALS, 1.0) is None:
         # A lab leaves no process behind, however it ended.
         if lab_identity(host.lab_file) != belongs_to or time.monotonic() > end_of_life:

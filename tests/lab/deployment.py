@@ -95,7 +95,49 @@ def setting(name, value):
         "effective date                 = Thu,%%2001%%20Jan%%202015%%2000:00:00%%20+0000\n\n" % (name, value))
 
 
+def vacant(folder):
+    """-> the full path of a folder that is empty or not there."""
+    folder = os.path.abspath(folder)
+    try:
+        there = os.listdir(folder)
+    except FileNotFoundError:
+        there = []
+    except OSError as err:
+        raise BadState("%s: no folder for a lab (%s)." % (folder, err.strerror))
+    if "lab.json" in there:
+        raise BadState("There is a lab in %s already; `stop --remove` takes it away." % folder)
+    if there:
+        raise BadState("%s is not empty, and what is in it is no lab." % folder)
+    return folder
+
+
+def description(kind, rate, port, give_up_seconds, life_seconds, network, hosts, host_addresses, dmz):
+    """What lab.json holds."""
+    data = {
+        "portshift_lab": FORMAT,
+        "created": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+        "masthead": kind,
+        "network": network,
+        "port": port,
+        "serial": str(100000000 + int.from_bytes(os.urandom(4), "big") % 900000000),
+        "rate": rate,
+        "give_up_seconds": give_up_seconds,
+        "life_seconds": life_seconds,
+        "python": sys.executable,
+        "hosts": {},
+    }
+    for (name, role, parent), address in zip(hosts, host_addresses):
+        data["hosts"][name] = {"role": role, "parent": parent, "address": address}
+    for name in dmz:
+        if data["hosts"].get(name, {}).get("role") != "relay":
+            raise BadState("%s can't stand in a DMZ: it is no relay of this lab." % name)
+        data["hosts"][name]["parent_connects"] = True
+    return data
+
+
 class Lab:
+    """The files of a lab of processes; ProcessLab and ContainerLab bring them to life."""
+
     def __init__(self, folder, data):
         self.folder = folder
         self.data = data
@@ -116,39 +158,15 @@ class Lab:
         return cls(folder, data)
 
     @classmethod
-    def plan(cls, folder, kind, tiers, clients, rate, port, give_up_seconds, life_seconds):
+    def plan(cls, folder, kind, tiers, clients, rate, port, give_up_seconds, life_seconds, dmz=()):
         """A lab for a folder that is empty or not there; nothing is written yet (see write)."""
-        folder = os.path.abspath(folder)
-        try:
-            there = os.listdir(folder)
-        except FileNotFoundError:
-            there = []
-        except OSError as err:
-            raise BadState("%s: no folder for a lab (%s)." % (folder, err.strerror))
-        if "lab.json" in there:
-            raise BadState("There is a lab in %s already; `stop --remove` takes it away." % folder)
-        if there:
-            raise BadState("%s is not empty, and what is in it is no lab." % folder)
+        folder = vacant(folder)
         hosts = topology(tiers, clients)
         if len(hosts) > MOST_HOSTS:
             raise BadState("A lab holds at most %d hosts, %d are asked for." % (MOST_HOSTS, len(hosts)))
         network = free_network((port, WEB_REPORTS_PORT))
-        data = {
-            "portshift_lab": FORMAT,
-            "created": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
-            "masthead": kind,
-            "network": network,
-            "port": port,
-            "serial": str(100000000 + int.from_bytes(os.urandom(4), "big") % 900000000),
-            "rate": rate,
-            "give_up_seconds": give_up_seconds,
-            "life_seconds": life_seconds,
-            "python": sys.executable,
-            "hosts": {},
-        }
-        for (name, role, parent), address in zip(hosts, addresses(network, len(hosts))):
-            data["hosts"][name] = {"role": role, "parent": parent, "address": address}
-        return cls(folder, data)
+        return cls(folder, description(kind, rate, port, give_up_seconds, life_seconds, network, hosts,
+                                       addresses(network, len(hosts)), dmz))
 
     @property
     def server(self):
@@ -183,6 +201,9 @@ class Lab:
         for host in self.hosts:
             self._write_host(host, masthead)
         self._put("inventory.yml", self._inventory())
+        self._write_group_vars()
+
+    def _write_group_vars(self):
         with open(os.path.join(HERE, "group_vars.yml")) as stream:
             self._put("group_vars/all.yml", stream.read())
 
@@ -192,7 +213,7 @@ class Lab:
         write_atomically(path, content if isinstance(content, bytes) else content.encode("utf-8"), mode)
 
     def _write_host(self, host, masthead):
-        for folder in (host.client_log_folder, host.relay_chain_folder, host.path("run")):
+        for folder in (host.client_log_folder, host.relay_chain_folder, host.run_folder):
             os.makedirs(folder)
         self._put(host.client_masthead, masthead)
         self._put(host.client_config, self._client_config(host), 0o600)
@@ -204,6 +225,9 @@ class Lab:
             self._put(host.server_config, own, 0o600)
             self._put(host.server_masthead, masthead)
             self._put(host.server_actionsite, masthead)
+        self._write_services(host)
+
+    def _write_services(self, host):
         call = [sys.executable, "-E", "-s", "-S", os.path.join(HERE, "service.py"), host.root]
         self._put(host.path("service"), "#!/bin/sh\n# service(8) of %s: service SERVICE start|stop|status|restart\n"
                   'exec %s "$@"\n' % (host.name, " ".join(shlex.quote(part) for part in call)), 0o755)
@@ -231,17 +255,24 @@ class Lab:
                 lines.append("        %s:" % host.name)
                 if host.parent:
                     lines.append("          bigfix_parent: %s" % host.parent)
-                lines.append("          bigfix_address: %s" % host.address)
-                lines.append("          lab_host_dir: %s" % json.dumps(host.root))
+                if self.data["hosts"][host.name].get("parent_connects"):
+                    lines.append("          bigfix_parent_connects: true")
+                lines += ["          %s: %s" % item for item in self._host_variables(host)]
             return lines
 
         relays = [host for host in self.hosts if host.role == "relay"]
         clients = [host for host in self.hosts if host.role == "client"]
         pilot = ["relay1"] + [host.name for host in clients if host.parent == "relay1"][:2]
-        lines = ["---", "# Written by `python3 -m tests.lab start`.", "all:", "  vars:",
-                 "    ansible_connection: local",
-                 "    ansible_python_interpreter: %s" % json.dumps(sys.executable), "  children:"]
+        lines = ["---", "# Written by `python3 -m tests.lab start`.", "all:", "  vars:"]
+        lines += ["    %s: %s" % item for item in self._variables()] + ["  children:"]
         lines += group("bigfix_server", [self.server]) + group("bigfix_relays", relays)
         lines += group("bigfix_clients", clients)
         lines += ["    bigfix_pilot:", "      hosts:"] + ["        %s: {}" % name for name in pilot]
         return "\n".join(lines) + "\n"
+
+    # -- how Ansible reaches the hosts; the values are YAML
+    def _variables(self):
+        return [("ansible_connection", "local"), ("ansible_python_interpreter", json.dumps(sys.executable))]
+
+    def _host_variables(self, host):
+        return [("bigfix_address", host.address), ("lab_host_dir", json.dumps(host.root))]

@@ -6,11 +6,12 @@
 import json
 import os
 import stat
+import time
 
 import pytest
 
 from ansible_collections.portshift.agents.plugins.module_utils import _file_edit
-from ansible_collections.portshift.agents.plugins.module_utils._change_record import ChangeRecord, RecordError
+from ansible_collections.portshift.agents.plugins.module_utils._change_record import ChangeRecord, RecordError, alone_on_host
 from ansible_collections.portshift.agents.plugins.module_utils._file_edit import FileEdit, sha256
 
 OLD, NEW = b"port 52311\r\ncaf\xe9", b"port 55000\r\ncaf\xe9"
@@ -255,3 +256,231 @@ def test_record_option_of_a_module_is_taken_as_it_is(host):
     record = ChangeRecord.from_params(dict(record=options))
     assert (record.path, record.move) == (str(host.path), dict(old_port=52311, new_port=55000, phase="2"))
     assert ChangeRecord.from_params({}) is None and ChangeRecord.from_params(dict(record=None)) is None
+
+
+# --- records of earlier migrations --------------------------------------------------------------------------------
+
+DAY = 86400
+THIRD = b"port 56000\r\ncaf\xe9"
+
+
+def archived(host):
+    return sorted(path.name for path in (host.path.parent / "bigfix").glob("*.json"))
+
+
+def aged(host, days, names=None):
+    """Makes the records and backups of earlier migrations that old (those named, or all)."""
+    folder, then = host.path.parent / "bigfix", time.time() - days * DAY
+    for path in [folder / name for name in names or os.listdir(folder)]:
+        if path.suffix == ".json":
+            path.write_text(json.dumps(dict(json.loads(path.read_bytes()), started=then, last_change=then)))
+        os.utime(path, (then, then))
+
+
+def prune(host, days, check=False):
+    return ChangeRecord(str(host.path)).prune(days, check)
+
+
+@pytest.fixture
+def moved_twice(host):
+    """To 55000, then to 56000: one record of old, with the backup OLD, and the current one, with the backup NEW."""
+    host.edit()
+    host.record().mark_verified()
+    host.edit(THIRD, record=host.record(new_port=56000))
+    return host
+
+
+def test_new_migration_keeps_the_record_of_the_one_before_beside_its_backups(host):
+    host.edit()
+    host.record().mark_verified()
+    before = host.content()
+    host.edit(THIRD, record=host.record(new_port=56000))
+    name = "%s-52311-55000.json" % time.strftime("%Y%m%dT%H%M%S", time.gmtime(before["started"]))
+    assert archived(host) == [name]
+    path = host.path.parent / "bigfix" / name
+    assert (json.loads(path.read_bytes()), stat.S_IMODE(path.stat().st_mode)) == (before, 0o600)
+    assert host.content()["new_port"] == 56000
+
+
+def test_record_that_is_taken_up_again_is_not_put_aside(host):
+    host.edit()
+    host.edit(b"port 55000, and more")
+    assert archived(host) == []
+
+
+def test_record_is_put_aside_before_the_new_one_takes_its_place(host, monkeypatch):
+    host.edit()
+    host.restore()
+    order, rename = [], os.rename
+
+    def noted(source, target):
+        order.append(target)
+        return rename(source, target)
+
+    monkeypatch.setattr(_file_edit.os, "rename", noted)
+    host.edit()
+    folder = str(host.path.parent / "bigfix")
+    assert order == [os.path.join(folder, *archived(host)), os.path.join(folder, sha256(OLD)), str(host.path), str(host.file)]
+
+
+def test_migration_that_was_killed_after_putting_the_record_aside_does_so_once(host):
+    host.edit()
+    host.restore()
+    host.record()._archive()
+    assert host.content()["state"] == "rolled_back" and len(archived(host)) == 1
+    host.edit()
+    assert len(archived(host)) == 1 and host.content()["state"] == "changing"
+
+
+def test_two_migrations_that_began_in_the_same_second_are_both_kept(host, monkeypatch):
+    monkeypatch.setattr(_file_edit.time, "time", lambda: 1763762400.5)
+    for content in (NEW, NEW + b"2", NEW + b"3"):
+        host.edit(content)
+        host.restore()
+    assert archived(host) == ["20251121T220000-52311-55000-2.json", "20251121T220000-52311-55000.json"]
+
+
+def test_record_without_an_old_port_has_a_name_too(host):
+    FileEdit.read(str(host.file)).apply(NEW).commit(host.module(), record=ChangeRecord(str(host.path), new_port=55000))
+    host.edit(THIRD, record=host.record(new_port=56000))
+    [name] = archived(host)
+    assert name.endswith("-unknown-55000.json")
+    aged(host, 100, [name])
+    assert prune(host, 90)["removed"][-1].endswith(name)
+
+
+def test_old_records_go_with_the_backups_that_only_they_name(moved_twice):
+    host, [name] = moved_twice, archived(moved_twice)
+    aged(host, 91, [name])
+    folder = str(host.path.parent / "bigfix")
+    before = host.everything()
+    expected = dict(removed=[os.path.join(folder, sha256(OLD)), os.path.join(folder, name)], left=[])
+    assert prune(host, 90, check=True) == expected and host.everything() == before
+    assert prune(host, 90) == expected
+    assert set(before) - set(host.everything()) == set(expected["removed"])
+    assert prune(host, 90) == dict(removed=[], left=[])
+    # And the way back of the current migration is whole.
+    host.restore()
+    assert host.file.read_bytes() == NEW
+
+
+def test_record_counts_from_its_last_change(moved_twice):
+    host, [name] = moved_twice, archived(moved_twice)
+    path, now = host.path.parent / "bigfix" / name, time.time()
+    path.write_text(json.dumps(dict(json.loads(path.read_bytes()), started=now - 200 * DAY, last_change=now - 89 * DAY)))
+    assert prune(host, 90)["removed"] == [] and prune(host, 88)["removed"][-1] == str(path)
+
+
+def test_backup_that_a_remaining_record_names_stays(host):
+    # Back and forth: the backup of both moves holds the same bytes.
+    for _unused in range(2):
+        host.edit()
+        host.restore()
+    host.edit()
+    earlier = archived(host)
+    aged(host, 100)
+    assert [os.path.basename(path) for path in prune(host, 90)["removed"]] == earlier != []
+    host.restore()
+    assert host.file.read_bytes() == OLD
+
+
+def test_current_record_and_its_backups_stay_however_old(host):
+    host.edit()
+    host.path.write_text(json.dumps(dict(host.content(), started=1, last_change=1)))
+    aged(host, 5000)
+    assert prune(host, 0) == dict(removed=[], left=[])
+    host.restore()
+    assert host.file.read_bytes() == OLD
+
+
+def test_backups_that_no_record_names_any_more_go_when_they_are_old(host):
+    # What version 0.1.0 left, which kept no record of earlier migrations.
+    folder = host.path.parent / "bigfix"
+    folder.mkdir(parents=True)
+    old, young = folder / sha256(OLD), folder / sha256(NEW)
+    old.write_bytes(OLD)
+    young.write_bytes(NEW)
+    aged(host, 91, [old.name])
+    aged(host, 89, [young.name])
+    assert prune(host, 90) == dict(removed=[str(old)], left=[]) and young.exists() and not old.exists()
+
+
+def test_what_a_killed_write_left_of_a_backup_goes_when_it_is_old(host):
+    folder = host.path.parent / "bigfix"
+    folder.mkdir(parents=True)
+    leftovers = [".%s.portshift-abc12345" % sha256(OLD), ".20260101T000000-52311-55000.json.portshift-abc12345"]
+    for name in leftovers:
+        (folder / name).write_bytes(b"half")
+    assert prune(host, 1)["removed"] == []
+    for name in leftovers:
+        os.utime(folder / name, (1, 1))
+    assert sorted(map(os.path.basename, prune(host, 1)["removed"])) == sorted(leftovers)
+
+
+@pytest.mark.parametrize("name, content", [
+    ("notes.txt", b"x"), ("bigfix.json", b"{}"), ("20260101T000000-52311-55000.json.orig", b"{}"), ("A" * 64, b"x"),
+    ("f" * 64, b"other bytes than its name says"), ("f" * 63, b"x"), (".hidden.portshift-abc", b"x"), ("e" * 64, None)])
+def test_what_no_migration_put_there_is_named_and_stays(moved_twice, name, content):
+    host, [record] = moved_twice, archived(moved_twice)
+    path = host.path.parent / "bigfix" / name
+    path.mkdir() if content is None else path.write_bytes(content)
+    aged(host, 100, [record, name])
+    result = prune(host, 90)
+    assert str(path) not in result["removed"] and len(result["removed"]) == 2 and path.exists()
+    [sentence] = result["left"]
+    assert sentence.startswith("%s: " % path)
+
+
+def test_link_to_somewhere_else_is_never_followed(moved_twice):
+    host, elsewhere = moved_twice, moved_twice.file.parent / "elsewhere"
+    elsewhere.write_bytes(OLD)
+    os.utime(elsewhere, (1, 1))
+    link = host.path.parent / "bigfix" / ("d" * 64)
+    link.symlink_to(elsewhere)
+    result = prune(host, 0)
+    assert link.is_symlink() and elsewhere.exists() and [str(link) in sentence for sentence in result["left"]] == [True]
+
+
+def test_earlier_record_that_can_not_be_read_keeps_everything(moved_twice):
+    host = moved_twice
+    aged(host, 100)
+    damaged = host.path.parent / "bigfix" / "20260101T000000-52311-55000.json"
+    damaged.write_bytes(b"{")
+    before = host.everything()
+    result = prune(host, 90)
+    assert (result["removed"], host.everything()) == ([], before)
+    [sentence] = result["left"]
+    assert sentence.startswith("%s: is not a record of portshift.agents" % damaged)
+    assert sentence.endswith("nothing was removed from %s while it lies there" % damaged.parent)
+
+
+def test_host_without_a_record_has_nothing_to_prune(host):
+    assert prune(host, 0) == dict(removed=[], left=[]) and not host.path.parent.exists()
+
+
+# --- one change of a host at a time -------------------------------------------------------------------------------
+
+
+def test_way_back_and_check_mode_make_no_lock_file_where_there_never_was_a_migration(host):
+    with alone_on_host(str(host.path), may_be_first=False), alone_on_host(str(host.path), check_mode=True):
+        assert not host.path.parent.exists()
+
+
+def test_second_change_of_a_host_is_told_that_there_is_a_first(host):
+    with alone_on_host(str(host.path)):
+        with pytest.raises(_file_edit.FileError) as caught:
+            with alone_on_host(str(host.path), may_be_first=False, patience=0):
+                raise AssertionError("two at a time")
+        with alone_on_host(str(host.path), check_mode=True, patience=0):
+            pass
+    assert str(caught.value).startswith("%s.lock: another migration or rollback of this host (process %d) has not ended" % (
+        host.path, os.getpid()))
+
+
+def test_proof_of_what_another_run_has_changed_since_does_not_count(host):
+    host.edit()
+    proved = host.record()
+    host.edit(NEW + b"more")
+    with pytest.raises(RecordError, match="another run has changed this host while it proved itself"):
+        proved.mark_verified()
+    assert host.content()["state"] == "changing"

@@ -79,8 +79,10 @@ def test_open_port_is_reachable():
 def test_closed_port_is_refused():
     with bound(listen=False) as (_server, port):
         result = probe(tcp(port), 2)
-    assert result == dict(host=HOST, port=port, reachable=False, latency_ms=None,
-                          error="connection refused: nothing listens there")
+    assert result == dict(
+        host=HOST, port=port, protocol="tcp", address=HOST, source=HOST, reachable=False, latency_ms=None,
+        reason="connection refused: nothing listens there",
+        error="127.0.0.1 -> 127.0.0.1 port %d tcp: connection refused: nothing listens there" % port)
 
 
 def test_port_that_swallows_everything_times_out():
@@ -93,7 +95,8 @@ def test_port_that_swallows_everything_times_out():
                 client.connect_ex((HOST, port))
             started = time.monotonic()
             result = probe(tcp(port), 0.3)
-            assert result["error"] == "no answer within 0.3 s; a firewall on the way may drop it"
+            assert result["error"] == (
+                "127.0.0.1 -> 127.0.0.1 port %d tcp: no answer within 0.3 s (dropped on the way?)" % port)
             assert (result["reachable"], time.monotonic() - started < 5) == (False, True)
         finally:
             for client in waiting:
@@ -103,13 +106,14 @@ def test_port_that_swallows_everything_times_out():
 def test_server_that_accepts_and_says_nothing_answers_tcp_but_not_http():
     with serving(None) as port:
         assert probe(tcp(port), 1)["reachable"] is True
-        assert probe(tcp(port, http=dict(path="/")), 0.3)["error"] == (
-            "no answer within 0.3 s; a firewall on the way may drop it")
+        assert probe(tcp(port, http=dict(path="/")), 0.3)["reason"] == (
+            "it takes the connection but gives no whole answer within 0.3 s")
 
 
 def test_name_that_does_not_resolve_is_said_so():
     result = probe(dict(host="no-such-host.invalid", port=1), 2)
-    assert result["reachable"] is False and result["error"].startswith("the name does not resolve here (")
+    assert (result["reachable"], result["address"], result["source"]) == (False, None, None)
+    assert result["error"].startswith("this host -> no-such-host.invalid port 1 tcp: the name does not resolve here (")
 
 
 @pytest.mark.parametrize("host", ["", "a..b", "x" * 70 + ".invalid", "bad host"])
@@ -126,16 +130,16 @@ def test_http_answer_is_compared_with_what_is_wanted():
     asked = []
     with serving(PAGE, asked=asked) as port:
         assert http(port, path="/masthead/masthead.afxm", body_regex="_PortNumber|X-Fixlet")["error"] is None
-        assert http(port, path="/x", status=404)["error"] == "HTTP status 200 instead of 404 for /x"
-        assert http(port, path="/x", body_regex="^X-Fixlet")["error"] == "the answer for /x does not match ^X-Fixlet"
-        assert http(port, path="/x", check=lambda body: "odd: %s" % body.decode())["error"] == "odd: _PortNumber=5500"
+        assert http(port, path="/x", status=404)["reason"] == "HTTP status 200 instead of 404 for /x"
+        assert http(port, path="/x", body_regex="^X-Fixlet")["reason"] == "the answer for /x does not match ^X-Fixlet"
+        assert http(port, path="/x", check=lambda body: "odd: %s" % body.decode())["reason"] == "odd: _PortNumber=5500"
         assert http(port, path="/x", check=lambda body: None)["reachable"] is True
     assert asked[0].startswith(b"GET /masthead/masthead.afxm HTTP/1.1\r\n")
 
 
 def test_http_status_other_than_200_is_no_answer_by_default():
     with serving(b"HTTP/1.0 503 Busy\r\nContent-Length: 0\r\n\r\n") as port:
-        assert http(port)["error"] == "HTTP status 503 instead of 200 for /"
+        assert http(port)["reason"] == "HTTP status 503 instead of 200 for /"
         assert http(port, status=503)["reachable"] is True
 
 
@@ -168,7 +172,7 @@ def test_tls_is_spoken_and_a_self_signed_certificate_is_good_enough(certificate)
 
 def test_tls_to_a_server_without_it_is_said_so():
     with serving(PAGE) as port:
-        assert http(port, tls=True)["error"].startswith("TLS failed: ")
+        assert http(port, tls=True)["reason"].startswith("TLS failed: ")
 
 
 # --- UDP --------------------------------------------------------------------------------------------------------
@@ -178,7 +182,8 @@ def test_udp_counts_unless_refused():
     with bound(socket.SOCK_DGRAM) as (_server, port):
         assert probe(tcp(port, protocol="udp"), 0.2)["reachable"] is True
     result = probe(tcp(port, protocol="udp"), 0.5)
-    assert (result["reachable"], result["error"]) == (False, "connection refused: nothing listens there")
+    assert (result["reachable"], result["error"]) == (
+        False, "127.0.0.1 -> 127.0.0.1 port %d udp: connection refused: nothing listens there" % port)
 
 
 def test_udp_probe_sends_a_datagram():
@@ -186,6 +191,125 @@ def test_udp_probe_sends_a_datagram():
         probe(tcp(port, protocol="udp"), 0.1)
         server.settimeout(2)
         assert server.recv(10) == b""
+
+
+@contextlib.contextmanager
+def answering_datagrams(*answers):
+    """A server that answers the datagrams one after the other; None: not that one.  -> its port, what it was asked."""
+    with bound(socket.SOCK_DGRAM) as (server, port):
+        asked = []
+
+        def serve():
+            for answer in answers:
+                question, peer = server.recvfrom(100)
+                if question == b"the end":
+                    return
+                asked.append(question)
+                if answer is not None:
+                    server.sendto(answer, peer)
+        thread = threading.Thread(target=serve, daemon=True)
+        thread.start()
+        yield port, asked
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
+            client.sendto(b"the end", (HOST, port))
+        thread.join(5)
+
+
+def test_udp_answer_is_compared_with_what_is_wanted():
+    with answering_datagrams(b"relay1 on trial", None) as (port, asked):
+        assert probe(tcp(port, protocol="udp", reply_regex="^relay1 "), 5)["reachable"] is True
+    assert asked == [b"portshift probe\n"]
+    with answering_datagrams(*[b"somebody else"] * 20) as (port, _asked):
+        assert probe(tcp(port, protocol="udp", reply_regex="^relay1 "), 0.7)["reason"] == (
+            "the answer does not match ^relay1 ")
+
+
+def test_one_lost_datagram_is_no_closed_port():
+    with answering_datagrams(None, b"here", None) as (port, asked):
+        assert probe(tcp(port, protocol="udp", reply_regex="here"), 10)["reachable"] is True
+    assert len(asked) == 2
+
+
+def test_udp_that_is_to_answer_and_does_not_is_unreachable():
+    with bound(socket.SOCK_DGRAM) as (_server, port):
+        result = probe(tcp(port, protocol="udp", reply_regex="x"), 0.3)
+    assert result["error"] == "127.0.0.1 -> 127.0.0.1 port %d udp: no answer within 0.3 s (dropped on the way?)" % port
+    assert probe(tcp(port, protocol="udp", reply_regex="x"), 0.3)["reason"] == "connection refused: nothing listens there"
+
+
+# --- the time is for the whole probe ------------------------------------------------------------------------------
+
+
+@contextlib.contextmanager
+def trickling(start, piece):
+    """A server that says `start` and then `piece` every 50 ms, for as long as anybody listens."""
+    with bound() as (server, port):
+        over = threading.Event()
+
+        def serve():
+            client, unused = server.accept()
+            with client:
+                try:
+                    client.recv(65536)
+                    client.sendall(start)
+                    while not over.wait(0.05):
+                        client.sendall(piece)
+                except OSError:
+                    pass
+        thread = threading.Thread(target=serve, daemon=True)
+        thread.start()
+        yield port
+        over.set()
+        thread.join(5)
+
+
+@pytest.mark.parametrize("start, piece, options", [
+    (b"HTTP/1.0 200 ", b"O", {}),
+    (b"HTTP/1.0 200 OK\r\n", b"X: y\r\n", {}),
+    (b"HTTP/1.0 200 OK\r\nContent-Length: 100000\r\n\r\n", b"x", {}),
+    (b"HTTP/1.0 200 OK\r\n\r\n", b"x", dict(body_regex="x")),
+    (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", b"1\r\nx\r\n", {}),
+    (b"\x16\x03\x03\x40\x00", b"\x02", dict(tls=True)),
+])
+def test_server_that_trickles_does_not_outlast_the_time(start, piece, options):
+    with trickling(start, piece) as port:
+        started = time.monotonic()
+        result = probe(tcp(port, http=options), 0.6)
+        assert time.monotonic() - started < 1.5
+    assert (result["reachable"], result["reason"]) == (
+        False, "it takes the connection but gives no whole answer within 0.6 s")
+
+
+def test_resolver_that_does_not_answer_does_not_outlast_the_time(monkeypatch):
+    over, real = threading.Event(), socket.getaddrinfo
+
+    def slow(host, *arguments, **options):
+        if not options.get("flags"):
+            over.wait(30)
+        return real(host, *arguments, **options)
+
+    monkeypatch.setattr(socket, "getaddrinfo", slow)
+    try:
+        result = probe(dict(host="relay1.invalid", port=1), 0.3)
+    finally:
+        over.set()
+    assert result["reason"] == "the name does not resolve here (no answer of the resolver within 0.3 s)"
+
+
+def test_dead_address_of_a_name_leaves_time_for_the_next_one(monkeypatch):
+    with bound(listen=False) as (dead, port), bound() as (_server, good):
+        dead.listen(0)
+        waiting = [socket.socket() for unused in range(4)]
+        try:
+            for client in waiting:
+                client.setblocking(False)
+                client.connect_ex((HOST, port))
+            found = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (HOST, number)) for number in (port, good)]
+            monkeypatch.setattr(socket, "getaddrinfo", lambda *unused, **unused_too: found)
+            assert probe(dict(host="relay1.example.test", port=good), 1)["reachable"] is True
+        finally:
+            for client in waiting:
+                client.close()
 
 
 # --- many targets, and waiting ----------------------------------------------------------------------------------
@@ -233,5 +357,5 @@ def test_waits_until_somebody_listens():
 def test_gives_up_when_the_wait_is_over():
     with bound(listen=False) as (_server, port):
         started = time.monotonic()
-        assert probe_all([tcp(port)], 1, wait=0.7)[0]["error"] == "connection refused: nothing listens there"
+        assert probe_all([tcp(port)], 1, wait=0.7)[0]["reason"] == "connection refused: nothing listens there"
         assert 0.3 < time.monotonic() - started < 5

@@ -220,3 +220,42 @@ def test_what_is_no_phase_is_a_sentence(value):
     with pytest.raises(EngineError) as caught:
         parse_phases(value)
     assert str(caught.value) == "bigfix_phases is %r; give one or more of the phases 1, 2 and 3" % (value,)
+
+
+# --- who has to reach whom ---------------------------------------------------------------------------------------
+
+
+def openings(**how):
+    tree = Topology(groups(), PARENTS)
+    return {host: {entry["protocol"]: entry["sources"] for entry in found} for host, found in tree.openings(**how).items()}
+
+
+ADDRESSES = {host: "at-" + host for host in ["srv", "r1", "r2", "r3", "p1", "p2", "c1", "c2", "c3", "c4"]}
+
+
+def test_without_addresses_anybody_may_come():
+    found = openings()
+    assert found["srv"] == found["r3"] == dict(tcp=[], udp=[]) and found["c1"] == found["p1"] == dict(udp=[])
+
+
+def test_restricted_hosts_admit_their_children_by_tcp_and_their_parent_by_udp():
+    found = openings(addresses=ADDRESSES, allowed=["10.0.0.0/8"])
+    assert found["srv"] == dict(tcp=["10.0.0.0/8", "at-c4", "at-p1", "at-r1"])
+    assert found["r1"] == dict(tcp=["10.0.0.0/8", "at-c1", "at-p2", "at-r2"], udp=["at-srv"])
+    assert found["c3"] == dict(udp=["at-r3"])
+
+
+def test_restricted_relay_without_children_admits_nobody_else():
+    assert openings(addresses=ADDRESSES)["p2"]["tcp"] == ["at-p2"]
+
+
+def test_relay_in_a_dmz_admits_its_parent_and_does_not_call_it():
+    found = openings(addresses=ADDRESSES, parent_connects=["r3"])
+    assert found["r3"]["tcp"] == ["at-c3", "at-r2"] and "at-r3" not in found["r2"]["tcp"]
+
+
+def test_only_a_relay_can_be_called_by_its_parent():
+    tree = Topology(groups(), PARENTS)
+    assert tree.check_parent_connects(["r3"]) == []
+    [sentence] = tree.check_parent_connects(["c1"])
+    assert sentence.startswith("c1: bigfix_parent_connects is set, and only a relay")

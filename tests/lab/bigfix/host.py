@@ -34,6 +34,8 @@ class Host:
         self.parent = lab["hosts"][name]["parent"]
         self.address = lab["hosts"][name]["address"]
         self.services = SERVICES[self.role]
+        # A folder is the host's own from the top; in a container the lab keeps to a corner.
+        self.lab_folder = os.path.join(root, lab.get("folder_in_container", "").lstrip("/"))
 
     @classmethod
     def load(cls, root, lab_file=None, name=None):
@@ -87,7 +89,11 @@ class Host:
 
     @property
     def fault(self):
-        return self.path("fault")
+        return os.path.join(self.lab_folder, "fault")
+
+    @property
+    def run_folder(self):
+        return os.path.join(self.lab_folder, "run")
 
     def run(self, service, suffix):
-        return self.path("run", service + suffix)
+        return os.path.join(self.run_folder, service + suffix)

@@ -58,13 +58,16 @@ class Tally:
         self.clients = {}
         self._offset = 0
 
-    def read(self):
+    def _bytes_from(self, offset):
         try:
             with open(self.path, "rb") as stream:
-                stream.seek(self._offset)
-                data = stream.read()
+                stream.seek(offset)
+                return stream.read()
         except FileNotFoundError:
-            return self
+            return b""
+
+    def read(self):
+        data = self._bytes_from(self._offset)
         whole = data.rfind(b"\n") + 1    # the last line may still be on its way
         self._offset += whole
         for line in data[:whole].decode("ascii").splitlines():

@@ -3,6 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Root server and relay, which differ in where a report ends; and the server's other services."""
 
+import collections
 import socket
 import threading
 import time
@@ -18,6 +19,13 @@ PORT_SETTING = "_BESRelay_HTTPServer_PortNumber"
 WEB_REPORTS_SETTING = "_WebReports_HTTPServer_PortNumber"
 PARENT_SETTING = "_BESRelay_UploadManager_ParentURL"
 NOTIFY_SECONDS = 3.0
+# A relay in a DMZ: its parent opens the connection and asks over it for what came from below.  The page is the lab's own;
+# how the product talks over such a connection is not published.
+FROM_BELOW = "/lab/from-below"
+RETRY_SECONDS = 0.25
+# All of these below the two seconds for which an agent, or a parent, waits for an answer.
+NOTHING_SECONDS = 1.0
+PARENT_SECONDS = 1.5
 
 
 def port_number(text, name):
@@ -35,6 +43,92 @@ def server_configuration(host):
             host.server_masthead, own.port, host.server_actionsite, actionsite.port))
     configured = settings.service_settings(host.client_config, host.server_config).get(PORT_SETTING)
     return own, own.port if configured is None else port_number(configured, PORT_SETTING)
+
+
+class _Waiting:
+    """A request from below on a relay in a DMZ, until the parent has answered it."""
+
+    def __init__(self, number, method, target, body):
+        self.number, self.method, self.target, self.body = number, method, target, body
+        self.answered = threading.Event()
+        self.status, self.answer = 503, b"The parent has not come for it\n"
+
+
+class FromBelow:
+    """What children of a relay in a DMZ have said, in their order, for the parent to take away.
+
+    Nothing is kept: who is not answered in time hears 503 and says it again, so the root server alone decides what
+    has arrived.
+    """
+
+    def __init__(self):
+        self.change = threading.Condition()
+        self.queue = collections.deque()
+        self.handed_out = {}
+        self.numbers = 0
+        self.connection = 0
+
+    def ask_parent(self, method, target, body):
+        with self.change:
+            self.numbers += 1
+            waiting = _Waiting(self.numbers, method, target, body)
+            self.queue.append(waiting)
+            self.change.notify_all()
+        waiting.answered.wait(PARENT_SECONDS)
+        with self.change:
+            self.handed_out.pop(waiting.number, None)
+            if waiting in self.queue:
+                self.queue.remove(waiting)
+            return waiting.status, waiting.answer
+
+    def answer_parent(self, body):
+        """The parent brings the answer to the last request, and gets the next one: `number method target`, then the body."""
+        with self.change:
+            head, _newline, answer = body.partition(b"\n")
+            if head:
+                number, status = head.split()
+                waiting = self.handed_out.pop(int(number), None)
+                if waiting is not None:
+                    waiting.status, waiting.answer = int(status), answer
+                    waiting.answered.set()
+            # The parent has one connection.  A request given to one that is broken would wait in vain.
+            self.connection += 1
+            mine = self.connection
+            self.change.notify_all()
+            self.change.wait_for(lambda: self.queue or self.connection != mine, NOTHING_SECONDS)
+            if not self.queue or self.connection != mine:
+                return 200, b""
+            waiting = self.queue.popleft()
+            self.handed_out[waiting.number] = waiting
+            return 200, ("%d %s %s\n" % (waiting.number, waiting.method, waiting.target)).encode("latin-1") + waiting.body
+
+
+class ToChild:
+    """The parent's side: keeps a connection to a relay in a DMZ, as long as either of them lives."""
+
+    def __init__(self, address, port, source, answer):
+        self.connection = wire.Connection(address, port, source)
+        self.answer = answer
+
+    def work(self):
+        said = b""
+        while True:
+            try:
+                status, request = self.connection.request("POST", FROM_BELOW, said)
+                if status != 200:
+                    raise wire.BadAnswer("HTTP %d" % status)
+                said = self._perform(request) if request else b""
+            except (OSError, ValueError):
+                self.connection.close()
+                said = b""
+                time.sleep(RETRY_SECONDS)
+
+    def _perform(self, request):
+        head, _newline, body = request.partition(b"\n")
+        number, method, target = head.decode("latin-1").split()
+        path, _mark, query = target.partition("?")
+        status, answer = self.answer(method, path, query, body)
+        return ("%s %d\n" % (number, status)).encode("ascii") + answer
 
 
 class _Listening:
@@ -61,6 +155,12 @@ class _Listening:
     def start(self):
         self.listener.start()
         threading.Thread(target=self.notifications, daemon=True).start()
+        for name in sorted(self.host.lab["hosts"]):
+            child = self.host.lab["hosts"][name]
+            if child["parent"] == self.host.name and child.get("parent_connects"):
+                # To the port that this side goes by: parent and child of the product have the same one.
+                connection = ToChild(child["address"], self.port, self.host.address, self.answer)
+                threading.Thread(target=connection.work, daemon=True).start()
 
     def stop(self):
         pass
@@ -132,11 +232,17 @@ class Relay(_Listening):
         self.parent = masthead.host_and_port(url)
         if self.parent is None:
             raise Refused("setting %s is %r, which is no URL with a port" % (PARENT_SETTING, url))
+        self.from_below = FromBelow() if self.host.lab["hosts"][self.host.name].get("parent_connects") else None
         self.idle = []    # kept-alive connections to the parent that no request uses just now
         self.listen()
 
     def stop(self):
         self.own_config.write_back()
+
+    def answer(self, method, path, query, body):
+        if self.from_below and method == "POST" and path == FROM_BELOW:
+            return self.from_below.answer_parent(body)
+        return super().answer(method, path, query, body)
 
     def register(self, given):
         self.child(given.get("Address"))
@@ -149,6 +255,9 @@ class Relay(_Listening):
 
     def forward(self, method, path, body=b""):
         """The child hears 200 only when the parent took it; a relay of the lab keeps nothing for later."""
+        if self.from_below:
+            status, answer = self.from_below.ask_parent(method, path, body)
+            return (status if status in (200, 400) else 503), answer
         try:
             connection = self.idle.pop()
         except IndexError:

@@ -1,0 +1,131 @@
+# Copyright (c) 2026 The portshift.agents authors
+# GNU General Public License v3.0-or-later (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Says who asks for the lock, and whether a holder on this control node has ended."""
+
+from __future__ import annotations
+
+import datetime
+import multiprocessing
+import os
+import pwd
+import subprocess
+import time
+
+from ansible.plugins.action import ActionBase
+
+PROC = "/proc"
+# The process id namespace in which a Linux machine itself runs, in every kernel.
+MACHINE_ITSELF = "pid:[4026531836]"
+
+
+def _first_line(*paths):
+    for path in paths:
+        try:
+            with open(path, encoding="utf-8") as source:
+                line = source.readline().strip()
+        except (OSError, UnicodeDecodeError):
+            continue
+        # What an image has before its first boot.
+        if line and line != "uninitialized":
+            return line
+    return ""
+
+
+def main_process():
+    """The pid of ansible-playbook.  Each task runs in a worker of its own, which is a fork of it."""
+    parent = multiprocessing.parent_process()
+    return parent.pid if parent else os.getpid()
+
+
+def _stat(pid):
+    """The fields of /proc/PID/stat from the third one on, or None where there is no such thing to read."""
+    try:
+        with open(os.path.join(PROC, str(pid), "stat"), encoding="utf-8", errors="replace") as source:
+            # The second field is the command in brackets, which may hold blanks and brackets.
+            return source.read().rpartition(")")[2].split()
+    except OSError:
+        return None
+
+
+def process_start(pid):
+    """When the process started, in whatever words the operating system has that stay the same; "" when it won't say."""
+    fields = _stat(pid)
+    if fields:
+        return fields[19]
+    try:
+        done = subprocess.run(["ps", "-o", "lstart=", "-p", str(pid)], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                              stderr=subprocess.DEVNULL, text=True, check=False, timeout=10,
+                              env=dict(os.environ, LC_ALL="C", TZ="UTC"))
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
+    return " ".join(done.stdout.split())
+
+
+def _begun(pid):
+    """The moment when the process started, for people; "" where it can't be told."""
+    try:
+        with open(os.path.join(PROC, "uptime"), encoding="ascii") as source:
+            age = float(source.read().split()[0]) - int(_stat(pid)[19]) / os.sysconf("SC_CLK_TCK")
+    except (OSError, TypeError, ValueError, IndexError):
+        return ""
+    return datetime.datetime.fromtimestamp(time.time() - age, datetime.timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def _user():
+    try:
+        name = pwd.getpwuid(os.geteuid()).pw_name
+    except KeyError:
+        name = str(os.geteuid())
+    behind = os.environ.get("SUDO_USER")
+    return "%s (%s)" % (name, behind) if behind and behind != name else name
+
+
+def this_run():
+    """Who asks: the same answer in every task of one ansible-playbook."""
+    pid, node = main_process(), os.uname().nodename
+    try:
+        namespace = os.readlink(os.path.join(PROC, "self", "ns", "pid"))
+    except OSError:
+        namespace = ""
+    return dict(node=node, machine_id=_first_line("/etc/machine-id", "/var/lib/dbus/machine-id") or node,
+                boot=_first_line(os.path.join(PROC, "sys/kernel/random/boot_id")), pid_namespace=namespace,
+                user=_user(), pid=pid, process_start=process_start(pid), begun=_begun(pid))
+
+
+def has_ended(holder, run):
+    """Whether the run `holder` ran on this control node, where `run` asks, and its process is gone.  In doubt it is not."""
+    if any(holder.get(key) != run[key] for key in ("machine_id", "node", "pid_namespace")) or not holder.get("process_start"):
+        return False
+    if holder.get("boot") != run["boot"]:
+        # Images of containers bring the same machine id to many machines: only a machine itself is known to have booted since.
+        return bool(holder.get("boot") and run["boot"]) and run["pid_namespace"] == MACHINE_ITSELF
+    try:
+        # Signal 0 is none: it only asks whether there is such a process, also where /proc hides those of others.
+        os.kill(int(holder["pid"]), 0)
+    except ProcessLookupError:
+        return True
+    except (OSError, ValueError, TypeError, OverflowError):
+        pass
+    fields = _stat(holder["pid"])
+    if fields and fields[0] in ("Z", "X"):
+        # Killed, and only its exit status is left.
+        return True
+    started = process_start(holder["pid"])
+    return bool(started) and started != holder["process_start"]
+
+
+class ActionModule(ActionBase):
+
+    def run(self, tmp=None, task_vars=None):
+        result = super().run(tmp, task_vars)
+        asking = this_run()
+        arguments = dict(self._task.args, run=asking)
+        arguments.pop("dead_owner", None)
+        answer = self._execute_module(module_args=arguments, task_vars=task_vars)
+        holder = answer.get("holder")
+        if answer.get("failed") and isinstance(holder, dict) and has_ended(holder, asking):
+            # The host looks again whether that run is still the one: in between somebody else may have got the lock.
+            answer = self._execute_module(module_args=dict(arguments, dead_owner=holder.get("id")), task_vars=task_vars)
+        result.update(answer)
+        return result

@@ -1,0 +1,583 @@
+# Copyright (c) 2026 The portshift.agents authors
+# GNU General Public License v3.0-or-later (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What a host needs for a port to be usable: an opening in its firewall, the port kept free, and a type in SELinux.
+
+A change goes in steps.  V(change) reads, plans, writes the record ahead and changes what this module changes itself; what
+other modules change is handed back as calls.  V(verify) reads all again, compares it with what was asked and with the
+picture from before; where they differ it hands back the calls that undo the change.  V(undone) looks whether they did.
+"""
+
+import json
+import os
+import socket
+
+from ansible_collections.portshift.agents.plugins.module_utils import _port_reservation, _selinux_ports
+from ansible_collections.portshift.agents.plugins.module_utils._bridge_rules import NAME
+from ansible_collections.portshift.agents.plugins.module_utils._file_edit import (
+    make_folder, read_bytes, remove_file, write_durably)
+from ansible_collections.portshift.agents.plugins.module_utils._firewall_firewalld import Firewalld
+from ansible_collections.portshift.agents.plugins.module_utils._firewall_iptables import Iptables
+from ansible_collections.portshift.agents.plugins.module_utils._firewall_nftables import Nftables
+from ansible_collections.portshift.agents.plugins.module_utils._firewall_ufw import Ufw
+from ansible_collections.portshift.agents.plugins.module_utils._openings import (
+    ANYBODY_4, ANYBODY_6, OpeningError, Reading, described, from_plain, in_order, listed, parse_openings, settled,
+    to_plain)
+
+HALVES = ("runtime", "permanent")
+VERSION = 1
+# The states that take something back -> the lists of the record that they do it for.
+RESTORING = dict(restored=("added", "removed", "reserved", "selinux"), reopened=("removed",))
+RECORD = "/var/lib/portshift/%s.host_port.json"
+
+# Options of a module that opens ports, but for what it does with them.
+HOST_PORT_SPEC = dict(
+    name=dict(type="str", required=True),
+    openings=dict(type="list", elements="dict", options=dict(
+        port=dict(type="int", required=True), protocol=dict(type="str", choices=["tcp", "udp"], default="tcp"),
+        sources=dict(type="list", elements="str", default=[]))),
+    backend=dict(type="str", choices=["auto", "firewalld", "ufw", "nftables", "iptables", "none"], default="auto"),
+    zone=dict(type="str"), reserve=dict(type="bool", default=True), selinux_type=dict(type="str"),
+    selinux=dict(type="str", choices=["auto", "always", "never"], default="auto"), record=dict(type="path"))
+
+
+class NoFirewall:
+    """Nothing filters here, or nothing is to be asked."""
+
+    name, precise, notes = "none", False, ()
+
+    def read(self, ports):
+        return Reading(), Reading()
+
+    def problems(self, add):
+        return []
+
+    def change(self, add, remove):
+        return []
+
+
+BACKENDS = {found.name: found for found in (Firewalld, Ufw, Iptables, Nftables)}
+
+
+def addresses_of(name):
+    """The addresses of a host as this host resolves it."""
+    try:
+        found = socket.getaddrinfo(name, None, 0, socket.SOCK_STREAM)
+    except (OSError, UnicodeError):
+        return []
+    return sorted({entry[4][0].split("%")[0] for entry in found})
+
+
+def choose_backend(module, options, name=None):
+    """The firewall that filters what comes in, notes, and problems.  `name`: the one that a record names."""
+    wanted = name or options["backend"]
+    if wanted == "none":
+        return NoFirewall(), [], []
+    mark, zone = options["name"], options.get("zone")
+    if wanted != "auto":
+        backend = BACKENDS[wanted](module, mark, zone)
+        if not backend.active():
+            raise OpeningError(backend.why_inactive() if hasattr(backend, "why_inactive") else (
+                "%s was asked for, but it does not filter what comes in to this host; name the backend that does, or none"
+                % wanted))
+        return backend, [], []
+    fronts = [front for front in (Firewalld(module, mark, zone), Ufw(module, mark, zone)) if front.active()]
+    if len(fronts) > 1:
+        return fronts[0], [], ["firewalld and ufw are both active on this host, so that what one admits the other may reject; "
+                               "switch one of them off, or name the backend if you know which one filters"]
+    if fronts:
+        return fronts[0], [], []
+    for kind in (Iptables, Nftables):
+        backend = kind(module, mark, zone)
+        if backend.active():
+            return backend, [], []
+    return NoFirewall(), ["no firewall filters what comes in to this host, so nothing has to be opened in one"], []
+
+
+class Record:
+    """What was changed on this host under one name; written before the change."""
+
+    LISTS = ("added", "removed", "reserved", "selinux")
+
+    def __init__(self, path):
+        self.path, self.content = path, None
+        if os.path.lexists(path):
+            try:
+                self.content = json.loads(read_bytes(path).decode("utf-8"))
+                if self.content["version"] != VERSION or not all(isinstance(self.content[key], list) for key in self.LISTS):
+                    raise ValueError("version %r" % self.content["version"])
+            except (ValueError, KeyError, TypeError) as err:
+                raise OpeningError("%s: is not a record of host_port that this version reads (%s); move it away if you know "
+                                   "that nothing has to be taken back" % (path, err))
+
+    def entries(self, key):
+        return list(self.content[key]) if self.content else []
+
+    def save(self, content):
+        """Makes the record hold `content`; None, or one with nothing in it, takes it away."""
+        if content is None or not any(content[key] for key in self.LISTS):
+            remove_file(self.path, False)
+            content = None
+        elif content != self.content:
+            make_folder(os.path.dirname(self.path))
+            write_durably(self.path, (json.dumps(content, indent=2, sort_keys=True) + "\n").encode("utf-8"))
+        self.content = content
+
+    def merged(self, backend, added, removed, reserved, selinux):
+        """The content with a change noted in it.
+
+        What the first change of a rule was decides how it was before: a rule that was taken away and is put there again
+        stays one that was there, and the other way round.
+        """
+        if self.content and self.content["backend"] != backend.name and (self.entries("added") or self.entries("removed")):
+            raise OpeningError("%s: holds changes that were made by %s, but this host filters by %s now; take them back "
+                               "(state=restored with that backend running), or move the record away" % (
+                                   self.path, self.content["backend"], backend.name))
+        zone = recorded_zone(self.entries("added") + self.entries("removed"), backend)
+        if zone not in (None, getattr(backend, "zone", None)):
+            raise OpeningError("%s: holds changes of the zone %s; for openings in the zone %s give another name" % (
+                self.path, zone, backend.zone))
+        content = dict(version=VERSION, backend=backend.name, **{key: self.entries(key) for key in self.LISTS})
+        known = {mark for key in ("added", "removed") for entry in content[key] for mark in marks(backend, entry)}
+        for key, entries in (("added", added), ("removed", removed)):
+            for entry in entries:
+                entry = dict(entry)
+                if "rules" in entry:
+                    entry["rules"] = {half: [rule for rule in rules if (half, backend.key(rule)) not in known]
+                                      for half, rules in entry["rules"].items()}
+                    if not any(entry["rules"].values()):
+                        continue
+                elif not marks(backend, entry) - known:
+                    continue
+                content[key].append(entry)
+        content["reserved"] = sorted(set(content["reserved"]) | set(reserved))
+        known = {(entry["protocol"], entry["port"]) for entry in content["selinux"]}
+        content["selinux"] += [entry for entry in selinux if (entry["protocol"], entry["port"]) not in known]
+        return content
+
+
+def recorded_zone(entries, backend):
+    """The zone that a record is about; None where the firewall has none."""
+    if not hasattr(backend, "zone_of"):
+        return None
+    return next((backend.zone_of(rule) for entry in entries for rules in entry.get("rules", {}).values() for rule in rules), None)
+
+
+def marks(backend, entry):
+    """What tells whether an entry is noted already."""
+    if "rules" in entry:
+        return {(half, backend.key(rule)) for half, rules in entry["rules"].items() for rule in rules}
+    return {("opening", from_plain(entry))}
+
+
+class Plan:
+    """What has to change, and why that can't be.  Nothing is changed by making one."""
+
+    def __init__(self, module, options, record):
+        self.module, self.options, self.record = module, options, record
+        self.asked, self.added, self.removed = [], [], []
+        self.left, self.notes, self.problems, self.missing = [], [], [], []
+        # reopened: only what was closed comes back, what was opened stays.
+        self.restoring, self.keys = options["state"] in RESTORING, RESTORING.get(options["state"], ())
+        if options.get("openings") is not None:
+            self.asked = parse_openings(options["openings"], addresses_of)
+        self._choose()
+        self._read()
+        dict(open=self._open, closed=self._closed, restored=self._restored, reopened=self._restored)[options["state"]]()
+        self.left = unique(self.left)
+        self.notes = unique(self.notes + list(getattr(self.backend, "notes", ())))
+        self._reservation()
+        self._selinux()
+
+    def _choose(self):
+        recorded = self.record.entries("added") + self.record.entries("removed")
+        name = None
+        if self.restoring:
+            name = self.record.content["backend"] if recorded else "none"
+            # The default zone may be another one by now.
+            self.options = dict(self.options, zone=recorded_zone(recorded, BACKENDS.get(name)))
+        self.backend, notes, problems = choose_backend(self.module, self.options, name)
+        self.notes += notes
+        self.problems += problems
+
+    def _read(self):
+        self.ports = sorted({opening.port for opening in self.asked} | {
+            entry["port"] for key in ("added", "removed") for entry in self.record.entries(key) if self.concerned(key, entry)})
+        self.before = dict(zip(HALVES, self.backend.read(self.ports)))
+
+    def _present(self, half):
+        """key -> rule of the exact openings that there are."""
+        return {self.backend.key(rule): rule for rules in self.before[half].spelled.values() for rule in rules}
+
+    @staticmethod
+    def there(opening, reading):
+        anybody = opening.source in (ANYBODY_4, ANYBODY_6) and opening._replace(source=None)
+        found = reading.exact | reading.covered
+        return opening in found or bool(anybody) and anybody in found
+
+    def _open(self):
+        self.problems += self.backend.problems(self.asked)
+        if self.backend.name == "none":
+            return
+        for opening in self.asked:
+            lacking = [half for half in HALVES if not self.there(opening, self.before[half])]
+            for half in HALVES:
+                if opening in self.before[half].covered:
+                    self.notes.append("%s is open already as a part of something wider (%s)" % (described(opening), half))
+            if not lacking:
+                continue
+            self.missing.append("%s is not open in %s (%s)" % (described(opening), self.backend.name, " and ".join(lacking)))
+            entry = to_plain(opening)
+            if self.backend.precise:
+                spelled = self.backend.spelling(opening)
+                entry["rules"] = {half: [rule for rule in spelled[half] if self.backend.key(rule) not in self._present(half)]
+                                  for half in (lacking if self.backend.separate else spelled)}
+                entry["rules"] = {half: rules for half, rules in entry["rules"].items() if rules}
+            self.added.append(entry)
+
+    def _closed(self):
+        pairs = {(opening.protocol, opening.port) for opening in self.asked}
+        found = {half: [opening for opening in in_order(self.before[half].exact)
+                        if (opening.protocol, opening.port) in pairs] for half in HALVES}
+        for half in HALVES:
+            self.left += self.before[half].wider
+        for opening in in_order(set(found["runtime"]) | set(found["permanent"])):
+            entry = to_plain(opening)
+            if self.backend.precise:
+                entry["rules"] = self._removable(opening, pairs)
+                if not entry["rules"]:
+                    continue
+            self.removed.append(entry)
+            self.missing.append("%s is still open in %s" % (described(opening), self.backend.name))
+
+    def _removable(self, opening, pairs):
+        """half -> the rules of an opening that hold nothing but the ports to be closed."""
+        rules = {}
+        for half in HALVES if self.backend.separate else HALVES[1:]:
+            for rule in self.before[half].spelled.get(opening, []):
+                others = [other for other, spelled in self.before[half].spelled.items()
+                          if rule in spelled and (other.protocol, other.port) not in pairs]
+                if others:
+                    self.left.append("%s stays open, since its rule opens %s too: %s" % (
+                        described(opening), listed(others), rule))
+                else:
+                    rules.setdefault(half, []).append(rule)
+        if not self.backend.separate and not self.before["permanent"].spelled.get(opening):
+            self.left.append("%s is open in the kernel, but not by a rule of %s; look for who put it there" % (
+                described(opening), self.backend.name))
+        return rules
+
+    def concerned(self, key, entry):
+        """Whether an entry of the record under `key` is to be taken back now."""
+        if key not in self.keys:
+            return False
+        if key in ("added", "removed"):
+            return not self.asked or from_plain(entry) in self.asked
+        port = entry if key == "reserved" else entry["port"]
+        return not self.asked or port in {opening.port for opening in self.asked}
+
+    def _restored(self):
+        """The other way round: what was added goes, what was taken away comes back."""
+        for target, key, wanted in ((self.removed, "added", True), (self.added, "removed", False)):
+            for entry in self.record.entries(key):
+                if not self.concerned(key, entry):
+                    continue
+                entry = dict(entry)
+                if "rules" in entry:
+                    entry["rules"] = {half: [self._present(half).get(self.backend.key(rule), rule) for rule in rules
+                                             if (self.backend.key(rule) in self._present(half)) == wanted]
+                                      for half, rules in entry["rules"].items()}
+                    entry["rules"] = {half: rules for half, rules in entry["rules"].items() if rules}
+                    if entry["rules"]:
+                        target.append(entry)
+                elif any((from_plain(entry) in self.before[half].exact) == wanted for half in HALVES):
+                    target.append(entry)
+
+    def _reservation(self):
+        """The ports to reserve, or to let go."""
+        self.reserved = []
+        if self.restoring:
+            self.reserved = [port for port in self.record.entries("reserved") if self.concerned("reserved", port)]
+        elif self.options["state"] == "open" and self.options["reserve"]:
+            reservation = _port_reservation.read(self.module)
+            tcp = sorted({opening.port for opening in self.asked if opening.protocol == "tcp"})
+            if any(reservation.first and reservation.first <= port <= reservation.last for port in tcp):
+                self.notes += reservation.notes
+            self.reserved = [port for port in tcp if reservation.needed(port)]
+            self.missing += ["tcp port %d lies in the range that the kernel hands out (%d-%d) and is not reserved" % (
+                port, reservation.first, reservation.last) for port in self.reserved]
+
+    def _selinux(self):
+        """The types to give, or to take back."""
+        self.selinux = []
+        if self.restoring:
+            self.selinux = [entry for entry in self.record.entries("selinux") if self.concerned("selinux", entry)]
+        elif self.options["state"] == "open" and self.options["selinux_type"] and _selinux_ports.applies(
+                self.options["selinux"], _selinux_ports.mode()):
+            self.selinux = policy_store(self.module, self.options).needed(self.asked, self.options["selinux_type"])
+            self.missing += ["%s port %d has not the type %s in SELinux" % (entry["protocol"], entry["port"], entry["type"])
+                             for entry in self.selinux]
+
+    @property
+    def changed(self):
+        return bool(self.added or self.removed or self.reserved or self.selinux)
+
+    def rules_of(self, entries):
+        """half -> rules of the entries, each once."""
+        found = {}
+        for entry in entries:
+            for half, rules in entry["rules"].items():
+                found[half] = unique(found.get(half, []) + rules)
+        return found
+
+    def firewall_calls(self):
+        """Changes the firewall where the backend does that itself; else the calls that will."""
+        if not self.added and not self.removed:
+            return []
+        if self.backend.precise:
+            return self.backend.calls(self.rules_of(self.added), self.rules_of(self.removed))
+        return self.backend.change([from_plain(entry) for entry in self.added], [from_plain(entry) for entry in self.removed])
+
+    def every_call(self):
+        return self.firewall_calls() + other_calls(self.module, self.options, self.reserved, self.selinux, self.restoring)
+
+    def expected(self, half):
+        """The exact openings that the half is to hold afterwards."""
+        # Where the kernel's half follows from the files, these decide for both.
+        source = half if getattr(self.backend, "separate", False) else "permanent"
+        found = set(self.before[half].exact)
+        found |= {from_plain(entry) for entry in self.added if not self.backend.precise or source in entry["rules"]}
+        for entry in self.removed:
+            opening = from_plain(entry)
+            if not self.backend.precise or not set(self.before[source].spelled.get(opening, [])) - set(
+                    entry["rules"].get(source, [])):
+                found.discard(opening)
+        return found
+
+    def picture(self):
+        """What verify() has to know of the time before; plain data."""
+        return dict(
+            backend=self.backend.name, zone=getattr(self.backend, "zone", None), ports=self.ports,
+            whole={half: plain_whole(self.before[half].whole) for half in HALVES},
+            exact={half: [to_plain(opening) for opening in in_order(self.before[half].exact)] for half in HALVES},
+            expected={half: [to_plain(opening) for opening in in_order(self.expected(half))] for half in HALVES},
+            rules={half: sorted({rule for rules in self.before[half].spelled.values() for rule in rules}) for half in HALVES},
+            added=self.added, removed=self.removed, reserved=self.reserved, selinux=self.selinux,
+            record=self.record.content, lines=shown_rules(self.before))
+
+    def predicted_rules(self):
+        """The lines that will be there, for check mode."""
+        lines = {half: list(self.before[half].lines) for half in HALVES}
+        if self.backend.precise:
+            predicted = self.backend.predicted(self.rules_of(self.added), self.rules_of(self.removed))
+        elif hasattr(self.backend, "predicted"):
+            predicted = self.backend.predicted([from_plain(entry) for entry in self.added],
+                                               [from_plain(entry) for entry in self.removed])
+        else:
+            come = ["%s (to be added)" % described(from_plain(entry)) for entry in self.added]
+            go = [from_plain(entry) for entry in self.removed]
+            predicted = {half: (come, [rule for opening in go for rule in self.before[half].spelled.get(opening, [])])
+                         for half in HALVES}
+        for half, (come, go) in predicted.items():
+            lines[half] = [line for line in lines[half] if line not in go] + [line for line in come if line not in lines[half]]
+        return sorted("%s: %s" % (half, line) for half in HALVES for line in lines[half])
+
+
+def policy_store(module, options):
+    return _selinux_ports.PolicyStore(module, always=options["selinux"] == "always")
+
+
+def other_calls(module, options, reserved, selinux, remove):
+    """The calls for what is not the firewall's."""
+    found = _port_reservation.read(module).calls(reserved, remove=remove) if reserved else []
+    return found + (policy_store(module, options).calls(selinux, remove=remove) if selinux else [])
+
+
+def unique(values):
+    return list(dict.fromkeys(values))
+
+
+def plain_whole(whole):
+    if isinstance(whole, dict):
+        whole = ["%s: %s" % (key, json.dumps(value, sort_keys=True, default=sorted)) for key, value in whole.items()]
+    return sorted(str(item) for item in whole)
+
+
+def shown_rules(readings):
+    return sorted("%s: %s" % (half, line) for half in HALVES for line in readings[half].lines)
+
+
+def check_options(options):
+    if not NAME.match(options["name"]):
+        raise OpeningError("name is %r; give 1 to 20 characters a-z, 0-9 and _, a letter first" % options["name"])
+    if options["state"] not in RESTORING and not options.get("openings"):
+        raise OpeningError("state=%s needs openings: the ports to %s, each with its protocol" % (
+            options["state"], "open" if options["state"] == "open" else "close"))
+
+
+def record_path(options):
+    return options.get("record") or RECORD % options["name"]
+
+
+def outcome(plan, after):
+    """What a module returns."""
+    before = shown_rules(plan.before)
+    return dict(changed=plan.changed, backend=plan.backend.name,
+                added=[plain(entry) for entry in plan.added], removed=[plain(entry) for entry in plan.removed],
+                left=plan.left, notes=plan.notes, reserved=plan.reserved, rules=dict(before=before, after=after))
+
+
+def plain(entry):
+    return {key: entry[key] for key in ("port", "protocol", "sources")}
+
+
+def change(module):
+    """Reads, plans, notes and changes.  Returns the result; with V(calls) and V(picture) where others have to change."""
+    options = dict(module.params)
+    check_options(options)
+    record = Record(record_path(options))
+    plan = Plan(module, options, record)
+    if plan.problems and not plan.restoring:
+        raise OpeningError("nothing was changed: %s" % "; ".join(plan.problems))
+    if not plan.changed:
+        if plan.restoring and record.content and not module.check_mode:
+            record.save(_rest(record.content, plan))
+        return outcome(plan, shown_rules(plan.before))
+    if module.check_mode:
+        # A backend that works by itself then stops before it writes, and fails where it would fail.
+        return dict(outcome(plan, plan.predicted_rules()), calls=plan.every_call())
+    picture = plan.picture()
+    if plan.restoring:
+        picture["rest"] = _rest(record.content, plan)
+    else:
+        # Ahead of the change: killed at any moment, the way back is known.
+        record.save(record.merged(plan.backend, plan.added, plan.removed, plan.reserved, plan.selinux))
+        picture["rest"] = record.content
+    calls = plan.every_call()
+    if calls:
+        return dict(outcome(plan, shown_rules(plan.before)), calls=calls, picture=picture)
+    done = verify(module, picture)
+    if done.get("failed"):
+        raise OpeningError("%s. %s" % (done["msg"], undone(module, picture)["msg"]))
+    return dict(outcome(plan, done["rules"]["after"]), notes=plan.notes)
+
+
+def _rest(content, plan):
+    """What a record still holds after a restoration."""
+    if not content:
+        return None
+    return dict(content, **{key: [entry for entry in content[key] if not plan.concerned(key, entry)] for key in Record.LISTS})
+
+
+class Aftermath:
+    """What is there after a change, against the picture from before it."""
+
+    def __init__(self, module, picture):
+        self.module, self.picture = module, picture
+        options = dict(module.params, zone=picture["zone"] or module.params.get("zone"))
+        self.backend = choose_backend(module, options, picture["backend"])[0]
+        self.now = dict(zip(HALVES, self.backend.read(picture["ports"])))
+
+    def differences(self, wanted):
+        """Sentences; `wanted`: the key in the picture of the exact openings that are to be there."""
+        found = []
+        for half in HALVES:
+            expected = settled(from_plain(entry) for entry in self.picture[wanted][half])
+            # Where an opening is a part of something wider, the firewall may say so instead of naming it.
+            now = settled(self.now[half].exact)
+            lacking, surplus = expected - now - self.now[half].covered, now - expected
+            whole, before = set(plain_whole(self.now[half].whole)), set(self.picture["whole"][half])
+            for verb, things in (("lacks", [described(opening) for opening in in_order(lacking)]),
+                                 ("holds beyond it", [described(opening) for opening in in_order(surplus)]),
+                                 ("holds rules that nobody asked for", sorted(whole - before)),
+                                 ("has lost rules that were to stay", sorted(before - whole))):
+                if things:
+                    found.append("the %s configuration of %s %s: %s" % (half, self.backend.name, verb, "; ".join(things)))
+        return found + self.elsewhere(wanted == "expected")
+
+    def elsewhere(self, done):
+        """The same for the ports kept free and for SELinux.  `done`: the change is to be there, else it is to be gone."""
+        found, there = [], done != (self.module.params["state"] in RESTORING)
+        if self.picture["reserved"]:
+            reservation = _port_reservation.read(self.module)
+            for port in self.picture["reserved"]:
+                held = any(first <= port <= last for first, last in list(reservation.live) + list(reservation.boot))
+                if reservation.needed(port) if there else held:
+                    found.append("tcp port %d is %s for this host's own use, now and after a boot" % (
+                        port, "not reserved" if there else "still reserved"))
+        if self.picture["selinux"]:
+            store = policy_store(self.module, self.module.params)
+            for entry in self.picture["selinux"]:
+                kind = store.type_of(entry["protocol"], entry["port"])
+                if (kind == entry["type"]) != there and entry["previous"] != entry["type"]:
+                    found.append("%s port %d has the type %s in SELinux" % (entry["protocol"], entry["port"], kind))
+        return found
+
+    def undo(self):
+        """The calls that bring back what was there before; a backend that works by itself does it at once."""
+        calls = []
+        if self.backend.precise:
+            additions, removals = {}, {}
+            for half in HALVES if self.backend.separate else HALVES[1:]:
+                key = self.backend.key
+                now = {key(rule): rule for rules in self.now[half].spelled.values() for rule in rules}
+                before = {key(rule): rule for rule in self.picture["rules"][half]}
+                whole, whole_before = set(plain_whole(self.now[half].whole)), set(self.picture["whole"][half])
+                removals[half] = [rule for name, rule in now.items() if name not in before] + [
+                    rule for rule in whole - whole_before if self.backend.can_write(rule)]
+                additions[half] = [rule for name, rule in before.items() if name not in now] + [
+                    rule for rule in whole_before - whole if self.backend.can_write(rule)]
+            calls += self.backend.calls(additions, removals)
+        elif self.picture["added"] or self.picture["removed"]:
+            self.backend.change([from_plain(entry) for entry in self.picture["removed"]],
+                                [from_plain(entry) for entry in self.picture["added"]])
+        return calls + other_calls(self.module, self.module.params, self.picture["reserved"], self.picture["selinux"],
+                                   self.module.params["state"] not in RESTORING)
+
+
+def asked_sentence(picture):
+    parts = [(verb, listed(from_plain(entry) for entry in picture[key]))
+             for verb, key in (("to be opened", "added"), ("to be closed", "removed")) if picture[key]]
+    return "asked for was: %s" % ("; ".join("%s %s" % part for part in parts) or "no change of the firewall")
+
+
+def verify(module, picture, trouble=None):
+    """Compares what is there with what was asked.  `trouble`: what failed before; then all is undone."""
+    found = Aftermath(module, picture)
+    differences = found.differences("expected")
+    after = shown_rules(found.now)
+    if not differences and not trouble:
+        Record(record_path(module.params)).save(picture["rest"])
+        return dict(changed=True, rules=dict(before=picture["lines"], after=after))
+    sentence = trouble or "the change did not come out as asked"
+    return dict(failed=True, msg="%s; %s; found was: %s" % (
+        sentence, asked_sentence(picture), "; ".join(differences) or "just that"),
+        calls=found.undo(), rules=dict(before=picture["lines"], after=after))
+
+
+def undone(module, picture):
+    """Whether the way back led back; the record then is as it was before."""
+    found = Aftermath(module, picture)
+    differences = found.differences("exact")
+    if differences:
+        return dict(restored=False, msg="Undoing it did not lead back to where it was, a person has to look: %s" % (
+            "; ".join(differences)))
+    record = Record(record_path(module.params))
+    record.save(picture["record"])
+    return dict(restored=True, msg="It was undone: the rules are what they were before")
+
+
+def assess(module, options):
+    """Whether anything is missing, for a module that reads a host anyway; nothing is changed.
+
+    `options`: those of HOST_PORT_SPEC, state included; what is not given has its default.
+    """
+    given = {key: value for key, value in options.items() if value is not None}
+    defaults = dict(state="open", backend="auto", reserve=True, selinux="auto", zone=None, record=None, selinux_type=None)
+    options = dict(defaults, **given)
+    check_options(options)
+    # What is read is what the tools say in English.
+    module.run_command_environ_update = dict(LANG="C", LC_ALL="C")
+    plan = Plan(module, options, Record(record_path(options)))
+    return dict(backend=plan.backend.name, missing=plan.missing, notes=plan.notes, problems=plan.problems,
+                rules=shown_rules(plan.before))

@@ -1,0 +1,335 @@
+# Copyright (c) 2026 The portshift.agents authors
+# GNU General Public License v3.0-or-later (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What a packet filter made of chains says about new connections to some ports of this host.
+
+nftables and iptables are read into the same few values, so that one walk through the chains answers for both: which chains
+filter, which rules open exactly one port, what else admits it, and what denies it.  Pure values, no commands, no files.
+"""
+
+import ipaddress
+from collections import namedtuple
+
+from ansible_collections.portshift.agents.plugins.module_utils._openings import (
+    ANYBODY_4, ANYBODY_6, PROTOCOLS, Opening, OpeningError, Reading, family)
+
+FAMILIES = frozenset((4, 6))
+EVERY_PORT = 65536
+# The kernel's own limit of jumps inside of jumps.
+DEPTH = 16
+# A ruleset that takes more steps than this is not one that a person can have meant; it must not hang the host either.
+STEPS = 200000
+
+# Which packets a rule is about.  ports: None (all) or pairs (first, last); sources: None or a set of addresses and networks;
+# narrow: (kind, text) of conditions beside these.  Kinds: place (interface, own address), except (all sources but some),
+# source (a list of sources that is kept elsewhere), other.
+Condition = namedtuple("Condition", "families protocols ports sources narrow")
+ANYTHING = Condition(FAMILIES, frozenset(PROTOCOLS), None, None, ())
+NOTHING = Condition(frozenset(), frozenset(), (), None, ())
+
+# place: the chain, as a tuple, and so is the target of a jump; number: what tells it from the chain's other rules; verdict:
+# accept, drop (reject too), jump, goto, return or None; plain: it says nothing but protocol, one port and perhaps sources.
+Rule = namedtuple("Rule", "place number condition verdict target plain comment text")
+# policy: of a base chain; None for the others.
+Chain = namedtuple("Chain", "place families policy rules")
+# What one rule opens in one family.  source None: everybody of that family.
+Atom = namedtuple("Atom", "family protocol port source")
+
+
+def joined(ranges):
+    """Pairs (first, last) in order, overlaps and neighbours joined."""
+    result = []
+    for first, last in sorted(ranges):
+        if result and first <= result[-1][1] + 1:
+            result[-1] = (result[-1][0], max(last, result[-1][1]))
+        else:
+            result.append((first, last))
+    return tuple(result)
+
+
+def all_but(ranges):
+    result, start = [], 0
+    for first, last in joined(ranges):
+        if first > start:
+            result.append((start, first - 1))
+        start = last + 1
+    return tuple(result + ([(start, EVERY_PORT - 1)] if start < EVERY_PORT else []))
+
+
+def _common_ports(one, other):
+    if one is None or other is None:
+        return one if other is None else other
+    return joined((max(first, begin), min(last, end)) for first, last in one for begin, end in other
+                  if max(first, begin) <= min(last, end))
+
+
+def both(one, other):
+    """The condition of packets that meet both."""
+    sources, narrow = one.sources, one.narrow + other.narrow
+    if sources is None:
+        sources = other.sources
+    elif other.sources is not None and other.sources != sources:
+        narrow += (("source", "from " + ", ".join(sorted(other.sources))),)
+    return Condition(one.families & other.families, one.protocols & other.protocols, _common_ports(one.ports, other.ports),
+                     sources, narrow)
+
+
+def never(condition):
+    return not condition.families or not condition.protocols or condition.ports == ()
+
+
+def single_port(condition):
+    """The one port that `condition` names, or None."""
+    if condition.ports and len(condition.ports) == 1 and condition.ports[0][0] == condition.ports[0][1]:
+        return condition.ports[0][0]
+    return None
+
+
+def _meets(condition, kind):
+    number, protocol, port = kind
+    if number not in condition.families or protocol not in condition.protocols:
+        return False
+    if condition.ports is None:
+        return True
+    if port is None:
+        # Any port that nobody speaks of: what is about most ports is about this one.
+        return sum(last - first + 1 for first, last in condition.ports) > EVERY_PORT // 2
+    return any(first <= port <= last for first, last in condition.ports)
+
+
+class Survey:
+    """The way of new connections to `ports` through one base chain.
+
+    reached   (rule, condition on the way to it, condition with its own), in the order in which packets meet them
+    filters   whether the chain turns anything away that is not on a list of sources
+    outcome   (family, protocol, port) -> accept or drop, for a source that no rule speaks of; port None: any other port
+    atoms     (place, number) -> the Atoms that this rule opens; rules alone that can be taken away without touching another port
+    """
+
+    def __init__(self, chains, base, ports):
+        self.chains, self.base, self.reached, self.filters = chains, base, [], base.policy == "drop"
+        self.outcome, self.atoms, self._steps = {}, {}, 0
+        kinds = {(number, protocol, port) for number in base.families for protocol in PROTOCOLS for port in list(ports) + [None]}
+        left = self._walk(base.place, ANYTHING._replace(families=base.families), set(kinds), 0)
+        for kind in left:
+            self.outcome.setdefault(kind, base.policy)
+        self.ports = set(ports)
+
+    def _walk(self, place, path, alive, depth):
+        """Sends the kinds of packets in `alive` through a chain; returns those that come out at its end."""
+        returned = set()
+        for rule in self.chains[place].rules:
+            self._steps += 1
+            if self._steps > STEPS:
+                raise OpeningError("the rules that incoming traffic passes take more than %d steps to follow; host_port does "
+                                   "not change such a filter, open the port there by hand and say backend: none" % STEPS)
+            condition = both(path, rule.condition)
+            if never(condition):
+                continue
+            hit = {kind for kind in alive if _meets(condition, kind)}
+            certain = not condition.narrow and condition.sources is None
+            if hit:
+                self.reached.append((rule, path, condition))
+                self._note_atoms(rule, path, condition, hit)
+            if rule.verdict == "drop" and condition.sources is None and all(
+                    kind in ("place", "except") for kind, text in condition.narrow):
+                self.filters = True
+            if rule.verdict in ("jump", "goto"):
+                after = set(hit)
+                if rule.target in self.chains and depth < DEPTH:
+                    after = self._walk(rule.target, condition, set(hit), depth + 1)
+                if certain:
+                    alive -= hit
+                    if rule.verdict == "goto":
+                        returned |= after
+                    else:
+                        alive |= after
+            elif certain and rule.verdict in ("accept", "drop"):
+                for kind in hit:
+                    self.outcome.setdefault(kind, rule.verdict)
+                # What is accepted goes on in this walk: a second rule that opens the same port has to be found too.
+                if rule.verdict == "drop":
+                    alive -= hit
+            elif certain and rule.verdict == "return":
+                alive -= hit
+                returned |= hit
+        return alive | returned
+
+    def _note_atoms(self, rule, path, condition, hit):
+        port = single_port(rule.condition)
+        if not rule.plain or rule.verdict != "accept" or port is None or path.narrow or path.sources is not None:
+            return
+        found = {Atom(number, protocol, port, source) for number, protocol, reached in hit if reached == port
+                 for source in (condition.sources or [None]) if source is None or family(source) == number}
+        self.atoms.setdefault((rule.place, rule.number), set()).update(found)
+
+    def wider(self, where):
+        """Sentences about what admits one of the ports and is not exactly that."""
+        found = []
+        for rule, _path, condition in self.reached:
+            if rule.verdict == "accept" and (rule.place, rule.number) not in self.atoms and _about(condition, self.ports):
+                found.append("%s: %s" % (where(rule.place), rule.text))
+        for port in sorted(self.ports):
+            if self.base.policy == "accept" and any(
+                    self.outcome.get((number, protocol, port)) == "accept" and not self._accepted(number, protocol, port)
+                    for number in self.base.families for protocol in PROTOCOLS):
+                found.append("%s: policy accept lets port %d pass" % (where(self.base.place), port))
+        return found
+
+    def _accepted(self, number, protocol, port):
+        return any(rule.verdict == "accept" and not condition.narrow and condition.sources is None and
+                   _meets(condition, (number, protocol, port)) for rule, _path, condition in self.reached)
+
+    def rules(self):
+        """The rules that open exactly one port, each once."""
+        found = {}
+        for rule, _path, _condition in self.reached:
+            if (rule.place, rule.number) in self.atoms:
+                found.setdefault((rule.place, rule.number), rule)
+        return list(found.values())
+
+    def lines(self, where):
+        """The rules that name one of the ports, or admit it by a wider condition."""
+        return ["%s: %s" % (where(rule.place), rule.text) for rule, _path, condition in self.reached
+                if _about(condition, self.ports) and (rule.condition.ports is not None or rule.verdict == "accept")]
+
+    def denials(self, openings, named_only):
+        """The rules of the site that turn away what `openings` would admit; `named_only`: those alone that name the port."""
+        found = []
+        for rule, _path, condition in self.reached:
+            if rule.verdict != "drop" or (named_only and condition.ports is None):
+                continue
+            if any(_meets(condition, (number, opening.protocol, opening.port)) and _overlap(condition, opening)
+                   for opening in openings for number in ([family(opening.source)] if opening.source else self.base.families)):
+                found.append(rule)
+        return found
+
+
+def _about(condition, ports):
+    return any(_meets(condition, (number, protocol, port)) for number in condition.families
+               for protocol in condition.protocols for port in ports)
+
+
+def _overlap(condition, opening):
+    """Whether a denial concerns the opening's sources; a list that is kept elsewhere concerns nobody in particular."""
+    if any(kind in ("source", "other") for kind, text in condition.narrow):
+        return False
+    if condition.sources is None:
+        return not any(kind == "except" for kind, text in condition.narrow)
+    if opening.source is None:
+        return condition.ports is not None
+    mine = ipaddress.ip_network(opening.source)
+    return any(mine.version == other.version and mine.overlaps(other)
+               for other in (ipaddress.ip_network(source) for source in condition.sources))
+
+
+def _belongs(atom, opening):
+    if (atom.protocol, atom.port) != (opening.protocol, opening.port):
+        return False
+    if opening.source in (None, ANYBODY_4, ANYBODY_6):
+        return atom.source is None and family(opening.source) in (None, atom.family)
+    return atom.source == opening.source
+
+
+def openings_of(surveys, without=()):
+    """The openings that hold in every one of the chains: a packet has to pass them all."""
+    rules = [(survey.base.families, [atoms for key, atoms in survey.atoms.items() if key not in without])
+             for survey in surveys]
+    families = sorted(set().union(*[survey.base.families for survey in surveys])) if surveys else []
+    found = set()
+    for protocol, port, source in {atom[1:] for _families, chain in rules for atoms in chain for atom in atoms}:
+        if source is not None:
+            number = family(source)
+            if all(any(Atom(number, protocol, port, source) in atoms for atoms in chain)
+                   for members, chain in rules if number in members):
+                found.add(Opening(protocol, port, source))
+            continue
+        counts = {number: min(sum(Atom(number, protocol, port, None) in atoms for atoms in chain)
+                              for members, chain in rules if number in members) for number in families}
+        least = min(counts.values())
+        if least:
+            found.add(Opening(protocol, port, None))
+        # Rules beyond the pairs of one per family: IPv4 admits everybody twice, or IPv6 nobody.
+        found |= {Opening(protocol, port, ANYBODY_4 if number == 4 else ANYBODY_6)
+                  for number, count in counts.items() if count > least}
+    return found
+
+
+def rules_to_remove(surveys, ours, openings, everywhere=None):
+    """The (place, number) of the rules to take away so that none of `openings` is left: ours first, the site's if need be.
+
+    `everywhere`: Surveys of more chains than those that decide whether an opening is there.
+    """
+    everywhere = everywhere or surveys
+    gone = {key for survey in everywhere for key, atoms in survey.atoms.items()
+            if key in ours and any(_belongs(atom, opening) for atom in atoms for opening in openings)}
+    left = openings_of(surveys, gone) & set(openings)
+    return gone | {key for survey in everywhere for key, atoms in survey.atoms.items()
+                   if any(_belongs(atom, opening) for atom in atoms for opening in left)}
+
+
+def atoms_of(openings, families):
+    """What `openings` ask of a chain that sees `families`."""
+    found = set()
+    for opening in openings:
+        numbers = families if family(opening.source) is None else families & {family(opening.source)}
+        source = None if opening.source in (ANYBODY_4, ANYBODY_6) else opening.source
+        found |= {Atom(number, opening.protocol, opening.port, source) for number in numbers}
+    return found
+
+
+def still_missing(surveys, openings, without):
+    """place -> (atoms to add to that chain so that `openings` hold, atoms that it has), the rules in `without` not counted."""
+    kept = {survey.base.place: set().union(*[atoms for key, atoms in survey.atoms.items() if key not in without] or [set()])
+            for survey in surveys}
+    missing = {place: set() for place in kept}
+    for opening in openings:
+        asked = {survey.base.place: atoms_of([opening], survey.base.families) for survey in surveys}
+        lacking = {atom for place, atoms in asked.items() for atom in atoms - kept[place]}
+        for place, atoms in asked.items():
+            # Where one family is open already, it gets a second rule: who takes this opening away leaves what was there.
+            missing[place] |= {atom for atom in atoms if lacking and (atom not in lacking or atom not in kept[place])}
+    return {place: (missing[place], kept[place]) for place in kept}
+
+
+def remains(survey, gone, openings):
+    """What rules that are taken away open beside `openings`."""
+    return {atom for key, atoms in survey.atoms.items() if key in gone for atom in atoms
+            if not any(_belongs(atom, opening) for opening in openings)}
+
+
+def apart(sources):
+    """Groups of sources of one family in which none overlaps or adjoins another: a set would join those to one network."""
+    groups = []
+    for source in sorted(sources, key=lambda text: int(ipaddress.ip_network(text).network_address)):
+        network = ipaddress.ip_network(source)
+        first, last = int(network.network_address), int(network.broadcast_address)
+        for group in groups:
+            if first > group[0] + 1:
+                group[0] = last
+                group[1].append(source)
+                break
+        else:
+            groups.append([last, [source]])
+    return [group[1] for group in groups]
+
+
+def reading(surveys, ports, where, whole, removable=None, why_not=None):
+    """A Reading of the chains that filter.
+
+    `removable`: keys of the rules that can be taken away, where that is not all; `why_not` says so of the others.
+    """
+    stay = set() if removable is None else {key for survey in surveys for key in survey.atoms if key not in removable}
+    exact = {opening for opening in openings_of(surveys, stay) if opening.port in ports}
+    wider, spelled = [sentence for survey in surveys for sentence in survey.wider(where)], {}
+    for survey in surveys:
+        for rule in survey.rules():
+            line = "%s: %s" % (where(rule.place), rule.text)
+            if (rule.place, rule.number) in stay:
+                wider.append("%s; %s" % (line, why_not))
+                continue
+            for opening in exact:
+                if any(_belongs(atom, opening) for atom in survey.atoms[(rule.place, rule.number)]):
+                    spelled.setdefault(opening, []).append(line)
+    return Reading(lines=[line for survey in surveys for line in survey.lines(where)], exact=exact, wider=wider, spelled=spelled,
+                   whole=frozenset(whole))

@@ -1,0 +1,591 @@
+# Copyright (c) 2026 The portshift.agents authors
+# GNU General Public License v3.0-or-later (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""nftables rulesets: what C(nft -j list ruleset) says, and the files that a boot loads.  Text in, text out.
+
+A file is spliced, never written anew: an include of ours at its end, and C(# portshift NAME: ) put in front of a rule of the
+site's that is closed, so that taking the mark away again gives the old bytes back.
+"""
+
+import json
+import re
+from collections import namedtuple
+
+from ansible_collections.portshift.agents.plugins.module_utils._input_filter import (
+    ANYTHING, FAMILIES, NOTHING, Atom, Chain, Rule, Survey, all_but, apart, both, joined, single_port)
+from ansible_collections.portshift.agents.plugins.module_utils._openings import (
+    ANYBODY_4, ANYBODY_6, PROTOCOLS, OpeningError, family, normalised)
+
+TABLE_FAMILIES = {"inet": FAMILIES, "ip": frozenset((4,)), "ip6": frozenset((6,))}
+PROTOCOL_NUMBERS = {6: "tcp", 17: "udp"}
+# Tables that another front end fills; their rules are its business.
+_OTHERS = re.compile(r"(firewalld|firewalld_policy_.*)\Z")
+_IPTABLES_TABLES = ("filter", "mangle", "raw", "security", "nat")
+
+Ruleset = namedtuple("Ruleset", "chains bases whole")
+# One rule that stands alone on its line of a file.  start: where its text begins; mark: the length of our mark in front of it.
+SiteLine = namedtuple("SiteLine", "path start mark place rule")
+
+
+def where(place):
+    """Such as V(inet filter input)."""
+    return " ".join(place)
+
+
+def mark_of(name):
+    return "portshift %s" % name
+
+
+# -- what nft -j says
+
+def _render(value):
+    """A part of an expression as nft would write it; what is unknown here stays JSON."""
+    if isinstance(value, (str, int)):
+        return str(value)
+    if isinstance(value, list):
+        return ",".join(_render(part) for part in value)
+    if not isinstance(value, dict) or len(value) != 1:
+        return json.dumps(value, sort_keys=True)
+    (kind, inner), = value.items()
+    if kind == "set" and isinstance(inner, list):
+        return "{ %s }" % ", ".join(_pair(part) for part in inner)
+    if kind == "range":
+        return "%s-%s" % tuple(_render(part) for part in inner)
+    if kind == "prefix":
+        return "%s/%s" % (_render(inner["addr"]), inner["len"])
+    if kind == "payload" and "field" in inner:
+        return "%s %s" % (inner["protocol"], inner["field"])
+    if kind == "meta":
+        return ("%s" if inner["key"] in ("iif", "iifname", "oif", "oifname") else "meta %s") % inner["key"]
+    if kind == "ct":
+        return "ct %s" % inner["key"]
+    if kind == "concat":
+        return " . ".join(_render(part) for part in inner)
+    if kind == "elem":
+        return _render(inner.get("val")) if isinstance(inner, dict) else _render(inner)
+    if kind in ("jump", "goto"):
+        return "%s %s" % (kind, inner["target"])
+    return kind if inner is None else json.dumps(value, sort_keys=True)
+
+
+def _pair(part):
+    return "%s : %s" % (_render(part[0]), _render(part[1])) if isinstance(part, list) and len(part) == 2 else _render(part)
+
+
+def _statement(part):
+    (kind, inner), = part.items()
+    if kind == "match":
+        op = {"==": "", "in": ""}.get(inner["op"], inner["op"] + " ")
+        right = _render(inner["right"])
+        if _render(inner["left"]) in ("iif", "iifname", "oif", "oifname") and isinstance(inner["right"], str):
+            right = '"%s"' % right
+        return "%s %s%s" % (_render(inner["left"]), op, right)
+    if kind == "vmap":
+        return "%s vmap %s" % (_render(inner["key"]), _render(inner["data"]))
+    if kind == "counter":
+        return "counter"      # without its numbers, which change by themselves
+    if kind == "log":
+        return "log" + "".join(" %s %s" % (key, json.dumps(inner[key]) if key == "prefix" else _render(inner[key]))
+                               for key in sorted(inner or {}))
+    if kind == "limit":
+        over = "over " if inner.get("inv") else ""
+        return "limit rate %s%s/%s" % (over, inner.get("rate"), inner.get("per"))
+    if kind == "reject" and isinstance(inner, dict):
+        return "reject with %s" % " ".join(str(inner[key]) for key in ("type", "expr") if key in inner)
+    return _render(part)
+
+
+def rule_text(expr, comment=None):
+    return " ".join([_statement(part) for part in expr] + (['comment "%s"' % comment] if comment else []))
+
+
+def _elements(value, sets):
+    """The elements on the right side of a comparison; None for a named set that is not known."""
+    if isinstance(value, str) and value.startswith("@"):
+        value = {"set": sets[value[1:]]} if value[1:] in sets else None
+    if isinstance(value, dict) and set(value) == {"set"}:
+        value = value["set"]
+    if value is None:
+        return None
+    found = []
+    for part in value if isinstance(value, list) else [value]:
+        found.append(part["elem"].get("val") if isinstance(part, dict) and isinstance(part.get("elem"), dict) else part)
+    return found
+
+
+def _ports(value, sets):
+    """The ranges of ports that `value` names, or None where that can't be told."""
+    elements, found = _elements(value, sets), []
+    for part in [None] if elements is None else elements:
+        if isinstance(part, bool) or part is None:
+            return None
+        if isinstance(part, int):
+            found.append((part, part))
+        elif isinstance(part, dict) and set(part) == {"range"} and all(isinstance(end, int) for end in part["range"]):
+            found.append(tuple(part["range"]))
+        else:
+            return None
+    return joined(found)
+
+
+def _sources(value):
+    """The networks and addresses in `value`, or None where it holds anything else, a range for example."""
+    elements, found = _elements(value, {}), set()
+    for part in [None] if elements is None else elements:
+        try:
+            if isinstance(part, dict) and set(part) == {"prefix"}:
+                part = "%s/%d" % (part["prefix"]["addr"], part["prefix"]["len"])
+            found.add(normalised(part) if isinstance(part, str) else None)
+        except ValueError:
+            return None
+    return None if None in found else frozenset(found)
+
+
+def _names(value, sets):
+    return [PROTOCOL_NUMBERS.get(part, part) if isinstance(part, int) else part for part in _elements(value, sets) or []]
+
+
+def _chosen(members, chosen, negated):
+    return frozenset(member for member in members if (member in chosen) != negated)
+
+
+def _match(left, op, right, sets, text):
+    """(Condition, whether it may stand in a plain rule)."""
+    other, negated = (ANYTHING._replace(narrow=(("other", text),)), False), op == "!="
+    if op not in ("==", "!=", "in") or not isinstance(left, dict) or len(left) != 1:
+        return other
+    (kind, inner), = left.items()
+    if kind == "concat":
+        return _concat(inner, negated, right, sets, text), False
+    if not isinstance(inner, dict):
+        return other
+    field = (inner.get("protocol"), inner.get("field")) if kind == "payload" else (kind, inner.get("key"))
+    if field[1] == "dport" and field[0] in PROTOCOLS + ("th",):
+        ports = _ports(right, sets)
+        found = ANYTHING if field[0] == "th" else ANYTHING._replace(protocols=frozenset((field[0],)))
+        if ports is None:
+            return found._replace(narrow=(("other", text),)), False
+        found = found._replace(ports=all_but(ports) if negated else ports)
+        named = isinstance(right, str) and right.startswith("@")
+        return found, single_port(found) is not None and not negated and not named
+    if field in (("ip", "saddr"), ("ip6", "saddr")):
+        found = ANYTHING._replace(families=frozenset((4,) if field[0] == "ip" else (6,)))
+        sources = _sources(right)
+        if negated or sources is None:
+            return found._replace(narrow=(("except" if negated else "source", text),)), False
+        return found._replace(sources=None if sources & {ANYBODY_4, ANYBODY_6} else sources), True
+    if field in (("ip", "protocol"), ("ip6", "nexthdr"), ("meta", "l4proto")):
+        numbers = {"ip": frozenset((4,)), "ip6": frozenset((6,))}.get(field[0], FAMILIES)
+        return ANYTHING._replace(families=numbers, protocols=_chosen(PROTOCOLS, _names(right, sets), negated)), not negated
+    if field in (("meta", "nfproto"), ("meta", "protocol")):
+        chosen = {{"ipv4": 4, "ip": 4, "ipv6": 6, "ip6": 6, 2: 4, 10: 6}.get(name) for name in _elements(right, sets) or []
+                  if isinstance(name, (str, int))}
+        return ANYTHING._replace(families=_chosen(FAMILIES, chosen, negated)), not negated
+    if field in (("meta", "iif"), ("meta", "iifname")):
+        if _elements(right, sets) == ["lo"]:
+            # Other hosts do not arrive there.
+            return (ANYTHING if negated else NOTHING), False
+        return ANYTHING._replace(narrow=(("place", text),)), False
+    if field == ("ct", "state"):
+        matches = ("new" in (_elements(right, sets) or [])) != negated
+        return (ANYTHING if matches else NOTHING), not negated
+    if kind == "payload" and field[0] in PROTOCOLS:
+        return ANYTHING._replace(protocols=frozenset((field[0],)), narrow=(("other", text),)), False
+    if kind == "payload" and field[0] in ("icmp", "icmpv6", "igmp", "sctp", "dccp"):
+        return NOTHING, False
+    if field in (("ip", "daddr"), ("ip6", "daddr")):
+        return ANYTHING._replace(families=frozenset((4,) if field[0] == "ip" else (6,)), narrow=(("place", text),)), False
+    return ANYTHING._replace(narrow=(("place" if kind == "fib" else "other", text),)), False
+
+
+def _concat(parts, negated, right, sets, text):
+    """A comparison of several fields at once: which ports it may be about, and that there is more to it."""
+    found = ANYTHING._replace(narrow=(("except" if negated else "source", text),))
+    elements = _elements(right, sets)
+    for number, part in enumerate(parts):
+        payload = part.get("payload", {}) if isinstance(part, dict) else {}
+        if payload.get("field") == "dport" and payload.get("protocol") in PROTOCOLS and not negated:
+            found = found._replace(protocols=frozenset((payload["protocol"],)))
+            try:
+                ports = _ports([element["concat"][number] for element in elements], sets)
+            except (KeyError, IndexError, TypeError):
+                ports = None
+            found = found._replace(ports=ports)
+    return found
+
+
+def _verdict(part, place):
+    """(verdict, the place of the chain that it leads to) of a statement or of an element of a verdict map."""
+    for kind in ("accept", "drop", "return", "reject"):
+        if kind in part:
+            return ("drop" if kind == "reject" else kind), None
+    for kind in ("jump", "goto"):
+        if kind in part:
+            return kind, place[:2] + (part[kind]["target"],)
+    return None, None
+
+
+def parse_rule(place, number, expr, comment, sets):
+    """The Rules that one rule of nftables is: one, but for a verdict map."""
+    condition, plain, text = ANYTHING._replace(families=TABLE_FAMILIES[place[0]]), True, rule_text(expr, comment)
+    rules = []
+    for part in expr:
+        (kind, inner), = part.items() if isinstance(part, dict) and len(part) == 1 else [("unknown", None)]
+        verdict, target = _verdict(part, place) if isinstance(part, dict) else (None, None)
+        if kind == "match":
+            met, may = _match(inner["left"], inner["op"], inner["right"], sets, _statement(part))
+            condition, plain = both(condition, met), plain and may
+        elif kind == "vmap":
+            data = inner["data"]
+            pairs = sets.get(data[1:], []) if isinstance(data, str) else data.get("set", [])
+            for pair in pairs:
+                key = pair[0]["elem"].get("val") if isinstance(pair[0], dict) and "elem" in pair[0] else pair[0]
+                met = ANYTHING if key == "*" else _match(inner["key"], "==", {"set": [key]}, sets, text)[0]
+                verdict, target = _verdict(pair[1], place)
+                rules.append(Rule(place, number, both(condition, met), verdict, target, False, comment, text))
+        elif verdict:
+            rules.append(Rule(place, number, condition, verdict, target, plain, comment, text))
+        elif kind == "limit" or kind == "quota" or kind == "ct count" or kind == "xt" or kind == "unknown":
+            condition, plain = both(condition, ANYTHING._replace(narrow=(("other", kind),))), False
+        elif kind != "counter":
+            plain = False
+    return rules
+
+
+def _is_others(chain):
+    """Chains of firewalld, and those that iptables keeps in nftables."""
+    if _OTHERS.match(chain["table"]):
+        return True
+    return chain["family"] in ("ip", "ip6") and chain["table"] in _IPTABLES_TABLES and chain["name"].isupper()
+
+
+def parse_ruleset(text):
+    """The Ruleset in what C(nft -j list ruleset) says.
+
+    bases: hook -> chains; whole: (key of a rule or None, text) of everything.
+    """
+    try:
+        entries = [entry for entry in json.loads(text)["nftables"] if "metainfo" not in entry]
+        return _ruleset(entries)
+    except (ValueError, KeyError, TypeError, AttributeError) as err:
+        raise OpeningError("nft list ruleset gave an answer that this version does not read (%s: %s); look at it with "
+                           "nft -j list ruleset" % (type(err).__name__, err))
+
+
+def _ruleset(entries):
+    sets, rules, chains, bases, whole = {}, {}, {}, {"input": [], "prerouting": []}, []
+    for kind, entry in [(kind, entry) for item in entries for kind, entry in item.items()]:
+        if kind in ("set", "map"):
+            sets.setdefault((entry["family"], entry["table"]), {})[entry["name"]] = entry.get("elem", [])
+    for kind, entry in [(kind, entry) for item in entries for kind, entry in item.items()]:
+        if kind != "rule":
+            plain = {key: value for key, value in entry.items() if key not in ("handle", "packets", "bytes", "used")}
+            if kind in ("set", "map", "meter") and {"timeout", "dynamic"} & set(plain.get("flags", [])):
+                plain.pop("elem", None)     # it fills and empties by itself
+            whole.append((None, "%s %s" % (kind, json.dumps(plain, sort_keys=True))))
+            continue
+        place = (entry["family"], entry["table"], entry["chain"])
+        if place[0] in TABLE_FAMILIES:
+            rules.setdefault(place, []).extend(parse_rule(
+                place, entry["handle"], entry["expr"], entry.get("comment"), sets.get(place[:2], {})))
+        whole.append(((place, entry["handle"]), "%s: %s" % (where(place), rule_text(entry["expr"], entry.get("comment")))))
+    for entry in [item["chain"] for item in entries if "chain" in item]:
+        place = (entry["family"], entry["table"], entry["name"])
+        if place[0] not in TABLE_FAMILIES:
+            continue
+        based = entry.get("type") == "filter"
+        chains[place] = Chain(place, TABLE_FAMILIES[place[0]], entry.get("policy", "accept") if based else None,
+                              rules.get(place, []))
+        if based and entry.get("hook") in bases and not _is_others(entry):
+            bases[entry["hook"]].append(chains[place])
+    return Ruleset(chains, bases, whole)
+
+
+def filtering(ruleset, ports):
+    """Surveys of the chains that turn incoming traffic away."""
+    surveys = [Survey(ruleset.chains, base, ports) for base in ruleset.bases["input"]]
+    return [survey for survey in surveys if survey.filters]
+
+
+def everything_but(ruleset, keys):
+    """The whole ruleset as comparable strings, without the rules in `keys`, without handles and counters."""
+    found, count = set(), {}
+    for key, text in ruleset.whole:
+        if key is None or key not in keys:
+            place = key[0] if key else None
+            count[place] = count.get(place, 0) + 1
+            found.add("%d %s" % (count[place], text) if key else text)
+    return frozenset(found)
+
+
+# -- rules of ours
+
+def bodies(atoms, families):
+    """The rules, without their comment, that open `atoms` in a chain that sees `families`."""
+    found = []
+    for protocol, port in sorted({(atom.protocol, atom.port) for atom in atoms}):
+        mine = [atom for atom in atoms if (atom.protocol, atom.port) == (protocol, port)]
+        anybody = {atom.family for atom in mine if atom.source is None}
+        if anybody == set(families):
+            found.append("%s dport %d accept" % (protocol, port))
+        else:
+            found += ["meta nfproto ipv%d %s dport %d accept" % (number, protocol, port) for number in sorted(anybody)]
+        for number, word in ((4, "ip"), (6, "ip6")):
+            for group in apart({atom.source for atom in mine if atom.source and atom.family == number}):
+                sources = group[0] if len(group) == 1 else "{ %s }" % ", ".join(group)
+                found.append("%s saddr %s %s dport %d accept" % (word, sources, protocol, port))
+    return found
+
+
+def own_file(name, by_chain):
+    """The file of ours that a boot includes: `by_chain` is chain -> atoms.  Empty where there is nothing to open."""
+    rules = ["insert rule %s %s comment \"%s\"" % (where(place), body, mark_of(name))
+             for place in sorted(by_chain) for body in bodies(by_chain[place], TABLE_FAMILIES[place[0]])]
+    return "" if not rules else "\n".join(
+        ["# Made by portshift.agents.host_port; taken away by state=restored and state=closed."] + rules + [""])
+
+
+# -- files
+
+# Said behind our include where the line before it had no end: nft does not take a comment without one.
+_UNENDED = ", the line above had no end"
+
+
+def include_line(name, path):
+    return 'include "%s" # %s' % (path, mark_of(name))
+
+
+def _include(name, path):
+    return re.compile(br"(?m)^" + re.escape(include_line(name, path).encode("ascii")) + br"(" + _UNENDED.encode("ascii") +
+                      br")?[ \t\r]*(?:\n|\Z)")
+
+
+def with_include(content, name, path):
+    """The file with our include as its last line, where it is missing."""
+    if _include(name, path).search(content):
+        return content
+    line = include_line(name, path)
+    if content and not content.endswith(b"\n"):
+        return content + b"\n" + line.encode("ascii") + _UNENDED.encode("ascii") + b"\n"
+    return content + line.encode("ascii") + b"\n"
+
+
+def without_include(content, name, path):
+    """The file as it was before with_include()."""
+    match = _include(name, path).search(content)
+    if not match:
+        return content
+    before, after = content[:match.start()], content[match.end():]
+    # Somebody may have written more behind it since; then the line above has to keep its end.
+    return (before[:-1] if match.group(1) and not after else before) + after
+
+
+Piece = namedtuple("Piece", "kind start end context alone")
+_OPENER = re.compile(r"(?:(?:add|create)\s+)?(?:(table)\s+(?:(inet|ip6|ip|arp|bridge|netdev)\s+)?([\w./-]+)"
+                     r"|(chain)\s+(?:(\w+)\s+([\w./-]+)\s+)?([\w./-]+)"
+                     r"|(set|map|counter|quota|limit|flowtable|secmark|synproxy|ct)\s+[^{]*)\s*\Z")
+
+
+def _opened(text, context):
+    """The context inside of the block that `text` opens, or None where the brace belongs to an expression."""
+    match = _OPENER.match(" ".join(text.split()))
+    if not match:
+        return None
+    if match.group(1):
+        return (match.group(2) or "ip", match.group(3), None)
+    if match.group(4):
+        family_, table = (match.group(5), match.group(6)) if match.group(5) else (context or (None, None))[:2]
+        return (family_, table, match.group(7))
+    return ("", "", "") if context is None or context[2] is None else None
+
+
+def pieces(text):
+    """The statements, comments and blocks of a file for nft, each with the (family, table, chain) that it stands in."""
+    contexts, depth, start, at = [], 0, None, 0
+    found = []
+
+    def end(stop):
+        if start is not None and text[start:stop].strip():
+            stop = start + len(text[start:stop].rstrip())
+            found.append(Piece("statement", start, stop, contexts[-1] if contexts else None, _alone(text, start, stop)))
+
+    while at < len(text):
+        char = text[at]
+        if char == "\\" and at + 1 < len(text):
+            start = at if start is None else start
+            at += 2
+            continue
+        if char == '"':
+            start = at if start is None else start
+            close = text.find('"', at + 1)
+            at = len(text) if close < 0 else close + 1
+            continue
+        if char == "#":
+            line_end = text.find("\n", at)
+            line_end = len(text) if line_end < 0 else line_end
+            if not depth:
+                end(at)
+                start = None
+            found.append(Piece("comment", at, line_end, contexts[-1] if contexts else None,
+                               not text[:at].rpartition("\n")[2].strip()))
+            at = line_end
+            continue
+        if char == "{":
+            context = None if depth or start is None else _opened(text[start:at], contexts[-1] if contexts else None)
+            if context is None:
+                depth += 1
+            else:
+                contexts.append(context)
+                start = None
+        elif char == "}" and depth:
+            depth -= 1
+        elif char == "}":
+            end(at)
+            start = None
+            if contexts:
+                contexts.pop()
+        elif char in ";\n" and not depth:
+            end(at)
+            start = None
+        elif start is None and not char.isspace():
+            start = at
+        at += 1
+    end(len(text))
+    return found
+
+
+def _alone(text, start, stop):
+    before = text[:start].rpartition("\n")
+    # A backslash at the end of the line before makes this the middle of a longer one.
+    if before[2].strip() or before[0].endswith("\\") or "\n" in text[start:stop]:
+        return False
+    return re.match(r"[ \t\r]*;?[ \t\r]*(#|\Z)", text[stop:].partition("\n")[0]) is not None
+
+
+def includes(text):
+    """(start, end, path) of the include statements that stand outside of every block."""
+    found = []
+    for piece in pieces(text):
+        match = re.match(r'include\s+"([^"$]+)"\Z', text[piece.start:piece.end])
+        if piece.kind == "statement" and piece.context is None and match:
+            found.append((piece.start, piece.end, match.group(1)))
+    return found
+
+
+_TOKEN = re.compile(r'"[^"]*"|[{},]|[^\s{},"]+')
+_FIELDS = {"dport": ("tcp", "udp", "th"), "saddr": ("ip", "ip6")}
+
+
+def _value(tokens):
+    word = tokens.pop(0)
+    if word == "==":
+        word = tokens.pop(0)
+    if word != "{":
+        return _atom(word)
+    found = []
+    while True:
+        found.append(_atom(tokens.pop(0)))
+        mark = tokens.pop(0)
+        if mark == "}":
+            return {"set": found}
+        if mark != ",":
+            raise ValueError(mark)
+
+
+def _atom(word):
+    if not re.match(r"[0-9A-Za-z:./]+\Z", word):
+        raise ValueError(word)
+    if word.isdigit():
+        return int(word)
+    address, slash, length = word.partition("/")
+    return {"prefix": {"addr": address, "len": int(length)}} if slash else word
+
+
+def expression(text):
+    """(expr, comment) as nft -j would give them, of a simple rule's text; None for a rule that says more than that."""
+    tokens, expr, comment = _TOKEN.findall(text), [], None
+    try:
+        while tokens:
+            word = tokens.pop(0)
+            if word in ("tcp", "udp", "th", "ip", "ip6"):
+                field = tokens.pop(0)
+                if word not in _FIELDS.get(field, ()):
+                    return None
+                expr.append({"match": {"op": "==", "left": {"payload": {"protocol": word, "field": field}},
+                                       "right": _value(tokens)}})
+            elif word == "meta" and tokens[0] in ("l4proto", "nfproto"):
+                expr.append({"match": {"op": "==", "left": {"meta": {"key": tokens.pop(0)}}, "right": _value(tokens)}})
+            elif word == "ct" and tokens[0] == "state":
+                del tokens[0]
+                expr.append({"match": {"op": "in", "left": {"ct": {"key": "state"}}, "right": _value(tokens)}})
+            elif word == "counter":
+                expr.append({"counter": None})
+                if tokens[:1] == ["packets"]:
+                    del tokens[:4]
+            elif word == "accept":
+                expr.append({"accept": None})
+            elif word == "comment" and tokens[0].startswith('"'):
+                comment = tokens.pop(0).strip('"')
+            else:
+                return None
+    except (IndexError, ValueError):
+        return None
+    return expr, comment
+
+
+_ADD_RULE = re.compile(r"(?:add|insert) rule (inet|ip6|ip) ([\w./-]+) ([\w./-]+) (.*)\Z", re.S)
+
+
+def _site_rule(text, context, path, start, mark):
+    if context is None:
+        match = _ADD_RULE.match(text)
+        if not match:
+            return None
+        context, text = match.group(1, 2, 3), match.group(4)
+    parsed = expression(text) if all(context) and context[0] in TABLE_FAMILIES else None
+    rules = parse_rule(tuple(context), (path, start), parsed[0], parsed[1], {}) if parsed else []
+    if len(rules) != 1 or not rules[0].plain or rules[0].verdict != "accept" or single_port(rules[0].condition) is None:
+        return None
+    return SiteLine(path, start, mark, tuple(context), rules[0])
+
+
+def site_lines(path, text, name):
+    """The rules of the site's in a file that open exactly one port and stand alone on a line, closed ones too."""
+    found, mark = [], "# %s: " % mark_of(name)
+    for piece in pieces(text):
+        if not piece.alone:
+            continue
+        inner = text[piece.start:piece.end]
+        if piece.kind == "comment" and inner.startswith(mark):
+            statement = inner[len(mark):].partition("#")[0].rstrip().rstrip(";").rstrip()
+            line = _site_rule(statement, piece.context, path, piece.start, len(mark))
+        else:
+            line = _site_rule(inner, piece.context, path, piece.start, 0) if piece.kind == "statement" else None
+        if line:
+            found.append(line)
+    return found
+
+
+def atoms_of_line(line):
+    """What a SiteLine opens where its chain is reached by everything."""
+    condition = line.rule.condition
+    return {Atom(number, protocol, single_port(condition), source) for number in condition.families
+            for protocol in condition.protocols for source in (condition.sources or [None])
+            if source is None or family(source) == number}
+
+
+def closed(content, starts, name):
+    """The bytes with the rules that begin at `starts` taken out of force."""
+    mark = ("# %s: " % mark_of(name)).encode("ascii")
+    for start in sorted(starts, reverse=True):
+        content = content[:start] + mark + content[start:]
+    return content
+
+
+def reopened(content, lines):
+    """The bytes with the marks of these SiteLines taken away."""
+    for line in sorted(lines, key=lambda line: line.start, reverse=True):
+        content = content[:line.start] + content[line.start + line.mark:]
+    return content
+
+

@@ -1,0 +1,231 @@
+#!/usr/bin/python
+# Copyright (c) 2026 The portshift.agents authors
+# GNU General Public License v3.0-or-later (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+DOCUMENTATION = r"""
+module: host_port
+short_description: Makes a port usable on a host, and takes that back
+version_added: 0.2.0
+description:
+  - Opens ports in the firewall that filters on the host (firewalld, ufw, nftables or iptables), at once and for the next boot,
+    keeps them from being handed out to outgoing connections, and gives them a type in SELinux where asked to.
+  - Reads everything again after the change. What came out has to be exactly what was asked and nothing beside it; where it
+    is not, the change is undone and the task fails with both.
+  - Notes every change in a record on the host before it is made, so that O(state=restored) brings back what was there.
+  - For firewalld, ufw, kernel settings and SELinux the change itself is made by C(ansible.posix.firewalld),
+    C(community.general.ufw), C(ansible.posix.sysctl) and C(community.general.seport). Where nothing is missing, they are not run.
+options:
+  name:
+    description: Marks the rules and names the record. 1 to 20 characters a-z, 0-9 and _, a letter first.
+    type: str
+    required: true
+  state:
+    description:
+      - V(open) sees to it that every opening is there.
+      - V(closed) takes away the existing openings of exactly these ports, whoever made them and for whatever source. What
+        admits more than these ports stays and is returned as RV(left).
+      - V(reopened) brings back what V(closed) took away, each opening as it was, and keeps what was opened.
+      - V(restored) takes back all that the record holds; with O(openings) only as far as it concerns these. Without a record
+        nothing is changed.
+    type: str
+    choices: [open, closed, reopened, restored]
+    default: open
+  openings:
+    description: The ports. Required for O(state=open) and O(state=closed).
+    type: list
+    elements: dict
+    suboptions:
+      port:
+        description: The port, V(1) to V(65535).
+        type: int
+        required: true
+      protocol:
+        description: The protocol.
+        type: str
+        choices: [tcp, udp]
+        default: tcp
+      sources:
+        description:
+          - Who is admitted - addresses, networks such as V(10.1.2.0/24), or names that resolve on the host. Empty for anybody,
+            over IPv4 and IPv6.
+        type: list
+        elements: str
+        default: []
+  backend:
+    description:
+      - The firewall that is changed. V(auto) takes the one that filters what comes in - firewalld, then ufw, then the rules of
+        iptables, then those of nftables. V(none) leaves the firewall alone.
+    type: str
+    choices: [auto, firewalld, ufw, nftables, iptables, none]
+    default: auto
+  zone:
+    description: The zone of firewalld. The default is the host's default zone.
+    type: str
+  reserve:
+    description:
+      - Keep TCP ports that lie in the range for outgoing connections (C(ip_local_port_range)) from being handed out, now and
+        after a boot (C(ip_local_reserved_ports)).
+    type: bool
+    default: true
+  selinux_type:
+    description: The type that the ports are to have in SELinux, such as V(http_port_t). Without it, nothing is asked of SELinux.
+    type: str
+  selinux:
+    description:
+      - V(auto) sets O(selinux_type) where SELinux is enabled, V(always) in the policy store even where the kernel does not
+        enforce it, V(never) leaves it alone.
+    type: str
+    choices: [auto, always, never]
+    default: auto
+  record:
+    description: The record on the host. The default is C(/var/lib/portshift/NAME.host_port.json).
+    type: path
+  step:
+    description: Set by the action plugin, which runs the module once or twice. Leave it alone.
+    type: str
+    choices: [change, verify, undone]
+    default: change
+  picture:
+    description: Set by the action plugin. What was there before the change.
+    type: dict
+  trouble:
+    description: Set by the action plugin. What failed between the steps.
+    type: str
+extends_documentation_fragment:
+  - portshift.agents.attributes
+attributes:
+  check_mode:
+    support: full
+    details:
+      - Predicts the rules that would be there.
+  diff_mode:
+    support: full
+    details:
+      - Shows the rules that concern the ports, those of the running firewall and those of the next boot.
+  platform:
+    support: full
+    platforms: linux
+requirements:
+  - the collection ansible.posix for firewalld and for reserved ports
+  - the collection community.general for ufw and for SELinux
+notes:
+  - Ranges and services that hold a port, trusted zones and policies that accept are never narrowed.
+  - A rule of the site that rejects what is to be opened is a failure that names it. A rule that rejects a part of it is
+    mentioned in RV(notes).
+author:
+  - The portshift.agents authors (@portshift)
+"""
+
+EXAMPLES = r"""
+- name: The new port of the relay is open
+  portshift.agents.host_port:
+    name: bigfix
+    openings:
+      - port: 55000
+        protocol: tcp
+      - port: 55000
+        protocol: udp
+        sources: [10.1.2.0/24, root.example.test]
+
+- name: The old port is closed
+  portshift.agents.host_port:
+    name: bigfix
+    state: closed
+    openings:
+      - port: 52311
+        protocol: tcp
+
+- name: Everything is as it was before
+  portshift.agents.host_port:
+    name: bigfix
+    state: restored
+"""
+
+RETURN = r"""
+backend:
+  description: The firewall that filters here, or V(none).
+  returned: success
+  type: str
+added:
+  description: The openings that were added, in the form of O(openings), each with one source at most.
+  returned: success
+  type: list
+  elements: dict
+  sample: [{"port": 55000, "protocol": "tcp", "sources": []}]
+removed:
+  description: The openings that were taken away.
+  returned: success
+  type: list
+  elements: dict
+left:
+  description: What still admits the ports and was left alone (with O(state=closed)), a sentence each.
+  returned: success
+  type: list
+  elements: str
+notes:
+  description: What somebody who looks after the host should know, a sentence each.
+  returned: success
+  type: list
+  elements: str
+reserved:
+  description: The ports that were reserved, or with O(state=restored) let go.
+  returned: success
+  type: list
+  elements: int
+rules:
+  description: The real rules that concern the ports, those of the running firewall and those of the next boot.
+  returned: success
+  type: dict
+  contains:
+    before:
+      description: Before the change.
+      type: list
+      elements: str
+      returned: success
+    after:
+      description: After the change, read again.
+      type: list
+      elements: str
+      returned: success
+      sample: ["permanent: public: port 55000/tcp", "runtime: public: port 55000/tcp"]
+"""
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.portshift.agents.plugins.module_utils._errors import EngineError
+from ansible_collections.portshift.agents.plugins.module_utils._host_port import HOST_PORT_SPEC, change, undone, verify
+
+
+def with_diff(module, result):
+    if module._diff and "rules" in result:
+        rules = result["rules"]
+        result["diff"] = dict(before="\n".join(rules["before"] + [""]), after="\n".join(rules["after"] + [""]),
+                              before_header="rules that concern the ports", after_header="rules that concern the ports")
+    return result
+
+
+def main():
+    module = AnsibleModule(
+        argument_spec=dict(HOST_PORT_SPEC,
+                           state=dict(type="str", choices=["open", "closed", "reopened", "restored"], default="open"),
+                           step=dict(type="str", choices=["change", "verify", "undone"], default="change"),
+                           picture=dict(type="dict"), trouble=dict(type="str")),
+        supports_check_mode=True)
+    module.run_command_environ_update = dict(LANG="C", LC_ALL="C")
+    step = module.params["step"]
+    try:
+        if step == "change":
+            result = change(module)
+        elif step == "verify":
+            result = verify(module, module.params["picture"], module.params["trouble"])
+        else:
+            result = undone(module, module.params["picture"])
+    except EngineError as err:
+        module.fail_json(msg=str(err))
+    if result.pop("failed", False):
+        module.fail_json(**result)
+    module.exit_json(**with_diff(module, result))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,247 @@
+#!/usr/bin/python
+# Copyright (c) 2026 The portshift.agents authors
+# GNU General Public License v3.0-or-later (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+DOCUMENTATION = r"""
+module: run_lock
+short_description: Lets one run at a time migrate a deployment
+version_added: 0.2.0
+description:
+  - Takes, renews or releases a lock on the disk of one host, such as the root server, so that two control nodes never migrate the
+    same deployment at once.
+  - The lock is a lease. A run takes it when it begins and renews it, by the same task, now and then; a run that dies loses it
+    when O(seconds) have passed since. The clock of the host that holds the file decides, no other.
+  - The holder is a run of C(ansible-playbook), known by the control node and by the process, with the moment when it started. All
+    its tasks, hosts and forks are that one run.
+  - When the holder's process has ended without releasing the lock, the control node where it ran takes over at once, with a
+    warning. So a run that was killed can be started again.
+  - A run that somebody took the lock from fails when it asks the next time, whatever O(take_over) says, so that it stops.
+  - Never reports a change, since a lock is no change of the host.
+options:
+  path:
+    description:
+      - The lock file, such as C(/var/lib/portshift/bigfix.lock), on a local file system.
+      - While it is read and written, a file with C(.guard) behind that name lies beside it, which orders those who ask in the
+        same moment.
+    type: path
+    required: true
+  state:
+    description: V(held) takes or renews the lock. V(released) gives it back, if it is this run's own.
+    type: str
+    choices: [held, released]
+    default: held
+  seconds:
+    description: How long the lock lasts without being renewed. Longer than any step between two renewals takes.
+    type: int
+    default: 600
+  take_over:
+    description:
+      - Take the lock from another run that has not ended as far as anybody can tell. For a run known to be dead, on a control
+        node that is gone.
+    type: bool
+    default: false
+  purpose:
+    description: What the run is doing, for the person who is told that the lock is held.
+    type: str
+    default: ""
+  run:
+    description:
+      - Who asks. Filled in by the action plugin; nothing to set.
+    type: dict
+    suboptions:
+      node:
+        description: The control node's host name.
+        type: str
+        required: true
+      machine_id:
+        description: The control node's C(/etc/machine-id), or else its host name.
+        type: str
+        required: true
+      boot:
+        description: The boot of the control node that the process belongs to.
+        type: str
+        default: ""
+      pid_namespace:
+        description: The process id namespace of the process, since containers count for themselves.
+        type: str
+        default: ""
+      user:
+        description: Who runs the playbook.
+        type: str
+        required: true
+      pid:
+        description: The process id of C(ansible-playbook).
+        type: int
+        required: true
+      process_start:
+        description: When that process started, in the words of its operating system.
+        type: str
+        default: ""
+      begun:
+        description: When that process started, by the control node's clock.
+        type: str
+        default: ""
+  dead_owner:
+    description:
+      - The RV(holder.id) of a run that has ended, as the control node where it ran has found out. Filled in by the action plugin.
+    type: str
+extends_documentation_fragment:
+  - portshift.agents.attributes
+attributes:
+  check_mode:
+    support: full
+    details:
+      - Fails where the lock is another run's, and takes nothing.
+  diff_mode:
+    support: none
+    details:
+      - A lock is no change of the host.
+  platform:
+    support: full
+    platforms: posix
+author:
+  - The portshift.agents authors (@portshift)
+"""
+
+EXAMPLES = r"""
+- name: Nobody else migrates this deployment
+  portshift.agents.run_lock:
+    path: /var/lib/portshift/bigfix.lock
+    purpose: migrate to 55000
+    take_over: "{{ bigfix_take_over | default(false) }}"
+  delegate_to: bigfix.example.com
+  run_once: true
+
+- name: The deployment is free for others
+  portshift.agents.run_lock:
+    path: /var/lib/portshift/bigfix.lock
+    state: released
+  delegate_to: bigfix.example.com
+  run_once: true
+"""
+
+RETURN = r"""
+holder:
+  description:
+    - Who holds the lock after this task. In check mode who would hold it. Null when nobody does.
+    - When the task fails because another run holds the lock, that run.
+  returned: success, and when another run holds the lock
+  type: dict
+  contains:
+    id:
+      description: The name of the run, the same for all its tasks.
+      type: str
+    node:
+      description: The control node's host name.
+      type: str
+    user:
+      description: Who runs the playbook.
+      type: str
+    pid:
+      description: The process id of C(ansible-playbook).
+      type: int
+    purpose:
+      description: What the run is doing.
+      type: str
+    since:
+      description: When it took the lock, in seconds since 1970 by the clock of the managed host, as all times here.
+      type: float
+    renewed:
+      description: When it last showed a sign of life.
+      type: float
+    expires:
+      description: When the lock lapses.
+      type: float
+taken_over_from:
+  description: The run that held the lock before and has not released it; null when there was none.
+  returned: success
+  type: dict
+"""
+
+import os
+import time
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.portshift.agents.plugins.module_utils import _run_lock
+from ansible_collections.portshift.agents.plugins.module_utils._errors import EngineError
+from ansible_collections.portshift.agents.plugins.module_utils._file_edit import (
+    one_at_a_time, read_bytes, remove_file, write_durably)
+
+# Seconds that are waited for another one who asks in the same moment.
+PATIENCE = 30
+
+RUN_SPEC = dict(
+    node=dict(type="str", required=True), machine_id=dict(type="str", required=True), boot=dict(type="str", default=""),
+    pid_namespace=dict(type="str", default=""), user=dict(type="str", required=True), pid=dict(type="int", required=True),
+    process_start=dict(type="str", default=""), begun=dict(type="str", default=""))
+
+
+def read(path):
+    data = read_bytes(path) if os.path.lexists(path) else None
+    try:
+        return _run_lock.parse(data)
+    except _run_lock.LockError as err:
+        raise _run_lock.LockError("%s: %s" % (path, err))
+
+
+def write(path, content):
+    if _run_lock.is_empty(content):
+        remove_file(path, False)
+    else:
+        write_durably(path, _run_lock.text(content))
+
+
+def held(params):
+    """(what the lock file has to hold, the module's result, a warning or None)"""
+    content, taken_from, why = _run_lock.hold(
+        read(params["path"]), params["run"], time.time(), params["seconds"], params["purpose"], params["take_over"],
+        params["dead_owner"])
+    warning = why and "%s: took over from %s: %s" % (params["path"], _run_lock.described(taken_from), why)
+    return content, dict(holder=content["holder"], taken_over_from=taken_from), warning
+
+
+def released(params):
+    """As held(); None for the content where there is nothing of ours to release."""
+    found = read(params["path"])
+    content = _run_lock.release(found, params["run"])
+    return content, dict(holder=(content or found)["holder"], taken_over_from=None), None
+
+
+def main():
+    module = AnsibleModule(
+        argument_spec=dict(
+            path=dict(type="path", required=True), state=dict(type="str", choices=["held", "released"], default="held"),
+            seconds=dict(type="int", default=600), take_over=dict(type="bool", default=False),
+            purpose=dict(type="str", default=""), run=dict(type="dict", options=RUN_SPEC), dead_owner=dict(type="str")),
+        supports_check_mode=True)
+    params = module.params
+    if not params["run"]:
+        module.fail_json(msg="run is missing, which the action plugin portshift.agents.run_lock fills in; call the module by "
+                             "that name")
+    if params["seconds"] < 1:
+        module.fail_json(msg="seconds is %d; give the seconds that the lock lasts without being renewed, such as 600"
+                         % params["seconds"])
+    ask = held if params["state"] == "held" else released
+    try:
+        if module.check_mode or (ask is released and not os.path.lexists(params["path"])):
+            result, warning = ask(params)[1:]
+        else:
+            # Read and written by one at a time: of two who ask in the same moment, the second one finds the first one's name.
+            with one_at_a_time(params["path"] + ".guard", PATIENCE, "another one who asks for this lock"):
+                content, result, warning = ask(params)
+                if content:
+                    write(params["path"], content)
+    except _run_lock.HeldError as err:
+        module.fail_json(msg="%s: %s" % (params["path"], err), holder=err.holder)
+    except _run_lock.LostError as err:
+        module.fail_json(msg="%s: %s" % (params["path"], err))
+    except EngineError as err:
+        module.fail_json(msg=str(err))
+    if warning:
+        module.warn(warning)
+    module.exit_json(changed=False, **result)
+
+
+if __name__ == "__main__":
+    main()

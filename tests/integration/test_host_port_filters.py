@@ -1,0 +1,697 @@
+# Copyright (c) 2026 The portshift.agents authors
+# GNU General Public License v3.0-or-later (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""host_port on the kernel's own packet filter: real nftables and iptables, with a peer that tries to get in.
+
+The host is a network namespace with an /etc of its own, the peer is another one at the end of a cable.  What a boot does is
+done by hand here: the filter is emptied and its files are loaded.  At the end stands a host with systemd that really boots.
+"""
+
+import json
+import os
+import re
+import subprocess
+import sys
+
+import pytest
+
+from tests.integration import test_host_port_frontends as frontends
+from tests.lab.processes import Failed
+
+OLD, NEW = 52311, 55000
+HOST, PEER, STRANGER = "192.0.2.1", "192.0.2.2", "192.0.2.3"
+HOST6, PEER6 = "2001:db8:1::1", "2001:db8:1::2"
+
+# Runs a module as Ansible's wrapper does, without a round trip through a control node.
+CALL = """
+import importlib, json, sys
+from ansible.module_utils import basic
+try:
+    from ansible.module_utils.testing import patch_module_args
+except ImportError:
+    patch_module_args = None
+arguments = json.loads(sys.argv[2])
+module = importlib.import_module("ansible_collections." + sys.argv[1])
+if patch_module_args:
+    with patch_module_args(arguments):
+        module.main()
+else:
+    basic._ANSIBLE_ARGS = json.dumps(dict(ANSIBLE_MODULE_ARGS=arguments)).encode()
+    module.main()
+"""
+
+# Answers on the ports given by TCP and UDP, IPv4 and IPv6.
+ANSWER = """
+import selectors, socket, sys
+ready = selectors.DefaultSelector()
+for port in map(int, sys.argv[1:]):
+    for kind in (socket.SOCK_STREAM, socket.SOCK_DGRAM):
+        one = socket.socket(socket.AF_INET6, kind)
+        one.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+        one.bind(("::", port))
+        if kind == socket.SOCK_STREAM:
+            one.listen(16)
+        ready.register(one, selectors.EVENT_READ, kind)
+print("up", flush=True)
+while True:
+    for key, unused in ready.select():
+        if key.data == socket.SOCK_STREAM:
+            key.fileobj.accept()[0].close()
+        else:
+            data, sender = key.fileobj.recvfrom(100)
+            key.fileobj.sendto(data, sender)
+"""
+
+# Says by which protocols a port answers to this address.
+ASK = """
+import socket, sys
+address, port, own, said = sys.argv[1], int(sys.argv[2]), sys.argv[3], []
+family = socket.AF_INET6 if ":" in address else socket.AF_INET
+try:
+    socket.create_connection((address, port), 0.7, source_address=(own, 0)).close()
+    said.append("tcp")
+except OSError:
+    pass
+with socket.socket(family, socket.SOCK_DGRAM) as udp:
+    udp.settimeout(0.7)
+    try:
+        udp.bind((own, 0))
+        udp.connect((address, port))
+        udp.send(b"hello")
+        udp.recv(10)
+        said.append("udp")
+    except OSError:
+        pass
+print(" ".join(said))
+"""
+
+
+class Place:
+    """A namespace that a process holds open."""
+
+    def __init__(self, command, inside=()):
+        self.holder = subprocess.Popen([*inside, *command], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                                       stderr=subprocess.STDOUT, text=True)
+        said = self.holder.stdout.readline().strip()
+        self.why_not = None if said == "up" else said or "it ended at once"
+        self.inside = ["nsenter", "--target", str(self.holder.pid), "--user", "--net", "--mount", "--preserve-credentials", "--"]
+
+    def run(self, *command, check=True, data=None):
+        done = subprocess.run([*self.inside, *command], input=data, stdin=None if data else subprocess.DEVNULL,
+                              capture_output=True, text=True, check=False, timeout=120,
+                              env=dict(os.environ, PATH=os.environ["PATH"] + ":/usr/sbin:/sbin"))
+        assert done.returncode == 0 or (not check and done.stdout), "%s: %s" % (" ".join(command), done.stderr)
+        return done.stdout
+
+    def close(self):
+        self.holder.kill()
+        self.holder.wait()
+        self.holder.stdout.close()
+
+
+class Host(Place):
+    """A host with an empty filter, an /etc of its own, and a peer."""
+
+    def __init__(self, folder):
+        self.folder, self.etc = folder, folder / "etc"
+        # What can't be read by this user, keys mostly, is not needed.
+        subprocess.run(["cp", "-r", "/etc", str(self.etc)], stderr=subprocess.DEVNULL, check=False)
+        for name in ("nftables.conf", "portshift", "iptables", "sysctl.conf"):
+            subprocess.run(["rm", "-rf", str(self.etc / name)], check=True)
+        super().__init__(["unshare", "--user", "--map-root-user", "--net", "--mount", "--", "sh", "-c",
+                          "mount --make-rprivate / && mount --bind %s /etc && ip link set lo up && echo up && exec sleep 7200"
+                          % self.etc])
+        if self.why_not:
+            return
+        self.peer = Place(["unshare", "--net", "--", "sh", "-c", "ip link set lo up && echo up && exec sleep 7200"], self.inside)
+        self.why_not = self.peer.why_not
+        self.run("ip", "link", "add", "uplink", "type", "veth", "peer", "name", "uplink", "netns", str(self.peer.holder.pid))
+        for place, addresses in ((self, (HOST, HOST6)), (self.peer, (PEER, STRANGER, PEER6))):
+            for address in addresses:
+                place.run("ip", "address", "add", address + ("/64" if ":" in address else "/24"), "dev", "uplink",
+                          *(["nodad"] if ":" in address else []))
+            place.run("ip", "link", "set", "uplink", "up")
+        self.run("systemctl", "enable", "nftables.service")
+        self.service = subprocess.Popen([*self.inside, sys.executable, "-c", ANSWER, str(OLD), str(NEW)],
+                                        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True)
+        assert self.service.stdout.readline() == "up\n"
+
+    def close(self):
+        for process in [self.service] if not self.why_not else []:
+            process.kill()
+            process.wait()
+            process.stdout.close()
+        if hasattr(self, "peer"):
+            self.peer.close()
+        super().close()
+
+    def module(self, name, arguments):
+        arguments = dict(dict(_ansible_remote_tmp=str(self.folder), _ansible_diff=True), **arguments)
+        collections = os.environ["ANSIBLE_COLLECTIONS_PATH"].split(os.pathsep)[0]
+        said = self.run("env", "PYTHONPATH=%s" % collections, sys.executable, "-c", CALL, name, json.dumps(arguments),
+                        check=False)
+        return json.loads(said.strip().splitlines()[-1])
+
+    def host_port(self, check=False, fails=False, **arguments):
+        arguments = dict(dict(name="bigfix", reserve=False, record=str(self.folder / "record.json")), **arguments)
+        result = self.module("portshift.agents.plugins.modules.host_port", dict(arguments, _ansible_check_mode=check))
+        assert bool(result.get("failed")) == fails, result.get("msg") or result
+        return result
+
+    def gets_in(self, port, address=HOST, own=PEER):
+        return self.peer.run(sys.executable, "-c", ASK, address, str(port), own).split()
+
+    def write(self, path, text):
+        (self.etc / path).parent.mkdir(parents=True, exist_ok=True)
+        (self.etc / path).write_text(text)
+
+    def read(self, path):
+        return (self.etc / path).read_bytes()
+
+
+@pytest.fixture(scope="module")
+def machine(tmp_path_factory):
+    found = Host(tmp_path_factory.mktemp("host"))
+    if found.why_not:
+        found.close()
+        pytest.skip("no network namespace here: %s" % found.why_not)
+    yield found
+    found.close()
+
+
+@pytest.fixture
+def host(machine):
+    """The machine with nothing in its filter and no trace of host_port."""
+    machine.run("nft", "flush", "ruleset")
+    for path in ("portshift", "nftables.conf", "nftables", "iptables", "sysctl.d"):
+        subprocess.run(["rm", "-rf", str(machine.etc / path)], check=True)
+    (machine.folder / "record.json").unlink(missing_ok=True)
+    return machine
+
+
+def both(port, sources=()):
+    return [dict(port=port, protocol=protocol, sources=list(sources)) for protocol in ("tcp", "udp")]
+
+
+# -- nftables
+
+NFTABLES = """#!/usr/sbin/nft -f
+# the site's own firewall
+
+flush ruleset
+
+define admins = { 198.51.100.7, 198.51.100.8 }
+
+table inet filter {
+	set trusted { type ipv4_addr; elements = { 198.51.100.77 } }
+	chain input {
+		type filter hook input priority 0; policy drop;
+		iif lo accept
+		ct state vmap { established : accept, related : accept, invalid : drop }
+		meta l4proto ipv6-icmp accept
+		ip saddr $admins tcp dport 22 accept
+		jump services
+	}
+	chain services {
+		tcp dport 22 accept
+		tcp dport %d counter accept comment "BigFix"   # opened 2019
+		udp dport %d accept;
+	}
+}""" % (OLD, OLD)
+
+
+@pytest.fixture
+def nftables(host):
+    host.write("nftables.conf", NFTABLES)
+    host.run("nft", "-f", "/etc/nftables.conf")
+    return host
+
+
+def boot_nftables(host):
+    host.run("nft", "flush", "ruleset")
+    host.run("nft", "-f", "/etc/nftables.conf")
+
+
+def ruleset(host):
+    return host.run("nft", "-s", "list", "ruleset")
+
+
+def test_nftables_opens_exactly_the_port_now_and_after_a_boot(nftables):
+    host = nftables
+    assert host.gets_in(OLD) == ["tcp", "udp"] and host.gets_in(NEW) == []
+    before = ruleset(host)
+    foretold = host.host_port(check=True, openings=both(NEW))
+    assert foretold["changed"] and ruleset(host) == before and host.read("nftables.conf") == NFTABLES.encode()
+    opened = host.host_port(openings=both(NEW))
+    assert opened["changed"] and opened["backend"] == "nftables"
+    assert host.gets_in(NEW) == ["tcp", "udp"] == host.gets_in(NEW, HOST6, PEER6)
+    assert [line for line in ruleset(host).splitlines() if line not in before.splitlines()] == [
+        '\t\tudp dport 55000 accept comment "portshift bigfix"', '\t\ttcp dport 55000 accept comment "portshift bigfix"']
+    live = ruleset(host)
+    boot_nftables(host)
+    assert host.gets_in(NEW) == ["tcp", "udp"] and ruleset(host) == live
+    again = host.host_port(openings=both(NEW))
+    assert not again["changed"] and again["rules"]["after"] == again["rules"]["before"]
+
+    restored = host.host_port(state="restored")
+    assert restored["changed"] and ruleset(host) == before
+    assert host.read("nftables.conf") == NFTABLES.encode() and not (host.etc / "portshift/nftables-bigfix.nft").exists()
+    assert host.gets_in(NEW) == []
+    assert not host.host_port(state="restored")["changed"]
+
+
+def test_nftables_admits_the_named_sources_alone_in_one_rule(nftables):
+    host = nftables
+    sources = [PEER, "198.51.100.0/24", "198.51.100.128/25", PEER6]
+    host.host_port(openings=both(NEW, sources))
+    assert host.gets_in(NEW) == ["tcp", "udp"] == host.gets_in(NEW, HOST6, PEER6)
+    assert host.gets_in(NEW, own=STRANGER) == []
+    assert "ip saddr { 192.0.2.2, 198.51.100.0/24 } tcp dport 55000 accept" in ruleset(host)
+    assert not host.host_port(openings=both(NEW, sources))["changed"]
+    live = ruleset(host)
+    boot_nftables(host)
+    assert ruleset(host) == live
+    more = host.host_port(openings=both(NEW, sources + [STRANGER]))
+    assert [entry["sources"] for entry in more["added"]] == [[STRANGER], [STRANGER]]
+    assert more["changed"] and host.gets_in(NEW, own=STRANGER) == ["tcp", "udp"]
+    host.host_port(state="restored")
+    assert host.read("nftables.conf") == NFTABLES.encode() and host.gets_in(NEW) == []
+
+
+def test_nftables_closes_the_sites_own_rules_and_brings_them_back_where_they_were(nftables):
+    host = nftables
+    before = ruleset(host)
+    closed = host.host_port(state="closed", openings=both(OLD))
+    assert closed["changed"] and closed["left"] == []
+    assert host.gets_in(OLD) == [] and host.gets_in(OLD, HOST6, PEER6) == []
+    boot_nftables(host)
+    assert host.gets_in(OLD) == []
+    marked = NFTABLES.replace("\ttcp dport 52311", "\t# portshift bigfix: tcp dport 52311").replace(
+        "\tudp dport 52311", "\t# portshift bigfix: udp dport 52311")
+    assert host.read("nftables.conf") == marked.encode()
+    assert not host.host_port(state="closed", openings=both(OLD))["changed"]
+    restored = host.host_port(state="restored")
+    assert restored["changed"] and host.read("nftables.conf") == NFTABLES.encode()
+    assert ruleset(host) == before and host.gets_in(OLD) == ["tcp", "udp"]
+
+
+def test_nftables_closes_one_protocol_of_a_rule_for_both(host):
+    text = NFTABLES.replace('\t\ttcp dport %d counter accept comment "BigFix"   # opened 2019\n' % OLD, "").replace(
+        "udp dport %d accept;" % OLD, "meta l4proto { tcp, udp } th dport %d accept" % OLD)
+    host.write("nftables.conf", text)
+    boot_nftables(host)
+    before = ruleset(host)
+    host.host_port(state="closed", openings=both(OLD)[:1])
+    assert host.gets_in(OLD) == ["udp"]
+    boot_nftables(host)
+    assert host.gets_in(OLD) == ["udp"]
+    host.host_port(state="restored")
+    assert host.read("nftables.conf") == text.encode() and host.gets_in(OLD) == ["tcp", "udp"]
+    boot_nftables(host)
+    assert ruleset(host) == before
+
+
+def test_nftables_leaves_what_opens_more_than_the_port_and_says_so(host):
+    text = NFTABLES.replace("tcp dport 22 accept\n\t\ttcp", "tcp dport { 22, %d } accept\n\t\ttcp" % OLD)
+    host.write("nftables.conf", text)
+    boot_nftables(host)
+    closed = host.host_port(state="closed", openings=both(OLD))
+    assert host.gets_in(OLD) == ["tcp"]
+    assert closed["left"] == ["inet filter services: tcp dport { 22, %d } accept" % OLD]
+    host.host_port(state="restored")
+    assert host.read("nftables.conf") == text.encode()
+
+
+def test_nftables_finds_the_rule_in_an_included_file_and_closes_it_there(host):
+    main = '#!/usr/sbin/nft -f\nflush ruleset\ninclude "/etc/nftables/*.nft"\n'
+    site = ("table inet filter {\n chain input {\n  type filter hook input priority 0; policy drop;\n  iif lo accept\n"
+            "  tcp dport %d accept\n  ip saddr %s tcp dport { %d } accept\n }\n}\n" % (OLD, PEER, NEW))
+    host.write("nftables.conf", main)
+    host.write("nftables/main.nft", site)
+    boot_nftables(host)
+    host.host_port(state="closed", openings=both(OLD) + both(NEW))
+    assert host.gets_in(OLD) == host.gets_in(NEW) == []
+    assert host.read("nftables/main.nft").count(b"# portshift bigfix: ") == 2 and host.read("nftables.conf") == main.encode()
+    boot_nftables(host)
+    assert host.gets_in(OLD) == host.gets_in(NEW) == []
+    host.host_port(state="restored")
+    assert host.read("nftables/main.nft") == site.encode() and host.gets_in(OLD) == ["tcp"] == host.gets_in(NEW)
+
+
+def test_nftables_says_when_a_line_of_a_file_can_not_be_closed(host):
+    text = NFTABLES.replace("udp dport %d accept;" % OLD, "udp dport %d accept; udp dport 1 accept" % OLD)
+    host.write("nftables.conf", text)
+    boot_nftables(host)
+    closed = host.host_port(state="closed", openings=both(OLD))
+    assert host.gets_in(OLD) == []
+    assert [sentence for sentence in closed["left"] if "udp dport %d accept; its line" % OLD in sentence
+            and "back after the next boot" in sentence]
+    boot_nftables(host)
+    assert host.gets_in(OLD) == ["udp"]
+
+
+@pytest.mark.parametrize(("change", "words"), [
+    (lambda host: host.run("systemctl", "disable", "nftables.service"), "nothing loads the rules at boot"),
+    (lambda host: (host.etc / "nftables.conf").unlink(), "nothing loads rules of nftables at boot"),
+    (lambda host: host.write("nftables.conf", "table inet filter {"), "/etc/nftables.conf: nft does not load it"),
+    (lambda host: host.write("nftables.conf", "table inet filter {}\n"), "holds no chain that turns incoming traffic away"),
+    (lambda host: host.run("nft", "add table inet guard; add chain inet guard in { type filter hook input priority -5; }; "
+                                  "add rule inet guard in ip saddr 192.0.2.0/24 tcp dport 55000 drop"), "and wins: "),
+    (lambda host: host.run("nft", "add table inet raw; add chain inet raw in { type filter hook prerouting priority -5; "
+                                  "policy drop; }; add rule inet raw in udp dport 1-65535 accept"), "before it gets to a chain"),
+])
+def test_nftables_refuses_what_would_not_hold_with_nothing_changed(nftables, change, words):
+    change(nftables)
+    try:
+        before, file = ruleset(nftables), (nftables.etc / "nftables.conf")
+        content = file.read_bytes() if file.exists() else None
+        refused = nftables.host_port(openings=both(NEW), fails=True)
+        assert words in refused["msg"] and "nothing was changed" in refused["msg"]
+        assert ruleset(nftables) == before and content == (file.read_bytes() if file.exists() else None)
+        assert not (nftables.folder / "record.json").exists()
+    finally:
+        nftables.run("systemctl", "enable", "nftables.service")
+
+
+def test_nftables_leaves_lists_of_banned_sources_to_themselves(nftables):
+    """As fail2ban keeps them: a chain of its own that drops some sources and else accepts."""
+    host = nftables
+    host.run("nft", "add table inet f2b; add set inet f2b banned { type ipv4_addr; elements = { %s } }; "
+                    "add chain inet f2b in { type filter hook input priority -1; }; "
+                    "add rule inet f2b in tcp dport 55000 ip saddr @banned reject" % STRANGER)
+    host.host_port(openings=both(NEW))
+    assert host.gets_in(NEW) == ["tcp", "udp"] and host.gets_in(NEW, own=STRANGER) == ["udp"]
+
+
+def test_nftables_opens_in_every_chain_that_a_packet_has_to_pass(nftables):
+    host = nftables
+    host.run("nft", "add table ip second; add chain ip second in { type filter hook input priority 5; policy drop; }; "
+                    "add rule ip second in ct state established accept; add rule ip second in udp dport %d accept" % OLD)
+    host.host_port(openings=both(NEW))
+    assert host.gets_in(NEW) == ["tcp", "udp"] and host.run("nft", "list", "table", "ip", "second").count("portshift bigfix") == 2
+    host.host_port(state="restored")
+    assert "portshift" not in ruleset(host) and host.gets_in(NEW) == []
+
+
+def test_without_a_filter_nothing_has_to_be_opened(host):
+    result = host.host_port(openings=both(NEW))
+    assert (result["changed"], result["backend"]) == (False, "none") and "no firewall filters" in " ".join(result["notes"])
+    refused = host.host_port(openings=both(NEW), backend="nftables", fails=True)
+    assert "does not filter what comes in" in refused["msg"]
+
+
+def test_rules_of_nftables_read_as_nft_writes_them(nftables):
+    """The sentences of a report quote rules: what the collection prints has to be what nft list prints."""
+    nftables.run("nft", "-f", "-", data="""table inet filter {
+    chain more {
+        iifname "eth0" tcp dport { 80, 443 } accept
+        ip saddr 10.0.0.1-10.0.0.9 udp dport 53 counter drop
+        ct state { established, new } tcp dport != 22 jump services
+        ip6 saddr 2001:db8::/32 meta l4proto { tcp, udp } th dport 1 accept comment "x y"
+    }
+}\n""")
+    from ansible_collections.portshift.agents.plugins.module_utils import _nftables_rules
+    shown = [line.strip() for line in ruleset(nftables).splitlines()]
+    found = _nftables_rules.parse_ruleset(nftables.run("nft", "-j", "list", "ruleset"))
+    texts = [text.split(": ", 1)[1] for key, text in found.whole if key]
+    assert len(texts) == 12
+    assert [text for text in texts if text not in shown] == ["iif lo accept"] or not [text for text in texts if text not in shown]
+
+
+# -- iptables
+
+IPTABLES = """# Generated by iptables-save on Mon Jun  3 10:00:00 2019
+*nat
+:PREROUTING ACCEPT [0:0]
+COMMIT
+*filter
+:INPUT DROP [12:840]
+:FORWARD ACCEPT [0:0]
+:OUTPUT ACCEPT [0:0]
+:SERVICES - [0:0]
+-A INPUT -i lo -j ACCEPT
+-A INPUT -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT
+%(more)s-A INPUT -j SERVICES
+-A INPUT -j REJECT
+-A SERVICES -p tcp -m tcp --dport 22 -j ACCEPT
+-A SERVICES -p tcp -m state --state NEW -m tcp --dport 52311 -m comment --comment "BigFix, since \\"2019\\"" -j ACCEPT
+-A SERVICES -p udp -m udp --dport 52311 -j ACCEPT
+COMMIT
+"""
+V4, V6 = IPTABLES % dict(more=""), IPTABLES % dict(more="-A INPUT -p ipv6-icmp -j ACCEPT\n")
+PLACES = {"debian": ("iptables/rules.v4", "iptables/rules.v6", "netfilter-persistent"),
+          "redhat": ("sysconfig/iptables", "sysconfig/ip6tables", "iptables")}
+UNIT = """[Unit]
+Description=Saved rules of %s
+[Service]
+Type=oneshot
+ExecStart=/bin/true
+[Install]
+WantedBy=multi-user.target
+"""
+
+
+@pytest.fixture(params=["debian", "redhat"])
+def iptables(host, request):
+    host.v4, host.v6, unit = PLACES[request.param]
+    for other in PLACES.values():
+        for path in other[:2]:
+            (host.etc / path).unlink(missing_ok=True)
+    host.write(host.v4, V4)
+    host.write(host.v6, V6)
+    for name in {unit, unit.replace("iptables", "ip6tables")}:
+        host.write("systemd/system/%s.service" % name, UNIT % name)
+        host.run("systemctl", "enable", name + ".service")
+    boot_iptables(host)
+    yield host
+    for name in {unit, unit.replace("iptables", "ip6tables")}:
+        host.run("systemctl", "disable", name + ".service")
+        (host.etc / ("systemd/system/%s.service" % name)).unlink()
+
+
+def boot_iptables(host):
+    host.run("iptables-restore", "/etc/" + host.v4)
+    host.run("ip6tables-restore", "/etc/" + host.v6)
+
+
+def tables(host):
+    text = host.run("iptables-save") + host.run("ip6tables-save")
+    return re.sub(r"(?m)^#.*\n|\[\d+:\d+\]", "", text)
+
+
+def test_iptables_opens_exactly_the_port_now_and_after_a_boot(iptables):
+    host = iptables
+    assert host.gets_in(OLD) == ["tcp", "udp"] and host.gets_in(NEW) == []
+    before = tables(host)
+    foretold = host.host_port(check=True, openings=both(NEW))
+    assert foretold["changed"] and tables(host) == before and host.read(host.v4) == V4.encode()
+    opened = host.host_port(openings=both(NEW))
+    assert opened["changed"] and opened["backend"] == "iptables"
+    assert host.gets_in(NEW) == ["tcp", "udp"] == host.gets_in(NEW, HOST6, PEER6)
+    news = [line for line in tables(host).splitlines() if line not in before.splitlines()]
+    assert news == 2 * ['-A INPUT -p udp -m udp --dport 55000 -m comment --comment "portshift bigfix" -j ACCEPT',
+                        '-A INPUT -p tcp -m tcp --dport 55000 -m comment --comment "portshift bigfix" -j ACCEPT']
+    boot_iptables(host)
+    assert host.gets_in(NEW) == ["tcp", "udp"] == host.gets_in(NEW, HOST6, PEER6)
+    assert sorted(tables(host).splitlines()) == sorted(before.splitlines() + news)
+    assert not host.host_port(openings=both(NEW))["changed"]
+
+    assert host.host_port(state="restored")["changed"]
+    assert (host.read(host.v4), host.read(host.v6)) == (V4.encode(), V6.encode())
+    assert tables(host) == before and host.gets_in(NEW) == []
+    assert not host.host_port(state="restored")["changed"]
+
+
+def test_iptables_admits_the_named_sources_alone(iptables):
+    host = iptables
+    host.host_port(openings=both(NEW, [PEER, "198.51.100.0/24", PEER6]))
+    assert host.gets_in(NEW) == ["tcp", "udp"] == host.gets_in(NEW, HOST6, PEER6)
+    assert host.gets_in(NEW, own=STRANGER) == []
+    assert not host.host_port(openings=both(NEW, [PEER, "198.51.100.0/24", PEER6]))["changed"]
+    boot_iptables(host)
+    assert host.gets_in(NEW) == ["tcp", "udp"] and host.gets_in(NEW, own=STRANGER) == []
+    host.host_port(state="restored")
+    assert host.read(host.v4) == V4.encode()
+
+
+def test_iptables_closes_the_sites_own_rules_and_brings_them_back_where_they_were(iptables):
+    host = iptables
+    before = tables(host)
+    closed = host.host_port(state="closed", openings=both(OLD))
+    assert closed["changed"] and closed["left"] == [] and host.gets_in(OLD) == host.gets_in(OLD, HOST6, PEER6) == []
+    boot_iptables(host)
+    assert host.gets_in(OLD) == []
+    assert host.read(host.v4) == re.sub(r"(?m)^(-A SERVICES .*52311)", r"# portshift bigfix: \1", V4).encode()
+    assert not host.host_port(state="closed", openings=both(OLD))["changed"]
+    assert host.host_port(state="restored")["changed"]
+    assert (host.read(host.v4), host.read(host.v6)) == (V4.encode(), V6.encode())
+    assert tables(host) == before and host.gets_in(OLD) == ["tcp", "udp"]
+
+
+def test_iptables_keeps_an_opening_for_one_family_that_was_there_before(iptables):
+    host = iptables
+    host.write(host.v6, V6.replace("-A SERVICES -p tcp -m state", "-A SERVICES -s 2001:db8:9::/64 -p tcp -m state"))
+    boot_iptables(host)
+    before = tables(host)
+    assert host.gets_in(OLD, HOST6, PEER6) == ["udp"]
+    host.host_port(openings=both(OLD))
+    assert host.gets_in(OLD, HOST6, PEER6) == ["tcp", "udp"]
+    host.host_port(state="restored")
+    assert tables(host) == before and host.gets_in(OLD, HOST6, PEER6) == ["udp"]
+    host.host_port(state="closed", openings=both(OLD))
+    assert host.gets_in(OLD) == host.gets_in(OLD, HOST6, PEER6) == []
+    host.host_port(state="restored")
+    assert tables(host) == before
+
+
+def test_iptables_leaves_what_opens_more_than_the_port_and_says_so(iptables):
+    host = iptables
+    host.write(host.v4, V4.replace("-A INPUT -j SERVICES", "-A INPUT -p tcp -m multiport --dports 22,52311 -j ACCEPT\n"
+                                                           "-A INPUT -j SERVICES"))
+    boot_iptables(host)
+    closed = host.host_port(state="closed", openings=both(OLD))
+    assert closed["left"] == ["iptables INPUT: -A INPUT -p tcp -m multiport --dports 22,52311 -j ACCEPT"]
+    assert host.gets_in(OLD) == ["tcp"]
+
+
+def test_iptables_without_saved_files_is_refused_with_nothing_changed(iptables):
+    before = tables(iptables)
+    (iptables.etc / iptables.v6).unlink()
+    refused = iptables.host_port(openings=both(NEW), fails=True)
+    assert "nothing brings the rules of ip6tables back after a boot" in refused["msg"] and tables(iptables) == before
+    (iptables.etc / iptables.v4).unlink()
+    refused = iptables.host_port(openings=both(NEW), fails=True)
+    assert "nothing brings the rules of iptables back after a boot" in refused["msg"] and tables(iptables) == before
+
+
+def test_iptables_beside_a_filter_of_nftables_is_refused_until_both_admit_the_port(iptables):
+    iptables.run("nft", "add table inet second; add chain inet second in { type filter hook input priority 5; policy drop; }")
+    refused = iptables.host_port(openings=both(NEW), fails=True)
+    assert "iptables and nftables both filter" in refused["msg"] and "portshift" not in tables(iptables)
+    iptables.run("nft", "add rule inet second in meta l4proto { tcp, udp } th dport %d accept" % NEW)
+    iptables.host_port(openings=both(NEW))
+    assert "tcp" in iptables.gets_in(NEW) or "portshift" in tables(iptables)
+
+
+# -- ports kept free
+
+def reserved(host):
+    return host.run("cat", "/proc/sys/net/ipv4/ip_local_reserved_ports").strip()
+
+
+def boot_sysctl(host):
+    """As systemd-sysctl does it: files of the folders by their names."""
+    host.run("sysctl", "-w", "net.ipv4.ip_local_reserved_ports= ")
+    host.run("/usr/lib/systemd/systemd-sysctl")
+
+
+def run_calls(host, calls):
+    for call in calls:
+        collection, name = call["module"].rsplit(".", 1)
+        result = host.module("%s.plugins.modules.%s" % (collection, name), call["args"])
+        assert not result.get("failed"), result
+
+
+def reserve(host, **arguments):
+    """What the action does: the calls, then the module again to look."""
+    arguments = dict(dict(openings=both(NEW), reserve=True, backend="none"), **arguments)
+    first = host.host_port(**arguments)
+    run_calls(host, first.get("calls", []))
+    if first.get("calls"):
+        host.host_port(step="verify", picture=first["picture"], **arguments)
+    return first
+
+
+@pytest.fixture
+def kernel(host):
+    if not os.path.isdir(os.path.join(os.environ["ANSIBLE_COLLECTIONS_PATH"].split(os.pathsep)[0],
+                                      "ansible_collections", "ansible", "posix")):
+        pytest.skip("the collection ansible.posix is not installed")
+    host.run("sysctl", "-w", "net.ipv4.ip_local_reserved_ports= ")
+    (host.etc / "sysctl.d").mkdir()
+    return host
+
+
+def test_a_port_is_kept_free_now_and_after_a_boot_and_let_go_again(kernel):
+    assert reserve(kernel)["reserved"] == [NEW] and reserved(kernel) == "55000"
+    boot_sysctl(kernel)
+    assert reserved(kernel) == "55000"
+    assert not reserve(kernel)["changed"]
+    reserve(kernel, state="restored")
+    assert reserved(kernel) == "" and os.listdir(str(kernel.etc / "sysctl.d")) == []
+
+
+def test_a_reservation_of_the_sites_is_added_to_in_the_file_that_counts(kernel):
+    kernel.write("sysctl.d/70-site.conf", "# ports of our own\nnet.ipv4.ip_local_reserved_ports=40000\n")
+    kernel.write("sysctl.d/90-late.conf", "vm.swappiness=10\nnet.ipv4.ip_local_reserved_ports=41000-41009\n")
+    kernel.run("sysctl", "-w", "net.ipv4.ip_local_reserved_ports=41000-41009,42000")
+    reserve(kernel)
+    assert reserved(kernel) == "41000-41009,42000,55000"
+    boot_sysctl(kernel)
+    assert reserved(kernel) == "41000-41009,55000"
+    assert kernel.read("sysctl.d/90-late.conf") == b"vm.swappiness=10\nnet.ipv4.ip_local_reserved_ports=41000-41009,55000\n"
+    reserve(kernel, state="restored")
+    assert reserved(kernel) == "41000-41009"
+    assert kernel.read("sysctl.d/90-late.conf") == b"vm.swappiness=10\nnet.ipv4.ip_local_reserved_ports=41000-41009\n"
+
+
+def test_a_port_outside_of_the_range_is_left_alone(kernel):
+    assert reserve(kernel, openings=both(8080))["changed"] is False and reserved(kernel) == ""
+
+
+def test_where_the_kernel_can_not_be_written_the_note_says_so(kernel):
+    kernel.run("mount", "--bind", "/proc/sys", "/proc/sys")
+    try:
+        kernel.run("mount", "-o", "remount,bind,ro,nosuid,nodev,noexec", "/proc/sys")
+        result = reserve(kernel)
+    finally:
+        kernel.run("umount", "/proc/sys")
+    assert not result["changed"] and [note for note in result["notes"] if "no port was reserved" in note]
+    assert os.listdir(str(kernel.etc / "sysctl.d")) == []
+
+
+# -- a host with systemd that boots
+
+@pytest.fixture
+def machines(tmp_path):
+    """(host, peer): containers with systemd in them; the host filters by nftables.service alone."""
+    try:
+        lab = frontends.Lab(tmp_path)
+    except Failed as err:
+        pytest.skip("no containers here: %s" % err)
+    try:
+        options = lab.engine.host_options
+        # A machine of its own may set its kernel's parameters.
+        lab.engine.host_options = lambda: options() + ["--security-opt", "unmask=/proc/sys"]
+        host, peer = frontends.Host(lab, "boots"), frontends.Host(lab, "outside")
+        host.run("systemctl", "disable", "--now", "firewalld", "ufw", check=False)
+        lab.engine.execute(host.container, "sh", "-c", "cat > /etc/nftables.conf", stdin=NFTABLES.encode())
+        host.run("systemctl", "enable", "--now", "nftables.service")
+        host.answer(OLD, NEW)
+        yield host, peer
+    finally:
+        frontends.containers.Engine().remove(lab.label)
+
+
+def boot(host):
+    host.lab.engine.run("restart", "--time", "5", host.container)
+    host.wait("systemd", "sh", "-c", "systemctl is-system-running | grep -E 'running|degraded'")
+    host.address = host.run("hostname", "-I").split()[0]
+    host.answer(OLD, NEW)
+
+
+def test_what_was_opened_closed_and_reserved_holds_after_a_boot(machines):
+    host, peer = machines
+    assert host.gets_in(peer, OLD) == ["tcp", "udp"] and host.gets_in(peer, NEW) == []
+    opened = host.opens(openings=both(NEW))
+    assert opened["backend"] == "nftables" and opened["reserved"] == [NEW]
+    host.opens(state="closed", openings=both(OLD))
+    for again in (lambda host: None, boot):
+        again(host)
+        assert host.gets_in(peer, NEW) == ["tcp", "udp"] and host.gets_in(peer, OLD) == []
+        assert frontends.reserved(host) == str(NEW)
+        assert not host.opens(openings=both(NEW))["changed"]
+    host.opens(state="restored")
+    boot(host)
+    assert host.gets_in(peer, OLD) == ["tcp", "udp"] and host.gets_in(peer, NEW) == [] and frontends.reserved(host) == ""
+    assert host.run("cat", "/etc/nftables.conf") == NFTABLES

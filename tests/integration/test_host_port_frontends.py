@@ -1,0 +1,437 @@
+# Copyright (c) 2026 The portshift.agents authors
+# GNU General Public License v3.0-or-later (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""host_port on real firewalld and real ufw, in systemd containers that Ansible manages, with a peer that tries to get in."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+import time
+
+import pytest
+
+from tests.conftest import COLLECTIONS
+from tests.lab import containers
+from tests.lab.processes import Failed
+
+OLD, NEW = 52311, 55000
+RUN = "portshift-frontends-%d" % os.getpid()
+WAIT = 60
+
+# Answers on every port given, by TCP and UDP, for as long as the container lives.
+ANSWER = """
+import selectors, socket, sys
+ready = selectors.DefaultSelector()
+for port in map(int, sys.argv[1:]):
+    for family in (socket.AF_INET,):
+        tcp = socket.socket(family, socket.SOCK_STREAM)
+        tcp.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        tcp.bind(("0.0.0.0", port))
+        tcp.listen(16)
+        udp = socket.socket(family, socket.SOCK_DGRAM)
+        udp.bind(("0.0.0.0", port))
+        ready.register(tcp, selectors.EVENT_READ, "tcp")
+        ready.register(udp, selectors.EVENT_READ, "udp")
+while True:
+    for key, unused in ready.select():
+        if key.data == "tcp":
+            key.fileobj.accept()[0].close()
+        else:
+            data, sender = key.fileobj.recvfrom(100)
+            key.fileobj.sendto(data, sender)
+"""
+
+# Says by which protocols a port answers.
+ASK = """
+import socket, sys
+address, port, said = sys.argv[1], int(sys.argv[2]), []
+try:
+    socket.create_connection((address, port), 2).close()
+    said.append("tcp")
+except OSError:
+    pass
+for attempt in range(4):
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as udp:
+        udp.settimeout(0.5)
+        try:
+            udp.connect((address, port))
+            udp.send(b"hello")
+            udp.recv(10)
+            said.append("udp")
+            break
+        except OSError:
+            pass
+print(" ".join(said))
+"""
+
+# An ansible.posix.firewalld as bad as issue 451 of that collection: one port is asked for, all of tcp is opened.
+TOO_MUCH = """#!/usr/bin/python
+from ansible.module_utils.basic import AnsibleModule
+
+module = AnsibleModule(argument_spec=dict(
+    zone=dict(type="str"), port=dict(type="str"), rich_rule=dict(type="str"), protocol=dict(type="str"), state=dict(type="str"),
+    permanent=dict(type="bool"), immediate=dict(type="bool")))
+wanted = dict(enabled="add", disabled="remove")[module.params["state"]]
+given = [(name.replace("_", "-"), module.params[name]) for name in ("port", "rich_rule", "protocol") if module.params[name]]
+if wanted == "add":
+    given.append(("protocol", "tcp"))
+for option, value in given:
+    for half in ([["--permanent"]] if module.params["permanent"] else []) + ([[]] if module.params["immediate"] else []):
+        module.run_command(["firewall-cmd", "--zone=" + module.params["zone"]] + half + ["--%s-%s=%s" % (wanted, option, value)],
+                           check_rc=True)
+module.exit_json(changed=True)
+"""
+
+
+class Host:
+    """One container with systemd in it."""
+
+    def __init__(self, lab, name):
+        self.lab, self.name, self.container = lab, name, "%s-%s" % (RUN, name)
+        lab.engine.run("run", "--detach", "--name", self.container, "--hostname", name, "--label", lab.label,
+                       "--network", lab.network, *(lab.engine.host_options() + [lab.image, containers.INIT]))
+        self.wait("systemd", "sh", "-c", "systemctl is-system-running | grep -E 'running|degraded'")
+        self.address = self.run("hostname", "-I").split()[0]
+
+    def run(self, *command, check=True):
+        code, output, error = self.lab.engine.execute(self.container, *command, check=False)
+        assert not check or code == 0, "%s: %s" % (" ".join(command), error.decode())
+        return output.decode() if check else (code, output.decode())
+
+    def wait(self, what, *command):
+        deadline = time.monotonic() + WAIT
+        while self.run(*command, check=False)[0]:
+            assert time.monotonic() < deadline, "%s: no %s within %d s" % (self.name, what, WAIT)
+            time.sleep(0.1)
+
+    def answer(self, *ports):
+        self.lab.engine.run("exec", "--detach", self.container, "python3", "-c", ANSWER, *map(str, ports))
+        self.wait("listener", "python3", "-c", "import socket; socket.create_connection(('127.0.0.1', %d), 1)" % ports[-1])
+
+    def gets_in(self, other, port):
+        return other.run("python3", "-c", ASK, self.address, str(port)).split()
+
+    def host_port(self, *options, collections=None, **arguments):
+        """The result of the task on this host."""
+        arguments.setdefault("name", "bigfix")
+        done = subprocess.run(
+            [sys.executable, "-m", "ansible", "adhoc", "-i", self.container + ",", "all", "-m", "portshift.agents.host_port",
+             "-a", json.dumps(arguments), "-e", json.dumps(dict(
+                 ansible_connection="containers.podman.podman", ansible_python_interpreter="/usr/bin/python3")), *options],
+            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, timeout=300, check=False,
+            env=dict(os.environ, ANSIBLE_STDOUT_CALLBACK="portshift_result", ANSIBLE_LOAD_CALLBACK_PLUGINS="1",
+                     ANSIBLE_CALLBACK_PLUGINS=str(self.lab.callbacks), ANSIBLE_PIPELINING="1",
+                     ANSIBLE_COLLECTIONS_PATH=str(collections or COLLECTIONS)))
+        assert done.stdout.strip(), done.stderr
+        return json.loads(done.stdout.strip().splitlines()[-1])
+
+    def opens(self, *options, **arguments):
+        result = self.host_port(*options, **arguments)
+        assert not result.get("failed"), result["msg"]
+        return result
+
+
+# What the task returned and nothing else: one line of JSON.
+RESULT = """
+import json
+from ansible.plugins.callback import CallbackBase
+
+class CallbackModule(CallbackBase):
+    CALLBACK_VERSION, CALLBACK_TYPE, CALLBACK_NAME = 2.0, "stdout", "portshift_result"
+
+    def v2_runner_on_ok(self, result):
+        self._display.display(json.dumps(result._result))
+
+    def v2_runner_on_failed(self, result, ignore_errors=False):
+        self._display.display(json.dumps(dict(result._result, failed=True)))
+
+    v2_runner_on_unreachable = v2_runner_on_failed
+"""
+
+
+class Lab:
+    def __init__(self, folder):
+        self.engine = containers.Engine()
+        if self.engine.name != "podman":
+            raise Failed("the connection plugin of these tests is podman's, and podman does not work here")
+        self.label = "%s=%s" % (containers.LABEL, RUN)
+        self.network = RUN
+        self.callbacks = folder
+        (folder / "portshift_result.py").write_text(RESULT)
+        self.image = containers.image(self.engine)
+        containers.make_network(self.engine, self.network, self.label)
+
+
+@pytest.fixture(scope="module")
+def lab(tmp_path_factory):
+    if not os.path.isdir(os.path.join(COLLECTIONS, "ansible_collections", "containers", "podman")):
+        pytest.skip("the collection containers.podman, through which Ansible gets into the containers, is not installed")
+    try:
+        made = Lab(tmp_path_factory.mktemp("callbacks"))
+    except Failed as err:
+        pytest.skip("no containers here: %s" % err)
+    try:
+        yield made
+    finally:
+        made.engine.remove(made.label)
+
+
+@pytest.fixture(scope="module")
+def peer(lab):
+    return Host(lab, "peer")
+
+
+@pytest.fixture(scope="module")
+def firewalld(lab):
+    host = Host(lab, "firewalld")
+    host.run("systemctl", "disable", "--now", "ufw", check=False)
+    host.run("systemctl", "enable", "--now", "firewalld")
+    host.wait("firewalld", "firewall-cmd", "--state")
+    host.answer(NEW, OLD)
+    return host
+
+
+@pytest.fixture(scope="module")
+def ufw(lab):
+    host = Host(lab, "ufw")
+    host.run("systemctl", "disable", "--now", "firewalld", check=False)
+    host.run("systemctl", "enable", "--now", "ufw")
+    host.run("ufw", "--force", "enable")
+    host.answer(NEW, OLD)
+    return host
+
+
+def fw_state(host):
+    """All that firewalld holds, live and for the next boot."""
+    return [host.run("firewall-cmd", *half, "--list-all-zones") for half in ([], ["--permanent"])]
+
+
+def ufw_state(host):
+    """All that ufw holds, byte for byte, and what the kernel holds of it."""
+    kernel = [[line for line in host.run(tool).splitlines() if re.match("-A ufw6?-user-input ", line)]
+              for tool in ("iptables-save", "ip6tables-save")]
+    return [host.run("cat", "/etc/ufw/user.rules", "/etc/ufw/user6.rules"), host.run("ufw", "show", "added"), kernel]
+
+
+def port(number, protocol="tcp", *sources):
+    return dict(port=number, protocol=protocol, sources=list(sources))
+
+
+BOTH = [port(NEW), port(NEW, "udp")]
+
+
+def reserved(host):
+    return host.run("sysctl", "-n", "net.ipv4.ip_local_reserved_ports").strip()
+
+
+@pytest.fixture(params=["firewalld", "ufw"])
+def front(request):
+    host = request.getfixturevalue(request.param)
+    return host, dict(firewalld=fw_state, ufw=ufw_state)[request.param]
+
+
+def test_a_port_opens_for_anybody_and_everything_comes_back(front, peer):
+    host, state = front
+    before = state(host)
+    assert host.gets_in(peer, NEW) == []
+
+    foretold = host.opens("--check", "--diff", openings=BOTH)
+    assert foretold["changed"] and state(host) == before and foretold["backend"] == host.name
+    opened = host.opens("--diff", openings=BOTH)
+    assert opened["changed"] and opened["rules"] == foretold["rules"] and opened["diff"] == foretold["diff"]
+    assert opened["added"] == BOTH == foretold["added"]
+    assert host.gets_in(peer, NEW) == ["tcp", "udp"] and host.gets_in(peer, OLD) == []
+    assert reserved(host) == str(NEW) and opened["reserved"] == [NEW]
+    assert host.run("stat", "-c", "%a %U", "/var/lib/portshift/bigfix.host_port.json") == "600 root\n"
+
+    again = host.opens("--diff", openings=BOTH)
+    assert not again["changed"] and again["rules"]["before"] == opened["rules"]["after"]
+
+    restored = host.opens(state="restored")
+    assert restored["changed"] and state(host) == before and restored["rules"]["after"] == opened["rules"]["before"]
+    assert host.gets_in(peer, NEW) == [] and reserved(host) == ""
+    assert host.run("ls", "/var/lib/portshift") == "" and not host.opens(state="restored")["changed"]
+
+
+def test_only_the_sources_that_were_named_get_in(front, peer):
+    host, state = front
+    before = state(host)
+    host.opens(openings=[port(NEW, "tcp", "192.0.2.0/24", "2001:db8::7")], reserve=False)
+    assert host.gets_in(peer, NEW) == []
+    more = host.opens(openings=[port(NEW, "tcp", "192.0.2.0/24", peer.address)], reserve=False)
+    assert more["added"] == [port(NEW, "tcp", peer.address)]
+    assert host.gets_in(peer, NEW) == ["tcp"]
+    # The record of both runs is one.
+    host.opens(state="restored")
+    assert state(host) == before and host.gets_in(peer, NEW) == []
+
+
+def test_what_was_opened_survives_a_restart_of_the_firewall(front, peer):
+    host, state = front
+    host.opens(openings=BOTH, reserve=False)
+    for command in dict(firewalld=[["firewall-cmd", "--reload"]], ufw=[["ufw", "reload"]])[host.name]:
+        host.run(*command)
+    assert host.gets_in(peer, NEW) == ["tcp", "udp"]
+    assert not host.opens(openings=BOTH, reserve=False)["changed"]
+    host.opens(state="restored")
+
+
+def test_the_old_port_closes_and_comes_back_in_firewalld_as_it_was(firewalld, peer):
+    rule = 'rule family="ipv4" source address="%s/32" port port="%d" protocol="udp" log prefix="bes" level="info" accept' % (
+        peer.address, OLD)
+    for half in ([], ["--permanent"]):
+        firewalld.run("firewall-cmd", *half, "--add-port=%d/tcp" % OLD)
+        firewalld.run("firewall-cmd", *half, "--add-rich-rule=" + rule)
+        firewalld.run("firewall-cmd", *half, "--add-port=52300-52310/tcp")
+    # What only runs, and would be gone after a boot, comes back as that.
+    firewalld.run("firewall-cmd", "--add-port=%d/udp" % NEW)
+    before = fw_state(firewalld)
+    assert firewalld.gets_in(peer, OLD) == ["tcp", "udp"]
+    wanted = [port(OLD), port(OLD, "udp"), port(NEW, "udp")]
+    foretold = firewalld.opens("--check", state="closed", openings=wanted)
+    closed = firewalld.opens(state="closed", openings=wanted)
+    assert closed["changed"] and closed["rules"] == foretold["rules"] and closed["rules"]["after"] == []
+    assert closed["removed"] == [port(OLD), port(OLD, "udp", peer.address), port(NEW, "udp")]
+    assert firewalld.gets_in(peer, OLD) == [] and not firewalld.opens(state="closed", openings=wanted)["changed"]
+    firewalld.opens(state="restored")
+    after = fw_state(firewalld)
+    assert [sorted(text.replace(" ", "\n").split("\n")) for text in after] == [
+        sorted(text.replace(" ", "\n").split("\n")) for text in before]
+    assert firewalld.gets_in(peer, OLD) == ["tcp", "udp"]
+    for half in ([], ["--permanent"]):
+        firewalld.run("firewall-cmd", *half, "--remove-port=%d/tcp" % OLD)
+        firewalld.run("firewall-cmd", *half, "--remove-rich-rule=" + rule)
+        firewalld.run("firewall-cmd", *half, "--remove-port=52300-52310/tcp")
+    firewalld.run("firewall-cmd", "--remove-port=%d/udp" % NEW)
+
+
+def test_a_range_and_a_service_that_hold_the_port_stay_and_are_named(firewalld):
+    for half in ([], ["--permanent"]):
+        firewalld.run("firewall-cmd", *half, "--add-port=52300-52320/tcp")
+    before = fw_state(firewalld)
+    closed = firewalld.opens(state="closed", openings=[port(OLD)])
+    assert not closed["changed"] and fw_state(firewalld) == before
+    assert closed["left"] == ["zone public admits tcp 52300-52320 from anybody, which holds 52311"]
+    opened = firewalld.opens(openings=[port(OLD)], reserve=False)
+    assert not opened["changed"] and any("part of something wider" in note for note in opened["notes"])
+    for half in ([], ["--permanent"]):
+        firewalld.run("firewall-cmd", *half, "--remove-port=52300-52320/tcp")
+
+
+def test_a_deny_of_the_site_is_a_failure_that_names_it(front):
+    host, state = front
+    if host.name == "ufw":
+        make, unmake = [["ufw", "limit", "%d/tcp" % NEW]], [["ufw", "delete", "limit", "%d/tcp" % NEW]]
+        words = "limit tcp 55000"
+    else:
+        rule = 'rich-rule=rule port port="%d" protocol="tcp" reject' % NEW
+        make, unmake = [["firewall-cmd", "--add-" + rule]], [["firewall-cmd", "--remove-" + rule]]
+        words = 'port port="55000" protocol="tcp" reject'
+    for command in make:
+        host.run(*command)
+    before = state(host)
+    refused = host.host_port("--check", openings=BOTH)
+    assert refused["failed"] and words in refused["msg"]
+    assert host.host_port(openings=BOTH)["msg"] == refused["msg"]
+    assert state(host) == before and host.run("find", "/var/lib/portshift", "-type", "f", check=False)[1] == ""
+    for command in unmake:
+        host.run(*command)
+
+
+def test_a_zone_that_is_not_there_is_refused_with_those_that_are(firewalld):
+    refused = firewalld.host_port(openings=BOTH, zone="dmz2")
+    assert refused["failed"] and "no zone dmz2" in refused["msg"] and "public, trusted" in refused["msg"]
+
+
+def test_a_backend_that_does_not_filter_here_is_refused(front):
+    host, unused = front
+    other = dict(firewalld="ufw", ufw="firewalld")[host.name]
+    refused = host.host_port(openings=BOTH, backend=other)
+    assert refused["failed"] and "%s was asked for" % other in refused["msg"]
+
+
+def test_the_old_port_closes_and_comes_back_in_ufw_byte_for_byte(ufw, peer):
+    made = [["allow", "22/tcp"], ["allow", str(OLD), "comment", "old site"], ["allow", "from", "192.0.2.0/24"],
+            ["allow", "log", "proto", "udp", "from", peer.address, "to", "any", "port", str(OLD)],
+            ["allow", "proto", "tcp", "from", "2001:db8::/64", "to", "any", "port", str(OLD)], ["allow", "OpenSSH"],
+            ["allow", "52300:52320/udp"], ["deny", "proto", "tcp", "from", "198.51.100.7", "to", "any", "port", str(OLD)]]
+    for rule in made:
+        ufw.run("ufw", *rule)
+    before = ufw_state(ufw)
+    assert ufw.gets_in(peer, OLD) == ["tcp", "udp"]
+    wanted = [port(OLD), port(OLD, "udp")]
+    foretold = ufw.opens("--check", state="closed", openings=wanted)
+    assert ufw_state(ufw) == before
+    closed = ufw.opens(state="closed", openings=wanted)
+    assert closed["rules"] == foretold["rules"] and closed["removed"] == foretold["removed"]
+    assert any("52300:52320" in sentence for sentence in closed["left"]) and ufw.gets_in(peer, OLD) == ["udp"]
+    assert not ufw.opens(state="closed", openings=wanted)["changed"]
+    ufw.opens(state="restored")
+    assert ufw_state(ufw) == before and ufw.gets_in(peer, OLD) == ["tcp", "udp"]
+    for rule in made:
+        ufw.run("ufw", "delete", *[word for word in rule if word not in ("comment", "old site")])
+
+
+def link_collections(folder, *names):
+    (folder / "ansible_collections").mkdir()
+    for name in names:
+        (folder / "ansible_collections" / name).symlink_to(os.path.join(COLLECTIONS, "ansible_collections", name))
+    return folder
+
+
+def test_more_than_was_asked_for_is_undone_and_both_are_named(firewalld, peer, tmp_path):
+    collections = link_collections(tmp_path, "portshift", "containers")
+    modules = collections / "ansible_collections" / "ansible" / "posix" / "plugins" / "modules"
+    modules.mkdir(parents=True)
+    (modules / "firewalld.py").write_text(TOO_MUCH)
+    before = fw_state(firewalld)
+    failed = firewalld.host_port(openings=[port(NEW)], reserve=False, collections=collections)
+    assert failed["failed"] and "to be opened tcp 55000 from anybody" in failed["msg"]
+    assert "rules that nobody asked for: public: protocol tcp" in failed["msg"] and "It was undone" in failed["msg"]
+    assert not failed["changed"] and fw_state(firewalld) == before and firewalld.gets_in(peer, NEW) == []
+    assert firewalld.run("find", "/var/lib/portshift", "-type", "f") == ""
+
+
+def test_a_missing_collection_is_named_and_nothing_is_changed(front, tmp_path):
+    host, state = front
+    needed = dict(firewalld="ansible.posix", ufw="community.general")[host.name]
+    collections = link_collections(tmp_path, "portshift", "containers")
+    before = state(host)
+    for options in (["--check"], []):
+        refused = host.host_port(*options, openings=BOTH, reserve=False, collections=collections)
+        assert refused["failed"] and "ansible-galaxy collection install " + needed in refused["msg"]
+    assert state(host) == before and host.run("find", "/var/lib/portshift", "-type", "f", check=False)[1] == ""
+
+
+def role(verb, **variables):
+    return dict(name=verb, vars=dict(host_port_name="bigfix", host_port_reserve=False, **variables),
+                **{"ansible.builtin.include_role": dict(name="portshift.agents.host_port", tasks_from=verb)})
+
+
+def test_the_role_opens_proves_shuts_and_goes_back(ufw, peer, run_playbook):
+    inventory = dict(all=dict(hosts={ufw.container: dict(
+        ansible_connection="containers.podman.podman", ansible_python_interpreter="/usr/bin/python3")}))
+
+    def play(*tasks):
+        return run_playbook([dict(hosts="all", gather_facts=False, tasks=list(tasks))], inventory)
+
+    before = ufw_state(ufw)
+    done = play(role("main", host_port_openings=BOTH), {"ansible.builtin.assert": dict(that=[
+        "host_port_assessment.added | length == 2", "host_port_applied is changed", "not host_port_verification.changed"])})
+    assert done.returncode == 0, done.stdout
+    assert ufw.gets_in(peer, NEW) == ["tcp", "udp"]
+
+    done = play(role("close", host_port_closings=BOTH), role("assess", host_port_openings=BOTH), role("precheck"),
+                role("verify", host_port_openings=BOTH))
+    assert done.returncode and "host_port : Nothing is missing" in done.stdout
+    assert ufw.gets_in(peer, NEW) == []
+
+    assert play(role("rollback")).returncode == 0 and ufw_state(ufw) == before
+
+    ufw.run("ufw", "deny", "%d/tcp" % NEW)
+    refused = play(role("main", host_port_openings=BOTH))
+    assert refused.returncode and "%s: nothing was changed." % ufw.container in refused.stdout and "deny tcp" in refused.stdout
+    ufw.run("ufw", "delete", "deny", "%d/tcp" % NEW)
+    assert ufw_state(ufw) == before

@@ -1,0 +1,429 @@
+# Copyright (c) 2026 The portshift.agents authors
+# GNU General Public License v3.0-or-later (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""host_port: plan, record, the steps of a change and the way back, over a firewall that is a dict; and the action's rounds."""
+
+import copy
+import json
+import os
+
+import pytest
+
+from ansible_collections.portshift.agents.plugins.action import host_port as action
+from ansible_collections.portshift.agents.plugins.module_utils import _host_port, _port_reservation, _selinux_ports
+from ansible_collections.portshift.agents.plugins.module_utils._host_port import assess, change, choose_backend, undone, verify
+from ansible_collections.portshift.agents.plugins.module_utils._openings import Opening, OpeningError, Reading, from_plain
+
+HALVES = ("runtime", "permanent")
+
+
+def opening(port, protocol="tcp", *sources):
+    return dict(port=port, protocol=protocol, sources=list(sources))
+
+
+class Paper:
+    """A firewall on paper: half -> rule -> the openings that it makes.  Calls are carried out by obey()."""
+
+    name, precise, separate = "firewalld", True, True
+    held, whole, trouble, notes = {}, {}, [], ()
+
+    def __init__(self, module=None, mark=None, zone=None):
+        self.zone = zone
+
+    def active(self):
+        return True
+
+    def read(self, ports):
+        readings = []
+        for half in HALVES:
+            spelled = {}
+            for rule, openings in self.held[half].items():
+                if all(one.port in ports for one in openings):
+                    for one in openings:
+                        spelled.setdefault(one, []).append(rule)
+            rest = [rule for rule, openings in self.held[half].items() if not all(one.port in ports for one in openings)]
+            readings.append(Reading(sorted({rule for rules in spelled.values() for rule in rules}), spelled, [],
+                                    frozenset(rest + self.whole.get(half, [])), (), spelled))
+        return tuple(readings)
+
+    def problems(self, add):
+        return list(self.trouble)
+
+    def spelling(self, one):
+        return {half: ["%s %d %s" % one] for half in HALVES}
+
+    @staticmethod
+    def key(rule):
+        return rule
+
+    def predicted(self, additions, removals):
+        return {half: (additions.get(half, []), removals.get(half, [])) for half in HALVES}
+
+    def can_write(self, rule):
+        return rule.startswith("extra")
+
+    def calls(self, additions, removals):
+        return [dict(module="test.paper.firewall", args=dict(half=half, rule=rule, there=there))
+                for there, rules in ((False, removals), (True, additions)) for half in HALVES for rule in rules.get(half, [])]
+
+    @classmethod
+    def obey(cls, calls):
+        for call in calls:
+            rules, rule = cls.held[call["args"]["half"]], call["args"]["rule"]
+            if rule.startswith("extra"):
+                cls.whole[call["args"]["half"]].remove(rule)
+            elif call["args"]["there"]:
+                protocol, port, source = rule.split(" ")[:3]
+                rules[rule] = [Opening(protocol, int(port), None if source == "None" else source)]
+            else:
+                del rules[rule]
+
+
+@pytest.fixture
+def paper(monkeypatch):
+    monkeypatch.setattr(Paper, "held", {half: {} for half in HALVES})
+    monkeypatch.setattr(Paper, "whole", {half: ["default deny"] for half in HALVES})
+    monkeypatch.setattr(Paper, "trouble", [])
+    for name in ("Firewalld", "Ufw", "Iptables", "Nftables"):
+        monkeypatch.setattr(_host_port, name, Paper if name == "Firewalld" else type(
+            name, (Paper,), dict(active=lambda self: False)))
+    monkeypatch.setitem(_host_port.BACKENDS, "firewalld", Paper)
+    return Paper
+
+
+class Module:
+    def __init__(self, check=False, **params):
+        self.check_mode, self._diff = check, True
+        self.params = dict(dict(name="bigfix", state="open", openings=None, backend="auto", zone=None, reserve=False,
+                                selinux_type=None, selinux="auto", record=None), **params)
+
+
+@pytest.fixture
+def run(paper, tmp_path):
+    """run(state, *openings) -> the result, with the calls carried out and verified as the action does it."""
+    def go(state, *openings, check=False, spoil=None, **more):
+        module = Module(check, state=state, openings=list(openings) or None, record=str(tmp_path / "record.json"), **more)
+        first = change(module)
+        calls, picture = first.pop("calls", None), first.pop("picture", None)
+        if check or not calls:
+            return first
+        # As it travels to the control node and back.
+        picture = json.loads(json.dumps(picture))
+        paper.obey(calls)
+        if spoil:
+            spoil()
+        last = verify(module, picture)
+        if last.get("failed"):
+            paper.obey(last["calls"])
+            return dict(first, failed=True, msg=last["msg"], undone=undone(module, picture))
+        return dict(first, rules=last["rules"])
+    go.record = tmp_path / "record.json"
+    return go
+
+
+def held(paper):
+    return copy.deepcopy((paper.held, paper.whole))
+
+
+def test_open_twice_changes_once_and_restored_takes_it_back(run, paper):
+    before = held(paper)
+    foretold = run("open", opening(55000), opening(55000, "udp", "10.1.2.3"), check=True)
+    assert held(paper) == before and not run.record.exists()
+    done = run("open", opening(55000), opening(55000, "udp", "10.1.2.3"))
+    assert done["changed"] and done["rules"] == foretold["rules"] and done["added"] == foretold["added"]
+    assert [from_plain(entry) for entry in done["added"]] == [Opening("tcp", 55000, None), Opening("udp", 55000, "10.1.2.3")]
+    assert run.record.stat().st_mode & 0o777 == 0o600
+    assert not run("open", opening(55000), opening(55000, "udp", "10.1.2.3"))["changed"]
+    assert run("restored")["changed"] and held(paper) == before and not run.record.exists()
+    assert not run("restored")["changed"]
+
+
+def test_the_record_is_there_before_the_change(run, paper, tmp_path):
+    module = Module(openings=[opening(55000)], record=str(run.record))
+    calls = change(module)["calls"]
+    assert calls and json.loads(run.record.read_text())["added"][0]["port"] == 55000 and not paper.held["runtime"]
+    # Interrupted here: what was noted but never done is no obstacle, neither for going on nor for going back.
+    assert run("open", opening(55000), opening(55001))["changed"]
+    assert len(json.loads(run.record.read_text())["added"]) == 2
+    assert run("restored")["changed"] and not paper.held["runtime"] and not run.record.exists()
+    change(module)
+    assert not run("restored")["changed"] and not run.record.exists()
+
+
+def test_half_an_opening_is_completed_and_only_that_half_is_taken_back(run, paper):
+    paper.held["runtime"]["tcp 55000 None"] = [Opening("tcp", 55000, None)]
+    before = held(paper)
+    run("open", opening(55000))
+    assert "tcp 55000 None" in paper.held["permanent"]
+    run("restored")
+    assert held(paper) == before
+
+
+def test_closed_takes_any_source_and_reopened_brings_the_very_rules_back(run, paper):
+    for half in HALVES:
+        paper.held[half] = {"tcp 52311 None #site": [Opening("tcp", 52311, None)],
+                            "tcp 52311 10.1.2.3": [Opening("tcp", 52311, "10.1.2.3")],
+                            "udp 52311 None": [Opening("udp", 52311, None)]}
+    before = held(paper)
+    run("open", opening(55000))
+    closed = run("closed", opening(52311))
+    assert closed["changed"] and sorted(paper.held["runtime"]) == ["tcp 55000 None", "udp 52311 None"]
+    assert not run("closed", opening(52311))["changed"]
+    assert run("reopened")["changed"] and not run("reopened")["changed"]
+    assert sorted(paper.held["runtime"]) == sorted([*before[0]["runtime"], "tcp 55000 None"])
+    run("restored")
+    assert held(paper) == before
+
+
+def test_a_rule_that_opens_something_else_too_stays_and_is_named(run, paper):
+    for half in HALVES:
+        paper.held[half] = {"any 52311": [Opening("tcp", 52311, None), Opening("udp", 52311, None)]}
+    left = run("closed", opening(52311))
+    assert not left["changed"] and "opens udp 52311 from anybody too" in left["left"][0]
+    assert run("closed", opening(52311), opening(52311, "udp"))["changed"] and not paper.held["runtime"]
+
+
+def test_the_first_change_of_a_rule_decides_how_it_was(run, paper):
+    run("open", opening(55000))
+    run("closed", opening(55000))
+    run("open", opening(55000))
+    run("restored")
+    assert paper.held["runtime"] == {}
+    for half in HALVES:
+        paper.held[half]["tcp 52311 None"] = [Opening("tcp", 52311, None)]
+    before = held(paper)
+    run("closed", opening(52311))
+    run("open", opening(52311))
+    run("restored")
+    assert held(paper) == before
+
+
+def test_restored_with_openings_takes_back_only_these(run, paper):
+    run("open", opening(55000))
+    added = run("open", opening(55000), opening(55001))["added"]
+    run("restored", *added)
+    assert list(paper.held["runtime"]) == ["tcp 55000 None"]
+    assert [entry["port"] for entry in json.loads(run.record.read_text())["added"]] == [55000]
+
+
+def test_what_nobody_asked_for_is_undone_and_named_with_what_was_asked(run, paper):
+    before = held(paper)
+    failed = run("open", opening(55000), spoil=lambda: paper.whole["runtime"].append("extra all of tcp"))
+    assert failed["failed"] and "to be opened tcp 55000 from anybody" in failed["msg"] and "extra all of tcp" in failed["msg"]
+    assert failed["undone"]["restored"] and held(paper) == before and not run.record.exists()
+
+
+def test_what_did_not_come_is_named(run, paper):
+    failed = run("open", opening(55000), spoil=lambda: paper.held["permanent"].clear())
+    assert "the permanent configuration of firewalld lacks: tcp 55000 from anybody" in failed["msg"]
+    assert failed["undone"]["restored"] and not paper.held["runtime"]
+
+
+def test_a_way_back_that_does_not_lead_back_says_so(run, paper):
+    failed = run("open", opening(55000), spoil=lambda: paper.whole["runtime"].append("stays"))
+    assert not failed["undone"]["restored"] and "a person has to look" in failed["undone"]["msg"]
+    assert run.record.exists()
+
+
+def test_an_earlier_record_outlives_a_change_that_was_undone(run, paper):
+    run("open", opening(55000))
+    before = run.record.read_text()
+    run("open", opening(55001), spoil=lambda: paper.whole["runtime"].append("extra"))
+    assert run.record.read_text() == before
+
+
+def test_a_problem_stops_before_anything_is_written_in_check_mode_too(run, paper):
+    paper.trouble.append("panic")
+    for check in (True, False):
+        with pytest.raises(OpeningError, match="nothing was changed: panic"):
+            run("open", opening(55000), check=check)
+    assert not run.record.exists()
+
+
+def test_changes_of_another_firewall_are_not_mixed_into_a_record(run, monkeypatch):
+    run("open", opening(55000))
+    monkeypatch.setattr(Paper, "name", "ufw")
+    with pytest.raises(OpeningError, match="made by firewalld, but this host filters by ufw"):
+        run("open", opening(55001))
+
+
+def test_changes_of_another_zone_are_not_mixed_into_a_record(run, paper, monkeypatch):
+    monkeypatch.setattr(Paper, "zone_of", staticmethod(lambda rule: "public"), raising=False)
+    run("open", opening(55000), zone="public")
+    with pytest.raises(OpeningError, match="the zone public; for openings in the zone dmz give another name"):
+        run("open", opening(55001), zone="dmz")
+    assert run("restored")["changed"]
+
+
+@pytest.mark.parametrize("content", ["", "{}", '{"version": 2}', '{"version": 1, "added": 3}', "[]"])
+def test_a_record_that_can_not_be_read_is_no_empty_one(run, content):
+    run.record.write_text(content)
+    with pytest.raises(OpeningError, match="not a record of host_port"):
+        run("restored")
+
+
+@pytest.mark.parametrize("params, words", [
+    (dict(name="No Name"), "1 to 20 characters"), (dict(openings=[]), "needs openings"), (dict(state="closed"), "to close")])
+def test_options_that_can_not_be_are_refused(run, params, words):
+    with pytest.raises(OpeningError, match=words):
+        change(Module(**params))
+
+
+def test_firewalld_goes_before_ufw_and_both_at_once_are_a_problem(paper, monkeypatch):
+    assert choose_backend(Module(), Module().params)[0].name == "firewalld"
+    monkeypatch.setattr(_host_port, "Ufw", type("Ufw", (Paper,), dict(name="ufw")))
+    unused, unused, problems = choose_backend(Module(), Module().params)
+    assert "firewalld and ufw are both active" in problems[0]
+    monkeypatch.setattr(Paper, "active", lambda self: False)
+    chosen, notes, problems = choose_backend(Module(), Module().params)
+    assert chosen.name == "none" and "no firewall filters" in notes[0] and not problems
+
+
+def test_where_nothing_filters_nothing_is_missing(run, paper, monkeypatch):
+    monkeypatch.setattr(Paper, "active", lambda self: False)
+    done = run("open", opening(55000))
+    assert not done["changed"] and done["backend"] == "none" and not run.record.exists()
+
+
+def test_assess_tells_what_is_missing_and_changes_nothing(run, paper):
+    found = assess(Module(), dict(name="bigfix", openings=[opening(55000)], reserve=False, record=str(run.record)))
+    assert found["backend"] == "firewalld" and found["missing"] == [
+        "tcp 55000 from anybody is not open in firewalld (runtime and permanent)"] and not run.record.exists()
+    run("open", opening(55000))
+    assert assess(Module(), dict(name="bigfix", openings=[opening(55000)], reserve=False))["missing"] == []
+
+
+class Kept:
+    """A reservation on paper."""
+
+    first, last, notes, live = 32768, 60999, [], ()
+
+    def __init__(self, module=None):
+        self.boot = self.live
+
+    def needed(self, port):
+        return self.first <= port <= self.last and (port, port) not in self.live
+
+    def calls(self, ports, remove=False):
+        left = [pair for pair in self.live if pair[0] not in ports]
+        return [dict(module="test.paper.sysctl", args=dict(live=left if remove else left + [(port, port) for port in ports]))]
+
+
+def test_tcp_ports_in_the_ephemeral_range_are_reserved_and_let_go(paper, tmp_path, monkeypatch):
+    monkeypatch.setattr(_port_reservation, "read", Kept)
+    monkeypatch.setattr(Kept, "live", ())
+    record = tmp_path / "record.json"
+
+    def go(state, *openings):
+        module = Module(state=state, openings=list(openings) or None, backend="none", reserve=True, record=str(record))
+        done = change(module)
+        for call in done.pop("calls", []):
+            Kept.live = tuple(call["args"]["live"])
+        if "picture" in done:
+            assert not verify(module, done.pop("picture")).get("failed")
+        return done
+
+    assert go("open", opening(55000), opening(55000, "udp"), opening(1024), opening(55001, "udp"))["reserved"] == [55000]
+    assert Kept.live == ((55000, 55000),) and not go("open", opening(55000))["changed"]
+    assert go("restored")["reserved"] == [55000] and Kept.live == () and not record.exists()
+
+
+class Policy:
+    """A policy store on paper: (protocol, port) -> type."""
+
+    types = {}
+
+    def __init__(self, module, always=False):
+        pass
+
+    def type_of(self, protocol, port):
+        return self.types.get((protocol, port), "unreserved_port_t")
+
+    def needed(self, openings, selinux_type):
+        return [dict(protocol=one.protocol, port=one.port, type=selinux_type, previous=self.types.get((one.protocol, one.port)))
+                for one in openings if self.type_of(one.protocol, one.port) != selinux_type]
+
+    def calls(self, entries, remove=False):
+        return [dict(module="test.paper.seport", args=dict(key=(entry["protocol"], entry["port"]), kind=entry[
+            "previous" if remove else "type"])) for entry in entries]
+
+
+@pytest.mark.parametrize("previous", [None, "websm_port_t"])
+def test_the_type_of_a_port_is_set_and_goes_back_to_what_it_was(paper, tmp_path, monkeypatch, previous):
+    monkeypatch.setattr(_selinux_ports, "PolicyStore", Policy)
+    monkeypatch.setattr(Policy, "types", {("tcp", 55000): previous} if previous else {})
+
+    def go(state, deaf=False, **more):
+        module = Module(state=state, backend="none", selinux="always", record=str(tmp_path / "record.json"), **more)
+        done = change(module)
+        for call in [] if deaf else done.pop("calls", []):
+            Policy.types[call["args"]["key"]] = call["args"]["kind"]
+        return dict(done, verified=verify(module, done.pop("picture"))) if "picture" in done else done
+
+    wanted = dict(openings=[opening(55000)], selinux_type="http_port_t")
+    assert "has the type" in go("open", deaf=True, **wanted)["verified"]["msg"]
+    assert not go("open", **wanted)["verified"].get("failed") and Policy.types[("tcp", 55000)] == "http_port_t"
+    assert not go("open", **wanted)["changed"]
+    assert not go("restored")["verified"].get("failed") and Policy.types[("tcp", 55000)] == previous
+
+
+class Rounds(action.ActionModule):
+    """The action with the host on paper: answers are given in order, and what was run is kept."""
+
+    def __init__(self, answers, check=False, known=True):
+        self.answers, self.ran = list(answers), []
+        self._task = type("Task", (), dict(args=dict(name="bigfix"), check_mode=check, async_val=0))()
+        finder = type("Finder", (), dict(find_plugin_with_context=lambda self, name: type("Found", (), dict(resolved=known))()))()
+        self._shared_loader_obj = type("Loaders", (), dict(module_loader=finder))()
+
+    def _execute_module(self, module_name=None, module_args=None, task_vars=None):
+        self.ran.append((module_name or "host_port", module_args.get("step", "change" if not module_name else None)))
+        return self.answers.pop(0)
+
+
+@pytest.fixture
+def rounds(monkeypatch):
+    monkeypatch.setattr(action.ActionBase, "run", lambda self, tmp=None, task_vars=None: {})
+    return Rounds
+
+
+CALLS = [dict(module="ansible.posix.firewalld", args={}), dict(module="ansible.posix.sysctl", args={})]
+FIRST = dict(changed=True, calls=CALLS, picture={}, rules=dict(before=[], after=[]))
+
+
+def test_nothing_missing_is_one_round(rounds):
+    made = rounds([dict(changed=False, rules={})])
+    assert made.run() == dict(changed=False, rules={}) and made.ran == [("host_port", "change")]
+
+
+def test_a_change_is_made_and_read_again(rounds):
+    made = rounds([dict(FIRST), {}, {}, dict(rules=dict(before=[], after=["x"]))])
+    result = made.run()
+    assert result["rules"]["after"] == ["x"] and not {"calls", "picture"} & set(result)
+    assert made.ran == [("host_port", "change"), ("ansible.posix.firewalld", None), ("ansible.posix.sysctl", None),
+                        ("host_port", "verify")]
+
+
+def test_check_mode_is_one_round(rounds):
+    made = rounds([dict(FIRST)], check=True)
+    assert made.run()["changed"] and made.ran == [("host_port", "change")]
+
+
+def test_a_call_that_fails_ends_in_the_way_back(rounds):
+    made = rounds([dict(FIRST), {}, dict(failed=True, msg="no such file"), dict(failed=True, msg="M", calls=CALLS[:1]), {},
+                   dict(restored=True, msg="It was undone")])
+    result = made.run()
+    assert result["failed"] and result["msg"] == "M. It was undone" and not result["changed"]
+    assert made.ran[3:] == [("host_port", "verify"), ("ansible.posix.firewalld", None), ("host_port", "undone")]
+
+
+def test_a_missing_collection_is_named_before_anything_is_run(rounds):
+    made = rounds([dict(FIRST), dict(failed=True, msg="M", calls=[]), dict(restored=True, msg="U")], known=False)
+    assert made.run()["failed"] and [name for name, step in made.ran] == ["host_port"] * 3
+    refused = rounds([dict(FIRST)], check=True, known=False).run()
+    assert refused["failed"] and "ansible-galaxy collection install ansible.posix" in refused["msg"]
+
+
+def test_the_module_takes_every_option_that_the_engine_reads():
+    assert set(Module().params) - {"state"} == set(_host_port.HOST_PORT_SPEC)
+    assert os.path.basename(_host_port.RECORD % "bigfix") == "bigfix.host_port.json"

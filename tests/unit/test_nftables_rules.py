@@ -1,0 +1,312 @@
+# Copyright (c) 2026 The portshift.agents authors
+# GNU General Public License v3.0-or-later (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""nftables rulesets read as nft -j prints them, and files for nft spliced."""
+
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ansible_collections.portshift.agents.plugins.module_utils import _nftables_rules as nft
+from ansible_collections.portshift.agents.plugins.module_utils._input_filter import (
+    Atom, apart, openings_of, reading, rules_to_remove, still_missing)
+from ansible_collections.portshift.agents.plugins.module_utils._openings import ANYBODY_4, Opening, OpeningError, described
+
+OLD, OWN = 52311, "/etc/portshift/nftables-bigfix.nft"
+
+
+def payload(protocol, field):
+    return {"payload": {"protocol": protocol, "field": field}}
+
+
+def match(left, right, op="=="):
+    return {"match": {"op": op, "left": left, "right": right}}
+
+
+TCP, UDP, TH = (match(payload(name, "dport"), OLD) for name in ("tcp", "udp", "th"))
+ACCEPT, DROP = {"accept": None}, {"drop": None}
+STATE, IIF = {"ct": {"key": "state"}}, {"meta": {"key": "iifname"}}
+
+
+def prefix(address, length):
+    return {"prefix": {"addr": address, "len": length}}
+
+
+def ruleset(*rules, policy="drop", family="inet", table="filter", name="input", hook="input", more=()):
+    """What nft -j list ruleset says of one base chain; a rule is a list of statements, or (chain, statements)."""
+    chains = [name] + sorted({rule[0] for rule in rules if isinstance(rule, tuple)} - {name})
+    entries = [{"metainfo": {"version": "1.0.6"}}, {"table": {"family": family, "name": table, "handle": 1}}] + list(more)
+    for number, chain in enumerate(chains):
+        entry = {"family": family, "table": table, "name": chain, "handle": number + 1}
+        if chain == name:
+            entry.update({"type": "filter", "hook": hook, "prio": 0, "policy": policy})
+        entries.append({"chain": entry})
+    for number, rule in enumerate(rules):
+        chain, expr = rule if isinstance(rule, tuple) else (name, rule)
+        entries.append({"rule": {"family": family, "table": table, "chain": chain, "handle": 10 + number, "expr": expr}})
+    return json.dumps({"nftables": entries})
+
+
+def read(text, port=OLD):
+    found = nft.parse_ruleset(text)
+    surveys = nft.filtering(found, {port})
+    return reading(surveys, {port}, nft.where, nft.everything_but(found, {key for one in surveys for key in one.atoms}))
+
+
+def exact(text):
+    return sorted(described(opening) for opening in read(text).exact)
+
+
+EXACT = [
+    ([TCP, ACCEPT], ["tcp 52311 from anybody"]),
+    ([UDP, {"counter": {"packets": 5, "bytes": 300}}, ACCEPT], ["udp 52311 from anybody"]),
+    ([match({"meta": {"key": "l4proto"}}, {"set": ["tcp", "udp"]}), TH, ACCEPT],
+     ["tcp 52311 from anybody", "udp 52311 from anybody"]),
+    ([match(payload("tcp", "dport"), {"set": [OLD]}), ACCEPT], ["tcp 52311 from anybody"]),
+    ([TCP, match(STATE, "new", "in"), ACCEPT], ["tcp 52311 from anybody"]),
+    ([match(payload("ip", "saddr"), prefix("10.0.0.0", 8)), TCP, ACCEPT], ["tcp 52311 from 10.0.0.0/8"]),
+    ([match(payload("ip", "saddr"), {"set": ["192.0.2.7", prefix("10.0.0.0", 8)]}), TCP, ACCEPT],
+     ["tcp 52311 from 10.0.0.0/8", "tcp 52311 from 192.0.2.7"]),
+    ([match(payload("ip6", "saddr"), "2001:db8::1"), UDP, ACCEPT], ["udp 52311 from 2001:db8::1"]),
+    ([match({"meta": {"key": "nfproto"}}, "ipv4"), TCP, ACCEPT], ["tcp 52311 from 0.0.0.0/0"]),
+]
+
+
+@pytest.mark.parametrize(("expr", "found"), EXACT)
+def test_a_rule_that_opens_the_port_and_nothing_else_is_an_opening(expr, found):
+    assert exact(ruleset(expr)) == found
+    assert exact(ruleset([{"jump": {"target": "services"}}], ("services", expr))) == found
+    assert read(ruleset(expr)).wider == []
+
+
+WIDER = [
+    [match(payload("tcp", "dport"), {"set": [22, OLD]}), ACCEPT],
+    [match(payload("tcp", "dport"), {"range": [52000, 53000]}), ACCEPT],
+    [match(payload("tcp", "dport"), {"set": [22, {"range": [52000, 53000]}]}), ACCEPT],
+    [match(payload("tcp", "dport"), "@ports"), ACCEPT],
+    [match(payload("tcp", "dport"), 22, "!="), ACCEPT],
+    [{"vmap": {"key": payload("tcp", "dport"), "data": {"set": [[OLD, ACCEPT]]}}}],
+    [{"vmap": {"key": payload("tcp", "dport"), "data": "@map"}}],
+    [match(IIF, "eth0"), TCP, ACCEPT],
+    [TCP, {"limit": {"rate": 5, "burst": 5, "per": "second"}}, ACCEPT],
+    [TCP, {"log": {"prefix": "x"}}, ACCEPT],
+    [match(payload("ip", "saddr"), {"range": ["10.0.0.1", "10.0.0.9"]}), TCP, ACCEPT],
+    [match(payload("ip", "saddr"), "10.0.0.1", "!="), TCP, ACCEPT],
+    [match(payload("ip", "saddr"), "@trusted"), ACCEPT],
+    [match(payload("ip", "saddr"), prefix("10.0.0.0", 8)), ACCEPT],
+    [match({"concat": [payload("ip", "saddr"), payload("tcp", "dport")]}, {"set": [{"concat": ["10.0.0.1", OLD]}]}), ACCEPT],
+    [TCP, {"xt": None}, ACCEPT],
+    [{"something new": {"a": 1}}, TCP, ACCEPT],
+    [ACCEPT],
+]
+SETS = ({"set": {"family": "inet", "name": "ports", "table": "filter", "type": "inet_service", "elem": [OLD, 1]}},
+        {"set": {"family": "inet", "name": "trusted", "table": "filter", "type": "ipv4_addr", "elem": ["192.0.2.9"]}},
+        {"map": {"family": "inet", "name": "map", "table": "filter", "map": "verdict", "elem": [[OLD, ACCEPT]]}})
+
+
+@pytest.mark.parametrize("expr", WIDER)
+def test_a_rule_that_opens_more_or_says_more_is_left_and_named(expr):
+    found = read(ruleset(expr, more=SETS))
+    assert found.exact == set() and len(found.wider) == 1 and found.wider[0].startswith("inet filter input: ")
+    assert found.lines == found.wider
+
+
+@pytest.mark.parametrize("expr", [
+    [match(payload("tcp", "dport"), {"set": [22, 80]}), ACCEPT], [match(IIF, "lo"), ACCEPT],
+    [match(STATE, ["established", "related"], "in"), ACCEPT], [match({"meta": {"key": "l4proto"}}, "ipv6-icmp"), ACCEPT],
+    [match(payload("tcp", "dport"), "@other"), DROP], [TCP, {"counter": None}],
+    [{"vmap": {"key": STATE, "data": {"set": [["invalid", DROP], ["established", ACCEPT]]}}}],
+    [match(payload("icmp", "type"), "echo-request"), ACCEPT], [match(payload("tcp", "dport"), OLD, "!="), ACCEPT],
+])
+def test_rules_that_do_not_admit_the_port_are_no_matter(expr):
+    found = read(ruleset(expr))
+    assert (found.exact, found.wider) == (set(), [])
+
+
+def test_an_opening_behind_a_rule_that_drops_everything_is_none():
+    assert exact(ruleset([{"reject": None}], [TCP, ACCEPT])) == []
+    assert exact(ruleset([match(payload("tcp", "dport"), 1, "!="), DROP], [TCP, ACCEPT], [UDP, ACCEPT])) == [
+        "udp 52311 from anybody"]
+    assert exact(ruleset([match(payload("ip", "saddr"), "192.0.2.1"), DROP], [TCP, ACCEPT])) == ["tcp 52311 from anybody"]
+
+
+def test_goto_return_and_conditional_jumps_are_followed_as_the_kernel_does():
+    goto = [{"goto": {"target": "a"}}]
+    assert exact(ruleset(goto, [TCP, ACCEPT], ("a", [{"counter": None}]))) == []
+    assert exact(ruleset([{"jump": {"target": "a"}}], [TCP, ACCEPT], ("a", [{"return": None}]))) == ["tcp 52311 from anybody"]
+    assert exact(ruleset([match(IIF, "eth0"), {"jump": {"target": "a"}}], ("a", [TCP, ACCEPT]))) == []
+    loop = ruleset([{"jump": {"target": "a"}}], ("a", [{"jump": {"target": "a"}}, ]), ("a", [TCP, ACCEPT]))
+    assert exact(loop) == ["tcp 52311 from anybody"]
+
+
+def test_a_ruleset_that_takes_too_long_is_refused_instead_of_followed():
+    jumps = [("c%d" % number, [{"jump": {"target": "c%d" % (number + 1)}}]) for number in range(15) for _ in range(3)]
+    with pytest.raises(OpeningError, match="more than 200000 steps"):
+        read(ruleset([{"jump": {"target": "c0"}}], *jumps))
+
+
+@pytest.mark.parametrize(("text", "filters"), [
+    (ruleset(policy="drop"), True), (ruleset(policy="accept"), False), (ruleset([DROP], policy="accept"), True),
+    (ruleset([match(payload("ip", "saddr"), "@banned"), DROP], policy="accept"), False),
+    (ruleset([match(STATE, "invalid", "in"), DROP], policy="accept"), False),
+    (ruleset([match(IIF, "eth0"), {"reject": None}], policy="accept"), True),
+    (ruleset([match(payload("ip", "saddr"), prefix("10.0.0.0", 8), "!="), DROP], policy="accept"), True),
+    (ruleset(hook="forward"), False), (ruleset(family="ip", name="INPUT"), False), (ruleset(table="firewalld"), False),
+    (ruleset(family="bridge"), False), (ruleset(family="netdev", hook="ingress"), False),
+    (ruleset(family="ip", table="mine", name="INPUT"), True), (json.dumps({"nftables": []}), False),
+])
+def test_who_filters_incoming_traffic(text, filters):
+    assert bool(nft.filtering(nft.parse_ruleset(text), ())) == filters
+
+
+def test_policy_accept_that_lets_the_port_pass_is_named():
+    text = ruleset([match(payload("tcp", "dport"), 1), DROP], policy="accept")
+    assert read(text).wider == ["inet filter input: policy accept lets port 52311 pass"]
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", '{"nftables": [{"rule": {"family": "inet"}}]}'])
+def test_answers_of_nft_that_are_not_understood_are_refused(text):
+    with pytest.raises(OpeningError, match="nft -j list ruleset"):
+        nft.parse_ruleset(text)
+
+
+def test_the_whole_picture_knows_order_and_everything_else_but_no_counters():
+    def whole(*rules, **more):
+        return read(ruleset(*rules, **more)).whole
+    one, other = [match(IIF, "a"), ACCEPT], [match(IIF, "b"), DROP]
+    assert whole(one, other) == whole(one, [TCP, ACCEPT], other) != whole(other, one)
+    assert whole([{"counter": {"packets": 1, "bytes": 1}}]) == whole([{"counter": {"packets": 2, "bytes": 9}}])
+    dynamic = {"set": {"family": "inet", "name": "seen", "table": "filter", "flags": ["timeout"], "elem": ["192.0.2.1"]}}
+    emptied = {"set": dict(dynamic["set"], elem=[])}
+    assert whole(more=[dynamic]) == whole(more=[emptied]) != whole()
+    assert whole(one, more=SETS[:1]) != whole(one)
+
+
+# -- openings in several chains
+
+def surveys(*texts):
+    chains = [nft.filtering(nft.parse_ruleset(text), {OLD}) for text in texts]
+    return [survey for found in chains for survey in found]
+
+
+def test_an_opening_has_to_be_in_every_chain_that_filters():
+    four, six = ruleset([TCP, ACCEPT], family="ip", table="a"), ruleset(family="ip6", table="b")
+    assert openings_of(surveys(four, six)) == {Opening("tcp", OLD, ANYBODY_4)}
+    assert openings_of(surveys(four)) == {Opening("tcp", OLD, None)}
+    assert openings_of(surveys(four, ruleset())) == set()
+
+
+def test_what_is_added_for_anybody_can_be_taken_away_without_what_was_there_for_one_family():
+    four = [match({"meta": {"key": "nfproto"}}, "ipv4"), TCP, ACCEPT]
+    before = surveys(ruleset(four))
+    opening = Opening("tcp", OLD, None)
+    missing, kept = still_missing(before, [opening], ())[("inet", "filter", "input")]
+    assert kept == {Atom(4, "tcp", OLD, None)} and missing == {Atom(4, "tcp", OLD, None), Atom(6, "tcp", OLD, None)}
+    after = surveys(ruleset([TCP, ACCEPT], four))
+    assert openings_of(after) == {opening, opening._replace(source=ANYBODY_4)}
+    ours = {(("inet", "filter", "input"), 10)}
+    assert rules_to_remove(after, ours, [opening]) == ours
+    assert len(rules_to_remove(after, ours, openings_of(after))) == 2
+
+
+def test_sources_that_a_set_would_join_stand_in_sets_of_their_own():
+    assert apart(["10.0.0.0/8", "10.1.0.0/16", "192.0.2.1", "192.0.2.2", "192.0.2.4"]) == [
+        ["10.0.0.0/8", "192.0.2.1", "192.0.2.4"], ["10.1.0.0/16", "192.0.2.2"]]
+    atoms = {Atom(4, "tcp", 1, source) for source in ("10.0.0.0/8", "10.1.0.0/16")} | {Atom(6, "tcp", 1, "::1")}
+    assert nft.bodies(atoms, nft.TABLE_FAMILIES["inet"]) == [
+        "ip saddr 10.0.0.0/8 tcp dport 1 accept", "ip saddr 10.1.0.0/16 tcp dport 1 accept", "ip6 saddr ::1 tcp dport 1 accept"]
+
+
+# -- files
+
+FILE = """#!/usr/sbin/nft -f
+flush ruleset
+define admins = { 192.0.2.1 }
+table inet filter {
+	set ports { type inet_service; elements = { 52311 } }
+	chain input {
+		type filter hook input priority 0; policy drop;
+		tcp dport 52311 accept
+		tcp dport 52311 accept; udp dport 1 accept
+		tcp dport { 52311 } counter packets 4 bytes 240 accept comment "a # b; }" ;  # said
+		ip saddr { 192.0.2.1,
+			192.0.2.2 } tcp dport 52311 accept
+		ip saddr $admins tcp dport 52311 accept
+		udp dport 52311 \\
+			accept
+		tcp dport 52311 limit rate 5/second accept
+		ct state new meta l4proto { tcp, udp } th dport 52311 ip saddr 10.0.0.0/8 accept
+		tcp dport { 22, 52311 } accept
+		# portshift bigfix: udp dport 52311 accept   # closed
+		# portshift boks: udp dport 52311 accept
+	}
+}
+table ip other { chain input { tcp dport 52311 accept
+} }
+add rule inet filter input udp dport 52311 accept
+include "./more.nft"
+"""
+
+
+def test_rules_that_stand_alone_on_their_line_are_found_with_their_chain():
+    lines = nft.site_lines("f", FILE, "bigfix")
+    assert [(FILE[line.start:].partition("\n")[0][:40], line.place[0], bool(line.mark)) for line in lines] == [
+        ("tcp dport 52311 accept", "inet", False), ("tcp dport { 52311 } counter packets 4 by", "inet", False),
+        ("ct state new meta l4proto { tcp, udp } t", "inet", False), ("# portshift bigfix: udp dport 52311 acce", "inet", True),
+        ("add rule inet filter input udp dport 523", "inet", False)]
+    assert {line.place for line in lines} == {("inet", "filter", "input")}
+    assert nft.atoms_of_line(lines[2]) == {Atom(4, name, OLD, "10.0.0.0/8") for name in ("tcp", "udp")}
+
+
+def test_includes_are_found_outside_of_blocks_alone():
+    assert [path for _start, _end, path in nft.includes(FILE + 'table ip x { include "in.nft"\n }\n# include "no.nft"\n')] == [
+        "./more.nft"]
+
+
+@pytest.mark.parametrize("text", [
+    "tcp dport $port accept", "tcp dport ssh accept", "tcp dport 1-5 accept", "tcp dport 52311 drop", "tcp dport 52311",
+    "tcp sport 52311 accept", "tcp dport != 1 accept", "tcp dport { 1, 2 accept", "jump services",
+    "ip saddr @x tcp dport 1 accept",
+])
+def test_what_is_more_than_a_simple_rule_is_not_taken_for_one(text):
+    assert nft.site_lines("f", "table inet f {\n chain i {\n  %s\n }\n}\n" % text, "bigfix") == []
+
+
+def test_our_file_puts_each_rule_at_the_head_of_its_chain():
+    own = nft.own_file("bigfix", {("inet", "filter", "input"): {Atom(number, "tcp", 55000, None) for number in (4, 6)},
+                                  ("ip", "a", "b"): {Atom(4, "udp", 55000, "10.0.0.0/8")}})
+    assert own.splitlines()[1:] == ['insert rule inet filter input tcp dport 55000 accept comment "portshift bigfix"',
+                                    'insert rule ip a b ip saddr 10.0.0.0/8 udp dport 55000 accept comment "portshift bigfix"']
+    assert nft.own_file("bigfix", {}) == ""
+
+
+NOISE = st.lists(st.sampled_from(["#", "{", "}", '"', "\\", "\n", " ", "\t", ";", "table inet f {", "chain i {", "include ", "é",
+                                  "tcp dport 52311 accept", "# portshift bigfix: ", "\r\n", "\x00"]), max_size=40).map("".join)
+
+
+@given(NOISE)
+def test_the_include_comes_and_goes_without_a_trace(text):
+    content = text.encode("utf-8")
+    there = nft.with_include(content, "bigfix", OWN)
+    assert there.startswith(content) and nft.with_include(there, "bigfix", OWN) == there
+    assert nft.without_include(there, "bigfix", OWN) == content == nft.without_include(content, "bigfix", OWN)
+
+
+@given(NOISE, NOISE)
+def test_closing_and_reopening_gives_the_bytes_back(before, after):
+    text = before + "\ntable inet filter {\n chain input {\n\t\ttcp dport 52311 accept # x\n }\n}\n" + after
+    content = text.encode("utf-8")
+    lines = [line for line in nft.site_lines("f", content.decode("latin-1"), "bigfix") if not line.mark]
+    closed = nft.closed(content, [line.start for line in lines], "bigfix")
+    again = [line for line in nft.site_lines("f", closed.decode("latin-1"), "bigfix") if line.mark]
+    assert closed.replace(b"# portshift bigfix: ", b"") == content.replace(b"# portshift bigfix: ", b"")
+    mine = [line for line in again if line.start - 20 * len([one for one in lines if one.start < line.start]) in {
+        one.start for one in lines}]
+    assert len(mine) == len(lines) and nft.reopened(closed, mine) == content
+
+
+def test_somebody_elses_line_behind_the_include_keeps_its_place():
+    there = nft.with_include(b"flush ruleset", "bigfix", OWN) + b"table ip x {}\n"
+    assert nft.without_include(there, "bigfix", OWN) == b"flush ruleset\ntable ip x {}\n"

@@ -1,0 +1,165 @@
+# Copyright (c) 2026 The portshift.agents authors
+# GNU General Public License v3.0-or-later (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Which ports are reserved, now and after a boot, and the calls that change it."""
+
+import os
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ansible_collections.portshift.agents.plugins.module_utils import _port_reservation as reservation
+
+KEY = reservation.RESERVED
+
+
+class Module:
+    """What a Reservation sees of an AnsibleModule."""
+
+    def __init__(self, check=False):
+        self.check_mode, self.commands = check, []
+
+    def run_command(self, command):
+        self.commands.append(command)
+        return 0, "", ""
+
+
+@pytest.fixture
+def host(tmp_path):
+    """host(live, files, span) -> a Reservation of a host with these settings."""
+    def make(live="", files=(), span="32768\t60999", check=False, systemd=True):
+        values = tmp_path / "proc" / "sys" / "net" / "ipv4"
+        values.mkdir(parents=True, exist_ok=True)
+        (values / "ip_local_port_range").write_text(span + "\n")
+        (values / "ip_local_reserved_ports").write_text(live + "\n")
+        if systemd:
+            (tmp_path / "run" / "systemd" / "system").mkdir(parents=True, exist_ok=True)
+        for name, text in dict(files).items():
+            path = tmp_path / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            if text.startswith("-> "):
+                os.symlink(text[3:], str(path))
+            else:
+                path.write_text(text)
+        return reservation.read(Module(check), str(tmp_path / "proc"), str(tmp_path))
+    return make
+
+
+def arguments(found):
+    """(value or state, live, file's name) of each call."""
+    assert all(call["module"] == "ansible.posix.sysctl" and call["args"]["name"] == KEY and call["args"]["reload"] is False
+               for call in found)
+    return [(call["args"].get("value", call["args"]["state"]), call["args"].get("sysctl_set", False),
+             os.path.basename(call["args"]["sysctl_file"])) for call in found]
+
+
+@pytest.mark.parametrize(("text", "found"), [
+    ("a.b = 1\na.b=2 \n", {"a.b": "2"}), ("# a.b=1\n; a.b=1\n\n", {}), ("-a.b = 1", {"a.b": "1"}),
+    ("a/b.c/d=1", {"a.b/c.d": "1"}),
+    ("a.b/c=1", {"a.b/c": "1"}), ("  a.b   =   1,2-3  ", {"a.b": "1,2-3"}), ("a.b\n=1\n", {}), ("a.b=", {"a.b": ""}),
+    ("a.b=1 2\r\n", {"a.b": "1 2"}),
+])
+def test_settings_of_a_file(text, found):
+    assert reservation.settings(text.encode()) == found
+
+
+def test_files_count_by_their_name_and_hide_those_of_later_folders(host):
+    found = host(files={"etc/sysctl.d/10-a.conf": KEY + "=1", "usr/lib/sysctl.d/10-a.conf": KEY + "=2",
+                        "run/sysctl.d/20-b.conf": KEY + "=3", "etc/sysctl.d/99-last.conf.bak": KEY + "=4",
+                        "usr/lib/sysctl.d/30-c.conf": KEY + "=5", "etc/sysctl.d/30-c.conf": "-> /dev/null"})
+    assert (found.boot, os.path.basename(found.boot_path)) == (((3, 3),), "20-b.conf")
+
+
+def test_the_old_file_counts_by_its_link_with_systemd_and_last_without(host):
+    files = {"etc/sysctl.conf": KEY + "=7000"}
+    assert host(files=files).boot == ()
+    linked = host(files={"etc/sysctl.d/99-sysctl.conf": "-> ../sysctl.conf", "etc/sysctl.d/zz.conf": "vm.swappiness=1"})
+    assert linked.boot == ((7000, 7000),)
+    assert arguments(linked.calls([55000])) == [("55000", True, "sysctl.conf"), ("7000,55000", False, "sysctl.conf")]
+
+
+def test_the_old_file_counts_last_without_systemd(host):
+    found = host(files={"etc/sysctl.conf": KEY + "=7000", "etc/sysctl.d/99-z.conf": KEY + "=8000"}, systemd=False)
+    assert found.boot == ((7000, 7000),)
+
+
+@pytest.mark.parametrize(("live", "boot", "span", "needed"), [
+    ("", "", "32768\t60999", True), ("55000", "55000", "32768\t60999", False),
+    ("54000-56000", "50000-55000", "32768\t60999", False),
+    ("55000", "", "32768\t60999", True), ("", "55000", "32768\t60999", True), ("", "", "32768\t50000", False),
+])
+def test_a_port_has_to_be_reserved_now_and_after_a_boot(host, live, boot, span, needed):
+    found = host(live, {"etc/sysctl.d/1.conf": "%s=%s" % (KEY, boot)} if boot else {}, span)
+    assert found.needed(55000) == needed
+
+
+def test_a_range_that_a_boot_widens_counts_too(host):
+    found = host(span="32768 50000", files={"etc/sysctl.d/1.conf": "net.ipv4.ip_local_port_range=1024 65535"})
+    assert found.needed(55000)
+
+
+@pytest.mark.parametrize(("live", "files", "calls"), [
+    ("", {}, [("55000", True, "60-portshift.conf")]),
+    ("8080", {"etc/sysctl.d/70-site.conf": "x=1\n%s=8080" % KEY}, [("8080,55000", True, "70-site.conf")]),
+    ("8080", {}, [("8080,55000", True, "60-portshift.conf"), ("55000", False, "60-portshift.conf")]),
+    ("54999", {"etc/sysctl.d/70-site.conf": "%s=54999,55001" % KEY},
+     [("54999-55000", True, "70-site.conf"), ("54999-55001", False, "70-site.conf")]),
+    ("55000", {}, [("55000", False, "60-portshift.conf")]),
+    ("", {"usr/lib/sysctl.d/90-vendor.conf": "%s=1" % KEY},
+     [("55000", True, "99-portshift.conf"), ("1,55000", False, "99-portshift.conf")]),
+    ("", {"run/sysctl.d/zy.conf": "%s=1" % KEY},
+     [("55000", True, "zz-portshift.conf"), ("1,55000", False, "zz-portshift.conf")]),
+])
+def test_calls_add_to_what_is_there_and_end_with_what_a_boot_is_to_find(host, live, files, calls):
+    found = host(live, files)
+    assert arguments(found.calls([55000])) == calls
+
+
+def test_letting_go_keeps_what_was_there(host):
+    files = {"etc/sysctl.d/70-site.conf": "%s=8080,54000-56000" % KEY}
+    found = host("8080,54000-56000", files)
+    assert arguments(found.calls([55000], remove=True)) == [("8080,54000-54999,55001-56000", True, "70-site.conf")]
+
+
+def test_letting_go_of_the_last_one_empties_the_kernel_and_takes_our_file_away(host, tmp_path):
+    files = {"etc/sysctl.d/60-portshift.conf": "%s=55000\n" % KEY}
+    found = host("55000", files, check=True)
+    assert found.calls([55000], remove=True) == [] and found.module.commands == []
+    assert (tmp_path / "etc/sysctl.d/60-portshift.conf").exists()
+    found = host("55000", files)
+    assert found.calls([55000], remove=True) == []
+    assert found.module.commands == [["sh", "-c", 'echo > "$0"', str(tmp_path / "proc/sys/net/ipv4/ip_local_reserved_ports")]]
+    assert not (tmp_path / "etc/sysctl.d/60-portshift.conf").exists()
+
+
+def test_letting_go_leaves_the_sites_other_settings_in_the_file(host, tmp_path):
+    found = host("55000", {"etc/sysctl.d/60-portshift.conf": "vm.swappiness=1\n%s=55000\n" % KEY})
+    assert arguments(found.calls([55000], remove=True)) == [("absent", False, "60-portshift.conf")]
+
+
+def test_where_the_kernel_can_not_be_written_nothing_is_promised(host, tmp_path, monkeypatch):
+    monkeypatch.setattr(reservation.os, "access", lambda path, mode: False)     # root may write everything but a read-only mount
+    found = host()
+    assert not found.needed(55000) and "no port was reserved" in found.notes[0] and "podman run --sysctl" in found.notes[0]
+
+
+def test_a_host_without_the_setting_says_so(tmp_path):
+    found = reservation.read(Module(), str(tmp_path), str(tmp_path))
+    assert not found.needed(55000) and "is not there" in found.notes[0]
+
+
+RANGES = st.lists(st.tuples(st.integers(1, 60), st.integers(0, 5)).map(lambda pair: (pair[0], pair[0] + pair[1])), max_size=6)
+
+
+def members(ranges):
+    return {port for first, last in ranges for port in range(first, last + 1)}
+
+
+@given(RANGES, st.lists(st.integers(1, 66), max_size=4))
+def test_ports_come_and_go_exactly(ranges, ports):
+    ranges = reservation.joined(ranges)
+    more = reservation.with_ports(ranges, ports)
+    assert members(more) == members(ranges) | set(ports)
+    assert members(reservation.without_ports(more, ports)) == members(ranges) - set(ports)
+    assert reservation.parse_list(reservation.written(more)) == more
