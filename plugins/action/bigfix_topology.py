@@ -88,7 +88,8 @@ class ActionModule(ActionBase):
                   for number in (1, 2, 3)}
         addresses = {host: address_of(hostvars, host) for host in [topology.server, *members]} if (
             options["restrict_sources"]) else None
-        found = dict(openings=topology.openings(addresses, connects, options["allowed_sources"]), port=values.get("port"), server=topology.server, phases=phases, parents=topology.parents,
+        found = dict(openings=topology.openings(addresses, connects, options["allowed_sources"]))
+        found.update(port=values.get("port"), server=topology.server, phases=phases, parents=topology.parents,
                      tiers=topology.tiers(), order=[host for step in steps for host in step["hosts"]],
                      components={host: step["component"] for step in steps for host in step["hosts"]})
         return dict(result, changed=False, **found)

@@ -141,18 +141,18 @@ def unit_text(name, start, stop):
     """
     return """# Made by portshift.agents.port_bridge
 [Unit]
-Description=Port bridge {name} of portshift.agents: both ports answer while agents move
-After=firewalld.service ufw.service {flushing}
-PartOf={flushing}
-ReloadPropagatedFrom={flushing}
+Description=Port bridge %(name)s of portshift.agents: both ports answer while agents move
+After=firewalld.service ufw.service %(flushing)s
+PartOf=%(flushing)s
+ReloadPropagatedFrom=%(flushing)s
 
 [Service]
 Type=oneshot
 RemainAfterExit=yes
-ExecStart={start}
-ExecReload={start}
-ExecStop={stop}
+ExecStart=%(start)s
+ExecReload=%(start)s
+ExecStop=%(stop)s
 
 [Install]
-WantedBy=multi-user.target {flushing}
-""".format(name=name, start=start, stop=stop, flushing=FLUSHING)
+WantedBy=multi-user.target %(flushing)s
+""" % dict(name=name, start=start, stop=stop, flushing=FLUSHING)

@@ -49,15 +49,15 @@ options:
             default: tcp
           sources:
             description:
-              - Who is admitted - addresses, networks such as V(10.1.2.0/24), or names that resolve on the host. Empty for anybody,
-                over IPv4 and IPv6.
+              - Who is admitted - addresses, networks such as V(10.1.2.0/24), or names that resolve on the host. Empty
+                for anybody, over IPv4 and IPv6.
             type: list
             elements: str
             default: []
       backend:
         description:
-          - The firewall that is changed. V(auto) takes the one that filters what comes in - firewalld, then ufw, then the rules of
-            iptables, then those of nftables. V(none) leaves the firewall alone.
+          - The firewall that is changed. V(auto) takes the one that filters what comes in - firewalld, then ufw, then
+            the rules of iptables, then those of nftables. V(none) leaves the firewall alone.
         type: str
         choices: [auto, firewalld, ufw, nftables, iptables, none]
         default: auto
@@ -71,12 +71,14 @@ options:
         type: bool
         default: true
       selinux_type:
-        description: The type that the ports are to have in SELinux, such as V(http_port_t). Without it, nothing is asked of SELinux.
+        description:
+          - The type that the ports are to have in SELinux, such as V(http_port_t). Without it, nothing is asked of
+            SELinux.
         type: str
       selinux:
         description:
-          - V(auto) sets O(host_port.selinux_type) where SELinux is enabled, V(always) in the policy store even where the kernel does not
-            enforce it, V(never) leaves it alone.
+          - V(auto) sets O(host_port.selinux_type) where SELinux is enabled, V(always) in the policy store even where
+            the kernel does not enforce it, V(never) leaves it alone.
         type: str
         choices: [auto, always, never]
         default: auto
@@ -245,8 +247,8 @@ def old_port_conflicts(host, listening):
     for entry in listening:
         reason = entry["port"] == host.old_port and entry["protocol"] == "tcp" and serves_masthead(entry)
         if reason:
-            found.append("port %d, the old one, is held by %s, which serves no masthead (%s), so the %s can't be listening there; "
-                         "find out whose it is and mend that first" % (host.old_port, who(entry), reason, host.component))
+            found.append("port %d, the old one, is held by %s, which serves no masthead (%s), so the %s can't be listening "
+                         "there; find out whose it is and mend that first" % (host.old_port, who(entry), reason, host.component))
     return found
 
 

@@ -35,8 +35,9 @@ def measure(title, folder, start, playbook, options):
         began = time.monotonic()
         log = folder.with_suffix(".log")
         with open(log, "w") as stream:
-            code = subprocess.run([str(PLAYBOOK), "-i", str(folder / "inventory.yml"), playbook, "-e", "bigfix_port=%d" % NEW, *options],
-                                  cwd=ROOT, stdout=stream, stderr=subprocess.STDOUT, check=False).returncode
+            code = subprocess.run(
+                [str(PLAYBOOK), "-i", str(folder / "inventory.yml"), playbook, "-e", "bigfix_port=%d" % NEW, *options],
+                cwd=ROOT, stdout=stream, stderr=subprocess.STDOUT, check=False).returncode
         took = time.monotonic() - began
         if code:
             sys.exit("headline: %s ended with status %d; see %s." % (playbook, code, log))
@@ -60,8 +61,8 @@ def main():
     start = ["--masthead", "plain", "--relays", "2,2", "--clients", arguments.clients, "--rate", "4"]
     start += [] if arguments.processes else ["--containers"]
     rows = [("PROCEDURE", "AGENTS", "REPORTS", "LOST", "LONGEST SILENCE S", "TOOK S"),
-            measure("by hand, %d s between steps" % arguments.pause, folder / "by-hand", start, "tests/baseline/hand_procedure.yml",
-                    ["-e", "hand_pause=%d" % arguments.pause]),
+            measure("by hand, %d s between steps" % arguments.pause, folder / "by-hand", start,
+                    "tests/baseline/hand_procedure.yml", ["-e", "hand_pause=%d" % arguments.pause]),
             measure("migrate_bigfix_port.yml", folder / "collection", start, "playbooks/migrate_bigfix_port.yml", [])]
     widths = [max(len(str(row[column])) for row in rows) for column in range(len(rows[0]))]
     for row in rows:

@@ -780,13 +780,14 @@ def test_info_names_the_connection_that_holds_the_new_port(run_module, host, clo
         options = host(component="relay", port=client.getsockname()[1])
         [problem] = run_module("bigfix_info", **options)["problems"]
         assert "is in use already: the kernel gave it to a connection of process" in problem
-        assert problem.endswith("to 127.0.0.1:%d; end that connection or choose another port (once reserved, it is not given "
-                                "away again)" % server.getsockname()[1])
+        assert problem.endswith("to 127.0.0.1:%d; end that connection or choose another port (once reserved, it is not "
+                                "given away again)" % server.getsockname()[1])
         assert run_module("bigfix_info", **dict(options, bind_address="127.0.0.9"))["problems"] == []
         assert run_module("bigfix_info", **dict(options, component="client"))["problems"] == []
 
 
-@pytest.mark.parametrize("page, found", [(b"hello", "which serves no masthead (what it serves as masthead is none"), (None, None)])
+@pytest.mark.parametrize("page, found", [
+    (b"hello", "which serves no masthead (what it serves as masthead is none"), (None, None)])
 def test_info_notices_when_somebody_else_holds_the_old_port(run_module, host, page, found):
     with serving(page or plain()) as port:
         options = host(plain(port=port), CONFIG.replace(b"52311", str(port).encode()), component="relay")

@@ -219,7 +219,8 @@ class ContainerLab(Lab):
         given = self.data["hosts"][host.name]
         options = ["--name", given["container"], "--hostname", host.name, "--label", self.label,
                    "--label", "%s=%d" % (EXPIRES_LABEL, self.data["containers"]["expires"]),
-                   "--network", self.id, "--ip", host.address]
+                   "--network", self.id, "--ip", host.address,
+                   "--mac-address", containers.hardware_address(host.address)]
         for other in self.hosts:
             if other is not host:
                 options += ["--add-host", "%s:%s" % (other.name, other.address)]

@@ -323,3 +323,8 @@ def _is_routed(subnet):
 def addresses(subnet, count):
     """Fixed addresses from .10 on: the first ones are the engine's gateway and name service."""
     return ["%s.%d" % (subnet.rsplit(".", 1)[0], 10 + index) for index in range(count)]
+
+
+def hardware_address(address):
+    """One that a host keeps, so that its neighbours find it at once after a reboot."""
+    return "02:42:" + ":".join("%02x" % int(octet) for octet in address.split("."))
