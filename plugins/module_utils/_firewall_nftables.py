@@ -333,8 +333,8 @@ class Nftables:
         keys = [{key for survey in surveys for key in survey.atoms} for surveys in (before, after)]
         if surplus or lacking or nft.everything_but(boot, keys[0]) != nft.everything_but(later, keys[1]):
             raise OpeningError("%s: the change would not come out as asked (too much: %s; missing: %s), nothing was written; "
-                               "change the file by hand and run again" % (files.main, listed(surplus) or "other rules differ",
-                                                                   listed(lacking) or "nothing"))
+                               "change the file by hand and run again" % (
+                                   files.main, listed(surplus) or "other rules differ", listed(lacking) or "nothing"))
 
     def _live_script(self, live, later, ports, add, remove):
         """Commands for nft -f, one transaction; empty where nothing has to change."""

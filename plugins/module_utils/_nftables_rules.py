@@ -587,5 +587,3 @@ def reopened(content, lines):
     for line in sorted(lines, key=lambda line: line.start, reverse=True):
         content = content[:line.start] + content[line.start + line.mark:]
     return content
-
-

@@ -203,20 +203,20 @@ flush ruleset
 define admins = { 198.51.100.7, 198.51.100.8 }
 
 table inet filter {
-	set trusted { type ipv4_addr; elements = { 198.51.100.77 } }
-	chain input {
-		type filter hook input priority 0; policy drop;
-		iif lo accept
-		ct state vmap { established : accept, related : accept, invalid : drop }
-		meta l4proto ipv6-icmp accept
-		ip saddr $admins tcp dport 22 accept
-		jump services
-	}
-	chain services {
-		tcp dport 22 accept
-		tcp dport %d counter accept comment "BigFix"   # opened 2019
-		udp dport %d accept;
-	}
+\tset trusted { type ipv4_addr; elements = { 198.51.100.77 } }
+\tchain input {
+\t\ttype filter hook input priority 0; policy drop;
+\t\tiif lo accept
+\t\tct state vmap { established : accept, related : accept, invalid : drop }
+\t\tmeta l4proto ipv6-icmp accept
+\t\tip saddr $admins tcp dport 22 accept
+\t\tjump services
+\t}
+\tchain services {
+\t\ttcp dport 22 accept
+\t\ttcp dport %d counter accept comment "BigFix"   # opened 2019
+\t\tudp dport %d accept;
+\t}
 }""" % (OLD, OLD)
 
 
@@ -459,12 +459,12 @@ def iptables(host, request):
             (host.etc / path).unlink(missing_ok=True)
     host.write(host.v4, V4)
     host.write(host.v6, V6)
-    for name in {unit, unit.replace("iptables", "ip6tables")}:
+    for name in sorted({unit, unit.replace("iptables", "ip6tables")}):
         host.write("systemd/system/%s.service" % name, UNIT % name)
         host.run("systemctl", "enable", name + ".service")
     boot_iptables(host)
     yield host
-    for name in {unit, unit.replace("iptables", "ip6tables")}:
+    for name in sorted({unit, unit.replace("iptables", "ip6tables")}):
         host.run("systemctl", "disable", name + ".service")
         (host.etc / ("systemd/system/%s.service" % name)).unlink()
 

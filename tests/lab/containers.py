@@ -227,7 +227,7 @@ def image(engine=None, persistent_iptables=False):
                     _make_from_packages(engine, name, folder)
                 else:
                     _make_from_registry(engine, name, folder)
-        if not _has_image(engine, wanted):
+        if persistent_iptables and not _has_image(engine, wanted):
             _swap_firewall(engine, name, wanted)
     return wanted
 

@@ -11,21 +11,21 @@ NFTABLES = """#!/usr/sbin/nft -f
 flush ruleset
 
 table inet filter {
-	chain input {
-		type filter hook input priority filter; policy drop;
-		ct state established,related accept
-		ct state invalid drop
-		iif "lo" accept
-		meta l4proto { icmp, ipv6-icmp } accept
+\tchain input {
+\t\ttype filter hook input priority filter; policy drop;
+\t\tct state established,related accept
+\t\tct state invalid drop
+\t\tiif "lo" accept
+\t\tmeta l4proto { icmp, ipv6-icmp } accept
 %s	}
 
-	chain forward {
-		type filter hook forward priority filter; policy drop;
-	}
+\tchain forward {
+\t\ttype filter hook forward priority filter; policy drop;
+\t}
 
-	chain output {
-		type filter hook output priority filter; policy accept;
-	}
+\tchain output {
+\t\ttype filter hook output priority filter; policy accept;
+\t}
 }
 """
 

@@ -214,7 +214,7 @@ def test_what_nobody_asked_for_is_undone_and_named_with_what_was_asked(run, pape
 
 
 def test_what_did_not_come_is_named(run, paper):
-    failed = run("open", opening(55000), spoil=lambda: paper.held["permanent"].clear())
+    failed = run("open", opening(55000), spoil=paper.held["permanent"].clear)
     assert "the permanent configuration of firewalld lacks: tcp 55000 from anybody" in failed["msg"]
     assert failed["undone"]["restored"] and not paper.held["runtime"]
 
@@ -272,7 +272,7 @@ def test_options_that_can_not_be_are_refused(run, params, words):
 def test_firewalld_goes_before_ufw_and_both_at_once_are_a_problem(paper, monkeypatch):
     assert choose_backend(Module(), Module().params)[0].name == "firewalld"
     monkeypatch.setattr(_host_port, "Ufw", type("Ufw", (Paper,), dict(name="ufw")))
-    unused, unused, problems = choose_backend(Module(), Module().params)
+    problems = choose_backend(Module(), Module().params)[2]
     assert "firewalld and ufw are both active" in problems[0]
     monkeypatch.setattr(Paper, "active", lambda self: False)
     chosen, notes, problems = choose_backend(Module(), Module().params)

@@ -142,7 +142,7 @@ def test_goto_return_and_conditional_jumps_are_followed_as_the_kernel_does():
 
 
 def test_a_ruleset_that_takes_too_long_is_refused_instead_of_followed():
-    jumps = [("c%d" % number, [{"jump": {"target": "c%d" % (number + 1)}}]) for number in range(15) for _ in range(3)]
+    jumps = [("c%d" % number, [{"jump": {"target": "c%d" % (number + 1)}}]) for number in range(15)] * 3
     with pytest.raises(OpeningError, match="more than 200000 steps"):
         read(ruleset([{"jump": {"target": "c0"}}], *jumps))
 
@@ -225,23 +225,23 @@ FILE = """#!/usr/sbin/nft -f
 flush ruleset
 define admins = { 192.0.2.1 }
 table inet filter {
-	set ports { type inet_service; elements = { 52311 } }
-	chain input {
-		type filter hook input priority 0; policy drop;
-		tcp dport 52311 accept
-		tcp dport 52311 accept; udp dport 1 accept
-		tcp dport { 52311 } counter packets 4 bytes 240 accept comment "a # b; }" ;  # said
-		ip saddr { 192.0.2.1,
-			192.0.2.2 } tcp dport 52311 accept
-		ip saddr $admins tcp dport 52311 accept
-		udp dport 52311 \\
-			accept
-		tcp dport 52311 limit rate 5/second accept
-		ct state new meta l4proto { tcp, udp } th dport 52311 ip saddr 10.0.0.0/8 accept
-		tcp dport { 22, 52311 } accept
-		# portshift bigfix: udp dport 52311 accept   # closed
-		# portshift boks: udp dport 52311 accept
-	}
+\tset ports { type inet_service; elements = { 52311 } }
+\tchain input {
+\t\ttype filter hook input priority 0; policy drop;
+\t\ttcp dport 52311 accept
+\t\ttcp dport 52311 accept; udp dport 1 accept
+\t\ttcp dport { 52311 } counter packets 4 bytes 240 accept comment "a # b; }" ;  # said
+\t\tip saddr { 192.0.2.1,
+\t\t\t192.0.2.2 } tcp dport 52311 accept
+\t\tip saddr $admins tcp dport 52311 accept
+\t\tudp dport 52311 \\
+\t\t\taccept
+\t\ttcp dport 52311 limit rate 5/second accept
+\t\tct state new meta l4proto { tcp, udp } th dport 52311 ip saddr 10.0.0.0/8 accept
+\t\ttcp dport { 22, 52311 } accept
+\t\t# portshift bigfix: udp dport 52311 accept   # closed
+\t\t# portshift boks: udp dport 52311 accept
+\t}
 }
 table ip other { chain input { tcp dport 52311 accept
 } }
