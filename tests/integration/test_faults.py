@@ -1,0 +1,277 @@
+# Copyright (c) 2026 The portshift.agents authors
+# GNU General Public License v3.0-or-later (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Faults in the middle of a migration, on hosts with systemd, ssh and firewalls of their own.
+
+After each of them the migration ends, every agent reports, and by the root server's own count no report is lost.  The agents
+give a report up after two minutes: longer than any of these hosts is away.
+"""
+
+import json
+import os
+import time
+
+import pytest
+
+from tests.integration.container_estate import LOCK, RECORD, ControlNode, Estate
+from tests.integration.migration_lab import CUTOVER, NEW, OLD, difference
+from tests.lab import containers, processes
+
+STATE_FOLDER = "/var/lib/portshift"
+MASTHEAD_FOLDER = "etc/opt/BESClient"
+LEASE = 20
+# A firewall between two networks, seen from the host behind it: what comes in never reaches the host's own.
+DROP_NEW_PORT = """
+table inet between {
+ counter dropped { }
+ chain arriving {
+  type filter hook prerouting priority raw;
+  iifname "eth0" tcp dport %d counter name dropped drop
+ }
+}
+""" % NEW
+# No connection that a relay in a DMZ opens gets out to its parent.
+DROP_UPWARDS = """
+table inet between {
+ counter dropped { }
+ chain leaving {
+  type filter hook output priority raw;
+  ip daddr %s tcp flags & (syn | ack) == syn counter name dropped drop
+ }
+}
+"""
+# A connection from the port that the product is to get, to a listener on this host that keeps it.
+HOLD = """
+import signal, socket
+listener = socket.create_server(("127.0.0.1", 0))
+client = socket.socket()
+client.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+client.bind(("", %d))
+client.connect(listener.getsockname())
+signal.pause()
+""" % NEW
+
+
+@pytest.fixture(scope="module")
+def engine():
+    if os.geteuid():
+        pytest.skip("hosts in containers with firewalls of their own need root")
+    try:
+        return containers.Engine("podman")
+    except processes.Failed as err:
+        pytest.skip(str(err))
+
+
+@pytest.fixture(scope="module")
+def whole_estate(engine, tmp_path_factory):
+    estate = Estate(tmp_path_factory.mktemp("faults") / "lab", engine)
+    try:
+        yield estate.start()
+    finally:
+        estate.stop()
+
+
+@pytest.fixture
+def estate(whole_estate):
+    yield whole_estate
+    # Whatever became of the test, the next one begins without its runs.
+    for run in whole_estate.started:
+        if run.process.poll() is None:
+            run.kill()
+
+
+@pytest.fixture(scope="module")
+def elsewhere(tmp_path_factory):
+    return ControlNode(tmp_path_factory.mktemp("elsewhere"), "control-elsewhere")
+
+
+def begun(run, action, number=1):
+    """Whether the run has begun the task `action` that often."""
+    return sum(event["event"] == "task" and event["action"] == action for event in run.events) >= number
+
+
+def packets_dropped(estate, host):
+    listed = json.loads(estate.execute(host, "nft", "-j", "list", "counter", "inet", "between", "dropped"))
+    return [entry["counter"]["packets"] for entry in listed["nftables"] if "counter" in entry][0]
+
+
+# -- ports in foreign hands
+
+def test_plan_names_who_holds_the_old_port_and_the_connection_that_has_the_new_one(estate):
+    estate.at_old()
+    before = estate.snapshot()
+    estate.execute("relay1", "systemctl", "stop", "besrelay")
+    estate.execute("relay1", "systemd-run", "--quiet", "--unit=foreign", "python3", "-m", "http.server", str(OLD))
+    estate.execute("relay2", "systemd-run", "--quiet", "--unit=foreign", "python3", "-c", HOLD)
+    try:
+        run = estate.play("plan").bad("gate after the plan: closed", "2 of 5", "relay1", "relay2")
+        relay1, relay2 = (estate.execute(host, "systemctl", "show", "--property=MainPID", "--value", "foreign").strip()
+                          for host in ("relay1", "relay2"))
+        run.bad("relay1 (port %d, the old one, is held by process python3 (pid %s)" % (OLD, relay1), "which serves no masthead")
+        run.bad("relay2 (port %d is in use already: the kernel gave it to a connection of process python3 (pid %s)" % (
+            NEW, relay2))
+        assert run.changed == {} and estate.snapshot() == before
+    finally:
+        for host in ("relay1", "relay2"):
+            estate.execute(host, "systemctl", "stop", "foreign")
+        estate.execute("relay1", "systemctl", "start", "besrelay")
+    estate.all_report(OLD)
+    assert estate.play("plan").good().changed == {}
+
+
+# -- the network
+
+def test_path_that_a_firewall_in_between_drops_is_found_before_anything_is_cut(estate):
+    estate.at_old()
+    files, pids = estate.snapshot(), estate.pids()
+    estate.execute("relay1", "nft", "-f", "-", stdin=DROP_NEW_PORT)
+    run = estate.play("migrate")
+    for child in ("relay2", "client01"):
+        run.bad("%s -> %s port %d tcp: no answer within" % (estate.address(child), estate.address("relay1"), NEW), child)
+    run.bad("gate after the opening of port %d: closed" % NEW, "2 of 4", "relay2", "client01")
+    assert run.failed >= {"relay2", "client01"} and not [name for name in run.plays if name.startswith("Phase")]
+    assert packets_dropped(estate, "relay1") > 0
+    assert (estate.snapshot(), estate.pids()) == (files, pids)
+    estate.all_report(OLD)
+
+    estate.execute("relay1", "nft", "delete", "table", "inet", "between")
+    estate.play("migrate").good()
+    estate.all_report(NEW)
+
+
+# -- control nodes
+
+def test_second_control_node_is_refused_and_the_first_one_undisturbed(estate, elsewhere):
+    estate.at_old()
+    first = estate.begin("migrate", "-e", "bigfix_phases=1")
+    first.until(lambda: estate.lock() is not None)
+    second = estate.play("migrate", **elsewhere.how)
+    # The first one was still at work: it, and no run of the past, is what stood against the second.
+    assert first.process.poll() is None
+    second.bad("root@%s (pid %d, \"migrate to %d\", since " % (os.uname().nodename, first.process.pid, NEW),
+               "is migrating this deployment", "Nothing was changed", "bigfix_take_over=true")
+    assert second.changed == {} and "Plan" not in second.plays
+    first.wait().good()
+    assert first.failed == set() and estate.lock() is None
+    status = estate.status()
+    assert status["lost"] == 0
+    assert {host: found["port"] for host, found in status["hosts"].items() if host.startswith("relay")} == {
+        "relay1": NEW, "relay2": OLD}
+
+
+def test_host_that_loses_power_in_its_cutover_closes_the_gate_and_is_moved_by_the_next_run(estate):
+    estate.after_phase_one()
+    run = estate.begin("migrate")
+    # Its files are being replaced, its services are stopped.
+    estate.execute("relay2", "sh", "-c", "until [ -e %s ]; do sleep 0.02; done" % RECORD)
+    estate.kill_host("relay2")
+    try:
+        run.wait().bad("gate after phase 2: closed", "relay2", "unreachable")
+    finally:
+        estate.power_on("relay2")
+    assert run.stats["relay2"]["unreachable"] == 1 and "Phase 3" not in run.plays
+    estate.play("migrate").good()
+    estate.all_report(NEW)
+
+
+def test_run_of_a_dead_control_node_goes_on_elsewhere_when_told_to_take_over(estate, elsewhere):
+    estate.at_old()
+    first = estate.begin("migrate")
+    first.until(lambda: begun(first, CUTOVER, 2)).kill()
+    assert first.status == -9 and not any(event["event"] == "stats" for event in first.events)
+    refused = estate.play("migrate", **elsewhere.how).bad(
+        "root@%s (pid %d, " % (os.uname().nodename, first.process.pid), "is migrating this deployment", "bigfix_take_over=true")
+    assert "Plan" not in refused.plays and estate.lock()["pid"] == first.process.pid
+    taken = estate.play("migrate", "-e", "bigfix_take_over=true", **elsewhere.how).good()
+    assert "took over from root@%s (pid %d" % (os.uname().nodename, first.process.pid) in taken.output.replace("\n", "")
+    estate.all_report(NEW)
+
+
+def test_run_of_a_dead_control_node_goes_on_elsewhere_when_its_lease_has_lapsed(estate, elsewhere):
+    estate.at_old()
+    first = estate.begin("migrate", "-e", "bigfix_phases=1", "-e", "bigfix_lock_seconds=%d" % LEASE)
+    first.until(lambda: begun(first, CUTOVER)).kill()
+    holder = estate.lock()
+    assert (holder["pid"], holder["seconds"]) == (first.process.pid, LEASE)
+    # By the clock that counts, the root server's.
+    estate.execute("server", "sh", "-c", "while [ $(date +%%s) -le %d ]; do sleep 0.2; done" % holder["expires"])
+    again = estate.play("migrate", "-e", "bigfix_phases=1", **elsewhere.how).good()
+    assert "its lock lapsed at" in again.output and estate.lock() is None
+    estate.after_phase_one()
+    assert estate.status()["lost"] == 0
+
+
+# -- disks
+
+def test_full_disk_leaves_the_host_as_it_was_and_is_named(estate):
+    estate.after_phase_one()
+    before = estate.snapshot()
+
+    def left_alone(run, host, folder):
+        run.bad(host, "No space left on device", folder)
+        found = estate.status()
+        assert found["hosts"][host]["port"] == OLD
+        assert all(service["running"] for service in found["hosts"][host]["services"].values())
+        assert {path for name, path in difference(before, estate.snapshot()) if name == host} == set()
+
+    # Where the way back is kept.
+    estate.fill("relay2", STATE_FOLDER)
+    try:
+        left_alone(estate.play("migrate"), "relay2", STATE_FOLDER)
+    finally:
+        estate.free("relay2", STATE_FOLDER)
+    # Where the product's own file is, when others of this host have been written already.
+    estate.fill("client02", "/" + MASTHEAD_FOLDER)
+    try:
+        run = estate.play("migrate")
+        assert "Phase 3" in run.plays
+        run.bad("client02", "Its files are as they were before, byte for byte")
+        left_alone(run, "client02", MASTHEAD_FOLDER)
+    finally:
+        estate.free("client02", "/" + MASTHEAD_FOLDER)
+    estate.play("migrate").good()
+    estate.all_report(NEW)
+
+
+# -- boots
+
+def test_hosts_that_boot_between_open_and_close_answer_on_both_ports_again(estate):
+    estate.after_phase_one()
+    # relay1 has moved, relay2 is only open.
+    for host, child in (("relay1", "relay2"), ("relay2", "client02")):
+        rules = estate.bridge(host)
+        assert rules and estate.answered(child, host) == [OLD, NEW]
+        estate.reboot(host)
+        assert estate.bridge(host) == rules
+        assert estate.reserved(host) == str(NEW)
+        assert estate.answered(child, host) == [OLD, NEW]
+    estate.play("migrate").good()
+    estate.all_report(NEW)
+
+    estate.reboot("relay2")
+    assert estate.answered("client02", "relay2") == [OLD, NEW]
+    estate.play("close").good()
+    estate.all_report(NEW)
+    for host, child in (("relay1", "relay2"), ("relay2", "client02")):
+        assert estate.bridge(host) == "" and estate.answered(child, host) == [NEW]
+
+
+# -- a relay in a DMZ
+
+def test_relay_that_its_firewall_lets_open_no_connection_upwards_moves_without_a_lost_report(engine, tmp_path):
+    estate = Estate(tmp_path / "dmz", engine)
+    try:
+        estate.start("--dmz", "relay2")
+        estate.execute("relay2", "nft", "-f", "-", stdin=DROP_UPWARDS % estate.address("relay1"))
+        # The rule holds: what the relay itself tries upwards is dropped, on either port.
+        assert estate.answered("relay2", "relay1") == [] and estate.answered("relay1", "relay2") == [OLD]
+        tried = packets_dropped(estate, "relay2")
+        assert tried >= 2
+        estate.play("migrate").good()
+        estate.all_report(NEW)
+        estate.play("close").good()
+        estate.all_report(NEW)
+        # And no part of the migration counted on that way.
+        assert packets_dropped(estate, "relay2") == tried
+    finally:
+        estate.stop()
