@@ -13,7 +13,7 @@ export ANSIBLE_CONFIG := $(CURDIR)/ansible.cfg
 # Two set-ups at once would write into the same .venv.
 .NOTPARALLEL:
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint sanity unit integration molecule soak bench docs changelog clean setup-demo setup-test
+.PHONY: help demo test lint sanity unit integration molecule soak headline bench docs changelog clean setup-demo setup-test
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -41,6 +41,9 @@ molecule: setup-test ## whole migrations in systemd containers (needs root and p
 
 soak: setup-test ## long proofs that CI does not run: killed at ten moments, zero loss again and again
 	@$(VENV)/python -m pytest tests/soak -s $(PYTEST_ARGS)
+
+headline: setup-test ## the hand procedure and ours on the same containers, in one table (a quarter of an hour)
+	@$(VENV)/python tests/bench/headline.py
 
 bench: setup-test ## what a migration costs each host, as a ratio to ansible.builtin.ping
 	@$(VENV)/python tests/bench/migration.py
