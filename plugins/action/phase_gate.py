@@ -30,10 +30,10 @@ class ActionModule(ActionBase):
         result = super().run(tmp, task_vars)
         unused, options = self.validate_argument_spec(argument_spec=dict(
             hosts=dict(type="list", elements="str", required=True), evidence=dict(type="str", required=True),
-            max_missing=dict(type="raw", default=0), phase=dict(type="str", default="")))
+            max_missing=dict(type="raw", default=0), of=dict(type="int"), phase=dict(type="str", default="")))
         hosts = list(dict.fromkeys(options["hosts"]))
         try:
-            allowed = share(options["max_missing"], len(hosts), "max_missing")
+            allowed = share(options["max_missing"], options["of"] or len(hosts), "max_missing")
         except EngineError as err:
             return dict(result, failed=True, msg=str(err))
         reasons = {host: without_evidence(task_vars["hostvars"], host, options["evidence"]) for host in hosts}

@@ -11,6 +11,7 @@ import re
 import shlex
 from xml.etree import ElementTree
 
+from ansible_collections.portshift.agents.plugins.module_utils._host_commands import run
 from ansible_collections.portshift.agents.plugins.module_utils._openings import (
     ANYBODY_4, ANYBODY_6, PROTOCOLS, Opening, OpeningError, Reading, denies, described, family, in_order, join_families,
     normalised)
@@ -234,6 +235,24 @@ def source_of(rule):
     return normalised(source["address"]), True
 
 
+def _parts(rule):
+    """(kind, value) of a rule written as V(ZONE: KIND VALUE)."""
+    kind, unused, value = rule.partition(": ")[2].partition(" ")
+    return kind, value
+
+
+def comes_and_goes(rule):
+    """Whether a rule of the running half is of the kinds that guards such as fail2ban put there and take away any time."""
+    kind, value = _parts(rule)
+    return kind == "source" or kind == "rich-rule" and bool(set(parse_rich_rule(value)) & set(_DENYING))
+
+
+def admits(rule):
+    """Whether a rule lets traffic in that would not come in without it."""
+    kind, value = _parts(rule)
+    return kind in _OPTIONS and (kind != "rich-rule" or "accept" in parse_rich_rule(value))
+
+
 def denying_rules(zone, opening, service_ports):
     """(how much, rule) of the zone's own rules that reject what `opening` admits; firewalld asks them first."""
     found = []
@@ -263,10 +282,10 @@ class Firewalld:
 
     def __init__(self, module, mark, zone=None):
         self.module, self.mark, self.zone = module, mark, zone
-        self.zones, self.default, self.notes = {}, None, []
+        self.zones, self.default, self.notes, self.stopped = {}, None, [], False
 
     def run(self, *arguments):
-        return self.module.run_command(["firewall-cmd"] + list(arguments))
+        return run(self.module, ["firewall-cmd"] + list(arguments))
 
     def said(self, *arguments):
         code, out, err = self.run(*arguments)
@@ -281,6 +300,10 @@ class Firewalld:
             code, out, unused = self.run("--get-default-zone")
             self.default = out.strip() if not code else None
         return bool(self.default)
+
+    def while_stopped(self):
+        """From now on the files are read, which are all that there is of it while its daemon does not run."""
+        self.stopped = True
 
     def why_inactive(self):
         return ("firewalld was asked for, but its daemon does not answer on this host; start it (systemctl start firewalld), "
@@ -305,14 +328,29 @@ class Firewalld:
                 found += self.service_ports(entry.get("service"), seen + (name,))
         return found
 
+    def _files(self, *arguments):
+        code, out, err = run(self.module, ["firewall-offline-cmd"] + list(arguments))
+        if code:
+            raise OpeningError("its daemon does not answer, and firewall-offline-cmd %s failed: %s" % (
+                " ".join(arguments), (err or out).strip() or "exit status %d" % code))
+        return out
+
     def _list(self):
-        self.zones = dict(runtime=parse_zones(self.said("--list-all-zones")),
-                          permanent=parse_zones(self.said("--permanent", "--list-all-zones")))
-        self.zone = self.zone or self.default or self.said("--get-default-zone").strip()
+        if self.stopped:
+            zones = parse_zones(self._files("--list-all-zones"))
+            self.zones = dict(runtime={name: Zone(name, []) for name in zones}, permanent=zones)
+            self.zone = self.zone or self._files("--get-default-zone").strip()
+        else:
+            self._list_running()
         for half in HALVES:
             if self.zone not in self.zones[half]:
                 raise OpeningError("firewalld has no zone %s in its %s configuration; the zones there are: %s" % (
                     self.zone, half, ", ".join(sorted(self.zones[half]))))
+
+    def _list_running(self):
+        self.zones = dict(runtime=parse_zones(self.said("--list-all-zones")),
+                          permanent=parse_zones(self.said("--permanent", "--list-all-zones")))
+        self.zone = self.zone or self.default or self.said("--get-default-zone").strip()
 
     def read(self, ports):
         self._list()
@@ -321,8 +359,10 @@ class Firewalld:
             reading = ZoneReader(self.zones[half][self.zone], ports, self.service_ports).reading()
             reading.whole |= {"%s: %s %s" % (zone.name, kind, value) for zone in self.zones[half].values()
                               for kind, value in zone.rules() if zone.name != self.zone}
+            if half == "runtime":
+                reading.whole = frozenset(rule for rule in reading.whole if not comes_and_goes(rule))
             readings.append(reading)
-        self.notes = self._zone_notes()
+        self.notes = [] if self.stopped else self._zone_notes()
         return tuple(readings)
 
     def _zone_notes(self):
@@ -374,7 +414,7 @@ class Firewalld:
             return False
         if not backend or backend.group(1) != "nftables":
             return False
-        code, out, unused = self.module.run_command(["nft", "list", "tables"])
+        code, out, unused = run(self.module, ["nft", "list", "tables"])
         return not code and not re.search(r"(?m)^table inet firewalld$", out)
 
     def spelling(self, opening):
@@ -388,22 +428,34 @@ class Firewalld:
         return {half: ["%s: %s" % (self.zone, rule)] for half in HALVES}
 
     def calls(self, additions, removals):
-        """The module runs that take `removals` away and put `additions` there; both half -> rules."""
+        """The module runs that take `removals` away and put `additions` there; both half -> rules.
+
+        While firewalld is stopped its files are changed here, and nothing is left to run.
+        """
         found = []
         for state, rules in (("disabled", removals), ("enabled", additions)):
             halves = {}
             for half in HALVES:
                 for rule in rules.get(half, []):
                     halves.setdefault(rule, set()).add(half)
-            found += [self._call(rule, state, chosen) for rule, chosen in sorted(halves.items())]
+            if self.stopped:
+                self._change_files(state, sorted(rules.get("permanent", [])))
+            else:
+                found += [self._call(rule, state, chosen) for rule, chosen in sorted(halves.items())]
         return found
+
+    def _change_files(self, state, rules):
+        # Without a daemon ansible.posix.firewalld writes zones that have lost what it does not know, such as "forward".
+        for rule in rules if not self.module.check_mode else []:
+            kind, value = _parts(rule)
+            self._files("--zone=" + self.zone_of(rule), "--%s-%s=%s" % ("add" if state == "enabled" else "remove", kind, value))
 
     def _call(self, rule, state, halves):
         zone, unused, rest = rule.partition(": ")
         kind, unused, value = rest.partition(" ")
         return dict(module="ansible.posix.firewalld", args={
-            "zone": zone, _OPTIONS[kind]: value, "state": state,
-            "permanent": "permanent" in halves, "immediate": "runtime" in halves})
+            "zone": zone, _OPTIONS[kind]: value, "state": state, "permanent": "permanent" in halves,
+            "immediate": "runtime" in halves})
 
     @staticmethod
     def zone_of(rule):
@@ -419,8 +471,8 @@ class Firewalld:
         return {half: (additions.get(half, []), removals.get(half, [])) for half in HALVES}
 
     def can_write(self, rule):
-        """Whether calls() can put right a difference in Reading.whole."""
-        return rule.partition(": ")[2].partition(" ")[0] in _OPTIONS
+        """Whether calls() is to put right a difference in Reading.whole; who denies something has reasons of their own."""
+        return admits(rule)
 
     def change(self, add, remove):
         readings = dict(zip(HALVES, self.read({opening.port for opening in list(add) + list(remove)})))

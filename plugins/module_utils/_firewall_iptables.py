@@ -7,9 +7,10 @@ import os
 
 from ansible_collections.portshift.agents.plugins.module_utils import _iptables_rules as saved
 from ansible_collections.portshift.agents.plugins.module_utils._file_edit import FileEdit, read_bytes
-from ansible_collections.portshift.agents.plugins.module_utils._firewall_nftables import Nftables
+from ansible_collections.portshift.agents.plugins.module_utils._firewall_nftables import Nftables, legacy_sentences
 from ansible_collections.portshift.agents.plugins.module_utils._input_filter import (
-    Atom, Survey, atoms_of, reading, remains, rules_to_remove, still_missing)
+    Atom, Survey, admitted, atoms_of, denial_sentences, openings_of, reading, refusal_sentences, remains, rules_to_remove,
+    still_missing)
 from ansible_collections.portshift.agents.plugins.module_utils._openings import OpeningError, Reading, family, listed
 
 TOOLS = {4: "iptables", 6: "ip6tables"}
@@ -17,6 +18,11 @@ TOOLS = {4: "iptables", 6: "ip6tables"}
 SAVED_FILES = (({4: "/etc/iptables/rules.v4", 6: "/etc/iptables/rules.v6"},
                 {4: ("netfilter-persistent", "iptables"), 6: ("netfilter-persistent", "ip6tables")}),
                ({4: "/etc/sysconfig/iptables", 6: "/etc/sysconfig/ip6tables"}, {4: ("iptables",), 6: ("ip6tables",)}))
+
+
+def rule_of_ours(words, family_, place):
+    """A Rule that stands for one of ours that is about to be there; without a number, since it has none yet."""
+    return saved.parse_rule("-A %s %s" % (place[1], words), None, family_, place)
 
 
 class Half:
@@ -36,7 +42,7 @@ class Half:
     def reading(self, ports):
         keys = {key for survey in self.everything.values() for key in survey.atoms}
         whole = set().union(*[table.everything_but(keys) for table in self.tables.values()] or [set()])
-        return reading(list(self.surveys.values()), set(ports), saved.where, whole)
+        return reading(list(self.surveys.values()), set(ports), saved.where, whole, every=list(self.everything.values()))
 
 
 class Iptables:
@@ -47,6 +53,8 @@ class Iptables:
 
     def __init__(self, module, mark, zone=None):
         self.module, self.mark, self.zone, self.notes = module, mark, zone, []
+        # What was read, until the next change: a table of thousands of rules is read once.
+        self._known, self._readings = {}, ()
 
     # -- what is there
 
@@ -55,8 +63,16 @@ class Iptables:
         return self.module.run_command(command, data=data, binary_data=isinstance(data, bytes),
                                        path_prefix="/usr/sbin:/sbin", environ_update=dict(LANG="C", LC_ALL="C"))
 
+    def _once(self, what, read):
+        if what not in self._known:
+            self._known[what] = read()
+        return self._known[what]
+
     def live(self):
         """family -> SavedTable, of the families that this host has iptables for."""
+        return self._once("live", self._live)
+
+    def _live(self):
         found = {}
         for number, tool in sorted(TOOLS.items()):
             if not self.module.get_bin_path(tool + "-save"):
@@ -64,7 +80,7 @@ class Iptables:
             code, out, err = self._run([tool + "-save"])
             if code:
                 raise OpeningError("%s-save failed: %s; run with become: true" % (tool, err.strip() or "exit status %d" % code))
-            if "table `filter' is incompatible" in out:
+            if "table `filter' is incompatible" in out.lower():
                 continue    # rules that nft has written into a table of that name
             found[number] = saved.SavedTable(out, tool, number, self.mark)
         return found
@@ -74,7 +90,10 @@ class Iptables:
         tables = self.live()
         if any(table.other_front_end for table in tables.values()):
             return False
-        return Half(tables, (), self.mark).filters
+        return Half(tables, (), self.mark).filters or bool(self._legacy()) and not Nftables(self.module, self.mark).active()
+
+    def _legacy(self, openings=()):
+        return legacy_sentences(self.module, self._run, openings)
 
     def saved_files(self):
         """(family -> path, family -> units) of the saved files; ({}, {}) where there are none."""
@@ -86,6 +105,9 @@ class Iptables:
 
     def _boot(self):
         """family -> (path, bytes, SavedTable) of the next boot."""
+        return self._once("boot", self._read_boot)
+
+    def _read_boot(self):
         found = {}
         for number, path in self.saved_files()[0].items():
             content = read_bytes(path)
@@ -93,7 +115,8 @@ class Iptables:
         return found
 
     def _table(self, content, number):
-        return saved.SavedTable(content.decode("latin-1"), TOOLS[number], number, self.mark)
+        return self._once((number, content), lambda: saved.SavedTable(
+            content.decode("latin-1"), TOOLS[number], number, self.mark))
 
     def _halves(self, ports):
         boot = self._boot()
@@ -102,27 +125,50 @@ class Iptables:
 
     def read(self, ports):
         live, boot, permanent = self._halves(ports)
-        return live.reading(ports), permanent.reading(ports) if boot else Reading()
+        runtime = live.reading(ports)
+        # Where nothing is known to be loaded at boot, the live rules are all there is.
+        self._readings = (runtime, permanent.reading(ports) if boot else Reading(covered=runtime.covered))
+        return self._readings
+
+    def _needed(self, add, live, permanent):
+        """Those of `add` that a rule has to admit; the others pass by the policy of INPUT, now and after a boot."""
+        free = [admitted(list(half.everything.values()), add) for half in (live, permanent)]
+        for found, passing in zip(self._readings, free):
+            found.covered |= passing - found.exact
+        open_anyway = free[0] & free[1]
+        if open_anyway:
+            self.notes.append("iptables turns incoming traffic away on this host, but lets %s pass, so there is nothing to open "
+                              "for that" % listed(open_anyway))
+        return [opening for opening in add if opening not in open_anyway]
 
     # -- why not
 
     def problems(self, add):
         ports = {opening.port for opening in add}
         live, boot, permanent = self._halves(ports)
-        found = []
-        if not live.filters:
+        legacy = self._legacy(add)
+        passing = set(add)
+        add = self._needed(add, live, permanent if boot else live)
+        passing -= set(add)
+        if not add:
+            return legacy + self._other_filter(passing)
+        found = legacy
+        if not live.filters and not legacy:
             found.append("INPUT of iptables turns no incoming traffic away on this host; say backend: none")
-        for survey in live.everything.values():
-            denials = survey.denials(add, named_only=True)
-            self.notes += ["%s: the site turns away here what is opened; the opening stands before it: %s" % (
-                saved.where(rule.place), rule.text) for rule in denials]
+        surveys = list(live.everything.values()) + list(permanent.everything.values())
+        found += refusal_sentences(surveys, add, saved.where)
         if not boot:
             found.append("nothing brings the rules of iptables back after a boot: there is neither /etc/iptables/rules.v4 nor "
                          "/etc/sysconfig/iptables; install iptables-persistent (Debian) or iptables-services (Red Hat) and save "
                          "the rules")
         else:
             found += self._unsaved(live, boot, permanent)
-        return found + self._other_filter(add)
+        found += self._other_filter(add)
+        for survey in surveys if not found else ():
+            new = [opening for opening in add if opening not in openings_of([survey])]
+            for opening in new:
+                self.notes += denial_sentences(survey, atoms_of([opening], survey.base.families), saved.where)
+        return found
 
     def _unsaved(self, live, boot, permanent):
         found, units = [], self.saved_files()[1]
@@ -134,16 +180,19 @@ class Iptables:
             elif number not in permanent.everything:
                 found.append("%s: holds no chain INPUT in a table filter, though the live rules do; save them with "
                              "%s-save > %s" % (boot[number][0], tool, boot[number][0]))
-            elif all(self._run(["systemctl", "is-enabled", unit])[0] for unit in units[number]):
+            elif not any(self._enabled(unit) for unit in units[number]):
                 found.append("nothing loads %s at boot: neither of the units %s is enabled; enable one" % (
                     boot[number][0], ", ".join(units[number])))
         return found
+
+    def _enabled(self, unit):
+        return bool(self.module.get_bin_path("systemctl")) and not self._run(["systemctl", "is-enabled", unit])[0]
 
     def _other_filter(self, add):
         nftables = Nftables(self.module, self.mark)
         if not self.module.get_bin_path("nft") or not nftables.active():
             return []
-        lacking = set(add) - nftables.read({opening.port for opening in add})[0].exact
+        lacking = set(add) - nftables.admits(add)
         if not lacking:
             return []
         return ["iptables and nftables both filter what comes in to this host, and nftables does not admit %s; open it there "
@@ -153,6 +202,13 @@ class Iptables:
 
     def change(self, add, remove):
         """Makes the change, live and in the saved files.  In check mode it stops before the first write."""
+        try:
+            return self._change(add, remove)
+        finally:
+            if not self.module.check_mode:
+                self._known, self._readings = {}, ()
+
+    def _change(self, add, remove):
         ports = {opening.port for opening in list(add) + list(remove)}
         live, boot, permanent = self._halves(ports)
         contents = self._boot_change(boot, permanent, add, remove)
@@ -202,11 +258,20 @@ class Iptables:
             mine = {key for key in gone if key in survey.atoms}
             after = saved.spliced(content.decode("latin-1"), table, self.mark, remove=mine & permanent.ours,
                                   close=mine - permanent.ours, reopen=[start for start, rule in reopen],
-                                  add=saved.rule_lines(atoms, self.mark, number)).encode("latin-1")
+                                  add=self._new_rules(survey, atoms)).encode("latin-1")
             if after != content:
                 found[number] = after
         self._require(boot, permanent, found, add, remove)
         return found
+
+    def _new_rules(self, survey, atoms):
+        """[(key of the rule that they stand behind or None, specifications)] of rules of ours that open `atoms`."""
+        found, number = {}, min(survey.base.families)
+        for atom in sorted(atoms, key=str):
+            behind = survey.place_for([atom])[0]
+            key = None if behind is None else (survey.base.place, behind)
+            found.setdefault(key, []).append(atom)
+        return [(key, saved.rule_lines(some, self.mark, number)) for key, some in found.items()]
 
     @staticmethod
     def _atoms(rule):
@@ -247,9 +312,14 @@ class Iptables:
             missing = set(news[number])
             for place, at, rule in self._own_lines_back(survey, later.get(number), missing, rules):
                 lines.append("-I %s %d %s" % (place[1], at + 1, rule.text.split(None, 2)[2]))
-                rules[place].insert(at, rule)
+                rules[place].insert(at, rule._replace(number=None))      # its own number is one of the file
                 missing -= self._atoms(rule)
-            lines += ["-I INPUT 1 %s" % rule for rule in saved.rule_lines(missing, self.mark, number)]
+            for behind, news_here in self._new_rules(survey, missing):
+                there = rules.get(survey.base.place, [])
+                at = 1 if behind is None else [rule.number for rule in there].index(behind[1]) + 2
+                for rule in news_here:
+                    lines.append("-I INPUT %d %s" % (at, rule))
+                    there.insert(at - 1, rule_of_ours(rule, number, survey.base.place))
             if lines:
                 found[number] = "\n".join(["*filter"] + lines + ["COMMIT", ""])
         return found

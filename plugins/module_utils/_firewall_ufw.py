@@ -13,12 +13,14 @@ import re
 import shlex
 from collections import namedtuple
 
+from ansible_collections.portshift.agents.plugins.module_utils._host_commands import run
 from ansible_collections.portshift.agents.plugins.module_utils._openings import (
     ANYBODY_4, ANYBODY_6, PROTOCOLS, Opening, OpeningError, Reading, denies, described, family, in_order, join_families,
     normalised)
 
 FOLDERS = ("/etc/ufw", "/lib/ufw", "/var/lib/ufw")
 SWITCH, DEFAULTS = "/etc/ufw/ufw.conf", "/etc/default/ufw"
+KERNEL_IPV6 = "/proc/sys/net/ipv6"
 FILES = {"v4": "user.rules", "v6": "user6.rules"}
 ANYBODY = {"v4": ANYBODY_4, "v6": ANYBODY_6}
 TOOLS = {"v4": "iptables", "v6": "ip6tables"}
@@ -235,13 +237,22 @@ class Ufw:
                 "connection, or name the backend that filters here")
 
     def _families(self):
-        return ["v4", "v6"] if (self._setting(DEFAULTS, "IPV6") or "no").lower() == "yes" else ["v4"]
+        # Without IPv6 in the kernel ufw goes on as if it were switched off.
+        served = (self._setting(DEFAULTS, "IPV6") or "no").lower() == "yes" and os.path.exists(KERNEL_IPV6)
+        return ["v4", "v6"] if served else ["v4"]
+
+    def unserved(self):
+        """Why some family of addresses gets no rule: its number -> a sentence."""
+        if "v6" in self._families():
+            return {}
+        return {6: "ufw does not serve IPv6 on this host (IPV6 in %s%s)" % (
+            DEFAULTS, "" if os.path.exists(KERNEL_IPV6) else "; the kernel has none, either")}
 
     def _saved(self):
         found = {}
         for ip, tool in (("v4", "iptables-save"), ("v6", "ip6tables-save")):
             if ip in self._families():
-                code, out, err = self.module.run_command([tool, "-t", "filter"])
+                code, out, err = run(self.module, [tool, "-t", "filter"])
                 if code:
                     raise OpeningError("%s failed: %s; run with become: true" % (tool, (err or out).strip()))
                 found[ip] = out
@@ -297,8 +308,7 @@ class Ufw:
                 found.append("%s 0 allow %s %d %s any %s in comment=%s" % (
                     ip, opening.protocol, opening.port, ANYBODY[ip], opening.source or ANYBODY[ip], comment))
         if not found:
-            raise OpeningError("%s can't be opened: ufw does not serve IPv6 on this host (IPV6 in %s)" % (
-                described(opening), DEFAULTS))
+            raise OpeningError("%s can't be opened: %s" % (described(opening), self.unserved()[family(opening.source)]))
         return dict(permanent=found)
 
     def calls(self, additions, removals):

@@ -10,19 +10,22 @@ picture from before; where they differ it hands back the calls that undo the cha
 
 import json
 import os
+import re
 import socket
 
 from ansible_collections.portshift.agents.plugins.module_utils import _port_reservation, _selinux_ports
 from ansible_collections.portshift.agents.plugins.module_utils._bridge_rules import NAME
+from ansible_collections.portshift.agents.plugins.module_utils._errors import EngineError
 from ansible_collections.portshift.agents.plugins.module_utils._file_edit import (
     make_folder, read_bytes, remove_file, write_durably)
 from ansible_collections.portshift.agents.plugins.module_utils._firewall_firewalld import Firewalld
-from ansible_collections.portshift.agents.plugins.module_utils._firewall_iptables import Iptables
+from ansible_collections.portshift.agents.plugins.module_utils._firewall_iptables import Half, Iptables
 from ansible_collections.portshift.agents.plugins.module_utils._firewall_nftables import Nftables
 from ansible_collections.portshift.agents.plugins.module_utils._firewall_ufw import Ufw
+from ansible_collections.portshift.agents.plugins.module_utils._host_commands import run
 from ansible_collections.portshift.agents.plugins.module_utils._openings import (
-    ANYBODY_4, ANYBODY_6, OpeningError, Reading, described, from_plain, in_order, listed, parse_openings, settled,
-    to_plain)
+    ANYBODY_4, ANYBODY_6, OpeningError, Reading, described, family, from_plain, in_order, listed, parse_openings,
+    settled, to_plain)
 
 HALVES = ("runtime", "permanent")
 VERSION = 1
@@ -87,11 +90,42 @@ def choose_backend(module, options, name=None):
                                "switch one of them off, or name the backend if you know which one filters"]
     if fronts:
         return fronts[0], [], []
-    for kind in (Iptables, Nftables):
-        backend = kind(module, mark, zone)
+    iptables = Iptables(module, mark, zone)
+    problems = leftovers(module, iptables)
+    for backend in (iptables, Nftables(module, mark, zone)):
         if backend.active():
-            return backend, [], []
+            return backend, [], problems
+    if problems:
+        return NoFirewall(), [], problems
     return NoFirewall(), ["no firewall filters what comes in to this host, so nothing has to be opened in one"], []
+
+
+def leftovers(module, iptables):
+    """Sentences about rules of firewalld or ufw that filter on, though neither of them runs here."""
+    found = []
+    if module.get_bin_path("nft"):
+        code, out, unused = run(module, ["nft", "list", "table", "inet", "firewalld"])
+        if not code and re.search(r"type filter hook input\b", out) and re.search(r"\b(reject|drop)\b", out):
+            found.append("the table inet firewalld filters what comes in to this host, but firewalld does not answer; start it "
+                         "(systemctl start firewalld), or take away what it left (nft delete table inet firewalld)")
+    for table in iptables.live().values():
+        if table.other_front_end and Half({table.family: table}, (), iptables.mark).filters:
+            found.append("%s holds chains of firewalld or ufw that filter what comes in to this host, but neither of them is in "
+                         "charge; start the one that is meant to be (systemctl start firewalld, ufw enable), or take its chains "
+                         "away" % table.tool)
+    return found
+
+
+def recorded_backend(module, options, name):
+    """(the firewall that a record names, whether it does not run), so that what is noted of it can be taken back."""
+    if name == "none":
+        return NoFirewall(), False
+    backend = BACKENDS[name](module, options["name"], options.get("zone"))
+    if backend.active():
+        return backend, False
+    if hasattr(backend, "while_stopped"):
+        backend.while_stopped()
+    return backend, True
 
 
 class Record:
@@ -129,16 +163,15 @@ class Record:
         What the first change of a rule was decides how it was before: a rule that was taken away and is put there again
         stays one that was there, and the other way round.
         """
-        if self.content and self.content["backend"] != backend.name and (self.entries("added") or self.entries("removed")):
-            raise OpeningError("%s: holds changes that were made by %s, but this host filters by %s now; take them back "
-                               "(state=restored with that backend running), or move the record away" % (
-                                   self.path, self.content["backend"], backend.name))
-        zone = recorded_zone(self.entries("added") + self.entries("removed"), backend)
-        if zone not in (None, getattr(backend, "zone", None)):
-            raise OpeningError("%s: holds changes of the zone %s; for openings in the zone %s give another name" % (
-                self.path, zone, backend.zone))
-        content = dict(version=VERSION, backend=backend.name, **{key: self.entries(key) for key in self.LISTS})
-        known = {mark for key in ("added", "removed") for entry in content[key] for mark in marks(backend, entry)}
+        recorded = self.entries("added") + self.entries("removed")
+        if recorded and not added and not removed:
+            # The firewall stays as it is, so that it does not matter which one filters by now.
+            backend_name, known = self.content["backend"], set()
+        else:
+            self._require_same(backend, recorded)
+            backend_name = backend.name
+            known = {mark for entry in recorded for mark in marks(backend, entry)}
+        content = dict(version=VERSION, backend=backend_name, **{key: self.entries(key) for key in self.LISTS})
         for key, entries in (("added", added), ("removed", removed)):
             for entry in entries:
                 entry = dict(entry)
@@ -154,6 +187,16 @@ class Record:
         known = {(entry["protocol"], entry["port"]) for entry in content["selinux"]}
         content["selinux"] += [entry for entry in selinux if (entry["protocol"], entry["port"]) not in known]
         return content
+
+    def _require_same(self, backend, recorded):
+        if recorded and self.content["backend"] != backend.name:
+            raise OpeningError("%s: holds changes that were made by %s, but this host filters by %s now; take them back "
+                               "(state=restored with that backend running), or move the record away" % (
+                                   self.path, self.content["backend"], backend.name))
+        zone = recorded_zone(recorded, backend)
+        if zone not in (None, getattr(backend, "zone", None)):
+            raise OpeningError("%s: holds changes of the zone %s; for openings in the zone %s give another name" % (
+                self.path, zone, backend.zone))
 
 
 def recorded_zone(entries, backend):
@@ -177,11 +220,15 @@ class Plan:
         self.module, self.options, self.record = module, options, record
         self.asked, self.added, self.removed = [], [], []
         self.left, self.notes, self.problems, self.missing = [], [], [], []
+        # Of a firewall that does not run: stopped; its part of the record that has to stay there: kept.
+        self.stopped, self.kept = False, False
         # reopened: only what was closed comes back, what was opened stays.
         self.restoring, self.keys = options["state"] in RESTORING, RESTORING.get(options["state"], ())
         if options.get("openings") is not None:
             self.asked = parse_openings(options["openings"], addresses_of)
         self._choose()
+        if options["state"] == "open":
+            self._leave_unserved()
         self._read()
         dict(open=self._open, closed=self._closed, restored=self._restored, reopened=self._restored)[options["state"]]()
         self.left = unique(self.left)
@@ -190,20 +237,47 @@ class Plan:
         self._selinux()
 
     def _choose(self):
-        recorded = self.record.entries("added") + self.record.entries("removed")
-        name = None
-        if self.restoring:
-            name = self.record.content["backend"] if recorded else "none"
-            # The default zone may be another one by now.
-            self.options = dict(self.options, zone=recorded_zone(recorded, BACKENDS.get(name)))
-        self.backend, notes, problems = choose_backend(self.module, self.options, name)
-        self.notes += notes
-        self.problems += problems
+        if not self.restoring:
+            self.backend, notes, problems = choose_backend(self.module, self.options)
+            self.notes += notes
+            self.problems += problems
+            return
+        recorded = [entry for key in ("added", "removed") for entry in self.record.entries(key) if self.concerned(key, entry)]
+        name = self.record.content["backend"] if recorded else "none"
+        # The default zone may be another one by now.
+        self.options = dict(self.options, zone=recorded_zone(recorded, BACKENDS.get(name)))
+        self.backend, self.stopped = recorded_backend(self.module, self.options, name)
+        if self.stopped:
+            self.notes.append("%s does not filter on this host now; what the record holds of it is taken back for its next start"
+                              % name)
+
+    def _leave_unserved(self):
+        """Takes out of what was asked the sources of a family that the firewall does not serve, where others remain."""
+        unserved = self.backend.unserved() if hasattr(self.backend, "unserved") else {}
+        served = {(opening.protocol, opening.port) for opening in self.asked if family(opening.source) not in unserved}
+        left_out = [opening for opening in self.asked
+                    if family(opening.source) in unserved and (opening.protocol, opening.port) in served]
+        self.asked = [opening for opening in self.asked if opening not in left_out]
+        self.notes += ["%s was left out: %s" % (described(opening), unserved[family(opening.source)]) for opening in left_out]
+
+    def keep(self, err):
+        """Leaves the part of a stopped firewall in the record, so that the rest can be taken back."""
+        self.notes = [note for note in self.notes if not note.startswith("%s does not filter" % self.backend.name)]
+        self.notes.append("%s does not filter on this host now, and what it keeps for its next start could not be taken back, so "
+                          "the record still holds that; run this again when it is mended: %s" % (self.backend.name, err))
+        self.kept, self.added, self.removed = True, [], []
+        self.backend = NoFirewall()
+        self.before = dict(zip(HALVES, self.backend.read(self.ports)))
 
     def _read(self):
         self.ports = sorted({opening.port for opening in self.asked} | {
             entry["port"] for key in ("added", "removed") for entry in self.record.entries(key) if self.concerned(key, entry)})
-        self.before = dict(zip(HALVES, self.backend.read(self.ports)))
+        try:
+            self.before = dict(zip(HALVES, self.backend.read(self.ports)))
+        except EngineError as err:
+            if not self.stopped:
+                raise
+            self.keep(err)
 
     def _present(self, half):
         """key -> rule of the exact openings that there are."""
@@ -280,17 +354,17 @@ class Plan:
         """The other way round: what was added goes, what was taken away comes back."""
         for target, key, wanted in ((self.removed, "added", True), (self.added, "removed", False)):
             for entry in self.record.entries(key):
-                if not self.concerned(key, entry):
+                if not self.concerned(key, entry) or self.kept:
                     continue
-                entry = dict(entry)
+                entry, halves = dict(entry), HALVES[1:] if self.stopped else HALVES
                 if "rules" in entry:
                     entry["rules"] = {half: [self._present(half).get(self.backend.key(rule), rule) for rule in rules
                                              if (self.backend.key(rule) in self._present(half)) == wanted]
-                                      for half, rules in entry["rules"].items()}
+                                      for half, rules in entry["rules"].items() if half in halves}
                     entry["rules"] = {half: rules for half, rules in entry["rules"].items() if rules}
                     if entry["rules"]:
                         target.append(entry)
-                elif any((from_plain(entry) in self.before[half].exact) == wanted for half in HALVES):
+                elif any((from_plain(entry) in self.before[half].exact) == wanted for half in halves):
                     target.append(entry)
 
     def _reservation(self):
@@ -302,8 +376,9 @@ class Plan:
             reservation = _port_reservation.read(self.module)
             tcp = sorted({opening.port for opening in self.asked if opening.protocol == "tcp"})
             if any(reservation.first and reservation.first <= port <= reservation.last for port in tcp):
-                self.notes += reservation.notes
+                self.notes += reservation.notes + reservation.hidden()
             self.reserved = [port for port in tcp if reservation.needed(port)]
+            self.problems += reservation.problems(self.reserved)
             self.missing += ["tcp port %d lies in the range that the kernel hands out (%d-%d) and is not reserved" % (
                 port, reservation.first, reservation.last) for port in self.reserved]
 
@@ -339,7 +414,16 @@ class Plan:
         return self.backend.change([from_plain(entry) for entry in self.added], [from_plain(entry) for entry in self.removed])
 
     def every_call(self):
-        return self.firewall_calls() + other_calls(self.module, self.options, self.reserved, self.selinux, self.restoring)
+        # What can't be had fails here, before the firewall is touched.
+        others = OtherCalls(self.module, self.options, self.reserved, self.selinux, self.restoring)
+        try:
+            found = self.firewall_calls()
+        except EngineError as err:
+            if not self.stopped:
+                raise
+            self.keep(err)
+            found = []
+        return found + others.made()
 
     def expected(self, half):
         """The exact openings that the half is to hold afterwards."""
@@ -358,7 +442,8 @@ class Plan:
         """What verify() has to know of the time before; plain data."""
         return dict(
             backend=self.backend.name, zone=getattr(self.backend, "zone", None), ports=self.ports,
-            whole={half: plain_whole(self.before[half].whole) for half in HALVES},
+            stopped=self.stopped,
+            whole={half: plain_whole(self.before[half].whole) if half in compared_whole(self.backend) else [] for half in HALVES},
             exact={half: [to_plain(opening) for opening in in_order(self.before[half].exact)] for half in HALVES},
             expected={half: [to_plain(opening) for opening in in_order(self.expected(half))] for half in HALVES},
             rules={half: sorted({rule for rules in self.before[half].spelled.values() for rule in rules}) for half in HALVES},
@@ -387,10 +472,22 @@ def policy_store(module, options):
     return _selinux_ports.PolicyStore(module, always=options["selinux"] == "always")
 
 
-def other_calls(module, options, reserved, selinux, remove):
-    """The calls for what is not the firewall's."""
-    found = _port_reservation.read(module).calls(reserved, remove=remove) if reserved else []
-    return found + (policy_store(module, options).calls(selinux, remove=remove) if selinux else [])
+def compared_whole(backend):
+    """The halves of a firewall in which nothing but the openings may differ after a change."""
+    # Where the change was one transaction of ours, a container engine or fail2ban may add live rules of its own any time.
+    return HALVES if backend.precise else HALVES[1:]
+
+
+class OtherCalls:
+    """The calls for what is not the firewall's.  What they need is read at once, what they change is changed by made()."""
+
+    def __init__(self, module, options, reserved, selinux, remove):
+        self.reserved, self.remove = reserved, remove
+        self.reservation = _port_reservation.read(module) if reserved else None
+        self.types = policy_store(module, options).calls(selinux, remove=remove) if selinux else []
+
+    def made(self):
+        return (self.reservation.calls(self.reserved, remove=self.remove) if self.reservation else []) + self.types
 
 
 def unique(values):
@@ -445,7 +542,8 @@ def change(module):
         return outcome(plan, shown_rules(plan.before))
     if module.check_mode:
         # A backend that works by itself then stops before it writes, and fails where it would fail.
-        return dict(outcome(plan, plan.predicted_rules()), calls=plan.every_call())
+        calls = plan.every_call()
+        return dict(outcome(plan, plan.predicted_rules()), calls=calls)
     picture = plan.picture()
     if plan.restoring:
         picture["rest"] = _rest(record.content, plan)
@@ -453,20 +551,37 @@ def change(module):
         # Ahead of the change: killed at any moment, the way back is known.
         record.save(record.merged(plan.backend, plan.added, plan.removed, plan.reserved, plan.selinux))
         picture["rest"] = record.content
-    calls = plan.every_call()
-    if calls:
-        return dict(outcome(plan, shown_rules(plan.before)), calls=calls, picture=picture)
-    done = verify(module, picture)
-    if done.get("failed"):
-        raise OpeningError("%s. %s" % (done["msg"], undone(module, picture)["msg"]))
-    return dict(outcome(plan, done["rules"]["after"]), notes=plan.notes)
+    trouble = None
+    try:
+        calls = plan.every_call()
+        if plan.kept:
+            picture = dict(plan.picture(), rest=_rest(record.content, plan))
+        if calls:
+            return dict(outcome(plan, shown_rules(plan.before)), calls=calls, picture=picture)
+    except EngineError as err:
+        trouble = str(err)
+    return dict(outcome(plan, settle(module, picture, trouble)), notes=plan.notes)
+
+
+def settle(module, picture, trouble):
+    """The rules after a change that was made at once; where it failed or came out otherwise, it is taken back and an error."""
+    try:
+        done = verify(module, picture, trouble)
+        if not done.get("failed"):
+            return done["rules"]["after"]
+        message = "%s. %s" % (done["msg"], undone(module, picture)["msg"])
+    except EngineError as err:
+        message = "%s. It could not be read again and taken back (%s), so a person has to look; %s holds what was changed" % (
+            trouble or "The change was made", err, record_path(module.params))
+    raise OpeningError(message)
 
 
 def _rest(content, plan):
     """What a record still holds after a restoration."""
     if not content:
         return None
-    return dict(content, **{key: [entry for entry in content[key] if not plan.concerned(key, entry)] for key in Record.LISTS})
+    return dict(content, **{key: [entry for entry in content[key] if not plan.concerned(key, entry) or (
+        plan.kept and key in ("added", "removed"))] for key in Record.LISTS})
 
 
 class Aftermath:
@@ -475,21 +590,25 @@ class Aftermath:
     def __init__(self, module, picture):
         self.module, self.picture = module, picture
         options = dict(module.params, zone=picture["zone"] or module.params.get("zone"))
-        self.backend = choose_backend(module, options, picture["backend"])[0]
+        # Of a firewall that does not run, its files are all that can be as it was asked.
+        self.halves = HALVES[1:] if picture.get("stopped") else HALVES
+        if picture.get("stopped"):
+            self.backend = recorded_backend(module, options, picture["backend"])[0]
+        else:
+            self.backend = choose_backend(module, options, picture["backend"])[0]
         self.now = dict(zip(HALVES, self.backend.read(picture["ports"])))
 
     def differences(self, wanted):
         """Sentences; `wanted`: the key in the picture of the exact openings that are to be there."""
         found = []
-        for half in HALVES:
+        for half in self.halves:
             expected = settled(from_plain(entry) for entry in self.picture[wanted][half])
             # Where an opening is a part of something wider, the firewall may say so instead of naming it.
             now = settled(self.now[half].exact)
             lacking, surplus = expected - now - self.now[half].covered, now - expected
-            whole, before = set(plain_whole(self.now[half].whole)), set(self.picture["whole"][half])
-            if half == "runtime" and not self.backend.precise:
-                # The change was one transaction of ours; a container engine or fail2ban may add rules of its own any time.
-                whole = before = set()
+            whole, before = set(), set(self.picture["whole"][half])
+            if half in compared_whole(self.backend):
+                whole = set(plain_whole(self.now[half].whole))
             for verb, things in (("lacks", [described(opening) for opening in in_order(lacking)]),
                                  ("holds beyond it", [described(opening) for opening in in_order(surplus)]),
                                  ("holds rules that nobody asked for", sorted(whole - before)),
@@ -504,8 +623,7 @@ class Aftermath:
         if self.picture["reserved"]:
             reservation = _port_reservation.read(self.module)
             for port in self.picture["reserved"]:
-                held = any(first <= port <= last for first, last in list(reservation.live) + list(reservation.boot))
-                if reservation.needed(port) if there else held:
+                if reservation.needed(port) if there else reservation.held(port):
                     found.append("tcp port %d is %s for this host's own use, now and after a boot" % (
                         port, "not reserved" if there else "still reserved"))
         if self.picture["selinux"]:
@@ -518,10 +636,12 @@ class Aftermath:
 
     def undo(self):
         """The calls that bring back what was there before; a backend that works by itself does it at once."""
+        if not self.differences("exact"):
+            return []       # a change that has not begun: taking it back would take what was there before
         calls = []
         if self.backend.precise:
             additions, removals = {}, {}
-            for half in HALVES if self.backend.separate else HALVES[1:]:
+            for half in self.halves if self.backend.separate else HALVES[1:]:
                 key = self.backend.key
                 now = {key(rule): rule for rules in self.now[half].spelled.values() for rule in rules}
                 before = {key(rule): rule for rule in self.picture["rules"][half]}
@@ -534,8 +654,8 @@ class Aftermath:
         elif self.picture["added"] or self.picture["removed"]:
             self.backend.change([from_plain(entry) for entry in self.picture["removed"]],
                                 [from_plain(entry) for entry in self.picture["added"]])
-        return calls + other_calls(self.module, self.module.params, self.picture["reserved"], self.picture["selinux"],
-                                   self.module.params["state"] not in RESTORING)
+        return calls + OtherCalls(self.module, self.module.params, self.picture["reserved"], self.picture["selinux"],
+                                  self.module.params["state"] not in RESTORING).made()
 
 
 def asked_sentence(picture):

@@ -21,11 +21,14 @@ DEPTH = 16
 STEPS = 200000
 
 # Which packets a rule is about.  ports: None (all) or pairs (first, last); sources: None or a set of addresses and networks;
-# narrow: (kind, text) of conditions beside these.  Kinds: place (interface, own address), except (all sources but some),
-# source (a list of sources that is kept elsewhere), other.
+# narrow: (kind, text) of conditions beside these.  Kinds: place (interface, own address), pattern (interfaces by the start of
+# their name, as container networks have them), except (all sources but some), source (a list of sources that is kept
+# elsewhere), other.
 Condition = namedtuple("Condition", "families protocols ports sources narrow")
 ANYTHING = Condition(FAMILIES, frozenset(PROTOCOLS), None, None, ())
 NOTHING = Condition(frozenset(), frozenset(), (), None, ())
+# Nothing arrives from another host for these.
+OWN_NETWORKS = (ipaddress.ip_network("127.0.0.0/8"), ipaddress.ip_network("::1/128"))
 
 # place: the chain, as a tuple, and so is the target of a jump; number: what tells it from the chain's other rules; verdict:
 # accept, drop (reject too), jump, goto, return or None; plain: it says nothing but protocol, one port and perhaps sources.
@@ -74,6 +77,16 @@ def both(one, other):
                      sources, narrow)
 
 
+def own_network(text):
+    """Whether an address or network is one of this host's loopback."""
+    try:
+        network = ipaddress.ip_network(text, strict=False)
+    except ValueError:
+        return False
+    return any(own.version == network.version and own.overlaps(network) and own.prefixlen <= network.prefixlen
+               for own in OWN_NETWORKS)
+
+
 def never(condition):
     return not condition.families or not condition.protocols or condition.ports == ()
 
@@ -104,11 +117,14 @@ class Survey:
     filters   whether the chain turns anything away that is not on a list of sources
     outcome   (family, protocol, port) -> accept or drop, for a source that no rule speaks of; port None: any other port
     atoms     (place, number) -> the Atoms that this rule opens; rules alone that can be taken away without touching another port
+    met       number of a rule of the base chain -> [(rule that drops, condition with its own)], itself and what it jumps to
+    ends      (family, protocol, port) -> number of the rule of the base chain behind which none of these comes
     """
 
     def __init__(self, chains, base, ports):
         self.chains, self.base, self.reached, self.filters = chains, base, [], base.policy == "drop"
         self.outcome, self.atoms, self._steps = {}, {}, 0
+        self.met, self.ends, self._at = {}, {}, None
         kinds = {(number, protocol, port) for number in base.families for protocol in PROTOCOLS for port in list(ports) + [None]}
         left = self._walk(base.place, ANYTHING._replace(families=base.families), set(kinds), 0)
         for kind in left:
@@ -119,6 +135,9 @@ class Survey:
         """Sends the kinds of packets in `alive` through a chain; returns those that come out at its end."""
         returned = set()
         for rule in self.chains[place].rules:
+            if not depth:
+                self._at = rule.number
+            before = alive
             self._steps += 1
             if self._steps > STEPS:
                 raise OpeningError("the rules that incoming traffic passes take more than %d steps to follow; host_port does "
@@ -131,6 +150,8 @@ class Survey:
             if hit:
                 self.reached.append((rule, path, condition))
                 self._note_atoms(rule, path, condition, hit)
+                if rule.verdict == "drop":
+                    self.met.setdefault(self._at, []).append((rule, condition))
             if rule.verdict == "drop" and condition.sources is None and all(
                     kind in ("place", "except") for kind, text in condition.narrow):
                 self.filters = True
@@ -139,7 +160,7 @@ class Survey:
                 if rule.target in self.chains and depth < DEPTH:
                     after = self._walk(rule.target, condition, set(hit), depth + 1)
                 if certain:
-                    alive -= hit
+                    alive = alive - hit
                     if rule.verdict == "goto":
                         returned |= after
                     else:
@@ -149,10 +170,12 @@ class Survey:
                     self.outcome.setdefault(kind, rule.verdict)
                 # What is accepted goes on in this walk: a second rule that opens the same port has to be found too.
                 if rule.verdict == "drop":
-                    alive -= hit
+                    alive = alive - hit
             elif certain and rule.verdict == "return":
-                alive -= hit
+                alive = alive - hit
                 returned |= hit
+            if not depth and alive is not before:
+                self.ends.update((kind, rule.number) for kind in before - alive)
         return alive | returned
 
     def _note_atoms(self, rule, path, condition, hit):
@@ -205,6 +228,121 @@ class Survey:
         return found
 
 
+    def refusal(self, opening):
+        """The rule that turns away all of `opening` and means it, before another one admits it; None where there is none.
+
+        A rule about most ports, for everybody, is no such refusal: that is what an opening has to stand before.
+        """
+        for number in self.base.families if opening.source is None else self.base.families & {family(opening.source)}:
+            kind = (number, opening.protocol, opening.port)
+            for rule, _path, condition in self.reached:
+                if condition.narrow or not _meets(condition, kind) or not _holds(condition.sources, opening.source):
+                    continue
+                if rule.verdict == "accept":
+                    break
+                if rule.verdict == "drop" and (condition.sources is not None or _few_ports(condition)):
+                    return rule
+        return None
+
+    def place_for(self, atoms):
+        """Where in the base chain a rule that opens `atoms` stands: behind the denials that have a condition of their own.
+
+        (number of the rule that it stands behind, None for the head; denials before it; denials that it overrides)
+        """
+        kinds = {(atom.family, atom.protocol, atom.port) for atom in atoms}
+        numbers = list(dict.fromkeys(rule.number for rule in self.chains[self.base.place].rules))
+        last = min([numbers.index(self.ends[kind]) for kind in kinds if kind in self.ends] or [len(numbers)])
+        behind, ahead, overridden = None, [], []
+        for at, number in enumerate(numbers):
+            for rule, condition in self.met.get(number, ()):
+                if not _limited(condition) or not any(
+                        _meets(condition, (atom.family, atom.protocol, atom.port)) and (
+                            atom.source is None or condition.sources is None or _share(condition.sources, atom.source))
+                        for atom in atoms):
+                    continue
+                if at < last and _stays_ahead(condition):
+                    behind = number
+                    ahead, overridden = ahead + overridden + [(rule, condition)], []
+                else:
+                    overridden.append((rule, condition))
+        return behind, ahead, [rule for rule, _condition in overridden]
+
+    def lets_pass(self, kind):
+        """Whether this chain admits (family, protocol, port) without a rule that says so, from wherever it comes."""
+        return self.base.policy == "accept" and self.outcome.get(kind) == "accept" and not self._accepted(*kind) and not any(
+            rule.verdict == "drop" and _meets(condition, kind) and any(
+                word in ("place", "except") for word, _text in condition.narrow)
+            for rule, _path, condition in self.reached)
+
+
+def _few_ports(condition):
+    return condition.ports is not None and sum(
+        last - first + 1 for first, last in condition.ports) <= EVERY_PORT // 2
+
+
+def _limited(condition):
+    """Whether a denial is about some packets that come to its ports and not about others."""
+    return bool(condition.narrow) or condition.sources is not None
+
+
+def _stays_ahead(condition):
+    """Whether an opening leaves a limited denial in force: all but those for whatever arrives at one place."""
+    return condition.sources is not None or _few_ports(condition) or any(kind != "place" for kind, _text in condition.narrow)
+
+
+def _holds(sources, source):
+    """Whether everything that comes from `source` is among `sources`; None: everybody."""
+    if sources is None or source is None:
+        return sources is None
+    mine = ipaddress.ip_network(source)
+    return any(mine.version == other.version and other.prefixlen <= mine.prefixlen and other.overlaps(mine)
+               for other in (ipaddress.ip_network(text) for text in sources))
+
+
+def _share(sources, source):
+    mine = ipaddress.ip_network(source)
+    return any(mine.version == other.version and mine.overlaps(other)
+               for other in (ipaddress.ip_network(text) for text in sources))
+
+
+def admitted(surveys, openings):
+    """Those of `openings` that every one of the chains lets pass by its policy, so that there is nothing to open."""
+    found = set()
+    for opening in openings:
+        kinds = [(number, opening.protocol, opening.port) for number in FAMILIES
+                 if family(opening.source) in (None, number)]
+        if all(survey.lets_pass(kind) for survey in surveys for kind in kinds if kind[0] in survey.base.families):
+            found.add(opening)
+    return found
+
+
+def everybody(ports):
+    """The openings of `ports` for anybody, and for anybody of one family."""
+    return [Opening(protocol, port, source) for protocol in PROTOCOLS for port in ports
+            for source in (None, ANYBODY_4, ANYBODY_6)]
+
+
+def denial_sentences(survey, atoms, where):
+    """What a person should know of the denials around a rule that opens `atoms`."""
+    _behind, ahead, overridden = survey.place_for(atoms)
+    said = ["%s: the site turns away here some of what is opened, and goes on doing so: %s" % (where(rule.place), rule.text)
+            for rule, condition in ahead if any(kind in ("except", "place") for kind, _text in condition.narrow)]
+    return said + ["%s: the site turns away here some of what is opened; the opening stands before it: %s" % (
+        where(rule.place), rule.text) for rule in overridden]
+
+
+def refusal_sentences(surveys, openings, where):
+    """Rules of the site's that say no to what is to be opened; nobody but the site can take them back."""
+    found = []
+    for survey in surveys:
+        for opening in openings:
+            rule = survey.refusal(opening)
+            if rule:
+                found.append("%s: a rule of the site turns away what is to be opened: %s; take it away first" % (
+                    where(rule.place), rule.text))
+    return list(dict.fromkeys(found))
+
+
 def _about(condition, ports):
     return any(_meets(condition, (number, protocol, port)) for number in condition.families
                for protocol in condition.protocols for port in ports)
@@ -212,7 +350,7 @@ def _about(condition, ports):
 
 def _overlap(condition, opening):
     """Whether a denial concerns the opening's sources; a list that is kept elsewhere concerns nobody in particular."""
-    if any(kind in ("source", "other") for kind, text in condition.narrow):
+    if any(kind in ("source", "pattern", "other") for kind, text in condition.narrow):
         return False
     if condition.sources is None:
         return not any(kind == "except" for kind, text in condition.narrow)
@@ -314,9 +452,10 @@ def apart(sources):
     return [group[1] for group in groups]
 
 
-def reading(surveys, ports, where, whole, removable=None, why_not=None):
+def reading(surveys, ports, where, whole, removable=None, why_not=None, every=None):
     """A Reading of the chains that filter.
 
+    `every`: Surveys of all chains that incoming traffic passes, those too that turn nothing away.
     `removable`: keys of the rules that can be taken away, where that is not all; `why_not` says so of the others.
     """
     stay = set() if removable is None else {key for survey in surveys for key in survey.atoms if key not in removable}
@@ -332,4 +471,4 @@ def reading(surveys, ports, where, whole, removable=None, why_not=None):
                 if any(_belongs(atom, opening) for atom in survey.atoms[(rule.place, rule.number)]):
                     spelled.setdefault(opening, []).append(line)
     return Reading(lines=[line for survey in surveys for line in survey.lines(where)], exact=exact, wider=wider, spelled=spelled,
-                   whole=frozenset(whole))
+                   whole=frozenset(whole), covered=admitted(surveys if every is None else every, everybody(ports)) - exact)

@@ -11,7 +11,7 @@ import re
 import shlex
 
 from ansible_collections.portshift.agents.plugins.module_utils._input_filter import (
-    ANYTHING, NOTHING, Chain, Rule, all_but, both, joined, single_port)
+    ANYTHING, NOTHING, Chain, Rule, all_but, both, joined, own_network, single_port)
 from ansible_collections.portshift.agents.plugins.module_utils._openings import (
     ANYBODY_4, ANYBODY_6, PROTOCOLS, OpeningError, normalised)
 
@@ -70,10 +70,12 @@ def _condition(option, values, negated, text, number):
     if option in ("-i", "--in-interface"):
         if value == "lo":
             return (ANYTHING if negated else NOTHING), False
-        return ANYTHING._replace(narrow=(("place", text),)), False
+        return ANYTHING._replace(narrow=(("pattern" if value.endswith("+") and not negated else "place", text),)), False
     if option in ("--ctstate", "--state"):
         matches = ("NEW" in value.split(",")) != negated
         return (ANYTHING if matches else NOTHING), not negated
+    if option in ("-d", "--destination", "--dst") and own_network(value):
+        return (ANYTHING if negated else NOTHING), False
     if option in ("-d", "--destination", "--dst", "--dst-type"):
         return ANYTHING._replace(narrow=(("place", text),)), False
     if option in ("--src-range", "--match-set"):
@@ -99,7 +101,8 @@ def parse_rule(line, number, family, place):
     """The Rule in a line C(-A CHAIN ...); `number` tells it from others."""
     tool = place[0]
     try:
-        words = shlex.split(line)
+        # The shell's rules cost fifty times as much, and few lines need them.
+        words = shlex.split(line) if re.search(r"[\"'\\]", line) else line.split()
     except ValueError:
         raise OpeningError("%s-save printed a rule that can't be read: %s" % (tool, line))
     condition, plain, verdict, target, comment = ANYTHING._replace(families=frozenset((family,))), True, None, None, None
@@ -207,18 +210,23 @@ def rule_lines(atoms, name, family):
 def spliced(text, table, name, remove=(), close=(), reopen=(), add=()):
     """The text of a saved file with rules of ours taken out and put in, and rules of the site's closed and opened again.
 
-    remove, close: keys of `table`; reopen: starts of closed ones; add: specifications, which become the first of INPUT.
+    remove, close: keys of `table`; reopen: starts of closed ones; add: (the key of the rule of INPUT that they stand behind,
+    None for the head; specifications).
     """
     mark, cuts = "# %s: " % mark_of(name), []
     line_end = "\r\n" if "\r\n" in text else "\n"
     for key in remove:
         start, end = table.lines[key]
-        end += len(re.match(r"\r?\n?", text[end:]).group())
+        end += len(re.match(r"\r?\n?", text[end:end + 2]).group())
         cuts.append((start, end, ""))
     cuts += [(table.lines[key][0], table.lines[key][0], mark) for key in close]
     cuts += [(start, start + len(mark), "") for start in reopen]
-    if add:
-        cuts.append((table.head, table.head, "".join("-A INPUT %s%s" % (rule, line_end) for rule in add)))
+    for behind, rules in add:
+        at = table.head
+        if behind is not None:
+            at = table.lines[behind][1]
+            at += len(re.match(r"\r?\n?", text[at:at + 2]).group())
+        cuts.append((at, at, "".join("-A INPUT %s%s" % (rule, line_end) for rule in rules)))
     # From the back to the front; what is put in comes last, so that it stands before whatever else begins at its place.
     for start, end, new in sorted(cuts, key=lambda cut: (-cut[0], cut[2] not in ("", mark))):
         text = text[:start] + new + text[end:]

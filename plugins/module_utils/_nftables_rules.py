@@ -3,8 +3,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """nftables rulesets: what C(nft -j list ruleset) says, and the files that a boot loads.  Text in, text out.
 
-A file is spliced, never written anew: an include of ours at its end, and C(# portshift NAME: ) put in front of a rule of the
-site's that is closed, so that taking the mark away again gives the old bytes back.
+A file is spliced, never written anew: an include of ours at its end, rules of ours on lines of their own among the site's, and
+C(# portshift NAME: ) put in front of a rule of the site's that is closed, so that taking the mark away gives the old bytes back.
 """
 
 import json
@@ -12,7 +12,7 @@ import re
 from collections import namedtuple
 
 from ansible_collections.portshift.agents.plugins.module_utils._input_filter import (
-    ANYTHING, FAMILIES, NOTHING, Atom, Chain, Rule, Survey, all_but, apart, both, joined, single_port)
+    ANYTHING, FAMILIES, NOTHING, Atom, Chain, Rule, Survey, all_but, apart, both, joined, own_network, single_port)
 from ansible_collections.portshift.agents.plugins.module_utils._openings import (
     ANYBODY_4, ANYBODY_6, PROTOCOLS, OpeningError, family, normalised)
 
@@ -185,7 +185,9 @@ def _match(left, op, right, sets, text):
         if _elements(right, sets) == ["lo"]:
             # Other hosts do not arrive there.
             return (ANYTHING if negated else NOTHING), False
-        return ANYTHING._replace(narrow=(("place", text),)), False
+        names = _elements(right, sets) or [None]
+        pattern = all(isinstance(name, str) and name.endswith("*") for name in names) and not negated
+        return ANYTHING._replace(narrow=(("pattern" if pattern else "place", text),)), False
     if field == ("ct", "state"):
         matches = ("new" in (_elements(right, sets) or [])) != negated
         return (ANYTHING if matches else NOTHING), not negated
@@ -194,7 +196,10 @@ def _match(left, op, right, sets, text):
     if kind == "payload" and field[0] in ("icmp", "icmpv6", "igmp", "sctp", "dccp"):
         return NOTHING, False
     if field in (("ip", "daddr"), ("ip6", "daddr")):
-        return ANYTHING._replace(families=frozenset((4,) if field[0] == "ip" else (6,)), narrow=(("place", text),)), False
+        found, addresses = ANYTHING._replace(families=frozenset((4,) if field[0] == "ip" else (6,))), _sources(right)
+        if addresses and all(own_network(address) for address in addresses):
+            return (found if negated else NOTHING), False
+        return found._replace(narrow=(("place", text),)), False
     return ANYTHING._replace(narrow=(("place" if kind == "fib" else "other", text),)), False
 
 
@@ -252,27 +257,45 @@ def parse_rule(place, number, expr, comment, sets):
     return rules
 
 
-def _is_others(chain):
+def iptables_named(text):
+    """The (family, table) in an answer of nft that have the name of a table of iptables."""
+    return {(entry["table"]["family"], entry["table"]["name"]) for entry in _entries(text) if "table" in entry
+            and entry["table"]["family"] in ("ip", "ip6") and entry["table"]["name"] in _IPTABLES_TABLES}
+
+
+def _is_others(chain, theirs):
     """Chains of firewalld, and those that iptables keeps in nftables."""
     if _OTHERS.match(chain["table"]):
         return True
-    return chain["family"] in ("ip", "ip6") and chain["table"] in _IPTABLES_TABLES and chain["name"].isupper()
+    # INPUT of another priority is not the one that iptables shows.
+    return (chain["family"], chain["table"]) in theirs and chain["name"].isupper() and (
+        chain["table"] != "filter" or chain.get("prio", 0) == 0)
 
 
-def parse_ruleset(text):
-    """The Ruleset in what C(nft -j list ruleset) says.
+def _entries(text):
+    try:
+        return [entry for entry in json.loads(text)["nftables"] if "metainfo" not in entry]
+    except (ValueError, KeyError, TypeError, AttributeError) as err:
+        raise _unread(err)
+
+
+def _unread(err):
+    return OpeningError("nft list ruleset gave an answer that this version does not read (%s: %s); look at it with "
+                        "nft -j list ruleset" % (type(err).__name__, err))
+
+
+def parse_ruleset(text, theirs=()):
+    """The Ruleset in what C(nft -j list ruleset) says.  `theirs`: the (family, table) that iptables itself lists.
 
     bases: hook -> chains; whole: (key of a rule or None, text) of everything.
     """
     try:
-        entries = [entry for entry in json.loads(text)["nftables"] if "metainfo" not in entry]
-        return _ruleset(entries)
+        return _ruleset(_entries(text), theirs)
     except (ValueError, KeyError, TypeError, AttributeError) as err:
-        raise OpeningError("nft list ruleset gave an answer that this version does not read (%s: %s); look at it with "
-                           "nft -j list ruleset" % (type(err).__name__, err))
+        raise _unread(err)
 
 
-def _ruleset(entries):
+def _ruleset(entries, theirs):
     sets, rules, chains, bases, whole = {}, {}, {}, {"input": [], "prerouting": []}, []
     for kind, entry in [(kind, entry) for item in entries for kind, entry in item.items()]:
         if kind in ("set", "map"):
@@ -296,25 +319,47 @@ def _ruleset(entries):
         based = entry.get("type") == "filter"
         chains[place] = Chain(place, TABLE_FAMILIES[place[0]], entry.get("policy", "accept") if based else None,
                               rules.get(place, []))
-        if based and entry.get("hook") in bases and not _is_others(entry):
+        if based and entry.get("hook") in bases and not _is_others(entry, theirs):
             bases[entry["hook"]].append(chains[place])
     return Ruleset(chains, bases, whole)
 
 
+def surveys_of(ruleset, ports, hooks=("input",)):
+    return [Survey(ruleset.chains, base, ports) for hook in hooks for base in ruleset.bases[hook]]
+
+
 def filtering(ruleset, ports):
     """Surveys of the chains that turn incoming traffic away."""
-    surveys = [Survey(ruleset.chains, base, ports) for base in ruleset.bases["input"]]
-    return [survey for survey in surveys if survey.filters]
+    return [survey for survey in surveys_of(ruleset, ports) if survey.filters]
 
 
-def everything_but(ruleset, keys):
-    """The whole ruleset as comparable strings, without the rules in `keys`, without handles and counters."""
+def keys_of(ruleset, name):
+    """The keys of the rules with our comment, wherever they stand."""
+    return {(rule.place, rule.number) for chain in ruleset.chains.values() for rule in chain.rules
+            if rule.comment == mark_of(name)}
+
+
+def everything_but(ruleset, keys, name=None):
+    """The whole ruleset as comparable strings, without the rules in `keys`, without handles and counters.
+
+    `name`: what our file alone made, a chain that the site has no more for example, does not count either.
+    """
+    ours = {place for place, chain in ruleset.chains.items() if name and chain.policy is None and chain.rules and all(
+        rule.comment == mark_of(name) for rule in chain.rules)}
+    tables = {place[:2] for place in ours} - {place[:2] for place in ruleset.chains if place not in ours}
     found, count = set(), {}
     for key, text in ruleset.whole:
-        if key is None or key not in keys:
-            place = key[0] if key else None
-            count[place] = count.get(place, 0) + 1
-            found.add("%d %s" % (count[place], text) if key else text)
+        if key is None:
+            kind, unused, said = text.partition(" ")
+            entry = json.loads(said) if ours and kind in ("chain", "table") else {}
+            if kind == "chain" and (entry.get("family"), entry.get("table"), entry.get("name")) in ours:
+                continue
+            if kind == "table" and (entry.get("family"), entry.get("name")) in tables:
+                continue
+            found.add(text)
+        elif key not in keys:
+            count[key[0]] = count.get(key[0], 0) + 1
+            found.add("%d %s" % (count[key[0]], text))
     return frozenset(found)
 
 
@@ -338,11 +383,24 @@ def bodies(atoms, families):
 
 
 def own_file(name, by_chain):
-    """The file of ours that a boot includes: `by_chain` is chain -> atoms.  Empty where there is nothing to open."""
+    """The file of ours that a boot includes: `by_chain` is chain -> atoms.  Empty where there is nothing to open.
+
+    nft takes a file as a whole or not at all: with a chain that the site has renamed since, the host would boot unfiltered.
+    So each table and chain is named first, which makes it where it is missing and else does nothing.
+    """
+    names = ["add table %s\nadd chain %s" % (where(place[:2]), where(place)) for place in sorted(by_chain) if by_chain[place]]
     rules = ["insert rule %s %s comment \"%s\"" % (where(place), body, mark_of(name))
              for place in sorted(by_chain) for body in bodies(by_chain[place], TABLE_FAMILIES[place[0]])]
     return "" if not rules else "\n".join(
-        ["# Made by portshift.agents.host_port; taken away by state=restored and state=closed."] + rules + [""])
+        ["# Made by portshift.agents.host_port; taken away by state=restored and state=closed."] + names + rules + [""])
+
+
+def by_port(atoms):
+    """The atoms in groups of one protocol and port, in order."""
+    groups = {}
+    for atom in atoms:
+        groups.setdefault((atom.protocol, atom.port), set()).add(atom)
+    return [groups[key] for key in sorted(groups)]
 
 
 # -- files
@@ -352,7 +410,8 @@ _UNENDED = ", the line above had no end"
 
 
 def include_line(name, path):
-    return 'include "%s" # %s' % (path, mark_of(name))
+    # A pattern that nothing but this file matches: nft lets a pattern without a match pass, and fails for a missing file.
+    return 'include "%s[%s]" # %s' % (path[:-1], path[-1], mark_of(name))
 
 
 def _include(name, path):
@@ -427,7 +486,7 @@ def pieces(text):
                 end(at)
                 start = None
             found.append(Piece("comment", at, line_end, contexts[-1] if contexts else None,
-                               not text[:at].rpartition("\n")[2].strip()))
+                               not text[text.rfind("\n", 0, at) + 1:at].strip()))
             at = line_end
             continue
         if char == "{":
@@ -455,11 +514,60 @@ def pieces(text):
 
 
 def _alone(text, start, stop):
-    before = text[:start].rpartition("\n")
+    line = text.rfind("\n", 0, start) + 1
     # A backslash at the end of the line before makes this the middle of a longer one.
-    if before[2].strip() or before[0].endswith("\\") or "\n" in text[start:stop]:
+    if text[line:start].strip() or text[max(line - 2, 0):line] == "\\\n" or text.find("\n", start, stop) >= 0:
         return False
-    return re.match(r"[ \t\r]*;?[ \t\r]*(#|\Z)", text[stop:].partition("\n")[0]) is not None
+    return _line_end(text, stop) is not None
+
+
+_REST_OF_LINE = re.compile(r"[ \t\r]*;?[ \t\r]*(#[^\n]*)?(\n|\Z)")
+
+
+def _line_end(text, stop):
+    """Where the line ends in which a statement ends at `stop`; None where it goes on with something else."""
+    match = _REST_OF_LINE.match(text, stop)
+    return match and match.end()
+
+
+def without_own_lines(content, name):
+    """The bytes without the lines that are rules of ours, as they get there with the site's own C(nft list ruleset)."""
+    comment = 'comment "%s"' % mark_of(name)
+    text = content.decode("latin-1")
+    if comment not in text:
+        return content
+    for piece in reversed(pieces(text)):
+        if piece.kind == "statement" and piece.alone and text[piece.start:piece.end].endswith(comment):
+            start = text.rfind("\n", 0, piece.start) + 1
+            text = text[:start] + text[_line_end(text, piece.end):]
+    return text.encode("latin-1")
+
+
+# What stands in a chain beside its rules.
+_NO_RULE = re.compile(r"(type|policy|comment|flags|devices?)\b")
+
+
+def with_own_lines(content, name, place, behind, rules):
+    """The bytes with `rules` of ours behind the rule of the site's with this number in the chain, counted from 1.
+
+    None where the file does not hold the chain as a block of plain statements, so that the place can't be told.
+    """
+    comment = 'comment "%s"' % mark_of(name)
+    text = content.decode("latin-1")
+    found = [piece for piece in pieces(text) if piece.kind == "statement" and piece.context == place
+             and not _NO_RULE.match(text[piece.start:piece.end])]
+    found = [piece for piece in found if not text[piece.start:piece.end].endswith(comment)]
+    if len(found) < behind or any(text.startswith("include", piece.start) for piece in found):
+        return None
+    piece = found[behind - 1]
+    end = _line_end(text, piece.end)
+    if end is None or text[end - 1:end] != "\n":
+        return None
+    line = text.rfind("\n", 0, piece.start) + 1
+    indent = re.match(r"[ \t]*", text[line:piece.start]).group() if not text[line:piece.start].strip() else "\t\t"
+    line_end = "\r\n" if text[end - 2:end] == "\r\n" else "\n"
+    lines = ["%s%s %s%s" % (indent, rule, comment, line_end) for rule in rules]
+    return (text[:end] + "".join(lines) + text[end:]).encode("latin-1")
 
 
 def includes(text):

@@ -10,7 +10,9 @@ Looked at are the live C(net.ipv4.ip_local_reserved_ports) and the one that the 
 import os
 import re
 
-from ansible_collections.portshift.agents.plugins.module_utils._file_edit import FileError, read_bytes, remove_file
+from ansible_collections.portshift.agents.plugins.module_utils._file_edit import (
+    FileError, put_file, read_bytes, remove_file)
+from ansible_collections.portshift.agents.plugins.module_utils._host_commands import run
 from ansible_collections.portshift.agents.plugins.module_utils._host_ports import ephemeral_ports, is_ephemeral, parse_ranges
 from ansible_collections.portshift.agents.plugins.module_utils._input_filter import joined
 from ansible_collections.portshift.agents.plugins.module_utils._openings import OpeningError
@@ -19,23 +21,34 @@ RESERVED, RANGE = "net.ipv4.ip_local_reserved_ports", "net.ipv4.ip_local_port_ra
 # Their order matters: a file hides those of the same name in later folders.
 FOLDERS = ("etc/sysctl.d", "run/sysctl.d", "usr/local/lib/sysctl.d", "usr/lib/sysctl.d", "lib/sysctl.d")
 OLD_FILE = "etc/sysctl.conf"
-# The first that sorts behind the file that sets it now; where none does, the first.
-OWN_NAMES = ("60-portshift.conf", "99-portshift.conf", "zz-portshift.conf")
+# Behind 99-sysctl.conf, the link of Debian and Red Hat to the old file.  No name of the site's that comes later sets the
+# list on most hosts; where one does, ours is made of that one's name.
+OWN_NAME = "99-zz-portshift.conf"
+OWN_FOLDER = "etc/sysctl.d"
+
+
+def setting(line):
+    """(key with dots, value) of one line; None for one that sets nothing."""
+    match = re.match(r"\s*-?\s*([^#;=\s][^=\s]*)\s*=\s*(.*?)\s*\Z", line)
+    if not match:
+        return None
+    key = match.group(1)
+    # sysctl.d(5): what the first separator is decides which one it is.
+    separator = re.search(r"[./]", key)
+    if separator and separator.group() == "/":
+        key = key.translate({ord("."): "/", ord("/"): "."})
+    return key, match.group(2)
 
 
 def settings(content):
     """key -> value that one file of sysctl.d ends up with; keys with dots."""
-    found = {}
-    for line in content.decode("utf-8", "replace").splitlines():
-        match = re.match(r"\s*-?\s*([^#;=\s][^=\s]*)\s*=\s*(.*?)\s*\Z", line)
-        if match:
-            key = match.group(1)
-            # sysctl.d(5): what the first separator is decides which one it is.
-            separator = re.search(r"[./]", key)
-            if separator and separator.group() == "/":
-                key = key.translate({ord("."): "/", ord("/"): "."})
-            found[key] = match.group(2)
-    return found
+    return dict(filter(None, map(setting, content.decode("utf-8", "replace").splitlines())))
+
+
+def without_key(content, key):
+    """The bytes of a file less the lines that set `key`."""
+    return b"".join(line for line in content.splitlines(True)
+                    if (setting(line.decode("utf-8", "replace")) or (None,))[0] != key)
 
 
 def last_setting(files, key):
@@ -95,6 +108,7 @@ class Reservation:
     first, last  the range that the kernel hands out now
     live, boot   the reserved ranges
     boot_path    the file that decides at boot, or None
+    others       the ranges that a boot would reserve without our file; others_path: the file that would decide then
     notes        why nothing can be reserved here, as sentences
     """
 
@@ -107,6 +121,9 @@ class Reservation:
         files = [(path, self._content(path)) for path in boot_paths(root)]
         value, self.boot_path = last_setting(files, RESERVED)
         self.boot = parse_list(value)
+        self.own = [path for path, unused in files if self._is_own(path)]
+        value, self.others_path = last_setting([(path, content) for path, content in files if path not in self.own], RESERVED)
+        self.others = parse_list(value)
         span = (last_setting(files, RANGE)[0] or "").split()
         # A boot may widen the range.
         self.boot_range = [int(end) for end in span] if len(span) == 2 and all(end.isdigit() for end in span) else None
@@ -134,43 +151,59 @@ class Reservation:
         first, last = self.boot_range or (self.first, self.last)
         return now or is_ephemeral(port, dict(first=first, last=last, reserved=self.boot))
 
-    def own_path(self):
-        """The file of ours to write where none of the site's decides."""
-        after = os.path.basename(self.boot_path) if self.boot_path else ""
-        name = next((name for name in OWN_NAMES if name >= after), OWN_NAMES[-1])
-        return os.path.join(self.root, "etc/sysctl.d", name)
+    def held(self, port):
+        """Whether `port` is reserved by what can be let go: live, or at boot by our file."""
+        return _within(port, self.live) or (_within(port, self.boot) and not _within(port, self.others))
 
-    def _target(self):
-        """The file to write: the one that decides, unless that belongs to a package or goes away with a boot."""
-        etc = os.path.join(os.path.realpath(self.root), "etc", "")
-        if self.boot_path and os.path.realpath(self.boot_path).startswith(etc):
-            return os.path.realpath(self.boot_path)
-        return self.own_path()
+    def problems(self, ports):
+        """Why `ports` can't be reserved for the next boot, as sentences."""
+        lacking = [port for port in ports if not _within(port, self.boot)]
+        old = os.path.join(self.root, OLD_FILE)
+        if not lacking or self.others_path != old:
+            return []
+        return ["%s sets %s and is read last on this host, so that no file of sysctl.d can add to it; add %s to its list by "
+                "hand, or say reserve: false" % (old, RESERVED, ", ".join(map(str, lacking)))]
+
+    def hidden(self):
+        """A sentence about what the site has reserved since in a file that ours hides, as a list."""
+        lost = [pair for pair in self.others if any(not _within(port, self.boot) for port in range(pair[0], pair[1] + 1))]
+        if not lost or self.boot_path not in self.own:
+            return []
+        return ["%s reserves %s, but %s comes later and decides at boot; add the ports there too" % (
+            self.others_path, written(lost), self.boot_path)]
+
+    def own_path(self):
+        """The file of ours: the one that decides already, else one whose name sorts behind that which does."""
+        if self.boot_path in self.own:
+            return self.boot_path
+        after = os.path.basename(self.others_path) if self.others_path else ""
+        return os.path.join(self.root, OWN_FOLDER, OWN_NAME if OWN_NAME > after else "%s-%s" % (after, OWN_NAME))
+
+    def _is_own(self, path):
+        return os.path.dirname(path) == os.path.join(self.root, OWN_FOLDER) and path.endswith(OWN_NAME)
 
     def calls(self, ports, remove=False):
-        """The runs of ansible.posix.sysctl that reserve `ports`, or let them go.
+        """The runs of ansible.posix.sysctl that reserve `ports`, or let them go.  Only our own file is written.
 
-        What that module can't do is done here, unless in check mode: an empty list, live, and our own file when
-        nothing is left in it.
+        That module writes a whole file anew, and of a key that stands in it twice it keeps the first, so that it must not be
+        given a file of the site's.  What it can't do is done here, unless in check mode: the live list without a file,
+        and our file taken away when it says no more than the others do.
         """
         change = without_ports if remove else with_ports
-        live, boot, target = change(self.live, ports), change(self.boot, ports), self._target()
-        found, in_file = [], self.boot
+        live, boot = change(self.live, ports), change(self.boot, ports)
+        if remove:
+            boot = joined(list(boot) + list(self.others))
+        if boot == self.others:
+            self._set_live(live)
+            self._remove_own()
+            return []
+        target, found, in_file = self.own_path(), [], self.boot
         if live != self.live and live:
             # That module writes the file whenever it sets the live value: what the file is to hold comes last.
             found, in_file = [self._call(target, written(live), live=True)], live
-        elif live != self.live and self.writable and not self.module.check_mode:
-            self._clear()
-        if in_file == boot:
-            return found
-        if boot:
-            found.append(self._call(target, written(boot)))
-        elif not found and self._only_ours(target):
-            remove_file(target, self.module.check_mode)
         else:
-            found.append(dict(module="ansible.posix.sysctl", args={
-                "name": RESERVED, "state": "absent", "reload": False, "sysctl_file": target}))
-        return found
+            self._set_live(live)
+        return found + ([self._call(target, written(boot))] if in_file != boot else [])
 
     @staticmethod
     def _call(target, value, live=False):
@@ -178,19 +211,26 @@ class Reservation:
         return dict(module="ansible.posix.sysctl", args={
             "name": RESERVED, "value": value, "state": "present", "reload": False, "sysctl_set": live, "sysctl_file": target})
 
-    @staticmethod
-    def _only_ours(path):
-        """Whether a file is one that was made for this and holds nothing else."""
-        try:
-            return os.path.basename(path) in OWN_NAMES and set(settings(read_bytes(path))) <= {RESERVED}
-        except FileError:
-            return False
+    def _remove_own(self):
+        for path in self.own:
+            content = read_bytes(path)
+            if set(settings(content)) <= {RESERVED}:
+                remove_file(path, self.module.check_mode)
+            else:
+                # Somebody keeps more in it.
+                put_file(path, without_key(content, RESERVED), self.module.check_mode, mode=0o644)
 
-    def _clear(self):
+    def _set_live(self, ranges):
+        if ranges == self.live or not self.writable or self.module.check_mode:
+            return
         # sysctl -w refuses an empty value in many versions; an empty line is what the kernel's documentation names.
-        code, unused, err = self.module.run_command(["sh", "-c", 'echo > "$0"', self.path])
+        code, unused, err = run(self.module, ["sh", "-c", 'echo "$1" > "$0"', self.path, written(ranges)])
         if code:
-            raise OpeningError("%s could not be emptied: %s" % (self.path, err.strip()))
+            raise OpeningError("%s could not be set to %r: %s" % (self.path, written(ranges), err.strip()))
+
+
+def _within(port, ranges):
+    return any(first <= port <= last for first, last in ranges)
 
 
 def read(module, proc="/proc", root="/"):

@@ -6,6 +6,7 @@
 import os
 import re
 
+from ansible_collections.portshift.agents.plugins.module_utils._host_commands import run
 from ansible_collections.portshift.agents.plugins.module_utils._openings import OpeningError
 
 FOLDER = "/sys/fs/selinux"
@@ -55,7 +56,7 @@ class PolicyStore:
         if not self.module.get_bin_path("semanage"):
             raise OpeningError("the command semanage is not here, without which the type of a port can't be read or set; install "
                                "policycoreutils-python-utils, or say selinux: never")
-        code, out, err = self.module.run_command(command, environ_update=dict(LANG="C", LC_ALL="C"))
+        code, out, err = run(self.module, command)
         if code:
             raise OpeningError("%s failed: %s" % (" ".join(command), err.strip() or out.strip() or "exit status %d" % code))
         return out

@@ -22,7 +22,8 @@ options:
     type: path
     required: true
   state:
-    description: V(moved) goes to O(port). V(restored) puts back every file that O(record) names.
+    description: V(moved) goes to O(port). V(restored) puts back every file that O(record) names, when it
+        is the record of a move to O(port); V(0) takes any.
     type: str
     choices: [moved, restored]
     default: moved
@@ -247,12 +248,15 @@ class Cutover:
 
     def put_back(self, record, error):
         """After a failure half way: the old files, the old direction of the bridge, the services up."""
-        steps = [self.services.stop] if self._under_way(record) else []
-        if steps:
-            move = record.content
-            steps.append(lambda: record.restore_files(
-                self.module, redact=redacted, undo=undone(move["old_port"], move["new_port"])))
-            steps.append(lambda: self.turn_bridge(move["new_port"], move["old_port"]))
+        steps, move = [], record.content
+
+        def files_and_bridge():
+            # The bridge leads to where the product listens, and that is the old port only when its files say so.
+            record.restore_files(self.module, redact=redacted, undo=undone(move["old_port"], move["new_port"]))
+            self.turn_bridge(move["new_port"], move["old_port"])
+
+        if self._under_way(record):
+            steps = [self.services.stop, files_and_bridge]
         trouble = []
         for step in steps + [self.services.start]:
             try:
@@ -270,6 +274,9 @@ class Cutover:
     def restore(self):
         record = ChangeRecord(self.params["record"])
         unsafe, move = record.review()[1], record.content
+        if move and self.params["port"] and move["new_port"] != self.params["port"]:
+            # An earlier migration's record: the one that is taken back has not reached this host.
+            return dict(changed=False, old_port=None, started=[])
         # Before its proof a host is put back even though the agent has written its settings since it started.
         undo = undone(move["old_port"], move["new_port"]) if move and move["state"] == "changing" else None
         if unsafe and not self.params["force"] and not undo:

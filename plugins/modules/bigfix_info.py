@@ -257,7 +257,13 @@ def assess_host_port(module, plan):
     options = {key: value for key, value in (module.params["host_port"] or {}).items() if value not in (None, "")}
     if not options:
         return None
-    found = assess(module, options)
+    try:
+        found = assess(module, options)
+    except EngineError as err:
+        # A host that has nothing to edit is done, whatever its firewall says.
+        if plan.edits:
+            plan.problems.append(str(err))
+        return None
     if plan.edits:
         plan.problems += found["problems"]
         plan.notes += found["notes"]
@@ -285,11 +291,7 @@ def main():
         if listening is not None and not any(
                 entry["port"] == host.old_port and entry["protocol"] == "tcp" for entry in listening):
             plan.notes.append("nobody listens on port %s, the old one; is the %s running?" % (host.old_port, host.component))
-    try:
-        host_port = assess_host_port(module, plan)
-    except EngineError as err:
-        host_port = None
-        plan.problems.append(str(err))
+    host_port = assess_host_port(module, plan)
     if host.component != "client" and plan.edits and not (module.params["host_port"] or {}).get("reserve") and is_ephemeral(
             host.port, ephemeral_ports()):
         plan.notes.append("port %d lies in the range that the kernel hands out to outgoing connections; reserve it "

@@ -111,8 +111,14 @@ requirements:
   - the collection community.general for ufw and for SELinux
 notes:
   - Ranges and services that hold a port, trusted zones and policies that accept are never narrowed.
-  - A rule of the site that rejects what is to be opened is a failure that names it. A rule that rejects a part of it is
-    mentioned in RV(notes).
+  - A rule of the site that rejects what is to be opened is a failure that names it. One of firewalld or ufw that rejects a
+    part of it is mentioned in RV(notes).
+  - In nftables and iptables an opening stands behind the denials of its chain that are about some sources, lists, rates or
+    states, live and after a boot, so that these stay in force. A denial for whatever arrives at an interface is overridden,
+    and so is, after a boot of nftables, one whose place in the files can't be told; each of these is a note.
+  - What C(nftables.service) loads can't fail because of an opening - the include names a pattern, and the included file makes
+    the chain where the site has none of that name any more. Boot files that can't be read fail O(state=restored), and the
+    record stays.
 author:
   - The portshift.agents authors (@portshift)
 """

@@ -28,6 +28,10 @@ options:
     description: How many hosts may be missing, as a number or as a percentage of O(hosts) such as V(5%), rounded down.
     type: raw
     default: 0
+  of:
+    description: The number of hosts of which a percentage in O(max_missing) is one. The default is the number of O(hosts).
+    type: int
+    version_added: 0.2.0
   phase:
     description: What the gate stands behind, for its message.
     type: str

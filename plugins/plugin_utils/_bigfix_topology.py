@@ -35,7 +35,7 @@ def share(text, total, name):
 
 def parse_phases(value):
     """The phases to run, from a list or from text such as C(1,2)."""
-    found = re.split(r"[,\s]+", value.strip()) if isinstance(value, str) else value if isinstance(value, list) else [value]
+    found = re.split(r"[,\s]+", value.strip("[] \n")) if isinstance(value, str) else value if isinstance(value, list) else [value]
     phases = [int(item) for item in found if str(item).isdecimal()]
     if not found or len(phases) != len(found) or set(phases) - set(PHASES):
         raise EngineError("bigfix_phases is %r; give one or more of the phases 1, 2 and 3" % (value,))

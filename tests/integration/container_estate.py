@@ -13,6 +13,7 @@ from pathlib import Path
 from tests.integration.migration_lab import CHECKOUT, NEW, OLD, Lab
 from tests.lab import containers
 
+AFTER_PHASE_ONE = dict(server=NEW, relay1=NEW, relay2=OLD, client01=NEW, client02=OLD)
 BOOT_SECONDS = 120
 RECORD = "/var/lib/portshift/bigfix.json"
 LOCK = "/var/lib/portshift/bigfix.lock"
@@ -138,8 +139,7 @@ class Estate(Lab):
 
     def after_phase_one(self):
         """The root server and the pilot have moved, the others answer on both ports."""
-        ports = self.ports()
-        if [ports[host] for host in ("server", "relay1", "relay2", "client01", "client02")] != [NEW, NEW, OLD, NEW, OLD]:
+        if self.ports() != AFTER_PHASE_ONE:
             self.at_old()
             self.play("migrate", "-e", "bigfix_phases=1").good()
         return self
@@ -153,31 +153,48 @@ class Estate(Lab):
 
     def reboot(self, host):
         self.engine.run("restart", "--time", "20", self.container(host))
-        self.await_boot(host)
+        self._is_back(host)
 
     def kill_host(self, host):
-        """As if the power failed."""
+        """As if the power failed: to those who talk with it, it says nothing more."""
+        self.execute(host, "ip", "link", "set", "eth0", "down")
         self.engine.run("kill", self.container(host))
 
     def power_on(self, host):
         self.engine.run("start", self.container(host))
-        self.await_boot(host)
+        self._is_back(host)
 
-    def fill(self, host, folder):
-        """The folder becomes a small file system of its own, filled to the last byte."""
+    def _is_back(self, host):
+        self.await_boot(host)
+        # Engines give a container another hardware address at each start, which no real host does over a boot.
+        for other in self.hosts:
+            if other != host:
+                self.execute(other, "ip", "neigh", "flush", "to", self.address(host))
+
+    def fill(self, host, folder, when_stops=None):
+        """The folder becomes a small file system of its own, filled to the last byte: now, or when that service stops."""
         self.execute(host, "sh", "-ec", """
             mkdir -p "$1"
             cp -a "$1" /run/portshift-kept
             mount -t tmpfs -o size=256k,mode=$(stat -c %a "$1") tmpfs "$1"
             cp -a /run/portshift-kept/. "$1"
-            rm -r /run/portshift-kept""", "sh", folder)
-        free = self.execute(host, "python3", "-", "%s/%s" % (folder, FILLING), stdin=FILL).strip()
-        assert free == "0", "%s of %s still has %s blocks" % (folder, host, free)
+            rm -r /run/portshift-kept
+            cat >/run/portshift-fill.py""", "sh", folder, stdin=FILL)
+        fill = ["/usr/bin/python3", "/run/portshift-fill.py", "%s/%s" % (folder, FILLING)]
+        if when_stops is None:
+            free = self.execute(host, *fill).strip()
+            assert free == "0", "%s of %s still has %s blocks" % (folder, host, free)
+        else:
+            self.execute(host, "sh", "-ec", """
+                mkdir -p "/run/systemd/system/$1.service.d"
+                printf '[Service]\nExecStopPost=%s\n' "$2" >"/run/systemd/system/$1.service.d/portshift-fill.conf"
+                systemctl daemon-reload""", "sh", when_stops, " ".join(fill))
 
     def free(self, host, folder):
         """There is room again, on the disk as before; what the folder holds by now stays."""
         self.execute(host, "sh", "-ec", """
-            rm "$1/$2"
+            rm -f "$1/$2" /run/systemd/system/*.service.d/portshift-fill.conf
+            systemctl daemon-reload
             cp -a "$1" /run/portshift-kept
             umount "$1"
             find "$1" -mindepth 1 -delete

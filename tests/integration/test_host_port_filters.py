@@ -183,7 +183,7 @@ def machine(tmp_path_factory):
 def host(machine):
     """The machine with nothing in its filter and no trace of host_port."""
     machine.run("nft", "flush", "ruleset")
-    for path in ("portshift", "nftables.conf", "nftables", "iptables", "sysctl.d"):
+    for path in ("portshift", "nftables.conf", "nftables", "iptables", "sysconfig/iptables", "sysconfig/ip6tables", "sysctl.d"):
         subprocess.run(["rm", "-rf", str(machine.etc / path)], check=True)
     (machine.folder / "record.json").unlink(missing_ok=True)
     return machine
@@ -393,6 +393,163 @@ def test_nftables_opens_in_every_chain_that_a_packet_has_to_pass(nftables):
     assert "portshift" not in ruleset(host) and host.gets_in(NEW) == []
 
 
+def rules_of(host, table="inet filter"):
+    """The rules of the chain input, live."""
+    text = host.run("nft", "-s", "list", "chain", *table.split(), "input")
+    return [line.strip() for line in text.splitlines()[3:-2]]
+
+
+def test_nftables_boots_filtered_though_the_file_of_ours_is_gone_or_the_chain_has_another_name(nftables):
+    host = nftables
+    host.host_port(openings=both(NEW))
+    own, content = host.etc / "portshift/nftables-bigfix.nft", host.read("portshift/nftables-bigfix.nft")
+    own.unlink()
+    boot_nftables(host)
+    assert "policy drop" in ruleset(host) and host.gets_in(NEW) == [] and host.gets_in(OLD) == ["tcp", "udp"]
+    own.write_bytes(content)
+    host.write("nftables.conf", host.read("nftables.conf").decode().replace("chain input", "chain entry"))
+    boot_nftables(host)
+    assert "policy drop" in ruleset(host) and host.gets_in(NEW) == [] and host.gets_in(OLD) == ["tcp", "udp"]
+    assert host.host_port(openings=both(NEW))["changed"] and host.gets_in(NEW) == ["tcp", "udp"]
+    boot_nftables(host)
+    assert host.gets_in(NEW) == ["tcp", "udp"]
+    host.host_port(state="restored")
+    assert host.read("nftables.conf").decode() == NFTABLES.replace("chain input", "chain entry") and not own.exists()
+
+
+def test_nftables_leaves_the_sites_denials_ahead_of_what_it_opens_now_and_after_a_boot(host):
+    denials = ("\t\tip saddr { %s,\n\t\t\t198.51.100.9 } drop\n\t\tip saddr @trusted tcp dport 1-60000 reject\n" % STRANGER)
+    text = NFTABLES.replace("\t\tmeta l4proto ipv6", denials + "\t\tmeta l4proto ipv6")
+    host.write("nftables.conf", text)
+    boot_nftables(host)
+    before = ruleset(host)
+    opened = host.host_port(openings=both(NEW))
+    assert host.gets_in(NEW) == ["tcp", "udp"] and host.gets_in(NEW, own=STRANGER) == []
+    assert not [note for note in opened["notes"] if "turns away" in note or "denial" in note]
+    live = ruleset(host)
+    assert [line[:3] for line in rules_of(host)[2:6]] == ["ip ", "ip ", "tcp", "udp"] or [
+        line[:3] for line in rules_of(host)[2:6]] == ["ip ", "udp", "ip ", "tcp"]
+    boot_nftables(host)
+    assert host.gets_in(NEW) == ["tcp", "udp"] and host.gets_in(NEW, own=STRANGER) == []
+    assert sorted(ruleset(host).splitlines()) == sorted(live.splitlines())
+    assert not host.host_port(openings=both(NEW))["changed"]
+    host.host_port(state="restored")
+    assert host.read("nftables.conf") == text.encode() and ruleset(host) == before
+    assert not (host.etc / "portshift/nftables-bigfix.nft").exists()
+
+
+def test_nftables_names_a_denial_that_the_opening_stands_before(host):
+    """The place of a rule that shares its line with another can't be told from the file; a denial for a whole interface has to be
+    overridden, or nothing would be opened."""
+    host.write("nftables.conf", NFTABLES.replace("\t\tmeta l4proto ipv6", "\t\tip saddr %s drop; tcp dport 1 accept\n"
+                                                 "\t\tmeta l4proto ipv6" % STRANGER))
+    boot_nftables(host)
+    notes = host.host_port(check=True, openings=both(NEW))["notes"]
+    assert [note for note in notes if "after a boot the opening stands before this denial" in note and STRANGER in note]
+    host.host_port(openings=both(NEW))
+    assert host.gets_in(NEW, own=STRANGER) == []
+    host.host_port(state="restored")
+    host.write("nftables.conf", NFTABLES.replace("\t\tjump services", "\t\tjump services\n\t\tiifname \"uplink\" drop"))
+    boot_nftables(host)
+    notes = host.host_port(openings=both(NEW))["notes"]
+    assert [note for note in notes if note.endswith('the opening stands before it: iifname "uplink" drop')]
+    assert host.gets_in(NEW) == ["tcp", "udp"]
+
+
+@pytest.mark.parametrize("denial", ["tcp dport %d drop" % NEW, "meta l4proto { tcp, udp } th dport 54000-56000 reject"])
+def test_nftables_refuses_to_override_a_denial_that_names_the_port(host, denial):
+    host.write("nftables.conf", NFTABLES.replace("\t\tjump services", "\t\t%s\n\t\tjump services" % denial))
+    boot_nftables(host)
+    before = ruleset(host)
+    refused = host.host_port(openings=both(NEW), fails=True)
+    assert "a rule of the site turns away what is to be opened" in refused["msg"] and "nothing was changed" in refused["msg"]
+    assert denial.split()[0] in refused["msg"] and ruleset(host) == before
+
+
+def test_nftables_takes_its_rules_out_of_a_main_file_that_the_site_has_saved_anew(nftables):
+    host = nftables
+    before = ruleset(host)
+    host.host_port(openings=both(NEW) + both(NEW + 1, [PEER]))
+    host.write("nftables.conf", host.run("nft", "list", "ruleset"))
+    saved = host.read("nftables.conf").decode()
+    assert saved.count("portshift bigfix") == 4
+    assert not host.host_port(openings=both(NEW))["changed"]
+    host.host_port(state="restored", openings=both(NEW))
+    assert host.gets_in(NEW) == []
+    boot_nftables(host)
+    assert host.gets_in(NEW) == [] and ruleset(host).count("portshift bigfix") == 2
+    host.host_port(state="restored")
+    boot_nftables(host)
+    assert ruleset(host) == before and not (host.etc / "portshift/nftables-bigfix.nft").exists()
+    assert host.read("nftables.conf").decode() == "".join(
+        line for line in saved.splitlines(True) if "portshift bigfix" not in line)
+
+
+@pytest.mark.parametrize("flushed", [False, True])
+def test_nftables_keeps_the_record_while_the_boot_files_can_not_be_read(nftables, flushed):
+    host = nftables
+    host.host_port(openings=both(NEW))
+    good, record = host.read("nftables.conf").decode(), (host.folder / "record.json").read_bytes()
+    host.write("nftables.conf", good + "table inet filter {\n")
+    if flushed:
+        host.run("nft", "flush", "chain", "inet", "filter", "services")
+    live = ruleset(host)
+    refused = host.host_port(state="restored", fails=True)
+    assert "nothing was changed" in refused["msg"] and "nft does not load it" in refused["msg"]
+    assert (host.folder / "record.json").read_bytes() == record and ruleset(host) == live
+    host.write("nftables.conf", good)
+    host.host_port(state="restored")
+    assert host.read("nftables.conf") == NFTABLES.encode() and not (host.folder / "record.json").exists()
+
+
+def test_nftables_needs_no_rule_where_the_policy_lets_the_port_pass(host):
+    host.run("nft", "add table inet some; add chain inet some in { type filter hook input priority 0; }; "
+                    "add rule inet some in tcp dport 111 drop")
+    for openings in (both(NEW), both(NEW, [PEER, PEER6])):
+        result = host.host_port(openings=openings)
+        assert (result["changed"], result["backend"]) == (False, "nftables")
+        assert [note for note in result["notes"] if "there is nothing to open" in note]
+    assert "portshift" not in ruleset(host) and host.gets_in(NEW) == ["tcp", "udp"]
+    refused = host.host_port(openings=both(111), fails=True)
+    assert "a rule of the site turns away what is to be opened" in refused["msg"]
+
+
+def test_nftables_leaves_out_the_family_that_it_does_not_filter(host):
+    host.write("nftables.conf", "flush ruleset\ntable ip four {\n chain in {\n  type filter hook input priority 0; policy drop;\n"
+                                "  ct state established accept\n }\n}\n")
+    boot_nftables(host)
+    result = host.host_port(openings=both(NEW, [PEER, PEER6]))
+    assert [entry["sources"] for entry in result["added"]] == [[PEER], [PEER]]
+    assert [note for note in result["notes"] if "there is nothing to open" in note and PEER6 in note]
+    assert host.gets_in(NEW) == ["tcp", "udp"] == host.gets_in(NEW, HOST6, PEER6)
+    host.host_port(state="restored")
+    assert host.gets_in(NEW) == []
+
+
+def test_nftables_is_the_filter_where_a_table_with_the_name_of_iptables_is_not_its(host):
+    text = ("flush ruleset\ntable ip filter {\n chain INPUT {\n  type filter hook input priority 0; policy drop;\n"
+            "  iif lo accept\n  ct state vmap { established : accept, invalid : drop }\n }\n}\n")
+    host.write("nftables.conf", text)
+    boot_nftables(host)
+    assert "incompatible" in host.run("iptables-save")
+    opened = host.host_port(openings=both(NEW))
+    assert opened["backend"] == "nftables" and host.gets_in(NEW) == ["tcp", "udp"]
+    boot_nftables(host)
+    assert host.gets_in(NEW) == ["tcp", "udp"]
+    host.host_port(state="restored")
+    assert host.read("nftables.conf") == text.encode()
+
+
+def test_rules_of_iptables_legacy_beside_those_of_nf_tables_are_named_instead_of_none(host):
+    host.run("iptables-legacy", "-P", "INPUT", "DROP")
+    try:
+        refused = host.host_port(openings=both(NEW), fails=True)
+        assert "iptables-legacy turns incoming traffic away" in refused["msg"]
+    finally:
+        host.run("iptables-legacy", "-P", "INPUT", "ACCEPT")
+    assert host.host_port(openings=both(NEW))["backend"] == "none"
+
+
 def test_without_a_filter_nothing_has_to_be_opened(host):
     result = host.host_port(openings=both(NEW))
     assert (result["changed"], result["backend"]) == (False, "none") and "no firewall filters" in " ".join(result["notes"])
@@ -573,6 +730,53 @@ def test_iptables_beside_a_filter_of_nftables_is_refused_until_both_admit_the_po
     assert "tcp" in iptables.gets_in(NEW) or "portshift" in tables(iptables)
 
 
+def test_iptables_leaves_the_sites_denials_ahead_of_what_it_opens_now_and_after_a_boot(iptables):
+    host = iptables
+    text = V4.replace("-A INPUT -j SERVICES", "-A INPUT -s %s/32 -j DROP\n-A INPUT -j SERVICES" % STRANGER)
+    host.write(host.v4, text)
+    boot_iptables(host)
+    before = tables(host)
+    host.host_port(openings=both(NEW))
+    for again in (lambda host: None, boot_iptables):
+        again(host)
+        assert host.gets_in(NEW) == ["tcp", "udp"] == host.gets_in(NEW, HOST6, PEER6)
+        assert host.gets_in(NEW, own=STRANGER) == []
+    host.host_port(state="restored")
+    assert host.read(host.v4) == text.encode() and sorted(tables(host)) == sorted(before)
+
+
+def test_iptables_refuses_to_override_a_denial_that_names_the_port(iptables):
+    host = iptables
+    host.run("iptables", "-I", "INPUT", "-p", "tcp", "--dport", str(NEW), "-j", "DROP")
+    before = tables(host)
+    refused = host.host_port(openings=both(NEW), fails=True)
+    assert "a rule of the site turns away what is to be opened: -A INPUT -p tcp" in refused["msg"] and tables(host) == before
+
+
+def test_iptables_of_a_container_node_needs_nothing_opened_and_no_saved_rules(host):
+    """As kube-proxy and Calico have it, and one rule of the site's: the policy accepts."""
+    host.run("iptables-restore", data="*filter\n:INPUT ACCEPT [0:0]\n:KUBE-FIREWALL - [0:0]\n"
+             ":cali-INPUT - [0:0]\n:cali-wl - [0:0]\n-A INPUT -j cali-INPUT\n-A INPUT -j KUBE-FIREWALL\n"
+             "-A cali-INPUT -i cali+ -g cali-wl\n-A cali-wl -j DROP\n"
+             "-A KUBE-FIREWALL ! -s 127.0.0.0/8 -d 127.0.0.0/8 -m conntrack ! --ctstate RELATED,ESTABLISHED,DNAT -j DROP\n"
+             "-A KUBE-FIREWALL -m mark --mark 0x8000/0x8000 -j DROP\nCOMMIT\n")
+    assert host.host_port(openings=both(NEW))["backend"] == "none"
+    host.run("iptables", "-A", "INPUT", "-p", "tcp", "--dport", "111", "-j", "DROP")
+    for openings in (both(NEW), both(NEW, [PEER, PEER6])):
+        result = host.host_port(openings=openings)
+        assert (result["changed"], result["backend"]) == (False, "iptables")
+        assert [note for note in result["notes"] if "there is nothing to open" in note]
+
+
+def test_iptables_leaves_out_the_family_that_it_does_not_filter(iptables):
+    host = iptables
+    host.write(host.v6, V6.replace("INPUT DROP", "INPUT ACCEPT").replace("-A INPUT -j REJECT\n", ""))
+    boot_iptables(host)
+    result = host.host_port(openings=both(NEW, [PEER, PEER6]))
+    assert [entry["sources"] for entry in result["added"]] == [[PEER], [PEER]]
+    assert host.gets_in(NEW) == ["tcp", "udp"] == host.gets_in(NEW, HOST6, PEER6)
+
+
 # -- ports kept free
 
 def reserved(host):
@@ -621,18 +825,25 @@ def test_a_port_is_kept_free_now_and_after_a_boot_and_let_go_again(kernel):
     assert reserved(kernel) == "" and os.listdir(str(kernel.etc / "sysctl.d")) == []
 
 
-def test_a_reservation_of_the_sites_is_added_to_in_the_file_that_counts(kernel):
+def test_a_reservation_of_the_sites_is_added_to_in_a_file_of_ours_that_wins(kernel):
+    # ansible.posix.sysctl would keep the first of the two settings of ip_forward, and close the gaps.
+    late = "net.ipv4.ip_forward   =  0\nnet.ipv4.ip_local_reserved_ports=41000-41009\nnet.ipv4.ip_forward = 1\n"
     kernel.write("sysctl.d/70-site.conf", "# ports of our own\nnet.ipv4.ip_local_reserved_ports=40000\n")
-    kernel.write("sysctl.d/90-late.conf", "vm.swappiness=10\nnet.ipv4.ip_local_reserved_ports=41000-41009\n")
+    kernel.write("sysctl.d/99-sysctl.conf", late)
     kernel.run("sysctl", "-w", "net.ipv4.ip_local_reserved_ports=41000-41009,42000")
     reserve(kernel)
     assert reserved(kernel) == "41000-41009,42000,55000"
     boot_sysctl(kernel)
     assert reserved(kernel) == "41000-41009,55000"
-    assert kernel.read("sysctl.d/90-late.conf") == b"vm.swappiness=10\nnet.ipv4.ip_local_reserved_ports=41000-41009,55000\n"
+    assert kernel.run("cat", "/proc/sys/net/ipv4/ip_forward") == "1\n"
+    assert kernel.read("sysctl.d/99-zz-portshift.conf") == b"net.ipv4.ip_local_reserved_ports=41000-41009,55000\n"
+    assert not reserve(kernel)["changed"]
     reserve(kernel, state="restored")
     assert reserved(kernel) == "41000-41009"
-    assert kernel.read("sysctl.d/90-late.conf") == b"vm.swappiness=10\nnet.ipv4.ip_local_reserved_ports=41000-41009\n"
+    assert sorted(os.listdir(str(kernel.etc / "sysctl.d"))) == ["70-site.conf", "99-sysctl.conf"]
+    assert kernel.read("sysctl.d/99-sysctl.conf") == late.encode()
+    boot_sysctl(kernel)
+    assert reserved(kernel) == "41000-41009"
 
 
 def test_a_port_outside_of_the_range_is_left_alone(kernel):

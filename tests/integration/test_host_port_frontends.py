@@ -85,6 +85,14 @@ module.exit_json(changed=True)
 """
 
 
+BAN = 'rule family="ipv4" source address="192.0.2.9" port port="22" protocol="tcp" reject type="icmp-port-unreachable"'
+# An ansible.posix.firewalld that does what it is asked to, while fail2ban bans somebody.
+MEANWHILE = TOO_MUCH.replace(
+    'if wanted == "add":\n    given.append(("protocol", "tcp"))\n',
+    "module.run_command(['firewall-cmd', '--add-rich-rule=" + BAN + "'])\n"
+    "module.run_command(['firewall-cmd', '--zone=drop', '--add-source=192.0.2.9'])\n")
+
+
 class Host:
     """One container with systemd in it."""
 
@@ -392,6 +400,78 @@ def test_more_than_was_asked_for_is_undone_and_both_are_named(firewalld, peer, t
     assert "rules that nobody asked for: public: protocol tcp" in failed["msg"] and "It was undone" in failed["msg"]
     assert not failed["changed"] and fw_state(firewalld) == before and firewalld.gets_in(peer, NEW) == []
     assert firewalld.run("find", "/var/lib/portshift", "-type", "f") == ""
+
+
+def test_a_ban_that_comes_meanwhile_is_no_obstacle_and_stays(firewalld, peer, tmp_path):
+    collections = link_collections(tmp_path, "portshift", "containers")
+    modules = collections / "ansible_collections" / "ansible" / "posix" / "plugins" / "modules"
+    modules.mkdir(parents=True)
+    (modules / "firewalld.py").write_text(MEANWHILE)
+    before = fw_state(firewalld)
+    try:
+        done = firewalld.opens(openings=[port(NEW)], reserve=False, collections=collections)
+        assert done["changed"] and firewalld.gets_in(peer, NEW) == ["tcp"]
+        firewalld.opens(state="restored")
+        assert "192.0.2.9" in firewalld.run("firewall-cmd", "--list-rich-rules")
+        assert firewalld.run("firewall-cmd", "--zone=drop", "--list-sources") == "192.0.2.9\n"
+    finally:
+        firewalld.run("firewall-cmd", "--remove-rich-rule=" + BAN, check=False)
+        firewalld.run("firewall-cmd", "--zone=drop", "--remove-source=192.0.2.9", check=False)
+    assert fw_state(firewalld) == before
+
+
+STOP = dict(firewalld=["systemctl", "stop", "firewalld"], ufw=["ufw", "disable"])
+START = dict(firewalld=["systemctl", "start", "firewalld"], ufw=["ufw", "--force", "enable"])
+
+
+def test_a_host_whose_firewall_was_stopped_since_goes_back_with_the_others(front, peer):
+    host, state = front
+    before = state(host)
+    host.opens(openings=BOTH)
+    host.run(*STOP[host.name])
+    try:
+        reopened = host.opens(state="reopened")
+        assert not reopened["changed"] and reopened["backend"] == "none"
+        foretold = host.opens("--check", state="restored")
+        restored = host.opens(state="restored")
+        assert restored["changed"] and restored["removed"] == foretold["removed"] == BOTH and restored["backend"] == host.name
+        assert "%s does not filter on this host now" % host.name in restored["notes"][0] and reserved(host) == ""
+        assert not host.opens(state="restored")["changed"] and host.run("ls", "/var/lib/portshift") == ""
+    finally:
+        host.run(*START[host.name])
+    assert state(host) == before and host.gets_in(peer, NEW) == []
+
+
+def test_what_was_closed_comes_back_with_the_firewall_that_was_stopped_since(front, peer):
+    host, state = front
+    make, unmake = dict(
+        firewalld=([["firewall-cmd", *half, "--add-port=%d/tcp" % OLD] for half in ([], ["--permanent"])],
+                   [["firewall-cmd", *half, "--remove-port=%d/tcp" % OLD] for half in ([], ["--permanent"])]),
+        ufw=([["ufw", "allow", "%d/tcp" % OLD]], [["ufw", "delete", "allow", "%d/tcp" % OLD]]))[host.name]
+    for command in make:
+        host.run(*command)
+    before = state(host)
+    host.opens(state="closed", openings=[port(OLD)])
+    host.run(*STOP[host.name])
+    try:
+        assert host.opens(state="reopened")["added"] == [port(OLD)]
+    finally:
+        host.run(*START[host.name])
+    assert state(host) == before and host.gets_in(peer, OLD) == ["tcp"]
+    for command in unmake:
+        host.run(*command)
+
+
+def test_a_firewall_that_filters_on_without_its_daemon_is_a_failure_that_names_it(firewalld):
+    firewalld.run("systemctl", "kill", "--signal=KILL", "firewalld")
+    firewalld.wait("end of firewalld", "sh", "-c", "! firewall-cmd --state")
+    try:
+        refused = firewalld.host_port(openings=BOTH)
+        assert refused["failed"] and "firewalld does not answer" in refused["msg"]
+    finally:
+        firewalld.run("systemctl", "reset-failed", "firewalld", check=False)
+        firewalld.run("systemctl", "restart", "firewalld")
+    assert firewalld.run("firewall-cmd", "--state") == "running\n"
 
 
 def test_a_missing_collection_is_named_and_nothing_is_changed(front, tmp_path):

@@ -25,7 +25,7 @@ UPSETS = {
     "firewalld": ("firewall-cmd --reload", "firewall-cmd --complete-reload", "systemctl restart firewalld"),
     "ufw": ("ufw reload", "systemctl restart ufw"),
     "nftables": ("systemctl reload nftables", "systemctl restart nftables"),
-    "iptables": ("systemctl reload netfilter-persistent", "systemctl restart netfilter-persistent"),
+    "iptables": ("netfilter-persistent reload", "systemctl restart netfilter-persistent"),
 }
 # Says by which protocol it was asked.
 ECHO = """
@@ -91,6 +91,8 @@ class Site:
     def _make(self, host):
         options = ["--name", self.container(host), "--hostname", host, "--label", self.label, "--network", RUN,
                    "--ip", self.addresses[host]] + self.engine.host_options()
+        # Engines give a new one at each start; a host keeps its own over a boot, and its neighbours count on that.
+        options += ["--mac-address", "02:" + ":".join("%02x" % int(octet) for octet in ("80." + self.addresses[host]).split("."))]
         self.engine.run("create", *options, containers.image(self.engine, host == "iptables"), containers.INIT)
         self.engine.run("cp", str(self._files(host)) + "/.", self.container(host) + ":/")
         self.engine.run("start", self.container(host))

@@ -134,15 +134,24 @@ def test_spans_are_joined_and_ports_taken_out(ports, away, expected):
 class Command:
     """Answers firewall-cmd with what was recorded of it."""
 
+    offline = None
+
     def __init__(self, runtime=None, permanent=None, running=True, panic=False):
         self.answers = {("--get-default-zone",): "public\n", ("--list-all-zones",): runtime or zones(),
                         ("--permanent", "--list-all-zones"): permanent or runtime or zones()}
-        self.running, self.panic, self.check_mode = running, panic, False
+        self.running, self.panic, self.check_mode, self.changes = running, panic, False, []
 
     def get_bin_path(self, name):
         return "/usr/bin/" + name if name == "firewall-cmd" else None
 
-    def run_command(self, command):
+    def run_command(self, command, **options):
+        assert "sbin" in options["path_prefix"] and not options["handle_exceptions"]
+        if command[0] == "firewall-offline-cmd":
+            if self.offline is None:
+                raise FileNotFoundError(2, "No such file or directory")
+            if command[1].startswith("--zone="):
+                self.changes.append(command[1:])
+            return 0, "public\n" if command[1:] == ["--get-default-zone"] else self.offline, ""
         if not self.running:
             return 252, "", "FirewallD is not running\n"
         if command[1:] == ["--query-panic"]:
@@ -160,6 +169,44 @@ def firewalld(zone=None, **answers):
 def test_a_daemon_that_does_not_answer_filters_nothing():
     offline = Firewalld(Command(running=False), "bigfix")
     assert not offline.active() and "systemctl start firewalld" in offline.why_inactive()
+
+
+def test_while_the_daemon_does_not_run_its_files_are_read_and_changed():
+    stopped = Firewalld(Command(running=False), "bigfix", "public")
+    stopped.while_stopped()
+    with pytest.raises(OpeningError, match="daemon does not answer, and firewall-offline-cmd.*can't be run"):
+        stopped.read([55000])
+    stopped.module.offline = zones(ports="55000/tcp", rich=[RICH])
+    runtime, permanent = stopped.read([55000])
+    assert not runtime.exact and permanent.exact == {opening(), opening(source="10.1.2.0/24")} and not stopped.notes
+    gone, back = ["public: port 55000/tcp"], ["public: rich-rule " + RICH]
+    stopped.module.check_mode = True
+    assert stopped.calls(dict(permanent=back), dict(permanent=gone)) == [] and stopped.module.changes == []
+    stopped.module.check_mode = False
+    assert stopped.calls(dict(permanent=back), dict(permanent=gone)) == [] and stopped.module.changes == [
+        ["--zone=public", "--remove-port=55000/tcp"], ["--zone=public", "--add-rich-rule=" + RICH]]
+
+
+BANS = ['rule family="ipv4" source address="192.0.2.9" port port="22" protocol="tcp" reject type="icmp-port-unreachable"',
+        'rule family="ipv4" source address="192.0.2.8" drop']
+
+
+def test_bans_that_come_and_go_while_it_runs_are_no_difference_but_those_of_the_files_are():
+    quiet, banned = firewalld(runtime=zones(), permanent=zones()), firewalld(
+        runtime=zones(rich=BANS).replace("sources: 10.9.9.0/24", "sources: 10.9.9.0/24 192.0.2.9"), permanent=zones())
+    assert [reading.whole for reading in quiet.read([55000])] == [reading.whole for reading in banned.read([55000])]
+    admitting = firewalld(runtime=zones(rich=['rule family="ipv4" source address="192.0.2.9" accept']), permanent=zones())
+    assert admitting.read([55000])[0].whole != quiet.read([55000])[0].whole
+    assert firewalld(runtime=zones(), permanent=zones(rich=BANS)).read([55000])[1].whole != quiet.read([55000])[1].whole
+
+
+@pytest.mark.parametrize("rule, written", [
+    ("public: protocol tcp", True), ("public: service http", True), ("public: port 1-65535/tcp", True),
+    ('public: rich-rule rule family="ipv4" source address="192.0.2.9" log prefix="drop it" accept', True),
+    ("public: rich-rule " + BANS[0], False), ("public: rich-rule " + BANS[1], False), ("public: source 192.0.2.9", False),
+    ("public: masquerade yes", False)])
+def test_only_what_admits_traffic_is_taken_back_for_others(rule, written):
+    assert firewalld().can_write(rule) == written
 
 
 def test_an_unknown_zone_is_refused_with_those_that_there_are():

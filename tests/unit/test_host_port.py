@@ -12,7 +12,9 @@ import pytest
 from ansible_collections.portshift.agents.plugins.action import host_port as action
 from ansible_collections.portshift.agents.plugins.module_utils import _host_port, _port_reservation, _selinux_ports
 from ansible_collections.portshift.agents.plugins.module_utils._host_port import assess, change, choose_backend, undone, verify
+from ansible_collections.portshift.agents.plugins.module_utils._iptables_rules import SavedTable
 from ansible_collections.portshift.agents.plugins.module_utils._openings import Opening, OpeningError, Reading, from_plain
+from ansible_collections.portshift.agents.plugins.modules import bigfix_info
 
 HALVES = ("runtime", "permanent")
 
@@ -28,10 +30,13 @@ class Paper:
     held, whole, trouble, notes = {}, {}, [], ()
 
     def __init__(self, module=None, mark=None, zone=None):
-        self.zone = zone
+        self.zone, self.mark = zone, mark
 
     def active(self):
         return True
+
+    def live(self):
+        return {}
 
     def read(self, ports):
         readings = []
@@ -92,6 +97,15 @@ def paper(monkeypatch):
 
 
 class Module:
+    left = ""
+
+    def get_bin_path(self, name):
+        return "/usr/sbin/" + name
+
+    def run_command(self, command, **options):
+        assert command == ["nft", "list", "table", "inet", "firewalld"]
+        return (0, self.left, "") if self.left else (1, "", "No such file or directory")
+
     def __init__(self, check=False, **params):
         self.check_mode, self._diff = check, True
         self.params = dict(dict(name="bigfix", state="open", openings=None, backend="auto", zone=None, reserve=False,
@@ -269,6 +283,183 @@ def test_options_that_can_not_be_are_refused(run, params, words):
         change(Module(**params))
 
 
+class Direct(Paper):
+    """A firewall on paper that changes itself; `fails`: how many of its rules it takes before it fails, or None."""
+
+    name, precise, separate, fails, running = "iptables", False, False, None, True
+
+    def active(self):
+        return self.running
+
+    def change(self, add, remove):
+        if self.fails == 0:
+            raise OpeningError("nothing was written")
+        for half in HALVES[1:] if self.fails else HALVES:
+            for rule in remove:
+                self.held[half].pop("%s %d %s" % rule, None)
+            for rule in add:
+                self.held[half]["%s %d %s" % rule] = [rule]
+        if self.fails:
+            type(self).fails = None
+            raise OpeningError("nft does not take the change")
+        return []
+
+
+@pytest.fixture
+def direct(run, monkeypatch):
+    monkeypatch.setattr(Direct, "fails", None)
+    monkeypatch.setattr(Direct, "running", True)
+    monkeypatch.setitem(_host_port.BACKENDS, "iptables", Direct)
+    monkeypatch.setattr(_host_port, "Iptables", Direct)
+    monkeypatch.setattr(_host_port, "Firewalld", type("Firewalld", (Paper,), dict(active=lambda self: False)))
+    monkeypatch.setattr(Direct, "held", {half: {} for half in HALVES})
+    return Direct
+
+
+def test_what_fails_half_way_is_undone_and_the_record_follows(run, direct):
+    run("open", opening(1))
+    before, record = copy.deepcopy(direct.held), run.record.read_text()
+    direct.fails = 1
+    with pytest.raises(OpeningError, match="nft does not take the change; asked for was: to be opened tcp 55000 from anybody; "
+                                           "found was: .*lacks.*It was undone: the rules are what they were before"):
+        run("open", opening(55000))
+    assert direct.held == before and run.record.read_text() == record
+
+
+def test_what_fails_before_it_begins_takes_nothing_away_that_was_there(run, direct):
+    direct.held["runtime"]["tcp 55000 None"] = [Opening("tcp", 55000, None)]
+    before, direct.fails = copy.deepcopy(direct.held), 0
+    with pytest.raises(OpeningError, match="nothing was written; asked for was.*It was undone"):
+        run("open", opening(55000))
+    assert direct.held == before and not run.record.exists()
+
+
+def test_what_can_not_be_had_fails_before_the_firewall_is_touched(run, direct, monkeypatch):
+    class Missing:
+        def __init__(self, module, always=False):
+            if direct.held["permanent"]:
+                raise AssertionError("too late")
+
+        def needed(self, openings, selinux_type):
+            return [dict(protocol="tcp", port=55000, type=selinux_type, previous=None)]
+
+        def type_of(self, protocol, port):
+            return None
+
+        def calls(self, entries, remove=False):
+            raise OpeningError("no semanage")
+
+    monkeypatch.setattr(_selinux_ports, "PolicyStore", Missing)
+    with pytest.raises(OpeningError, match="no semanage.*It was undone"):
+        run("open", opening(55000), selinux_type="http_port_t", selinux="always")
+    assert not direct.held["permanent"] and not run.record.exists()
+
+
+def test_what_can_not_be_read_again_leaves_the_record(run, direct, monkeypatch):
+    def change(self, add, remove):
+        monkeypatch.setattr(Direct, "read", lambda self, ports: (_ for _ in ()).throw(OpeningError("no more nft")))
+        raise OpeningError("the change failed")
+    monkeypatch.setattr(Direct, "change", change)
+    with pytest.raises(OpeningError, match="the change failed. It could not be read again.*no more nft.*holds what was changed"):
+        run("open", opening(55000))
+    assert json.loads(run.record.read_text())["added"]
+
+
+def test_live_rules_that_are_not_compared_do_not_travel(run, direct):
+    direct.whole["runtime"].append("thousands of them")
+    found = _host_port.Plan(Module(), Module(openings=[opening(55000)]).params, _host_port.Record(str(run.record))).picture()
+    assert found["whole"] == dict(runtime=[], permanent=["default deny"])
+
+
+def test_reopened_with_nothing_to_reopen_is_at_home_without_a_firewall(run, direct):
+    run("open", opening(55000))
+    record = run.record.read_text()
+    direct.running = False
+    direct.held["runtime"].clear()
+    done = run("reopened")
+    assert not done["changed"] and done["backend"] == "none" and run.record.read_text() == record
+
+
+def test_restored_without_the_firewall_cleans_what_it_would_load(run, direct):
+    direct.held["permanent"]["tcp 52311 None"] = direct.held["runtime"]["tcp 52311 None"] = [Opening("tcp", 52311, None)]
+    run("open", opening(55000))
+    run("closed", opening(52311))
+    direct.running = False
+    direct.held["runtime"].clear()
+    done = run("restored")
+    assert done["changed"] and list(direct.held["permanent"]) == ["tcp 52311 None"] and not run.record.exists()
+    assert "iptables does not filter on this host now" in done["notes"][0]
+
+
+@pytest.mark.parametrize("when", ["read", "change"])
+def test_restored_where_the_stopped_firewall_can_not_be_changed_goes_on_and_keeps_its_part(run, direct, monkeypatch, when):
+    monkeypatch.setattr(_port_reservation, "read", Kept)
+    monkeypatch.setattr(Kept, "live", ())
+    made = change(Module(openings=[opening(55000)], reserve=True, record=str(run.record)))
+    Kept.live = ((55000, 55000),)
+    assert not verify(Module(record=str(run.record)), made["picture"]).get("failed")
+    direct.running = False
+
+    def broken(self, *arguments):
+        raise OpeningError("no boot file")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Direct, when, broken)
+        module = Module(state="restored", record=str(run.record))
+        done = change(module)
+        assert "record still holds that" in done["notes"][0] and done["removed"] == [] and done["reserved"] == [55000]
+        assert done["calls"] == [dict(module="test.paper.sysctl", args=dict(live=[]))]
+        Kept.live = ()
+        assert not verify(module, json.loads(json.dumps(done["picture"]))).get("failed")
+        left = json.loads(run.record.read_text())
+        assert [entry["port"] for entry in left["added"]] == [55000] and left["reserved"] == []
+        assert not change(module)["changed"] and json.loads(run.record.read_text()) == left
+    assert run("restored")["changed"] and not direct.held["permanent"] and not run.record.exists()
+
+
+def test_restored_takes_a_stopped_firewall_with_halves_of_its_own_by_its_files(run, paper, monkeypatch):
+    run("open", opening(55000))
+    monkeypatch.setattr(Paper, "active", lambda self: False)
+    paper.held["runtime"].clear()
+    assert run("restored")["changed"] and not paper.held["permanent"] and not run.record.exists()
+
+
+@pytest.mark.parametrize("left, problem", [
+    ("table inet firewalld {\n\tchain filter_INPUT {\n\t\ttype filter hook input priority filter + 10; policy accept;\n"
+     "\t\treject with icmpx admin-prohibited\n", True),
+    ("table inet firewalld {\n\tchain nat_PREROUTING {\n\t\ttype nat hook prerouting priority dstnat; policy accept;\n", False),
+    ("table inet firewalld {\n\tchain filter_INPUT {\n\t\ttype filter hook input priority filter; policy accept;\n", False)])
+def test_a_table_of_firewalld_that_filters_on_without_it_is_a_problem(direct, monkeypatch, left, problem):
+    direct.running = False
+    monkeypatch.setattr(Module, "left", left)
+    chosen, notes, problems = choose_backend(Module(), Module().params)
+    assert chosen.name == "none" and bool(notes) != problem
+    assert all("firewalld does not answer" in sentence for sentence in problems) and bool(problems) == problem
+
+
+UFW_LEFT = "*filter\n:INPUT %s [0:0]\n:ufw-before-input - [0:0]\n-A INPUT -j ufw-before-input\nCOMMIT\n"
+
+
+@pytest.mark.parametrize("policy, problem", [("DROP", True), ("ACCEPT", False)])
+def test_chains_of_ufw_that_filter_on_without_it_are_a_problem(direct, policy, problem):
+    direct.running, direct.live = False, lambda self: {4: SavedTable(UFW_LEFT % policy, "iptables", 4, "bigfix")}
+    try:
+        chosen, notes, problems = choose_backend(Module(), Module().params)
+    finally:
+        del direct.live
+    assert chosen.name == "none" and bool(problems) == problem == any("chains of firewalld or ufw" in one for one in problems)
+
+
+def test_sources_of_a_family_that_is_not_served_are_left_out_where_others_remain(run, paper, monkeypatch):
+    monkeypatch.setattr(Paper, "unserved", lambda self: {6: "IPv6 is off"}, raising=False)
+    done = run("open", opening(55000, "tcp", "192.0.2.1", "2001:db8::1"), opening(55000, "udp"),
+               opening(55001, "tcp", "2001:db8::1"))
+    assert [from_plain(entry) for entry in done["added"]] == [
+        Opening("tcp", 55000, "192.0.2.1"), Opening("udp", 55000, None), Opening("tcp", 55001, "2001:db8::1")]
+    assert done["notes"] == ["tcp 55000 from 2001:db8::1 was left out: IPv6 is off"]
+    assert not run("open", opening(55000, "tcp", "192.0.2.1", "2001:db8::1"))["changed"]
+
+
 def test_firewalld_goes_before_ufw_and_both_at_once_are_a_problem(paper, monkeypatch):
     assert choose_backend(Module(), Module().params)[0].name == "firewalld"
     monkeypatch.setattr(_host_port, "Ufw", type("Ufw", (Paper,), dict(name="ufw")))
@@ -293,6 +484,16 @@ def test_assess_tells_what_is_missing_and_changes_nothing(run, paper):
     assert assess(Module(), dict(name="bigfix", openings=[opening(55000)], reserve=False))["missing"] == []
 
 
+@pytest.mark.parametrize("edits, problems", [([], []), ([dict(kind="masthead")], ["the zone is gone"])])
+def test_a_firewall_that_can_not_be_read_is_a_problem_of_hosts_that_have_something_to_edit(monkeypatch, edits, problems):
+    def fails(module, options):
+        raise OpeningError("the zone is gone")
+    monkeypatch.setattr(bigfix_info, "assess", fails)
+    plan = type("Plan", (), dict(edits=edits, problems=[], notes=[]))()
+    assert bigfix_info.assess_host_port(Module(host_port=dict(name="bigfix")), plan) is None
+    assert plan.problems == problems and plan.notes == []
+
+
 class Kept:
     """A reservation on paper."""
 
@@ -303,6 +504,15 @@ class Kept:
 
     def needed(self, port):
         return self.first <= port <= self.last and (port, port) not in self.live
+
+    def held(self, port):
+        return (port, port) in self.live
+
+    def problems(self, ports):
+        return []
+
+    def hidden(self):
+        return []
 
     def calls(self, ports, remove=False):
         left = [pair for pair in self.live if pair[0] not in ports]

@@ -4,6 +4,7 @@
 """nftables rulesets read as nft -j prints them, and files for nft spliced."""
 
 import json
+import time
 
 import pytest
 from hypothesis import given
@@ -153,12 +154,67 @@ def test_a_ruleset_that_takes_too_long_is_refused_instead_of_followed():
     (ruleset([match(STATE, "invalid", "in"), DROP], policy="accept"), False),
     (ruleset([match(IIF, "eth0"), {"reject": None}], policy="accept"), True),
     (ruleset([match(payload("ip", "saddr"), prefix("10.0.0.0", 8), "!="), DROP], policy="accept"), True),
-    (ruleset(hook="forward"), False), (ruleset(family="ip", name="INPUT"), False), (ruleset(table="firewalld"), False),
+    (ruleset(hook="forward"), False), (ruleset(family="ip", name="INPUT"), True), (ruleset(table="firewalld"), False),
+    (ruleset([match(payload("ip", "daddr"), prefix("127.0.0.0", 8)), DROP], policy="accept"), False),
+    (ruleset([match(payload("ip6", "daddr"), "::1"), DROP], policy="accept"), False),
+    (ruleset([match(IIF, "cali*"), DROP], policy="accept"), False),
+    (ruleset([match(IIF, {"set": ["cali*", "eth0"]}), DROP], policy="accept"), True),
     (ruleset(family="bridge"), False), (ruleset(family="netdev", hook="ingress"), False),
     (ruleset(family="ip", table="mine", name="INPUT"), True), (json.dumps({"nftables": []}), False),
 ])
 def test_who_filters_incoming_traffic(text, filters):
     assert bool(nft.filtering(nft.parse_ruleset(text), ())) == filters
+
+
+def test_a_table_is_that_of_iptables_where_iptables_lists_it():
+    text = ruleset(family="ip", name="INPUT")
+    assert nft.iptables_named(text) == {("ip", "filter")} and nft.iptables_named(ruleset()) == set()
+    assert not nft.filtering(nft.parse_ruleset(text, {("ip", "filter")}), ())
+    assert nft.filtering(nft.parse_ruleset(text, {("ip6", "filter"), ("ip", "nat")}), ())
+    assert nft.filtering(nft.parse_ruleset(text.replace('"prio": 0', '"prio": 5'), {("ip", "filter")}), ())
+
+
+FROM_9, FROM_NET = match(payload("ip", "saddr"), "127.0.0.9"), match(payload("ip", "saddr"), prefix("10.0.0.0", 8))
+ANYBODY = {Atom(number, "tcp", OLD, None) for number in (4, 6)}
+
+
+@pytest.mark.parametrize(("rules", "behind", "overridden"), [
+    ([[FROM_9, DROP], [{"counter": None}, ACCEPT]], 10, 0), ([[match(IIF, "lo"), ACCEPT], [FROM_9, DROP]], 11, 0),
+    ([[match(payload("ip", "saddr"), "@banned"), {"reject": None}], [{"reject": None}], [FROM_9, DROP]], 10, 0),
+    ([[{"jump": {"target": "a"}}], ("a", [FROM_NET, DROP])], 10, 0),
+    ([[match(payload("ip", "saddr"), prefix("10.0.0.0", 8), "!="), DROP]], 10, 0),
+    ([[{"jump": {"target": "a"}}], ("a", [FROM_NET, DROP]), ("a", [DROP])], None, 1),
+    ([[match(IIF, "wan"), DROP]], None, 1), ([[match(IIF, "wan"), TCP, DROP]], 10, 0), ([[match(IIF, "cali*"), DROP]], 10, 0),
+    ([[match(payload("tcp", "dport"), 22), FROM_9, DROP]], None, 0), ([[DROP], [FROM_9, DROP]], None, 0),
+    ([[TCP, {"limit": {"rate": 5, "burst": 5, "per": "second"}}, DROP], [ACCEPT]], 10, 0), ([], None, 0),
+])
+def test_an_opening_stands_behind_denials_that_have_a_condition_and_before_those_for_everybody(rules, behind, overridden):
+    survey, = nft.surveys_of(nft.parse_ruleset(ruleset(*rules)), {OLD})
+    place, ahead, before = survey.place_for(ANYBODY)
+    assert (place, len(before)) == (behind, overridden) and bool(ahead) == (behind is not None)
+
+
+@pytest.mark.parametrize(("rules", "source", "refused"), [
+    ([[TCP, DROP]], None, True), ([[match(payload("tcp", "dport"), {"range": [52000, 53000]}), {"reject": None}]], None, True),
+    ([[TCP, DROP]], "192.0.2.1", True), ([[TCP, ACCEPT], [TCP, DROP]], None, False),
+    ([[{"jump": {"target": "a"}}], ("a", [TCP, DROP])], None, True), ([[FROM_NET, DROP]], "10.1.2.3", True),
+    ([[FROM_NET, DROP]], None, False), ([[FROM_9, DROP]], "127.0.0.0/8", False), ([[DROP]], None, False),
+    ([[match(payload("tcp", "dport"), {"set": [22, 80]}, "!="), DROP]], None, False), ([[UDP, DROP]], None, False),
+    ([[match(payload("tcp", "dport"), {"range": [1024, 65535]}), DROP]], None, False),
+])
+def test_a_denial_that_names_the_port_or_the_source_is_a_refusal(rules, source, refused):
+    survey, = nft.surveys_of(nft.parse_ruleset(ruleset(*rules)), {OLD})
+    assert bool(survey.refusal(Opening("tcp", OLD, source))) == refused
+
+
+def test_what_the_policy_of_every_chain_lets_pass_needs_no_opening():
+    other = [match(payload("tcp", "dport"), 111), DROP]
+    assert Opening("tcp", OLD, None) in read(ruleset(other, policy="accept")).covered
+    assert Opening("tcp", 111, None) not in read(ruleset(other, policy="accept"), port=111).covered
+    assert not read(ruleset(other)).covered and not read(ruleset(other, [match(IIF, "a"), DROP], policy="accept")).covered
+    assert not read(ruleset(other, [TCP, ACCEPT], policy="accept")).covered & {Opening("tcp", OLD, None)}
+    # IPv6 passes where IPv4 alone is filtered.
+    assert read(ruleset(family="ip")).covered == {Opening(name, OLD, "::/0") for name in ("tcp", "udp")}
 
 
 def test_policy_accept_that_lets_the_port_pass_is_named():
@@ -277,7 +333,8 @@ def test_what_is_more_than_a_simple_rule_is_not_taken_for_one(text):
 def test_our_file_puts_each_rule_at_the_head_of_its_chain():
     own = nft.own_file("bigfix", {("inet", "filter", "input"): {Atom(number, "tcp", 55000, None) for number in (4, 6)},
                                   ("ip", "a", "b"): {Atom(4, "udp", 55000, "10.0.0.0/8")}})
-    assert own.splitlines()[1:] == ['insert rule inet filter input tcp dport 55000 accept comment "portshift bigfix"',
+    assert own.splitlines()[1:5] == ["add table inet filter", "add chain inet filter input", "add table ip a", "add chain ip a b"]
+    assert own.splitlines()[5:] == ['insert rule inet filter input tcp dport 55000 accept comment "portshift bigfix"',
                                     'insert rule ip a b ip saddr 10.0.0.0/8 udp dport 55000 accept comment "portshift bigfix"']
     assert nft.own_file("bigfix", {}) == ""
 
@@ -310,3 +367,57 @@ def test_closing_and_reopening_gives_the_bytes_back(before, after):
 def test_somebody_elses_line_behind_the_include_keeps_its_place():
     there = nft.with_include(b"flush ruleset", "bigfix", OWN) + b"table ip x {}\n"
     assert nft.without_include(there, "bigfix", OWN) == b"flush ruleset\ntable ip x {}\n"
+
+
+CHAIN = ("inet", "filter", "input")
+SITE = """table inet filter {
+\tchain input {
+\t\ttype filter hook input priority 0; policy drop;
+\t\tip saddr { 192.0.2.1,
+\t\t\t192.0.2.2 } drop   # known
+\t\tct state established accept; tcp dport 1 accept
+\t\ttcp dport 22 accept
+\t}
+}
+"""
+
+
+@pytest.mark.parametrize(("behind", "after"), [
+    (1, "drop   # known\n"), (3, "tcp dport 1 accept\n"), (4, "tcp dport 22 accept\n")])
+def test_a_line_of_ours_stands_behind_the_rule_asked_for_and_goes_without_a_trace(behind, after):
+    content = nft.with_own_lines(SITE.encode(), "bigfix", CHAIN, behind, ["tcp dport 55000 accept", "udp dport 55000 accept"])
+    lines = "".join('\t\t%s dport 55000 accept comment "portshift bigfix"\n' % name for name in ("tcp", "udp"))
+    assert content.decode() == SITE.replace(after, after + lines)
+    assert nft.without_own_lines(content, "bigfix") == SITE.encode() != nft.without_own_lines(content, "boks")
+    assert nft.with_own_lines(content, "bigfix", CHAIN, behind, ["tcp dport 1 accept"]).count(b"bigfix") == 3
+
+
+@pytest.mark.parametrize(("text", "behind"), [
+    (SITE, 2), (SITE, 5), (SITE.replace("chain input", "chain other"), 1), (SITE.replace("tcp dport 22", 'include "x"\n'), 1)])
+def test_a_place_that_can_not_be_told_gets_no_line(text, behind):
+    assert nft.with_own_lines(text.encode(), "bigfix", CHAIN, behind, ["tcp dport 1 accept"]) is None
+
+
+@given(NOISE)
+def test_taking_lines_of_ours_out_leaves_every_other_byte(text):
+    content = text.encode("utf-8")
+    assert nft.without_own_lines(content, "bigfix") == content
+
+
+def test_a_chain_that_our_file_alone_made_is_no_part_of_the_whole():
+    own = {"rule": {"family": "inet", "table": "filter", "chain": "gone", "handle": 99, "expr": [TCP, ACCEPT],
+                    "comment": "portshift bigfix"}}
+    with_chain = nft.parse_ruleset(ruleset(more=[{"chain": {"family": "inet", "table": "filter", "name": "gone"}}, own]))
+    without = nft.parse_ruleset(ruleset())
+    keys = nft.keys_of(with_chain, "bigfix")
+    assert nft.everything_but(with_chain, keys, "bigfix") == nft.everything_but(without, (), "bigfix")
+    assert nft.everything_but(with_chain, keys) != nft.everything_but(without, ())
+
+
+def test_ten_thousand_rules_in_a_file_take_seconds_at_most():
+    text = "table inet f {\n chain i {\n" + "".join("  ip saddr 10.0.%d.%d drop # x\n" % (
+        number // 250, number % 250) for number in range(10000)) + " }\n}\n"
+    started = time.process_time()
+    assert len(nft.pieces(text)) == 20000
+    # Seconds of this process: with a copy of the text for each statement it took minutes.
+    assert time.process_time() - started < 10

@@ -4,12 +4,14 @@
 """Which ports are reserved, now and after a boot, and the calls that change it."""
 
 import os
+import subprocess
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from ansible_collections.portshift.agents.plugins.module_utils import _port_reservation as reservation
+from ansible_collections.portshift.agents.plugins.module_utils._openings import OpeningError
 
 KEY = reservation.RESERVED
 
@@ -18,11 +20,14 @@ class Module:
     """What a Reservation sees of an AnsibleModule."""
 
     def __init__(self, check=False):
-        self.check_mode, self.commands = check, []
+        self.check_mode, self.commands, self.answer = check, [], None
 
-    def run_command(self, command):
+    def run_command(self, command, **options):
         self.commands.append(command)
-        return 0, "", ""
+        if self.answer:
+            return self.answer
+        done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, check=False)
+        return done.returncode, done.stdout, done.stderr
 
 
 @pytest.fixture
@@ -76,7 +81,7 @@ def test_the_old_file_counts_by_its_link_with_systemd_and_last_without(host):
     assert host(files=files).boot == ()
     linked = host(files={"etc/sysctl.d/99-sysctl.conf": "-> ../sysctl.conf", "etc/sysctl.d/zz.conf": "vm.swappiness=1"})
     assert linked.boot == ((7000, 7000),)
-    assert arguments(linked.calls([55000])) == [("55000", True, "sysctl.conf"), ("7000,55000", False, "sysctl.conf")]
+    assert arguments(linked.calls([55000])) == [("55000", True, OWN), ("7000,55000", False, OWN)]
 
 
 def test_the_old_file_counts_last_without_systemd(host):
@@ -99,43 +104,117 @@ def test_a_range_that_a_boot_widens_counts_too(host):
     assert found.needed(55000)
 
 
+OWN = "99-zz-portshift.conf"
+
+
 @pytest.mark.parametrize(("live", "files", "calls"), [
-    ("", {}, [("55000", True, "60-portshift.conf")]),
-    ("8080", {"etc/sysctl.d/70-site.conf": "x=1\n%s=8080" % KEY}, [("8080,55000", True, "70-site.conf")]),
-    ("8080", {}, [("8080,55000", True, "60-portshift.conf"), ("55000", False, "60-portshift.conf")]),
-    ("54999", {"etc/sysctl.d/70-site.conf": "%s=54999,55001" % KEY},
-     [("54999-55000", True, "70-site.conf"), ("54999-55001", False, "70-site.conf")]),
-    ("55000", {}, [("55000", False, "60-portshift.conf")]),
-    ("", {"usr/lib/sysctl.d/90-vendor.conf": "%s=1" % KEY},
-     [("55000", True, "99-portshift.conf"), ("1,55000", False, "99-portshift.conf")]),
+    ("", {}, [("55000", True, OWN)]),
+    ("8080", {"etc/sysctl.d/70-site.conf": "x=1\n%s=8080" % KEY}, [("8080,55000", True, OWN)]),
+    ("8080", {}, [("8080,55000", True, OWN), ("55000", False, OWN)]),
+    ("54999", {"etc/sysctl.d/70-site.conf": "%s=54999,55001" % KEY}, [("54999-55000", True, OWN), ("54999-55001", False, OWN)]),
+    ("55000", {}, [("55000", False, OWN)]),
+    ("", {"usr/lib/sysctl.d/90-vendor.conf": "%s=1" % KEY}, [("55000", True, OWN), ("1,55000", False, OWN)]),
     ("", {"run/sysctl.d/zy.conf": "%s=1" % KEY},
-     [("55000", True, "zz-portshift.conf"), ("1,55000", False, "zz-portshift.conf")]),
+     [("55000", True, "zy.conf-" + OWN), ("1,55000", False, "zy.conf-" + OWN)]),
+    ("", {"etc/sysctl.d/zy.conf": "%s=1" % KEY, "etc/sysctl.d/" + OWN: "%s=2,3" % KEY},
+     [("55000", True, "zy.conf-" + OWN), ("1,55000", False, "zy.conf-" + OWN)]),
 ])
 def test_calls_add_to_what_is_there_and_end_with_what_a_boot_is_to_find(host, live, files, calls):
     found = host(live, files)
     assert arguments(found.calls([55000])) == calls
 
 
-def test_letting_go_keeps_what_was_there(host):
-    files = {"etc/sysctl.d/70-site.conf": "%s=8080,54000-56000" % KEY}
-    found = host("8080,54000-56000", files)
-    assert arguments(found.calls([55000], remove=True)) == [("8080,54000-54999,55001-56000", True, "70-site.conf")]
+@pytest.mark.parametrize("name", ["etc/sysctl.d/70-site.conf", "etc/sysctl.d/99-sysctl.conf", "etc/sysctl.d/99-zz.conf",
+                                  "etc/sysctl.d/zz.conf", "usr/lib/sysctl.d/zzz-vendor.conf",
+                                  "run/sysctl.d/99-zz-portshift.d.conf"])
+def test_the_name_of_our_file_wins_over_the_sites(host, tmp_path, name):
+    found = host("", {name: KEY + "=7000"})
+    path = found.calls([55000])[-1]["args"]["sysctl_file"]
+    assert path.startswith(str(tmp_path / "etc/sysctl.d/"))
+    again = host("7000,55000", {path[len(str(tmp_path)) + 1:]: KEY + "=7000,55000"})
+    assert again.boot_path == path and again.own_path() == path and not again.needed(55000)
+    assert again.boot == ((7000, 7000), (55000, 55000)) and again.others == ((7000, 7000),)
+
+
+def test_a_file_of_the_sites_that_sets_a_key_twice_keeps_every_byte(host, tmp_path):
+    site = "net.ipv4.ip_forward   =  0\n%s=7000\nnet.ipv4.ip_forward = 1\n" % KEY
+    found = host("7000", {"etc/sysctl.d/70-site.conf": site})
+    assert arguments(found.calls([55000])) == [("7000,55000", True, OWN)]
+    found = host("7000,55000", {"etc/sysctl.d/" + OWN: KEY + "=7000,55000\n"})
+    assert found.calls([55000], remove=True) == []
+    assert (tmp_path / "etc/sysctl.d/70-site.conf").read_text() == site
+    assert not (tmp_path / "etc/sysctl.d" / OWN).exists() and live_list(tmp_path) == "7000"
+
+
+def live_list(tmp_path):
+    return (tmp_path / "proc/sys/net/ipv4/ip_local_reserved_ports").read_text().strip()
+
+
+@pytest.mark.parametrize("site", ["etc/sysctl.d/70-site.conf", "usr/lib/sysctl.d/90-vendor.conf"])
+def test_letting_go_takes_our_file_away_and_keeps_what_others_reserved(host, tmp_path, site):
+    files = {site: KEY + "=8080,54000-54999", "etc/sysctl.d/" + OWN: KEY + "=8080,54000-55000"}
+    found = host("8080,54000-55000", files, check=True)
+    assert found.held(55000) and not found.held(1)
+    assert found.calls([55000], remove=True) == [] and live_list(tmp_path) == "8080,54000-55000"
+    found = host("8080,54000-55000", files)
+    assert found.calls([55000], remove=True) == [] and live_list(tmp_path) == "8080,54000-54999"
+    assert not (tmp_path / "etc/sysctl.d" / OWN).exists()
+    assert not host(live_list(tmp_path)).held(55000)
+
+
+def test_letting_go_of_one_of_several_keeps_the_others_in_our_file(host):
+    files = {"etc/sysctl.d/70-site.conf": KEY + "=8080", "etc/sysctl.d/" + OWN: KEY + "=8080,55000,55002"}
+    assert arguments(host("8080,55000,55002", files).calls([55000], remove=True)) == [("8080,55002", True, OWN)]
+
+
+def test_a_port_that_the_site_reserves_for_a_boot_is_set_live_alone_and_stays_the_sites(host, tmp_path):
+    files = {"etc/sysctl.d/70-site.conf": KEY + "=55000"}
+    found = host("1", files)
+    assert found.calls([55000]) == [] and live_list(tmp_path) == "1,55000" and found.own == []
+    found = host("1,55000", files)
+    assert found.held(55000) and found.calls([55000], remove=True) == [] and live_list(tmp_path) == "1"
+    assert not host("1", files).held(55000)
+    assert (tmp_path / "etc/sysctl.d/70-site.conf").read_text() == KEY + "=55000"
+
+
+def test_what_the_site_reserves_later_is_named_and_not_lost_when_ours_goes(host, tmp_path):
+    files = {"etc/sysctl.d/70-site.conf": KEY + "=8000-8001", "etc/sysctl.d/" + OWN: KEY + "=8000,55000"}
+    found = host("8000,55000", files)
+    assert found.hidden() == ["%s reserves 8000-8001, but %s comes later and decides at boot; add the ports there too" % (
+        tmp_path / "etc/sysctl.d/70-site.conf", tmp_path / "etc/sysctl.d" / OWN)]
+    assert found.calls([55000], remove=True) == [] and not (tmp_path / "etc/sysctl.d" / OWN).exists()
+    assert host("", {"etc/sysctl.d/70-site.conf": KEY + "=8000"}).hidden() == []
 
 
 def test_letting_go_of_the_last_one_empties_the_kernel_and_takes_our_file_away(host, tmp_path):
-    files = {"etc/sysctl.d/60-portshift.conf": "%s=55000\n" % KEY}
+    files = {"etc/sysctl.d/" + OWN: "%s=55000\n" % KEY}
     found = host("55000", files, check=True)
     assert found.calls([55000], remove=True) == [] and found.module.commands == []
-    assert (tmp_path / "etc/sysctl.d/60-portshift.conf").exists()
+    assert (tmp_path / "etc/sysctl.d" / OWN).exists()
     found = host("55000", files)
+    assert found.calls([55000], remove=True) == [] and live_list(tmp_path) == ""
+    assert not (tmp_path / "etc/sysctl.d" / OWN).exists()
+
+
+def test_letting_go_leaves_the_sites_other_settings_in_our_file(host, tmp_path):
+    found = host("55000", {"etc/sysctl.d/" + OWN: "vm.swappiness =  1\r\n%s=55000\n# end" % KEY})
     assert found.calls([55000], remove=True) == []
-    assert found.module.commands == [["sh", "-c", 'echo > "$0"', str(tmp_path / "proc/sys/net/ipv4/ip_local_reserved_ports")]]
-    assert not (tmp_path / "etc/sysctl.d/60-portshift.conf").exists()
+    assert (tmp_path / "etc/sysctl.d" / OWN).read_bytes() == b"vm.swappiness =  1\r\n# end"
 
 
-def test_letting_go_leaves_the_sites_other_settings_in_the_file(host, tmp_path):
-    found = host("55000", {"etc/sysctl.d/60-portshift.conf": "vm.swappiness=1\n%s=55000\n" % KEY})
-    assert arguments(found.calls([55000], remove=True)) == [("absent", False, "60-portshift.conf")]
+def test_where_the_old_file_is_read_last_and_sets_the_list_a_person_has_to_add_to_it(host):
+    found = host(files={"etc/sysctl.conf": KEY + "=7000"}, systemd=False)
+    [problem] = found.problems([55000])
+    assert "sysctl.conf sets %s and is read last" % KEY in problem and "add 55000 to its list" in problem
+    found = host(files={"etc/sysctl.conf": KEY + "=7000,55000"}, systemd=False)
+    assert found.problems([55000]) == []
+
+
+def test_a_kernel_that_refuses_the_list_is_an_error(host):
+    found = host("55000")
+    found.module.answer = (1, "", "Permission denied\n")
+    with pytest.raises(OpeningError, match="could not be set to '': Permission denied"):
+        found.calls([55000], remove=True)
 
 
 def test_where_the_kernel_can_not_be_written_nothing_is_promised(host, tmp_path, monkeypatch):

@@ -36,7 +36,8 @@ class Module:
     def get_bin_path(self, name):
         return "/usr/sbin/" + name if self.there else None
 
-    def run_command(self, command, environ_update=None):
+    def run_command(self, command, **options):
+        assert "sbin" in options["path_prefix"]
         assert command[:4] == ["semanage", "port", "--list", "--noheading"]
         return self.code, self.answers["--locallist" in command], "libsemanage said no"
 

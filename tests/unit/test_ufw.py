@@ -127,7 +127,8 @@ def test_the_kernels_lines_are_foretold(line):
 @pytest.fixture
 def ufw(tmp_path, monkeypatch):
     """ufw(v4 rules, v6 rules, ipv6=, enabled=) over files of the test's own."""
-    def make(v4=(), v6=(), ipv6="yes", enabled="yes", saved=None):
+    def make(v4=(), v6=(), ipv6="yes", enabled="yes", saved=None, kernel_ipv6=True):
+        monkeypatch.setattr(engine, "KERNEL_IPV6", str(tmp_path if kernel_ipv6 else tmp_path / "no ipv6"))
         (tmp_path / "ufw.conf").write_text("# x\nENABLED=%s\n" % enabled)
         (tmp_path / "default").write_text('IPV6=%s\nDEFAULT_INPUT_POLICY="DROP"\n' % ipv6)
         for name, lines in (("user.rules", v4), ("user6.rules", v6)):
@@ -142,7 +143,8 @@ def ufw(tmp_path, monkeypatch):
             def get_bin_path(self, name):
                 return "/usr/sbin/" + name
 
-            def run_command(self, command):
+            def run_command(self, command, **options):
+                assert "sbin" in options["path_prefix"]
                 ip = "v6" if command[0].startswith("ip6") else "v4"
                 if saved is not None:
                     return 0, saved, ""
@@ -180,6 +182,15 @@ def test_where_ipv6_is_off_everybody_over_ipv4_is_anybody(ufw):
     assert opening() in found.read([55000])[1].exact and found.change([opening()], []) == []
     with pytest.raises(OpeningError, match="IPV6"):
         found.spelling(opening(source="fd00::5"))
+
+
+def test_where_the_kernel_has_no_ipv6_its_chains_are_not_asked_for(ufw):
+    found = ufw(kernel_ipv6=False, saved=":ufw-user-input - [0:0]\n")
+    found.read([55000])
+    assert found.problems([opening()]) == [] and list(found.saved) == ["v4"]
+    assert found.unserved() == {6: "ufw does not serve IPv6 on this host (IPV6 in %s; the kernel has none, either)" % (
+        engine.DEFAULTS)}
+    assert ufw().unserved() == {} and 6 in ufw(ipv6="no").unserved()
 
 
 def test_a_rule_that_goes_and_comes_back_keeps_its_place_and_comment(ufw):
