@@ -223,7 +223,7 @@ def record(**changes):
     (json.dumps(record(pid=4194304)), False),
     (json.dumps(record(pid="1")), False), (json.dumps(record(pid=4194304, started=None)), False),
     ("{", False), ("[]", False), ("{}", False), ("\xff", False),
-])
+], ids=["this one", "began at another time", "gone", "no number", "gone, no time", "torn", "a list", "empty", "no text"])
 def test_record_counts_only_for_the_very_process(tmp_path, content, found):
     path = tmp_path / "listener.json"
     assert running(str(path)) is None
