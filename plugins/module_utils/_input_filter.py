@@ -227,7 +227,6 @@ class Survey:
                 found.append(rule)
         return found
 
-
     def refusal(self, opening):
         """The rule that turns away all of `opening` and means it, before another one admits it; None where there is none.
 

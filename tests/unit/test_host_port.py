@@ -356,8 +356,11 @@ def test_what_can_not_be_had_fails_before_the_firewall_is_touched(run, direct, m
 
 
 def test_what_can_not_be_read_again_leaves_the_record(run, direct, monkeypatch):
+    def read(self, ports):
+        raise OpeningError("no more nft")
+
     def change(self, add, remove):
-        monkeypatch.setattr(Direct, "read", lambda self, ports: (_ for _ in ()).throw(OpeningError("no more nft")))
+        monkeypatch.setattr(Direct, "read", read)
         raise OpeningError("the change failed")
     monkeypatch.setattr(Direct, "change", change)
     with pytest.raises(OpeningError, match="the change failed. It could not be read again.*no more nft.*holds what was changed"):
