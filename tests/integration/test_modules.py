@@ -790,7 +790,8 @@ def test_info_names_the_connection_that_holds_the_new_port(run_module, host, clo
     (b"hello", "which serves no masthead (what it serves as masthead is none"), (None, None)])
 def test_info_notices_when_somebody_else_holds_the_old_port(run_module, host, page, found):
     with serving(page or plain()) as port:
-        options = host(plain(port=port), CONFIG.replace(b"52311", str(port).encode()), component="relay")
+        options = host(plain(port=port), CONFIG.replace(b"52311", str(port).encode()), component="relay",
+                       bind_address="127.0.0.1")
         result = run_module("bigfix_info", **options)
         assert len(result["problems"]) == (1 if found else 0)
         if found:
@@ -799,7 +800,7 @@ def test_info_notices_when_somebody_else_holds_the_old_port(run_module, host, pa
 
 
 def test_info_says_that_nobody_listens_on_the_old_port(run_module, host):
-    result = run_module("bigfix_info", **host(component="relay"))
+    result = run_module("bigfix_info", **host(component="relay", bind_address="127.0.0.9"))
     assert result["ok"] and "nobody listens on port 52311, the old one; is the relay running?" in result["notes"]
 
 
