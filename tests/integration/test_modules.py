@@ -761,7 +761,8 @@ def test_info_names_who_holds_the_new_port(run_module, host):
     with serving() as port:
         with open("/proc/self/comm") as name:
             process = name.read().strip()
-        options = host(component="relay", port=port)
+        # Labs of other tests listen on other addresses of this machine.
+        options = host(component="relay", port=port, bind_address="127.0.0.1")
         result = run_module("bigfix_info", **options)
         # Ansible's worker is a fork of this process and holds the socket too, so the pid may be either.
         [problem] = result["problems"]
@@ -777,7 +778,7 @@ def test_info_names_the_connection_that_holds_the_new_port(run_module, host, clo
     with socket.create_server(("127.0.0.1", 0)) as server, socket.socket() as client:
         client.bind(("127.0.0.1", 0))
         client.connect(server.getsockname())
-        options = host(component="relay", port=client.getsockname()[1])
+        options = host(component="relay", port=client.getsockname()[1], bind_address="127.0.0.1")
         [problem] = run_module("bigfix_info", **options)["problems"]
         assert "is in use already: the kernel gave it to a connection of process" in problem
         assert problem.endswith("to 127.0.0.1:%d; end that connection or choose another port (once reserved, it is not "
