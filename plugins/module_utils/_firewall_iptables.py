@@ -8,6 +8,7 @@ import os
 from ansible_collections.portshift.agents.plugins.module_utils import _iptables_rules as saved
 from ansible_collections.portshift.agents.plugins.module_utils._file_edit import FileEdit, read_bytes
 from ansible_collections.portshift.agents.plugins.module_utils._firewall_nftables import Nftables, legacy_sentences
+from ansible_collections.portshift.agents.plugins.module_utils._host_commands import Reader
 from ansible_collections.portshift.agents.plugins.module_utils._input_filter import (
     Atom, Survey, admitted, atoms_of, denial_sentences, openings_of, reading, refusal_sentences, remains, rules_to_remove,
     still_missing)
@@ -45,28 +46,18 @@ class Half:
         return reading(list(self.surveys.values()), set(ports), saved.where, whole, every=list(self.everything.values()))
 
 
-class Iptables:
+class Iptables(Reader):
     """iptables and ip6tables on this host; see Reading for what it reads."""
 
     name = "iptables"
     precise = False
 
     def __init__(self, module, mark, zone=None):
-        self.module, self.mark, self.zone, self.notes = module, mark, zone, []
-        # What was read, until the next change: a table of thousands of rules is read once.
-        self._known, self._readings = {}, ()
+        super().__init__(module)
+        self.mark, self.zone, self.notes = mark, zone, []
+        self._readings = ()
 
     # -- what is there
-
-    def _run(self, command, data=None):
-        # A user's search path often lacks sbin.
-        return self.module.run_command(command, data=data, binary_data=isinstance(data, bytes),
-                                       path_prefix="/usr/sbin:/sbin", environ_update=dict(LANG="C", LC_ALL="C"))
-
-    def _once(self, what, read):
-        if what not in self._known:
-            self._known[what] = read()
-        return self._known[what]
 
     def live(self):
         """family -> SavedTable, of the families that this host has iptables for."""

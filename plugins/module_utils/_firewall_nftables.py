@@ -16,6 +16,7 @@ from ansible_collections.portshift.agents.plugins.module_utils import _iptables_
 from ansible_collections.portshift.agents.plugins.module_utils import _nftables_rules as nft
 from ansible_collections.portshift.agents.plugins.module_utils._file_edit import (
     FileEdit, FileError, put_file, read_bytes, remove_file)
+from ansible_collections.portshift.agents.plugins.module_utils._host_commands import Reader
 from ansible_collections.portshift.agents.plugins.module_utils._input_filter import (
     Survey, admitted, atoms_of, denial_sentences, openings_of, reading, refusal_sentences, remains, rules_to_remove,
     still_missing)
@@ -113,29 +114,19 @@ class BootFiles:
         return text
 
 
-class Nftables:
+class Nftables(Reader):
     """nftables on this host; see Reading for what it reads."""
 
     name = "nftables"
     precise = False
 
     def __init__(self, module, mark, zone=None):
-        self.module, self.mark, self.zone, self.notes = module, mark, zone, []
+        super().__init__(module)
+        self.mark, self.zone, self.notes = mark, zone, []
         self.own_path = "%s/nftables-%s.nft" % (OWN_FOLDER, mark)
-        # What was read, until the next change: a ruleset of thousands of rules is read once.
-        self._known, self._halves = {}, []
+        self._halves = []
 
     # -- what is there
-
-    def _run(self, command, data=None):
-        # A user's search path often lacks sbin.
-        return self.module.run_command(command, data=data, binary_data=isinstance(data, bytes),
-                                       path_prefix="/usr/sbin:/sbin", environ_update=dict(LANG="C", LC_ALL="C"))
-
-    def _once(self, what, read):
-        if what not in self._known:
-            self._known[what] = read()
-        return self._known[what]
 
     def live(self):
         return self._once("live", self._live)

@@ -16,3 +16,18 @@ def run(module, command, data=None):
                                   environ_update=dict(LANG="C", LC_ALL="C"), handle_exceptions=False)
     except OSError as err:
         return NOT_FOUND, "", "%s can't be run: %s" % (command[0], err.strerror or err)
+
+
+class Reader:
+    """What reads a host by its tools, each thing once until it is told to forget: rules may be thousands."""
+
+    def __init__(self, module):
+        self.module, self._known = module, {}
+
+    def _run(self, command, data=None):
+        return run(self.module, command, data)
+
+    def _once(self, what, read):
+        if what not in self._known:
+            self._known[what] = read()
+        return self._known[what]

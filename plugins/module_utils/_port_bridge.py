@@ -8,6 +8,7 @@ import os
 from ansible_collections.portshift.agents.plugins.module_utils import _bridge_rules
 from ansible_collections.portshift.agents.plugins.module_utils._bridge_rules import BridgeError, from_nft
 from ansible_collections.portshift.agents.plugins.module_utils._file_edit import put_file, remove_empty_folder, remove_file
+from ansible_collections.portshift.agents.plugins.module_utils._host_commands import run
 from ansible_collections.portshift.agents.plugins.module_utils._ports import parse_port
 
 # Options of a module that sets up a bridge, but for its direction.
@@ -28,7 +29,7 @@ class Backend:
         self.path = os.path.join(rules_dir, "bridge-%s%s" % (name, self.suffix))
 
     def run(self, command, data=None, accept=(0,)):
-        code, out, err = self.module.run_command(command, data=data)
+        code, out, err = run(self.module, command, data)
         if code not in accept:
             raise BridgeError("%s failed: %s" % (" ".join(command), (err or out).strip() or "exit status %d" % code))
         return code, out
@@ -38,7 +39,7 @@ class Nftables(Backend):
     suffix = ".nft"
 
     def live(self):
-        code, out, err = self.module.run_command(["nft", "-j", "list", "table", "inet", "portshift_" + self.name])
+        code, out, err = run(self.module, ["nft", "-j", "list", "table", "inet", "portshift_" + self.name])
         if code and "No such file" not in err:
             raise BridgeError("nft could not list the rules: %s; run with become: true" % err.strip())
         return [] if code else from_nft(out)
@@ -128,7 +129,7 @@ class Boot:
 
     def in_force(self):
         """Enabled for the next boot, and active: only an active unit follows when the filter's own is restarted."""
-        return all(self.module.run_command(["systemctl", verb, self.unit])[0] == 0 for verb in ("is-enabled", "is-active"))
+        return all(run(self.module, ["systemctl", verb, self.unit])[0] == 0 for verb in ("is-enabled", "is-active"))
 
     def require(self):
         """Fails, before anything is changed, where a persistent bridge can't be."""
@@ -175,7 +176,6 @@ def set_bridge(module, options, listen=None, target=None):
 
     Returns a dict: changed, backend, previous, rules.
     """
-    module.run_command_environ_update = dict(LANG="C", LC_ALL="C")
     name, wanted = options["name"], []
     if listen is None:
         _bridge_rules.check_bridge(name, 1, 2)

@@ -28,63 +28,6 @@ options:
     description: What the host needs beside the product. Options of M(portshift.agents.host_port), to see what it would do.
     type: dict
     version_added: 0.2.0
-    suboptions:
-      name:
-        description: Marks the rules and names the record. 1 to 20 characters a-z, 0-9 and _, a letter first.
-        type: str
-        required: true
-      openings:
-        description: The ports.
-        type: list
-        elements: dict
-        suboptions:
-          port:
-            description: The port, V(1) to V(65535).
-            type: int
-            required: true
-          protocol:
-            description: The protocol.
-            type: str
-            choices: [tcp, udp]
-            default: tcp
-          sources:
-            description:
-              - Who is admitted - addresses, networks such as V(10.1.2.0/24), or names that resolve on the host. Empty
-                for anybody, over IPv4 and IPv6.
-            type: list
-            elements: str
-            default: []
-      backend:
-        description:
-          - The firewall that is changed. V(auto) takes the one that filters what comes in - firewalld, then ufw, then
-            the rules of iptables, then those of nftables. V(none) leaves the firewall alone.
-        type: str
-        choices: [auto, firewalld, ufw, nftables, iptables, none]
-        default: auto
-      zone:
-        description: The zone of firewalld. The default is the host's default zone.
-        type: str
-      reserve:
-        description:
-          - Keep TCP ports that lie in the range for outgoing connections (C(ip_local_port_range)) from being handed out, now and
-            after a boot (C(ip_local_reserved_ports)).
-        type: bool
-        default: true
-      selinux_type:
-        description:
-          - The type that the ports are to have in SELinux, such as V(http_port_t). Without it, nothing is asked of
-            SELinux.
-        type: str
-      selinux:
-        description:
-          - V(auto) sets O(host_port.selinux_type) where SELinux is enabled, V(always) in the policy store even where
-            the kernel does not enforce it, V(never) leaves it alone.
-        type: str
-        choices: [auto, always, never]
-        default: auto
-      record:
-        description: The record on the host. The default is C(/var/lib/portshift/NAME.host_port.json).
-        type: path
   bind_address:
     description: Count only listeners that are bound to this address of the host, or to all. The default is to count every one.
     type: str
@@ -188,6 +131,7 @@ record:
 """
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from ansible_collections.portshift.agents.plugins.module_utils._bigfix_host import HOST_SPEC, BigFixHost
 from ansible_collections.portshift.agents.plugins.module_utils._deployment import WEB_REPORTS
 from ansible_collections.portshift.agents.plugins.module_utils._errors import EngineError
@@ -258,7 +202,10 @@ def assess_host_port(module, plan):
     if not options:
         return None
     try:
-        found = assess(module, options)
+        checked = ArgumentSpecValidator(HOST_PORT_SPEC).validate(options)
+        if checked.error_messages:
+            raise EngineError("host_port: %s" % "; ".join(checked.error_messages))
+        found = assess(module, checked.validated_parameters)
     except EngineError as err:
         # A host that has nothing to edit is done, whatever its firewall says.
         if plan.edits:
@@ -273,7 +220,7 @@ def assess_host_port(module, plan):
 def main():
     module = AnsibleModule(
         argument_spec=dict(HOST_SPEC, masthead_src=dict(type="path"), issued=dict(type="dict"),
-                           host_port=dict(type="dict", options=HOST_PORT_SPEC),
+                           host_port=dict(type="dict"),
                            allow_invalid_signature=dict(type="bool", default=False), bind_address=dict(type="str")),
         supports_check_mode=True)
     try:

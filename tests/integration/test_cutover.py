@@ -7,12 +7,12 @@ import json
 import os
 import signal
 import subprocess
-import sys
 import time
 
 import pytest
 
 from ansible_collections.portshift.agents.tests.unit.masthead_files import plain
+from tests.integration import direct_module
 
 OLD, NEW = 52311, 55000
 CONFIG = """[Software\\BigFix\\EnterpriseClient\\Settings\\Client\\__RelayServer1]
@@ -35,24 +35,6 @@ case $2 in
     start) [ ! -e on-start ] || . ./on-start; touch running ;;
 esac
 """
-
-CALL = """
-import importlib, json, sys
-from ansible.module_utils import basic
-try:
-    from ansible.module_utils.testing import patch_module_args
-except ImportError:
-    patch_module_args = None
-module = importlib.import_module("ansible_collections.portshift.agents.plugins.modules." + sys.argv[1])
-arguments = json.loads(sys.argv[2])
-if patch_module_args:
-    with patch_module_args(arguments):
-        module.main()
-else:
-    basic._ANSIBLE_ARGS = json.dumps(dict(ANSIBLE_MODULE_ARGS=arguments)).encode()
-    module.main()
-"""
-
 
 class Host:
     def __init__(self, folder):
@@ -83,19 +65,15 @@ class Host:
         return self.begin_module("bigfix_cutover", arguments)
 
     def begin_module(self, name, arguments):
-        collections = os.environ["ANSIBLE_COLLECTIONS_PATH"].split(os.pathsep)[0]
-        return subprocess.Popen(
-            [sys.executable, "-c", CALL, name, json.dumps(arguments)], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE, text=True, env=dict(os.environ, PYTHONPATH=collections))
+        return subprocess.Popen(direct_module.command(name, arguments), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                                stderr=subprocess.PIPE, text=True)
 
     def begin_record(self, **arguments):
         return self.begin_module("change_record", dict(arguments, path=str(self.record), _ansible_remote_tmp=str(self.folder)))
 
     @staticmethod
     def end(process):
-        out, err = process.communicate(timeout=60)
-        assert out.strip(), err
-        return json.loads(out.strip().splitlines()[-1])
+        return direct_module.result(*process.communicate(timeout=60))
 
     def run(self, *arguments, **options):
         return self.end(self.begin(*arguments, **options))

@@ -7,7 +7,6 @@ The host is a network namespace with an /etc of its own, the peer is another one
 done by hand here: the filter is emptied and its files are loaded.  At the end stands a host with systemd that really boots.
 """
 
-import json
 import os
 import re
 import subprocess
@@ -15,30 +14,13 @@ import sys
 
 import pytest
 
+from tests.integration import direct_module
 from tests.integration import test_host_port_frontends as frontends
 from tests.lab.processes import Failed
 
 OLD, NEW = 52311, 55000
 HOST, PEER, STRANGER = "192.0.2.1", "192.0.2.2", "192.0.2.3"
 HOST6, PEER6 = "2001:db8:1::1", "2001:db8:1::2"
-
-# Runs a module as Ansible's wrapper does, without a round trip through a control node.
-CALL = """
-import importlib, json, sys
-from ansible.module_utils import basic
-try:
-    from ansible.module_utils.testing import patch_module_args
-except ImportError:
-    patch_module_args = None
-arguments = json.loads(sys.argv[2])
-module = importlib.import_module("ansible_collections." + sys.argv[1])
-if patch_module_args:
-    with patch_module_args(arguments):
-        module.main()
-else:
-    basic._ANSIBLE_ARGS = json.dumps(dict(ANSIBLE_MODULE_ARGS=arguments)).encode()
-    module.main()
-"""
 
 # Answers on the ports given by TCP and UDP, IPv4 and IPv6.
 ANSWER = """
@@ -147,14 +129,11 @@ class Host(Place):
 
     def module(self, name, arguments):
         arguments = dict(dict(_ansible_remote_tmp=str(self.folder), _ansible_diff=True), **arguments)
-        collections = os.environ["ANSIBLE_COLLECTIONS_PATH"].split(os.pathsep)[0]
-        said = self.run("env", "PYTHONPATH=%s" % collections, sys.executable, "-c", CALL, name, json.dumps(arguments),
-                        check=False)
-        return json.loads(said.strip().splitlines()[-1])
+        return direct_module.result(self.run(*direct_module.command(name, arguments), check=False))
 
     def host_port(self, check=False, fails=False, **arguments):
         arguments = dict(dict(name="bigfix", reserve=False, record=str(self.folder / "record.json")), **arguments)
-        result = self.module("portshift.agents.plugins.modules.host_port", dict(arguments, _ansible_check_mode=check))
+        result = self.module("host_port", dict(arguments, _ansible_check_mode=check))
         assert bool(result.get("failed")) == fails, result.get("msg") or result
         return result
 

@@ -3,33 +3,15 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """port_bridge on the kernel's own packet filter, in a network namespace of the test's own."""
 
-import json
 import os
 import sys
 
 import pytest
 
+from tests.integration import direct_module
 from tests.integration.migration_lab import Namespace
 
 OLD, NEW, ADDRESS = 52311, 55000, "127.9.9.9"
-
-# Runs the module as Ansible's wrapper does, without a round trip through a control node.
-CALL = """
-import json, sys
-from ansible.module_utils import basic
-try:
-    from ansible.module_utils.testing import patch_module_args
-except ImportError:
-    patch_module_args = None
-arguments = json.loads(sys.argv[1])
-from ansible_collections.portshift.agents.plugins.modules import port_bridge
-if patch_module_args:
-    with patch_module_args(arguments):
-        port_bridge.main()
-else:
-    basic._ANSIBLE_ARGS = json.dumps(dict(ANSIBLE_MODULE_ARGS=arguments)).encode()
-    port_bridge.main()
-"""
 
 # Listens on OLD by TCP and UDP and says where an attempt on a given port arrives.
 TALK = """
@@ -75,9 +57,8 @@ def bridge(request, namespace, tmp_path):
         arguments = dict(dict(name="bigfix", backend=request.param, persistent=False, rules_dir=str(tmp_path / "rules"),
                               unit_dir=str(tmp_path / "units"), _ansible_check_mode=check, _ansible_diff=True,
                               _ansible_remote_tmp=str(tmp_path)), **arguments)
-        collections = os.environ["ANSIBLE_COLLECTIONS_PATH"].split(os.pathsep)[0]
-        done = namespace.run("env", "PYTHONPATH=%s" % collections, sys.executable, "-c", CALL, json.dumps(arguments))
-        return json.loads(done.stdout.strip().splitlines()[-1]) if done.stdout.strip() else dict(failed=True, msg=done.stderr)
+        done = namespace.run(*direct_module.command("port_bridge", arguments))
+        return direct_module.result(done.stdout, done.stderr)
 
     yield call
     assert not call(state="absent").get("failed")

@@ -16,30 +16,11 @@ import urllib.request
 import pytest
 
 from ansible_collections.portshift.agents.plugins.module_utils._listener import start_time, state_path
-from tests.integration import test_modules
+from tests.integration import direct_module, test_modules
 from tests.integration.migration_lab import CHECKOUT, Namespace
 
 python36 = test_modules.python36
 HOST = "127.0.0.1"
-COLLECTIONS = os.environ["ANSIBLE_COLLECTIONS_PATH"].split(os.pathsep)[0]
-
-# Runs a module as Ansible's wrapper does, without a round trip through a control node.
-CALL = """
-import importlib, json, sys
-from ansible.module_utils import basic
-try:
-    from ansible.module_utils.testing import patch_module_args
-except ImportError:
-    patch_module_args = None
-arguments = json.loads(sys.argv[2])
-module = importlib.import_module("ansible_collections.portshift.agents.plugins.modules." + sys.argv[1])
-if patch_module_args:
-    with patch_module_args(arguments):
-        module.main()
-else:
-    basic._ANSIBLE_ARGS = json.dumps(dict(ANSIBLE_MODULE_ARGS=arguments)).encode()
-    module.main()
-"""
 
 # A process that tries not to end: it ignores and blocks the signals, and is stuck after the limits were set.
 STUCK = """
@@ -77,10 +58,9 @@ def direct(name, arguments, tmp_path, prefix=(), check=False):
     """The result of a module in a process of its own; stdout is read to its end, so a held pipe would not do."""
     arguments = dict(arguments, _ansible_check_mode=check, _ansible_diff=False, _ansible_remote_tmp=str(tmp_path))
     done = subprocess.run(
-        [*prefix, "env", "PYTHONPATH=" + COLLECTIONS, sys.executable, "-c", CALL, name, json.dumps(arguments)],
-        stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False, timeout=60)
-    assert done.stdout.strip(), done.stderr
-    return json.loads(done.stdout.strip().splitlines()[-1])
+        direct_module.command(name, arguments, prefix), stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False,
+        timeout=60)
+    return direct_module.result(done.stdout, done.stderr)
 
 
 @pytest.fixture
@@ -204,7 +184,7 @@ def test_it_ends_when_its_time_is_over(listener, port):
 def test_kernel_ends_a_process_that_is_stuck():
     began = time.monotonic()
     stuck = subprocess.Popen([sys.executable, "-c", STUCK], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-                             env=dict(os.environ, PYTHONPATH=COLLECTIONS))
+                             env=dict(os.environ, PYTHONPATH=direct_module.COLLECTIONS))
     with stuck:
         try:
             assert stuck.stdout.readline() == b"limited\n"
