@@ -34,13 +34,13 @@ unit: setup-test ## unit tests (PYTEST_ARGS='-k masthead' to choose)
 	@$(VENV)/python -m pytest tests/unit -n auto $(PYTEST_ARGS)
 
 integration: setup-test ## playbooks and roles against the lab
-	@$(VENV)/python -m pytest tests/integration -n 2 $(PYTEST_ARGS)
+	@$(VENV)/python -m pytest tests/integration -n 2 -m "not long" $(PYTEST_ARGS)
 
 molecule: setup-test ## whole migrations in systemd containers (needs root and podman, or docker)
 	@$(VENV)/python tools/molecule
 
 soak: setup-test ## long proofs that CI does not run: killed at ten moments, zero loss again and again
-	@$(VENV)/python -m pytest tests/soak -s $(PYTEST_ARGS)
+	@$(VENV)/python -m pytest tests/soak tests/integration -s -m long $(PYTEST_ARGS)
 
 headline: setup-test ## the hand procedure and ours on the same containers, in one table (a quarter of an hour)
 	@$(VENV)/python tests/bench/headline.py

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from ansible.plugins.action import ActionBase
 from ansible_collections.portshift.agents.plugins.module_utils._errors import EngineError
-from ansible_collections.portshift.agents.plugins.plugin_utils._bigfix_topology import share
 from ansible_collections.portshift.agents.plugins.plugin_utils._evidence import without_evidence
+from ansible_collections.portshift.agents.plugins.plugin_utils._waves import share
 
 LONG = 240
 

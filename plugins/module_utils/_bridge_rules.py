@@ -20,23 +20,41 @@ HOOKS = ("prerouting", "output")
 
 # One rule: where it hooks in, for which address (None: every address of this host), protocol, and from which port to which.
 Rule = namedtuple("Rule", "hook address protocol listen target")
+# What a bridge is asked for: the port on which no service listens, the service's own, and the protocols.
+Mapping = namedtuple("Mapping", "listen target protocols")
 
 
 class BridgeError(EngineError):
     """A bridge that can't be, or live rules that can't be read."""
 
 
-def check_bridge(name, listen, target):
+def check_name(name):
     if not NAME.match(name):
         raise BridgeError("the bridge's name is %r; give 1 to 20 characters a-z, 0-9 and _, a letter first" % name)
-    if listen == target:
-        raise BridgeError("a bridge from port %d to itself is none; listen_port and target_port have to differ" % listen)
 
 
-def rules(listen, target, protocols, addresses):
+def check_mappings(mappings):
+    """Every port leads to one other, and no service's own port leads away from it."""
+    leads = {}
+    for mapping in mappings:
+        if mapping.listen == mapping.target:
+            raise BridgeError("a bridge from port %d to itself is none; listen_port and target_port have to differ"
+                              % mapping.listen)
+        for protocol in mapping.protocols:
+            known = leads.setdefault((protocol, mapping.listen), mapping.target)
+            if known != mapping.target:
+                raise BridgeError("%s port %d can't lead to both %d and %d; give it one target_port"
+                                  % (protocol, mapping.listen, known, mapping.target))
+    for protocol, listen in sorted(leads):
+        if listen in [target for (other, unused), target in leads.items() if other == protocol]:
+            raise BridgeError("%s port %d is to be bridged and is a target_port too; old and new ports that overlap can't answer "
+                              "side by side" % (protocol, listen))
+
+
+def rules(mappings, addresses):
     """The rules that a bridge consists of."""
-    return [Rule(hook, address, protocol, listen, target)
-            for hook in HOOKS for address in (addresses or [None]) for protocol in protocols]
+    return [Rule(hook, address, protocol, mapping.listen, mapping.target)
+            for hook in HOOKS for mapping in mappings for address in (addresses or [None]) for protocol in mapping.protocols]
 
 
 def nft_remove(name):

@@ -6,6 +6,10 @@
 A write is durable and all or nothing: a new file in the same directory, fsync, the owner, mode and extended attributes
 (SELinux label, ACL) of the old one, rename, fsync of the directory, and a second reading of what was written.
 A symbolic link stays one; the file that it names is replaced.
+
+A file that is a mount point of its own, such as a container's /etc/services, can't be renamed over: the kernel answers
+EBUSY.  It is written in place, while its old bytes lie beside it in a file with a lock on it.  Whoever reads the file and
+finds that copy without the lock has found a write that was interrupted, and puts the old bytes back first.
 """
 
 import contextlib
@@ -25,10 +29,16 @@ DIFF_LIMIT = 1024 * 1024
 
 # Seconds between two looks at a lock that another process holds.
 LOOK_AGAIN = 0.1
+# Seconds that somebody else's write in place is waited for.  It is one write and one fsync.
+PATIENCE_WITH_WRITE = 30
 
 
 class FileError(EngineError):
     """A file that can't be read or written; the sentence carries the path."""
+
+
+class NoSpace(FileError):
+    """A file that can't be written for want of space."""
 
 
 def sha256(content):
@@ -44,10 +54,15 @@ def explain(error, path, action):
     elif error.errno in (errno.EACCES, errno.EPERM):
         why = "permission denied; run with become: true, and look for an immutable flag (lsattr) or SELinux denials"
     elif error.errno == errno.EBUSY:
-        why = "it is a mount point of its own, so it can't be replaced by a rename"
+        why = "it is in use by the system, as a mount point or a swap file is"
     else:
         why = os.strerror(error.errno) if error.errno else str(error)
     return "%s: could not %s it: %s" % (path, action, why)
+
+
+def _error_of_write(error, path, rest):
+    kind = NoSpace if error.errno in (errno.ENOSPC, errno.EDQUOT) else FileError
+    return kind(explain(error, path, "write") + rest)
 
 
 def read_bytes(path):
@@ -56,6 +71,7 @@ def read_bytes(path):
         mode = os.stat(path).st_mode
         if not stat.S_ISREG(mode):
             raise FileError("%s: is %s, not a file" % (path, "a directory" if stat.S_ISDIR(mode) else "a special file"))
+        _mend(os.path.realpath(path))
         with open(path, "rb") as source:
             return source.read()
     except OSError as err:
@@ -75,9 +91,20 @@ def _why_not_writable(path, size):
         return errno.EROFS if space.f_flag & os.ST_RDONLY else errno.EACCES
     if user and (status.st_uid != user or status.st_gid not in [os.getegid()] + os.getgroups()):
         return errno.EPERM  # the new file could not be given to the owner of the old one
-    if _is_mount_point(path):
-        return errno.EBUSY
-    return errno.ENOSPC if space.f_blocks and space.f_bavail * space.f_frsize < size else None
+    if _is_full(space, size):
+        return errno.ENOSPC
+    if not _is_mount_point(path):
+        return None
+    own = os.statvfs(path)
+    if not os.access(path, os.W_OK):
+        return errno.EROFS if own.f_flag & os.ST_RDONLY else errno.EACCES
+    return errno.ENOSPC if _is_full(own, size - status.st_size) else None
+
+
+def _is_full(space, size):
+    # What a file system holds back is root's.
+    free = space.f_bavail if os.geteuid() else space.f_bfree
+    return bool(space.f_blocks) and free * space.f_frsize < size
 
 
 def _is_mount_point(path):
@@ -98,7 +125,7 @@ def require_writable(path, size):
     except OSError as err:
         number = err.errno
     if number:
-        raise FileError(explain(OSError(number, ""), path, "write") + "; nothing was written")
+        raise _error_of_write(OSError(number, ""), path, "; nothing was written")
 
 
 def _copy_attributes(source, target_fd):
@@ -140,21 +167,137 @@ def write_durably(path, content, like=None, mode=0o600, before_rename=None):
             os.fsync(target.fileno())
         if before_rename:
             before_rename()
-        os.rename(temporary, path)
-        temporary, renamed = None, True
-        directory = os.open(folder, os.O_RDONLY)
         try:
-            os.fsync(directory)
-        finally:
-            os.close(directory)
+            os.rename(temporary, path)
+            temporary = None
+        except OSError as err:
+            if err.errno != errno.EBUSY:
+                raise
+            _write_in_place(path, content)
+        renamed = True
+        _fsync_folder(folder)
     except OSError as err:
-        raise FileError(explain(err, path, "write") + (
-            "; nothing was written" if not renamed else "; its new bytes may not survive a power failure"))
+        raise _error_of_write(
+            err, path, "; nothing was written" if not renamed else "; its new bytes may not survive a power failure")
     finally:
         if temporary:
             os.unlink(temporary)
     if read_bytes(path) != content:
         raise FileError("%s: holds other bytes than were just written to it; look at the file system" % path)
+
+
+def _fsync_folder(folder):
+    directory = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(directory)
+    finally:
+        os.close(directory)
+
+
+def kept_path(path):
+    """Where the old bytes lie while `path` is written in place.
+
+    Not a name that write_durably() takes for a leftover: these bytes are the way back.
+    """
+    return os.path.join(os.path.dirname(path), ".%s.before-portshift" % os.path.basename(path))
+
+
+def _overwrite(path, content):
+    """Puts `content` into the file that is there, without a moment in which it is empty."""
+    with open(path, "r+b", buffering=0) as target:
+        written = 0
+        while written < len(content):
+            written += target.write(content[written:])
+        target.truncate(len(content))
+        os.fsync(target.fileno())
+
+
+def overwrite(path, content):
+    """Puts `content` into the file that is there, on a disk that has no room for a second one.
+
+    Neither all nor nothing: for whoever has these bytes elsewhere, and comes again when this was interrupted.
+    """
+    try:
+        _overwrite(path, content)
+    except OSError as err:
+        raise _error_of_write(err, path, "; it may hold parts of old and new bytes")
+    if read_bytes(path) != content:
+        raise FileError("%s: holds other bytes than were just written to it; look at the file system" % path)
+
+
+def _write_in_place(path, content):
+    """For a file that can't be renamed over.  An OSError leaves the old bytes in it, or the way back beside it."""
+    before, kept, folder = read_bytes(path), kept_path(path), os.path.dirname(path) or "."
+    handle, temporary = tempfile.mkstemp(prefix=".%s.portshift-" % os.path.basename(path), dir=folder)
+    with os.fdopen(handle, "wb") as copy:
+        try:
+            copy.write(before)
+            copy.flush()
+            _copy_attributes(path, copy.fileno())
+            os.fsync(copy.fileno())
+            # Before it has its name: a reader never sees the copy of a write that is under way without a lock on it.
+            fcntl.flock(copy, fcntl.LOCK_EX)
+            os.rename(temporary, kept)
+            temporary = None
+            _fsync_folder(folder)
+        finally:
+            if temporary:
+                os.unlink(temporary)
+        try:
+            _overwrite(path, content)
+            if _plain_bytes(path) != content:
+                raise OSError(errno.EIO, "it holds other bytes than were just written to it")
+        except OSError:
+            _put_kept_back(path, before)
+            raise
+        os.unlink(kept)
+
+
+def _plain_bytes(path):
+    with open(path, "rb") as source:
+        return source.read()
+
+
+def _put_kept_back(path, before):
+    """After a write in place that failed or was interrupted.  The copy stays until its bytes are safely in the file."""
+    kept = kept_path(path)
+    try:
+        _overwrite(path, before)
+        if _plain_bytes(path) != before:
+            raise OSError(errno.EIO, "it holds other bytes than were just written to it")
+    except OSError as err:
+        raise FileError("%s; it may hold parts of old and new bytes. The old ones are in %s: mend the cause and run again, "
+                        "which puts them back, or copy them yourself and remove that file"
+                        % (explain(err, path, "restore"), kept))
+    os.unlink(kept)
+    _fsync_folder(os.path.dirname(path) or ".")
+
+
+def _mend(path):
+    """Waits for a write in place that is under way; takes back one that was interrupted.
+
+    Also in check mode, as a file system replays its journal also for those who only want to read.
+    """
+    kept = kept_path(path)
+    if not os.path.lexists(kept):
+        return
+    try:
+        handle = os.open(kept, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+    except OSError as err:
+        if err.errno == errno.ENOENT:
+            return
+        raise FileError("%s: a write into it was interrupted, and its old bytes, in %s, can't be read: %s; run with become: "
+                        "true, which puts them back" % (path, kept, os.strerror(err.errno)))
+    with os.fdopen(handle, "rb") as copy:
+        end = time.monotonic() + PATIENCE_WITH_WRITE
+        while not _locked(copy.fileno(), kept):
+            if time.monotonic() >= end:
+                raise FileError("%s: another process has been writing it for %d s; nothing was changed. Look which one has %s "
+                                "open, and run again when it has ended" % (path, PATIENCE_WITH_WRITE, kept))
+            time.sleep(LOOK_AGAIN)
+        # Else the writer came to its end meanwhile, and took the copy away itself.
+        if _is_at(copy.fileno(), kept):
+            _put_kept_back(path, copy.read())
 
 
 def make_folder(path, mode=0o700):

@@ -704,3 +704,30 @@ def assess(module, options):
     plan = Plan(module, options, Record(record_path(options)))
     return dict(backend=plan.backend.name, missing=plan.missing, notes=plan.notes, problems=plan.problems,
                 rules=shown_rules(plan.before))
+
+
+def assess_beside(module, options, plan):
+    """assess() inside of another module, whose O(host_port) option is `options`.
+
+    `plan`: has edits, problems and notes; what stands against the ports joins these.  A host that has nothing to edit is done,
+    whatever its firewall says.
+    """
+    # Here, since everything else in this file loads without Ansible.
+    from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
+
+    given = {key: value for key, value in (options or {}).items() if value not in (None, "")}
+    if not given:
+        return None
+    try:
+        checked = ArgumentSpecValidator(HOST_PORT_SPEC).validate(given)
+        if checked.error_messages:
+            raise EngineError("host_port: %s" % "; ".join(checked.error_messages))
+        found = assess(module, checked.validated_parameters)
+    except EngineError as err:
+        if plan.edits:
+            plan.problems.append(str(err))
+        return None
+    if plan.edits:
+        plan.problems += found["problems"]
+        plan.notes += found["notes"]
+    return {key: found[key] for key in ("backend", "missing", "rules")}

@@ -6,7 +6,7 @@
 import os
 
 from ansible_collections.portshift.agents.plugins.module_utils import _bridge_rules
-from ansible_collections.portshift.agents.plugins.module_utils._bridge_rules import BridgeError, from_nft
+from ansible_collections.portshift.agents.plugins.module_utils._bridge_rules import BridgeError, Mapping, from_nft
 from ansible_collections.portshift.agents.plugins.module_utils._file_edit import put_file, remove_empty_folder, remove_file
 from ansible_collections.portshift.agents.plugins.module_utils._host_commands import run
 from ansible_collections.portshift.agents.plugins.module_utils._ports import parse_port
@@ -171,22 +171,21 @@ def _remove_all(module, options):
                 previous=[rule for result in removed for rule in result["previous"]])
 
 
-def set_bridge(module, options, listen=None, target=None):
-    """Makes the bridge that `options` (see BRIDGE_SPEC) describe lead from `listen` to `target`; without them, takes it away.
+def set_bridge(module, options, mappings=()):
+    """Makes the bridge that `options` (see BRIDGE_SPEC) describe lead as `mappings` say; without any, takes it away.
 
+    `mappings`: (port on which no service listens, the service's own port, protocols or None for those of `options`).
     Returns a dict: changed, backend, previous, rules.
     """
-    name, wanted = options["name"], []
-    if listen is None:
-        _bridge_rules.check_bridge(name, 1, 2)
-    else:
-        listen, target = parse_port(listen, "listen_port"), parse_port(target, "target_port")
-        _bridge_rules.check_bridge(name, listen, target)
-        wanted = _bridge_rules.rules(listen, target, options["protocols"], options["addresses"])
-    if listen is None and options["backend"] == "auto":
+    mappings = [Mapping(parse_port(listen, "listen_port"), parse_port(target, "target_port"), protocols or options["protocols"])
+                for listen, target, protocols in mappings]
+    _bridge_rules.check_name(options["name"])
+    _bridge_rules.check_mappings(mappings)
+    wanted = _bridge_rules.rules(mappings, options["addresses"])
+    if not wanted and options["backend"] == "auto":
         # What set it up may have been another one than would be chosen now.
         return _remove_all(module, options)
-    chosen, backend = choose_backend(module, name, options["backend"], options["rules_dir"])
+    chosen, backend = choose_backend(module, options["name"], options["backend"], options["rules_dir"])
     boot = Boot(module, backend, options["persistent"], options["unit_dir"])
     if wanted:
         boot.require()

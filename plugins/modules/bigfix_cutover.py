@@ -194,7 +194,7 @@ class Cutover:
 
     def turn_bridge(self, listen, target):
         if self.params["bridge"] and listen and target:
-            self.bridge = set_bridge(self.module, self.params["bridge"], listen, target)
+            self.bridge = set_bridge(self.module, self.params["bridge"], [(listen, target, None)])
 
     def commit(self, edit, record):
         done = edit.file.commit(self.module, redact=edit.redact, record=record)

@@ -131,11 +131,10 @@ record:
 """
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from ansible_collections.portshift.agents.plugins.module_utils._bigfix_host import HOST_SPEC, BigFixHost
 from ansible_collections.portshift.agents.plugins.module_utils._deployment import WEB_REPORTS
 from ansible_collections.portshift.agents.plugins.module_utils._errors import EngineError
-from ansible_collections.portshift.agents.plugins.module_utils._host_port import HOST_PORT_SPEC, assess
+from ansible_collections.portshift.agents.plugins.module_utils._host_port import assess_beside
 from ansible_collections.portshift.agents.plugins.module_utils._host_ports import (
     ephemeral_ports, is_ephemeral, listeners, outgoing)
 from ansible_collections.portshift.agents.plugins.module_utils._listener import running, state_path
@@ -159,9 +158,11 @@ def who(entry):
 def serves_masthead(entry):
     """None, or why what listens there is not the product."""
     local = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(entry["address"], entry["address"])
-    # Relays that authenticate answer HTTPS only.
-    answers = [masthead_answer(local, entry["port"], tls, PROBE_TIMEOUT, names_port=False) for tls in (False, True)]
-    return None if any(answer["reachable"] for answer in answers) else answers[0]["reason"]
+    plain = masthead_answer(local, entry["port"], False, PROBE_TIMEOUT, names_port=False)
+    # Relays that authenticate answer HTTPS only; one that does not may let a handshake wait in vain, so it is asked last.
+    if plain["reachable"] or masthead_answer(local, entry["port"], True, PROBE_TIMEOUT, names_port=False)["reachable"]:
+        return None
+    return plain["reason"]
 
 
 def new_port_conflicts(host, plan, listening, neighbours, address):
@@ -196,27 +197,6 @@ def old_port_conflicts(host, listening):
     return found
 
 
-def assess_host_port(module, plan):
-    """What the host needs beside the product; its problems and notes join the plan's."""
-    options = {key: value for key, value in (module.params["host_port"] or {}).items() if value not in (None, "")}
-    if not options:
-        return None
-    try:
-        checked = ArgumentSpecValidator(HOST_PORT_SPEC).validate(options)
-        if checked.error_messages:
-            raise EngineError("host_port: %s" % "; ".join(checked.error_messages))
-        found = assess(module, checked.validated_parameters)
-    except EngineError as err:
-        # A host that has nothing to edit is done, whatever its firewall says.
-        if plan.edits:
-            plan.problems.append(str(err))
-        return None
-    if plan.edits:
-        plan.problems += found["problems"]
-        plan.notes += found["notes"]
-    return {key: found[key] for key in ("backend", "missing", "rules")}
-
-
 def main():
     module = AnsibleModule(
         argument_spec=dict(HOST_SPEC, masthead_src=dict(type="path"), issued=dict(type="dict"),
@@ -238,7 +218,7 @@ def main():
         if listening is not None and not any(
                 entry["port"] == host.old_port and entry["protocol"] == "tcp" for entry in listening):
             plan.notes.append("nobody listens on port %s, the old one; is the %s running?" % (host.old_port, host.component))
-    host_port = assess_host_port(module, plan)
+    host_port = assess_beside(module, module.params["host_port"], plan)
     if host.component != "client" and plan.edits and not (module.params["host_port"] or {}).get("reserve") and is_ephemeral(
             host.port, ephemeral_ports()):
         plan.notes.append("port %d lies in the range that the kernel hands out to outgoing connections; reserve it "

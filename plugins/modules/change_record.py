@@ -105,7 +105,16 @@ unsafe:
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.portshift.agents.plugins.module_utils._change_record import ChangeRecord, alone_on_host
 from ansible_collections.portshift.agents.plugins.module_utils._errors import EngineError
-from ansible_collections.portshift.agents.plugins.module_utils._settings_file import redacted
+from ansible_collections.portshift.agents.plugins.module_utils._hub_details import redacted as redacted_xml
+from ansible_collections.portshift.agents.plugins.module_utils._settings_file import redacted as redacted_settings
+
+# What a file of XML begins with, after a byte order mark; that of UTF-16 is none of a settings file's.
+XML = (b"<", b"\xef\xbb\xbf<", b"\xff\xfe", b"\xfe\xff")
+
+
+def redacted(content):
+    """For a diff, without secrets, whichever product's file it is."""
+    return (redacted_xml if content.lstrip(b" \t\r\n").startswith(XML) else redacted_settings)(content)
 
 
 def pruned(module, record):

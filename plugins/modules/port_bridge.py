@@ -18,11 +18,30 @@ options:
     type: str
     required: true
   listen_port:
-    description: The port on which no service listens, V(1) to V(65535). Required for O(state=present).
+    description: The port on which no service listens, V(1) to V(65535). This or O(mappings) is required for O(state=present).
     type: int
   target_port:
-    description: The port on which the service listens, V(1) to V(65535). Required for O(state=present).
+    description: The port on which the service listens, V(1) to V(65535).
     type: int
+  mappings:
+    description: Several ports that are bridged at once, in the place of O(listen_port) and O(target_port).
+    type: list
+    elements: dict
+    version_added: 0.2.0
+    suboptions:
+      listen_port:
+        description: The port on which no service listens.
+        type: int
+        required: true
+      target_port:
+        description: The port on which the service listens. Not one that is a O(mappings[].listen_port) too.
+        type: int
+        required: true
+      protocols:
+        description: The protocols of this one. The default is O(protocols).
+        type: list
+        elements: str
+        choices: [tcp, udp]
   protocols:
     description: The protocols that are bridged.
     type: list
@@ -88,6 +107,16 @@ EXAMPLES = r"""
     listen_port: 52311
     target_port: 55000
 
+- name: Two ports answer on their new numbers too
+  portshift.agents.port_bridge:
+    name: boks
+    mappings:
+      - listen_port: 6531
+        target_port: 6501
+      - listen_port: 6533
+        target_port: 6503
+        protocols: [tcp]
+
 - name: Only the new port is left
   portshift.agents.port_bridge:
     name: bigfix
@@ -117,15 +146,30 @@ from ansible_collections.portshift.agents.plugins.module_utils._errors import En
 from ansible_collections.portshift.agents.plugins.module_utils._port_bridge import BRIDGE_SPEC, set_bridge
 
 
+MAPPING_SPEC = dict(listen_port=dict(type="int", required=True), target_port=dict(type="int", required=True),
+                    protocols=dict(type="list", elements="str", choices=["tcp", "udp"]))
+
+
+def asked(params):
+    """(listen, target, protocols) of everything that is to be bridged."""
+    if params["state"] == "absent":
+        return []
+    if params["mappings"]:
+        return [(mapping["listen_port"], mapping["target_port"], mapping["protocols"]) for mapping in params["mappings"]]
+    return [(params["listen_port"], params["target_port"], None)]
+
+
 def main():
     module = AnsibleModule(
         argument_spec=dict(BRIDGE_SPEC, listen_port=dict(type="int"), target_port=dict(type="int"),
+                           mappings=dict(type="list", elements="dict", options=MAPPING_SPEC),
                            state=dict(type="str", choices=["present", "absent"], default="present")),
-        required_if=[("state", "present", ["listen_port", "target_port"])],
+        required_if=[("state", "present", ["listen_port", "mappings"], True)],
+        required_together=[("listen_port", "target_port")],
+        mutually_exclusive=[("listen_port", "mappings")],
         supports_check_mode=True)
-    ends = (module.params["listen_port"], module.params["target_port"]) if module.params["state"] == "present" else ()
     try:
-        result = set_bridge(module, module.params, *ends)
+        result = set_bridge(module, module.params, asked(module.params))
     except EngineError as err:
         module.fail_json(msg=str(err))
     if module._diff:

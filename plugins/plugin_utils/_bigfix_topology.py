@@ -11,26 +11,11 @@ from __future__ import annotations
 import re
 
 from ansible_collections.portshift.agents.plugins.module_utils._errors import EngineError
+from ansible_collections.portshift.agents.plugins.plugin_utils._waves import waves
 
 SERVER, RELAYS, CLIENTS, PILOT = "bigfix_server", "bigfix_relays", "bigfix_clients", "bigfix_pilot"
 GROUPS = (SERVER, RELAYS, CLIENTS, PILOT)
 PHASES = (1, 2, 3)
-
-
-class TopologyError(EngineError):
-    """Everything that is wrong with the inventory or the options, one sentence each in `problems`."""
-
-    def __init__(self, problems):
-        super().__init__("; ".join(problems))
-        self.problems = problems
-
-
-def share(text, total, name):
-    """A number of hosts: a whole number, or a percentage of `total` such as C(5%), rounded down."""
-    match = re.fullmatch(r"(\d+)(%?)", str(text).strip())
-    if not match or isinstance(text, bool):
-        raise EngineError("%s is %r; give a number of hosts or a percentage such as 5%%" % (name, text))
-    return total * int(match.group(1)) // 100 if match.group(2) else int(match.group(1))
 
 
 def parse_phases(value):
@@ -40,24 +25,6 @@ def parse_phases(value):
     if not found or len(phases) != len(found) or set(phases) - set(PHASES):
         raise EngineError("bigfix_phases is %r; give one or more of the phases 1, 2 and 3" % (value,))
     return sorted(set(phases))
-
-
-def waves(hosts, sizes, name, at_most=None):
-    """`hosts` cut as play keyword serial does: one wave per size, the last size again until nobody is left.
-
-    No wave is larger than `at_most`: hosts beyond the number of forks would wait, with their services stopped, for a
-    free fork.
-    """
-    sizes = sizes if isinstance(sizes, list) else [sizes]
-    if not sizes:
-        raise EngineError("%s is empty; give at least one size, such as 100%%" % name)
-    cut, rest = [], list(hosts)
-    while rest:
-        size = max(1, share(sizes[min(len(cut), len(sizes) - 1)], len(hosts), name))
-        size = min(size, at_most or size)
-        cut.append(rest[:size])
-        rest = rest[size:]
-    return cut
 
 
 class Topology:

@@ -10,11 +10,11 @@ import re
 from ansible_collections.portshift.agents.plugins.module_utils._errors import EngineError
 
 
-def parse_window(text):
+def parse_window(text, name="bigfix_window"):
     """(first minute, end minute) of the day."""
     match = re.fullmatch(r"([01]\d|2[0-3]):([0-5]\d)\s*-\s*([01]\d|2[0-3]):([0-5]\d)", str(text).strip())
     if not match or match.groups()[:2] == match.groups()[2:]:
-        raise EngineError("bigfix_window is %r; give a span of the day such as 22:00-04:00" % (text,))
+        raise EngineError("%s is %r; give a span of the day such as 22:00-04:00" % (name, text))
     first_hour, first_minute, end_hour, end_minute = map(int, match.groups())
     return first_hour * 60 + first_minute, end_hour * 60 + end_minute
 

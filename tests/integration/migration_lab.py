@@ -25,6 +25,8 @@ RUN_SECONDS = 900
 # Written by the stand-ins while they run: no file of the product's that a migration could move.
 OWN_OF_THE_LAB = re.compile(r"/__BESData/|/lab-ledger\.txt$")
 RECORDS = "var/lib/portshift/"
+# A run that fails leaves its lock to its lease: nothing of a migration, but of the run.
+LOCK = RECORDS + "bigfix.lock"
 CUTOVER = "portshift.agents.bigfix_cutover"
 CLIENT_MASTHEAD = "etc/opt/BESClient/actionsite.afxm"
 CLIENT_CONFIG = "var/opt/BESClient/besclient.config"
@@ -271,7 +273,7 @@ class Lab:
             for top in ("etc", "var"):
                 for path in self.path(host, top).rglob("*"):
                     name = path.relative_to(self.path(host)).as_posix()
-                    if path.is_dir() or OWN_OF_THE_LAB.search("/" + name) or (
+                    if path.is_dir() or OWN_OF_THE_LAB.search("/" + name) or name == LOCK or (
                             name.startswith(RECORDS) and not records):
                         continue
                     status = path.lstat()

@@ -207,7 +207,9 @@ def test_start_that_is_interrupted_leaves_nothing(engine, tmp_path, number):
     folder = tmp_path / "lab"
     process = subprocess.Popen(
         [sys.executable, "-m", "tests.lab", "start", "--containers", "--dir", str(folder), "--relays", "1", "--clients", "1"],
-        cwd=CHECKOUT, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+        cwd=CHECKOUT, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
+        # A shell has what it runs in the background ignore interrupts.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL))
     lab = ContainerLab(folder)
     end = time.monotonic() + 120
     while not (folder / "lab.json").exists() or not there(engine, lab.label)[0]:

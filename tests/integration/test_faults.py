@@ -155,6 +155,7 @@ def test_second_control_node_is_refused_and_the_first_one_undisturbed(estate, el
     assert (estate.ports(), estate.status()["lost"]) == (AFTER_PHASE_ONE, 0)
 
 
+@pytest.mark.long
 def test_host_that_loses_power_in_its_cutover_ends_the_run_and_is_moved_by_the_next_one(estate):
     estate.after_phase_one()
     run = estate.begin("migrate")
@@ -186,6 +187,7 @@ def test_run_of_a_dead_control_node_goes_on_elsewhere_when_told_to_take_over(est
     estate.all_report(NEW)
 
 
+@pytest.mark.long
 def test_run_of_a_dead_control_node_goes_on_elsewhere_when_its_lease_has_lapsed(estate, elsewhere):
     estate.at_old()
     first = estate.begin("migrate", "-e", "bigfix_phases=1", "-e", "bigfix_lock_seconds=%d" % LEASE)
@@ -233,6 +235,7 @@ def test_full_disk_leaves_the_host_as_it_was_and_is_named(estate):
 
 # -- boots
 
+@pytest.mark.long
 def test_hosts_that_boot_between_open_and_close_answer_on_both_ports_again(estate):
     estate.after_phase_one()
     # relay1 has moved, relay2 is only open.
@@ -256,6 +259,7 @@ def test_hosts_that_boot_between_open_and_close_answer_on_both_ports_again(estat
 
 # -- a relay in a DMZ
 
+@pytest.mark.long
 def test_relay_that_its_firewall_lets_open_no_connection_upwards_moves_without_a_lost_report(engine, tmp_path):
     estate = Estate(tmp_path / "dmz", engine)
     try:

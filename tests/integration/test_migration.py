@@ -101,6 +101,7 @@ def test_signed_deployment_there_and_back(new_lab):
     assert refused.failed == set(lab.hosts)
 
 
+@pytest.mark.long
 def test_plain_deployment_there_and_back_and_there_again(new_lab):
     lab = new_lab("plain").start()
     before = lab.snapshot()
@@ -265,7 +266,7 @@ def test_unreachable_clients(new_lab):
 
     # One may be missing, and the window is open.
     most = lab.play("migrate", "-e", "bigfix_max_missing=1", "-e", window(-60, 60), inventories=[ssh])
-    assert most.failed == {"client03"} and most.plays[-1] == "What is left to a person"
+    assert most.failed == {"client03"} and "What is left to a person" in most.plays
     changed = {host for host, _path in difference(before, lab.snapshot())}
     assert changed == set(lab.hosts) - {"client03"}
 

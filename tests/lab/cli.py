@@ -11,13 +11,18 @@ import signal
 import sys
 import time
 
-from . import processes
+from . import boks_cli, processes
 from .authority import AuthorityError
-from .deployment import BadState, Lab
+from .lab_folder import BadState, described
 from .process_lab import ProcessLab
 
 FIREWALLS = ("firewalld", "ufw", "nftables", "iptables", "none")
 FORBIDDEN_PORT = 52314    # the vendor's own, for something else
+# What `start` takes for one product alone, and what stands for it where it is left out.
+ONLY = {
+    "bigfix": {"masthead": "signed", "relays": [2, 2], "clients": 12, "rate": 4.0, "port": 52311, "give_up": 10.0, "dmz": []},
+    "boks": {"replicas": 2, "agents": 4, "base": 6500, "bridge_domain": 0, "services": "debian"},
+}
 
 
 class _Parser(argparse.ArgumentParser):
@@ -56,6 +61,19 @@ def _firewalls(text):
     return names
 
 
+def _base(text):
+    if not text.isdigit() or not 1024 <= int(text) <= 65532:
+        raise argparse.ArgumentTypeError("%r is no base port from 1024 to 65532, the first of four" % text)
+    return int(text)
+
+
+def _positive_time(text):
+    try:
+        return float(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError("%r is no time in seconds since 1970" % text)
+
+
 def _count(text):
     if not text.isdigit():
         raise argparse.ArgumentTypeError("%r is no number of hosts" % text)
@@ -63,7 +81,7 @@ def _count(text):
 
 
 def _parser():
-    parser = _Parser(prog="python3 -m tests.lab", description="A BigFix deployment of stand-ins, on this machine.")
+    parser = _Parser(prog="python3 -m tests.lab", description="A deployment of stand-ins on this machine: BigFix or BoKS.")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", parser_class=_Parser)
 
     def command(name, function, text):
@@ -72,38 +90,53 @@ def _parser():
         sub.set_defaults(function=function)
         return sub
 
-    sub = command("start", start, "Make a lab and start it; returns when every agent has reported.")
-    sub.add_argument("--masthead", choices=("signed", "plain"), default="signed")
-    sub.add_argument("--relays", type=_tiers, default=[2, 2], metavar="N,N", help="relays in each tier (2,2)")
-    sub.add_argument("--clients", type=_count, default=12, metavar="N", help="number of clients (12)")
-    sub.add_argument("--rate", type=_positive, default=4.0, metavar="R", help="reports per second and agent (4)")
-    sub.add_argument("--port", type=_port, default=52311, metavar="PORT", help="port of the deployment (52311)")
-    sub.add_argument("--give-up", type=_positive, default=10.0, metavar="S",
-                     help="seconds for which an agent tries a report before it drops it (10)")
-    sub.add_argument("--dmz", action="append", default=[], metavar="RELAY",
-                     help="a relay to which its parent connects, never the other way; may be given again")
+    sub = command("start", start, "Make a lab and start it; returns when every agent has reported, or everybody may log in.")
+    sub.add_argument("--product", choices=sorted(ONLY), default="bigfix", help="what is stood in for (bigfix)")
+    sub.add_argument("--masthead", choices=("signed", "plain"), help="BigFix: (signed)")
+    sub.add_argument("--relays", type=_tiers, metavar="N,N", help="BigFix: relays in each tier (2,2)")
+    sub.add_argument("--clients", type=_count, metavar="N", help="BigFix: number of clients (12)")
+    sub.add_argument("--rate", type=_positive, metavar="R", help="BigFix: reports per second and agent (4)")
+    sub.add_argument("--port", type=_port, metavar="PORT", help="BigFix: port of the deployment (52311)")
+    sub.add_argument("--give-up", type=_positive, metavar="S",
+                     help="BigFix: seconds for which an agent tries a report before it drops it (10)")
+    sub.add_argument("--dmz", action="append", metavar="RELAY",
+                     help="BigFix: a relay to which its parent connects, never the other way; may be given again")
+    sub.add_argument("--replicas", type=_count, metavar="N", help="BoKS: number of Replicas (2)")
+    sub.add_argument("--agents", type=_count, metavar="N", help="BoKS: number of Server Agents (4)")
+    sub.add_argument("--base", type=_base, metavar="PORT", help="BoKS: base port of the domain (6500)")
+    sub.add_argument("--bridge-domain", type=_count, metavar="N", help="BoKS: BRIDGE_DOMAIN of every host (0: none)")
+    sub.add_argument("--services", choices=("debian", "redhat"), help="BoKS: whose /etc/services the hosts have (debian)")
     sub.add_argument("--life", type=_positive, default=7200.0, metavar="S",
                      help="seconds after which every process ends by itself (7200)")
     sub.add_argument("--containers", action="store_true",
-                     help="hosts are containers with systemd, ssh and firewalls (root or docker)")
+                     help="hosts are containers with systemd, ssh and firewalls (root or docker); those of BoKS always are")
     sub.add_argument("--engine", choices=("podman", "docker"), help="what runs the containers (the one that works)")
     sub.add_argument("--firewalls", type=_firewalls, default=list(FIREWALLS[:4]), metavar="A,B",
                      help="firewalls of the containers, in turns: %s (%s)" % (
                          ", ".join(FIREWALLS), ",".join(FIREWALLS[:4])))
-    sub = command("status", status, "Show hosts, services, ports, and the reports that the root server counted.")
+    sub = command("status", status, "Show hosts, services, ports, and the reports or logins that were counted.")
     sub.add_argument("--json", action="store_true", help="as JSON")
     sub = command("stop", stop, "Stop the processes or containers of the lab.")
     sub.add_argument("--remove", action="store_true", help="delete containers, network and folder too")
-    sub = command("issue", issue, "Have the lab's authority issue a masthead for a port; prints its path.")
+    sub = command("issue", issue, "BigFix: have the lab's authority issue a masthead for a port; prints its path.")
     sub.add_argument("--port", type=_port, required=True, metavar="PORT")
-    sub = command("wait", wait, "Wait until every agent reports through a port.")
-    sub.add_argument("--port", type=_port, required=True, metavar="PORT")
+    sub = command("wait", wait, "Wait until every agent reports through a port, or everybody may log in by a base port.")
+    sub.add_argument("--port", type=_port, metavar="PORT", help="BigFix: the port")
+    sub.add_argument("--base", type=_base, metavar="PORT", help="BoKS: the base port")
     sub.add_argument("--timeout", type=_positive, default=60.0, metavar="S", help="seconds to wait (60)")
-    sub = command("judge", judge, "Fail unless every agent reports through a port and the root server has lost no report.")
+    sub = command("judge", judge, "BigFix: fail unless every agent reports through a port and no report is lost.")
     sub.add_argument("--port", type=_port, required=True, metavar="PORT")
     sub.add_argument("--slack", type=_positive, metavar="S",
                      help="seconds that an agent's longest silence may exceed the longest restart, its own or of a host "
                           "above it (containers only)")
+    sub = command("logins", logins, "BoKS: count the logins that were refused; fails when one was that BoKS itself "
+                  "was not being restarted for, or when a host lets nobody in now.")
+    sub.add_argument("--json", action="store_true", help="as JSON")
+    sub.add_argument("--since", type=_positive_time, metavar="EPOCH", help="count from then on (from when the lab was up)")
+    sub.add_argument("--longest", type=_positive, metavar="S", help="fail too when a host let nobody in for longer than this")
+    sub.add_argument("--ssh", type=_positive, metavar="S",
+                     help="log in to every host by ssh as well, again and again for S seconds (or until interrupted)")
+    sub.add_argument("--every", type=_positive, default=5.0, metavar="S", help="seconds between logins by ssh to a host (5)")
     sub = command("fault", fault, "Make a host misbehave: refuse-port:PORT, or clear.")
     sub.add_argument("host", metavar="HOST")
     sub.add_argument("kind", metavar="KIND")
@@ -111,20 +144,25 @@ def _parser():
 
 
 def start(options):
+    wishes = ONLY[options.product]
+    for product, theirs in ONLY.items():
+        for name in theirs:
+            if product != options.product and getattr(options, name) is not None:
+                raise BadState("--%s is nothing that a lab of %s has." % (name.replace("_", "-"), options.product))
+    for name, otherwise in wishes.items():
+        if getattr(options, name) is None:
+            setattr(options, name, otherwise)
+    signal.signal(signal.SIGTERM, lambda _number, _frame: sys.exit(1))    # so that the clean-up below is done
+    return (boks_cli.start if options.product == "boks" else _start_bigfix)(options)
+
+
+def _start_bigfix(options):
     began = time.monotonic()
     kind = _containers() if options.containers else ProcessLab
-    signal.signal(signal.SIGTERM, lambda _number, _frame: sys.exit(1))    # so that the clean-up below is done
     wishes = {"engine": options.engine, "firewalls": options.firewalls} if options.containers else {}
     lab = kind.plan(options.dir, options.masthead, options.relays, options.clients, options.rate, options.port,
                     options.give_up, options.life, options.dmz, **wishes)
-    made_folder = not os.path.exists(lab.folder)
-    try:
-        lab.write()
-        lab.begin()
-        _await_reports(lab, 30 + 0.2 * len(lab.hosts))
-    except BaseException:
-        _clean_up(lab, made_folder)
-        raise
+    lab.bring_up(lambda: _await_reports(lab, 30 + 0.2 * len(lab.hosts)))
     print("Lab in %s: %d hosts in %s, %s masthead, port %d; every agent has reported, %.1f s after the start." % (
         lab.folder, len(lab.hosts), lab.data["network"], lab.data["masthead"], lab.data["port"],
         time.monotonic() - began))
@@ -145,24 +183,6 @@ def _await_reports(lab, seconds):
         time.sleep(0.05)
 
 
-def _clean_up(lab, made_folder):
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, signal.SIG_IGN)    # an impatient second Ctrl-C must not leave the rest behind
-    lab.abandon()
-    folder = lab.folder
-    if not os.path.isdir(folder):
-        return
-    # The folder was empty or not there before (see vacant): all that is in it is of this lab.
-    for name in os.listdir(folder):
-        path = os.path.join(folder, name)
-        if os.path.isdir(path):
-            shutil.rmtree(path)
-        else:
-            os.unlink(path)
-    if made_folder:
-        os.rmdir(folder)
-
-
 def _containers():
     # Only where they are asked for: the lab of processes comes up in seconds, every import counts.
     from .container_lab import ContainerLab
@@ -171,8 +191,21 @@ def _containers():
 
 def opened(folder):
     """The lab in a folder, of its kind."""
-    lab = Lab.open(folder)
-    return (_containers() if lab.data.get("containers") else ProcessLab)(lab.folder, lab.data)
+    folder, data = described(folder)
+    if data.get("product") == "boks":
+        return boks_cli.kind()(folder, data)
+    return (_containers() if data.get("containers") else ProcessLab)(folder, data)
+
+
+def is_boks(lab):
+    return lab.data.get("product") == "boks"
+
+
+def _opened_bigfix(folder, command):
+    lab = opened(folder)
+    if is_boks(lab):
+        raise BadState("%s is for labs of BigFix, and that in %s is one of BoKS." % (command, lab.folder))
+    return lab
 
 
 def figures(lab):
@@ -200,7 +233,10 @@ def figures(lab):
 
 
 def status(options):
-    found = figures(opened(options.dir))
+    lab = opened(options.dir)
+    if is_boks(lab):
+        return boks_cli.status(lab, options)
+    found = figures(lab)
     if options.json:
         print(json.dumps(found, indent=1))
         return 0
@@ -237,12 +273,17 @@ def stop(options):
 
 
 def issue(options):
-    print(opened(options.dir).issue(options.port))
+    print(_opened_bigfix(options.dir, "issue").issue(options.port))
     return 0
 
 
 def wait(options):
     lab = opened(options.dir)
+    wanted = "base" if is_boks(lab) else "port"
+    if getattr(options, wanted) is None:
+        raise BadState("--%s is missing: what to wait for." % wanted)
+    if is_boks(lab):
+        return boks_cli.wait(lab, options)
     names = [host.name for host in lab.hosts]
     lately = max(2.0, 3.0 / lab.data["rate"])
     end = time.monotonic() + options.timeout
@@ -262,7 +303,7 @@ def wait(options):
 
 
 def judge(options):
-    lab = opened(options.dir)
+    lab = _opened_bigfix(options.dir, "judge")
     if options.slack and not lab.data.get("containers"):
         raise BadState("Only a lab of containers knows how long restarts took; leave --slack out.")
     names = [host.name for host in lab.hosts]
@@ -293,6 +334,13 @@ def judge(options):
     return 0
 
 
+def logins(options):
+    lab = opened(options.dir)
+    if not is_boks(lab):
+        raise BadState("logins is for labs of BoKS, and that in %s is one of BigFix." % lab.folder)
+    return boks_cli.logins(lab, options)
+
+
 def fault(options):
     lab = opened(options.dir)
     host = lab.host(options.host)
@@ -312,7 +360,7 @@ def main(arguments=None):
     parser = _parser()
     options = parser.parse_args(arguments)
     if not options.command:
-        parser.error("a command is missing: start, status, stop, issue, wait, judge or fault")
+        parser.error("a command is missing: start, status, stop, issue, wait, judge, logins or fault")
     try:
         return options.function(options)
     except BadState as err:

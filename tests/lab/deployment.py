@@ -1,7 +1,7 @@
 # Copyright (c) 2026 The portshift.agents authors
 # GNU General Public License v3.0-or-later (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The folder of a lab: who is there, with which files.  Written once by `start`; nothing here runs a process."""
+"""The folder of a BigFix lab: who is there, with which files.  Written once by `start`; nothing here runs a process."""
 
 import errno
 import json
@@ -12,19 +12,16 @@ import sys
 import time
 
 from .authority import Authority
-from .bigfix.host import Host, write_atomically
+from .bigfix.host import Host
 from .bigfix.ledger import Tally
+from .files import write_atomically
+from .lab_folder import FORMAT, BadState, LabFolder, vacant
 
-FORMAT = 1
 HERE = os.path.dirname(os.path.abspath(__file__))
 WEB_REPORTS_PORT = 8080
 # 1022 addresses: room for some hundred agents, and for 4096 labs in the upper half of 127.0.0.0/8.
 NETWORK_BITS = 22
 MOST_HOSTS = 1000
-
-
-class BadState(Exception):
-    """The folder is not what the command needs: one sentence."""
 
 
 def topology(tiers, clients):
@@ -95,22 +92,6 @@ def setting(name, value):
         "effective date                 = Thu,%%2001%%20Jan%%202015%%2000:00:00%%20+0000\n\n" % (name, value))
 
 
-def vacant(folder):
-    """-> the full path of a folder that is empty or not there."""
-    folder = os.path.abspath(folder)
-    try:
-        there = os.listdir(folder)
-    except FileNotFoundError:
-        there = []
-    except OSError as err:
-        raise BadState("%s: no folder for a lab (%s)." % (folder, err.strerror))
-    if "lab.json" in there:
-        raise BadState("There is a lab in %s already; `stop --remove` takes it away." % folder)
-    if there:
-        raise BadState("%s is not empty, and what is in it is no lab." % folder)
-    return folder
-
-
 def description(kind, rate, port, give_up_seconds, life_seconds, network, hosts, host_addresses, dmz):
     """What lab.json holds."""
     data = {
@@ -135,27 +116,14 @@ def description(kind, rate, port, give_up_seconds, life_seconds, network, hosts,
     return data
 
 
-class Lab:
-    """The files of a lab of processes; ProcessLab and ContainerLab bring them to life."""
+class Lab(LabFolder):
+    """The files of a BigFix lab; ProcessLab and ContainerLab bring them to life."""
+
+    HOST = Host
 
     def __init__(self, folder, data):
-        self.folder = folder
-        self.data = data
-        self.file = os.path.join(folder, "lab.json")
-        self.hosts = [Host(os.path.join(folder, "hosts", name), self.file, data, name) for name in data["hosts"]]
+        super().__init__(folder, data)
         self.authority = Authority(os.path.join(folder, "ca"))
-
-    @classmethod
-    def open(cls, folder):
-        folder = os.path.abspath(folder)
-        try:
-            with open(os.path.join(folder, "lab.json")) as stream:
-                data = json.load(stream)
-            if data["portshift_lab"] != FORMAT:
-                raise KeyError
-        except (OSError, ValueError, KeyError, TypeError):
-            raise BadState("There is no lab in %s." % folder)
-        return cls(folder, data)
 
     @classmethod
     def plan(cls, folder, kind, tiers, clients, rate, port, give_up_seconds, life_seconds, dmz=()):
@@ -172,13 +140,6 @@ class Lab:
     def server(self):
         return self.hosts[0]
 
-    def host(self, name):
-        for host in self.hosts:
-            if host.name == name:
-                return host
-        raise BadState("There is no host %s in the lab, which has %s." % (
-            name, ", ".join(host.name for host in self.hosts)))
-
     def tally(self):
         return Tally(self.server.ledger)
 
@@ -194,23 +155,19 @@ class Lab:
 
     # -- files
     def write(self):
-        self._put("lab.json", json.dumps(self.data, indent=1) + "\n")
+        super().write()
+        self._write_group_vars()
+
+    def _write_hosts(self):
         os.mkdir(self.authority.folder, 0o700)
         self.authority.create()
         masthead = self._masthead(self.data["port"])
         for host in self.hosts:
             self._write_host(host, masthead)
-        self._put("inventory.yml", self._inventory())
-        self._write_group_vars()
 
     def _write_group_vars(self):
         with open(os.path.join(HERE, "group_vars.yml")) as stream:
             self._put("group_vars/all.yml", stream.read())
-
-    def _put(self, path, content, mode=0o644):
-        path = os.path.join(self.folder, path)
-        os.makedirs(os.path.dirname(path), exist_ok=True)
-        write_atomically(path, content if isinstance(content, bytes) else content.encode("utf-8"), mode)
 
     def _write_host(self, host, masthead):
         for folder in (host.client_log_folder, host.relay_chain_folder, host.run_folder):
@@ -248,27 +205,21 @@ class Lab:
         settings.append(("Cost Center", self.data["port"]))
         return "".join(setting(name, value) for name, value in settings)
 
-    def _inventory(self):
-        def group(name, hosts):
-            lines = ["    %s:" % name, "      hosts:%s" % ("" if hosts else " {}")]
-            for host in hosts:
-                lines.append("        %s:" % host.name)
-                if host.parent:
-                    lines.append("          bigfix_parent: %s" % host.parent)
-                if self.data["hosts"][host.name].get("parent_connects"):
-                    lines.append("          bigfix_parent_connects: true")
-                lines += ["          %s: %s" % item for item in self._host_variables(host)]
-            return lines
+    def _groups(self):
+        def group(hosts):
+            return [(host.name, self._bigfix_variables(host) + self._host_variables(host)) for host in hosts]
 
         relays = [host for host in self.hosts if host.role == "relay"]
         clients = [host for host in self.hosts if host.role == "client"]
         pilot = ["relay1"] + [host.name for host in clients if host.parent == "relay1"][:2]
-        lines = ["---", "# Written by `python3 -m tests.lab start`.", "all:", "  vars:"]
-        lines += ["    %s: %s" % item for item in self._variables()] + ["  children:"]
-        lines += group("bigfix_server", [self.server]) + group("bigfix_relays", relays)
-        lines += group("bigfix_clients", clients)
-        lines += ["    bigfix_pilot:", "      hosts:"] + ["        %s: {}" % name for name in pilot]
-        return "\n".join(lines) + "\n"
+        return [("bigfix_server", group([self.server])), ("bigfix_relays", group(relays)), ("bigfix_clients", group(clients)),
+                ("bigfix_pilot", [(name, []) for name in pilot])]
+
+    def _bigfix_variables(self, host):
+        variables = [("bigfix_parent", host.parent)] if host.parent else []
+        if self.data["hosts"][host.name].get("parent_connects"):
+            variables.append(("bigfix_parent_connects", "true"))
+        return variables
 
     # -- how Ansible reaches the hosts; the values are YAML
     def _variables(self):

@@ -5,7 +5,7 @@
 
 import os
 
-from .bigfix.host import write_atomically
+from .files import write_atomically
 
 
 def start_time(pid):

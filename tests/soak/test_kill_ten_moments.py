@@ -7,6 +7,8 @@ import pytest
 
 from tests.integration.migration_lab import NEW, OLD, Lab
 
+pytestmark = pytest.mark.long
+
 MOMENTS = 10
 
 

@@ -7,6 +7,8 @@ import pytest
 
 from tests.integration.migration_lab import NEW, Lab, Namespace
 
+pytestmark = pytest.mark.long
+
 REPETITIONS = 20
 
 

@@ -8,10 +8,11 @@ import json
 import pytest
 
 from ansible_collections.portshift.agents.plugins.module_utils._bridge_rules import (
-    BridgeError, Rule, check_bridge, from_iptables, from_nft, iptables_script, nft_remove, nft_script, rules, unit_text)
+    BridgeError, Mapping, Rule, check_mappings, check_name, from_iptables, from_nft, iptables_script, nft_remove, nft_script,
+    rules, unit_text)
 
-EVERY = rules(55000, 52311, ["tcp", "udp"], [])
-ONE = rules(55000, 52311, ["tcp"], ["192.0.2.7", "2001:db8::7"])
+EVERY = rules([Mapping(55000, 52311, ["tcp", "udp"])], [])
+ONE = rules([Mapping(55000, 52311, ["tcp"])], ["192.0.2.7", "2001:db8::7"])
 
 
 def test_a_bridge_has_a_rule_for_each_hook_protocol_and_address():
@@ -93,7 +94,27 @@ def test_iptables_script_gives_each_family_its_own_addresses():
 ])
 def test_bridges_that_can_not_be(name, listen, target, words):
     with pytest.raises(BridgeError, match=words):
-        check_bridge(name, listen, target)
+        check_name(name)
+        check_mappings([Mapping(listen, target, ["tcp"])])
+
+
+def test_several_ports_are_bridged_at_once():
+    wanted = rules([Mapping(6530, 6500, ["tcp"]), Mapping(6531, 6501, ["tcp", "udp"])], [])
+    assert {rule[2:] for rule in wanted} == {("tcp", 6530, 6500), ("tcp", 6531, 6501), ("udp", 6531, 6501)}
+    assert nft_script("boks", wanted).count("redirect to") == 2 * 3
+
+
+@pytest.mark.parametrize("mappings, words", [
+    ([(6530, 6500, ["tcp"]), (6530, 6501, ["tcp"])], "can't lead to both 6500 and 6501"),
+    ([(6502, 6500, ["tcp"]), (6504, 6502, ["tcp"])], "tcp port 6502 is to be bridged and is a target_port too"),
+])
+def test_ports_that_contradict_each_other_are_refused(mappings, words):
+    with pytest.raises(BridgeError, match=words):
+        check_mappings([Mapping(*mapping) for mapping in mappings])
+
+
+def test_same_number_of_another_protocol_is_another_port():
+    check_mappings([Mapping(6502, 6500, ["tcp"]), Mapping(6504, 6502, ["udp"])])
 
 
 def test_unit_comes_before_the_network_and_after_the_firewalls():

@@ -315,17 +315,6 @@ def test_no_permission(open_folder, fake_module, folder_mode, owner):
     assert checked == real == [real[0], True, ["besclient.config"]]
 
 
-def test_file_that_is_a_mount_point_of_its_own(file, fake_module):
-    def try_it():
-        own_mounts()
-        mount("--bind", str(file), str(file))
-        return both(fake_module, str(file))
-
-    checked, real = in_child(try_it)
-    assert real[0].endswith("it is a mount point of its own, so it can't be replaced by a rename; nothing was written")
-    assert checked == real == [real[0], True, [file.name]]
-
-
 def test_somebody_elses_change_in_between_is_kept(file, fake_module):
     edit = FileEdit.read(str(file)).apply(NEW)
     file.write_bytes(b"theirs")
@@ -365,6 +354,185 @@ def test_failure_after_the_rename_does_not_claim_that_nothing_was_written(file, 
     told = verdict(engine.write_durably, str(file), NEW, like=str(file))
     assert file.read_bytes() == NEW
     assert "Input/output error" in told and "nothing was written" not in told
+
+
+# --- a file that is a mount point of its own, as /etc/services is in containers -------------------------------------
+
+
+def bind(path, source=None):
+    own_mounts()
+    mount("--bind", str(source or path), str(path))
+
+
+def names_beside(path):
+    return sorted(os.listdir(os.path.dirname(str(path))))
+
+
+def test_mount_point_is_written_in_place_and_stays_mounted(tmp_path, fake_module):
+    path, source = tmp_path / "etc" / "services", tmp_path / "source"
+    path.parent.mkdir()
+    path.write_bytes(b"underneath")
+    source.write_bytes(OLD)
+    source.chmod(0o640)
+
+    def try_it():
+        bind(path, source)
+        before = os.stat(str(path))
+        predicted = commit(fake_module(check=True), path)
+        untouched = path.read_bytes() == OLD
+        done = commit(fake_module(), path)
+        after = os.stat(str(path))
+        return [predicted == done, untouched, done["changed"], path.read_bytes() == NEW,
+                (before.st_dev, before.st_ino, before.st_mode) == (after.st_dev, after.st_ino, after.st_mode), names_beside(path)]
+
+    assert in_child(try_it) == [True, True, True, True, True, ["services"]]
+    assert (path.read_bytes(), source.read_bytes()) == (b"underneath", NEW)
+
+
+@pytest.mark.parametrize("content", [b"", b"short", NEW * 5000], ids=["empty", "shorter", "longer"])
+def test_mount_point_holds_exactly_the_new_bytes(file, fake_module, content):
+    def try_it():
+        bind(file)
+        commit(fake_module(), file, content)
+        return file.read_bytes() == content
+
+    assert in_child(try_it)
+
+
+def test_mount_point_that_is_mounted_read_only(file, fake_module):
+    def try_it():
+        bind(file)
+        mount("-o", "remount,bind,ro", str(file))
+        return both(fake_module, str(file))
+
+    checked, real = in_child(try_it)
+    assert "it is on a read-only file system; mount it writable" in real[0] and real[0].endswith("; nothing was written")
+    assert checked == real == [real[0], True, [file.name]]
+
+
+def small_mount(tmp_path):
+    """A file with the old bytes on a file system of 64 KB, mounted into a roomy folder."""
+    path, small = tmp_path / "etc" / "services", tmp_path / "small"
+    path.parent.mkdir()
+    path.touch()
+    small.mkdir()
+    own_mounts()
+    mount("-t", "tmpfs", "-o", "size=64k", "tmpfs", str(small))
+    (small / "services").write_bytes(OLD)
+    mount("--bind", str(small / "services"), str(path))
+    return path
+
+
+def test_mount_point_on_a_full_disk_is_foreseen(tmp_path, fake_module):
+    checked, real = in_child(lambda: both(fake_module, str(small_mount(tmp_path)), b"x" * 100000))
+    assert "no space is left on its file system" in real[0]
+    assert checked == real == [real[0], True, ["services"]]
+
+
+def test_mount_point_whose_disk_fills_up_while_writing_holds_the_old_bytes(tmp_path):
+    def try_it():
+        path = small_mount(tmp_path)
+        told = verdict(engine.write_durably, str(path), b"x" * 100000, like=str(path))
+        return [told, path.read_bytes() == OLD, names_beside(path)]
+
+    told, kept, names = in_child(try_it)
+    assert "no space is left on its file system" in told and told.endswith("; nothing was written")
+    assert (kept, names) == (True, ["services"])
+
+
+def dies_half_way(path, content):
+    with open(path, "r+b") as target:
+        target.write(content[:5])
+    os._exit(9)
+
+
+def test_write_in_place_that_was_interrupted_is_taken_back_by_the_next_reader(file, fake_module, monkeypatch):
+    monkeypatch.setattr(engine, "_overwrite", dies_half_way)
+
+    def try_it():
+        bind(file)
+        commit(fake_module(), file)
+
+    assert in_child(try_it) == "ended with status 9"
+    monkeypatch.undo()
+    kept = engine.kept_path(str(file))
+    assert file.read_bytes() not in (OLD, NEW) and names_beside(file)[0] == os.path.basename(kept)
+    with open(kept, "rb") as copy:
+        assert copy.read() == OLD
+    assert stat.S_IMODE(os.stat(kept).st_mode) == 0o640
+    assert engine.read_bytes(str(file)) == OLD
+    assert file.read_bytes() == OLD and not os.path.lexists(kept)
+    # What is left goes with the next write: the new bytes that never came to their place.
+    assert commit(fake_module(), file)["changed"] is True and names_beside(file) == [file.name]
+
+
+def test_reader_waits_for_a_write_in_place_that_is_under_way(file, fake_module, monkeypatch):
+    overwrite, (arrived, arrival), (going, go) = engine._overwrite, os.pipe(), os.pipe()
+
+    def slowly(path, content):
+        os.write(arrival, b"x")
+        os.read(going, 1)
+        overwrite(path, content)
+
+    def try_it():
+        monkeypatch.setattr(engine, "_overwrite", slowly)
+        own_mounts()
+        mount("--bind", str(file), str(file))
+        writer = os.fork()
+        if not writer:
+            commit(fake_module(), file)
+            os._exit(0)
+        os.read(arrived, 1)
+        looks, sleep = [], engine.time.sleep
+
+        def look_again(seconds):
+            looks.append(seconds)
+            os.write(go, b"x")
+            sleep(seconds)
+
+        monkeypatch.setattr(engine.time, "sleep", look_again)
+        found = engine.read_bytes(str(file))
+        os.waitpid(writer, 0)
+        return [found == NEW, bool(looks), names_beside(file)]
+
+    assert in_child(try_it) == [True, True, [file.name]]
+
+
+def test_old_bytes_that_can_not_be_put_back_lie_beside_and_the_sentence_says_so(file, fake_module, monkeypatch):
+    def broken(path, content):
+        with open(path, "r+b") as target:
+            target.write(content[:3])
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    monkeypatch.setattr(engine, "_overwrite", broken)
+
+    def try_it():
+        bind(file)
+        return verdict(commit, fake_module(), file)
+
+    told, kept = in_child(try_it), engine.kept_path(str(file))
+    assert told.startswith("%s: could not restore it: Input/output error; it may hold parts of old and new bytes. The old ones "
+                           "are in %s: mend the cause and run again" % (file, kept))
+    monkeypatch.undo()
+    assert engine.read_bytes(str(file)) == OLD and not os.path.lexists(kept)
+
+
+def test_interrupted_write_that_the_reader_may_not_take_back_is_a_sentence(open_folder):
+    needs_root("the test takes away its own rights in a child")
+    path = os.path.join(open_folder, "services")
+    for name, content in ((path, OLD[:4]), (engine.kept_path(path), OLD)):
+        with open(name, "wb") as target:
+            target.write(content)
+        os.chmod(name, 0o644)
+
+    def try_it():
+        os.setgroups([])
+        os.setuid(NOBODY)
+        return verdict(engine.read_bytes, path)
+
+    told = in_child(try_it)
+    assert told.startswith(path + ": could not restore it: permission denied; run with become: true")
+    assert engine.read_bytes(path) == OLD and os.listdir(open_folder) == ["services"]
 
 
 # --- the diff ---------------------------------------------------------------------------------------------------

@@ -14,7 +14,6 @@ from ansible_collections.portshift.agents.plugins.module_utils import _host_port
 from ansible_collections.portshift.agents.plugins.module_utils._host_port import assess, change, choose_backend, undone, verify
 from ansible_collections.portshift.agents.plugins.module_utils._iptables_rules import SavedTable
 from ansible_collections.portshift.agents.plugins.module_utils._openings import Opening, OpeningError, Reading, from_plain
-from ansible_collections.portshift.agents.plugins.modules import bigfix_info
 
 HALVES = ("runtime", "permanent")
 
@@ -491,9 +490,9 @@ def test_assess_tells_what_is_missing_and_changes_nothing(run, paper):
 def test_a_firewall_that_can_not_be_read_is_a_problem_of_hosts_that_have_something_to_edit(monkeypatch, edits, problems):
     def fails(module, options):
         raise OpeningError("the zone is gone")
-    monkeypatch.setattr(bigfix_info, "assess", fails)
+    monkeypatch.setattr(_host_port, "assess", fails)
     plan = type("Plan", (), dict(edits=edits, problems=[], notes=[]))()
-    assert bigfix_info.assess_host_port(Module(host_port=dict(name="bigfix")), plan) is None
+    assert _host_port.assess_beside(Module(), dict(name="bigfix"), plan) is None
     assert plan.problems == problems and plan.notes == []
 
 

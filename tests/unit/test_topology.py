@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ansible_collections.portshift.agents.plugins.module_utils._errors import EngineError
-from ansible_collections.portshift.agents.plugins.plugin_utils._bigfix_topology import Topology, parse_phases, share, waves
+from ansible_collections.portshift.agents.plugins.plugin_utils._bigfix_topology import Topology, parse_phases
+from ansible_collections.portshift.agents.plugins.plugin_utils._waves import share, waves
 
 PARENTS = dict(r2="r1", r3="r2", p2="r1", c1="r1", c2="r2", c3="r3", c4="srv")
 

@@ -11,8 +11,8 @@ import threading
 import time
 from collections import deque
 
+from ..files import write_atomically
 from . import Refused, masthead, settings, wire
-from .host import write_atomically
 from .listening import MASTHEAD, REGISTER, REPORT
 
 RETRY_SECONDS = 0.25

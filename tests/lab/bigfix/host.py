@@ -14,16 +14,6 @@ SERVICES = {
 }
 
 
-def write_atomically(path, data, mode=0o644):
-    """Readers see the old bytes or the new ones.  No fsync: a lab does not outlive its machine."""
-    temporary = "%s.%d.new" % (path, os.getpid())
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode)
-    with os.fdopen(descriptor, "wb") as stream:
-        stream.write(data)
-        os.fchmod(stream.fileno(), mode)
-    os.rename(temporary, path)
-
-
 class Host:
     def __init__(self, root, lab_file, lab, name):
         self.root = root

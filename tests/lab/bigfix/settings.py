@@ -6,8 +6,8 @@
 import os
 import re
 
+from ..files import write_atomically
 from . import Refused
-from .host import write_atomically
 
 _SECTION = re.compile(r"\[software\\bigfix\\enterpriseclient\\settings\\client\\(.+)\]$", re.IGNORECASE)
 

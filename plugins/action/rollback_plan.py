@@ -1,0 +1,39 @@
+# Copyright (c) 2026 The portshift.agents authors
+# GNU General Public License v3.0-or-later (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Which migration goes back, and who has a part in it; documented with the module of the same name."""
+
+from __future__ import annotations
+
+from ansible.plugins.action import ActionBase
+
+
+class ActionModule(ActionBase):
+
+    _requires_connection = False
+
+    def run(self, tmp=None, task_vars=None):
+        result = super().run(tmp, task_vars)
+        unused, options = self.validate_argument_spec(argument_spec=dict(
+            hosts=dict(type="list", elements="str", required=True), way_back=dict(type="str", required=True),
+            port=dict(type="raw"), force=dict(type="bool", default=False)))
+        answers = {host: task_vars["hostvars"][host].get(options["way_back"]) for host in options["hosts"]}
+        # Who gave no answer can't be known to stay.  Force goes over files that somebody changed, not over silence.
+        answers = {host: answer for host, answer in answers.items() if answer and "ok" in answer}
+        records = sorted((answer["record"] for answer in answers.values() if answer["record"]),
+                         key=lambda record: record["started"])
+        last = records[-1]["new_port"] if records else 0
+        asked = int(options["port"] or 0)
+        candidates = [record for record in records if not asked or record["new_port"] == asked]
+        old_port, port = (candidates[-1]["old_port"], candidates[-1]["new_port"]) if candidates else (None, asked)
+        if candidates and port != last:
+            # Hosts that have moved on keep their older records aside, so the others would go back alone.
+            return dict(result, failed=True, msg="Nothing was changed. The last migration was to port %d, so the one to port %d "
+                        "can no longer be rolled back. Migrate to the port that you want instead." % (last, port))
+        # Hosts that an earlier migration moved, and this one has not reached yet, stay where they are.
+        staying = [host for host, answer in answers.items()
+                   if options["force"] or (answer["record"] and answer["record"]["new_port"] != port)]
+        moved = [host for host, answer in answers.items() if answer["record"] and answer["record"]["new_port"] == port
+                 and answer["record"]["state"] != "rolled_back"]
+        return dict(result, changed=False, port=port, old_port=old_port, moved=moved,
+                    hosts=[host for host in options["hosts"] if host not in staying])

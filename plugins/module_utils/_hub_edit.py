@@ -1,0 +1,75 @@
+# Copyright (c) 2026 The portshift.agents authors
+# GNU General Public License v3.0-or-later (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""One edit of a Change Tracker agent's HubDetails.xml, from the places where it may lie to a FileEdit ready to be committed."""
+
+import errno
+import os
+import stat
+
+from ansible_collections.portshift.agents.plugins.module_utils import _hub_details
+from ansible_collections.portshift.agents.plugins.module_utils._errors import EngineError
+from ansible_collections.portshift.agents.plugins.module_utils._file_edit import FileEdit, FileError, explain
+
+# [vendor] The NetCore agent; the agent before it; where the vendor's own script for Linux edits the file.
+PLACES = ["/var/nnt/gen7agent.app.netcore/HubDetails.xml", "/var/nnt/gen7agent.service/HubDetails.xml",
+          "/etc/NNT/gen7agent.app.netcore/HubDetails.xml"]
+
+
+def _is_there(path):
+    """Also a link to nowhere is there: it has a sentence of its own.  A place that can't be looked at is no empty one."""
+    try:
+        os.lstat(path)
+    except OSError as err:
+        if err.errno in (errno.ENOENT, errno.ENOTDIR):
+            return False
+        raise FileError(explain(err, path, "look for"))
+    return True
+
+
+def the_one(candidates):
+    """The one of these paths that is there.  Two names of one file are one."""
+    if not candidates:
+        raise FileError("path is an empty list; name the agent's HubDetails.xml, or leave path out")
+    if len(candidates) == 1:
+        return candidates[0]
+    found = {}
+    for path in candidates:
+        if _is_there(path):
+            found.setdefault(os.path.realpath(path), path)
+    paths = sorted(found.values(), key=candidates.index)
+    if not paths:
+        raise FileError("no HubDetails.xml was found; looked for %s. Look whether the agent is installed here, or name its file "
+                        "with path" % ", ".join(candidates))
+    if len(paths) > 1:
+        raise FileError("%d files were found where one was expected: %s; nothing was written. Name the one that the agent reads "
+                        "with path, and remove what an earlier agent has left" % (len(paths), ", ".join(paths)))
+    return paths[0]
+
+
+def _read(path):
+    try:
+        status = os.stat(path)
+    except OSError:
+        # Its sentence comes from who reads it.
+        return FileEdit.read(path)
+    if stat.S_ISREG(status.st_mode) and status.st_size > _hub_details.LIMIT:
+        raise FileError("%s: %s" % (path, _hub_details.too_big(status.st_size)))
+    return FileEdit.read(path)
+
+
+class HubEdit:
+    """Brings the hub's URL to `port`, or to `url`."""
+
+    redact = staticmethod(_hub_details.redacted)
+
+    def __init__(self, candidates, port=None, url=None):
+        self.path = the_one(candidates)
+        self.file = _read(self.path)
+        try:
+            self.before = _hub_details.parse(self.file.before)
+            self.file.apply(_hub_details.with_port(self.file.before, port) if url is None else
+                            _hub_details.with_url(self.file.before, url))
+            self.after = _hub_details.parse(self.file.after)
+        except EngineError as err:
+            raise FileError("%s: %s" % (self.path, err))

@@ -1,0 +1,200 @@
+# Copyright (c) 2026 The portshift.agents authors
+# GNU General Public License v3.0-or-later (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""One edit of /etc/services, from what is asked for to a FileEdit that is ready to be committed, and what the host makes of it.
+
+The file is one source of several: nsswitch.conf may have NIS, sssd or a database answer before it.
+"""
+
+import os
+import re
+import socket
+import subprocess
+import time
+
+from ansible_collections.portshift.agents.plugins.module_utils import _services_lines
+from ansible_collections.portshift.agents.plugins.module_utils._errors import EngineError
+from ansible_collections.portshift.agents.plugins.module_utils._file_edit import FileEdit, FileError
+from ansible_collections.portshift.agents.plugins.module_utils._services_lines import (  # noqa: F401 - one place to import from
+    Line, ServicesFileError, entries, parse, resolve, shown)
+
+SERVICES = "/etc/services"
+NSSWITCH = "/etc/nsswitch.conf"
+# The longest services files in use have 15,000 lines, 1 MB.
+SIZE_LIMIT = 16 * 1024 * 1024
+# Seconds that a directory server may take to answer.
+PATIENCE_WITH_SOURCE = 10
+# nscd notices a change of the file, but not at once.
+PATIENCE_WITH_CACHE = 5
+LOOK_AGAIN = 0.1
+
+
+def host_lookup(name, protocol=None):
+    """The port that this host's own lookup gives (getservbyname(3), all its sources), or None."""
+    try:
+        return socket.getservbyname(*[word for word in (name, protocol) if word is not None])
+    except OSError:
+        return None
+
+
+def sources(content):
+    """Who is asked for services, in order, by the bytes of an nsswitch.conf."""
+    for line in content.decode("utf-8", "replace").splitlines():
+        database, colon, rest = line.split("#", 1)[0].partition(":")
+        if colon and database.strip() == "services":
+            return re.sub(r"\[[^\]]*\]", " ", rest).split()
+    return ["files"]
+
+
+def _host_sources():
+    try:
+        with open(NSSWITCH, "rb") as source:
+            return sources(source.read(1024 * 1024))
+    except OSError:
+        return sources(b"")
+
+
+def _asked(source, name, protocol):
+    """The port that one source alone gives, or None."""
+    key = name if protocol is None else "%s/%s" % (name, protocol)
+    try:
+        done = subprocess.run(["getent", "-s", "services:" + source, "services", key], stdin=subprocess.DEVNULL,
+                              stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, timeout=PATIENCE_WITH_SOURCE, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    match = re.match(br"\S+\s+([0-9]+)/", done.stdout)
+    return int(match.group(1)) if match else None
+
+
+def _who(name, protocol, port, order):
+    """The one of the sources that gives `port`, or None."""
+    return next((source for source in order if source != "files" and _asked(source, name, protocol) == port), None)
+
+
+def answered_by(name, protocol, file_port):
+    """Who answers instead of the file, in words; None when the host's own lookup gives `file_port` (None: nothing)."""
+    port = host_lookup(name, protocol)
+    if port == file_port:
+        return None
+    order = _host_sources()
+    where = "the services line of %s is: %s" % (NSSWITCH, " ".join(order) or "empty")
+    if port is None:
+        return "nobody answers for %s/%s on this host (%s)" % (name, protocol or "any", where)
+    source = _who(name, protocol, port, order)
+    if source is None and _asked("files", name, protocol) == port:
+        who = "%s, not another file," % SERVICES
+    elif source is None:
+        who = "a cache such as nscd, or a source that could not be asked alone,"
+    else:
+        who = "%s, not the file," % source
+    return "%s answers %d for %s/%s on this host (%s)" % (who, port, name, protocol or "any", where)
+
+
+class ServicesEdit:
+    """Brings `name` to `port` in the services database at `path`, or with state "absent" takes its lines away.
+
+    `file`: the FileEdit.  `previous`: {protocol: port, or None where there was none}.  `entries`: the lines of the name after
+    the edit.  `shadowed`: sentences on those that lookups never reach.
+    """
+
+    redact = None
+
+    def __init__(self, path, name, port, protocols=("tcp",), protocols_if_present=(), aliases=None, comment=None,
+                 state="present"):
+        self.path, self.name, self.port, self.state = path, name, port, state
+        _refuse_huge(path)
+        self.file = FileEdit.read(path)
+        try:
+            if state == "absent":
+                change = _services_lines.without_entry(self.file.before, name, port, protocols, protocols_if_present)
+            else:
+                change = _services_lines.with_entry(self.file.before, name, port, protocols, protocols_if_present, aliases,
+                                                    comment)
+        except EngineError as err:
+            raise ServicesFileError("%s: %s; nothing was written" % (path, err))
+        self.file.apply(change.after)
+        self.previous, self._lines = change.previous, change.lines
+        self.warnings = ["%s: %s" % (path, warning) for warning in change.warnings]
+        self.entries = entries(change.lines, name)
+        self.shadowed = ["%s: %s" % (path, sentence) for sentence in _services_lines.shadowed(change.lines, name)]
+
+    def resolved(self):
+        """What the host's own lookup answers now: {protocol: port or None}."""
+        return {protocol: host_lookup(self.name, protocol) for protocol in self.previous}
+
+    def is_asked_by_lookups(self):
+        """Whether this is the file that the host's own lookup reads."""
+        return os.path.realpath(self.path) == os.path.realpath(SERVICES)
+
+    def _wanted(self, protocol):
+        found = _services_lines.lookup(self._lines, self.name, protocol)
+        return found and found[0]
+
+    def foreseen(self):
+        """A sentence when somebody answers before the file is asked, so that no edit of it can count; else None."""
+        if not self.is_asked_by_lookups() or self.state == "absent":
+            return None
+        order = _host_sources()
+        before = order[:order.index("files")] if "files" in order else order
+        for protocol in self.previous:
+            port = host_lookup(self.name, protocol)
+            if "files" not in order and port is None:
+                return self._sentence(protocol, answered_by(self.name, protocol, self._wanted(protocol)))
+            if port not in (None, self._wanted(protocol)) and _who(self.name, protocol, port, before):
+                return self._sentence(protocol, answered_by(self.name, protocol, self._wanted(protocol)))
+        return None
+
+    def disagreement(self, patience=PATIENCE_WITH_CACHE):
+        """A sentence when the host's own lookup does not answer what the file now says; None when it does.
+
+        To be asked after the file was written.  Who has taken a line away is not told that somebody else still answers.
+        """
+        if not self.is_asked_by_lookups() or self.state == "absent":
+            return None
+        end = time.monotonic() + patience
+        while True:
+            wrong = [protocol for protocol in self.previous if host_lookup(self.name, protocol) != self._wanted(protocol)]
+            if not wrong:
+                return None
+            if time.monotonic() >= end:
+                who = answered_by(self.name, wrong[0], self._wanted(wrong[0]))
+                return who and self._sentence(wrong[0], who)
+            time.sleep(LOOK_AGAIN)
+
+    def _sentence(self, protocol, who):
+        return ("%s: an entry %s %d/%s there does not count: %s. Change the port where that answer comes from, or have files "
+                "come first there" % (self.path, self.name, self._wanted(protocol), protocol, who))
+
+    def commit(self, module, record=None):
+        """Writes, and looks whether the host goes by it; if not, puts the old bytes back and raises.  The module's result."""
+        refusal = self.foreseen()
+        if refusal:
+            raise ServicesFileError(refusal + "; nothing was written")
+        result = self.file.commit(module, record=record)
+        if module.check_mode and result["changed"]:
+            return result
+        # What has been there for long is in no cache that has yet to notice it.
+        sentence = self.disagreement(PATIENCE_WITH_CACHE if result["changed"] else 0)
+        if sentence:
+            raise ServicesFileError("%s; %s" % (sentence, self._put_back(module) if result["changed"] else "nothing was written"))
+        return result
+
+    def _put_back(self, module):
+        try:
+            edit = FileEdit.read(self.path)
+            if edit.before != self.file.after:
+                return "the file was NOT put back, since somebody else has changed it meanwhile"
+            edit.apply(self.file.before).commit(module)
+        except FileError as err:
+            return "the file was NOT put back: %s" % err
+        return "the file was put back as it was"
+
+
+def _refuse_huge(path):
+    try:
+        size = os.stat(path).st_size
+    except OSError:
+        return      # FileEdit has the sentence for it.
+    if size > SIZE_LIMIT:
+        raise ServicesFileError("%s: has %d bytes, more than the %d that a services database may have here; nothing was written. "
+                                "Look what has filled it" % (path, size, SIZE_LIMIT))

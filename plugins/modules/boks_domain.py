@@ -1,0 +1,124 @@
+#!/usr/bin/python
+# Copyright (c) 2026 The portshift.agents authors
+# GNU General Public License v3.0-or-later (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+DOCUMENTATION = r"""
+module: boks_domain
+short_description: Checks inventory and options of a BoKS migration and lays out its steps
+version_added: 0.2.0
+description:
+  - Reads the groups C(boks_master), C(boks_replicas) and C(boks_agents), and lays out the steps in which a migration walks
+    through the domain - the Master, the Replicas one by one, the Server Agents in waves.
+  - Fails with every problem at once, before any host is asked.
+options:
+  base_port:
+    description: The base port to move to, V(1024) to V(65532). Checked here so that the sentence is ours, whatever was given.
+    type: raw
+  base_port_required:
+    description: Whether O(base_port) has to be given.
+    type: bool
+    default: true
+  window:
+    description: The maintenance window, such as V(22:00-04:00), by the clock of the control node.
+    type: str
+  bridge:
+    description: Whether both base ports answer while hosts move. Without that only a domain of one host can move.
+    type: bool
+    default: true
+  hosts:
+    description: The hosts of this run. The default is all hosts of the groups.
+    type: list
+    elements: str
+  forks:
+    description: No wave is larger than this number of hosts.
+    type: int
+  agent_waves:
+    description: The sizes of the waves of Server Agents, as play keyword C(serial) has them.
+    type: raw
+    default: ["100%"]
+  restrict_sources:
+    description:
+      - Let the hosts' own firewalls admit only the hosts of the domain that connect there, at the address that C(boks_address) or
+        C(ansible_host) names.
+    type: bool
+    default: false
+  allowed_sources:
+    description: With O(restrict_sources), others who may connect.
+    type: list
+    elements: str
+    default: []
+extends_documentation_fragment:
+  - portshift.agents.attributes
+attributes:
+  check_mode:
+    support: full
+    details:
+      - Reads variables only, so check mode changes nothing.
+  diff_mode:
+    support: N/A
+    details:
+      - Reads variables only.
+  platform:
+    support: full
+    platforms: all
+seealso:
+  - plugin: portshift.agents.boks_ports
+    plugin_type: filter
+author:
+  - The portshift.agents authors (@portshift)
+"""
+
+EXAMPLES = r"""
+- name: Check the inventory and the options
+  portshift.agents.boks_domain:
+    base_port: 6530
+    agent_waves: [5%, 25%]
+  run_once: true
+  register: boks_domain
+"""
+
+RETURN = r"""
+base_port:
+  description: The base port to move to; null when none was given.
+  returned: success
+  type: int
+master:
+  description: The Master.
+  returned: success
+  type: str
+roles:
+  description: V(master), V(replica) or V(agent) by host.
+  returned: success
+  type: dict
+steps:
+  description: The steps, each with its C(title), C(role) and C(hosts).
+  returned: success
+  type: list
+  elements: dict
+order:
+  description: All hosts of this run in the order of the steps.
+  returned: success
+  type: list
+  elements: str
+agents:
+  description: The Server Agents among RV(order).
+  returned: success
+  type: list
+  elements: str
+openings:
+  description: What each host's own firewall has to admit, a list of C(port), C(protocol) and C(sources) by host. No sources mean
+    anybody. Empty without O(base_port).
+  returned: success
+  type: dict
+paths:
+  description: What has to answer to each host of this run by tcp, a list of C(host) (an address) and C(offset) from the base
+    port, by host.
+  returned: success
+  type: dict
+problems:
+  description: Everything that is wrong, one sentence each.
+  returned: failure
+  type: list
+  elements: str
+"""

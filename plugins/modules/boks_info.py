@@ -1,0 +1,333 @@
+#!/usr/bin/python
+# Copyright (c) 2026 The portshift.agents authors
+# GNU General Public License v3.0-or-later (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+DOCUMENTATION = r"""
+module: boks_info
+short_description: Looks at a BoKS host and says what moving its base port would change
+version_added: 0.2.0
+description:
+  - Reads everything that a migration of the base port needs to know of one host, in one go. Writes nothing.
+  - Tells the base port that the daemons use, who listens on the ports that follow from it, which edit of the services database
+    would bring the host to O(base_port), and what stands against it.
+options:
+  base_port:
+    description:
+      - The base port that the host has to end on, V(1024) to V(65532), as its daemons use it. What C(BRIDGE_DOMAIN) adds is part
+        of it.
+      - Without it, the host is looked at as it is.
+    type: int
+  allow_overlap:
+    description:
+      - Whether the four new ports may overlap with the four old ones. Both can't answer side by side then, so that hosts that
+        have moved and hosts that have not don't reach each other.
+    type: bool
+    default: false
+  allow_named_ports:
+    description:
+      - Whether the services database may give ports of the new range to other names. A name alone holds no port; who listens
+        there is looked at in any case.
+    type: bool
+    default: false
+  host_port:
+    description: What the host needs beside the product. Options of M(portshift.agents.host_port), to see what it would do.
+    type: dict
+extends_documentation_fragment:
+  - portshift.agents.boks_host
+  - portshift.agents.attributes
+  - portshift.agents.attributes.read_only
+seealso:
+  - module: portshift.agents.boks_evidence
+  - module: portshift.agents.services_entry
+author:
+  - The portshift.agents authors (@portshift)
+"""
+
+EXAMPLES = r"""
+- name: See what moving this Replica would change
+  portshift.agents.boks_info:
+    base_port: 6530
+    role: replica
+  register: replica
+
+- name: See which base port this host uses
+  portshift.agents.boks_info:
+  register: host
+"""
+
+RETURN = r"""
+ok:
+  description: Whether nothing stands against the move (RV(problems) is empty).
+  returned: success
+  type: bool
+problems:
+  description: Sentences that say what stands against the move.
+  returned: success
+  type: list
+  elements: str
+notes:
+  description: Sentences that a person should read before the move.
+  returned: success
+  type: list
+  elements: str
+base:
+  description:
+    - The base port that daemons started now would use; null when it can't be told.
+    - Without an entry in the services database it is the product's default, 6500.
+  returned: success
+  type: int
+  sample: 6500
+services_port:
+  description: What O(services_path) says for C(boks/tcp); null without an entry.
+  returned: success
+  type: int
+  sample: 6500
+services_entry:
+  description: What O(services_path) says for C(boks), by protocol.
+  returned: success
+  type: dict
+  sample: {"tcp": 6500, "udp": 6500}
+answered_by:
+  description: A sentence on who answers for C(boks/tcp) instead of the file; null when the host's own lookup agrees with it.
+  returned: success
+  type: str
+bridge_domain:
+  description: The value of C(BRIDGE_DOMAIN), whose tenfold shifts every port; null when it can't be told.
+  returned: success
+  type: int
+  sample: 0
+role:
+  description: What the host is in the domain; null when neither O(role) nor C(BOKSINIT) tells.
+  returned: success
+  type: str
+  sample: replica
+ports:
+  description: The ports of this host on RV(base), as P(portshift.agents.boks_ports#filter) lists them.
+  returned: success
+  type: list
+  elements: dict
+  contains:
+    port:
+      description: The port.
+      type: int
+    protocol:
+      description: V(tcp) or V(udp).
+      type: str
+    service:
+      description: What listens there.
+      type: str
+    direction:
+      description: V(in).
+      type: str
+    from:
+      description: Who connects.
+      type: list
+      elements: str
+    to:
+      description: Who listens.
+      type: list
+      elements: str
+    movable:
+      description: Whether the port moves with the base port.
+      type: bool
+    offset:
+      description: The distance from the base port; null for a port that does not move with it.
+      type: int
+    purpose:
+      description: What it is for.
+      type: str
+    listening_by:
+      description: Who listens there, as C(pid), C(name) and C(address); null for nobody, or where the host can't tell.
+      type: dict
+wanted_ports:
+  description: The same for O(base_port); empty without it.
+  returned: success
+  type: list
+  elements: dict
+new_services_port:
+  description: What O(services_path) has to say for C(boks) so that the daemons use O(base_port); null without it.
+  returned: success
+  type: int
+  sample: 6530
+protocols_if_present:
+  description: The protocols beside C(tcp) under which O(services_path) has C(boks). They have to move too.
+  returned: success
+  type: list
+  elements: str
+  sample: [udp]
+edits:
+  description: The edits that would bring the host to O(base_port); empty when it is there, and without O(base_port).
+  returned: success
+  type: list
+  elements: dict
+  contains:
+    kind:
+      description: V(services).
+      type: str
+    path:
+      description: The file.
+      type: str
+    name:
+      description: The name of the entry.
+      type: str
+    port:
+      description: The port that it gets.
+      type: int
+    previous_port:
+      description: The port that it has for C(tcp); null without an entry.
+      type: int
+    previous:
+      description: The ports that it has, by protocol; null for one without an entry.
+      type: dict
+    protocols:
+      description: The protocols that get an entry when there is none.
+      type: list
+      elements: str
+    protocols_if_present:
+      description: The protocols whose entry moves too.
+      type: list
+      elements: str
+old_base:
+  description: The base port that the host moves away from; null when nothing on it holds another one than O(base_port).
+  returned: success
+  type: int
+  sample: 6500
+host_port:
+  description: What M(portshift.agents.host_port) would do; null without O(host_port).
+  returned: success
+  type: dict
+  contains:
+    backend:
+      description: The firewall that filters what comes in, or V(none).
+      type: str
+    missing:
+      description: Sentences for what is not there yet.
+      type: list
+      elements: str
+    rules:
+      description: The rules that concern the ports.
+      type: list
+      elements: str
+record:
+  description: The record of the migration (base ports, phase, state, files); null without one.
+  returned: success
+  type: dict
+"""
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.portshift.agents.plugins.module_utils import _boks
+from ansible_collections.portshift.agents.plugins.module_utils._boks_host import (
+    BOKS_HOST_SPEC, BoksHost, foreign, with_listeners)
+from ansible_collections.portshift.agents.plugins.module_utils._errors import EngineError
+from ansible_collections.portshift.agents.plugins.module_utils._host_port import assess_beside
+from ansible_collections.portshift.agents.plugins.module_utils._host_ports import ephemeral_ports, is_ephemeral
+
+
+class Move:
+    """What bringing a host to `base_port` would change, and what stands against it."""
+
+    def __init__(self, module, host):
+        self.module, self.host, self.params = module, host, module.params
+        self.problems, self.notes, self.warnings = list(host.problems), list(host.notes), []
+        self.problems += [host.under_way] if host.under_way else []
+        self.wanted = self.new_services_port = self.old_base = None
+        self.edits = []
+        if self.params["base_port"] is not None:
+            self._plan()
+        elif host.claimed_by_alias():
+            self.problems.append(host.claimed_by_alias())
+        if host.answered_by:
+            self.problems.append(
+                "%s: is not what counts: %s. Have the host answer from the file, or change the port where that answer comes from"
+                % (self.params["services_path"], host.answered_by))
+
+    def _plan(self):
+        host = self.host
+        try:
+            self.wanted = _boks.parse_base(self.params["base_port"])
+            if host.domain is not None:
+                self.new_services_port = _boks.services_port_for(self.wanted, host.domain)
+        except EngineError as err:
+            self.problems.append(str(err))
+        if self.wanted is None:
+            return
+        self.old_base = host.old_base(self.wanted)
+        if self.new_services_port is not None:
+            self.edits, warnings, problems = host.plan_edit(self.new_services_port)
+            self.problems += problems
+            if self.edits:
+                self.warnings += warnings
+        self.problems += _boks.overlaps(self.wanted)
+        if host.role is None:
+            self.problems.append("what this host is in the BoKS domain can't be told from %s=%s in %s; say role: master, replica "
+                                 "or agent, by its group in the inventory" % (
+                                     _boks.INIT, host.env.get(_boks.INIT, ""), self.params["env_path"]))
+        # A host whose daemons use these ports already only gets a line that says so.
+        if self.edits and host.base != self.wanted:
+            self._range_is_free()
+
+    def _range_is_free(self):
+        host, wanted = self.host, self.wanted
+        self.problems += [sentence for sentence in _boks.overlaps(wanted, self.old_base, self.params["allow_overlap"])
+                          if sentence not in self.problems]
+        named = ["%s: %s" % (self.params["services_path"], sentence) for sentence in _boks.named_by_others(wanted, host.lines)]
+        if self.params["allow_named_ports"]:
+            self.notes += named
+        else:
+            self.problems += ["%s; choose another base port, or say allow_named_ports if that service is not used in this domain"
+                              % sentence for sentence in named]
+        problems, notes = foreign(host, wanted, self.old_base)
+        self.problems += problems
+        self.notes += notes
+
+    def note_handed_out(self):
+        """The kernel may give a port to a connection of this host while the daemons are down."""
+        ephemeral = ephemeral_ports()
+        taken = sorted({port for port, unused in _boks.own_ports(self.wanted, self.host.role) if is_ephemeral(port, ephemeral)})
+        if taken and self.edits and not (self.params["host_port"] or {}).get("reserve"):
+            self.notes.append("port %s lies in the range that the kernel hands out to outgoing connections; reserve it "
+                              "(net.ipv4.ip_local_reserved_ports), or a restart may find it taken" % ", ".join(map(str, taken)))
+
+    def note_silence(self, ports):
+        """A person should know of daemons that don't run, or that still run with another base port."""
+        host, moving = self.host, [entry for entry in ports if entry["movable"]]
+        if host.listeners(()) is None:
+            self.notes.append("this host can't tell who listens, so that nothing is known of who may hold the ports")
+        elif moving and host.role and not any(entry["listening_by"] for entry in moving):
+            self.notes.append("nobody listens on %s, where this host has to on base port %d; does BoKS run, and was it restarted "
+                              "since its base port was changed?" % (
+                                  ", ".join("%(port)d/%(protocol)s" % entry for entry in moving), host.base))
+
+    def table(self, base):
+        """The ports of this host on one base port, each with who listens."""
+        if base is None or not 1 <= base <= _boks.HIGHEST_BASE:
+            return []
+        found = _boks.ports(base, self.host.role or "all")
+        return with_listeners(found, self.host.listeners(entry["port"] for entry in found))
+
+
+def main():
+    module = AnsibleModule(
+        argument_spec=dict(BOKS_HOST_SPEC, base_port=dict(type="int"), allow_overlap=dict(type="bool", default=False),
+                           allow_named_ports=dict(type="bool", default=False), host_port=dict(type="dict")),
+        supports_check_mode=True)
+    host = BoksHost(module.params)
+    move = Move(module, host)
+    ports = move.table(host.base)
+    host_port = assess_beside(module, module.params["host_port"], move)
+    if move.wanted is not None:
+        move.note_handed_out()
+    move.note_silence(ports)
+    for warning in move.warnings:
+        module.warn(warning)
+    module.exit_json(
+        changed=False, ok=not move.problems, problems=move.problems, notes=move.notes, base=host.base,
+        services_port=host.services_port, services_entry=host.services_entry, answered_by=host.answered_by,
+        bridge_domain=host.domain, role=host.role, ports=ports, wanted_ports=move.table(move.wanted),
+        new_services_port=move.new_services_port, protocols_if_present=host.protocols_if_present(), edits=move.edits,
+        old_base=move.old_base, host_port=host_port, record=host.record.content if host.record else None)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,407 @@
+#!/usr/bin/python
+# Copyright (c) 2026 The portshift.agents authors
+# GNU General Public License v3.0-or-later (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+DOCUMENTATION = r"""
+module: confirmed_change
+short_description: Changes a host so that the change undoes itself unless it is confirmed over a new login
+version_added: 0.2.0
+description:
+  - For a change that may lock out whoever makes it. It is made by a process of its own on the host, which stops the product,
+    edits its files, turns the port bridge round, starts the product and then waits for a confirmation. When none comes in
+    time, it stops the product, restores the files byte for byte, turns the bridge back and starts the product, whether
+    anybody still reaches the host or not.
+  - As C(commit confirmed) on network gear, and C(netplan try).
+  - With O(state=confirmed), and with O(confirm) once the change waits, the connection to the host is reset first, and a new
+    login is tried again and again, so that the confirmation proves that people still get in.
+  - The process is a unit of systemd, C(portshift-confirm-NAME.service), which says in the journal what it does. Killed amid the
+    change, it is begun again and undoes it. A host that boots before the confirmation undoes the change as it comes up. Without
+    systemd the process does the same, but does not come back after a boot.
+  - Exactly one of confirmation and undoing takes place. The process on the host decides which, and whoever asked is told.
+  - Nothing to change - nothing is stopped, and there is nothing to confirm.
+options:
+  name:
+    description: The name of the change, one per product. 1 to 20 characters a-z, 0-9 and _, a letter first.
+    type: str
+    required: true
+  state:
+    description:
+      - V(begun) makes the change and returns when it waits for its confirmation, or fails when it was undone.
+      - V(confirmed) confirms it, and fails when that comes too late.
+      - V(reverted) undoes it now. A change that was confirmed before is taken back by O(record) in the same way - stop, restore,
+        bridge, start.
+      - V(present) only says what becomes of it.
+    type: str
+    choices: [present, begun, confirmed, reverted]
+    default: begun
+  timeout:
+    description: Seconds, V(5) to V(3600), that the change waits for its confirmation. With O(state=confirmed), how long a new
+        login is tried.
+    type: int
+    default: 60
+  confirm:
+    description:
+      - With O(state=begun), go on to the confirmation over a new login in the same task as soon as the change waits for it. The
+        task returns what the confirmation made of the change, and fails when it came too late.
+      - For a play with more than one host. As two tasks, no host is confirmed before the slowest one has begun its change, and
+        the time of all the others runs out meanwhile.
+      - In check mode there is nothing to confirm.
+    type: bool
+    default: false
+  token:
+    description: What O(state=begun) returned as RV(token). Needed for O(state=confirmed); O(confirm) hands it on by itself.
+    type: str
+  record:
+    description: The record of the migration, such as C(/var/lib/portshift/boks.json). It is written before each change. Required
+        for O(state=begun).
+    type: path
+  old_port:
+    description: The port that the host moves away from, for the record.
+    type: int
+  new_port:
+    description: The port that the host moves to. Required for O(state=begun). With O(state=reverted), a record of a move to
+        another port is left alone.
+    type: int
+  phase:
+    description: The phase of the migration, for the person who reads the record.
+    type: str
+  stop:
+    description:
+      - Commands that stop the product, each a list of words, run in order. No shell is involved.
+      - An exit status other than 0 becomes a warning, since there may be nothing to stop; a command that does not end in
+        O(command_seconds) counts as a failure. On the way back the product is started all the same, and all of it is tried
+        again.
+    type: list
+    elements: list
+    default: []
+  start:
+    description:
+      - Commands that start the product. All have to succeed. What they print is in the journal.
+      - With O(state=reverted), the commands of the change that was begun are the default of O(stop), O(start) and O(bridge). Give
+        others where these are why a change could not be undone.
+    type: list
+    elements: list
+    default: []
+  checks:
+    description: Commands that are tried again and again after the start until all succeed. If they don't in O(check_seconds),
+        the change is undone at once.
+    type: list
+    elements: list
+    default: []
+  check_seconds:
+    description: Seconds that O(checks) have.
+    type: int
+    default: 30
+  command_seconds:
+    description: Seconds that each command has. One that has not ended by then is ended, with its process group.
+    type: int
+    default: 120
+  services_entries:
+    description: Edits of services databases, each as M(portshift.agents.services_entry) makes them.
+    type: list
+    elements: dict
+    default: []
+    suboptions:
+      path:
+        description: The file.
+        type: path
+        default: /etc/services
+      name:
+        description: The name of the service.
+        type: str
+        required: true
+      port:
+        description: Its port.
+        type: int
+        required: true
+      protocols:
+        description: Protocols that get an entry when they have none.
+        type: list
+        elements: str
+        default: [tcp]
+      protocols_if_present:
+        description: Protocols whose entry is changed when there is one.
+        type: list
+        elements: str
+        default: []
+      aliases:
+        description: Other names, for a new entry.
+        type: list
+        elements: str
+      comment:
+        description: A comment, for a new entry.
+        type: str
+  files:
+    description: Files that get a whole new content. They have to exist.
+    type: list
+    elements: dict
+    default: []
+    suboptions:
+      path:
+        description: The file.
+        type: path
+        required: true
+      content:
+        description: All that it is to hold.
+        type: str
+        required: true
+  bridge:
+    description:
+      - Let the ports that the product leaves go on answering. See M(portshift.agents.port_bridge).
+      - With the change old ports lead to new ones; when it is undone new ones lead to old ones.
+    type: dict
+    suboptions:
+      name:
+        description: The name of the bridge.
+        type: str
+        required: true
+      mappings:
+        description: The ports.
+        type: list
+        elements: dict
+        required: true
+        suboptions:
+          old:
+            description: The port that the product leaves.
+            type: int
+            required: true
+          new:
+            description: The port that it goes to.
+            type: int
+            required: true
+          protocols:
+            description: The protocols of this one. The default is O(bridge.protocols).
+            type: list
+            elements: str
+            choices: [tcp, udp]
+      protocols:
+        description: The protocols that are bridged.
+        type: list
+        elements: str
+        choices: [tcp, udp]
+        default: [tcp, udp]
+      addresses:
+        description: Bridge these addresses of the host only. The default is all of them.
+        type: list
+        elements: str
+        default: []
+      backend:
+        description: What the rules are written with.
+        type: str
+        choices: [auto, nftables, iptables]
+        default: auto
+      persistent:
+        description: Bring the bridge back after a boot, by a systemd unit.
+        type: bool
+        default: true
+      rules_dir:
+        description: The folder of the file with the rules.
+        type: path
+        default: /etc/portshift
+      unit_dir:
+        description: The folder of the systemd unit.
+        type: path
+        default: /etc/systemd/system
+  force:
+    description: With O(state=reverted), take a confirmed change back even where somebody else has changed a file since; what was
+        changed is lost. A change that was not confirmed is always undone; of a file that somebody else has changed meanwhile a
+        copy is kept, and of a services database only the ports go back.
+    type: bool
+    default: false
+  state_dir:
+    description: The folder that holds the folder of the change, C(NAME.confirm).
+    type: path
+    default: /var/lib/portshift
+  unit_dir:
+    description: The folder of the systemd unit.
+    type: path
+    default: /etc/systemd/system
+extends_documentation_fragment:
+  - portshift.agents.attributes
+attributes:
+  check_mode:
+    support: full
+  diff_mode:
+    support: full
+  platform:
+    support: full
+    platforms: posix
+notes:
+  - One change of a host at a time. While one waits for its confirmation another one is refused.
+  - Needs an action plugin, so the control node is what tries the new login. Connections that have nothing to reset make a new
+    login for each task anyway.
+  - The commands run without the environment of whoever calls the module. Processes that O(start) leaves behind live in the
+    control group of the unit unless they are started by a service manager; the end of the unit does not end them.
+seealso:
+  - module: portshift.agents.change_record
+  - module: portshift.agents.port_bridge
+author:
+  - The portshift.agents authors (@portshift)
+"""
+
+EXAMPLES = r"""
+- name: The host is on the new base port, and stays there when a new login works
+  portshift.agents.confirmed_change:
+    name: boks
+    timeout: 120
+    confirm: true
+    record: /var/lib/portshift/boks.json
+    old_port: 6500
+    new_port: 6530
+    stop: [[/opt/boksm/sbin/boksadm, -S, Boot, -k]]
+    start: [[/opt/boksm/sbin/boksadm, -S, Boot]]
+    services_entries:
+      - name: boks
+        port: 6530
+        protocols_if_present: [udp]
+
+- name: The same in two tasks, for one host and whatever else is to prove itself in between
+  portshift.agents.confirmed_change:
+    name: boks
+    timeout: 120
+    record: /var/lib/portshift/boks.json
+    old_port: 6500
+    new_port: 6530
+    stop: [[/opt/boksm/sbin/boksadm, -S, Boot, -k]]
+    start: [[/opt/boksm/sbin/boksadm, -S, Boot]]
+    services_entries:
+      - name: boks
+        port: 6530
+        protocols_if_present: [udp]
+  register: change
+
+- name: A new login works, so the change stays
+  portshift.agents.confirmed_change:
+    name: boks
+    state: confirmed
+    timeout: 120
+    token: "{{ change.token }}"
+  when: change.state == 'waiting'
+
+- name: Back to the old base port, days later
+  portshift.agents.confirmed_change:
+    name: boks
+    state: reverted
+    record: /var/lib/portshift/boks.json
+"""
+
+RETURN = r"""
+state:
+  description: What becomes of the change - V(none), V(changing), V(waiting), V(confirmed), V(reverting), V(reverted), or
+      V(failed) when the host could not be put back and needs a person. After O(state=begun) it is V(waiting), with O(confirm)
+      V(confirmed), or V(none) when there was nothing to change and in check mode.
+  returned: always
+  type: str
+token:
+  description: What O(state=confirmed) has to bring along; null where nothing was begun.
+  returned: success
+  type: str
+seconds_left:
+  description: Seconds until the change undoes itself; null when it does not wait.
+  returned: always
+  type: int
+reason:
+  description: Why the change was confirmed or undone, a sentence; null before that.
+  returned: always
+  type: str
+files:
+  description: The files that the change wrote, or would write.
+  returned: always
+  type: list
+  elements: str
+restored:
+  description: The files that were put back, or would be.
+  returned: always
+  type: list
+  elements: str
+notes:
+  description: Sentences on what went otherwise than usual, such as a stop that found nothing running.
+  returned: always
+  type: list
+  elements: str
+bridge:
+  description: What was done with the bridge last; null without one.
+  returned: always
+  type: dict
+seconds:
+  description: How long the product was down for the change.
+  returned: always
+  type: float
+survives_reboot:
+  description: Whether a boot before the confirmation undoes the change; false without systemd.
+  returned: always
+  type: bool
+old_port:
+  description: The port that the change moves away from.
+  returned: always
+  type: int
+new_port:
+  description: The port that the change moves to.
+  returned: always
+  type: int
+"""
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.portshift.agents.plugins.module_utils._confirmed_change import ConfirmedChange
+from ansible_collections.portshift.agents.plugins.module_utils._errors import EngineError
+from ansible_collections.portshift.agents.plugins.module_utils._port_bridge import BRIDGE_SPEC
+
+MAPPING_SPEC = dict(old=dict(type="int", required=True), new=dict(type="int", required=True),
+                    protocols=dict(type="list", elements="str", choices=["tcp", "udp"]))
+ENTRY_SPEC = dict(
+    path=dict(type="path", default="/etc/services"), name=dict(type="str", required=True), port=dict(type="int", required=True),
+    protocols=dict(type="list", elements="str", default=["tcp"]),
+    protocols_if_present=dict(type="list", elements="str", default=[]), aliases=dict(type="list", elements="str"),
+    comment=dict(type="str"))
+COMMANDS = dict(type="list", elements="list", default=[])
+# The bounds of the numbers of seconds.
+BOUNDS = dict(timeout=(5, 3600), check_seconds=(0, 3600), command_seconds=(1, 3600))
+
+
+def out_of_bounds(params):
+    """A sentence about the first number of seconds that can't be, or None."""
+    for name, (least, most) in sorted(BOUNDS.items()):
+        if not least <= params[name] <= most:
+            return "%s is %d; give %d to %d seconds" % (name, params[name], least, most)
+    return None
+
+
+def main():
+    module = AnsibleModule(
+        argument_spec=dict(
+            name=dict(type="str", required=True),
+            state=dict(type="str", choices=["present", "begun", "confirmed", "reverted"], default="begun"),
+            timeout=dict(type="int", default=60), confirm=dict(type="bool", default=False),
+            token=dict(type="str", no_log=False), record=dict(type="path"),
+            old_port=dict(type="int"), new_port=dict(type="int"), phase=dict(type="str"),
+            stop=COMMANDS, start=COMMANDS, checks=COMMANDS, check_seconds=dict(type="int", default=30),
+            command_seconds=dict(type="int", default=120),
+            services_entries=dict(type="list", elements="dict", default=[], options=ENTRY_SPEC),
+            files=dict(type="list", elements="dict", default=[], options=dict(
+                path=dict(type="path", required=True), content=dict(type="str", required=True))),
+            bridge=dict(type="dict", options=dict(BRIDGE_SPEC, mappings=dict(
+                type="list", elements="dict", required=True, options=MAPPING_SPEC))),
+            force=dict(type="bool", default=False), state_dir=dict(type="path", default="/var/lib/portshift"),
+            unit_dir=dict(type="path", default="/etc/systemd/system")),
+        required_if=[("state", "begun", ["record", "new_port"])],
+        supports_check_mode=True)
+    sentence = out_of_bounds(module.params)
+    if sentence:
+        module.fail_json(msg=sentence)
+    for commands in (module.params[name] for name in ("stop", "start", "checks")):
+        commands[:] = [[str(word) for word in command] for command in commands]
+    change = None
+    try:
+        change = ConfirmedChange(module)
+        result = dict(begun=change.begin, confirmed=change.confirm, reverted=change.revert,
+                      present=change.present)[module.params["state"]]()
+        if module._diff and change.diffs:
+            result["diff"] = change.diffs
+    except EngineError as err:
+        module.fail_json(msg=str(err), **(change.look_again() if change else {}))
+    module.exit_json(**result)
+
+
+if __name__ == "__main__":
+    main()

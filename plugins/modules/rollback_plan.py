@@ -1,0 +1,77 @@
+#!/usr/bin/python
+# Copyright (c) 2026 The portshift.agents authors
+# GNU General Public License v3.0-or-later (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+DOCUMENTATION = r"""
+module: rollback_plan
+short_description: Finds the migration that a rollback takes back
+version_added: 0.2.0
+description:
+  - Reads the records of all hosts and finds the last migration among them, the one that began last.
+  - Fails when O(port) names an earlier one. Hosts that have moved on since keep their older records aside, so the others
+    would go back alone.
+options:
+  hosts:
+    description: The hosts of the rollback.
+    type: list
+    elements: str
+    required: true
+  way_back:
+    description: The name of the host variable that holds the result of M(portshift.agents.change_record).
+    type: str
+    required: true
+  port:
+    description: The port that the migration led to. The default is that of the last one.
+    type: raw
+  force:
+    description: Hosts whose files somebody has changed since go back as well, so nobody has to be asked but those that gave no
+      answer.
+    type: bool
+    default: false
+extends_documentation_fragment:
+  - portshift.agents.attributes
+attributes:
+  check_mode:
+    support: full
+    details:
+      - Reads variables only, so check mode changes nothing.
+  diff_mode:
+    support: N/A
+    details:
+      - Reads variables only.
+  platform:
+    support: full
+    platforms: all
+author:
+  - The portshift.agents authors (@portshift)
+"""
+
+EXAMPLES = r"""
+- name: Find the migration that goes back
+  portshift.agents.rollback_plan:
+    hosts: "{{ ansible_play_hosts_all }}"
+    way_back: bigfix_component_way_back
+  run_once: true
+"""
+
+RETURN = r"""
+port:
+  description: The port that the migration led to; V(0) when no host has a record and none was given.
+  returned: success
+  type: int
+old_port:
+  description: The port that it goes back to; null when there is nothing to take back.
+  returned: success
+  type: int
+moved:
+  description: The hosts that it moved and that have not gone back.
+  returned: success
+  type: list
+  elements: str
+hosts:
+  description: The hosts that have to be able to go back. A gate asks them.
+  returned: success
+  type: list
+  elements: str
+"""

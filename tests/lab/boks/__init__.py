@@ -1,0 +1,8 @@
+# Copyright (c) 2026 The portshift.agents authors
+# GNU General Public License v3.0-or-later (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Stand-ins for a BoKS domain: Master, Replicas, Server Agents.  Standard library only, Python >= 3.6."""
+
+
+class Refused(Exception):
+    """Why BoKS does not start: one sentence for its log and for whoever started it."""
