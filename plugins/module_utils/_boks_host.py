@@ -4,11 +4,10 @@
 """A BoKS host as it is: its services database, ENV, record, and who listens, for the modules that look before others write."""
 
 import os
-import signal
-import subprocess
 
 from ansible_collections.portshift.agents.plugins.module_utils import _boks
 from ansible_collections.portshift.agents.plugins.module_utils._boks import SERVICE, BoksError
+from ansible_collections.portshift.agents.plugins.module_utils._bounded_commands import CommandTimeout, execute
 from ansible_collections.portshift.agents.plugins.module_utils._change_record import ChangeRecord
 from ansible_collections.portshift.agents.plugins.module_utils._confirmed_state import ENDED, Place
 from ansible_collections.portshift.agents.plugins.module_utils._errors import EngineError
@@ -16,7 +15,8 @@ from ansible_collections.portshift.agents.plugins.module_utils._file_edit import
 from ansible_collections.portshift.agents.plugins.module_utils._host_ports import listeners, outgoing
 from ansible_collections.portshift.agents.plugins.module_utils._listener import running, state_path
 from ansible_collections.portshift.agents.plugins.module_utils._services_file import (
-    SERVICES, ServicesEdit, answered_by, host_lookup, parse, shown)
+    SERVICES, ServicesEdit, answered_by, host_lookup)
+from ansible_collections.portshift.agents.plugins.module_utils._services_lines import parse, shown
 
 # Options of every module that looks at a whole host.
 BOKS_HOST_SPEC = dict(
@@ -198,20 +198,12 @@ def foreign(host, wanted, old_base):
 def run_bounded(command, seconds):
     """(exit status or None when it took longer, output) of a command that may hang."""
     try:
-        # A group of its own, so that what it started ends with it.
-        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-                                   start_new_session=True, env=dict(os.environ, LANG="C", LC_ALL="C"))
+        code, output, error = execute(command, seconds, environ_update=dict(LANG="C", LC_ALL="C"))
+    except CommandTimeout:
+        return None, ""
     except OSError as err:
         raise BoksError("%s can't be run: %s" % (command[0], err.strerror or err))
-    try:
-        output = process.communicate(timeout=seconds)[0]
-        return process.returncode, output.decode("utf-8", "replace")
-    except subprocess.TimeoutExpired:
-        os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
-        # Not read to its end: what has left the group may still hold the other end of the pipe.
-        process.stdout.close()
-        return None, ""
+    return code, output + error
 
 
 def log_tail(path):

@@ -425,6 +425,9 @@ class ConfirmedChange:
         if state["state"] == CONFIRMED:
             return dict(self.look(), changed=False, token=token)
         if state["state"] in (REVERTING, REVERTED, FAILED):
+            if state["state"] == REVERTING and not self.module.check_mode:
+                # What became of the host is what there is to say.
+                state = self._follow(ENDED, self._longest(self.place.change()), token)
             raise ChangeError("too late to confirm: %s" % _of_what_was_undone(state))
         if not self.module.check_mode:
             self._refuse_same_login(self.place.change())

@@ -9,14 +9,13 @@ The file is one source of several: nsswitch.conf may have NIS, sssd or a databas
 import os
 import re
 import socket
-import subprocess
 import time
 
 from ansible_collections.portshift.agents.plugins.module_utils import _services_lines
+from ansible_collections.portshift.agents.plugins.module_utils._bounded_commands import CommandTimeout, execute
 from ansible_collections.portshift.agents.plugins.module_utils._errors import EngineError
 from ansible_collections.portshift.agents.plugins.module_utils._file_edit import FileEdit, FileError
-from ansible_collections.portshift.agents.plugins.module_utils._services_lines import (  # noqa: F401 - one place to import from
-    Line, ServicesFileError, entries, parse, resolve, shown)
+from ansible_collections.portshift.agents.plugins.module_utils._services_lines import ServicesFileError, entries
 
 SERVICES = "/etc/services"
 NSSWITCH = "/etc/nsswitch.conf"
@@ -58,11 +57,10 @@ def _asked(source, name, protocol):
     """The port that one source alone gives, or None."""
     key = name if protocol is None else "%s/%s" % (name, protocol)
     try:
-        done = subprocess.run(["getent", "-s", "services:" + source, "services", key], stdin=subprocess.DEVNULL,
-                              stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, timeout=PATIENCE_WITH_SOURCE, check=False)
-    except (OSError, subprocess.TimeoutExpired):
+        output = execute(["getent", "-s", "services:" + source, "services", key], PATIENCE_WITH_SOURCE)[1]
+    except (OSError, CommandTimeout):
         return None
-    match = re.match(br"\S+\s+([0-9]+)/", done.stdout)
+    match = re.match(r"\S+\s+([0-9]+)/", output)
     return int(match.group(1)) if match else None
 
 

@@ -114,7 +114,7 @@ def main():
                 after = path.read_bytes()
                 said.append("refused, unchanged" if str(path) in failures and after == content else
                             str(changed_bytes(content, after)))
-            print("%-20s %8d %24s %24s" % (kind, len(content), *said))
+            print("%-20s %8d %24s %24s" % (kind, len(content), said[0], said[1]))
         unit = statistics.median(seconds["ping"])
         print("\nwall time of a task, median of %d, in one run\n" % len(seconds["ping"]))
         for who, module in (("ping", PING), ("ours", OURS), ("xml", XML)):

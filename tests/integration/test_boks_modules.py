@@ -5,6 +5,7 @@
 
 import contextlib
 import json
+import os
 import shutil
 import socket
 import subprocess
@@ -21,7 +22,9 @@ from ansible_collections.portshift.agents.plugins.modules import boks_evidence, 
 from tests.integration import direct_module
 
 OLD, NEW = 16500, 16530
-ADDRESS, OTHER, UNUSED = "127.77.16.1", "127.77.16.2", "127.77.16.3"
+# Each process that runs tests has addresses of its own, since the ports are those of BoKS.
+WORKER = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0")[2:])
+ADDRESS, OTHER, UNUSED = ("127.77.%d.%d" % (16 + WORKER, number) for number in (1, 2, 3))
 PATIENCE = 30
 
 DEBIAN = "ssh\t\t22/tcp\t\t\t\t# SSH Remote Login Protocol\nntp\t\t123/udp\n"

@@ -231,6 +231,28 @@ def test_whole_files_are_changed_too_and_keep_their_mode(host):
     assert host.settings.read_bytes() == b"BRIDGE_DOMAIN=3\n" and host.settings.stat().st_mode & 0o7777 == 0o640
 
 
+@pytest.mark.parametrize("check_mode", [False, True])
+def test_one_task_begins_the_change_and_confirms_it(host, check_mode):
+    arguments = dict(
+        name="boks", confirm=True, timeout=60, state_dir=str(host.state), record=str(host.record), old_port=host.old,
+        new_port=host.new, stop=[[str(host.boot), "stop"]], start=[[str(host.boot), "start"]],
+        services_entries=[dict(path=str(host.services), name="boks", port=host.new)])
+    done = subprocess.run(
+        host.prefix + [os.path.join(os.path.dirname(sys.executable), "ansible"), "localhost", "-i", "localhost,", "-c", "local",
+                       "-e", "ansible_python_interpreter=" + sys.executable, "-m", "portshift.agents.confirmed_change",
+                       "-a", json.dumps(arguments)] + (["--check"] if check_mode else []),
+        env=dict(os.environ, ANSIBLE_NOCOLOR="1", ANSIBLE_CALLBACK_RESULT_FORMAT="json"), stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, check=False, timeout=120)
+    assert done.returncode == 0, done.stdout + done.stderr
+    result = json.loads(done.stdout[done.stdout.index("{"):])
+    assert (result["changed"], result["files"]) == (True, [str(host.services)])
+    if check_mode:
+        assert result["state"] == "none" and host.files() == host.before and not host.state.exists()
+        return
+    assert result["state"] == "confirmed" and result["seconds"] > 0 and result["reason"] == "it was confirmed"
+    host.is_moved()
+
+
 # --- not confirmed -------------------------------------------------------------------------------------------------
 
 
@@ -510,6 +532,21 @@ def test_undoing_a_second_change_leaves_the_first_one_and_its_record(host):
     host.begin(timeout=60, files=[dict(path=str(host.settings), content="BRIDGE_DOMAIN=3\n")])
     assert host.run("reverted")["restored"] == [str(host.settings)]
     assert host.record.read_bytes() == record and host.files() == (SERVICES % host.new, SETTINGS) and host.answers(host.new)
+
+
+def test_undone_move_to_a_further_port_leaves_the_first_one_to_be_taken_back(host):
+    begun = host.begin()
+    host.run("confirmed", token=begun["token"])
+    record = json.loads(host.record.read_bytes())
+    host.record.write_text(json.dumps(dict(record, state="verified")))
+    first, further = host.record.read_bytes(), free_port()
+    host.begin(timeout=60, old_port=host.new, new_port=further, services_entries=[
+        dict(path=str(host.services), name="boks", port=further)])
+    assert host.answers(further) and json.loads(host.record.read_bytes())["new_port"] == further
+    assert host.run("reverted")["state"] == "reverted"
+    assert host.record.read_bytes() == first and host.files() == (SERVICES % host.new, SETTINGS) and host.answers(host.new)
+    assert host.run("reverted", new_port=host.new)["restored"] == [str(host.services)]
+    host.has_come_back()
 
 
 # --- the plan ------------------------------------------------------------------------------------------------------

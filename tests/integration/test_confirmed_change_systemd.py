@@ -116,7 +116,7 @@ class Site:
     def await_boot(self):
         self.until(lambda: self.execute("systemctl", "is-system-running", "--wait", check=False)[1].strip() == b"running",
                    lambda: self.execute("systemctl", "--failed", "--no-legend", check=False)[1].decode())
-        self.until(lambda: self.answers())
+        self.until(self.answers)
 
     @staticmethod
     def until(what, why=lambda: ""):

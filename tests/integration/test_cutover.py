@@ -36,6 +36,7 @@ case $2 in
 esac
 """
 
+
 class Host:
     def __init__(self, folder):
         self.folder = folder

@@ -181,7 +181,7 @@ def _log_in_by_ssh(lab, seconds, every):
                 done.communicate()
                 said = "no answer within %d s" % (2 * SSH_SECONDS)
             made.append({"host": host.name, "began": began, "ended": time.time(), "allowed": done.returncode == 0,
-                         "said": said.split("\n")[-1]})
+                         "said": said.rsplit("\n", 1)[-1]})
             left = due - time.monotonic()
             if left > 0 and not over:
                 time.sleep(left)

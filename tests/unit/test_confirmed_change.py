@@ -130,15 +130,15 @@ SENTENCE = "/etc/d\xe4mon\udce9 says \0 no"
 @pytest.mark.parametrize("speaks", ["_to_journal", "_to_system_log"])
 @pytest.mark.parametrize("output", ["open", "closed", "broken"])
 def test_sentence_that_cannot_be_said_stops_nothing(speaks, output):
-    script = "import %s as unit; unit.%s(%r); unit.%s('more')" % (_confirmed_unit.__name__, speaks, SENTENCE, speaks)
+    script = "import %s as unit; unit.%s(%a); unit.%s('more')" % (_confirmed_unit.__name__, speaks, SENTENCE, speaks)
     environment = dict(os.environ, PYTHONPATH=os.pathsep.join(sys.path), LC_ALL="C", PYTHONIOENCODING="ascii",
                        PYTHONCOERCECLOCALE="0", PYTHONUTF8="0")
     reading, writing = os.pipe()
     try:
         if output == "broken":
             os.close(reading)
-        done = subprocess.run([sys.executable, "-c", script], env=environment, stdout=writing, stderr=subprocess.PIPE, check=False,
-                              preexec_fn=(lambda: os.close(1)) if output == "closed" else None)
+        command = ["sh", "-c", 'exec "$@"' + (" >&-" if output == "closed" else ""), "sh", sys.executable, "-c", script]
+        done = subprocess.run(command, env=environment, stdout=writing, stderr=subprocess.PIPE, check=False)
         os.close(writing)
         assert done.returncode == 0, done.stderr
         if output == "open" and speaks == "_to_journal":
@@ -401,19 +401,32 @@ def asked(folder, **params):
     module = SimpleNamespace(
         check_mode=False, _diff=False, warn=lambda sentence: None, get_bin_path=lambda name: None, run_command=None,
         params=dict(dict(
-            name="boks", timeout=60, token=None, record=str(folder / "boks.json"), old_port=6500, new_port=6530, phase=None, stop=[],
-            start=[], checks=[], check_seconds=1, command_seconds=10, services_entries=[], files=[], bridge=None, force=False,
-            state_dir=str(folder), unit_dir=str(folder)), **params))
+            name="boks", timeout=60, token=None, record=str(folder / "boks.json"), old_port=6500, new_port=6530, phase=None,
+            stop=[], start=[], checks=[], check_seconds=1, command_seconds=10, services_entries=[], files=[], bridge=None,
+            force=False, state_dir=str(folder), unit_dir=str(folder)), **params))
     return ConfirmedChange(module)
 
 
 @pytest.fixture
 def carried_out(monkeypatch):
-    """A process that is handed a change carries it out at once."""
+    """What is handed over is carried out by a process that does not pause."""
+    children = []
+
+    def launch(self):
+        children.append(os.fork())
+        if not children[-1]:
+            try:
+                _confirmed_unit._carry_on(self.place.folder, lambda sentence: None)
+            finally:
+                os._exit(0)
+
     for module in (_confirmed_change, _confirmed_unit):
         monkeypatch.setattr(module, "PAUSES", (0,))
     monkeypatch.setattr(_confirmed_change, "PATIENCE_WITH_RESTART", 0)
-    monkeypatch.setattr(ConfirmedChange, "_launch", lambda self: Unit(self.place, say=lambda sentence: None).run())
+    monkeypatch.setattr(ConfirmedChange, "_launch", launch)
+    yield
+    for child in children:
+        os.waitpid(child, 0)
 
 
 def test_change_that_failed_is_undone_with_what_the_next_call_gives(tmp_path, carried_out):
@@ -464,7 +477,7 @@ def test_undone_move_to_a_further_port_leaves_the_first_one_to_be_taken_back(tmp
     folder = Folder(tmp_path, CONFIRMED)
     ChangeRecord(folder.record).mark_verified()
     first = (tmp_path / "boks.json").read_bytes()
-    with pytest.raises(ChangeError, match="was undone"):
+    with pytest.raises(ChangeError, match="the change failed"):
         asked(tmp_path, new_port=6560, start=[["false"]], files=[dict(path=str(folder.file), content="FURTHER=1\n")]).begin()
     # The start that failed forward is the one for the way back, too.
     assert folder.place.state()["state"] == FAILED

@@ -133,7 +133,7 @@ def random_line(pick):
         b"4294967296", b"99999999999999999999999", b"-18446744073709551611", b"", b"65x", b"1e3", b"6.5"))
     line += pick.choice((b"/",) * 12 + (b"//", b" /", b"/ ", b"", b"/#", b":"))
     line += pick.choice((b"tcp", b"udp") * 6 + (b"sctp", b"TCP", b"tcp6", b"", b"tc"))
-    for _ in range(pick.choice((0, 0, 0, 0, 1, 2))):
+    for _unused in range(pick.choice((0, 0, 0, 0, 1, 2))):
         line += gap() + pick.choice((b"boks", b"bk", b"x", b"Boks", b"bo", b"ks", b"#boks", b"#"))
     line += some(0.2, pick, b" # boks", b"#", b"\t# BoKS Master", b" ")
     if pick.random() < 0.05 and line:
@@ -144,7 +144,7 @@ def random_line(pick):
 
 def random_file(pick):
     lines = [random_line(pick) + pick.choice((b"\n",) * 12 + (b"\r\n", b"\r\n", b"\n\n", b" \n", b"\0\n"))
-             for _ in range(pick.choice((0, 1, 2, 3, 3, 4, 6)))]
+             for _unused in range(pick.choice((0, 1, 2, 3, 3, 4, 6)))]
     return b"".join(lines) + (random_line(pick) if pick.random() < 0.3 else b"")
 
 
@@ -164,7 +164,7 @@ def comparable(contents):
 
 def test_ten_thousand_files_are_read_as_the_c_library_reads_them():
     pick, seed = seeded()
-    contents = comparable([random_file(pick) for _ in range(10000)])
+    contents = comparable([random_file(pick) for _unused in range(10000)])
     answers = services_lookups.answers(contents, QUESTIONS)
     wrong = [(content, ours, theirs) for content, ours, theirs in zip(contents, map(ports, contents), answers) if ours != theirs]
     assert not wrong, "%s: %d files, the first: %r is read as %s, by the C library as %s" % ((seed, len(wrong)) + wrong[0])
@@ -176,7 +176,7 @@ def test_ten_thousand_files_are_read_as_the_c_library_reads_them():
 
 def test_getent_itself_reads_a_sample_the_same_way():
     pick, seed = seeded()
-    contents = comparable([random_file(pick) for _ in range(100)])
+    contents = comparable([random_file(pick) for _unused in range(100)])
     questions = QUESTIONS[:2]
     assert services_lookups.answers(contents, questions, by="getent") == [ports(content)[:2] for content in contents], seed
 
@@ -184,7 +184,7 @@ def test_getent_itself_reads_a_sample_the_same_way():
 def test_after_an_edit_the_c_library_answers_the_new_port_and_taking_it_back_gives_the_old_bytes():
     pick, seed = seeded()
     edits, refused = [], 0
-    for content in (random_file(pick) for _ in range(3000)):
+    for content in (random_file(pick) for _unused in range(3000)):
         required = pick.choice((["tcp"], ["tcp", "udp"], ["udp"]))
         optional = pick.choice(([], ["udp"], ["tcp"]))
         try:
@@ -227,7 +227,7 @@ def test_digits_of_the_first_match_move_and_nothing_else():
 def test_every_byte_outside_of_the_digits_stays():
     pick, seed = seeded()
     moved = 0
-    for content in (random_file(pick) for _ in range(2000)):
+    for content in (random_file(pick) for _unused in range(2000)):
         found = resolve(content, "boks", "tcp")
         if not found or found[1].name != "boks" or engine.doubtful(content, "boks"):
             continue
@@ -455,7 +455,7 @@ def test_host_lookup_is_that_of_the_c_library():
 def tidy_file(pick):
     """What Augeas' lens for services can mostly read."""
     content = b""
-    for _ in range(pick.randrange(9)):
+    for _unused in range(pick.randrange(9)):
         name = pick.choice((b"boks", b"boks", b"ssh", b"x-%d" % pick.randrange(9)))
         content += pick.choice((
             b"# boks 6500/tcp\n", b"\n",
@@ -470,7 +470,7 @@ def test_edit_is_the_one_that_augeas_makes(tmp_path):
     if not augtool:
         pytest.skip("augtool is not installed here (Debian: augeas-tools, Fedora: augeas)")
     pick, seed = seeded()
-    contents = [tidy_file(pick) for _ in range(400)] + [REDHAT, DEBIAN]
+    contents = [tidy_file(pick) for _unused in range(400)] + [REDHAT, DEBIAN]
     commands = ["set /augeas/load/Services/lens Services.lns"]
     for number, content in enumerate(contents):
         (tmp_path / ("services%03d" % number)).write_bytes(content)

@@ -240,7 +240,7 @@ class Daemon:
             self.status[name] = "OK" if str(answer).startswith("taken ") else "Down"
         # Every few rounds: there may be many of them.
         if rounds % 5 == 0:
-            others = [(name, address) for name, address in self.host.of_role("replica", "agent")]
+            others = list(self.host.of_role("replica", "agent"))
             said = ask_all([(address, self.port(3)) for _name, address in others], "%s hello %s" % (
                 self.host.domain, self.host.name), ASK_SECONDS)
             for name, address in others:
