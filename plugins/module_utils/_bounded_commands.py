@@ -163,6 +163,8 @@ def execute(command, seconds, data=None, environ_update=None, path_prefix=None):
     if path_prefix:
         environment["PATH"] = "%s:%s" % (path_prefix, environment["PATH"])
     end = time.monotonic() + seconds
+    # run_command knows no time limit, and there may be no AnsibleModule.
+    # pylint: disable-next=ansible-bad-function
     process = subprocess.Popen(_found(command, environment["PATH"]), env=environment, start_new_session=True, cwd="/",
                                preexec_fn=_ends_with_us(), stdin=subprocess.DEVNULL if data is None else subprocess.PIPE,
                                stdout=subprocess.PIPE, stderr=subprocess.PIPE)
@@ -190,6 +192,7 @@ def execute_and_leave(command, seconds):
     They inherit what this process writes to, the journal or nothing: a pipe that nobody reads any more would end them.
     """
     environment = dict(os.environ, PATH=search_path())
+    # pylint: disable-next=ansible-bad-function
     process = subprocess.Popen(_found(command, environment["PATH"]), env=environment, start_new_session=True, cwd="/",
                                preexec_fn=_ends_with_us(), stdin=subprocess.DEVNULL)
     end = time.monotonic() + seconds

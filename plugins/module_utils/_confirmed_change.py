@@ -312,6 +312,7 @@ class ConfirmedChange:
             self._launch_unit(archive)
         else:
             # A session of its own, and nothing of the caller's: whoever began this waits for the end of what it reads from.
+            # pylint: disable-next=ansible-bad-function
             subprocess.Popen([sys.executable, "-I", archive], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
                              stderr=subprocess.DEVNULL, close_fds=True, cwd="/", start_new_session=True,
                              env=dict(PATH=SEARCH_PATH, LANG=os.environ.get("LANG", "C"), HOME=os.environ.get("HOME", "/")))

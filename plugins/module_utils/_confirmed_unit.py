@@ -73,8 +73,8 @@ class _Both:
 class Unit:
     """Carries the change at `place` on, from wherever it stands."""
 
-    def __init__(self, place, say=print):
-        self.place, self.say = place, say
+    def __init__(self, place, say=None):
+        self.place, self.say = place, say or _to_journal
         self.change, self.state = place.change(), place.state()
         if self.change is None or self.state is None:
             raise ChangeError("%s: holds no change; nothing was done" % place.folder)

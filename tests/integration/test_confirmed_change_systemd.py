@@ -113,9 +113,12 @@ class Site:
     def shell(self, script):
         return self.execute("sh", "-ec", script).decode()
 
+    def failed_units(self):
+        return self.execute("systemctl", "--failed", "--no-legend", check=False)[1].decode()
+
     def await_boot(self):
         self.until(lambda: self.execute("systemctl", "is-system-running", "--wait", check=False)[1].strip() == b"running",
-                   lambda: self.execute("systemctl", "--failed", "--no-legend", check=False)[1].decode())
+                   self.failed_units)
         self.until(self.answers)
 
     @staticmethod

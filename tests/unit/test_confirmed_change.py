@@ -130,7 +130,7 @@ SENTENCE = "/etc/d\xe4mon\udce9 says \0 no"
 @pytest.mark.parametrize("speaks", ["_to_journal", "_to_system_log"])
 @pytest.mark.parametrize("output", ["open", "closed", "broken"])
 def test_sentence_that_cannot_be_said_stops_nothing(speaks, output):
-    script = "import %s as unit; unit.%s(%a); unit.%s('more')" % (_confirmed_unit.__name__, speaks, SENTENCE, speaks)
+    script = "import %s as unit; unit.%s(%s); unit.%s('more')" % (_confirmed_unit.__name__, speaks, ascii(SENTENCE), speaks)
     environment = dict(os.environ, PYTHONPATH=os.pathsep.join(sys.path), LC_ALL="C", PYTHONIOENCODING="ascii",
                        PYTHONCOERCECLOCALE="0", PYTHONUTF8="0")
     reading, writing = os.pipe()
