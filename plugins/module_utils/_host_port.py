@@ -712,12 +712,12 @@ def assess_beside(module, options, plan):
     `plan`: has edits, problems and notes; what stands against the ports joins these.  A host that has nothing to edit is done,
     whatever its firewall says.
     """
-    # Here, since everything else in this file loads without Ansible.
-    from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
-
     given = {key: value for key, value in (options or {}).items() if value not in (None, "")}
     if not given:
         return None
+    # Here, since everything else in this file loads without Ansible.
+    from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
+
     try:
         checked = ArgumentSpecValidator(HOST_PORT_SPEC).validate(given)
         if checked.error_messages:

@@ -174,6 +174,7 @@ def test_host_that_loses_power_in_its_cutover_ends_the_run_and_is_moved_by_the_n
     estate.all_report(NEW)
 
 
+@pytest.mark.long
 def test_run_of_a_dead_control_node_goes_on_elsewhere_when_told_to_take_over(estate, elsewhere):
     estate.at_old()
     first = estate.begin("migrate")

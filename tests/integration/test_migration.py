@@ -114,6 +114,7 @@ def test_plain_deployment_there_and_back_and_there_again(new_lab):
     lab.wait(NEW)
 
 
+@pytest.mark.long
 def test_phases_alone_and_back(new_lab, tmp_path):
     lab = new_lab().start()
     before = lab.snapshot()
