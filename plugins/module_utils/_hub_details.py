@@ -397,7 +397,8 @@ def _masked_text(raw):
 
 def _masked_comment(raw):
     # Outside of the root, blanks are no event of their own: they come along.
-    return b"<!-- %s " % MASK.encode("ascii") + raw[raw.index(b"-->"):]
+    # A comment may begin with ">", as in "<!--> x -->": its end is looked for behind its opening.
+    return b"<!-- %s " % MASK.encode("ascii") + raw[raw.index(b"-->", len(b"<!--")):]
 
 
 def _masked_instruction(raw):

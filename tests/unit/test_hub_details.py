@@ -372,7 +372,8 @@ def test_a_diff_shows_the_url_and_harmless_names_alone():
 
 
 @pytest.mark.parametrize("text", [
-    "<Password>hunter2</Password>", "<!-- <Password>hunter2</Password> -->", "<?old hunter2?>", "<Password old='hunter2'/>",
+    "<Password>hunter2</Password>", "<!-- <Password>hunter2</Password> -->", "<!--> hunter2 -->", "<?old hunter2?>",
+    "<Password old='hunter2'/>",
     '<Password old = "a>hunter2"></Password>', "<Unknown>hunter2</Unknown>", "hunter2", "<![CDATA[hunter2]]>",
     "<E1>x<![CDATA[hunter2]]>y</E1>",
     "<E1>a&amp;hunter2</E1>", "<E1>\n hunter2 \n</E1>", "<Deep><Url>https://hunter2/</Url></Deep>",
@@ -390,7 +391,7 @@ def test_no_secret_is_in_a_diff(text, encoding):
         assert ET.fromstring(shown) is not None and not any(secret in shown for secret in SECRETS)
 
 
-@pytest.mark.parametrize("text", ["<!-- hunter2 -->", "<?old hunter2?>"])
+@pytest.mark.parametrize("text", ["<!-- hunter2 -->", "<!--> hunter2 -->", "<?old hunter2?>"])
 def test_no_secret_outside_of_the_root_is_in_a_diff(text):
     for whole in (FILE + text, FILE + text + "\n", FILE.replace("<HubDetails", text + "\n<HubDetails")):
         shown = engine.redacted(whole.encode()).decode()
