@@ -38,7 +38,9 @@ def estate(tmp_path_factory):
         pytest.skip(str(err))
     made = Estate(tmp_path_factory.mktemp("restricted") / "lab", engine)
     try:
-        yield made.start("--firewalls", "firewalld,ufw,nftables,iptables", relays="1,1", clients=3, give_up=10)
+        # Agents give a report up after two minutes: a port that is shut to one of them loses reports all the same, a slow machine
+        # does not.
+        yield made.start("--firewalls", "firewalld,ufw,nftables,iptables", clients=3)
     finally:
         made.stop()
 
