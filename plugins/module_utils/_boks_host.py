@@ -9,9 +9,9 @@ from ansible_collections.portshift.agents.plugins.module_utils import _boks
 from ansible_collections.portshift.agents.plugins.module_utils._boks import SERVICE, BoksError
 from ansible_collections.portshift.agents.plugins.module_utils._bounded_commands import CommandTimeout, execute
 from ansible_collections.portshift.agents.plugins.module_utils._change_record import ChangeRecord
-from ansible_collections.portshift.agents.plugins.module_utils._confirmed_state import ENDED, Place
+from ansible_collections.portshift.agents.plugins.module_utils._confirmed_state import under_way
 from ansible_collections.portshift.agents.plugins.module_utils._errors import EngineError
-from ansible_collections.portshift.agents.plugins.module_utils._file_edit import explain, read_bytes, require_writable
+from ansible_collections.portshift.agents.plugins.module_utils._file_edit import read_bytes, require_writable
 from ansible_collections.portshift.agents.plugins.module_utils._host_ports import listeners, outgoing
 from ansible_collections.portshift.agents.plugins.module_utils._listener import running, state_path
 from ansible_collections.portshift.agents.plugins.module_utils._services_file import (
@@ -24,8 +24,6 @@ BOKS_HOST_SPEC = dict(
     env_path=dict(type="path", default="/etc/opt/boksm/ENV"), record=dict(type="path", default="/var/lib/portshift/boks.json"),
     bind_address=dict(type="str"))
 
-# Of a log that has grown for years only the end can be newer than a change of today.
-LOG_TAIL = 4 * 1024 * 1024
 PROGRAMS = b"/boksm/"
 
 
@@ -43,18 +41,7 @@ class BoksHost:
         self._read_services()
         self._read_record()
         # Before it has ended, all that was read above may be about to be something else.
-        self.under_way = self._under_way()
-
-    def _under_way(self):
-        """A sentence on a change of this host that undoes itself unless it is confirmed, and that has not ended; else None."""
-        try:
-            state = Place(os.path.dirname(self.params["record"]), SERVICE).state()
-        except EngineError as err:
-            return str(err)
-        if state is None or state["state"] in ENDED:
-            return None
-        return ("a change of this host is under way (%s) and undoes itself unless it is confirmed; see what becomes of it with "
-                "confirmed_change (name: %s, state: present), and run again when it has ended" % (state["state"], SERVICE))
+        self.under_way = under_way(params["record"], SERVICE)
 
     def _read_env(self):
         path = self.params["env_path"]
@@ -204,16 +191,3 @@ def run_bounded(command, seconds):
     except OSError as err:
         raise BoksError("%s can't be run: %s" % (command[0], err.strerror or err))
     return code, output + error
-
-
-def log_tail(path):
-    """The end of a log, or None where there is none."""
-    if not os.path.lexists(path):
-        return None
-    try:
-        with open(path, "rb") as source:
-            size = os.fstat(source.fileno()).st_size
-            source.seek(max(0, size - LOG_TAIL))
-            return source.read(LOG_TAIL)
-    except OSError as err:
-        raise BoksError(explain(err, path, "read"))

@@ -173,30 +173,41 @@ class ChangeRecord:
             self._save()
         return True
 
-    def review(self):
-        """What going back would do now: (entries to restore, sentences that say why it is not safe)."""
-        to_restore, drifted, impossible = self._review()
+    def review(self, undo=None):
+        """What going back would do now: (entries to restore, sentences that say why it is not safe).  `undo` as below."""
+        to_restore, drifted, impossible, unused = self._review(undo)
         return to_restore, drifted + impossible
 
-    def _review(self):
-        to_restore, drifted, impossible = [], [], []
+    def _review(self, undo):
+        to_restore, drifted, impossible, undone = [], [], [], {}
         if self.content is None or self.content["state"] == "rolled_back":
-            return to_restore, drifted, impossible
+            return to_restore, drifted, impossible, undone
         for entry in self.content["files"]:
+            path = entry["path"]
             try:
-                digest = sha256(read_bytes(entry["path"]))
+                now = read_bytes(path)
+                digest = sha256(now)
                 if digest == entry["sha256_before"]:
                     continue
-                if digest != entry["sha256_after"] or entry.get("changed_between"):
-                    drifted.append("%s: somebody else has changed it since the migration (sha256 %s..., expected %s...); "
-                                   "its old bytes are in %s" % (entry["path"], digest[:12],
-                                                                entry["sha256_after"][:12], entry["backup"]))
-                if sha256(read_bytes(entry["backup"])) != entry["sha256_before"]:
-                    raise FileError("%s: the backup of %s is damaged" % (entry["backup"], entry["path"]))
+                before = self._backed_up(entry)
                 to_restore.append(entry)
+                changed = digest != entry["sha256_after"] or entry.get("changed_between")
+                content = undo(now, before) if undo and changed else None
+                if content is not None:
+                    undone[path] = content
+                elif changed:
+                    drifted.append("%s: somebody else has changed it since the migration (sha256 %s..., expected %s...); "
+                                   "its old bytes are in %s" % (path, digest[:12], entry["sha256_after"][:12], entry["backup"]))
             except FileError as err:
                 impossible.append(str(err))
-        return to_restore, drifted, impossible
+        return to_restore, drifted, impossible, undone
+
+    @staticmethod
+    def _backed_up(entry):
+        before = read_bytes(entry["backup"])
+        if sha256(before) != entry["sha256_before"]:
+            raise FileError("%s: the backup of %s is damaged" % (entry["backup"], entry["path"]))
+        return before
 
     def restore_files(self, module, redact=None, force=False, undo=None):
         """Puts every file back, byte for byte.  Returns the module's result; refuses before the first write.
@@ -205,22 +216,14 @@ class ChangeRecord:
         now with the migration's own change taken out of them.  mark_rolled_back() comes when all that belongs to going
         back is done; until then it can be done again.
         """
-        to_restore, drifted, impossible = self._review()
-        undone = {}
-        for entry in to_restore:
-            now, before = read_bytes(entry["path"]), read_bytes(entry["backup"])
-            if undo and sha256(now) != entry["sha256_after"]:
-                undone[entry["path"]] = undo(now, before)
-        drifted = [sentence for sentence in drifted if not any(
-            content is not None and sentence.startswith(path + ": ") for path, content in undone.items())]
+        to_restore, drifted, impossible, undone = self._review(undo)
         # What is gone or damaged can't be restored; force only overrides what somebody else changed.
         if impossible or (drifted and not force):
             raise RecordError("going back is no longer safe, nothing was restored: %s" % "; ".join(drifted + impossible))
         result = dict(changed=bool(to_restore), restored=[entry["path"] for entry in to_restore], diff=[])
         for entry in to_restore:
-            before = read_bytes(entry["backup"])
             content = undone.get(entry["path"])
-            edit = FileEdit.read(entry["path"]).apply(before if content is None else content)
+            edit = FileEdit.read(entry["path"]).apply(self._backed_up(entry) if content is None else content)
             result["diff"] += [done["diff"] for done in [edit.commit(module, redact=redact)] if "diff" in done]
         return result
 
@@ -233,10 +236,10 @@ class ChangeRecord:
         self._save()
         return True
 
-    def restore(self, module, redact=None, force=False):
+    def restore(self, module, redact=None, force=False, undo=None):
         """restore_files() where nothing else belongs to going back."""
         news = self.content is not None and self.content["state"] != "rolled_back"
-        result = self.restore_files(module, redact, force)
+        result = self.restore_files(module, redact, force, undo)
         if news and not module.check_mode:
             self.mark_rolled_back()
         return dict(result, changed=result["changed"] or news)

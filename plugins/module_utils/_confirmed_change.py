@@ -29,6 +29,7 @@ from ansible_collections.portshift.agents.plugins.module_utils._errors import En
 from ansible_collections.portshift.agents.plugins.module_utils._file_edit import (
     FileError, make_folder, one_at_a_time, put_file, read_bytes, remove_empty_folder, remove_file)
 from ansible_collections.portshift.agents.plugins.module_utils._host_commands import run
+from ansible_collections.portshift.agents.plugins.module_utils._product_files import redacted, undone
 
 PACKAGE = "ansible_collections.portshift.agents.plugins.module_utils"
 PROGRAM = """import os
@@ -227,7 +228,7 @@ class ConfirmedChange:
         params = self.params
         wanted = {key: params[key] for key in (
             "timeout", "record", "old_port", "new_port", "phase", "stop", "start", "checks", "check_seconds", "command_seconds",
-            "services_entries", "files", "bridge", "unit_dir", "force")}
+            "services_entries", "hub_urls", "files", "bridge", "unit_dir", "force")}
         self._require_commands()
         check_paths(wanted)
         return dict(wanted, way="forward", systemd=self.systemd, login=this_login())
@@ -493,7 +494,7 @@ class ConfirmedChange:
     def _foreseen(self):
         """The files that undoing the change would restore; takes the diff along."""
         try:
-            result = ChangeRecord(self.place.undo).restore_files(Looking(self.module), force=True)
+            result = ChangeRecord(self.place.undo).restore_files(Looking(self.module), redact=redacted, force=True)
         except EngineError:
             # Such as a file that is gone: undoing a change can do more than a record alone.
             return []
@@ -519,16 +520,18 @@ class ConfirmedChange:
         with alone_on_host(path, self.module.check_mode, may_be_first=False):
             self._refuse_beside_another()
             record = ChangeRecord(path)
-            move, unsafe = record.content, record.review()[1]
+            move = record.content
             if not move or move["state"] == "rolled_back" or self.params["new_port"] not in (None, move["new_port"]):
                 # Another port: an earlier migration's record, so the one that is taken back has not reached this host.
                 return dict(self.look(), changed=False, restored=[], token=state and state["token"])
+            undo = undone(move["new_port"])
+            unsafe = record.review(undo)[1]
             if unsafe and not self.params["force"]:
                 raise RecordError("going back is no longer safe, nothing was changed: %s" % "; ".join(unsafe))
             if known is None and not self.params["start"]:
                 raise ChangeError("how this product is started is not known on this host; give stop, start and bridge; nothing "
                                   "was changed")
-            result = record.restore_files(Looking(self.module), force=self.params["force"])
+            result = record.restore_files(Looking(self.module), redacted, self.params["force"], undo)
             self.diffs = result["diff"]
             if self.module.check_mode:
                 return dict(self.look(), changed=True, state=REVERTED, restored=result["restored"], token=None,
@@ -538,7 +541,7 @@ class ConfirmedChange:
 
     def _hand_over_way_back(self, path, move, known):
         wanted = dict(self._wanted(), record=path, old_port=move["old_port"], new_port=move["new_port"], way="back",
-                      files=[], services_entries=[], checks=[], record_before=None, modes={}, plan=[])
+                      files=[], services_entries=[], hub_urls=[], checks=[], record_before=None, modes={}, plan=[])
         for key in ("stop", "start", "bridge"):
             # What this call does not say is as it was when the change began.
             wanted[key] = wanted[key] or known.get(key, wanted[key])

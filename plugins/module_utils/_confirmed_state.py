@@ -19,6 +19,7 @@ import time
 from ansible_collections.portshift.agents.plugins.module_utils._errors import EngineError
 from ansible_collections.portshift.agents.plugins.module_utils._file_edit import (
     FileEdit, FileError, make_folder, put_file, read_bytes, remove_empty_folder, remove_file, write_durably)
+from ansible_collections.portshift.agents.plugins.module_utils._hub_edit import HubEdit
 from ansible_collections.portshift.agents.plugins.module_utils._listener import start_time
 from ansible_collections.portshift.agents.plugins.module_utils._port_bridge import set_bridge
 from ansible_collections.portshift.agents.plugins.module_utils._services_file import ServicesEdit
@@ -183,6 +184,21 @@ class Place:
         self.remove("undo.json", "undo.json.lock")
 
 
+def under_way(record, name):
+    """A sentence on a change of this host that undoes itself unless it is confirmed, and that has not ended; else None.
+
+    `record`: the record of the migration, beside which the folder of the change lies.
+    """
+    try:
+        state = Place(os.path.dirname(record), name).state()
+    except EngineError as err:
+        return str(err)
+    if state is None or state["state"] in ENDED:
+        return None
+    return ("a change of this host is under way (%s) and undoes itself unless it is confirmed; see what becomes of it with "
+            "confirmed_change (name: %s, state: present), and run again when it has ended" % (state["state"], name))
+
+
 class FileContent:
     """Gives the file at `path` other content."""
 
@@ -199,17 +215,21 @@ class FileContent:
 def edits(change):
     """What makes the edits that are asked for, in order: each one reads its file when it is called."""
     return ([functools.partial(ServicesEdit, **entry) for entry in change["services_entries"]] +
+            [functools.partial(HubEdit, [entry["path"]], port=entry["port"]) for entry in change["hub_urls"]] +
             [functools.partial(FileContent, **entry) for entry in change["files"]])
 
 
 def check_paths(change):
     """One file is not edited in two ways."""
-    given = [os.path.realpath(entry["path"]) for entry in change["files"]]
-    services = [os.path.realpath(entry["path"]) for entry in change["services_entries"]]
+    given, hubs, services = ([os.path.realpath(entry["path"]) for entry in change[key]]
+                             for key in ("files", "hub_urls", "services_entries"))
     for path in given:
-        if path in services or given.count(path) > 1:
+        if path in services + hubs or given.count(path) > 1:
             raise FileError("%s: is to get its whole content and is named a second time too; name it once; nothing was changed"
                             % path)
+    for path in hubs:
+        if path in services or hubs.count(path) > 1:
+            raise FileError("%s: is to get another URL and is named a second time too; name it once; nothing was changed" % path)
 
 
 def turn(module, options, forward):

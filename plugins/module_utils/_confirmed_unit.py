@@ -25,6 +25,7 @@ from ansible_collections.portshift.agents.plugins.module_utils._confirmed_state 
 from ansible_collections.portshift.agents.plugins.module_utils._errors import EngineError
 from ansible_collections.portshift.agents.plugins.module_utils._file_edit import (
     FileError, NoSpace, one_at_a_time, overwrite, put_file, read_bytes, remove_file, sha256, write_durably)
+from ansible_collections.portshift.agents.plugins.module_utils._product_files import undone
 from ansible_collections.portshift.agents.plugins.module_utils import _services_lines
 
 # Seconds between two looks for a confirmation, and between two rounds of the checks.
@@ -386,11 +387,11 @@ class Unit:
 
     def _restore(self):
         if self.change["way"] == "back":
-            record = ChangeRecord(self.change["record"])
-            unsafe = record.review()[1]
+            record, undo = ChangeRecord(self.change["record"]), undone(self.change["new_port"])
+            unsafe = record.review(undo)[1]
             if unsafe and not self.change["force"]:
                 raise _Refused("going back is no longer safe, nothing was restored: %s" % "; ".join(unsafe))
-            restored = self._restore_by(record, self.change["force"], None)
+            restored = self._restore_by(record, self.change["force"], undo)
         else:
             undo = ChangeRecord(self.place.undo)
             drifted = self._keep_what_others_wrote(undo)
@@ -424,6 +425,9 @@ class Unit:
             now = read_bytes(entry["path"])
             if sha256(now) not in (entry["sha256_before"], entry["sha256_after"]):
                 drifted[sha256(now)] = entry["path"]
+                if self._hub_moved_back(entry["path"], now, read_bytes(entry["backup"])) is not None:
+                    # All that it holds stays, but for the port.
+                    continue
                 copy = self.place.path("changed-by-others-%s" % sha256(now)[:12])
                 try:
                     put_file(copy, now, False)
@@ -433,10 +437,19 @@ class Unit:
                                 % (entry["path"], err))
         return drifted
 
+    def _hub_moved_back(self, path, now, before):
+        """The bytes now with the hub's old URL; None for another file than an agent's, or one that was led elsewhere since."""
+        ports = [entry["port"] for entry in self.change["hub_urls"] if path and os.path.realpath(entry["path"]) == path]
+        return undone(ports[0])(now, before) if ports else None
+
     def _without_our_ports(self, drifted):
-        """A function (bytes now, bytes before) -> the bytes now with the old ports, for a services file; None for others."""
+        """A function (bytes now, bytes before) -> the bytes now with the old ports, for a services file or that of an agent of
+        Change Tracker; None for others."""
         def undo(now, before):
             path, mended = drifted.get(sha256(now)), False
+            content = self._hub_moved_back(path, now, before)
+            if content is not None:
+                return content
             content = now
             try:
                 for entry in self.change["services_entries"]:

@@ -83,6 +83,18 @@ def read_bytes(path):
         raise FileError(explain(err, path, "read"))
 
 
+def read_end(path, size):
+    """The last `size` bytes of a file that others write, such as a log; None where there is none."""
+    if not os.path.lexists(path):
+        return None
+    try:
+        with open(path, "rb") as source:
+            source.seek(max(0, os.fstat(source.fileno()).st_size - size))
+            return source.read(size)
+    except OSError as err:
+        raise FileError(explain(err, path, "read"))
+
+
 def _why_not_writable(path, size):
     """The error number that a write would end with, or None."""
     folder = os.path.dirname(path) or "."

@@ -9,6 +9,7 @@ import socket
 import struct
 
 TCP_LISTEN = "0A"
+TCP_ESTABLISHED, TCP_CONNECTING = "01", "02"
 UDP_UNCONNECTED = "07"
 # Established, connecting, and closing without being over: such a connection keeps its port from others.
 TCP_CONNECTED = ("01", "02", "04", "05", "08", "09", "0B")
@@ -27,6 +28,13 @@ def _rows(content, states):
         columns = line.split()
         if len(columns) >= 10 and columns[3] in states:
             yield _endpoint(columns[1]), _endpoint(columns[2]), columns[9]
+
+
+def _lines_to(content, port):
+    """What of such a table is about sockets with the remote `port`, with its heading: a busy server has ten thousand others."""
+    mark = b":%04X " % port
+    lines = content.splitlines(True)
+    return b"".join(lines[:1] + [line for line in lines[1:] if mark in line])
 
 
 def parse_sockets(content, state):
@@ -93,6 +101,28 @@ def outgoing(port, address=None, proc="/proc"):
     owners = _owners({inode for unused, unused_too, inode in found}, proc) if found else {}
     return [dict(address=local[0], remote="%s:%d" % remote, pid=owners.get(inode, (None, None))[0],
                  process=owners.get(inode, (None, None))[1]) for local, remote, inode in found]
+
+
+def connections(addresses, port, proc="/proc"):
+    """The TCP connections from this host to `port` at one of `addresses`, established ones and those that are being made.
+
+    None where the host has no /proc/net.
+    """
+    if not os.path.exists(os.path.join(proc, "net", "tcp")):
+        return None
+    tables = [_lines_to(_read(os.path.join(proc, "net", table)), port) for table in ("tcp", "tcp6")]
+    found = [(local, remote, inode, state == TCP_ESTABLISHED) for content in tables
+             for state in (TCP_ESTABLISHED, TCP_CONNECTING) for local, remote, inode in _rows(content, (state,))
+             if remote[1] == port and plain_address(remote[0]) in addresses]
+    owners = _owners({entry[2] for entry in found}, proc) if found else {}
+    return [dict(address=plain_address(local[0]), remote=plain_address(remote[0]), established=established,
+                 pid=owners.get(inode, (None, None))[0], process=owners.get(inode, (None, None))[1])
+            for local, remote, inode, established in found]
+
+
+def plain_address(address):
+    """An address as all spell it: IPv4 without the prefix that an IPv6 socket shows it with."""
+    return address[7:] if address.startswith("::ffff:") and "." in address else address
 
 
 def ephemeral_ports(proc="/proc"):

@@ -26,6 +26,7 @@ import unicodedata
 from collections import namedtuple
 from xml.parsers import expat
 
+from ansible_collections.portshift.agents.plugins.module_utils._certificate import CertificateError, parse_thumbprint
 from ansible_collections.portshift.agents.plugins.module_utils._errors import EngineError
 from ansible_collections.portshift.agents.plugins.module_utils._ports import PortError, parse_port
 
@@ -70,14 +71,62 @@ class HubDetailsError(EngineError):
     """A HubDetails.xml that can't be edited without guessing, or a URL or port that can't be put into it."""
 
 
+# What of the file decides, beside the URL, by which way an agent reaches its hub.
+_WAY = ("Thumbprint", "Proxy", "UseDefaultProxy")
+
 # `span`: first and last byte + 1 of the URL, blanks around it excluded.  `port`: the one in force, the scheme's if none is named.
 HubDetails = namedtuple("HubDetails", "url port span encoding")
+# How an agent reaches its hub.  `host`: without the brackets of an IPv6 address.  `thumbprint`: that of the hub's certificate,
+# None for none; `odd_thumbprint`: one stands there that can't be that of a certificate.  `proxy`: (host, port) of the HTTP proxy
+# that the file names; `default_proxy`: the one that the system names is taken.
+Way = namedtuple("Way", "host path tls thumbprint odd_thumbprint proxy default_proxy")
 # One character of the URL: its bytes in the UTF-8 text, and whether it stands in a CDATA section.
 _Char = namedtuple("_Char", "char start end cdata")
 
 
 def parse(data):
     return _read(data)[0]
+
+
+def way(data):
+    """How the agent with this file reaches its hub.  What it returns holds no secret."""
+    found, text = _read(data)
+    parts = _parts(found.url, "the URL is ")
+    host, rest = parts.group(2), found.url[parts.end():].partition("#")[0]
+    if host.startswith("["):
+        host = host[1:-1].replace("%25", "%")
+    text, digits = text.setting, None
+    try:
+        digits = parse_thumbprint(text("Thumbprint"))
+    except CertificateError:
+        # Its sentence quotes what stands there, which may be anything.
+        pass
+    return Way(host, rest if rest.startswith("/") else "/" + rest, parts.group(1).lower() == "https",
+               digits, bool(text("Thumbprint")) and not digits, proxy_of(text("Proxy")),
+               text("UseDefaultProxy").lower() in ("true", "1"))
+
+
+def proxy_of(text):
+    """(host, port) out of http://user:password@host:port, or of a part of that; None for an empty one."""
+    if not text:
+        return None
+    found = re.search(r"(?:^|//|@)(\[[0-9A-Fa-f:.]+\]|[^\[\]:/?#@]+)(?::([0-9]{1,5}))?(?:[/?#].*)?\Z", text)
+    if not found:
+        return "", 0
+    return found.group(1).strip("[]"), int(found.group(2) or 80)
+
+
+def moved_back(now, before, port):
+    """The bytes now with the URL of the bytes before, where all that `now` says of the hub is what moving to `port` made of it.
+
+    For a file that its agent has written anew since: credentials that were changed in between stay as they are.  None for any
+    other file.
+    """
+    try:
+        old = parse(before).url
+        return with_url(now, old) if parse(now).url in (old, url_with_port(old, port)) else None
+    except EngineError:
+        return None
 
 
 def with_url(data, url):
@@ -222,7 +271,7 @@ class _Text:
 
     def __init__(self, text):
         self.utf8 = text.encode("utf-8")
-        self.stack, self.urls, self.similar = [], [], None
+        self.stack, self.urls, self.similar, self.settings = [], [], None, {}
         # The text as a diff may show it, up to `copied`; `open`: where something begins that may have to be masked, and how.
         self.shown, self.copied, self.open = bytearray(), 0, None
         self.piece, self.cdata = None, False
@@ -278,6 +327,8 @@ class _Text:
             self.urls.append(dict(at=index, chars=[], child=None))
         elif len(self.stack) == 2 and name.lower() == "url":
             self.similar = index
+        elif len(self.stack) == 2 and name in _WAY:
+            self.settings.setdefault(name, []).append("")
         if attributes:
             self.open = index, _masked_attributes
 
@@ -304,6 +355,8 @@ class _Text:
         self._text_run()
         if self._in_live_url():
             self.piece = self.parser.CurrentByteIndex, characters, self.cdata
+        elif len(self.stack) == 2 and self.stack[1][0] in _WAY:
+            self.settings[self.stack[1][0]][-1] += characters
 
     def _in_live_url(self):
         return len(self.stack) == 2 and self.stack[1][0] == "Url"
@@ -379,6 +432,14 @@ class _Text:
         if not any(char.char not in _BLANKS for char in url["chars"]):
             raise HubDetailsError("the <Url> in %s is empty; write the hub's address into it, as the agent's installation does"
                                   % self.place(url["at"]))
+
+    def setting(self, name):
+        """The text of the one element of that name; empty for none."""
+        found = {text.strip(_BLANKS) for text in self.settings.get(name, [])}
+        if len(found) > 1:
+            raise HubDetailsError("there are %d <%s> directly below <%s> that say different things; remove all but one"
+                                  % (len(self.settings[name]), name, ROOT))
+        return found.pop() if found else ""
 
     def url_chars(self):
         """The characters of the URL, without the blanks around it."""

@@ -11,12 +11,8 @@ from ansible_collections.portshift.agents.plugins.module_utils import _hub_detai
 from ansible_collections.portshift.agents.plugins.module_utils._errors import EngineError
 from ansible_collections.portshift.agents.plugins.module_utils._file_edit import FileEdit, FileError, explain
 
-# [vendor] The NetCore agent; the agent before it; where the vendor's own script for Linux edits the file.
-PLACES = ["/var/nnt/gen7agent.app.netcore/HubDetails.xml", "/var/nnt/gen7agent.service/HubDetails.xml",
-          "/etc/NNT/gen7agent.app.netcore/HubDetails.xml"]
 
-
-def _is_there(path):
+def is_there(path):
     """Also a link to nowhere is there: it has a sentence of its own.  A place that can't be looked at is no empty one."""
     try:
         os.lstat(path)
@@ -35,7 +31,7 @@ def the_one(candidates):
         return candidates[0]
     found = {}
     for path in candidates:
-        if _is_there(path):
+        if is_there(path):
             found.setdefault(os.path.realpath(path), path)
     paths = sorted(found.values(), key=candidates.index)
     if not paths:
@@ -59,17 +55,23 @@ def _read(path):
 
 
 class HubEdit:
-    """Brings the hub's URL to `port`, or to `url`."""
+    """Brings the hub's URL to `port`, or to `url`; with neither it only reads."""
 
     redact = staticmethod(_hub_details.redacted)
+    warnings = ()
 
     def __init__(self, candidates, port=None, url=None):
         self.path = the_one(candidates)
         self.file = _read(self.path)
         try:
             self.before = _hub_details.parse(self.file.before)
-            self.file.apply(_hub_details.with_port(self.file.before, port) if url is None else
-                            _hub_details.with_url(self.file.before, url))
+            if port is not None:
+                self.file.apply(_hub_details.with_port(self.file.before, port))
+            elif url is not None:
+                self.file.apply(_hub_details.with_url(self.file.before, url))
             self.after = _hub_details.parse(self.file.after)
         except EngineError as err:
             raise FileError("%s: %s" % (self.path, err))
+
+    def commit(self, module, record=None):
+        return self.file.commit(module, redact=self.redact, record=record)

@@ -13,6 +13,8 @@ import ssl
 import threading
 import time
 
+from ansible_collections.portshift.agents.plugins.module_utils import _certificate
+
 MAX_BODY = 1024 * 1024
 MAX_THREADS = 256
 PAUSE = 0.2
@@ -60,10 +62,10 @@ class _Stream(io.RawIOBase):
         return io.BufferedReader(_Stream(self.connection, self.deadline))
 
 
-def _ask_http(connection, target, deadline):
+def _ask_http(connection, target, deadline, way):
     """None when the answer is as wanted, else a sentence.
 
-    Certificates are not checked: a probe sends no secret and reads only what is public.
+    Who signed a certificate is not checked: a probe sends no secret and reads only what is public.
     """
     options = target["http"]
     path = options.get("path") or "/"
@@ -74,6 +76,11 @@ def _ask_http(connection, target, deadline):
         connection.settimeout(deadline.left())
         connection = context.wrap_socket(connection, server_hostname=target["host"])
     try:
+        if options.get("tls"):
+            way["certificate"] = _certificate.described(connection.getpeercert(binary_form=True))
+            other = options.get("thumbprint") and _certificate.other_than(way["certificate"], options["thumbprint"])
+            if other:
+                return other
         exchange = http.client.HTTPConnection(target["host"], target["port"])
         exchange.sock = _Stream(connection, deadline)
         exchange.request("GET", path, headers={"Connection": "close"})
@@ -82,7 +89,7 @@ def _ask_http(connection, target, deadline):
     finally:
         connection.close()
     wanted = options.get("status") or 200
-    if status != wanted:
+    if status != wanted and not options.get("any_status"):
         return "HTTP status %d instead of %d for %s" % (status, wanted, path)
     pattern = options.get("body_regex")
     if pattern and not re.search(pattern.encode("utf-8"), body):
@@ -179,14 +186,14 @@ def _explain(error, timeout, connected=False):
 def _try(target, found, deadline, way):
     """Tries one address; notes in `way` what is known of the way before it may fail."""
     family, kind, proto, unused, address = found
-    way.update(address=address[0], source=_source(family, address), connected=False)
+    way.update(address=address[0], source=_source(family, address), connected=False, certificate=None)
     with socket.socket(family, kind, proto) as connection:
         connection.settimeout(deadline.left())
         connection.connect(address)
         way.update(source=connection.getsockname()[0], connected=kind == socket.SOCK_STREAM)
         if kind == socket.SOCK_DGRAM:
             return _ask_udp(connection, target, deadline)
-        return _ask_http(connection, target, deadline) if target.get("http") is not None else None
+        return _ask_http(connection, target, deadline, way) if target.get("http") is not None else None
 
 
 def _reason(target, timeout, way):
@@ -220,12 +227,12 @@ def described(result):
 
 def probe(target, timeout):
     """One target (dict with host, port, protocol, http, reply_regex) -> dict of host, address, port, protocol, source,
-    reachable, latency_ms, reason, error."""
+    reachable, latency_ms, reason, error, certificate."""
     started = time.monotonic()
-    way = dict(address=None, source=None, connected=False)
+    way = dict(address=None, source=None, connected=False, certificate=None)
     reason = _reason(target, timeout, way)
     result = dict(host=target["host"], address=way["address"], port=target["port"],
-                  protocol=target.get("protocol") or "tcp", source=way["source"])
+                  protocol=target.get("protocol") or "tcp", source=way["source"], certificate=way["certificate"])
     return dict(result, reachable=reason is None, reason=reason,
                 error=None if reason is None else "%s: %s" % (described(result), reason),
                 latency_ms=round((time.monotonic() - started) * 1000, 1) if reason is None else None)

@@ -158,12 +158,12 @@ import time
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.portshift.agents.plugins.module_utils import _boks
-from ansible_collections.portshift.agents.plugins.module_utils._boks_host import (
-    BOKS_HOST_SPEC, BoksHost, log_tail, run_bounded, who)
+from ansible_collections.portshift.agents.plugins.module_utils._boks_host import BOKS_HOST_SPEC, BoksHost, run_bounded, who
 from ansible_collections.portshift.agents.plugins.module_utils._errors import EngineError
+from ansible_collections.portshift.agents.plugins.module_utils._file_edit import read_end
+from ansible_collections.portshift.agents.plugins.module_utils._log_lines import compile_patterns, failures_since
 from ansible_collections.portshift.agents.plugins.module_utils._probe import probe_all
-
-PAUSE = 0.5
+from ansible_collections.portshift.agents.plugins.module_utils._questions import LOG_TAIL, gather
 PROBE_TIMEOUT = 5
 # The product's command asks its daemons, and a daemon that hangs must not hang this one.
 STATUS_TIMEOUT = 30
@@ -176,8 +176,8 @@ class Questions:
 
     def __init__(self, params):
         self.params, self.base = params, _boks.parse_base(params["base_port"])
-        self.down = _boks.compile_patterns(params["down_patterns"])
-        self.failures = _boks.compile_patterns(params["failure_patterns"])
+        self.down = compile_patterns(params["down_patterns"])
+        self.failures = compile_patterns(params["failure_patterns"])
         for target in params["reach"]:
             for offset in target["offsets"]:
                 if offset not in range(_boks.SPAN):
@@ -285,10 +285,10 @@ class Questions:
 
     def errlog(self, unused):
         path = self.params["errlog_path"]
-        content = log_tail(path)
+        content = read_end(path, LOG_TAIL)
         if content is None:
             return True, ["%s does not exist, so that it holds no error" % path]
-        found, undated = _boks.failures_since(content, self.since, self.failures, time.time())
+        found, undated = failures_since(content, self.since, self.failures, time.time())
         if found:
             return False, ["%s, since the change: %s" % (path, " / ".join(found[-QUOTED:]))]
         return True, ["%s: no failure since the change%s" % (
@@ -305,29 +305,6 @@ class Questions:
         return True, ["%s answers on port %s" % (
             target["host"], ", ".join(str(self.base + offset) for offset in target["offsets"]))
             for target in self.params["reach"] if target["host"] in reached]
-
-
-def gather(questions, timeout):
-    """(proved, missing, seconds): each question is asked until all are answered well or the time is over."""
-    started, lasting = time.monotonic(), {}
-    while True:
-        proved, missing = [], {}
-        questions.look()
-        for name, ask, lasts in questions.asked():
-            try:
-                good, sentences = lasting.get(name) or ask(timeout - (time.monotonic() - started))
-            except EngineError as err:
-                good, sentences = False, [str(err)]
-            if good:
-                proved += sentences
-                if lasts:
-                    lasting[name] = (True, sentences)
-            else:
-                missing[name] = "; ".join(sentences)
-        waited = time.monotonic() - started
-        if not missing or waited + PAUSE > timeout:
-            return proved, missing, round(waited, 1)
-        time.sleep(PAUSE)
 
 
 def main():

@@ -10,6 +10,8 @@ version_added: 0.1.0
 description:
   - Restores every file that the record of a migration names, byte for byte, from the backups beside the record.
   - Refuses, before anything is written, when somebody else has changed one of the files since.
+  - The C(HubDetails.xml) of an agent of Netwrix Change Tracker may have been written anew by its agent, as it is when its
+    credentials change. The port alone goes back then, since the old credentials would lock the agent out.
   - When a new migration begins, the record of the one before moves to the folder beside the record, where its backups lie, as
     C(<began>-<old port>-<new port>.json). There it stays until O(state=pruned) removes it.
 options:
@@ -105,16 +107,7 @@ unsafe:
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.portshift.agents.plugins.module_utils._change_record import ChangeRecord, alone_on_host
 from ansible_collections.portshift.agents.plugins.module_utils._errors import EngineError
-from ansible_collections.portshift.agents.plugins.module_utils._hub_details import redacted as redacted_xml
-from ansible_collections.portshift.agents.plugins.module_utils._settings_file import redacted as redacted_settings
-
-# What a file of XML begins with, after a byte order mark; that of UTF-16 is none of a settings file's.
-XML = (b"<", b"\xef\xbb\xbf<", b"\xff\xfe", b"\xfe\xff")
-
-
-def redacted(content):
-    """For a diff, without secrets, whichever product's file it is."""
-    return (redacted_xml if content.lstrip(b" \t\r\n").startswith(XML) else redacted_settings)(content)
+from ansible_collections.portshift.agents.plugins.module_utils._product_files import redacted, undone
 
 
 def pruned(module, record):
@@ -134,10 +127,11 @@ def pruned(module, record):
 def outcome(module):
     """Reads the record and does what is asked with it.  Returns the module's result."""
     record = ChangeRecord(module.params["path"])
-    to_restore, unsafe = record.review()
+    undo = undone(record.content["new_port"]) if record.content else None
+    to_restore, unsafe = record.review(undo)
     result = dict(changed=False)
     if module.params["state"] == "restored":
-        result = record.restore(module, redact=redacted, force=module.params["force"])
+        result = record.restore(module, redact=redacted, force=module.params["force"], undo=undo)
     elif module.params["state"] == "pruned":
         result = pruned(module, record)
     return dict(dict(restored=[], record=record.content, ok=not unsafe, unsafe=unsafe,

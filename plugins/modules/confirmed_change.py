@@ -132,6 +132,24 @@ options:
       comment:
         description: A comment, for a new entry.
         type: str
+  hub_urls:
+    description:
+      - Edits of the C(HubDetails.xml) of agents of Netwrix Change Tracker, each as M(portshift.agents.change_tracker_hub_url)
+        makes them. No diff shows what else stands in the file.
+      - Such a file has the agent's credentials in it. Where these were changed after the edit, going back changes the port alone,
+        and leaves them as they are.
+    type: list
+    elements: dict
+    default: []
+    suboptions:
+      path:
+        description: The file.
+        type: path
+        required: true
+      port:
+        description: The hub's port.
+        type: int
+        required: true
   files:
     description: Files that get a whole new content. They have to exist.
     type: list
@@ -279,6 +297,19 @@ EXAMPLES = r"""
     token: "{{ change.token }}"
   when: change.state == 'waiting'
 
+- name: An agent of Change Tracker is on its hub's new port
+  portshift.agents.confirmed_change:
+    name: change_tracker
+    confirm: true
+    record: /var/lib/portshift/change_tracker.json
+    old_port: 443
+    new_port: 8443
+    stop: [[systemctl, stop, nntgen7agentcore]]
+    start: [[systemctl, start, nntgen7agentcore]]
+    hub_urls:
+      - path: /var/nnt/gen7agent.app.netcore/HubDetails.xml
+        port: 8443
+
 - name: Back to the old base port, days later
   portshift.agents.confirmed_change:
     name: boks
@@ -378,6 +409,8 @@ def main():
             stop=COMMANDS, start=COMMANDS, checks=COMMANDS, check_seconds=dict(type="int", default=30),
             command_seconds=dict(type="int", default=120),
             services_entries=dict(type="list", elements="dict", default=[], options=ENTRY_SPEC),
+            hub_urls=dict(type="list", elements="dict", default=[], options=dict(
+                path=dict(type="path", required=True), port=dict(type="int", required=True))),
             files=dict(type="list", elements="dict", default=[], options=dict(
                 path=dict(type="path", required=True), content=dict(type="str", required=True))),
             bridge=dict(type="dict", options=dict(BRIDGE_SPEC, mappings=dict(

@@ -39,7 +39,7 @@ options:
         type: str
         version_added: 0.2.0
       http:
-        description: Ask for a page and check the answer. Certificates are not checked.
+        description: Ask for a page and check the answer. Who signed a certificate is not checked.
         type: dict
         suboptions:
           path:
@@ -54,6 +54,20 @@ options:
             description: The HTTP status that counts as an answer.
             type: int
             default: 200
+          any_status:
+            description:
+              - Count whatever status as an answer, for a server that speaks HTTP and wants more than a probe has, such as a
+                login. O(targets[].http.status) does not count then.
+            type: bool
+            default: false
+            version_added: 0.2.0
+          thumbprint:
+            description:
+              - With O(targets[].http.tls). The fingerprint of the certificate that the server has to show, by SHA-1 or SHA-256 in
+                hexadecimal digits. Colons, blanks and letter case don't count.
+              - A server with another certificate does not count as reachable, and nothing is asked of it.
+            type: str
+            version_added: 0.2.0
           body_regex:
             description: A regular expression (Python) that has to match somewhere in the page.
             type: str
@@ -87,6 +101,17 @@ EXAMPLES = r"""
         http:
           path: /masthead/masthead.afxm
           body_regex: "X-Fixlet-Site|_PortNumber"
+
+- name: The hub answers on its new port, with the certificate that this agent trusts
+  portshift.agents.port_probe:
+    targets:
+      - host: hub.example.test
+        port: 8443
+        http:
+          tls: true
+          path: /api/
+          any_status: true
+          thumbprint: 5C:8A:7D:F9:8D:2C:4D:F9:B7:F6:E9:3B:8F:6D:53:A3:A2:D9:F1:B0
 
 - name: Datagrams of the parent arrive at the client
   portshift.agents.port_probe:
@@ -130,6 +155,22 @@ results:
       description: Why it does not count as reachable, in a few words; null when it does.
       type: str
       sample: no answer within 5 s (dropped on the way?)
+    certificate:
+      description:
+        - The certificate that the server showed; null without O(targets[].http.tls), or when it did not come to that.
+      type: dict
+      contains:
+        sha1:
+          description: Its SHA-1 fingerprint, upper-case digits without colons, as Windows shows a thumbprint.
+          type: str
+          sample: 5C8A7DF98D2C4DF9B7F6E93B8F6D53A3A2D9F1B0
+        sha256:
+          description: Its SHA-256 fingerprint in the same form.
+          type: str
+        not_after:
+          description: The moment up to which it is valid, in UTC; null where that can't be read.
+          type: str
+          sample: "2027-05-31T23:59:59Z"
     error:
       description: A sentence that names the way and the reason; null when it counts as reachable.
       type: str
@@ -146,6 +187,7 @@ unreachable_targets:
 import re
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.portshift.agents.plugins.module_utils._certificate import CertificateError, parse_thumbprint
 from ansible_collections.portshift.agents.plugins.module_utils._errors import EngineError
 from ansible_collections.portshift.agents.plugins.module_utils._ports import PortError, parse_port
 from ansible_collections.portshift.agents.plugins.module_utils._probe import probe_all
@@ -159,6 +201,12 @@ def check_targets(targets):
         if target.get("reply_regex") is not None and target["protocol"] != "udp":
             raise PortError("target %s:%d has a reply_regex, which is for protocol udp; ask for http and its body_regex by tcp"
                             % (target["host"], target["port"]))
+        thumbprint = (target["http"] or {}).get("thumbprint")
+        if thumbprint and not target["http"]["tls"]:
+            raise CertificateError("target %s:%d has a thumbprint and no tls; a server shows a certificate by TLS alone, so say "
+                                   "tls: true" % (target["host"], target["port"]))
+        if thumbprint:
+            parse_thumbprint(thumbprint)
         for name, pattern in (("body_regex", target["http"] and target["http"]["body_regex"]),
                               ("reply_regex", target.get("reply_regex"))):
             try:
@@ -175,7 +223,8 @@ def main():
                 protocol=dict(type="str", choices=["tcp", "udp"], default="tcp"),
                 reply_regex=dict(type="str"), http=dict(type="dict", options=dict(
                     path=dict(type="str", default="/"), tls=dict(type="bool", default=False),
-                    status=dict(type="int", default=200), body_regex=dict(type="str"))))),
+                    status=dict(type="int", default=200), body_regex=dict(type="str"),
+                    any_status=dict(type="bool", default=False), thumbprint=dict(type="str"))))),
             timeout=dict(type="float", default=5), wait=dict(type="float", default=0),
             fail_on_unreachable=dict(type="bool", default=True)),
         supports_check_mode=True)

@@ -11,7 +11,9 @@ import time
 
 import pytest
 
-from tests.integration.boks_estate import CHECKOUT, NEW, OLD, Domain
+from tests.integration.boks_estate import NEW, OLD, Domain
+from tests.integration.migration_lab import CHECKOUT
+from tests.integration.product_lab import eventually
 from tests.lab import containers, processes
 from tests.lab.boks.logins import Count
 
@@ -245,10 +247,3 @@ def test_count_tells_a_restart_of_the_own_daemon_from_a_refusal():
     assert (count["allowed_last"], count["last_ago"]) == (False, 0.8)
     assert count["reasons"] == {"10.0.0.1:6501: Connection refused": 1}
     assert Count.of(ledger, since=101.0).figures()["refused_own_restart"] == 0
-
-
-def eventually(condition, seconds=20):
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "did not come true within %d seconds" % seconds
-        time.sleep(0.1)

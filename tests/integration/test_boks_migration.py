@@ -9,6 +9,7 @@ import time
 import pytest
 
 from tests.integration.boks_estate import NEW, OLD, Domain
+from tests.integration.product_lab import eventually
 from tests.lab import containers, processes
 
 # Nobody listens there, in this lab.
@@ -125,13 +126,6 @@ def test_domain_comes_back_before_close_and_moves_again(lab, engine):
     lab.play("close").good()
     assert lab.play("close").good().changed == {}
     back(engine, lab)
-
-
-def eventually(true, seconds):
-    end = time.monotonic() + seconds
-    while not true():
-        assert time.monotonic() < end
-        time.sleep(0.2)
 
 
 def change_of(engine, lab, host):

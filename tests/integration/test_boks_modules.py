@@ -15,9 +15,10 @@ import types
 
 import pytest
 
-from ansible_collections.portshift.agents.plugins.module_utils._boks import BoksError
-from ansible_collections.portshift.agents.plugins.module_utils._boks_host import LOG_TAIL, BoksHost, log_tail, run_bounded
+from ansible_collections.portshift.agents.plugins.module_utils._boks_host import BoksHost, run_bounded
 from ansible_collections.portshift.agents.plugins.module_utils._change_record import ChangeRecord
+from ansible_collections.portshift.agents.plugins.module_utils._file_edit import FileError, read_end
+from ansible_collections.portshift.agents.plugins.module_utils._questions import LOG_TAIL
 from ansible_collections.portshift.agents.plugins.modules import boks_evidence, boks_info
 from tests.integration import direct_module
 
@@ -534,10 +535,11 @@ def test_a_host_that_can_not_tell_who_listens_is_asked_by_connecting(moved, monk
 
 def test_of_a_log_that_has_grown_for_years_only_the_end_is_read(host):
     host.errlog.write_bytes(b"%s Address already in use\n" % stamp(30).encode() + b"x" * LOG_TAIL + b"\n")
-    assert len(log_tail(str(host.errlog))) == LOG_TAIL and b"Address" not in log_tail(str(host.errlog))
-    with pytest.raises(BoksError, match="boks_errlog.d: could not read it: "):
+    read = read_end(str(host.errlog), LOG_TAIL)
+    assert len(read) == LOG_TAIL and b"Address" not in read
+    with pytest.raises(FileError, match="boks_errlog.d: could not read it: "):
         (host.folder / "boks_errlog.d").mkdir()
-        log_tail(str(host.folder / "boks_errlog.d"))
+        read_end(str(host.folder / "boks_errlog.d"), LOG_TAIL)
 
 
 def test_a_services_database_as_long_as_they_come_is_read_in_a_moment(host):

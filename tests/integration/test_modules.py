@@ -534,6 +534,8 @@ def test_probe_tells_what_answers_in_check_mode_too(run_module, closed_port):
     (dict(port=1, protocol="udp", http={}), "asks for HTTP over UDP; leave protocol out"),
     (dict(port=1, http=dict(body_regex="(")), "body_regex '(' is no regular expression"),
     (dict(port=1, protocol="sctp"), "value of protocol must be one of"),
+    (dict(port=1, http=dict(thumbprint="AB" * 20)), "has a thumbprint and no tls; a server shows a certificate by TLS alone"),
+    (dict(port=1, http=dict(tls=True, thumbprint="AB:CD")), "thumbprint 'AB:CD' is none: give the 40 hexadecimal digits"),
 ])
 def test_probe_refuses_targets(refused, target, sentence):
     refused(sentence, "port_probe", targets=[dict(target, host="127.0.0.1")])

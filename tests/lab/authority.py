@@ -34,7 +34,7 @@ class AuthorityError(Exception):
     """openssl failed, or is not there: one sentence."""
 
 
-def _openssl(*arguments):
+def openssl(*arguments):
     try:
         done = subprocess.run(("openssl",) + arguments, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
                               stderr=subprocess.PIPE, check=False)
@@ -57,7 +57,7 @@ class Authority:
         with open(request, "w") as stream:
             stream.write(REQUEST)
         os.close(os.open(self.key, os.O_CREAT | os.O_WRONLY, 0o600))
-        _openssl("req", "-x509", "-newkey", "rsa:2048", "-nodes", "-sha256", "-days", "3650", "-config", request,
+        openssl("req", "-x509", "-newkey", "rsa:2048", "-nodes", "-sha256", "-days", "3650", "-config", request,
                  "-keyout", self.key, "-out", self.certificate)
 
     def issue(self, kind, address, port, serial):
@@ -83,7 +83,7 @@ class Authority:
             stream.write(("\r\n".join(lines) + "\r\n").encode("ascii"))
         try:
             # Outer headers come with LF, the signed part keeps its CRLF: the layout of real mastheads.
-            return _openssl("smime", "-sign", "-binary", "-md", "sha256", "-in", inner,
+            return openssl("smime", "-sign", "-binary", "-md", "sha256", "-in", inner,
                             "-signer", self.certificate, "-inkey", self.key)
         finally:
             os.unlink(inner)

@@ -7,11 +7,10 @@ import json
 import os
 import signal
 import subprocess
-import sys
 import time
 
+from .answers import pronounce, table, wait_until_none
 from .lab_folder import BadState
-from .processes import Failed
 
 SSH_SECONDS = 15
 
@@ -61,15 +60,7 @@ def _behind(lab, base):
 
 
 def _await_logins(lab, base, seconds):
-    end = time.monotonic() + seconds
-    while True:
-        behind = _behind(lab, base)
-        if not behind:
-            return
-        if time.monotonic() > end:
-            raise Failed("After %g seconds not everybody may log in by base port %d: %s." % (
-                seconds, base, "; ".join(behind[:10])))
-        time.sleep(0.3)
+    wait_until_none(lambda: _behind(lab, base), seconds, "not everybody may log in by base port %d" % base)
 
 
 def wait(lab, options):
@@ -99,12 +90,6 @@ def figures(lab):
     return {"product": "boks", "network": lab.data["network"], "since": lab.since, "hosts": hosts}
 
 
-def _table(rows):
-    widths = [max(len(str(row[column])) for row in rows) for column in range(len(rows[0]))]
-    for row in rows:
-        print("  ".join(str(cell).ljust(width) for cell, width in zip(row, widths)).rstrip())
-
-
 def status(lab, options):
     found = figures(lab)
     if options.json:
@@ -116,7 +101,7 @@ def status(lab, options):
         rows.append((name, host["role"], host["address"], host["firewall"], host["base"] or "-",
                      ",".join(host["listening"]) or "-", (host["login"] or "-").split()[0], count["attempts"],
                      count["refused_own_restart"], count["refused_otherwise"]))
-    _table(rows)
+    table(rows)
     return 0
 
 
@@ -146,18 +131,16 @@ def logins(lab, options):
     verdict = {"ok": not objections, "since": since, "objections": objections, "hosts": hosts,
                "ssh": {"attempts": len(real), "refused_own_restart": sum(login["own_restart"] for login in refused),
                        "refused_otherwise": sum(not login["own_restart"] for login in refused)}}
-    if options.json:
-        print(json.dumps(verdict, indent=1))
-    else:
-        _table([("HOST", "LOGINS", "OWN RESTART", "REFUSED", "WITHOUT UDP", "LONGEST REFUSAL S")] + [
+
+    def show():
+        table([("HOST", "LOGINS", "OWN RESTART", "REFUSED", "WITHOUT UDP", "LONGEST REFUSAL S")] + [
             (name, count["attempts"], count["refused_own_restart"], count["refused_otherwise"], count["without_udp"],
              "%.1f" % count["longest_refusal"]) for name, count in hosts.items()])
         if real:
             print("By ssh: %(attempts)d logins, %(refused_own_restart)d refused during a restart of the host's own BoKS, "
                   "%(refused_otherwise)d otherwise." % verdict["ssh"])
-    if objections:
-        sys.stderr.write("%s.\n" % "; ".join(objections))
-    return 1 if objections else 0
+
+    return pronounce(verdict, options.json, show)
 
 
 def _log_in_by_ssh(lab, seconds, every):

@@ -3,15 +3,15 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The BoKS lab: a Master, Replicas and Server Agents in containers, whose logins by ssh ask BoKS."""
 
-import json
 import os
 import time
 
 from . import containers
 from .boks.host import DEFAULT_BASE, LISTENING, Host
 from .boks.logins import Count
-from .container_hosts import FOLDER, ContainerHosts
+from .container_hosts import FOLDER, ContainerHosts, program
 from .lab_folder import FORMAT, LabFolder, vacant
+from .ledgers import Ledgers
 
 # As a service of old: what it starts outlives the command, and it knows no process of its own.  Whoever calls Boot by hand
 # changes nothing for systemd, as with the product.
@@ -42,12 +42,6 @@ Nice=5
 
 [Install]
 WantedBy=multi-user.target
-""" % FOLDER
-PROGRAM = """#!/usr/bin/python3 -ESs
-import sys
-sys.path[0] = "%s"
-from lab.boks.%%s import %%s
-sys.exit(%%s(sys.argv[1:]))
 """ % FOLDER
 PROGRAMS = {
     "opt/boksm/sbin/Boot": ("commands", "boot"),
@@ -156,7 +150,7 @@ def topology(replicas, agents):
             + [("agent%0*d" % (digits, index + 1), "agent") for index in range(agents)])
 
 
-class BoksLab(ContainerHosts, LabFolder):
+class BoksLab(Ledgers, ContainerHosts, LabFolder):
     HOST = Host
 
     @classmethod
@@ -217,7 +211,7 @@ class BoksLab(ContainerHosts, LabFolder):
         self._put(host.bcastaddr, "".join("%s\n" % address for _name, address in host.of_role("master", "replica")))
         self._put(host.errlog, "")
         for path, (module, function) in PROGRAMS.items():
-            self._put(host.path(path), PROGRAM % (module, function, function), 0o755)
+            self._put(host.path(path), program("boks." + module, function), 0o755)
         self._put(host.path("opt/boksm/sbin/boksadm"), BOKSADM, 0o755)
         self._put(host.path("opt/boksm/lib/boks_pam"), PAM_CLIENT, 0o755)
 
@@ -228,31 +222,6 @@ class BoksLab(ContainerHosts, LabFolder):
         return [(self.data["base"] + offset, protocol) for offset, protocol in LISTENING[host.role]]
 
     # -- what is there
-    def observed(self):
-        """-> {host: what /opt/portshift-lab/state says of it, or None where the container does not run}"""
-        def ask(host):
-            return self.engine.execute(self.container(host), FOLDER + "/state", check=False)
-
-        return {host.name: json.loads(output.decode("ascii")) if code == 0 else None
-                for host, (code, output, _error) in zip(self.hosts, containers.at_once(ask, self.hosts))}
-
-    def judged_from_now(self):
-        """Logins count from when everybody was there."""
-        self._put("since", "%.3f\n" % time.time())
-
-    @property
-    def since(self):
-        with open(os.path.join(self.folder, "since")) as stream:
-            return float(stream.read())
-
-    def ledgers(self):
-        """-> {host: its ledger of logins}, also of hosts that do not run."""
-        def read(host):
-            code, output, _error = self.engine.execute(self.container(host), "cat", self.inside(host.logins), check=False)
-            return (output if code == 0 else self.fetch(host, self.inside(host.logins))).decode("ascii", "replace")
-
-        return dict(zip((host.name for host in self.hosts), containers.at_once(read, self.hosts)))
-
     def logins(self, since, ledgers=None):
         """-> {host: Count}"""
         return {name: Count.of(text, since) for name, text in (ledgers or self.ledgers()).items()}

@@ -11,7 +11,8 @@ import signal
 import sys
 import time
 
-from . import boks_cli, processes
+from . import boks_cli, change_tracker_cli, processes
+from .answers import table
 from .authority import AuthorityError
 from .lab_folder import BadState, described
 from .process_lab import ProcessLab
@@ -22,7 +23,11 @@ FORBIDDEN_PORT = 52314    # the vendor's own, for something else
 ONLY = {
     "bigfix": {"masthead": "signed", "relays": [2, 2], "clients": 12, "rate": 4.0, "port": 52311, "give_up": 10.0, "dmz": []},
     "boks": {"replicas": 2, "agents": 4, "base": 6500, "bridge_domain": 0, "services": "debian"},
+    "change_tracker": {"agents": 8, "monitored": 2, "legacy": 0, "port": 443, "thumbprint": "some"},
 }
+NAMES = {"bigfix": "BigFix", "boks": "BoKS", "change_tracker": "Change Tracker"}
+# The commands of a product whose lab is of containers only.
+OTHERS = {"boks": boks_cli, "change_tracker": change_tracker_cli}
 
 
 class _Parser(argparse.ArgumentParser):
@@ -81,7 +86,8 @@ def _count(text):
 
 
 def _parser():
-    parser = _Parser(prog="python3 -m tests.lab", description="A deployment of stand-ins on this machine: BigFix or BoKS.")
+    parser = _Parser(prog="python3 -m tests.lab",
+                     description="A deployment of stand-ins on this machine: BigFix, BoKS or Change Tracker.")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", parser_class=_Parser)
 
     def command(name, function, text):
@@ -96,20 +102,27 @@ def _parser():
     sub.add_argument("--relays", type=_tiers, metavar="N,N", help="BigFix: relays in each tier (2,2)")
     sub.add_argument("--clients", type=_count, metavar="N", help="BigFix: number of clients (12)")
     sub.add_argument("--rate", type=_positive, metavar="R", help="BigFix: reports per second and agent (4)")
-    sub.add_argument("--port", type=_port, metavar="PORT", help="BigFix: port of the deployment (52311)")
+    sub.add_argument("--port", type=_port, metavar="PORT",
+                     help="BigFix: port of the deployment (52311); Change Tracker: of the hub (443)")
     sub.add_argument("--give-up", type=_positive, metavar="S",
                      help="BigFix: seconds for which an agent tries a report before it drops it (10)")
     sub.add_argument("--dmz", action="append", metavar="RELAY",
                      help="BigFix: a relay to which its parent connects, never the other way; may be given again")
     sub.add_argument("--replicas", type=_count, metavar="N", help="BoKS: number of Replicas (2)")
-    sub.add_argument("--agents", type=_count, metavar="N", help="BoKS: number of Server Agents (4)")
+    sub.add_argument("--agents", type=_count, metavar="N",
+                     help="BoKS: number of Server Agents (4); Change Tracker: of agents beside those of hub and proxy (8)")
     sub.add_argument("--base", type=_base, metavar="PORT", help="BoKS: base port of the domain (6500)")
     sub.add_argument("--bridge-domain", type=_count, metavar="N", help="BoKS: BRIDGE_DOMAIN of every host (0: none)")
     sub.add_argument("--services", choices=("debian", "redhat"), help="BoKS: whose /etc/services the hosts have (debian)")
+    sub.add_argument("--monitored", type=_count, metavar="N", help="Change Tracker: hosts that the proxy monitors (2)")
+    sub.add_argument("--legacy", type=_count, metavar="N", help="Change Tracker: agents that are of the older service (0)")
+    sub.add_argument("--thumbprint", choices=("all", "none", "some"),
+                     help="Change Tracker: whose HubDetails.xml holds the hub's thumbprint (some)")
     sub.add_argument("--life", type=_positive, default=7200.0, metavar="S",
                      help="seconds after which every process ends by itself (7200)")
     sub.add_argument("--containers", action="store_true",
-                     help="hosts are containers with systemd, ssh and firewalls (root or docker); those of BoKS always are")
+                     help="hosts are containers with systemd, ssh and firewalls (root or docker); only those of BigFix can be "
+                          "processes")
     sub.add_argument("--engine", choices=("podman", "docker"), help="what runs the containers (the one that works)")
     sub.add_argument("--firewalls", type=_firewalls, default=list(FIREWALLS[:4]), metavar="A,B",
                      help="firewalls of the containers, in turns: %s (%s)" % (
@@ -121,7 +134,7 @@ def _parser():
     sub = command("issue", issue, "BigFix: have the lab's authority issue a masthead for a port; prints its path.")
     sub.add_argument("--port", type=_port, required=True, metavar="PORT")
     sub = command("wait", wait, "Wait until every agent reports through a port, or everybody may log in by a base port.")
-    sub.add_argument("--port", type=_port, metavar="PORT", help="BigFix: the port")
+    sub.add_argument("--port", type=_port, metavar="PORT", help="BigFix, Change Tracker: the port")
     sub.add_argument("--base", type=_base, metavar="PORT", help="BoKS: the base port")
     sub.add_argument("--timeout", type=_positive, default=60.0, metavar="S", help="seconds to wait (60)")
     sub = command("judge", judge, "BigFix: fail unless every agent reports through a port and no report is lost.")
@@ -137,6 +150,11 @@ def _parser():
     sub.add_argument("--ssh", type=_positive, metavar="S",
                      help="log in to every host by ssh as well, again and again for S seconds (or until interrupted)")
     sub.add_argument("--every", type=_positive, default=5.0, metavar="S", help="seconds between logins by ssh to a host (5)")
+    sub = command("heartbeats", heartbeats, "Change Tracker: count the heartbeats; fails when one failed, when an agent is "
+                  "silent or asleep now, or when the proxy lost a host that it monitors.")
+    sub.add_argument("--json", action="store_true", help="as JSON")
+    sub.add_argument("--since", type=_positive_time, metavar="EPOCH", help="count from then on (from when the lab was up)")
+    sub.add_argument("--longest", type=_positive, metavar="S", help="fail too when an agent was silent for longer than this")
     sub = command("fault", fault, "Make a host misbehave: refuse-port:PORT, or clear.")
     sub.add_argument("host", metavar="HOST")
     sub.add_argument("kind", metavar="KIND")
@@ -145,15 +163,15 @@ def _parser():
 
 def start(options):
     wishes = ONLY[options.product]
-    for product, theirs in ONLY.items():
+    for theirs in ONLY.values():
         for name in theirs:
-            if product != options.product and getattr(options, name) is not None:
+            if name not in wishes and getattr(options, name) is not None:
                 raise BadState("--%s is nothing that a lab of %s has." % (name.replace("_", "-"), options.product))
     for name, otherwise in wishes.items():
         if getattr(options, name) is None:
             setattr(options, name, otherwise)
     signal.signal(signal.SIGTERM, lambda _number, _frame: sys.exit(1))    # so that the clean-up below is done
-    return (boks_cli.start if options.product == "boks" else _start_bigfix)(options)
+    return (OTHERS[options.product].start if options.product in OTHERS else _start_bigfix)(options)
 
 
 def _start_bigfix(options):
@@ -192,19 +210,21 @@ def _containers():
 def opened(folder):
     """The lab in a folder, of its kind."""
     folder, data = described(folder)
-    if data.get("product") == "boks":
-        return boks_cli.kind()(folder, data)
+    if data.get("product") in OTHERS:
+        return OTHERS[data["product"]].kind()(folder, data)
     return (_containers() if data.get("containers") else ProcessLab)(folder, data)
 
 
-def is_boks(lab):
-    return lab.data.get("product") == "boks"
+def product_of(lab):
+    return lab.data.get("product", "bigfix")
 
 
-def _opened_bigfix(folder, command):
+def _opened(folder, command, product):
+    """The lab in a folder, for a command that one product alone has."""
     lab = opened(folder)
-    if is_boks(lab):
-        raise BadState("%s is for labs of BigFix, and that in %s is one of BoKS." % (command, lab.folder))
+    if product_of(lab) != product:
+        raise BadState("%s is for labs of %s, and that in %s is one of %s." % (
+            command, NAMES[product], lab.folder, NAMES[product_of(lab)]))
     return lab
 
 
@@ -234,8 +254,8 @@ def figures(lab):
 
 def status(options):
     lab = opened(options.dir)
-    if is_boks(lab):
-        return boks_cli.status(lab, options)
+    if product_of(lab) in OTHERS:
+        return OTHERS[product_of(lab)].status(lab, options)
     found = figures(lab)
     if options.json:
         print(json.dumps(found, indent=1))
@@ -251,9 +271,7 @@ def status(options):
             (host["port"] or "-") if host["role"] != "client" else "-",
             agent["port"] or "-", agent["accepted"], agent["lost"], "%.1f" % agent["longest_silence"],
             "never" if agent["last_seen_ago"] is None else "%.1f" % agent["last_seen_ago"]))
-    widths = [max(len(str(row[column])) for row in rows) for column in range(len(rows[0]))]
-    for row in rows:
-        print("  ".join(str(cell).ljust(width) for cell, width in zip(row, widths)).rstrip())
+    table(rows)
     for name, host in found["hosts"].items():
         stopped = [service for service, state in host["services"].items() if not state["running"]]
         if stopped:
@@ -273,17 +291,17 @@ def stop(options):
 
 
 def issue(options):
-    print(_opened_bigfix(options.dir, "issue").issue(options.port))
+    print(_opened(options.dir, "issue", "bigfix").issue(options.port))
     return 0
 
 
 def wait(options):
     lab = opened(options.dir)
-    wanted = "base" if is_boks(lab) else "port"
+    wanted = "base" if product_of(lab) == "boks" else "port"
     if getattr(options, wanted) is None:
         raise BadState("--%s is missing: what to wait for." % wanted)
-    if is_boks(lab):
-        return boks_cli.wait(lab, options)
+    if product_of(lab) in OTHERS:
+        return OTHERS[product_of(lab)].wait(lab, options)
     names = [host.name for host in lab.hosts]
     lately = max(2.0, 3.0 / lab.data["rate"])
     end = time.monotonic() + options.timeout
@@ -303,7 +321,7 @@ def wait(options):
 
 
 def judge(options):
-    lab = _opened_bigfix(options.dir, "judge")
+    lab = _opened(options.dir, "judge", "bigfix")
     if options.slack and not lab.data.get("containers"):
         raise BadState("Only a lab of containers knows how long restarts took; leave --slack out.")
     names = [host.name for host in lab.hosts]
@@ -335,10 +353,11 @@ def judge(options):
 
 
 def logins(options):
-    lab = opened(options.dir)
-    if not is_boks(lab):
-        raise BadState("logins is for labs of BoKS, and that in %s is one of BigFix." % lab.folder)
-    return boks_cli.logins(lab, options)
+    return boks_cli.logins(_opened(options.dir, "logins", "boks"), options)
+
+
+def heartbeats(options):
+    return change_tracker_cli.heartbeats(_opened(options.dir, "heartbeats", "change_tracker"), options)
 
 
 def fault(options):
@@ -348,8 +367,9 @@ def fault(options):
     if options.kind == "clear":
         lab.set_fault(host, None)
     elif kind == "refuse-port" and number.isdigit():
-        if host.role == "client":
-            raise BadState("%s is a client: it listens on no port that it could refuse." % host.name)
+        if host.role in ("client", "monitored"):
+            raise BadState("%s has nothing that could refuse a port: it is a %s." % (host.name, {
+                "client": "client", "monitored": "host without an agent"}[host.role]))
         lab.set_fault(host, options.kind)
     else:
         raise BadState("There is no fault %r; there are refuse-port:PORT and clear." % options.kind)
@@ -360,7 +380,7 @@ def main(arguments=None):
     parser = _parser()
     options = parser.parse_args(arguments)
     if not options.command:
-        parser.error("a command is missing: start, status, stop, issue, wait, judge, logins or fault")
+        parser.error("a command is missing: start, status, stop, issue, wait, judge, logins, heartbeats or fault")
     try:
         return options.function(options)
     except BadState as err:

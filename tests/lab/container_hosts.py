@@ -40,6 +40,18 @@ AccuracySec=1s
 [Install]
 WantedBy=timers.target
 """
+# Nothing but the stand-ins' own modules and the standard library, whatever the environment of the caller says.
+PROGRAM = """#!/usr/bin/python3 -ESs
+import sys
+sys.path[0] = "%s"
+from lab.{module} import {function}
+sys.exit({function}(sys.argv[1:]))
+""" % FOLDER
+
+
+def program(module, function="main"):
+    """-> the text of a program on a host: function(arguments) of a module of the stand-ins."""
+    return PROGRAM.format(module=module, function=function)
 
 
 class ContainerHosts:
@@ -91,6 +103,10 @@ class ContainerHosts:
     def _admitted(self, host):
         """-> [(port, protocol)] that the firewall of this host lets in beside ssh."""
         raise NotImplementedError
+
+    def _in_turn(self):
+        """-> [[host]]: who is up before the next ones start."""
+        return [self.hosts]
 
     @property
     def engine(self):
@@ -174,10 +190,13 @@ class ContainerHosts:
 
     # -- containers
     def begin(self):
-        containers.at_once(self._make, self.hosts)
-        # What runs from now on is in the containers; copies of it here would only be taken for it.
-        shutil.rmtree(os.path.join(self.folder, "hosts"))
-        containers.at_once(self._await_boot, self.hosts)
+        for hosts in self._in_turn():
+            containers.at_once(self._make, hosts)
+            # What runs from now on is in the containers; copies of it here would only be taken for it.
+            for host in hosts:
+                shutil.rmtree(host.root)
+            containers.at_once(self._await_boot, hosts)
+        os.rmdir(os.path.join(self.folder, "hosts"))
 
     def _make(self, host):
         given = self.data["hosts"][host.name]

@@ -22,10 +22,11 @@ IMAGE_VARIABLE = "LAB_IMAGE"
 BASE_IMAGE_VARIABLE = "LAB_BASE_IMAGE"
 BASE_IMAGE = "docker.io/library/debian:bookworm-slim"
 SUITE = "bookworm"
-# firewalld needs netbase (/etc/protocols); the stand-ins have openssl check the mastheads.
+# firewalld needs netbase (/etc/protocols); the stand-ins have openssl check the mastheads; the hub of Change Tracker is
+# behind nginx.
 PACKAGES = (
-    "dbus", "firewalld", "iproute2", "iptables", "netbase", "nftables", "openssh-server", "openssl", "procps", "python3",
-    "systemd", "systemd-sysv", "ufw",
+    "dbus", "firewalld", "iproute2", "iptables", "netbase", "nftables", "nginx-light", "openssh-server", "openssl", "procps",
+    "python3", "systemd", "systemd-sysv", "ufw",
 )
 # ufw and these exclude each other, so the second image has them in ufw's place; the first one brings their archives along.
 PERSISTENT = ("netfilter-persistent", "iptables-persistent")
@@ -39,11 +40,12 @@ NETWORK_UNIT = (
     "WantedBy=sysinit.target",
 )
 UNIT_FOLDER = "/etc/systemd/system"
-# Every firewall is installed and none is on, so that a host turns on the one that it has.  What every machine has to have
-# of its own (keys, identity) is not in an image; nothing in a lab fetches or cleans up anything in the background.
+# Every firewall is installed and none is on, so that a host turns on the one that it has; nor is nginx.  What every machine
+# has to have of its own (keys, identity) is not in an image; nothing in a lab fetches or cleans up anything in the background.
 FINISH = (
     "mkdir {0} && cd {0} && apt-get -o APT::Sandbox::User=root download {1}".format(ARCHIVES, " ".join(PERSISTENT)),
-    "systemctl disable firewalld.service ufw.service nftables.service",
+    "systemctl disable firewalld.service nftables.service nginx.service ufw.service",
+    "rm /etc/nginx/sites-enabled/default",
     "systemctl mask apt-daily.timer apt-daily-upgrade.timer dpkg-db-backup.timer e2scrub_all.timer fstrim.timer "
     "console-getty.service getty.target dev-hugepages.mount sys-fs-fuse-connections.mount",
     # These are what a kernel's few inotify instances go to, when many containers share it; nobody sits at a console here.
@@ -253,7 +255,7 @@ def _make_from_packages(engine, name, folder):
         # What went wrong stands in the first of its errors, the last one only says that it went wrong.
         errors = [line for line in said.splitlines() if line.startswith(b"E: ")]
         raise Failed("The image of the lab could not be made from packages; mmdebstrap said: %s. Set %s to an image that "
-                     "holds systemd, python3, openssh-server and the firewalls, or mend the access to the packages." % (
+                     "holds systemd, python3, openssh-server, nginx and the firewalls, or mend the access to the packages." % (
                          _last_words(errors[0] if errors else said), IMAGE_VARIABLE))
     engine.run("import", "--change", 'CMD ["%s"]' % INIT, "--change", "STOPSIGNAL SIGRTMIN+3", archive, name, timeout=600)
 
@@ -274,7 +276,7 @@ def _make_from_registry(engine, name, folder):
         engine.run("build", *(list(LIMITS) + ["--network", "host", "--tag", name, "--file", path, folder]), timeout=1800)
     except Failed as err:
         raise Failed("The image of the lab could not be made from %s (%s). As root with mmdebstrap it is made from packages; "
-                     "or set %s to an image that holds systemd, python3, openssh-server and the firewalls." % (
+                     "or set %s to an image that holds systemd, python3, openssh-server, nginx and the firewalls." % (
                          base, err, IMAGE_VARIABLE))
 
 

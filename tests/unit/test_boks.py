@@ -3,9 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The ports of a BoKS domain: one table, and what follows from a base port, a role and the file ENV."""
 
-import calendar
 import os
-import time
 from collections import namedtuple
 
 import pytest
@@ -16,6 +14,7 @@ from hypothesis import strategies as st
 from ansible_collections.portshift.agents.plugins.filter.boks_ports import FilterModule
 from ansible_collections.portshift.agents.plugins.module_utils import _boks
 from ansible_collections.portshift.agents.plugins.module_utils._boks import BoksError
+from ansible_collections.portshift.agents.plugins.module_utils._log_lines import compile_patterns
 
 CHECKOUT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 boks_ports = FilterModule().filters()["boks_ports"]
@@ -106,7 +105,7 @@ def test_a_bad_base_role_or_direction_is_a_sentence(arguments, sentence):
 
 def test_the_document_shows_this_table():
     with open(os.path.join(CHECKOUT, "docs", "ports.md"), encoding="utf-8") as source:
-        section = source.read().split("\n## BoKS\n")[1]
+        section = source.read().split("\n## BoKS\n")[1].split("\n## ")[0]
     shown = [line for line in section.splitlines() if line.startswith("|")][2:]
     expected = []
     for row in _boks.TABLE:
@@ -226,62 +225,4 @@ def test_the_inventory_decides_on_the_role_and_env_may_contradict(init, wanted, 
 ])
 def test_only_the_last_column_counts(line, bad):
     table = "Name  Pid  State\n%s\n" % line
-    assert _boks.not_well(table, _boks.compile_patterns(["Down", "Loading"])) == ([" ".join(line.split())] if bad else [])
-
-
-def test_a_broken_pattern_is_a_sentence():
-    with pytest.raises(BoksError, match=r'the pattern "\(" is no regular expression: .*; correct it'):
-        _boks.compile_patterns(["("])
-
-
-NOW = calendar.timegm((2026, 11, 22, 12, 0, 0, 0, 0, 0))
-
-
-@pytest.fixture(params=["UTC", "Pacific/Auckland", "America/St_Johns"])
-def zone(request, monkeypatch):
-    monkeypatch.setenv("TZ", request.param)
-    time.tzset()
-    yield
-    monkeypatch.undo()
-    time.tzset()
-
-
-@pytest.mark.parametrize("form", ["%Y-%m-%d %H:%M:%S", "%Y-%m-%dT%H:%M:%S.123", "%Y/%m/%d %H:%M:%S", "%a %b %e %H:%M:%S %Y",
-                                  "%b %e %H:%M:%S", "%a %b %e %H:%M:%S UTC %Y"])
-def test_dates_of_this_hosts_own_clock_are_read(form, zone):
-    line = "boks_init@host %s WARNING: process exited" % time.strftime(form, time.localtime(NOW))
-    assert _boks.line_time(line, NOW + 5) == NOW
-
-
-@pytest.mark.parametrize("text", ["2026-11-22T12:00:00Z", "2026-11-22T13:30:00+01:30", "2026-11-22 07:00:00 -0500"])
-def test_dates_with_a_zone_are_read(text, zone):
-    assert _boks.line_time(text + " x", NOW) == NOW
-
-
-def test_a_date_without_a_year_is_the_nearest_one():
-    new_year = calendar.timegm((2027, 1, 1, 0, 0, 5, 0, 0, 0))
-    written = _boks.line_time("Dec 31 23:59:58 x", new_year)
-    assert time.localtime(written).tm_year == 2026 and abs(written - new_year) < 30 * 3600
-
-
-@pytest.mark.parametrize("line", ["", "x", "Nov 31 12:00:00", "2026-02-30 12:00:00", "2026-13-01 12:00:00", "2026-11-22 25:00:00",
-                                  "12026-11-22 12:00:00 "])
-def test_what_never_was_is_no_date(line):
-    assert _boks.line_time(line, NOW) is None
-
-
-@given(st.text(max_size=60))
-def test_any_line_can_be_asked_for_its_date(line):
-    _boks.line_time(line, NOW)
-
-
-def test_only_failures_after_the_change_count(zone):
-    def at(seconds, text):
-        return "%s %s\n" % (time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(NOW + seconds)), text)
-
-    patterns = _boks.compile_patterns(["address already in use"])
-    log = at(-60, "bind: Address already in use") + at(0, "bind: Address already in use") + at(3, "ready")
-    assert _boks.failures_since(log.encode(), NOW, patterns, NOW + 60) == ([], 0)
-    log += at(5, "boks_servc@host") + "  WARNING: bind: Address already in use\n"
-    assert _boks.failures_since(log.encode(), NOW, patterns, NOW + 60) == (["WARNING: bind: Address already in use"], 0)
-    assert _boks.failures_since(b"\xff Address already in use\n", NOW, patterns, NOW) == ([], 1)
+    assert _boks.not_well(table, compile_patterns(["Down", "Loading"])) == ([" ".join(line.split())] if bad else [])

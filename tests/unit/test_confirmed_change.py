@@ -183,7 +183,7 @@ class Folder:
         say = ["sh", "-c", 'echo "$1" >>"$0"', str(self.calls)]
         self.place.write("change.json", dict(
             timeout=60, record=self.record, old_port=6500, new_port=6530, phase=None, stop=[say + ["stop"]],
-            start=[say + ["start"]], checks=[], check_seconds=1, command_seconds=10, services_entries=[],
+            start=[say + ["start"]], checks=[], check_seconds=1, command_seconds=10, services_entries=[], hub_urls=[],
             files=[dict(path=str(self.file), content=NEW.decode())], bridge=None, unit_dir=str(folder), force=False,
             way="forward", systemd=False, login=None, modes={}, record_before=None))
         self.place.hold_reserve()
@@ -402,8 +402,8 @@ def asked(folder, **params):
         check_mode=False, _diff=False, warn=lambda sentence: None, get_bin_path=lambda name: None, run_command=None,
         params=dict(dict(
             name="boks", timeout=60, token=None, record=str(folder / "boks.json"), old_port=6500, new_port=6530, phase=None,
-            stop=[], start=[], checks=[], check_seconds=1, command_seconds=10, services_entries=[], files=[], bridge=None,
-            force=False, state_dir=str(folder), unit_dir=str(folder)), **params))
+            stop=[], start=[], checks=[], check_seconds=1, command_seconds=10, services_entries=[], hub_urls=[], files=[],
+            bridge=None, force=False, state_dir=str(folder), unit_dir=str(folder)), **params))
     return ConfirmedChange(module)
 
 

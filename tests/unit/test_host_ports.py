@@ -9,7 +9,7 @@ import socket
 import pytest
 
 from ansible_collections.portshift.agents.plugins.module_utils._host_ports import (
-    TCP_LISTEN, UDP_UNCONNECTED, ephemeral_ports, is_ephemeral, listeners, parse_ranges, parse_sockets)
+    TCP_LISTEN, UDP_UNCONNECTED, connections, ephemeral_ports, is_ephemeral, listeners, parse_ranges, parse_sockets)
 
 TCP = b"""\
   sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode
@@ -78,7 +78,30 @@ def test_listeners_on_other_addresses_are_left_out(proc, address, expected):
     assert [(entry["address"], entry["port"]) for entry in listeners({52311, 55000, 8080}, address, proc)] == expected
 
 
+def test_connections_to_a_port_are_told_from_those_that_are_being_made(proc, tmp_path):
+    with open(str(tmp_path / "net" / "tcp"), "ab") as target:
+        target.write(b"   4: 0A01A8C0:8D31 0B01A8C0:8D2E 02 00000000:00000001 01:00000063 00000000     0        0 20611 2 "
+                     b"ffff8f0a\n")
+    with open(str(tmp_path / "net" / "tcp6"), "ab") as target:
+        target.write(b"   3: 0000000000000000FFFF00000A01A8C0:8D32 0000000000000000FFFF00000B01A8C0:8D2E 01 00000000:00000000 "
+                     b"00:00000000 00000000     0        0 30004 1 ffff8f0a 100 0 0 10 0\n")
+    found = connections({"192.168.1.11"}, 36142, proc=proc)
+    assert [(entry["address"], entry["remote"], entry["established"], entry["pid"], entry["process"]) for entry in found] == [
+        ("192.168.1.10", "192.168.1.11", True, None, None), ("192.168.1.10", "192.168.1.11", False, 77, "besrelay"),
+        ("192.168.1.10", "192.168.1.11", True, None, None)]
+    assert connections({"192.168.1.12"}, 36142, proc=proc) == [] == connections({"192.168.1.11"}, 52311, proc=proc)
+
+
+def test_own_connection_is_found_until_it_ends():
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+        with socket.create_connection(("127.0.0.1", port)):
+            assert [(entry["pid"], entry["established"]) for entry in connections({"127.0.0.1"}, port)] == [(os.getpid(), True)]
+        assert connections({"127.0.0.1"}, port) == []
+
+
 def test_host_without_proc_can_not_tell(tmp_path):
+    assert connections({"127.0.0.1"}, 1, proc=str(tmp_path)) is None
     assert listeners({52311}, proc=str(tmp_path)) is None and ephemeral_ports(str(tmp_path)) is None
 
 

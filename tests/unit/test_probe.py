@@ -4,6 +4,7 @@
 """Probes against real sockets of this machine."""
 
 import contextlib
+import hashlib
 import socket
 import ssl
 import threading
@@ -80,7 +81,7 @@ def test_closed_port_is_refused():
     with bound(listen=False) as (_server, port):
         result = probe(tcp(port), 2)
     assert result == dict(
-        host=HOST, port=port, protocol="tcp", address=HOST, source=HOST, reachable=False, latency_ms=None,
+        host=HOST, port=port, protocol="tcp", address=HOST, source=HOST, certificate=None, reachable=False, latency_ms=None,
         reason="connection refused: nothing listens there",
         error="127.0.0.1 -> 127.0.0.1 port %d tcp: connection refused: nothing listens there" % port)
 
@@ -168,6 +169,52 @@ def test_tls_is_spoken_and_a_self_signed_certificate_is_good_enough(certificate)
     with serving(PAGE, certificate) as port:
         assert http(port, tls=True, body_regex="_PortNumber")["error"] is None
         assert http(port, tls=False)["reachable"] is False
+
+
+def thumbprints():
+    with open(session_signer()[1], encoding="ascii") as source:
+        der = ssl.PEM_cert_to_DER_cert(source.read())
+    return hashlib.sha1(der).hexdigest().upper(), hashlib.sha256(der).hexdigest().upper()
+
+
+def test_certificate_is_told_whatever_the_answer(certificate):
+    with serving(PAGE, certificate) as port:
+        for options in ({}, dict(status=404)):
+            result = http(port, tls=True, **options)
+            assert result["reachable"] is not bool(options)
+            assert (result["certificate"]["sha1"], result["certificate"]["sha256"]) == thumbprints()
+            end = time.strptime(result["certificate"]["not_after"], "%Y-%m-%dT%H:%M:%SZ")
+            assert time.mktime(end) > time.time()
+        assert probe(tcp(port), 2)["certificate"] is None
+    assert http(port, tls=True)["certificate"] is None
+
+
+def test_certificate_is_compared_with_a_thumbprint_however_it_is_written(certificate):
+    sha1, sha256 = thumbprints()
+    pairs = [sha1[start:start + 2] for start in range(0, 40, 2)]
+    with serving(PAGE, certificate) as port:
+        for text in (sha1, sha256, sha1.lower(), ":".join(pairs), "\u200e" + " ".join(pairs) + "\n"):
+            assert http(port, tls=True, thumbprint=text)["error"] is None
+
+
+def test_another_certificate_is_not_reachable_and_asked_nothing(certificate):
+    asked, (sha1, sha256) = [], thumbprints()
+    for own, other, kind in ((sha1, "AB" * 20, "SHA-1"), (sha256, "cd" * 32, "SHA-256")):
+        with serving(PAGE, certificate, asked=asked) as port:
+            result = http(port, tls=True, thumbprint=other)
+        assert (result["reachable"], result["reason"]) == (
+            False, "the server shows the certificate with the %s fingerprint %s, not the one with %s" % (
+                kind, own, other.upper()))
+        assert result["certificate"]["sha1"] == sha1
+    assert not any(asked)
+
+
+def test_any_status_is_an_answer_where_it_is_asked_for(certificate):
+    with serving(b"HTTP/1.1 401 Unauthorized\r\nContent-Length: 0\r\n\r\n", certificate) as port:
+        assert http(port, tls=True, any_status=True)["reachable"] is True
+        assert http(port, tls=True)["reason"] == "HTTP status 401 instead of 200 for /"
+    with serving(b"SSH-2.0-OpenSSH\r\n") as port:
+        assert http(port, any_status=True)["reachable"] is False
 
 
 def test_tls_to_a_server_without_it_is_said_so():

@@ -64,7 +64,8 @@ class Daemon:
     def listen(self):
         for offset, protocol in LISTENING[self.host.role]:
             port = self.port(offset, protocol)
-            self._refuse_by_order(port)
+            if self.host.refuses(port):
+                raise Refused("told to refuse this port: %d" % port)
             listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM if protocol == "tcp" else socket.SOCK_DGRAM)
             try:
                 if protocol == "tcp":
@@ -88,15 +89,6 @@ class Daemon:
         own.setblocking(False)
         os.rename(temporary, self.host.access_socket)
         self.selector.register(own, selectors.EVENT_READ, (self._accept, "own"))
-
-    def _refuse_by_order(self, port):
-        try:
-            with open(self.host.fault) as stream:
-                fault = stream.read().strip()
-        except FileNotFoundError:
-            return
-        if fault == "refuse-port:%d" % port:
-            raise Refused("told to refuse this port: %d" % port)
 
     def _accept(self, listener, daemon):
         try:

@@ -3,10 +3,10 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """One host of a BoKS domain: its role, its files, and the ports that it is to listen on."""
 
-import json
 import os
 import socket
 
+from ..lab_host import LabHost
 from . import Refused
 
 DEFAULT_BASE = 6500
@@ -17,37 +17,15 @@ LISTENING = {
     "replica": ((1, "tcp"), (1, "udp"), (2, "tcp"), (3, "tcp")),
     "agent": ((3, "tcp"),),
 }
-LAB_FOLDER = "/opt/portshift-lab"
 
 
-class Host:
+class Host(LabHost):
     # Named as the unit is.
     services = ("boksm",)
 
-    def __init__(self, root, lab_file, lab, name):
-        self.root = root
-        self.lab_file = lab_file
-        self.lab = lab
-        self.name = name
-        self.role = lab["hosts"][name]["role"]
-        self.address = lab["hosts"][name]["address"]
-        self.domain = lab["domain"]
-        self.lab_folder = os.path.join(root, LAB_FOLDER.lstrip("/"))
-
-    @classmethod
-    def load(cls):
-        """The host that this process runs on."""
-        lab_file = os.path.join(LAB_FOLDER, "lab.json")
-        with open(lab_file) as stream:
-            lab = json.load(stream)
-        return cls("/", lab_file, lab, socket.gethostname())
-
-    def of_role(self, *roles):
-        """-> [(name, address)]"""
-        return [(name, host["address"]) for name, host in self.lab["hosts"].items() if host["role"] in roles]
-
-    def path(self, *parts):
-        return os.path.join(self.root, *parts)
+    @property
+    def domain(self):
+        return self.lab["domain"]
 
     # The product's files, where the product has them.
     @property
@@ -84,15 +62,8 @@ class Host:
         return self.path("var/opt/boksm/Boot.lock")
 
     @property
-    def fault(self):
-        return os.path.join(self.lab_folder, "fault")
-
-    @property
-    def run_folder(self):
-        return os.path.join(self.lab_folder, "run")
-
-    @property
-    def logins(self):
+    def ledger(self):
+        """Of its logins."""
         return os.path.join(self.run_folder, "logins.txt")
 
     # -- what the files say

@@ -18,7 +18,7 @@ EVERY_SECONDS = 0.2
 
 def main(_arguments):
     host = Host.load()
-    ledger = os.open(host.logins, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+    ledger = os.open(host.ledger, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
     due = time.monotonic()
     while True:
         began = time.time()

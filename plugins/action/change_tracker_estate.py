@@ -1,0 +1,90 @@
+# Copyright (c) 2026 The portshift.agents authors
+# GNU General Public License v3.0-or-later (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The checks of a Change Tracker migration that need no host, and its order; documented with the module of the same name."""
+
+from __future__ import annotations
+
+from ansible.plugins.action import ActionBase
+from ansible_collections.portshift.agents.plugins.module_utils._errors import EngineError
+from ansible_collections.portshift.agents.plugins.module_utils._ports import parse_port
+from ansible_collections.portshift.agents.plugins.plugin_utils._change_tracker_estate import MONITORED, Estate
+from ansible_collections.portshift.agents.plugins.plugin_utils._window import parse_window
+
+HUB_SERVERS = ("nginx", "none")
+
+
+def address_of(hostvars, host):
+    """From where others see the host come."""
+    return hostvars[host].get("change_tracker_address") or hostvars[host].get("ansible_host") or host
+
+
+def is_windows(variables):
+    """By how Ansible is told to talk to the host: nobody has asked it yet."""
+    return (str(variables.get("ansible_connection")).rsplit(".", 1)[-1] in ("winrm", "psrp")
+            or variables.get("ansible_shell_type") in ("powershell", "cmd") or variables.get("ansible_os_family") == "Windows")
+
+
+def windows_problems(estate, hostvars):
+    found = [host for host in estate.components if is_windows(hostvars[host])]
+    problems = []
+    if estate.hub in found:
+        problems.append("%s, the hub, is a Windows host: set change_tracker_hub_server to none, take it out of the groups of "
+                        "agents, and give IIS a second binding with the same certificate by hand (docs/change-tracker.md)"
+                        % estate.hub)
+        found.remove(estate.hub)
+    if found:
+        problems.append("%s: Windows hosts, which this collection does not move; take them out of the groups and move their "
+                        "HubDetails.xml by hand before close" % ", ".join(found))
+    return problems
+
+
+class ActionModule(ActionBase):
+
+    _requires_connection = False
+
+    def run(self, tmp=None, task_vars=None):
+        result = super().run(tmp, task_vars)
+        unused, options = self.validate_argument_spec(argument_spec=dict(
+            port=dict(type="raw"), port_required=dict(type="bool", default=True), window=dict(type="str"),
+            hub_server=dict(type="str", default="nginx"), forks=dict(type="int"), hosts=dict(type="list", elements="str"),
+            agent_waves=dict(type="raw", default=["100%"]), restrict_sources=dict(type="bool", default=False),
+            allowed_sources=dict(type="list", elements="str", default=[]), telnet=dict(type="bool", default=False)))
+        problems, steps, port, monitored = [], [], None, {}
+        if options["port"] not in (None, ""):
+            try:
+                port = parse_port(options["port"], "change_tracker_port")
+            except EngineError as err:
+                problems.append(str(err))
+        elif options["port_required"]:
+            problems.append("change_tracker_port is not set; say which port to move to, such as -e change_tracker_port=8443")
+        if options["hub_server"] not in HUB_SERVERS:
+            problems.append("change_tracker_hub_server is %r; give nginx, or none where somebody else makes the hub answer on "
+                            "both ports" % options["hub_server"])
+        hostvars = task_vars["hostvars"]
+        estate = Estate(task_vars["groups"], options["hub_server"] != "none")
+        problems += estate.problems + windows_problems(estate, hostvars)
+        try:
+            if options["window"]:
+                parse_window(options["window"], "change_tracker_window")
+            if not estate.problems:
+                steps = estate.steps(options["agent_waves"], options["hosts"], options["forks"])
+                if not steps:
+                    problems.append("no host of this run has an agent; look at --limit")
+            monitored = estate.monitored(
+                {host: hostvars[host][MONITORED] for host in estate.components if MONITORED in hostvars[host]}, options["telnet"])
+        except EngineError as err:
+            problems.append(str(err))
+        if problems:
+            return dict(result, failed=True, problems=problems, msg="Nothing was changed. %s." % ". ".join(
+                problem.rstrip(".") for problem in problems))
+        addresses = {host: address_of(hostvars, host) for host in estate.components}
+        openings = {} if port is None else estate.openings(
+            port, addresses if options["restrict_sources"] else None, options["allowed_sources"])
+        order = [host for step in steps for host in step["hosts"]]
+        agents = [host for step in steps if step["component"] == "agent" for host in step["hosts"]]
+        hub_address = estate.hub and (hostvars[estate.hub].get("change_tracker_hub_address") or address_of(hostvars, estate.hub))
+        hub_hosts = [estate.hub] if estate.hub_managed and estate.hub in order else []
+        return dict(result, changed=False, port=port, hub=estate.hub, hub_managed=estate.hub_managed, hub_hosts=hub_hosts,
+                    hub_address=hub_address, components=estate.components, steps=steps, order=order, agents=agents,
+                    keeper=estate.keeper, openings=openings, monitored=monitored)

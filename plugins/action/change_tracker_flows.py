@@ -1,0 +1,101 @@
+# Copyright (c) 2026 The portshift.agents authors
+# GNU General Public License v3.0-or-later (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Which connections of Change Tracker get through; documented with the module of the same name."""
+
+from __future__ import annotations
+
+from ansible.plugins.action import ActionBase
+
+HEADS = ("from", "to", "port", "protocol", "service", "state")
+NO_ANSWER = "not known: the source gave no answer (unreachable, or failed before it could try)"
+
+
+def _named(name, address):
+    return name if address in (None, name) else "%s (%s)" % (name, address)
+
+
+class _Flow:
+    """One line of the table.  `reason`: why it is no open one; `counts`: whether that speaks against it."""
+
+    def __init__(self, source, flow, answer=None, reason=None, counts=True):
+        answer = answer or {}
+        self.source, self.source_address = source, answer.get("source")
+        self.destination, self.destination_address = flow["host"], answer.get("address")
+        self.port, self.protocol, self.service = flow["port"], flow["protocol"], flow["service"]
+        self.reason, self.counts = answer.get("reason") if reason is None else reason, counts
+
+    @property
+    def shut(self):
+        return bool(self.reason) and self.counts
+
+    def cells(self):
+        state = ("SHUT: " if self.counts else "") + self.reason if self.reason else "open"
+        return (_named(self.source, self.source_address), _named(self.destination, self.destination_address), str(self.port),
+                self.protocol, self.service, state)
+
+    def described(self):
+        way = "%s -> %s port %s %s" % (_named(self.source, self.source_address),
+                                       _named(self.destination, self.destination_address), self.port, self.protocol)
+        names = ("source", "source_address", "destination", "destination_address", "port", "protocol", "service", "reason")
+        return dict({name: getattr(self, name) for name in names}, error="%s: %s" % (way, self.reason))
+
+
+def _of_host(host, variables, flows, answers):
+    """The lines of one host, in the order in which it was told to try them."""
+    told = variables.get(flows)
+    if told is None:
+        yield _Flow(host, dict(host="whom it has to reach", port="-", protocol="-", service="-"), reason=NO_ANSWER)
+        return
+    results = iter((variables.get(answers) or {}).get("results") or [])
+    for flow in told:
+        if flow.get("untried"):
+            yield _Flow(host, flow, reason="not tried: " + flow["untried"], counts=False)
+            continue
+        answer = next(results, None)
+        yield _Flow(host, flow, answer, None if answer else NO_ANSWER)
+
+
+def _inbound(hub, variables, name, openings):
+    """What the hub's own firewall says to the ports that it has to admit."""
+    found = variables.get(name)
+    for opening in openings:
+        sources = ", ".join(opening["sources"]) or "anybody"
+        flow = dict(host=hub, port=opening["port"], protocol=opening["protocol"], service="https")
+        if not found or found.get("unreachable") or "failed" in found and found["failed"]:
+            yield _Flow(sources, flow, reason=(found or {}).get("msg") or NO_ANSWER)
+            continue
+        lacking = any(added["port"] == opening["port"] for added in found.get("added") or [])
+        yield _Flow(sources, flow, reason="the hub's own firewall (%s) does not admit it" % found["backend"] if lacking else None)
+
+
+def _table(rows):
+    widths = [max(len(row[column]) for row in rows) for column in range(len(HEADS))]
+    return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths)).rstrip() for row in rows]
+
+
+class ActionModule(ActionBase):
+
+    _requires_connection = False
+
+    def run(self, tmp=None, task_vars=None):
+        result = super().run(tmp, task_vars)
+        unused, options = self.validate_argument_spec(argument_spec=dict(
+            estate=dict(type="dict", required=True), flows=dict(type="str", required=True),
+            answers=dict(type="str", required=True), inbound=dict(type="str")))
+        hostvars, estate = task_vars["hostvars"], options["estate"]
+        lines, warnings = [], {}
+        if options["inbound"]:
+            for hub in estate["hub_hosts"]:
+                lines += _inbound(hub, hostvars[hub], options["inbound"], estate["openings"].get(hub, []))
+        for host in estate["order"]:
+            lines += _of_host(host, hostvars[host], options["flows"], options["answers"])
+            warnings.update({flow["warning"]: flow["service"] for flow in hostvars[host].get(options["flows"]) or []
+                             if flow.get("warning")})
+        shut = [line.described() for line in lines if line.shut]
+        report = _table([HEADS, *(line.cells() for line in lines)]) + ["warning: " + warning for warning in warnings]
+        if not estate["hub_managed"]:
+            report.append("note: the firewall of the hub's own host is left alone (change_tracker_hub_server: none)")
+        tried = sum(line.counts for line in lines)
+        report.append("%d of %d are open." % (tried - len(shut), tried))
+        return dict(result, changed=False, report=report, shut=shut, tried=tried)

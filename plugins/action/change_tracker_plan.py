@@ -1,0 +1,113 @@
+# Copyright (c) 2026 The portshift.agents authors
+# GNU General Public License v3.0-or-later (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The estate's plan out of what each host said; documented with the module of the same name."""
+
+from __future__ import annotations
+
+from ansible.plugins.action import ActionBase
+from ansible_collections.portshift.agents.plugins.plugin_utils._evidence import without_evidence
+
+BY_HAND = ("whoever names the hub's port elsewhere is moved by hand: bookmarks of console users, clients of its API, load "
+           "balancers, the installation of new agents")
+
+
+def _row(component, host, found):
+    if not found.get("agent"):
+        return "%-6s  %-16s  no agent on this host" % (component, host)
+    move = "%s -> %s" % (found["url"], found["new_url"]) if found.get("edits") else "%s  nothing to change" % found["url"]
+    how = ["%s%s" % (found.get("service"), "" if found.get("service_active") is not False else ", which does not run"),
+           "thumbprint compared" if found.get("thumbprint") else "no thumbprint to compare"]
+    if found.get("through_proxy"):
+        how.append("through an HTTP proxy")
+    return "%-6s  %-16s  %s  (%s)" % (component, host, move, "; ".join(how))
+
+
+def _grouped(by_value, what):
+    return "; ".join("%s: %s %s" % (", ".join(hosts), what, value) for value, hosts in sorted(by_value.items(), key=str))
+
+
+class _Agents:
+    """What the hosts of a run said, put together."""
+
+    def __init__(self, hostvars, estate, assessment):
+        self.rows, self.notes, self.pending, self.without = [], [], [], []
+        self.leaving, self.left, self.hubs = {}, {}, {}
+        for host in estate["order"]:
+            component = estate["components"][host][0]
+            reason = without_evidence(hostvars, host, assessment)
+            if reason:
+                self.rows.append("%-6s  %-16s  PROBLEM  %s" % (component, host, reason))
+                continue
+            found = hostvars[host][assessment]
+            self.rows.append(_row(component, host, found))
+            self.notes += ["%s: %s" % (host, note) for note in found.get("notes") or []]
+            if not found.get("agent"):
+                self.without.append(host)
+                continue
+            self.hubs.setdefault(found["host"], []).append(host)
+            if found.get("edits"):
+                self.pending.append(host)
+                self.leaving.setdefault(found["port"], []).append(host)
+            elif found.get("old_port"):
+                self.left.setdefault(found["old_port"], []).append(host)
+
+    @property
+    def old_port(self):
+        """The one port that those who are to move leave; where nobody is, the one that they have left."""
+        ports = self.leaving or self.left
+        return next(iter(ports)) if len(ports) == 1 else None
+
+    def problems(self):
+        if len(self.leaving) < 2:
+            return []
+        return ["the agents are on different ports (%s); they move from one port, on which their hub listens, so these are the "
+                "agents of several hubs, or somebody has moved some of them already: take out who does not belong, or mend it "
+                "first" % _grouped(self.leaving, "on")]
+
+
+class ActionModule(ActionBase):
+
+    _requires_connection = False
+
+    def run(self, tmp=None, task_vars=None):
+        result = super().run(tmp, task_vars)
+        unused, options = self.validate_argument_spec(argument_spec=dict(
+            estate=dict(type="dict", required=True), assessment=dict(type="str", required=True), hub_assessment=dict(type="str")))
+        hostvars, estate = task_vars["hostvars"], options["estate"]
+        agents = _Agents(hostvars, estate, options["assessment"])
+        whence = "from port %s" % ", ".join(map(str, sorted(agents.leaving))) if agents.leaving else "the agents"
+        report = ["Moving %s to port %d: %d of %d agents have something to change." % (
+            whence, estate["port"], len(agents.pending), len(agents.rows) - len(agents.without))]
+        hub, opening = [], []
+        if options["hub_assessment"] and estate["hub_managed"]:
+            hub, opening, notes = _hub(hostvars, estate, options["hub_assessment"])
+            agents.notes += notes
+        elif not estate["hub_managed"]:
+            agents.notes.append("the hub's own listener is left alone (change_tracker_hub_server: none), so somebody has to make "
+                                "the hub answer on port %d, beside the old one and with the same certificate; each agent proves "
+                                "that before it moves" % estate["port"])
+        if len(agents.hubs) > 1:
+            agents.notes.append("the agents have several names of a hub in their URL (%s); they keep them, and each proves that "
+                                "whoever is there answers on the new port" % _grouped(agents.hubs, "name"))
+        problems = agents.problems()
+        report += hub + agents.rows + opening + ["note: " + note for note in [*agents.notes, BY_HAND]]
+        report += ["PROBLEM: " + problem for problem in problems]
+        return dict(result, changed=False, report=report, pending=agents.pending, old_port=agents.old_port, hubs=agents.hubs,
+                    problems=problems)
+
+
+def _hub(hostvars, estate, assessment):
+    """(rows of the hub, what its firewall lacks, notes)."""
+    host = estate["hub"]
+    reason = without_evidence(hostvars, host, assessment)
+    if reason:
+        return ["%-6s  %-16s  PROBLEM  %s" % ("hub", host, reason)], [], []
+    found = hostvars[host][assessment]
+    listens = found.get("listens") or {}
+    before, after = (" ".join("`listen %s`" % listen for listen in listens.get(key) or []) or "nothing"
+                     for key in ("before", "after"))
+    rows = ["%-6s  %-16s  nginx: %s" % (
+        "hub", host, before + " -> " + after if before != after else before + ", nothing to change")]
+    opening = ["open: %s; on %s" % (sentence, host) for sentence in (found.get("host_port") or {}).get("missing") or []]
+    return rows, opening, ["%s: %s" % (host, note) for note in found.get("notes") or []]

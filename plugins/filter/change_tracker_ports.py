@@ -1,0 +1,27 @@
+# Copyright (c) 2026 The portshift.agents authors
+# GNU General Public License v3.0-or-later (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Filter portshift.agents.change_tracker_ports; documented in change_tracker_ports.yml."""
+
+from __future__ import annotations
+
+from ansible.errors import AnsibleFilterError
+from ansible_collections.portshift.agents.plugins.module_utils._change_tracker import ports
+from ansible_collections.portshift.agents.plugins.module_utils._errors import EngineError
+from ansible_collections.portshift.agents.plugins.module_utils._ports import parse_port
+
+
+def change_tracker_ports(port, component="all", direction="both", telnet=False):
+    try:
+        if not isinstance(telnet, bool):
+            raise AnsibleFilterError("change_tracker_ports: telnet is %r; give true or false" % (telnet,))
+        return ports(parse_port(port, "the hub's port"), component, direction, telnet)
+    except EngineError as err:
+        raise AnsibleFilterError("change_tracker_ports: %s" % err) from err
+
+
+class FilterModule:
+    """The filters of this file."""
+
+    def filters(self):
+        return {"change_tracker_ports": change_tracker_ports}

@@ -1,0 +1,407 @@
+# Copyright (c) 2026 The portshift.agents authors
+# GNU General Public License v3.0-or-later (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A file of nginx's configuration: on which ports its web servers listen, edited without losing a byte.
+
+Read as nginx reads it: words end at blanks, C(;) and an opening brace, may be quoted, and C(\\) and C($) keep the next character
+from meaning anything.  What C(listen) says counts in a C(server) block of the http context alone, which is the top level of a
+file below C(conf.d), and the block C(http) of C(nginx.conf).  Servers of C(stream) and C(mail) are somebody else's.
+
+An edit is a splice: a listen gets a twin for another port beside it, or goes with its line.
+"""
+
+import re
+from collections import namedtuple
+
+from ansible_collections.portshift.agents.plugins.module_utils._errors import EngineError
+from ansible_collections.portshift.agents.plugins.module_utils._ports import parse_port
+
+# Such files have a few KB.  What is beyond this is something else, and isn't worth this host's memory.
+LIMIT = 1024 * 1024
+# What a server that names no port listens on, and one that has no listen at all.
+DEFAULT_PORT = 80
+
+_SKIPPED = re.compile(br"(?:[ \t\r\n]+|#[^\n]*)+")
+_BARE = re.compile(br"(?:\\.|\$\{*|[^ \t\r\n;{\\$]+)+", re.S)
+_QUOTED = {b'"': re.compile(br'"((?:[^"\\]|\\.)*)"', re.S), b"'": re.compile(br"'((?:[^'\\]|\\.)*)'", re.S)}
+_AFTER_QUOTES = b" \t\r\n;{)"
+_ESCAPE = re.compile(br"\\([\"'\\trn])")
+_MEANING = {b"t": b"\t", b"r": b"\r", b"n": b"\n"}
+# Code of a language of its own, in which braces, quotes and # mean something else.
+_LUA_BLOCK = b"_by_lua_block"
+_LUA = re.compile(br"""--\[(=*)\[.*?\]\1\]|--[^\n]*|\[(=*)\[.*?\]\2\]|"(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*'|[{}]""", re.S)
+
+_PORT_ALONE = re.compile(br"([0-9]+)(?:-([0-9]+))?\Z")
+_WITH_PORT = re.compile(br"(\[[^\]]*\]|[^:\[\]]+):([0-9]+)(?:-([0-9]+))?\Z")
+_WITHOUT_PORT = re.compile(br"(?:\[[^\]]*\]|[^:\[\]/]+)\Z")
+# The names of "every address of IPv4".
+_ANY = (b"*", b"0.0.0.0")
+# What two listens of one server on the same address can't differ in without speaking another protocol.
+_PROTOCOL_WORDS = ("ssl", "quic", "proxy_protocol")
+
+
+class NginxError(EngineError):
+    """A file that can't be edited without guessing; the sentence says where."""
+
+
+# `value`: as nginx understands it.  `inner`: where the word stands, quotes excluded.
+_Word = namedtuple("_Word", "value inner start line")
+_Directive = namedtuple("_Directive", "words start end line context")
+_Block = namedtuple("_Block", "words line context")
+# `text`: as it stands there, on one line.  `host`: * for every address of IPv4.  `protocol`: udp for QUIC.  `span`: the
+# directive, its semicolon included.  `port_span`: the digits of the port; empty, and behind the address, where none is named.
+Listen = namedtuple("Listen", "text host port last_port protocol parameters line span port_span")
+# A web server: its listens, and whether it takes in other files, which may have more of them.
+_Server = namedtuple("_Server", "line listens includes sockets")
+
+
+def _meaning(text):
+    return _ESCAPE.sub(lambda found: _MEANING.get(found.group(1), found.group(1)), text)
+
+
+def _shown(word):
+    return word.value.decode("utf-8", "replace")
+
+
+class _Reader:
+    """Walks through the file once.  `directives`: those that end in a semicolon; `context`: the numbers of the blocks around."""
+
+    def __init__(self, data):
+        if len(data) > LIMIT:
+            raise NginxError(too_big(len(data)))
+        self.data, self.at, self.counted, self.line = data, 0, 0, 1
+        self.directives, self.blocks = [], []
+        self._walk()
+
+    def _line(self, at):
+        """The line of a place that is not before the last one asked for."""
+        self.line += self.data.count(b"\n", self.counted, at)
+        self.counted = at
+        return self.line
+
+    def _skip(self):
+        found = _SKIPPED.match(self.data, self.at)
+        if found:
+            self.at = found.end()
+
+    def _word(self):
+        start, line = self.at, self._line(self.at)
+        first = self.data[start:start + 1]
+        if first in _QUOTED:
+            found = _QUOTED[first].match(self.data, start)
+            if not found:
+                raise NginxError("the quotation mark in line %d has no second one" % line)
+            self.at = found.end()
+            if self.at < len(self.data) and self.data[self.at:self.at + 1] not in _AFTER_QUOTES:
+                raise NginxError("in line %d something follows a quotation mark without a blank" % self._line(self.at))
+            return _Word(_meaning(found.group(1)), found.span(1), start, line)
+        found = _BARE.match(self.data, start)
+        if not found:
+            raise NginxError("the file ends in line %d in the middle of a word" % line)
+        self.at = found.end()
+        return _Word(_meaning(found.group()), found.span(), start, line)
+
+    def _skip_lua(self, line):
+        depth = 1
+        for found in _LUA.finditer(self.data, self.at):
+            depth += {b"{": 1, b"}": -1}.get(found.group(), 0)
+            if not depth:
+                self.at = found.end()
+                return
+        raise NginxError("the block of Lua that begins in line %d has no end" % line)
+
+    def _walk(self):
+        stack, words = [], []
+        while True:
+            self._skip()
+            mark = self.data[self.at:self.at + 1]
+            if not mark:
+                break
+            if mark not in (b";", b"{", b"}"):
+                words.append(self._word())
+                continue
+            line = self._line(self.at)
+            self.at += 1
+            if mark == b"}":
+                if words or not stack:
+                    raise NginxError("there is a closing brace in line %d that %s" % (
+                        line, "comes before the semicolon of line %d" % words[0].line if words else "closes nothing"))
+                stack.pop()
+                continue
+            if not words:
+                raise NginxError("there is %s in line %d with nothing before it" % (
+                    "a semicolon" if mark == b";" else "an opening brace", line))
+            if mark == b";":
+                self.directives.append(_Directive(words, words[0].start, self.at, words[0].line, tuple(stack)))
+            elif words[0].value.endswith(_LUA_BLOCK):
+                self._skip_lua(line)
+            else:
+                self.blocks.append(_Block(words, words[0].line, tuple(stack)))
+                stack.append(len(self.blocks) - 1)
+            words = []
+        if words:
+            raise NginxError("the directive that begins in line %d has no end; a semicolon is missing" % words[0].line)
+        if stack:
+            raise NginxError("the block that begins in line %d has no end; a closing brace is missing"
+                             % self.blocks[stack[-1]].line)
+
+    def web_servers(self):
+        """number -> line of the blocks that are servers of the http context."""
+        around = ((), (b"http",))
+        return {number: block.line for number, block in enumerate(self.blocks)
+                if [word.value for word in block.words] == [b"server"]
+                and tuple(self.blocks[outer].words[0].value for outer in block.context) in around}
+
+
+def too_big(size):
+    return ("the file has %d bytes, where a few thousand were expected and %d are the limit: it is no file of nginx's "
+            "configuration with a server in it" % (size, LIMIT))
+
+
+def _number(text, line):
+    port = int(text)
+    if not 1 <= port <= 65535:
+        raise NginxError("the listen in line %d names port %d, which is none" % (line, port))
+    return port
+
+
+def _listen(data, directive):
+    """What a listen directive says; None for a socket of the file system."""
+    words, line = directive.words, directive.line
+    if len(words) < 2:
+        raise NginxError("the listen in line %d names neither an address nor a port" % line)
+    address = words[1]
+    if address.value.lower().startswith(b"unix:"):
+        return None
+    if b"$" in address.value:
+        raise NginxError("the listen in line %d has a variable (%s), which nginx does not know there, so the file is a template; "
+                         "edit what it is made from" % (line, _shown(address)))
+    begin, end = address.inner
+    if data[begin:end] != address.value:
+        raise NginxError("the listen in line %d has escaped characters in its address; write it without them" % line)
+    alone, with_port = _PORT_ALONE.match(address.value), _WITH_PORT.match(address.value)
+    if alone:
+        host, first, last, span = b"*", alone.group(1), alone.group(2), alone.span(1)
+    elif with_port:
+        host, first, last, span = with_port.group(1, 2, 3) + (with_port.span(2),)
+    elif _WITHOUT_PORT.match(address.value):
+        host, first, last, span = address.value, b"%d" % DEFAULT_PORT, None, (end - begin, end - begin)
+    else:
+        raise NginxError("the listen in line %d has an address that can't be read: %s" % (line, _shown(address)))
+    parameters = [_shown(word) for word in words[2:]]
+    port = _number(first, line)
+    return Listen(
+        text=" ".join(_shown(word) for word in words[1:]), host="*" if host in _ANY else host.decode("utf-8", "replace").lower(),
+        port=port, last_port=_number(last, line) if last else port, protocol="udp" if "quic" in parameters else "tcp",
+        parameters=parameters, line=line, span=(directive.start, directive.end), port_span=(begin + span[0], begin + span[1]))
+
+
+def _servers(data):
+    reader = _Reader(data)
+    servers = {number: _Server(line, [], [], []) for number, line in reader.web_servers().items()}
+    for directive in reader.directives:
+        server, name = servers.get(directive.context[-1] if directive.context else None), directive.words[0].value
+        if server is None:
+            continue
+        if name == b"listen":
+            found = _listen(data, directive)
+            (server.listens if found else server.sockets).append(found)
+        elif name == b"include" and len(directive.words) > 1:
+            server.includes.append(_shown(directive.words[1]))
+    return [servers[number] for number in sorted(servers)]
+
+
+def listens(data):
+    """The listens of the web servers in the file, those on sockets of the file system left out."""
+    return [listen for server in _servers(data) for listen in server.listens]
+
+
+def every_port(data):
+    """The ports of every listen in the file, in whatever context: a file that servers take in has them at its top level.
+
+    For files that are nobody's to edit here, so what can't be read says nothing.
+    """
+    found = set()
+    try:
+        reader = _Reader(data)
+    except EngineError:
+        return found
+    for directive in reader.directives:
+        if directive.words[0].value != b"listen":
+            continue
+        try:
+            listen = _listen(data, directive)
+        except EngineError:
+            continue
+        if listen:
+            found.update(range(listen.port, listen.last_port + 1))
+    return found
+
+
+def _without_ranges(servers, *ports):
+    """Fails where a range holds one of `ports`: it can't be moved by itself."""
+    for server in servers:
+        for listen in server.listens:
+            for port in ports:
+                if listen.port != listen.last_port and listen.port <= port <= listen.last_port:
+                    raise NginxError("the listen in line %d has a range of ports (%s) that holds %d; write one listen for each "
+                                     "port that is used" % (listen.line, listen.text, port))
+
+
+def _lines(found):
+    numbers = sorted({one.line for one in found})
+    return "line%s %s" % ("" if len(numbers) == 1 else "s", ", ".join(map(str, numbers)))
+
+
+def _nothing_on(data, servers, port):
+    elsewhere = sorted({name for server in servers for name in server.includes})
+    there = sorted({listen.port for server in servers for listen in server.listens})
+    if port == DEFAULT_PORT and any(not server.listens and not server.sockets for server in servers):
+        return ("no server in this file has a listen for port %d. One without any listen answers there by itself, and would not "
+                "any more if it got one: write listen %d into it first" % (port, port))
+    if not servers:
+        return ("there is no server of the http context in this file. Name the file that has the server with path%s" % (
+            "; those of stream and mail don't count" if b"server" in data else ""))
+    return "no server in this file listens on port %d (%s%s). Name the file that has that listen with path" % (
+        port, "they listen on %s" % ", ".join(map(str, there)) if there else "there is no listen in it",
+        "; it takes in %s" % ", ".join(elsewhere) if elsewhere else "")
+
+
+def _require_listen(data, port):
+    servers = _servers(data)
+    if not any(listen.port == port for server in servers for listen in server.listens):
+        raise NginxError("%s, or with beside the port whose listens are to get a twin" % _nothing_on(data, servers, port))
+
+
+def _protocol_of(listen):
+    return [word for word in _PROTOCOL_WORDS if word in listen.parameters]
+
+
+def _missing_twins(server, beside, port):
+    """The listens on `beside` that have no counterpart on `port` yet."""
+    there = {(listen.host, listen.protocol): listen for listen in server.listens if listen.port == port}
+    missing = []
+    for listen in server.listens:
+        if listen.port != beside:
+            continue
+        twin = there.get((listen.host, listen.protocol))
+        if twin is None:
+            missing.append(listen)
+        elif _protocol_of(twin) != _protocol_of(listen):
+            raise NginxError("the listens in lines %d (%s) and %d (%s) are of one server and don't speak the same protocol; make "
+                             "the second one like the first, or remove it" % (listen.line, listen.text, twin.line, twin.text))
+    return missing
+
+
+def _alone(data, span):
+    """(start, end) of the lines that a directive has for itself, a comment behind it included; None where it shares them."""
+    start = data.rfind(b"\n", 0, span[0]) + 1
+    end = data.find(b"\n", span[1]) + 1
+    if not end or data[start:span[0]].strip(b" \t\r"):
+        return None
+    behind = data[span[1]:end].strip(b" \t\r\n")
+    return None if behind and not behind.startswith(b"#") else (start, end)
+
+
+def with_twins(data, beside, port):
+    """bytes -> bytes in which each server that listens on `beside` does so on `port` too, with the same parameters.
+
+    Where nobody listens on `beside` any more and somebody does on `port`, there is nothing left to be done; without `beside`,
+    that has to be so.
+    """
+    port = parse_port(port)
+    if beside is None:
+        _require_listen(data, port)
+        return data
+    beside = parse_port(beside, "beside")
+    if beside == port:
+        raise NginxError("port and beside are both %d; name the port that is there already with beside" % port)
+    servers = _servers(data)
+    _without_ranges(servers, beside, port)
+    having = [server for server in servers if any(listen.port == beside for listen in server.listens)]
+    others = [listen for server in servers if server not in having for listen in server.listens if listen.port == port]
+    if not having:
+        if others:
+            return data
+        raise NginxError(_nothing_on(data, servers, beside))
+    if others:
+        raise NginxError("another server in this file listens on port %d already (%s), and which one would answer there could "
+                         "not be told any more; choose another port, or remove that listen" % (port, _lines(others)))
+    after = data
+    for listen in sorted((listen for server in having for listen in _missing_twins(server, beside, port)),
+                         key=lambda found: -found.span[0]):
+        start, end = listen.span
+        digits = b"%d" % port if listen.port_span[0] < listen.port_span[1] else b":%d" % port
+        twin = data[start:listen.port_span[0]] + digits + data[listen.port_span[1]:end]
+        lines = _alone(data, listen.span)
+        if lines is None:
+            at, twin = end, b" " + twin
+        else:
+            at = lines[1]
+            twin = data[lines[0]:start] + twin + (b"\r\n" if data[at - 2:at] == b"\r\n" else b"\n")
+        after = after[:at] + twin + after[at:]
+    return after
+
+
+def _span_to_remove(data, span):
+    lines = _alone(data, span)
+    if lines:
+        return lines
+    start, end = span
+    before = data[:start].rstrip(b" \t")
+    if before and not before.endswith(b"\n"):
+        return len(before), end
+    # The first of several on its line: those behind it take over its place.
+    return start, end + len(data) - end - len(data[end:].lstrip(b" \t"))
+
+
+def without(data, port):
+    """bytes -> bytes in which no web server of the file listens on `port` any more."""
+    port = parse_port(port)
+    servers = _servers(data)
+    _without_ranges(servers, port)
+    for server in servers:
+        going = [listen for listen in server.listens if listen.port == port]
+        if going and len(going) == len(server.listens) and not server.sockets:
+            raise NginxError("the server in line %d would have no listen left without port %d (%s), and nginx would let it "
+                             "answer on port %d; give it another listen first" % (server.line, port, _lines(going), DEFAULT_PORT))
+    while True:
+        # One at a time: they may share a line.
+        going = [listen for listen in listens(data) if listen.port == port]
+        if not going:
+            return data
+        start, end = _span_to_remove(data, going[-1].span)
+        data = data[:start] + data[end:]
+
+
+def _compared(found):
+    return sorted((listen.host, listen.port, listen.protocol, listen.parameters) for listen in found)
+
+
+def moved_back(now, before, new_port):
+    """The bytes now, with the listens that they had before a move to `new_port`; None where that can't be told.
+
+    For a file that somebody else has changed since: what they wrote stays.
+    """
+    try:
+        wanted, content = listens(before), now
+        if any(listen.port == new_port for listen in wanted):
+            return None
+        for port in sorted({listen.port for listen in wanted} - {listen.port for listen in listens(now)}):
+            content = with_twins(content, new_port, port)
+        content = without(content, new_port)
+        return content if _compared(listens(content)) == _compared(wanted) else None
+    except EngineError:
+        return None
+
+
+def shown(data):
+    """For a diff: the servers with what they listen on.  What else stands in the file may hold passwords."""
+    try:
+        servers = _servers(data)
+    except EngineError:
+        return b"(a file that can't be read)\n"
+    lines = []
+    for server in servers:
+        lines += ["server {"] + ["    listen %s;" % listen.text for listen in server.listens] + ["    ...", "}"]
+    return "".join(line + "\n" for line in lines).encode("utf-8")

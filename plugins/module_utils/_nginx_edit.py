@@ -1,0 +1,376 @@
+# Copyright (c) 2026 The portshift.agents authors
+# GNU General Public License v3.0-or-later (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The listens of one file of nginx's configuration, changed for good: written, tested by nginx, reloaded, and seen in the kernel.
+
+What counts is what the kernel holds.  A reload that nginx could not carry out, since another process has the port, ends with exit
+status 0 and the old configuration; a run that was killed leaves a file that nginx has not read yet.  Both are told by looking
+who listens, before and after.
+"""
+
+import os
+import socket
+import time
+
+from ansible_collections.portshift.agents.plugins.module_utils import _nginx_conf
+from ansible_collections.portshift.agents.plugins.module_utils._bounded_commands import BoundedModule, execute, told
+from ansible_collections.portshift.agents.plugins.module_utils._change_record import ChangeRecord, RecordError, alone_on_host
+from ansible_collections.portshift.agents.plugins.module_utils._errors import EngineError
+from ansible_collections.portshift.agents.plugins.module_utils._file_edit import FileEdit, FileError, sha256, write_durably
+from ansible_collections.portshift.agents.plugins.module_utils._host_ports import listeners, outgoing
+from ansible_collections.portshift.agents.plugins.module_utils._ports import parse_port
+
+# Seconds for nginx to test its configuration, or to be told to read it again.
+COMMAND_TIME = 60
+LOOK_AGAIN = 0.1
+# What nginx puts before each file when it shows all of its configuration.
+DUMP_MARK = b"# configuration file "
+
+
+class NginxEditError(EngineError):
+    """A change that can't be made, or was taken back; the sentence carries the path."""
+
+
+def _parent(pid, proc):
+    """(name, pid of the parent) of a process; None when it has ended."""
+    try:
+        with open(os.path.join(proc, str(pid), "stat"), "rb") as source:
+            name, unused, rest = source.read().partition(b"(")[2].rpartition(b")")
+        return name, int(rest.split()[1])
+    except (OSError, ValueError, IndexError):
+        return None
+
+
+def master_of(pid, proc="/proc"):
+    """The process at the head of a server's own: its workers share its sockets, and which of them is found is chance."""
+    found = _parent(pid, proc)
+    while found:
+        above = _parent(found[1], proc)
+        if not above or above[0] != found[0]:
+            return pid
+        pid, found = found[1], above
+    return pid
+
+
+def _who(entry):
+    if entry["pid"] is None:
+        return "a process that can't be seen from here"
+    return "%s (process %d)" % (entry["process"] or "a process", entry["pid"])
+
+
+def _serves(address, host):
+    """Whether a socket that is bound to `address` is one for a listen on `host`."""
+    if host == "*":
+        return address == "0.0.0.0"
+    family = socket.AF_INET6 if host.startswith("[") else socket.AF_INET
+    try:
+        host = socket.inet_ntop(family, socket.inet_pton(family, host.strip("[]")))
+    except (OSError, ValueError):
+        # A name, whose address nginx has looked up.
+        return True
+    return address in (host, "0.0.0.0" if family == socket.AF_INET else "::")
+
+
+class _Commands:
+    """nginx, as the host's own commands reach it."""
+
+    def __init__(self, test_command, reload_command):
+        for option, command in (("test_command", test_command), ("reload_command", reload_command)):
+            if not command:
+                raise NginxEditError("%s is an empty list; give the command and its arguments as words" % option)
+        self.test_command, self.reload_command = test_command, reload_command
+
+    def _run(self, command):
+        """(why it failed or None, what it said to its output)"""
+        try:
+            code, out, err = execute(command, COMMAND_TIME, environ_update=dict(LANG="C", LC_ALL="C"))
+        except OSError as error:
+            return "%s can't be run: %s" % (command[0], error.strerror or error), ""
+        except EngineError as error:
+            return str(error), ""
+        return ("%s: exit status %d%s" % (" ".join(command), code, told(err or out)) if code else None), out
+
+    def test(self):
+        return self._run(self.test_command)[0]
+
+    def reload(self):
+        return self._run(self.reload_command)[0]
+
+    def files(self):
+        """(why the test failed or None, real path -> bytes of every file that nginx reads).
+
+        None for the files where nginx isn't asked by its own -t, so that there is no -T to ask for.
+        """
+        if "-t" not in self.test_command:
+            return self.test(), None
+        why, out = self._run([{"-t": "-T"}.get(word, word) for word in self.test_command])
+        found, path = {}, None
+        for line in out.encode("utf-8", "replace").splitlines(True):
+            if line.startswith(DUMP_MARK) and line.endswith(b":\n"):
+                path = os.path.realpath(os.fsdecode(line[len(DUMP_MARK):-2]))
+                found[path] = []
+            elif path:
+                found[path].append(line)
+        return why, {path: b"".join(lines) for path, lines in found.items()}
+
+
+class ListenEdit:
+    """One change of a file's listens.  `options`: those of the module; outcome() is its result."""
+
+    def __init__(self, module, options):
+        self.module, self.options = module, options
+        self.path, self.state = options["path"], options["state"]
+        self.nginx = _Commands(options["test_command"], options["reload_command"])
+        self.record = ChangeRecord.from_params(options)
+        self.edit = FileEdit.read(self.path)
+        self.elsewhere, self.others, self.lacking, self.reloaded, self.warnings = set(), [], [], False, []
+        self.before = self.edit.before
+        try:
+            self.after = self._planned()
+            self.listens = [_nginx_conf.listens(content) for content in (self.before, self.after)]
+        except EngineError as err:
+            raise NginxEditError(str(err) if isinstance(err, (FileError, RecordError)) else "%s: %s" % (self.path, err))
+        self.watched = self._watched()
+        self.protocols = {listen.protocol for content in self.listens for listen in content} or {"tcp"}
+
+    # --- what is to be
+
+    def _planned(self):
+        if self.state == "present":
+            return _nginx_conf.with_twins(self.before, self.options["beside"], self.options["port"])
+        if self.state == "absent":
+            return _nginx_conf.without(self.before, self.options["port"])
+        entry = self._recorded()
+        if not entry:
+            return self.before
+        recorded = FileEdit.read(entry["backup"]).before
+        if sha256(self.before) == entry["sha256_after"]:
+            return recorded
+        undone = self._undone(self.before, recorded)
+        return recorded if undone is None else undone
+
+    def _undone(self, now, before):
+        return _nginx_conf.moved_back(now, before, self.record.content["new_port"])
+
+    def _recorded(self):
+        """The entry of the record that goes back, or None where there is nothing to go back to."""
+        content = self.record.content
+        if content is None or content["state"] == "rolled_back":
+            return None
+        for entry in content["files"]:
+            if os.path.realpath(entry["path"]) == self.edit.target:
+                return entry
+        raise RecordError("%s: holds nothing about %s; name the file that it was written for with path, or its own record"
+                          % (self.record.path, self.path))
+
+    def _watched(self):
+        """The ports on which nginx has to listen, or not to, as the file says."""
+        if self.state != "restored":
+            return {parse_port(self.options["port"])}
+        entry, content = self._recorded(), self.record.content
+        if not entry:
+            return set()
+        return {listen.port for found in self.listens for listen in found} | {
+            port for port in (content["old_port"], content["new_port"]) if port}
+
+    # --- what is
+
+    def _listeners(self, ports):
+        found = listeners(ports)
+        if found is None:
+            raise NginxEditError("this host has no /proc/net, so who listens on a port can't be told; nothing was changed")
+        return [entry for entry in found if entry["protocol"] in self.protocols]
+
+    def _find_nginx(self):
+        """The process that serves this file, by the ports of it that are not in question; None when nobody listens there."""
+        ports = {listen.port for listen in self.listens[0]} - (self.watched if self.state != "restored" else set())
+        for asked in (ports, self.watched):
+            found = self._listeners(asked) if asked else []
+            if found:
+                seen = [entry for entry in found if entry["pid"] is not None]
+                if not seen:
+                    raise NginxEditError("%s: who listens on port %d can't be seen by this user; run with become: true"
+                                         % (self.path, found[0]["port"]))
+                return master_of(seen[0]["pid"])
+            if asked and self.state != "restored":
+                return None
+        return None
+
+    def _is_ours(self, entry):
+        return entry["pid"] is not None and master_of(entry["pid"]) == self.master
+
+    def _lacking(self):
+        """Sentences on what nginx does not do yet, or still does, by what the file is to say."""
+        found = [entry for entry in self._listeners(self.watched) if self._is_ours(entry)]
+        lacking = []
+        for listen in self.listens[1]:
+            if listen.port in self.watched and not any(
+                    (entry["port"], entry["protocol"]) == (listen.port, listen.protocol)
+                    and _serves(entry["address"], listen.host) for entry in found):
+                lacking.append("does not listen on %s" % listen.text.split()[0])
+        there = {listen.port for listen in self.listens[1]} | self.elsewhere
+        return lacking + ["still listens on port %d" % port for port in sorted(
+            {entry["port"] for entry in found} - there)]
+
+    def _wait(self):
+        end = time.monotonic() + self.options["timeout"]
+        while True:
+            lacking = self._lacking()
+            if not lacking or time.monotonic() > end:
+                return lacking
+            time.sleep(LOOK_AGAIN)
+
+    # --- what stands against it
+
+    def _refuse(self, sentence, *values):
+        raise NginxEditError("%s: %s; nothing was changed" % (self.path, sentence % values if values else sentence))
+
+    def _require_nginx(self):
+        if self.master is None:
+            ports = sorted({listen.port for listen in self.listens[0]} - self.watched)
+            self._refuse("nobody listens on port %s, as it has it, so nginx does not run or has not read it. Start nginx, or "
+                         "look into its error log", " or ".join(map(str, ports)) if ports else self.options["port"])
+
+    def _require_free_port(self):
+        port = self.options["port"]
+        for entry in self._listeners({port}):
+            if not self._is_ours(entry):
+                self._refuse("port %d is taken by %s, so nginx could not have it. Choose another port, or stop that one",
+                             port, _who(entry))
+        held = outgoing(port)
+        if held:
+            self._refuse("port %d is in use by a connection from here to %s (%s), so nginx could not have it now. Run again when "
+                         "that has ended, and reserve the port", port, held[0]["remote"], _who(held[0]))
+
+    def _look_at_the_rest(self):
+        """nginx's configuration as it is: sound, with this file in it, and who else in it has the port."""
+        why, files = self.nginx.files()
+        if why:
+            self._refuse("nginx's configuration does not pass its test as it is (%s). Mend that first", why)
+        if files is None:
+            return None
+        if self.edit.target not in files:
+            self._refuse("it is none of the files that nginx reads (%s). Name the right one with path", ", ".join(sorted(files)))
+        having = {path: _nginx_conf.every_port(content) for path, content in files.items() if path != self.edit.target}
+        self.elsewhere = {port for ports in having.values() for port in ports}
+        self.others = sorted(path for path in having if self.watched & having[path])
+        return self.others
+
+    def _require_only_this_file(self, others):
+        """Which server answers on a port that another file has too is not for this file to say."""
+        port = self.options["port"]
+        if others:
+            self._refuse("nginx has a listen on port %d in %s already, and which server would answer there could not be told any "
+                         "more. Choose another port, or remove that listen", port, ", ".join(others))
+        if others is None and any(self._is_ours(entry) for entry in self._listeners({port})):
+            self._refuse("nginx listens on port %d already, so another file of its configuration has it. Choose another port",
+                         port)
+
+    # --- doing it
+
+    def outcome(self):
+        self.master = self._find_nginx()
+        return self._restored() if self.state == "restored" else self._changed()
+
+    def _result(self, done, changed):
+        ports = {listen.port for listen in self.listens[1]} | self.watched
+        who = [dict(port=entry["port"], address=entry["address"], process=entry["process"], pid=entry["pid"])
+               for entry in self._listeners(ports)]
+        shown = dict(zip(("before", "after"), ([listen.text for listen in found] for found in self.listens)))
+        numbers = dict(zip(("before", "after"), (sorted({listen.port for listen in found}) for found in self.listens)))
+        return dict(done, changed=changed, path=self.path, listens=shown, ports=numbers, reloaded=self.reloaded,
+                    elsewhere=self.others, lacking=self.lacking, restored=done.get("restored", []),
+                    listening_by=sorted(who, key=lambda entry: (entry["port"], entry["address"])))
+
+    def _changed(self):
+        self.edit.apply(self.after)
+        self.lacking = self._lacking() if self.master else []
+        if self.after == self.before and not self.lacking and (self.master or self.state == "absent"):
+            return self._result(self.edit.commit(self.module, redact=_nginx_conf.shown), False)
+        self._require_nginx()
+        if self.state == "present":
+            self._require_free_port()
+        others = self._look_at_the_rest()
+        if self.state == "present" and self.after != self.before:
+            self._require_only_this_file(others)
+        self.lacking = self._lacking()
+        changed = self.after != self.before or bool(self.lacking)
+        result = self.edit.commit(self.module, redact=_nginx_conf.shown, record=self.record)
+        if changed and not self.module.check_mode:
+            self._bring_into_force()
+        return self._result(result, changed)
+
+    def _bring_into_force(self):
+        why = self.nginx.test()
+        if why:
+            raise NginxEditError("%s: nginx does not take it with this change (%s); %s, and nginx was not reloaded"
+                                 % (self.path, why, self._put_back()))
+        why = self._reload()
+        if why is None:
+            return
+        raise NginxEditError("%s: %s; %s%s" % (self.path, why, self._put_back(), self._reload_again()))
+
+    def _reload(self):
+        """None when nginx is as the file says, else a sentence."""
+        why = self.nginx.reload()
+        if why:
+            return "nginx could not be told to read it again (%s)" % why
+        self.reloaded = True
+        lacking = self._wait()
+        if not lacking:
+            return None
+        taken = [_who(entry) for entry in self._listeners(self.watched) if not self._is_ours(entry)]
+        return "nginx was reloaded, and %g s later it %s%s; its error log says why" % (
+            self.options["timeout"], " and ".join(lacking), ", where there is now %s" % taken[0] if taken else "")
+
+    def _put_back(self):
+        """The bytes that were there before this run.  Returns what to say of it."""
+        if self.after == self.before:
+            return "the file is as it was, since it had this change in it already"
+        FileEdit.read(self.path).apply(self.before).commit(BoundedModule(COMMAND_TIME), record=self.record)
+        if self.record and not self.record.review()[0]:
+            self.record.mark_rolled_back()
+        return "the file is as it was before, byte for byte"
+
+    def _reload_again(self):
+        if not self.reloaded or self.after == self.before:
+            return ""
+        why = self.nginx.reload()
+        return ", but reloading nginx with that failed (%s)" % why if why else ", and nginx was reloaded with that"
+
+    def _restored(self):
+        if not self.watched:
+            return self._result(dict(changed=False), False)
+        done = self.record.restore_files(self.module, redact=_nginx_conf.shown, force=self.options["force"],
+                                         undo=self._undone)
+        if self.module.check_mode:
+            return self._result(done, True)
+        why, files = self.nginx.files()
+        if why:
+            write_durably(self.edit.target, self.before, like=self.edit.target)
+            raise NginxEditError("%s: nginx does not take it as it was before the migration (%s); it is again as it was found, "
+                                 "and nginx was not reloaded" % (self.path, why))
+        for path, content in (files or {}).items():
+            if path != self.edit.target:
+                self.elsewhere |= _nginx_conf.every_port(content)
+        if self.master is None:
+            self.warnings.append("%s: nobody listens on its ports, so nginx does not run; it was not reloaded. Start it"
+                                 % self.path)
+        elif done["changed"] or self._lacking():
+            why = self._reload()
+            if why:
+                # The bytes are right, and going back goes on with the next call.
+                raise NginxEditError("%s: it is as it was before the migration, but %s" % (self.path, why))
+        self.record.mark_rolled_back()
+        return self._result(done, True)
+
+
+def set_listen(module, options):
+    """Brings the file's listens to what `options` ask for, and nginx with them.  Returns (the module's result, warnings)."""
+    record = options["record"]
+    if not record:
+        edit = ListenEdit(module, options)
+        return edit.outcome(), edit.warnings
+    with alone_on_host(record["path"], module.check_mode, may_be_first=options["state"] != "restored"):
+        edit = ListenEdit(module, options)
+        return edit.outcome(), edit.warnings

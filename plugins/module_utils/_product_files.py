@@ -1,0 +1,32 @@
+# Copyright (c) 2026 The portshift.agents authors
+# GNU General Public License v3.0-or-later (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Files of a record, of whichever product: what of them a diff may show, and how one is put back that has changed since."""
+
+import re
+
+from ansible_collections.portshift.agents.plugins.module_utils import _hub_details, _nginx_conf, _settings_file
+
+# What a file of XML begins with, after a byte order mark; that of UTF-16 is none of a settings file's.
+XML = (b"<", b"\xef\xbb\xbf<", b"\xff\xfe", b"\xfe\xff")
+# Also in a configuration of nginx that is broken, and in no file of the other products.
+NGINX = re.compile(br"^[ \t]*(?:server[ \t\r\n]*\{|listen[ \t])", re.M)
+
+
+def redacted(content):
+    """For a diff, without secrets.  A damaged file of XML may have lost its beginning."""
+    if content.lstrip(b" \t\r\n").startswith(XML) or b"</" in content:
+        return _hub_details.redacted(content)
+    return _nginx_conf.shown(content) if NGINX.search(content) else _settings_file.redacted(content)
+
+
+def undone(new_port):
+    """A function (bytes now, bytes before) -> the bytes now without what a move to `new_port` did to them, or None.
+
+    An agent of Change Tracker writes its file anew when its credentials change; the old ones would lock it out.  A hub's
+    configuration of nginx is a site's own, which may say more by now.
+    """
+    def content(now, before):
+        engine = _nginx_conf if NGINX.search(before) else _hub_details
+        return engine.moved_back(now, before, new_port)
+    return content

@@ -1,0 +1,276 @@
+#!/usr/bin/python
+# Copyright (c) 2026 The portshift.agents authors
+# GNU General Public License v3.0-or-later (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+DOCUMENTATION = r"""
+module: change_tracker_evidence
+short_description: Waits until a Netwrix Change Tracker agent has proved that it works with its hub's port
+version_added: 0.2.0
+description:
+  - Looks for positive evidence, again and again until all of it is there or O(timeout) is over.
+  - No change of M(portshift.agents.confirmed_change) is under way on the host, since it may yet be undone.
+  - The URL in the agent's file leads to O(port), the service runs, it has a connection to the hub on that port and none on the
+    old one, and its log holds no new line that says that the hub was lost.
+  - Nobody publishes a line of the log that says that all is well, so it is the connection that proves it.
+options:
+  port:
+    description: The port of the hub that the agent has to work with.
+    type: int
+    required: true
+  old_port:
+    description:
+      - The port of the hub to which the agent may have no connection any more.
+      - The default is the one that O(record) names as old. Without either, nothing is asked about it.
+    type: int
+  failure_patterns:
+    description:
+      - Regular expressions for lines of O(log_path) that speak against the agent. Upper and lower case are the same.
+      - A line counts when it is newer than the last change that O(record) names, and, with systemd, than the start of the
+        agent. Its date, or else that of the line before it, is read as V(2026-11-22 20:18:05), V(Nov 22 20:18:05) or
+        V(Nov 22 20:18:05 2026). One without a date does not count. A log that does not exist holds no failure.
+    type: list
+    elements: str
+    default:
+      - Hub Offline, connection retries exhausted
+      - Hub connection failed
+      - Certificate thumbprint does not match trusted
+  log_max_age:
+    description: Seconds for which a line of O(log_path) counts where no later change and no later start is known.
+    type: float
+    default: 86400
+  timeout:
+    description: Seconds to wait for the evidence.
+    type: float
+    default: 60
+  mark:
+    description: Note in O(record), once, that the agent has proved itself. Nothing else is ever written.
+    type: bool
+    default: false
+extends_documentation_fragment:
+  - portshift.agents.change_tracker_agent
+  - portshift.agents.attributes
+attributes:
+  check_mode:
+    support: full
+  diff_mode:
+    support: none
+    details:
+      - The record is not a file of the product.
+  platform:
+    support: full
+    platforms: posix
+notes:
+  - With systemd only connections of the service itself count. Elsewhere a connection of any process of the host to the hub does.
+  - For an agent behind an HTTP proxy, its connection to the proxy is what can be seen.
+seealso:
+  - module: portshift.agents.change_tracker_info
+author:
+  - The portshift.agents authors (@portshift)
+"""
+
+EXAMPLES = r"""
+- name: The agent works with the hub's new port
+  portshift.agents.change_tracker_evidence:
+    port: 8443
+
+- name: The agent on the hub's own host does, if there is one
+  portshift.agents.change_tracker_evidence:
+    port: 8443
+    required: false
+"""
+
+RETURN = r"""
+ok:
+  description: Whether all evidence is there.
+  returned: always
+  type: bool
+port:
+  description: The port that was proved.
+  returned: always
+  type: int
+agent:
+  description: Whether an agent is installed here.
+  returned: always
+  type: bool
+proved:
+  description: One sentence for each piece of evidence found.
+  returned: always
+  type: list
+  elements: str
+  sample: ["/var/nnt/gen7agent.app.netcore/HubDetails.xml leads to https://hub.example.com:8443/api/",
+           "nnt-agent (pid 1234) is connected to hub.example.com:8443"]
+missing:
+  description: One sentence for each piece of evidence that was not found, by the name of the check.
+  returned: always
+  type: dict
+waited:
+  description: Seconds until the evidence was complete.
+  returned: always
+  type: float
+"""
+
+import time
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.portshift.agents.plugins.module_utils._change_tracker import FAILURES, ChangeTrackerError
+from ansible_collections.portshift.agents.plugins.module_utils._change_tracker_host import (
+    AGENT_SPEC, AgentHost, addresses_of, connections_of, shown, who)
+from ansible_collections.portshift.agents.plugins.module_utils._errors import EngineError
+from ansible_collections.portshift.agents.plugins.module_utils._file_edit import read_end
+from ansible_collections.portshift.agents.plugins.module_utils._log_lines import compile_patterns, failures_since
+from ansible_collections.portshift.agents.plugins.module_utils._ports import parse_port
+from ansible_collections.portshift.agents.plugins.module_utils._questions import LOG_TAIL, gather
+
+# An agent may connect for each report anew, and be done in a moment: looked at often, for this long at a time.
+LOOK_AGAIN = 0.05
+LOOK_FOR = 2
+# By how much the start of a process may seem later than it was: the kernel tells the time of its boot in whole seconds.
+BOOT_IS_ROUNDED = 1
+# Lines of a log that a sentence quotes.
+QUOTED = 3
+
+
+class Questions:
+    """The pieces of evidence that this host owes.  Each answers (good, sentences)."""
+
+    def __init__(self, params):
+        self.params, self.port = params, parse_port(params["port"])
+        self.failures = compile_patterns(params["failure_patterns"])
+        self.addresses = set()
+        self.look()
+        # What counts is the record as it was before the proof: mark_verified() refuses when somebody changes it meanwhile.
+        self.record = self.host.record
+        content = self.record.content if self.record else None
+        self.old_port = params["old_port"] if params["old_port"] is not None else self.host.recorded_port(self.port)
+        # Without a change, or long after it, an old line says nothing about today.
+        self.since = max((content or {}).get("last_change", 0), time.time() - params["log_max_age"])
+
+    def look(self):
+        """Reads the host anew, once for all questions of a round."""
+        self.host = AgentHost(self.params)
+
+    def asked(self):
+        """(name, function, whether an answer lasts): what can be undone by an agent that dies is asked to the end."""
+        found = [("under_way", self.under_way, False), ("hub_url", self.hub_url, False)]
+        if self.host.agent or self.params["required"]:
+            found += [("service", self.service, False), ("connection", self.connection, True)]
+            if self.old_port not in (None, self.port):
+                found.append(("old_port", self.left_old_port, False))
+            found.append(("log", self.log, False))
+        return found
+
+    def under_way(self, unused):
+        """What was not confirmed is going to be undone, so it proves nothing."""
+        return (False, [self.host.under_way]) if self.host.under_way else (True, [])
+
+    def hub_url(self, unused):
+        host = self.host
+        if host.problems:
+            return False, host.problems
+        if not host.agent:
+            return True, host.notes
+        if host.details.port != self.port:
+            return False, ["%s leads to %s, not to port %d" % (host.path, host.details.url, self.port)]
+        return True, ["%s leads to %s" % (host.path, host.details.url)]
+
+    def _installed(self):
+        """Fails where the agent can't be told; the sentence that says why stands with its file."""
+        if not self.host.way or not self.host.service:
+            raise ChangeTrackerError("nothing is known of the agent on this host")
+
+    def service(self, unused):
+        self._installed()
+        name = self.host.service.name
+        if not self.host.service.active:
+            return False, ["the service %s does not run" % name]
+        return True, ["the service %s runs" % name]
+
+    def _peer(self):
+        """(host, port, words for it) of what the agent connects to."""
+        proxy = self.host.proxy()
+        if proxy is None:
+            return self.host.way.host, self.port, shown(self.host.way.host, self.port)
+        if not proxy[0]:
+            raise ChangeTrackerError("%s: its <Proxy> can't be read, so there is no telling whether the agent is connected"
+                                     % self.host.path)
+        return proxy + ("its HTTP proxy, beyond which nothing can be seen from here",)
+
+    def _addresses(self, name):
+        """Those that the name has had since the first look: it may have others each time."""
+        self.addresses |= addresses_of(name)
+        if not self.addresses:
+            raise ChangeTrackerError("the name %s does not resolve here" % name)
+        return self.addresses
+
+    def connection(self, seconds_left):
+        self._installed()
+        name, port, what = self._peer()
+        addresses, service, end = self._addresses(name), self.host.service, time.monotonic() + min(LOOK_FOR, seconds_left)
+        while True:
+            found = connections_of(service, addresses, port)
+            if found is None:
+                raise ChangeTrackerError("this host does not tell its connections (no /proc/net/tcp)")
+            ours = [entry for entry in found[0] if entry["established"]]
+            if ours:
+                return True, ["%s is connected to %s" % (who(ours[0]), what)]
+            if time.monotonic() >= end:
+                break
+            time.sleep(LOOK_AGAIN)
+        if found[0]:
+            return False, ["%s tries to connect to %s, and gets no answer" % (who(found[0][0]), what)]
+        others = ["; %s has one, which is no process of that service" % who(entry) for entry in found[1][:1]]
+        return False, ["the service %s has no connection to %s%s" % (service.name, what, "".join(others))]
+
+    def left_old_port(self, unused):
+        self._installed()
+        if self.host.proxy():
+            return True, []
+        name = self.host.way.host
+        left = (connections_of(self.host.service, self._addresses(name), self.old_port) or ([],))[0]
+        if left:
+            return False, ["%s still has a connection to %s, the old port" % (who(left[0]), shown(name, self.old_port))]
+        return True, ["nothing is connected to the old port %d any more" % self.old_port]
+
+    def log(self, unused):
+        self._installed()
+        path, started = self.host.log_path, self.host.service.started()
+        content = read_end(path, LOG_TAIL)
+        if content is None:
+            return True, ["%s does not exist, so that it holds no failure" % path]
+        # What an agent wrote before it was started anew says nothing of the one that runs.
+        since = self.since if started is None else max(self.since, started - BOOT_IS_ROUNDED)
+        found, undated = failures_since(content, since, self.failures, time.time())
+        if found:
+            return False, ["%s, since the change: %s" % (path, " / ".join(found[-QUOTED:]))]
+        return True, ["%s: no failure since the change%s" % (path, " (%d that can't be dated)" % undated if undated else "")]
+
+
+def main():
+    module = AnsibleModule(
+        argument_spec=dict(
+            AGENT_SPEC, port=dict(type="int", required=True), old_port=dict(type="int"),
+            failure_patterns=dict(type="list", elements="str", default=FAILURES), log_max_age=dict(type="float", default=86400),
+            timeout=dict(type="float", default=60), mark=dict(type="bool", default=False)),
+        supports_check_mode=True)
+    params = module.params
+    try:
+        questions = Questions(params)
+        proved, missing, waited = gather(questions, params["timeout"])
+        result = dict(ok=not missing, port=questions.port, agent=questions.host.agent, proved=proved, missing=missing,
+                      waited=waited)
+        if missing:
+            module.fail_json(msg="no proof on port %d after %g s: %s" % (
+                questions.port, waited, "; ".join(missing[name] for name in sorted(missing))), **result)
+        record = questions.record
+        content = record.content if record else None
+        marked = bool(params["mark"] and content and content["state"] == "changing" and content["new_port"] == questions.port)
+        if marked and not module.check_mode:
+            record.mark_verified()
+        module.exit_json(changed=marked, **result)
+    except EngineError as err:
+        module.fail_json(msg=str(err), ok=False, port=params["port"], agent=False, proved=[], missing={}, waited=0.0)
+
+
+if __name__ == "__main__":
+    main()

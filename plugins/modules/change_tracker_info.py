@@ -1,0 +1,233 @@
+#!/usr/bin/python
+# Copyright (c) 2026 The portshift.agents authors
+# GNU General Public License v3.0-or-later (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+DOCUMENTATION = r"""
+module: change_tracker_info
+short_description: Looks at a Netwrix Change Tracker agent and says what moving its hub's port would change
+version_added: 0.2.0
+description:
+  - Reads everything that a migration needs to know of one agent, in one go. Writes nothing.
+  - Tells where its hub is, whether its service runs, which edit would lead it to O(port), and what stands against that.
+  - No result holds what stands in the agent's file beside the URL, but for the fingerprint of the hub's certificate, which is
+    public.
+options:
+  port:
+    description:
+      - The port of the hub to which the agent has to lead in the end.
+      - Without it, the agent is looked at as it is.
+    type: int
+extends_documentation_fragment:
+  - portshift.agents.change_tracker_agent
+  - portshift.agents.attributes
+  - portshift.agents.attributes.read_only
+seealso:
+  - module: portshift.agents.change_tracker_evidence
+  - module: portshift.agents.change_tracker_hub_url
+author:
+  - The portshift.agents authors (@portshift)
+"""
+
+EXAMPLES = r"""
+- name: See what moving this agent would change
+  portshift.agents.change_tracker_info:
+    port: 8443
+  register: agent
+
+- name: See where the agent on the hub's own host leads, if there is one
+  portshift.agents.change_tracker_info:
+    required: false
+  register: agent
+"""
+
+RETURN = r"""
+ok:
+  description: Whether nothing stands against the move (RV(problems) is empty).
+  returned: success
+  type: bool
+problems:
+  description: Sentences that say what stands against the move.
+  returned: success
+  type: list
+  elements: str
+notes:
+  description: Sentences that a person should read before the move.
+  returned: success
+  type: list
+  elements: str
+agent:
+  description: Whether an agent is installed here. Without one, all that follows is null.
+  returned: success
+  type: bool
+path:
+  description: The agent's C(HubDetails.xml).
+  returned: success
+  type: str
+  sample: /var/nnt/gen7agent.app.netcore/HubDetails.xml
+url:
+  description: The hub's URL.
+  returned: success
+  type: str
+  sample: https://hub.example.com/api/
+new_url:
+  description: The hub's URL on O(port); null without it.
+  returned: success
+  type: str
+  sample: https://hub.example.com:8443/api/
+host:
+  description: The hub's name or address, out of the URL.
+  returned: success
+  type: str
+  sample: hub.example.com
+url_path:
+  description: The path of the URL.
+  returned: success
+  type: str
+  sample: /api/
+tls:
+  description: Whether the URL is one of HTTPS.
+  returned: success
+  type: bool
+port:
+  description: The port that the URL leads to, by its scheme where it names none.
+  returned: success
+  type: int
+  sample: 443
+old_port:
+  description:
+    - The port that the agent moves away from, as RV(record) has it for a migration to O(port) that was begun, or else as
+      the URL has it.
+    - Null without O(port), and for an agent that has always been on it.
+  returned: success
+  type: int
+  sample: 443
+service:
+  description: The service of the agent.
+  returned: success
+  type: str
+  sample: nntgen7agentcore
+service_active:
+  description: Whether it runs; null where that can't be told.
+  returned: success
+  type: bool
+thumbprint:
+  description:
+    - The fingerprint (SHA-1 or SHA-256) of the certificate that the hub has to have for this agent, as hexadecimal digits.
+    - Null for an agent that compares none.
+  returned: success
+  type: str
+  sample: 3F9A5C0E2D7B41886A0C1D94E7F2B3605948D1CA
+through_proxy:
+  description:
+    - Whether an HTTP proxy stands between the agent and its hub - one that the file names, or with C(UseDefaultProxy) one that
+      the environment of the running agent names.
+    - Then this host can't try by itself what the agent reaches.
+  returned: success
+  type: bool
+log_path:
+  description: The log of the agent.
+  returned: success
+  type: str
+edits:
+  description: The edits that would lead the agent to O(port); empty when it is there, and without O(port).
+  returned: success
+  type: list
+  elements: dict
+  contains:
+    kind:
+      description: V(hub_url).
+      type: str
+    path:
+      description: The file.
+      type: str
+    port:
+      description: The port that the URL gets.
+      type: int
+    previous_port:
+      description: The port that it has.
+      type: int
+    url:
+      description: The URL after the edit.
+      type: str
+    previous_url:
+      description: The URL before the edit.
+      type: str
+record:
+  description: The record of the migration (ports, phase, state, files); null without one.
+  returned: success
+  type: dict
+"""
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.portshift.agents.plugins.module_utils._change_tracker_host import AGENT_SPEC, AgentHost
+from ansible_collections.portshift.agents.plugins.module_utils._errors import EngineError
+from ansible_collections.portshift.agents.plugins.module_utils._file_edit import require_writable
+from ansible_collections.portshift.agents.plugins.module_utils._hub_edit import HubEdit
+from ansible_collections.portshift.agents.plugins.module_utils._ports import parse_port
+
+
+class Move:
+    """What leading an agent to `port` would change, and what stands against it."""
+
+    def __init__(self, host, port):
+        self.host, self.port = host, port
+        self.problems, self.notes = list(host.problems), list(host.notes)
+        self.problems += [host.under_way] if host.under_way else []
+        self.edits, self.new_url = [], None
+        if host.edit and port is not None:
+            self._plan()
+        if host.way:
+            self._note()
+
+    def _plan(self):
+        try:
+            edit = HubEdit([self.host.path], port=self.port)
+            self.new_url = edit.after.url
+            if edit.file.after == edit.file.before:
+                return
+            require_writable(edit.file.target, len(edit.file.after))
+            self.edits = [dict(kind="hub_url", path=edit.path, port=edit.after.port, previous_port=edit.before.port,
+                               url=edit.after.url, previous_url=edit.before.url)]
+        except EngineError as err:
+            self.problems.append(str(err))
+
+    def _note(self):
+        host, path = self.host, self.host.path
+        if host.service and host.service.active is False:
+            self.notes.append("the service %s does not run; moving the agent starts it" % host.service.name)
+        if host.way.odd_thumbprint:
+            self.notes.append("%s: its <Thumbprint> is not one of 40 or 64 hexadecimal digits, so that the hub's certificate is "
+                              "not compared with it before the move" % path)
+        if host.way.thumbprint and not host.way.tls:
+            self.notes.append("%s: has a <Thumbprint>, but a URL without TLS, so that no certificate is compared with it" % path)
+        if host.proxy():
+            self.notes.append("an HTTP proxy stands between this agent and its hub; it has to let connections to the new port "
+                              "through, which can't be tried from here")
+
+
+def described(host, move):
+    """What the module returns of the agent itself."""
+    details, way, service = host.details, host.way, host.service
+    return dict(
+        agent=host.agent, path=host.path, url=details and details.url, new_url=move.new_url, host=way and way.host,
+        url_path=way and way.path, tls=way and way.tls, port=details and details.port, old_port=host.old_port(move.port),
+        service=service and service.name, service_active=service and service.active, thumbprint=way and way.thumbprint,
+        through_proxy=bool(host.proxy()) if way else None, log_path=host.log_path, edits=move.edits,
+        record=host.record.content if host.record else None)
+
+
+def main():
+    module = AnsibleModule(argument_spec=dict(AGENT_SPEC, port=dict(type="int")), supports_check_mode=True)
+    port = module.params["port"]
+    try:
+        port = None if port is None else parse_port(port)
+    except EngineError as err:
+        module.fail_json(msg=str(err))
+    host = AgentHost(module.params)
+    move = Move(host, port)
+    module.exit_json(changed=False, ok=not move.problems, problems=move.problems, notes=move.notes, **described(host, move))
+
+
+if __name__ == "__main__":
+    main()

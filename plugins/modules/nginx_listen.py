@@ -1,0 +1,241 @@
+#!/usr/bin/python
+# Copyright (c) 2026 The portshift.agents authors
+# GNU General Public License v3.0-or-later (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+DOCUMENTATION = r"""
+module: nginx_listen
+short_description: Lets the web servers in a file of nginx's configuration listen on a second port, or no longer on a port
+version_added: 0.2.0
+description:
+  - Puts a twin beside each C(listen) that a web server in the file has for one port, with the same address and parameters and
+    another port, or takes the C(listen) directives of a port away. Every other byte of the file stays as it was.
+  - Has nginx test its configuration before it is told to read it again. When the test fails, the file gets its old bytes back and
+    nginx is not reloaded.
+  - Ends when nginx really listens on the port, or no longer does, as the kernel sees it. When it does not come to that, the
+    file gets its old bytes back and nginx is reloaded with them.
+  - A run that was killed before the reload is finished by the next one.
+  - Refused before anything is written are a port that another process has, or that another file of nginx's configuration listens
+    on; a file that nginx does not read; a configuration that fails its test already; a nginx that does not run.
+  - So are files that leave room for doubt. That is a C(listen) with a variable, a range of ports that holds one of the two, a
+    server that has the new port and not the old one, a server that would be left without a C(listen), braces or quotation marks
+    without a partner.
+options:
+  path:
+    description:
+      - The file with the server. Servers at its top level count, as in a file below C(conf.d), and those in a block C(http);
+        servers of C(stream) and C(mail) don't.
+    type: path
+    default: /etc/nginx/conf.d/nnt.conf
+  port:
+    description:
+      - The port to listen on, or no longer to listen on. Required with O(state=present) and O(state=absent).
+    type: int
+  beside:
+    description:
+      - With O(state=present). The port whose C(listen) directives get a twin.
+      - Where no server in the file listens on it any more and one listens on O(port), all is as it should be.
+      - Without it, nothing is put into the file; it has to have a C(listen) on O(port) already, and nginx to have read it.
+    type: int
+  state:
+    description:
+      - V(present) lets the servers that listen on O(beside) listen on O(port) too.
+      - V(absent) lets no server in the file listen on O(port).
+      - V(restored) puts the bytes back that the file had before the first change that O(record) notes. It refuses when somebody
+        else has changed the file since, unless the change of the C(listen) directives alone can be taken out of what is there
+        now.
+    type: str
+    choices: [present, absent, restored]
+    default: present
+  test_command:
+    description:
+      - The command that tests nginx's configuration.
+      - One that has the argument C(-t) is run with C(-T) in its place as well, to see what else nginx reads. Without such an
+        argument, nobody looks whether nginx reads O(path), and which other file has the port.
+    type: list
+    elements: str
+    default: [nginx, -t]
+  reload_command:
+    description: The command that makes nginx read its configuration again without dropping connections.
+    type: list
+    elements: str
+    default: [systemctl, reload, nginx]
+  timeout:
+    description: Seconds in which nginx has to listen on the port, or no longer to listen, after it was reloaded.
+    type: float
+    default: 15
+  force:
+    description: With O(state=restored), restore the file also where somebody else has changed it since. What was changed is lost.
+    type: bool
+    default: false
+extends_documentation_fragment:
+  - portshift.agents.attributes
+  - portshift.agents.attributes.edit
+attributes:
+  check_mode:
+    support: full
+    details:
+      - Has nginx test its configuration as it is. What it will be can only be tested when it is written.
+  diff_mode:
+    support: full
+    details:
+      - Shows the servers with what they listen on. What else stands in the file may hold passwords.
+  platform:
+    support: full
+    platforms: linux
+notes:
+  - While O(record) is in use, another change of the same record is waited for, up to 120 seconds.
+  - The new port's C(listen) directives keep parameters such as C(default_server) and C(ssl), so both ports show the same
+    certificate.
+seealso:
+  - module: portshift.agents.host_port
+  - module: portshift.agents.change_record
+author:
+  - The portshift.agents authors (@portshift)
+"""
+
+EXAMPLES = r"""
+- name: The hub answers on 8443 too
+  portshift.agents.nginx_listen:
+    port: 8443
+    beside: 443
+    record:
+      path: /var/lib/portshift/change_tracker_hub.json
+      old_port: 443
+      new_port: 8443
+
+- name: The hub answers on 443 no longer
+  portshift.agents.nginx_listen:
+    port: 443
+    state: absent
+    record:
+      path: /var/lib/portshift/change_tracker_hub.json
+      old_port: 443
+      new_port: 8443
+
+- name: The hub's server is as it was before
+  portshift.agents.nginx_listen:
+    state: restored
+    record:
+      path: /var/lib/portshift/change_tracker_hub.json
+      new_port: 8443
+"""
+
+RETURN = r"""
+path:
+  description: The file.
+  returned: success
+  type: str
+  sample: /etc/nginx/conf.d/nnt.conf
+listens:
+  description: What the web servers in the file listen on, sockets of the file system left out.
+  returned: success
+  type: dict
+  contains:
+    before:
+      description: Before the change.
+      type: list
+      elements: str
+      returned: success
+      sample: ["443 ssl", "[::]:443 ssl"]
+    after:
+      description: After the change; in check mode, as it would be.
+      type: list
+      elements: str
+      returned: success
+      sample: ["443 ssl", "8443 ssl", "[::]:443 ssl", "[::]:8443 ssl"]
+ports:
+  description: The ports of RV(listens), each once.
+  returned: success
+  type: dict
+  contains:
+    before:
+      description: Before the change.
+      type: list
+      elements: int
+      returned: success
+      sample: [443]
+    after:
+      description: After the change; in check mode, as it would be.
+      type: list
+      elements: int
+      returned: success
+      sample: [443, 8443]
+listening_by:
+  description: Who listens at the end of the run on the ports that are in RV(ports) or were asked for.
+  returned: success
+  type: list
+  elements: dict
+  contains:
+    port:
+      description: The port.
+      type: int
+    address:
+      description: The address that the socket is bound to.
+      type: str
+    process:
+      description: The name of the process; null where this user can't see it.
+      type: str
+    pid:
+      description: Its number; null where this user can't see it.
+      type: int
+lacking:
+  description:
+    - What nginx did not do at the beginning of the run although the file is to say so, a few words each. Not empty where the
+      file is as it should be means that nginx has not read it yet.
+    - Empty with O(state=restored).
+  returned: success
+  type: list
+  elements: str
+  sample: ["does not listen on 8443"]
+elsewhere:
+  description:
+    - The other files of nginx's configuration that have a C(listen) on O(port). With O(state=absent) nginx goes on listening
+      there for them.
+    - Looked for when there is something to change. Empty with O(state=restored).
+  returned: success
+  type: list
+  elements: str
+reloaded:
+  description: Whether nginx was made to read its configuration again.
+  returned: success
+  type: bool
+restored:
+  description: The files that were put back, with O(state=restored).
+  returned: success
+  type: list
+  elements: str
+backup_file:
+  description: The copy of the file as it was.
+  returned: when O(backup=true) and the file changed, but not with O(state=restored)
+  type: str
+"""
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.portshift.agents.plugins.module_utils._change_record import RECORD_SPEC
+from ansible_collections.portshift.agents.plugins.module_utils._errors import EngineError
+from ansible_collections.portshift.agents.plugins.module_utils._nginx_edit import set_listen
+
+
+def main():
+    words = dict(type="list", elements="str")
+    module = AnsibleModule(
+        argument_spec=dict(
+            path=dict(type="path", default="/etc/nginx/conf.d/nnt.conf"), port=dict(type="int"), beside=dict(type="int"),
+            state=dict(type="str", choices=["present", "absent", "restored"], default="present"),
+            test_command=dict(words, default=["nginx", "-t"]),
+            reload_command=dict(words, default=["systemctl", "reload", "nginx"]), timeout=dict(type="float", default=15),
+            backup=dict(type="bool", default=False), record=RECORD_SPEC, force=dict(type="bool", default=False)),
+        required_if=[("state", "present", ["port"]), ("state", "absent", ["port"]), ("state", "restored", ["record"])],
+        supports_check_mode=True)
+    try:
+        result, warnings = set_listen(module, module.params)
+    except EngineError as err:
+        module.fail_json(msg=str(err))
+    for warning in warnings:
+        module.warn(warning)
+    module.exit_json(**result)
+
+
+if __name__ == "__main__":
+    main()

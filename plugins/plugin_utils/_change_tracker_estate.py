@@ -1,0 +1,112 @@
+# Copyright (c) 2026 The portshift.agents authors
+# GNU General Public License v3.0-or-later (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A Change Tracker hub and its agents as the inventory tells them, and the steps in which a migration walks through them.
+
+Pure: names in, names out.  Nobody is asked here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from ansible_collections.portshift.agents.plugins.module_utils._change_tracker import ports
+from ansible_collections.portshift.agents.plugins.module_utils._errors import EngineError
+from ansible_collections.portshift.agents.plugins.plugin_utils._waves import waves
+
+HUB, PROXIES, AGENTS = "change_tracker_hub", "change_tracker_proxies", "change_tracker_agents"
+GROUPS = {HUB: "hub", PROXIES: "proxy", AGENTS: "agent"}
+MONITORED = "change_tracker_monitored"
+# Where the table is asked for what does not depend on the hub's port.
+DEFAULT_PORT = 443
+# What a host that is monitored without an agent may be.
+KINDS = ("linux", "windows", "network")
+
+
+class Estate:
+    """Who is what.  `groups`: group name -> host names.  `hub_managed`: whether the hub's own listener is moved here."""
+
+    def __init__(self, groups, hub_managed=True):
+        self.problems, self.components, self.hub_managed = [], {}, hub_managed
+        for name in GROUPS:
+            if name not in groups:
+                self.problems.append("inventory group %s is missing; define it, empty if there is nobody in it" % name)
+        hubs = groups.get(HUB, [])
+        self.hub = hubs[0] if hubs else None
+        # Where somebody else makes the hub answer, it may be a machine that Ansible has never heard of.
+        if HUB in groups and (len(hubs) > 1 or hub_managed and not hubs):
+            found = "%d: %s" % (len(hubs), ", ".join(hubs)) if hubs else "nobody"
+            self.problems.append("inventory group %s has to hold the one hub, it holds %s; agents of two hubs are migrated by "
+                                 "two inventories" % (HUB, found))
+        for name, component in GROUPS.items():
+            for host in groups.get(name, []):
+                self.components.setdefault(host, []).append(component)
+        if not hub_managed and self.components.get(self.hub) == ["hub"]:
+            # Nobody connects there then, and whether an agent runs there is not known.
+            del self.components[self.hub]
+        if not self.problems and not self.components:
+            self.problems.append("%s and %s hold nobody, so there is no agent to move" % (AGENTS, PROXIES))
+
+    def hosts(self, component):
+        """Those of which this is the first component: a hub that has the proxy agent counts as hub."""
+        return [host for host, components in self.components.items() if components[0] == component]
+
+    @property
+    def keeper(self):
+        """Who keeps the lock: the hub, or the first host with an agent where nobody connects to the hub."""
+        return self.hub if self.hub in self.components else next(iter(sorted(self.components)), None)
+
+    def openings(self, port, addresses=None, allowed=()):
+        """What the hub's own firewall has to admit, as {hub: [dict(port, protocol, sources)]}; no sources: anybody.
+
+        `addresses` (host -> address) restricts that to the hosts that run agents, and to `allowed`.
+        """
+        if not self.hub_managed:
+            return {}
+        callers = set() if addresses is None else {
+            # Nobody at all would read as anybody.
+            *[addresses[host] for host in self.components if host != self.hub], *allowed} or {addresses[self.hub]}
+        return {self.hub: [dict(port=port, protocol="tcp", sources=sorted(callers))]}
+
+    def steps(self, agent_waves, only=None, forks=None):
+        """The migration as steps (title, component, hosts): the hub's own agent, proxies one by one, agents in waves."""
+        wanted = set(self.components) if only is None else set(only)
+        found = [("Agent of the hub", "hub", self.hosts("hub"))]
+        found += [("Proxy %s" % host, "proxy", [host]) for host in self.hosts("proxy")]
+        cut = waves([host for host in self.hosts("agent") if host in wanted], agent_waves, "change_tracker_agent_waves", forks)
+        found += [("Agents, wave %d of %d" % (number, len(cut)), "agent", hosts) for number, hosts in enumerate(cut, 1)]
+        steps = [dict(title=title, component=component, hosts=[host for host in hosts if host in wanted])
+                 for title, component, hosts in found]
+        return [step for step in steps if step["hosts"]]
+
+    def monitored(self, told, telnet=False):
+        """What each proxy has to reach by agentless monitoring: host -> list of dict(host, port, protocol, kind, service).
+
+        `told`: host -> what its variable change_tracker_monitored says.
+        """
+        found = {}
+        for host, entries in told.items():
+            if "proxy" not in self.components.get(host, []):
+                continue
+            if not isinstance(entries, list):
+                raise EngineError("%s: %s has to be a list of hosts, each with host and kind; it is %r" % (
+                    host, MONITORED, entries))
+            found[host] = [flow for number, entry in enumerate(entries, 1)
+                           for flow in _flows("%s: %s, entry %d" % (host, MONITORED, number), entry, telnet)]
+        return found
+
+
+def _flows(where, entry, telnet):
+    if not isinstance(entry, Mapping) or not entry.get("host") or entry.get("kind") not in KINDS:
+        raise EngineError("%s is %r; give the host's name or address as host, and its kind: linux, windows or network" % (
+            where, dict(entry) if isinstance(entry, Mapping) else entry))
+    rows = [row for row in ports(DEFAULT_PORT, "proxy", "out", telnet=True) if entry["kind"] in row["to"]]
+    asked = entry.get("by")
+    if asked is not None and asked not in [row["service"] for row in rows]:
+        raise EngineError("%s: %s is a host of kind %s, which is monitored by %s, and not by %r" % (
+            where, entry["host"], entry["kind"], " or ".join(row["service"] for row in rows), asked))
+    if asked == "telnet" and not telnet:
+        raise EngineError("%s: %s is to be monitored by telnet, which is looked at on request only: -e change_tracker_telnet="
+                          "true. %s" % (where, entry["host"], next(row["warning"] for row in rows if row["service"] == asked)))
+    return [dict({key: row[key] for key in ("port", "protocol", "service", "warning")}, host=entry["host"], kind=entry["kind"])
+            for row in rows if (row["service"] == asked if asked else telnet or not row["on_request"])]

@@ -1,0 +1,79 @@
+# Copyright (c) 2026 The portshift.agents authors
+# GNU General Public License v3.0-or-later (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A Change Tracker estate in containers for tests, and the playbooks run against it as a user runs them."""
+
+import re
+
+from tests.integration.product_lab import ProductLab
+
+OLD, NEW = 443, 8443
+# All that a migration could move; the log is written by the agents while they run.
+PRODUCT_FILES = r"""
+find /var/nnt /etc/NNT /etc/nginx -name rolling-log.txt -prune -o \( -type f -o -type l \) -printf '%m %U %G %p\n' 2>/dev/null
+echo --
+find /var/nnt /etc/NNT /etc/nginx -name rolling-log.txt -prune -o -type f -exec sha256sum {} + 2>/dev/null
+"""
+SITE = "/etc/nginx/conf.d/nnt.conf"
+
+
+class Estate(ProductLab):
+    PRODUCT = "change_tracker"
+
+    @property
+    def agents(self):
+        """The hosts with an agent: those of hub and proxy, too."""
+        return [name for name, host in self.described["hosts"].items() if "service" in host]
+
+    def service(self, host):
+        return self.described["hosts"][host]["service"]
+
+    def heartbeats(self, *arguments):
+        """-> whether they are as they should be, and what `heartbeats --json` prints."""
+        return self.judged("heartbeats", *arguments)
+
+    def ports(self):
+        """{host: the port of the hub on which its agent's last heartbeat was taken; None when the last one was not}"""
+        status = self.status()
+        return {host: status[host]["port"] for host in self.agents}
+
+    def read(self, engine, host, path):
+        """-> the bytes of a file"""
+        return engine.execute(self.described["hosts"][host]["container"], "cat", path)
+
+    def put(self, engine, host, path, data):
+        """Other bytes into a file that is there, past everybody."""
+        engine.execute(self.described["hosts"][host]["container"], "sh", "-c", 'cat >"$1"', "sh", path, stdin=data)
+
+    def hub_details(self, host):
+        """-> where the agent's file is"""
+        folder = {"nntgen7agentcore": "gen7agent.app.netcore", "nntgen7agent": "gen7agent.service"}[self.service(host)]
+        return "/var/nnt/%s/HubDetails.xml" % folder
+
+    def files(self, engine):
+        """{host: owner, mode and SHA-256 of every file of the product's}"""
+        def sums(host):
+            attributes, _line, digests = self.execute(engine, host, PRODUCT_FILES)[1].partition("--\n")
+            return sorted(attributes.splitlines() + digests.splitlines())
+
+        return {host: sums(host) for host in self.agents}
+
+    def details(self, engine):
+        """{host: the bytes of HubDetails.xml}"""
+        return {host: self.read(engine, host, self.hub_details(host)) for host in self.agents}
+
+    def begin(self, verb, *options, port=NEW):
+        """Starts VERB_change_tracker_port.yml with the options that its user gives."""
+        port = [] if verb == "rollback" else ["-e", "change_tracker_port=%s" % port]
+        return self.begin_file("playbooks/%s_change_tracker_port.yml" % verb, *port, *options)
+
+
+def with_port(data, port):
+    """A HubDetails.xml of the lab whose live Url has that port in words, by nothing but its text."""
+    wide = data.startswith(b"\xff\xfe")
+    text = data.decode("utf-16-le" if wide else "utf-8")
+    # Comments keep their length, so that what is found behind them is where it was.
+    bare = re.sub("(?s)<!--.*?-->", lambda comment: "-" * len(comment.group()), text)
+    live = re.search("<Url>[^<]*hub(:[0-9]+)?(?=/[^<]*</Url>)", bare)
+    end = live.start(1) if live.group(1) else live.end()
+    return (text[:end] + ":%d" % port + text[live.end():]).encode("utf-16-le" if wide else "utf-8")

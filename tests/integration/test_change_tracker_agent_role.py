@@ -1,0 +1,306 @@
+# Copyright (c) 2026 The portshift.agents authors
+# GNU General Public License v3.0-or-later (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Role change_tracker_agent on a host with systemd that is reached by ssh, with an agent whose hub answers by TLS."""
+
+import hashlib
+import json
+import os
+import ssl
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import CHECKOUT, COLLECTIONS
+from tests.integration import test_confirmed_change_systemd as systemd
+from tests.lab import containers
+from tests.lab.processes import Failed
+
+OLD, NEW = 443, 8443
+PLACE = "var/nnt/gen7agent.app.netcore/"
+PATH, LOG = "/" + PLACE + "HubDetails.xml", "/" + PLACE + "rolling-log.txt"
+RECORD = "/var/lib/portshift/change_tracker.json"
+SECRETS = ("agent-7Qz", "ciphertext-9Kw", "proxypass-2")
+FILE = """\ufeff<?xml version="1.0" encoding="utf-8"?>\r
+<HubDetails>\r
+  <!-- <Url>https://old/</Url> -->\r
+  <Url>https://%s/api/</Url>\r
+  <Username>agent-7Qz</Username><Password /><E1>ciphertext-9Kw==</E1>\r
+  <UseDefaultProxy>%s</UseDefaultProxy>\r
+  <Thumbprint>%s</Thumbprint>\r
+</HubDetails>\r
+"""
+# Keeps a connection to the hub that its file names.  /opt/lost-on-PORT: it can't, says so in its log, and sleeps.
+AGENT = rf"""
+import os, re, socket, ssl, time
+with open("{PATH}", encoding="utf-8-sig") as source:
+    host, port = re.search(r"<Url>https://([0-9.]+)(?::(\d+))?/api/</Url>\s+<Username>", source.read()).groups()
+while os.path.exists("/opt/lost-on-%s" % port):
+    with open("{LOG}", "a") as log:
+        log.write(time.strftime("%Y-%m-%d %H:%M:%S") + ",001 [INFO ] Hub Offline, connection retries exhausted\n")
+    time.sleep(600)
+while True:
+    try:
+        with ssl._create_unverified_context().wrap_socket(socket.create_connection((host, int(port or 443)), 60)) as hub:
+            while hub.recv(100):
+                pass
+    except OSError:
+        time.sleep(0.1)
+"""
+# Who has no login is told so.
+HUB = r"""
+import http.server, ssl, sys
+class Handler(http.server.BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    def do_GET(self):
+        self.send_response(401)
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+    def log_message(self, *unused):
+        pass
+class Server(http.server.ThreadingHTTPServer):
+    def finish_request(self, request, address):
+        request.do_handshake()
+        super().finish_request(request, address)
+context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+context.load_cert_chain("/opt/hub.pem")
+server = Server(("", int(sys.argv[1])), Handler)
+server.socket = context.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
+server.serve_forever()
+"""
+UNIT = "[Unit]\nAfter=network.target\n[Service]\nExecStart=/usr/bin/python3 %s\n[Install]\nWantedBy=multi-user.target\n"
+
+
+class Site(systemd.Site):
+
+    def _files(self):
+        root = super()._files()
+        certificate = self.folder / "hub.pem"
+        subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes",
+                        "-days", "9", "-subj", "/CN=hub", "-keyout", str(certificate), "-out", str(self.folder / "c.pem")],
+                       check=True, stderr=subprocess.DEVNULL)
+        public = (self.folder / "c.pem").read_text()
+        self.fingerprint = hashlib.sha1(ssl.PEM_cert_to_DER_cert(public)).hexdigest().upper()
+        units = "etc/systemd/system/"
+        for path, text in (("opt/hub.pem", certificate.read_text() + public), ("opt/hub.py", HUB), ("opt/agent.py", AGENT),
+                           (PLACE + "HubDetails.xml", self.file()), (units + "hub@.service", UNIT % "/opt/hub.py %i"),
+                           (units + "nntgen7agentcore.service", UNIT % "/opt/agent.py")):
+            (root / path).parent.mkdir(parents=True, exist_ok=True)
+            (root / path).write_bytes(text.encode("utf-8"))
+        (root / PLACE / "HubDetails.xml").chmod(0o600)
+        for unit, wanted in (("hub@.service", "hub@%d.service" % OLD), ("nntgen7agentcore.service",) * 2):
+            (root / units / "multi-user.target.wants" / wanted).symlink_to("../" + unit)
+        return root
+
+    def file(self, thumbprint=None, default="false"):
+        return FILE % (self.address, default, self.fingerprint if thumbprint is None else thumbprint)
+
+    def answers(self):
+        return self.execute("systemctl", "is-active", "nntgen7agentcore", check=False)[1].split() == [b"active"]
+
+    def put(self, content):
+        self.execute("sh", "-ec", "cat >%s; systemctl restart nntgen7agentcore" % PATH, stdin=content.encode("utf-8"))
+
+    def reset(self):
+        self.shell("systemctl unmask nntgen7agentcore 2>/dev/null; rm -rf /opt/lost-on-* /var/lib/portshift %s "
+                   "/etc/systemd/system/nntgen7agentcore.service.d; nft flush ruleset; systemctl daemon-reload; "
+                   "systemctl start hub@%d hub@%d" % (LOG, OLD, NEW))
+        self.put(self.file())
+        self.before = self.bytes()
+
+    def bytes(self):
+        return self.execute("cat", PATH)
+
+    def state(self):
+        code, text, _error = self.execute("cat", RECORD, check=False)
+        return json.loads(text)["state"] if code == 0 else "none"
+
+    def pid(self):
+        return self.shell("systemctl show -p MainPID nntgen7agentcore").strip()
+
+    def role(self, verb="main", *options, before=(), show=None, **variables):
+        """(exit status, output) of a play that includes the role, over ssh; nothing that it prints holds a secret."""
+        inventory, play = self.folder / "inventory.json", self.folder / "play.json"
+        inventory.write_text(json.dumps({"all": {"hosts": {"agent": {
+            "ansible_host": self.address, "ansible_user": "root", "ansible_ssh_private_key_file": str(self.folder / "key"),
+            "ansible_ssh_common_args": "-o UserKnownHostsFile=%s" % (self.folder / "known_hosts"),
+            "ansible_python_interpreter": "/usr/bin/python3"}}}}))
+        tasks = [{"name": one, "ansible.builtin.include_role": dict(name="portshift.agents.change_tracker_agent", tasks_from=one)}
+                 for one in (*before, verb)]
+        tasks += [{"name": "Keep", "delegate_to": "localhost", "ansible.builtin.copy": dict(
+            content="{{ %s | to_json }}" % show, dest=str(self.folder / "shown.json"), mode="0600")}] if show else []
+        given = dict(dict(change_tracker_port=NEW, change_tracker_agent_evidence_timeout=20, change_tracker_agent_probe_timeout=1,
+                          change_tracker_agent_confirm_timeout=60), **variables)
+        play.write_text(json.dumps([dict(name="Agent", hosts="agent", gather_facts=False, tasks=tasks, vars=given)]))
+        done = subprocess.run(
+            [str(Path(sys.executable).parent / "ansible-playbook"), "-i", str(inventory), str(play), "--diff", "-vv", *options],
+            cwd=CHECKOUT, env=dict(os.environ, ANSIBLE_COLLECTIONS_PATH=COLLECTIONS, ANSIBLE_NOCOLOR="1", ANSIBLE_PIPELINING="1",
+                                   ANSIBLE_SSH_CONTROL_PATH_DIR=str(self.folder / "cp")),
+            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=300, check=False)
+        assert not [secret for secret in SECRETS if secret in done.stdout], done.stdout
+        return done.returncode, " ".join(done.stdout.replace("\\n", " ").split())
+
+    def shown(self, name, *verbs, **variables):
+        """A variable of the host after these verbs."""
+        code, output = self.role(verbs[-1], before=verbs[:-1], show=name, **variables)
+        assert code == 0, output
+        return json.loads((self.folder / "shown.json").read_text())
+
+    def evidence(self, **variables):
+        """What the module says is missing."""
+        variables = dict(dict(change_tracker_port=OLD, change_tracker_agent_evidence_timeout=0), **variables)
+        code, output = self.role("verify", **variables)
+        return output if code else ""
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    if os.geteuid():
+        pytest.skip("a host in a container that is reached by ssh needs root")
+    try:
+        engine = containers.Engine("podman")
+    except Failed as err:
+        pytest.skip(str(err))
+    site = Site(engine, tmp_path_factory.mktemp("c"))
+    try:
+        site.start()
+        yield site
+    finally:
+        engine.remove(site.label)
+
+
+@pytest.fixture
+def site(made):
+    made.reset()
+    return made
+
+
+def test_an_agent_moves_with_proof_and_back_again_byte_for_byte(site):
+    pid = site.pid()
+    code, output = site.role("main", "--check")
+    assert code == 0 and "changed=1 " in output and site.bytes() == site.before and site.pid() == pid and site.state() == "none"
+    code, output = site.role()
+    assert code == 0 and "changed=2 " in output, output
+    assert site.bytes() == site.before.replace(b"/api/", b":%d/api/" % NEW) and site.state() == "verified"
+    pid = site.pid()
+    code, output = site.role()
+    assert code == 0 and "changed=0 " in output and site.pid() == pid, output
+    assert site.evidence(change_tracker_port=NEW, change_tracker_agent_evidence_timeout=10) == ""
+    assert "leads to" in site.evidence()
+    way_back = site.shown("change_tracker_way_back", "settle", "way_back")
+    assert way_back["ok"] and way_back["record"]["old_port"] == OLD and way_back["restorable"] == [PATH]
+    code, output = site.role("rollback")
+    assert code == 0 and "changed=1 " in output, output
+    assert site.bytes() == site.before and site.state() == "rolled_back" and site.answers()
+    assert site.evidence(change_tracker_agent_evidence_timeout=20) == ""
+    code, output = site.role("rollback")
+    assert code == 0 and "changed=0 " in output
+    assert site.role("close", change_tracker_agent_keep_days=0)[0] == 0
+
+
+def test_the_way_is_proved_with_the_certificate_compared(site):
+    path = site.shown("change_tracker_path", "assess", "path")
+    assert path == dict(ok=True, problems=[], notes=[], thumbprint_compared=True)
+    site.put(site.file(thumbprint=""))
+    assert site.shown("change_tracker_path", "assess", "path")["thumbprint_compared"] is False
+
+
+def test_a_hub_with_another_certificate_is_found_before_anything_is_touched(site):
+    site.put(site.file(thumbprint="AB" * 20))
+    before, pid = site.bytes(), site.pid()
+    code, output = site.role()
+    assert code and "The hub can't be used on the new port" in output, output
+    assert site.fingerprint in output and "AB" * 20 in output
+    assert (site.bytes(), site.pid(), site.state()) == (before, pid, "none")
+
+
+def test_a_hub_that_is_silent_on_the_new_port_is_found_before_anything_is_touched(site):
+    site.shell("systemctl stop hub@%d" % NEW)
+    pid = site.pid()
+    code, output = site.role()
+    assert code and "connection refused: nothing listens there" in output and "nothing was changed" in output, output
+    assert (site.bytes(), site.pid(), site.state()) == (site.before, pid, "none")
+
+
+def test_an_agent_that_is_lost_on_the_new_port_is_put_back(site):
+    site.shell("touch /opt/lost-on-%d" % NEW)
+    code, output = site.role(change_tracker_agent_evidence_timeout=3, change_tracker_agent_check_commands=[["test", "-e", LOG]])
+    assert code and "It is as it was before, and its agent was started again with the old port" in output, output
+    assert "Hub Offline, connection retries exhausted" in output and "has no connection to %s:%d" % (site.address, NEW) in output
+    assert site.bytes() == site.before and site.state() == "rolled_back"
+    # What its log says of the time before it was started again does not count against it.
+    assert site.evidence(change_tracker_agent_evidence_timeout=20) == ""
+
+
+def test_an_agent_that_does_not_start_is_put_back_by_the_host(site):
+    # It starts with the old port alone.
+    site.shell("mkdir /etc/systemd/system/nntgen7agentcore.service.d; printf '[Service]\\nExecStartPre=/bin/sh -c "
+               "\"! grep -q :%d/ %s\"\\n' >/etc/systemd/system/nntgen7agentcore.service.d/old.conf; "
+               "systemctl daemon-reload" % (NEW, PATH))
+    code, output = site.role()
+    assert code and "the change was undone" in output, output
+    assert site.bytes() == site.before and site.answers()
+
+
+def test_a_connection_of_another_process_is_no_proof(site):
+    other = "other-%d" % os.getpid()
+    site.shell("touch /opt/lost-on-None; systemctl restart nntgen7agentcore; "
+               "systemd-run --unit %s python3 -c 'import socket, time; one = socket.create_connection((\"%s\", %d)); "
+               "time.sleep(600)'" % (other, site.address, OLD))
+    try:
+        # The agent has seen that it can't, and sleeps; the other one is connected.
+        site.until(lambda: site.execute("test", "-e", LOG, check=False)[0] == 0)
+        site.until(lambda: " %s:%d " % (site.address, OLD) in site.shell("ss -tnpH state established | grep python3 || :"))
+        said = site.evidence(change_tracker_agent_evidence_timeout=3)
+        assert "the service nntgen7agentcore has no connection to %s:%d; python3 (pid " % (site.address, OLD) in said, said
+        assert "which is no process of that service" in said and "Hub Offline, connection retries exhausted" in said
+    finally:
+        site.shell("systemctl stop %s" % other)
+
+
+def test_a_hub_that_drops_what_comes_is_told_from_one_that_is_not_asked(site):
+    site.shell("nft add table inet lost; nft 'add chain inet lost in { type filter hook input priority 0; }'; "
+               "nft add rule inet lost in tcp dport %d drop; systemctl restart nntgen7agentcore" % OLD)
+    assert "tries to connect to %s:%d, and gets no answer" % (site.address, OLD) in site.evidence(
+        change_tracker_agent_evidence_timeout=4)
+
+
+def test_a_service_that_is_not_there_or_masked_is_a_problem(site):
+    code, output = site.role(change_tracker_agent_service="nntgen8")
+    assert code and "the service nntgen8 is not installed on this host; name the agent's service with service" in output, output
+    site.shell("mv /etc/systemd/system/nntgen7agentcore.service /opt/; systemctl mask nntgen7agentcore")
+    try:
+        code, output = site.role()
+        assert code and "systemd says of the service nntgen7agentcore that it is masked, so it can't be started" in output, output
+    finally:
+        site.shell("systemctl unmask nntgen7agentcore; mv /opt/nntgen7agentcore.service /etc/systemd/system/; "
+                   "systemctl daemon-reload; systemctl restart nntgen7agentcore")
+
+
+@pytest.mark.parametrize("environment, proxied", [
+    ("https_proxy=http://proxyuser:proxypass-2@127.0.0.1:3128", True), ("https_proxy=http://127.0.0.1:3128 no_proxy=%s", False),
+])
+def test_an_agent_behind_the_systems_proxy_moves_only_when_told_so(site, environment, proxied):
+    environment = environment.replace("%s", site.address)
+    site.shell("mkdir /etc/systemd/system/nntgen7agentcore.service.d; printf '[Service]\\nEnvironment=%%s\\n' '%s' "
+               ">/etc/systemd/system/nntgen7agentcore.service.d/proxy.conf; systemctl daemon-reload" % environment)
+    site.put(site.file(default="true"))
+    path = site.shown("change_tracker_path", "assess", "path")
+    assert path["ok"] is not proxied and bool(path["notes"]) is proxied
+    if proxied:
+        assert "an HTTP proxy stands between this agent and %s" % site.address in path["problems"][0]
+        allowed = site.shown("change_tracker_path", "assess", "path", change_tracker_agent_allow_unproved=True)
+        assert allowed["ok"] and "could not be tried before the move" in allowed["notes"][0]
+
+
+def test_the_hubs_own_host_may_be_without_an_agent(site):
+    site.shell("mv %s /opt/" % PATH)
+    try:
+        code, output = site.role(change_tracker_agent_required=False)
+        assert code == 0 and "changed=0 " in output, output
+        code, output = site.role()
+        assert code and "no HubDetails.xml was found" in output, output
+    finally:
+        site.shell("mv /opt/HubDetails.xml %s" % PATH)

@@ -1,0 +1,133 @@
+# Copyright (c) 2026 The portshift.agents authors
+# GNU General Public License v3.0-or-later (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The role change_tracker_hub, verb by verb, on a real nginx of this machine.  Its firewall is left alone."""
+
+import json
+import re
+import socket
+import sys
+
+import pytest
+
+from ansible_collections.portshift.agents.tests.integration.nginx_hub import NGINX, Hub
+
+ROLE = "portshift.agents.change_tracker_hub"
+
+
+class Site(Hub):
+    run_playbook = None
+
+    def play(self, *verbs, check=False, fails=False, **variables):
+        """Runs the verbs one after the other; returns (changed tasks, the role's facts at the end)."""
+        shown = ["assessment", "evidence", "way_back"]
+        facts = {name: "{{ change_tracker_hub_%s | default(none) }}" % name for name in shown}
+        plays = [dict(
+            hosts="hub", gather_facts=False,
+            vars=dict(dict(
+                change_tracker_port=self.new, change_tracker_hub_old_port=self.old, change_tracker_hub_conf_path=str(self.conf),
+                change_tracker_hub_test_command=[*self.command, "-t"],
+                change_tracker_hub_reload_command=[*self.command, "-s", "reload"],
+                change_tracker_hub_record_path=str(self.record), change_tracker_hub_firewall="none",
+                change_tracker_hub_reserve_port=False, change_tracker_hub_evidence_timeout=10), **variables),
+            tasks=[{"ansible.builtin.include_role": dict(name=ROLE, tasks_from=verb)} for verb in verbs] + [
+                {"name": "Facts",
+                 "ansible.builtin.copy": dict(content="{{ found | to_json }}", dest=str(self.folder / "facts.json")),
+                 "vars": dict(found=facts), "check_mode": False, "changed_when": False}])]
+        inventory = dict(all=dict(hosts=dict(hub=dict(ansible_connection="local", ansible_python_interpreter=sys.executable))))
+        done = self.run_playbook(plays, inventory, *(["--check", "--diff"] if check else []))
+        assert (done.returncode != 0) is fails, done.stdout
+        self.said = " ".join(done.stdout.split())
+        changed = int(re.search(r"changed=(\d+)", done.stdout).group(1))
+        return changed, None if fails else json.loads((self.folder / "facts.json").read_text())
+
+
+@pytest.fixture
+def hub(tmp_path, run_playbook):
+    if not NGINX:
+        pytest.skip("nginx is not installed here (Debian: nginx-light)")
+    (tmp_path / "hub").mkdir()
+    found = Site(tmp_path / "hub")
+    found.run_playbook = run_playbook
+    yield found.start()
+    found.stop()
+
+
+def test_the_hub_opens_closes_and_comes_back_byte_for_byte(hub):
+    original = hub.conf.read_bytes()
+    changed, facts = hub.play("main", check=True)
+    assert (changed, facts["evidence"]["ok"], facts["evidence"]["predicted"]) == (1, True, True)
+    assert facts["assessment"]["listens"]["after"] == ["127.0.0.1:%d ssl" % port for port in (hub.old, hub.new)]
+    assert len(facts["assessment"]["edits"]) == 1 and facts["assessment"]["problems"] == []
+    assert hub.conf.read_bytes() == original and hub.answers() == [True, False] and hub.state() is None
+
+    changed, facts = hub.play("main")
+    assert (changed, facts["evidence"]["ok"], facts["evidence"]["missing"]) == (1, True, {})
+    assert len(facts["evidence"]["certificate"]["sha1"]) == 40
+    assert hub.conf.read_text() == hub.opened() and hub.answers() == [True, True]
+    changed, facts = hub.play("main")
+    assert (changed, facts["assessment"]["edits"], facts["evidence"]["ok"]) == (0, [], True)
+
+    assert hub.play("close", check=True)[0] == 1 and hub.answers() == [True, True]
+    assert hub.play("close", change_tracker_hub_old_port=0)[0] == 1 and hub.answers() == [False, True]
+    # The migration once more: who is where comes from the record, whatever the agents say.
+    changed, facts = hub.play("main", "close", change_tracker_hub_old_port=0)
+    assert (changed, facts["assessment"]["ok"], facts["assessment"]["edits"]) == (0, True, [])
+
+    changed, facts = hub.play("way_back", "reopen")
+    assert (changed, facts["way_back"]["ok"], hub.answers()) == (1, True, [True, True])
+    assert hub.play("verify", change_tracker_hub_port=hub.old)[1]["evidence"]["ok"] is True
+    assert hub.play("way_back", "undo_open")[0] == 1
+    assert hub.conf.read_bytes() == original and hub.answers() == [True, False] and hub.state() == "rolled_back"
+    assert hub.play("way_back", "reopen", "undo_open")[0] == 0 and hub.conf.read_bytes() == original
+
+
+def test_a_hub_that_does_not_prove_itself_is_put_back(hub):
+    original = hub.conf.read_bytes()
+    # Nobody listens at this address of the machine.
+    hub.play("main", fails=True, change_tracker_hub_address="127.0.0.2", change_tracker_hub_evidence_timeout=1)
+    assert "hub: no proof that the hub answers on port %d" % hub.new in hub.said
+    assert "connection refused: nothing listens there. It is as it was before, byte for byte." in hub.said
+    assert hub.conf.read_bytes() == original and hub.answers() == [True, False] and hub.state() == "rolled_back"
+
+
+def test_what_an_earlier_run_opened_stays_when_a_later_one_fails(hub):
+    assert hub.play("main")[0] == 1
+    hub.play("main", fails=True, change_tracker_hub_address="127.0.0.2", change_tracker_hub_evidence_timeout=1)
+    assert "It was left as it was found, since this run had changed nothing on it." in hub.said
+    assert hub.answers() == [True, True]
+
+
+def test_what_stands_against_it_is_a_problem_of_the_assessment_and_a_failure_of_precheck(hub):
+    original = hub.conf.read_bytes()
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", hub.new))
+        taken.listen(1)
+        changed, facts = hub.play("assess", "open")
+        assert (changed, facts["assessment"]["ok"]) == (0, False)
+        assert "port %d is taken by" % hub.new in facts["assessment"]["problems"][0]
+        hub.play("main", fails=True)
+        assert "hub: nothing was changed. %s: port %d is taken by" % (hub.conf, hub.new) in hub.said
+    assert hub.conf.read_bytes() == original
+
+
+def test_a_hub_whose_port_nobody_knows_is_a_problem(hub):
+    facts = hub.play("assess", change_tracker_hub_old_port=0)[1]
+    sentence = "no server in this file listens on port %d (they listen on %d)" % (hub.new, hub.old)
+    assert sentence in facts["assessment"]["problems"][0]
+
+
+def test_a_run_that_was_killed_before_the_reload_is_predicted_and_finished(hub):
+    hub.conf.write_text(hub.opened())
+    changed, facts = hub.play("main", check=True)
+    assert (changed, facts["evidence"]["predicted"], facts["assessment"]["edits"]) == (
+        1, True, ["have nginx read %s" % hub.conf])
+    assert hub.play("main")[0] == 1 and hub.answers() == [True, True]
+
+
+def test_where_somebody_else_makes_the_hub_answer_nothing_is_done(hub):
+    original = hub.conf.read_bytes()
+    changed, facts = hub.play("main", "close", "way_back", "reopen", "undo_open", "rollback", change_tracker_hub_server="none")
+    assert (changed, facts["assessment"]["ok"], facts["evidence"]["ok"], facts["way_back"]["ok"]) == (0, True, True, True)
+    assert facts["assessment"]["managed"] is False and facts["way_back"]["record"] is None
+    assert hub.conf.read_bytes() == original and hub.answers() == [True, False] and hub.state() is None

@@ -1,0 +1,233 @@
+# Copyright (c) 2026 The portshift.agents authors
+# GNU General Public License v3.0-or-later (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A Change Tracker estate in containers, moved as a user moves it, while every agent sends a heartbeat four times a second."""
+
+import json
+import re
+import time
+
+import pytest
+
+from tests.integration.change_tracker_estate import NEW, OLD, SITE, Estate, with_port
+from tests.integration.product_lab import eventually
+from tests.lab import containers, processes
+
+# A restart of an agent, and nothing longer, on a machine that has much to do.
+LONGEST = "20"
+# The agent that is meddled with, in most tests; it compares a thumbprint.
+ONE = "agent01"
+KNOCK = """
+import socket, sys
+for port in map(int, sys.argv[2:]):
+    try:
+        socket.create_connection((sys.argv[1], port), 3).close()
+        print(port)
+    except OSError:
+        pass
+"""
+
+
+@pytest.fixture(scope="module")
+def engine():
+    try:
+        return containers.Engine()
+    except processes.Failed as err:
+        pytest.skip(str(err))
+
+
+@pytest.fixture(scope="module")
+def estate(engine, tmp_path_factory):
+    made = Estate(tmp_path_factory.mktemp("change-tracker-moves") / "lab")
+    try:
+        yield made.start("--agents", "3", "--legacy", "1", "--thumbprint", "some", "--firewalls",
+                         "firewalld,ufw,nftables,iptables")
+    finally:
+        made.stop()
+
+
+def admitted(engine, lab):
+    """What the hub's own firewall admits, now and after a boot."""
+    code, said = lab.execute(engine, "hub", "firewall-cmd --list-ports; firewall-cmd --permanent --list-ports")
+    assert code == 0, said
+    return said
+
+
+@pytest.fixture
+def lab(estate, engine):
+    """On the old port before and after the test, without a heartbeat that failed in between."""
+    estate.files_before, estate.details_before = estate.files(engine), estate.details(engine)
+    estate.admitted_before = admitted(engine, estate)
+    assert set(estate.ports().values()) == {OLD}
+    began = time.time()
+    yield estate
+    fine, verdict = estate.heartbeats("--since", str(began), "--longest", LONGEST)
+    assert fine, verdict["objections"]
+    assert {host: found["failed"] for host, found in verdict["hosts"].items() if found["failed"]} == {}
+
+
+def answered(lab, host="agent02"):
+    """The ports of the hub that answer to that host."""
+    done = lab.ssh(host, "python3 - %s %d %d" % (lab.described["hosts"]["hub"]["address"], OLD, NEW), stdin=KNOCK)
+    assert done.returncode == 0, done.stderr
+    return list(map(int, done.stdout.split()))
+
+
+def urls(lab):
+    """{host: the port of the URL in its file}"""
+    found = {host: status["url"] for host, status in lab.status().items() if "url" in status}
+    return {host: int(port.group(1)) if (port := re.search(r"hub:(\d+)", url)) else OLD for host, url in found.items()}
+
+
+def changed_files(engine, lab):
+    """{(host, path)} of the files whose bytes are not those from before; owner and mode of all are the same."""
+    found = set()
+    for host, lines in lab.files(engine).items():
+        for line in set(lines) ^ set(lab.files_before[host]):
+            digest, path = line.split(None, 1)
+            assert len(digest) == 64, "owner, mode or existence changed: %s" % line
+            found.add((host, path.strip()))
+    return found
+
+
+def moved(engine, lab, but=()):
+    """Every agent but those is on the new port: by its URL's digits, and no other byte of any file of the product's."""
+    movers = [host for host in lab.agents if host not in but]
+    assert lab.details(engine) == {
+        host: with_port(before, NEW) if host in movers else before for host, before in lab.details_before.items()}
+    assert changed_files(engine, lab) == {(host, lab.hub_details(host)) for host in movers} | {("hub", SITE)}
+    eventually(lambda: {host: port for host, port in lab.ports().items() if port} == {
+        host: NEW if host in movers else OLD for host in lab.agents}, 30)
+
+
+def back(engine, lab):
+    lab.play("rollback").good()
+    assert lab.files(engine) == lab.files_before and lab.details(engine) == lab.details_before
+    assert set(lab.ports().values()) == {OLD} and answered(lab) == [OLD]
+    assert admitted(engine, lab) == lab.admitted_before
+    units = "ls -d /etc/systemd/system/portshift-confirm-* /run/systemd/system/portshift-confirm-* 2>/dev/null; true"
+    assert {host: said for host in lab.agents for said in [lab.execute(engine, host, units)[1]] if said} == {}
+
+
+def test_estate_moves_closes_and_comes_back_and_no_heartbeat_fails(lab, engine):
+    assert lab.play("plan").good().changed == {}
+    check = lab.play("migrate", "--check", "--diff").good()
+    assert lab.files(engine) == lab.files_before and set(lab.ports().values()) == {OLD} and answered(lab) == [OLD]
+    for secret in (b"<E1>", b"<Username>"):
+        assert any(secret in data for data in lab.details_before.values())
+    for data in lab.details_before.values():
+        for text in (data, data.decode("utf-16", "ignore").encode("utf-8")):
+            for hidden in re.findall(rb"<E1>([^<]+)</E1>", text):
+                assert hidden.decode() not in check.output
+    move = lab.play("migrate").good()
+    assert move.changed.keys() == check.changed.keys() == set(lab.agents)
+    moved(engine, lab)
+    # Both ports answer, until close.
+    assert answered(lab) == [OLD, NEW]
+    assert lab.play("migrate").good().changed == {}
+
+    lab.play("close", "--limit", "agent01").bad("in the groups and not part of the run", "Run without --limit")
+    assert answered(lab) == [OLD, NEW]
+    lab.play("close").good()
+    assert answered(lab) == [NEW] and set(lab.ports().values()) == {NEW}
+    assert lab.status("hub")["listening"] == [22, NEW]
+    back(engine, lab)
+
+
+@pytest.mark.long
+def test_estate_comes_back_before_close_and_moves_again(lab, engine):
+    lab.play("migrate").good()
+    assert lab.play("verify").good().changed == {}
+    back(engine, lab)
+    lab.play("migrate").good()
+    lab.play("close").good()
+    assert lab.play("close").good().changed == {}
+    back(engine, lab)
+    assert lab.play("rollback").good().changed == {}
+
+
+def test_wrong_thumbprint_and_dropped_path_are_found_before_anything_is_cut(lab, engine):
+    before = lab.details_before[ONE]
+    thumbprint = re.search(rb"<Thumbprint>([0-9A-F]{40})</Thumbprint>", before).group(1)
+    lab.put(engine, ONE, lab.hub_details(ONE), before.replace(thumbprint, b"0123456789" * 4))
+    drop = ("nft 'add table inet on_trial; add chain inet on_trial out { type filter hook output priority 0; }; "
+            "add rule inet on_trial out tcp dport %d drop'" % NEW)
+    assert lab.execute(engine, "agent02", drop) == (0, "")
+    try:
+        run = lab.play("migrate", "-e", "change_tracker_agent_probe_timeout=5")
+        run.bad("gate after the proof of the paths", "2 of 5 hosts gave no evidence", "agent02", "port %d tcp" % NEW,
+                ONE, "01234567")
+        assert set(urls(lab).values()) == {OLD}
+    finally:
+        lab.execute(engine, "agent02", "nft delete table inet on_trial")
+        lab.put(engine, ONE, lab.hub_details(ONE), before)
+    # The hub has been opened, and that goes back too, though no agent has moved.
+    assert answered(lab) == [OLD, NEW]
+    back(engine, lab)
+
+
+def test_agent_that_does_not_come_up_on_the_new_port_is_put_back_and_the_same_command_goes_on(lab, engine):
+    service, details = lab.service(ONE), lab.hub_details(ONE)
+    folder = "/etc/systemd/system/%s.service.d" % service
+    line = "ExecStartPre=/bin/sh -c \"! grep -q :%d/ %s\"" % (NEW, details)
+    unwilling = "mkdir -p %s && printf '[Service]\\n%s\\n' >%s/unwilling.conf && systemctl daemon-reload" % (folder, line, folder)
+    assert lab.execute(engine, ONE, unwilling) == (0, "")
+    try:
+        lab.play("migrate", "-e", '{"change_tracker_agent_waves": ["100%"]}').bad(ONE, "It is as it was before")
+        # Those of the same wave have moved, and this one works on the old port.
+        moved(engine, lab, but=[ONE])
+    finally:
+        lab.execute(engine, ONE, "rm -r %s; systemctl daemon-reload" % folder)
+    lab.play("migrate").good()
+    moved(engine, lab)
+    back(engine, lab)
+
+
+def change_of(engine, lab, host):
+    """The state of the change on that host: none, changing, waiting, ..."""
+    code, said = lab.execute(engine, host, "cat /var/lib/portshift/change_tracker.confirm/state.json")
+    return json.loads(said)["state"] if code == 0 else "none"
+
+
+@pytest.mark.long
+def test_run_that_was_killed_amid_the_change_of_an_agent_leaves_a_host_that_goes_back_and_the_next_run_goes_on(lab, engine):
+    for host in lab.agents:
+        lab.execute(engine, host, "rm -rf /var/lib/portshift/change_tracker.confirm")
+    run = lab.begin("migrate", "-e", "change_tracker_agent_confirm_timeout=10", "-e", "change_tracker_agent_waves=1")
+    run.until(lambda: change_of(engine, lab, ONE) in ("changing", "waiting")).kill()
+    eventually(lambda: change_of(engine, lab, ONE) == "reverted", 120)
+    assert urls(lab) == {"hub": NEW, "proxy": NEW, ONE: OLD, "agent02": OLD, "agent03": OLD}
+    assert lab.details(engine)[ONE] == lab.details_before[ONE]
+    lab.play("migrate").good()
+    moved(engine, lab)
+    back(engine, lab)
+
+
+def ports(lab, verb, port, *options):
+    return lab.begin_file("playbooks/%s_change_tracker_ports.yml" % verb, "-e", "change_tracker_port=%d" % port, *options).wait()
+
+
+def test_firewall_table_is_opened_on_the_hub_and_tried_from_every_component(lab, engine):
+    whole = ports(lab, "verify", OLD).good()
+    assert whole.changed == {} and "8 of 8 are open" in whole.output
+    # Nobody listens on the new port, and the hub's firewall does not admit it.
+    ports(lab, "verify", NEW).bad("hub port %d tcp: the hub's own firewall (firewalld) does not admit it" % NEW,
+                                  "agent02", "port %d tcp" % NEW)
+    try:
+        opened = ports(lab, "open", NEW).good()
+        assert opened.changed.keys() == {"hub"} and "%d/tcp" % NEW in admitted(engine, lab)
+        assert "%d  tcp       https    open" % NEW in opened.output
+    finally:
+        lab.execute(engine, "hub", "firewall-cmd --quiet --permanent --remove-port %d/tcp; firewall-cmd --quiet --remove-port "
+                    "%d/tcp; rm -f /var/lib/portshift/change_tracker_ports.host_port.json" % (NEW, NEW))
+
+
+def test_monitored_host_that_is_shut_is_named_and_telnet_is_looked_at_on_request_only(lab):
+    shut = json.dumps(dict(change_tracker_monitored=[
+        dict(host="monitored1", kind="linux"), dict(host="agent02", kind="windows"), dict(host="monitored2", kind="network")]))
+    quiet = ports(lab, "verify", OLD, "-e", shut)
+    quiet.bad("1 of 9 connections do not get through", "proxy (", "-> agent02 (", "port 445 tcp: ")
+    assert "telnet" not in quiet.output
+    asked = ports(lab, "verify", OLD, "-e", shut, "-e", "change_tracker_telnet=true")
+    asked.bad("2 of 10 connections do not get through", "-> monitored2 (", "port 23 tcp: ")
+    assert "SSH (port 22) is recommended over Telnet (port 23) for security reasons." in asked.output

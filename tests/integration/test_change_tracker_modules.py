@@ -1,0 +1,436 @@
+# Copyright (c) 2026 The portshift.agents authors
+# GNU General Public License v3.0-or-later (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""change_tracker_info and change_tracker_evidence on real files, processes and connections: what they say and never show."""
+
+import json
+import os
+import socket
+import subprocess
+import sys
+import threading
+import time
+
+import pytest
+
+from ansible_collections.portshift.agents.plugins.module_utils._change_record import ChangeRecord
+from ansible_collections.portshift.agents.plugins.module_utils._confirmed_state import Place
+from tests.integration import direct_module
+
+# Each process that runs tests has addresses of its own, since the ports are the same.
+WORKER = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0")[2:])
+HUB, PROXY = ("127.78.%d.%d" % (16 + WORKER, number) for number in (1, 2))
+OLD, NEW = 18443, 18444
+FINGERPRINT = "3F9A5C0E2D7B41886A0C1D94E7F2B3605948D1CA"
+FILE = """<?xml version="1.0" encoding="utf-8"?>
+<HubDetails>
+  <Url>https://%s:%d/api/</Url>
+  <Username>agent-7Qz</Username>
+  <Password />
+  <E1>ciphertext-9Kw==</E1>
+  <Proxy>%s</Proxy>
+  <ProxyPassword>proxypass-5</ProxyPassword>
+  <UseDefaultProxy>%s</UseDefaultProxy>
+  <Thumbprint>%s</Thumbprint>
+</HubDetails>
+"""
+SECRETS = ("agent-7Qz", "ciphertext-9Kw", "proxypass-5", "proxyuser-1", "proxypass-2", "hunter2")
+# The agent: connects to HOST PORT again and again, for SECONDS each time (0: to the end), and sleeps for PAUSE in between.
+AGENT = """
+import socket, sys, time
+host, port, seconds, pause = sys.argv[1], int(sys.argv[2]), float(sys.argv[3]), float(sys.argv[4])
+while True:
+    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as one:
+        error = one.connect_ex((host, port))
+        if not error:
+            time.sleep(seconds or 600)
+    time.sleep(pause)
+"""
+# As service(8): SERVICE and start, stop or status.
+SERVICE = """#!/bin/sh
+[ "$1" = "$(cat '{folder}/service')" ] || exit 3
+[ "$2" = status ] && [ -e '{folder}/pid' ] && kill -0 "$(cat '{folder}/pid')"
+"""
+
+
+class Host:
+    """A host as a folder: an agent's file, its log, a record, a service, and processes with real connections."""
+
+    def __init__(self, folder):
+        self.folder, self.processes, self.hubs = folder, [], []
+        self.places = [folder / "var/nnt" / agent / "HubDetails.xml" for agent in ("gen7agent.app.netcore", "gen7agent.service")]
+        self.path, self.record = self.places[0], folder / "state/change_tracker.json"
+        self.log = self.path.parent / "rolling-log.txt"
+        self.manager = folder / "manager"
+        self.manager.write_text(SERVICE.format(folder=folder))
+        self.manager.chmod(0o755)
+        (folder / "service").write_text("nntgen7agentcore")
+        self.put()
+
+    def put(self, url=(HUB, OLD), proxy="", default="false", thumbprint="", place=0, content=None):
+        path = self.places[place]
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(content or FILE % (url[0], url[1], proxy, default, thumbprint))
+        return path
+
+    def hub(self, port, address=HUB):
+        """Something that takes every connection and keeps it."""
+        server = socket.create_server((address, port), family=socket.AF_INET6 if ":" in address else socket.AF_INET)
+        held = []
+        self.hubs.append((server, held))
+
+        def accept():
+            while True:
+                try:
+                    held.append(server.accept()[0])
+                except OSError:
+                    return
+
+        threading.Thread(target=accept, daemon=True).start()
+
+    def start(self, port=NEW, address=HUB, seconds=0, pause=0.2, environment=None):
+        """The agent runs, and is the process of the service."""
+        process = subprocess.Popen([sys.executable, "-c", AGENT, address, str(port), str(seconds), str(pause)],
+                                   stdin=subprocess.DEVNULL, env=dict(os.environ, **(environment or {})))
+        self.processes.append(process)
+        (self.folder / "pid").write_text(str(process.pid))
+        return process
+
+    def close(self):
+        for process in self.processes:
+            process.kill()
+            process.wait()
+        for server, held in self.hubs:
+            server.shutdown(socket.SHUT_RDWR)
+            for one in [server] + held:
+                one.close()
+
+    def migrated(self, old=OLD, new=NEW, **what):
+        """The agent's file goes from one port to the other, as a migration does it."""
+        before = self.path.read_bytes()
+        after = before.replace(b":%d/" % old, b":%d/" % new)
+        ChangeRecord(str(self.record), old, new, "test").before_write(str(self.path), before, after)
+        self.path.write_bytes(after)
+
+    def write_log(self, seconds, text):
+        """A line that was written that many seconds from now."""
+        with open(self.log, "a") as target:
+            written = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(time.time() + seconds))
+            target.write("%s,123 [INFO ] %s\n" % (written, text))
+
+    def content(self):
+        return {str(path): path.read_bytes() for path in sorted(self.folder.rglob("*")) if path.is_file()}
+
+    def run(self, name, check=False, **more):
+        arguments = dict(dict(path=[str(path) for path in self.places], record=str(self.record),
+                              service_command=[str(self.manager)]), **more)
+        arguments.update(_ansible_check_mode=check, _ansible_diff=True, _ansible_verbosity=3,
+                         _ansible_remote_tmp=str(self.folder))
+        done = subprocess.run(direct_module.command(name, arguments), stdin=subprocess.DEVNULL, capture_output=True, text=True,
+                              timeout=60, check=False)
+        assert not [secret for secret in SECRETS if secret in done.stdout + done.stderr]
+        assert "Traceback" not in done.stdout + done.stderr
+        return direct_module.result(done.stdout, done.stderr)
+
+    def info(self, **more):
+        before = self.content()
+        found = self.run("change_tracker_info", **more)
+        assert self.content() == before
+        assert found["changed"] is False and found["ok"] == (not found["problems"])
+        return found
+
+    def evidence(self, **more):
+        return self.run("change_tracker_evidence", **dict(dict(port=NEW, timeout=0), **more))
+
+
+@pytest.fixture
+def host(tmp_path):
+    found = Host(tmp_path)
+    yield found
+    found.close()
+
+
+# --- change_tracker_info
+
+def test_an_agent_that_has_to_move_is_told_with_its_edit(host):
+    host.start()
+    host.put(thumbprint="\u200e3f 9a 5c 0e:2d7b41886a0c1d94e7f2b3605948d1ca")
+    found = host.info(port=NEW)
+    old, new = ("https://%s:%d/api/" % (HUB, port) for port in (OLD, NEW))
+    assert found["ok"] and found["notes"] == []
+    assert found["edits"] == [dict(kind="hub_url", path=str(host.path), port=NEW, previous_port=OLD, url=new, previous_url=old)]
+    assert {key: found[key] for key in (
+        "agent", "path", "url", "new_url", "host", "url_path", "tls", "port", "old_port", "service", "service_active",
+        "thumbprint", "through_proxy", "log_path", "record")} == dict(
+            agent=True, path=str(host.path), url=old, new_url=new, host=HUB, url_path="/api/", tls=True, port=OLD, old_port=OLD,
+            service="nntgen7agentcore", service_active=True, thumbprint=FINGERPRINT, through_proxy=False, log_path=str(host.log),
+            record=None)
+
+
+def test_an_agent_that_has_moved_has_nothing_to_edit_and_its_record_names_the_old_port(host):
+    host.start()
+    host.migrated()
+    found = host.info(port=NEW)
+    assert found["ok"] and (found["edits"], found["port"], found["old_port"]) == ([], NEW, OLD)
+    assert found["record"]["state"] == "changing" and found["url"] == found["new_url"]
+    assert host.info(port=OLD)["old_port"] == NEW    # as the file has it: that migration led elsewhere
+
+
+def test_without_a_port_an_agent_is_looked_at_as_it_is(host):
+    host.start()
+    found = host.info()
+    assert found["ok"] and (found["port"], found["old_port"], found["edits"], found["new_url"]) == (OLD, None, [], None)
+
+
+@pytest.mark.parametrize("url, expected", [
+    ("http://hub.example.test/api", ("hub.example.test", 80, False, "/api")),
+    ("https://[2001:db8::7]/x/?a=1&amp;b=2#c", ("2001:db8::7", 443, True, "/x/?a=1&b=2")),
+    ("https://[fe80::1%25eth0]:8443", ("fe80::1%eth0", 8443, True, "/")),
+    ("https://hub.example.test?x", ("hub.example.test", 443, True, "/?x")),
+])
+def test_every_kind_of_url_is_taken_apart(host, url, expected):
+    host.put(content="<HubDetails><Url>%s</Url></HubDetails>" % url)
+    found = host.info(port=9443)
+    assert (found["host"], found["port"], found["tls"], found["url_path"]) == expected and found["ok"]
+
+
+def test_an_agent_that_does_not_run_is_noted(host):
+    found = host.info(port=NEW)
+    assert found["ok"] and found["service_active"] is False
+    assert found["notes"] == ["the service nntgen7agentcore does not run; moving the agent starts it"]
+
+
+def test_the_agent_before_has_another_service(host):
+    host.path.unlink()
+    host.put(place=1)
+    (host.folder / "service").write_text("nntgen7agent")
+    host.start()
+    found = host.info(port=NEW)
+    assert (found["service"], found["service_active"], found["path"]) == ("nntgen7agent", True, str(host.places[1]))
+
+
+def test_a_link_tells_the_service_by_where_it_leads(host):
+    link = host.folder / "HubDetails.xml"
+    link.symlink_to(host.path)
+    assert host.info(path=[str(link)])["service"] == "nntgen7agentcore"
+
+
+def test_a_host_without_an_agent_is_fine_where_none_is_required(host):
+    host.path.unlink()
+    found = host.info(port=NEW, required=False)
+    assert found["ok"] and found["agent"] is False
+    assert found["notes"][0].startswith("no agent of Change Tracker is installed here")
+    assert [found[key] for key in ("path", "url", "port", "service", "thumbprint", "through_proxy", "old_port")] == [None] * 7
+    found = host.info(port=NEW)
+    assert not found["ok"] and "no HubDetails.xml was found; looked for %s" % host.places[0] in found["problems"][0]
+
+
+def problems(host, **arguments):
+    found = host.info(**arguments)
+    assert not found["ok"]
+    return "\n".join(found["problems"])
+
+
+def test_several_files_are_a_problem_that_lists_them(host):
+    host.put(place=1)
+    assert "2 files were found where one was expected: %s, %s" % tuple(host.places) in problems(host, port=NEW, required=False)
+
+
+def test_a_file_that_is_refused_is_a_problem_that_quotes_nothing(host):
+    host.put(content="<HubDetails><Url>https://hub/</Url><Password>hunter2</Password>")
+    sentence = problems(host, port=NEW)
+    assert sentence.startswith("%s: the file is cut short" % host.path)
+    host.put(content="<HubDetails><Url>https://hub/</Url><Proxy>http://hunter2</Proxy><Proxy>other</Proxy></HubDetails>")
+    assert problems(host).startswith("%s: there are 2 <Proxy> directly below <HubDetails> that say different things" % host.path)
+
+
+def test_a_file_in_an_unknown_folder_needs_its_service(host):
+    path = host.folder / "HubDetails.xml"
+    host.path.rename(path)
+    assert "name the agent's service with service" in problems(host, path=[str(path)])
+    host.start()
+    assert host.info(path=[str(path)], service="nntgen7agentcore")["service_active"] is True
+
+
+def test_a_command_for_services_that_is_not_there_is_a_problem(host):
+    assert "/nowhere/service can't be run: No such file or directory" in problems(host, service_command=["/nowhere/service"])
+
+
+def test_a_change_that_is_under_way_is_a_problem(host):
+    Place(str(host.record.parent), "change_tracker").write("state.json", dict(state="waiting"))
+    assert "a change of this host is under way (waiting) and undoes itself unless it is confirmed" in problems(host, port=NEW)
+    assert "a change of this host is under way" in host.evidence()["missing"]["under_way"]
+
+
+def test_a_port_that_is_none_is_a_sentence(host):
+    assert "port is 70000, which is not a port number" in host.run("change_tracker_info", port=70000)["msg"]
+    assert "port is 0, which is not a port number" in host.evidence(port=0)["msg"]
+
+
+@pytest.mark.parametrize("proxy", ["http://proxyuser-1:proxypass-2@proxy.example.test:3128", "proxy.example.test",
+                                   "http://[::1]:1/"])
+def test_a_proxy_in_the_file_is_told_and_not_shown(host, proxy):
+    host.put(proxy=proxy)
+    found = host.info(port=NEW)
+    assert found["ok"] and found["through_proxy"] is True and "proxy.example" not in json.dumps(found)
+    assert "an HTTP proxy stands between this agent and its hub" in found["notes"][-1]
+
+
+@pytest.mark.parametrize("thumbprint, note", [("", None), ("hunter2", "is not one of 40 or 64 hexadecimal digits")])
+def test_a_thumbprint_that_is_none_is_noted_and_not_shown(host, thumbprint, note):
+    host.put(thumbprint=thumbprint)
+    found = host.info()
+    assert found["ok"] and found["thumbprint"] is None and (note is None or note in found["notes"][-1])
+
+
+def test_a_thumbprint_without_tls_is_noted(host):
+    host.put(content="<HubDetails><Url>http://hub/</Url><Thumbprint>%s</Thumbprint></HubDetails>" % FINGERPRINT)
+    assert "has a <Thumbprint>, but a URL without TLS" in host.info()["notes"][-1]
+
+
+# --- change_tracker_evidence
+
+@pytest.fixture
+def moved(host):
+    """A host whose agent was moved, and is connected to the hub's new port."""
+    host.hub(OLD)
+    host.hub(NEW)
+    host.migrated()
+    host.start()
+    return host
+
+
+def test_an_agent_that_has_moved_proves_itself_and_is_marked_once(moved):
+    found = moved.evidence(timeout=20, mark=True, check=True)
+    assert found["ok"] and found["changed"] and json.loads(moved.record.read_text())["state"] == "changing"
+    found = moved.evidence(timeout=20, mark=True)
+    assert found["ok"] and found["changed"] and (found["missing"], found["port"], found["agent"]) == ({}, NEW, True)
+    assert found["proved"][:2] == ["%s leads to https://%s:%d/api/" % (moved.path, HUB, NEW), "the service nntgen7agentcore runs"]
+    assert "(pid %d) is connected to %s:%d" % (moved.processes[0].pid, HUB, NEW) in found["proved"][2]
+    assert found["proved"][3:] == ["nothing is connected to the old port %d any more" % OLD,
+                                   "%s does not exist, so that it holds no failure" % moved.log]
+    assert json.loads(moved.record.read_text())["state"] == "verified"
+    again = moved.evidence(timeout=20, mark=True)
+    assert again["ok"] and again["changed"] is False
+
+
+def test_nothing_but_the_record_is_written_and_without_mark_not_even_that(moved):
+    before = moved.content()
+    assert moved.evidence(timeout=20)["ok"] and moved.content() == before
+
+
+def test_a_connection_that_is_there_for_a_moment_again_and_again_is_seen(host):
+    host.hub(NEW)
+    host.migrated()
+    host.start(seconds=0.1, pause=1)
+    assert host.evidence(timeout=30)["ok"]
+
+
+def test_the_old_port_in_the_file_is_no_proof(host):
+    host.hub(OLD)
+    host.start(OLD)
+    found = host.evidence()
+    assert found["failed"] and not found["ok"]
+    assert found["missing"]["hub_url"] == "%s leads to https://%s:%d/api/, not to port %d" % (host.path, HUB, OLD, NEW)
+    assert "has no connection to %s:%d" % (HUB, NEW) in found["missing"]["connection"]
+    assert found["missing"]["connection"] in found["msg"]
+
+
+def test_an_agent_that_does_not_run_is_no_proof(moved):
+    moved.processes[0].kill()
+    moved.processes[0].wait()
+    found = moved.evidence()
+    assert set(found["missing"]) == {"service", "connection"}
+    assert found["missing"]["service"] == "the service nntgen7agentcore does not run"
+
+
+def test_a_connection_that_comes_later_is_waited_for(host):
+    host.migrated()
+    host.start()
+    timer = threading.Timer(2, host.hub, [NEW])
+    timer.start()
+    try:
+        assert host.evidence(timeout=40)["ok"]
+    finally:
+        timer.join()
+
+
+def test_a_connection_to_the_old_port_is_no_end_of_the_move(moved):
+    moved.start(OLD)
+    found = moved.evidence(timeout=1)
+    assert set(found["missing"]) == {"old_port"}
+    sentence = "(pid %d) still has a connection to %s:%d, the old port" % (moved.processes[1].pid, HUB, OLD)
+    assert sentence in found["missing"]["old_port"]
+    # It is told which port is the old one, or has it by the record.
+    assert moved.evidence(timeout=20, old_port=OLD + 10)["ok"]
+
+
+@pytest.mark.parametrize("text", ["Hub Offline, connection retries exhausted", "hub connection failed (403 IP address blocked)",
+                                  "Certificate thumbprint does not match trusted"])
+def test_a_new_failure_in_the_log_is_no_proof(moved, text):
+    moved.write_log(60, text)
+    found = moved.evidence()
+    assert "log" in found["missing"] and found["missing"]["log"].endswith(text)
+
+
+def test_old_failures_and_other_lines_do_not_count(moved):
+    with open(moved.log, "w") as target:
+        target.write("Hub Offline, connection retries exhausted\n")
+    moved.write_log(-3600, "Hub connection failed (500)")
+    moved.write_log(60, "Hub is as it should be")
+    found = moved.evidence(timeout=20)
+    assert found["ok"] and found["proved"][-1] == "%s: no failure since the change (1 that can't be dated)" % moved.log
+    assert moved.evidence(timeout=20, failure_patterns=["as it should"])["missing"]["log"].endswith("Hub is as it should be")
+
+
+def test_without_a_record_only_the_failures_of_the_last_time_count(host):
+    host.hub(NEW)
+    host.put(url=(HUB, NEW))
+    host.start()
+    host.write_log(-90000, "Hub Offline, connection retries exhausted")
+    assert host.evidence(timeout=20)["ok"]
+    host.write_log(-3600, "Hub Offline, connection retries exhausted")
+    assert "log" in host.evidence()["missing"] and host.evidence(timeout=20, log_max_age=60)["ok"]
+
+
+def test_a_broken_pattern_is_a_sentence(moved):
+    assert 'the pattern "(" is no regular expression' in moved.evidence(failure_patterns=["("])["msg"]
+
+
+def test_a_host_without_an_agent_has_nothing_to_prove_where_none_is_required(host):
+    host.path.unlink()
+    found = host.evidence(required=False)
+    assert found["ok"] and found["agent"] is False and found["proved"][0].startswith("no agent of Change Tracker is installed")
+    found = host.evidence()
+    assert set(found["missing"]) == {"hub_url", "service", "connection", "log"} and "looked for" in found["missing"]["hub_url"]
+
+
+def test_a_hub_by_its_name_is_found_and_one_that_does_not_resolve_is_a_sentence(host):
+    host.hub(NEW, "127.0.0.1")
+    host.put(url=("localhost", NEW))
+    host.start(NEW, "127.0.0.1")
+    assert host.evidence(timeout=20)["ok"]
+    host.put(url=("hub.invalid", NEW))
+    assert host.evidence()["missing"]["connection"] == "the name hub.invalid does not resolve here"
+
+
+def test_behind_a_proxy_the_connection_to_the_proxy_counts(host):
+    host.hub(3128, PROXY)
+    host.put(url=("hub.example.test", NEW), proxy="http://proxyuser-1:proxypass-2@%s:3128" % PROXY)
+    assert "has no connection to its HTTP proxy" in host.evidence()["missing"]["connection"]
+    host.start(3128, PROXY)
+    found = host.evidence(timeout=20)
+    assert found["ok"] and "is connected to its HTTP proxy, beyond which nothing can be seen from here" in found["proved"][2]
+    host.put(url=("hub.example.test", NEW), proxy="http://a b:c")
+    assert "its <Proxy> can't be read" in host.evidence()["missing"]["connection"]
+
+
+def test_an_ipv6_hub_is_found(host):
+    try:
+        host.hub(NEW, "::1")
+    except OSError as err:
+        pytest.skip("::1 can't be bound on this machine: %s" % err)
+    host.put(url=("[::1]", NEW))
+    host.start(NEW, "::1")
+    found = host.evidence(timeout=20)
+    assert found["ok"] and "is connected to [::1]:%d" % NEW in found["proved"][2]

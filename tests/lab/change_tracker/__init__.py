@@ -1,0 +1,8 @@
+# Copyright (c) 2026 The portshift.agents authors
+# GNU General Public License v3.0-or-later (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Stand-ins for Netwrix Change Tracker: the hub's application, agents, a proxy.  Standard library only, Python >= 3.6."""
+
+
+class Refused(Exception):
+    """Why an agent does not work: one sentence for its log."""

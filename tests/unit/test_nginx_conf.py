@@ -1,0 +1,357 @@
+# Copyright (c) 2026 The portshift.agents authors
+# GNU General Public License v3.0-or-later (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The listens of a file of nginx's configuration: which ones count, where a twin goes, and what is refused."""
+
+import time
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ansible_collections.portshift.agents.plugins.module_utils import _nginx_conf as engine
+from ansible_collections.portshift.agents.plugins.module_utils._errors import EngineError
+
+# As a hub on Linux has it: TLS ends at nginx, the application behind it.
+FILE = b"""\
+upstream hub {
+    server 127.0.0.1:5000;
+}
+
+server {
+    listen 443 ssl;
+    listen [::]:443 ssl;   # IPv6
+    server_name hub.example.test;
+    ssl_certificate /etc/nginx/hub.crt;
+
+    location / {
+        proxy_pass http://hub;
+        proxy_set_header Authorization "Basic c2VjcmV0";
+    }
+}
+"""
+OPENED = FILE.replace(b"    listen 443 ssl;\n", b"    listen 443 ssl;\n    listen 8443 ssl;\n").replace(
+    b"# IPv6\n", b"# IPv6\n    listen [::]:8443 ssl;\n")
+CLOSED = FILE.replace(b"443 ssl;   # IPv6", b"443 ssl;").replace(b"443 ssl", b"8443 ssl")
+
+
+def server(*lines):
+    return b"server {\n" + b"".join(b"    " + line + b"\n" for line in lines) + b"}\n"
+
+
+def found(data):
+    return [(listen.host, listen.port, listen.parameters) for listen in engine.listens(data)]
+
+
+def sentence(call, *arguments):
+    with pytest.raises(EngineError) as refused:
+        call(*arguments)
+    return str(refused.value)
+
+
+# --- reading
+
+@pytest.mark.parametrize("text, host, port, parameters", [
+    (b"443", "*", 443, []),
+    (b"443 ssl http2", "*", 443, ["ssl", "http2"]),
+    (b"*:443", "*", 443, []),
+    (b"0.0.0.0:443 ssl", "*", 443, ["ssl"]),
+    (b"192.0.2.7:443", "192.0.2.7", 443, []),
+    (b"[::]:443 ssl ipv6only=on", "[::]", 443, ["ssl", "ipv6only=on"]),
+    (b"[2001:DB8::1]:443", "[2001:db8::1]", 443, []),
+    (b"Hub.example.test:443", "hub.example.test", 443, []),
+    (b"192.0.2.7", "192.0.2.7", 80, []),
+    (b"[::]", "[::]", 80, []),
+    (b"*", "*", 80, []),
+    (b"localhost default_server", "localhost", 80, ["default_server"]),
+    (b"0443", "*", 443, []),
+    (b'"443" ssl', "*", 443, ["ssl"]),
+    (b"'[::]:443' 'ssl'", "[::]", 443, ["ssl"]),
+    (b"443\n        ssl # and so on;\n        http2", "*", 443, ["ssl", "http2"]),
+    (b"443 # }\n   ssl", "*", 443, ["ssl"]),
+])
+def test_an_address_is_read_as_nginx_reads_it(text, host, port, parameters):
+    assert found(server(b"listen " + text + b";")) == [(host, port, parameters)]
+
+
+@pytest.mark.parametrize("data", [
+    b"", b"# server { listen 443; }\n", b"upstream a {\n    server 127.0.0.1:443;\n}\n",
+    b"stream {\n    server { listen 443; }\n}\n", b"mail {\n    server { listen 443; }\n}\n",
+    b"listen 443;\n", b"server { location / { listen 443; } }\n", b"server { listen unix:/run/hub.sock; }\n",
+    b"server { # listen 443;\n}\n", b"server { return 200 'listen 443;'; }\n", b'server { return 200 "{ listen 443; }"; }\n',
+    b"server { set $x \\;listen\\ 443\\;; }\n", b"server { content_by_lua_block { -- }\n ngx.say('listen 443;}') } }\n",
+    b"server name { listen 443; }\n", b"http { stream { server { listen 443; } } }\n",
+])
+def test_what_is_no_listen_of_a_web_server_does_not_count(data):
+    assert engine.listens(data) == []
+
+
+@pytest.mark.parametrize("before", [
+    b'location ~ "^/[a-z]{3}$" { }', b"set $a ${b}c;",
+    b"if ($http_x ~* 'a{2}') { return 400; }", b"log_format x '\\'}';", b'add_header X "a\\"};{";',
+    b"add_header X a#b;", b"add_header X a'b;",
+    b"content_by_lua_block {\n  local t = { a = '}', b = \"{\", c = [[ } ]], d = [==[ ]] } ]==] } -- }\n  --[[ }}} ]]\n }",
+    b"set_by_lua_block $x { return '}' }", b"# it's a comment with { and \" in it", b"return 301 https://$host$request_uri;",
+    b"rewrite ^/a\\;b$ /c;", b"default_type\ttext/plain;\r", b"a 'b'; c \"d\";",
+])
+def test_words_end_where_they_end_for_nginx(before):
+    data = server(before, b"listen 443 ssl;", b"server_name x;")
+    assert found(data) == [("*", 443, ["ssl"])]
+    assert engine.with_twins(data, 443, 8443) == server(before, b"listen 443 ssl;", b"listen 8443 ssl;", b"server_name x;")
+
+
+def test_the_whole_configuration_is_read_too():
+    data = (b"user www-data;\nevents { worker_connections 768; }\nstream { server { listen 443; } }\nhttp {\n"
+            b"    server {\n\tlisten 443;\n    }\n}\n")
+    assert [(listen.port, listen.line) for listen in engine.listens(data)] == [(443, 6)]
+
+
+def test_ports_of_other_files_are_found_in_every_context():
+    assert engine.every_port(b"listen 443;\n") == {443}
+    assert engine.every_port(b"stream { server { listen 8443; } }\nserver { listen 81-83; }\n") == {8443, 81, 82, 83}
+    assert engine.every_port(b"server { listen $x; listen 82; listen unix:/x; listen; }") == {82}
+    assert engine.every_port(b"server { listen 82;") == set()
+
+
+# --- editing
+
+def test_each_listen_gets_a_twin_beside_it_and_loses_it_again():
+    assert engine.with_twins(FILE, 443, 8443) == OPENED
+    assert engine.with_twins(OPENED, 443, 8443) == OPENED
+    assert engine.without(OPENED, 8443) == FILE
+    assert engine.without(OPENED, 443) == CLOSED
+    assert engine.without(FILE, 8443) == FILE
+
+
+def test_where_the_old_port_is_gone_already_nothing_is_left_to_be_done():
+    assert engine.with_twins(CLOSED, 443, 8443) == CLOSED
+
+
+@pytest.mark.parametrize("before, opened, closed", [
+    (b"server { listen 443 ssl; root /x; }", b"server { listen 443 ssl; listen 8443 ssl; root /x; }",
+     b"server { listen 8443 ssl; root /x; }"),
+    (b"server{listen 443;}", b"server{listen 443; listen 8443;}", b"server{ listen 8443;}"),
+    (b"server {\n\tlisten 443; listen [::]:443;\n}",
+     b"server {\n\tlisten 443; listen 8443; listen [::]:443; listen [::]:8443;\n}",
+     b"server {\n\tlisten 8443; listen [::]:8443;\n}"),
+    (b"server {\r\n  listen 443;\r\n}\r\n", b"server {\r\n  listen 443;\r\n  listen 8443;\r\n}\r\n",
+     b"server {\r\n  listen 8443;\r\n}\r\n"),
+    (b"server {\n  listen 443 ssl # a\n    http2; # b\n}",
+     b"server {\n  listen 443 ssl # a\n    http2; # b\n  listen 8443 ssl # a\n    http2;\n}",
+     b"server {\n  listen 8443 ssl # a\n    http2;\n}"),
+    (b"server {\n  listen 443; }", b"server {\n  listen 443; listen 8443; }", b"server {\n  listen 8443; }"),
+    (b"server {\n  root /x; listen 443;\n}", b"server {\n  root /x; listen 443; listen 8443;\n}",
+     b"server {\n  root /x; listen 8443;\n}"),
+    (b"server { listen \"443\" ssl; }", b"server { listen \"443\" ssl; listen \"8443\" ssl; }",
+     b"server { listen \"8443\" ssl; }"),
+    (b"server { listen 443; listen 80; }", b"server { listen 443; listen 8443; listen 80; }",
+     b"server { listen 8443; listen 80; }"),
+    (b"http {\n server {\n  listen 443;\n }\n}", b"http {\n server {\n  listen 443;\n  listen 8443;\n }\n}",
+     b"http {\n server {\n  listen 8443;\n }\n}"),
+    (b"server { listen 443 quic reuseport; listen 443 ssl; }",
+     b"server { listen 443 quic reuseport; listen 8443 quic reuseport; listen 443 ssl; listen 8443 ssl; }",
+     b"server { listen 8443 quic reuseport; listen 8443 ssl; }"),
+])
+def test_indentation_line_ends_and_parameters_are_kept(before, opened, closed):
+    assert engine.with_twins(before, 443, 8443) == opened
+    assert engine.without(opened, 8443) == before
+    assert engine.without(opened, 443) == closed
+
+
+@pytest.mark.parametrize("address, twin", [
+    (b"192.0.2.7", b"192.0.2.7:8080"), (b"[::]", b"[::]:8080"), (b"localhost", b"localhost:8080"), (b"*", b"*:8080"),
+    (b"'[::1]'", b"'[::1]:8080'"), (b"80", b"8080"), (b"*:80", b"*:8080"),
+])
+def test_an_address_without_a_port_gets_one(address, twin):
+    data = server(b"listen " + address + b" default_server;")
+    assert engine.with_twins(data, 80, 8080) == server(b"listen " + address + b" default_server;",
+                                                       b"listen " + twin + b" default_server;")
+
+
+def test_every_server_on_the_old_port_gets_a_twin():
+    data = server(b"listen 443 ssl;", b"server_name a;") + server(b"listen 443 ssl;", b"server_name b;") + server(b"listen 80;")
+    opened = data.replace(b"    listen 443 ssl;\n", b"    listen 443 ssl;\n    listen 8443 ssl;\n")
+    assert engine.with_twins(data, 443, 8443) == opened
+    assert engine.without(opened, 8443) == data
+
+
+def test_a_twin_that_is_missing_is_added_to_those_that_are_there():
+    data = server(b"listen 443 ssl;", b"listen 8443 ssl http2;", b"listen [::]:443 ssl;")
+    assert engine.with_twins(data, 443, 8443) == data.replace(b"[::]:443 ssl;\n", b"[::]:443 ssl;\n    listen [::]:8443 ssl;\n")
+
+
+def test_a_socket_of_the_file_system_is_a_listen_that_a_server_may_be_left_with():
+    assert engine.without(server(b"listen 443;", b"listen unix:/run/x;"), 443) == server(b"listen unix:/run/x;")
+
+
+# --- refusing
+
+@pytest.mark.parametrize("data, words", [
+    (b"server { listen 443;", "the block that begins in line 1 has no end; a closing brace is missing"),
+    (b"server { listen 443 }", "closing brace in line 1 that comes before the semicolon of line 1"),
+    (b"server { listen 443; }\n}\n", "closing brace in line 2 that closes nothing"),
+    (b"server { listen 443; }\nroot /x", "the directive that begins in line 2 has no end; a semicolon is missing"),
+    (b"server {\n add_header X 'a;\n listen 443;\n}\n", "the quotation mark in line 2 has no second one"),
+    (b"server {\n add_header X 'a'b;\n listen 443;\n}\n", "in line 2 something follows a quotation mark without a blank"),
+    (b"server {\n;\n listen 443;\n}\n", "there is a semicolon in line 2 with nothing before it"),
+    (b"{ }\nserver { listen 443; }", "there is an opening brace in line 1 with nothing before it"),
+    (b"server { listen 443; }\nx \\", "the file ends in line 2 in the middle of a word"),
+    (b"server {\n content_by_lua_block { x = '}' \n listen 443;\n", "the block of Lua that begins in line 2 has no end"),
+    (b"server {\n listen {{ port }};\n}\n", "there is an opening brace in line 2 with nothing before it"),
+    (b"server {\n listen $port ssl;\n}\n", "the listen in line 2 has a variable ($port)"),
+    (b"server {\n listen ${HUB_PORT};\n}\n", "the listen in line 2 has a variable (${HUB_PORT})"),
+    (b"server {\n listen;\n}\n", "the listen in line 2 names neither an address nor a port"),
+    (b"server {\n listen 70000;\n}\n", "the listen in line 2 names port 70000, which is none"),
+    (b"server {\n listen 443/x;\n}\n", "the listen in line 2 has an address that can't be read: 443/x"),
+    (b"server {\n listen a\\\"b:443;\n}\n", "the listen in line 2 has escaped characters in its address"),
+    (b"server {\n listen 400-450;\n}\n", "the listen in line 2 has a range of ports (400-450) that holds 443"),
+    (b"server {\n listen 443;\n listen *:8000-9000;\n}\n",
+     "the listen in line 3 has a range of ports (*:8000-9000) that holds 8443"),
+    (b"server {\n listen 443;\n}\nserver {\n listen 8443;\n}\n",
+     "another server in this file listens on port 8443 already (line 5), and which one would answer there could not be told"),
+    (b"server {\n listen 443 ssl;\n listen 8443;\n}\n",
+     "the listens in lines 2 (443 ssl) and 3 (8443) are of one server and don't speak the same protocol"),
+    (b"server {\n listen 80;\n listen 81;\n}\n",
+     "no server in this file listens on port 443 (they listen on 80, 81). Name the file"),
+    (b"server {\n root /x;\n include listen.conf;\n}\n", "(there is no listen in it; it takes in listen.conf)"),
+    (b"upstream x { }\n", "there is no server of the http context in this file. Name the file that has the server with path"),
+    (b"stream { server { listen 443; } }\n", "those of stream and mail don't count"),
+    (b"#" + b"x" * engine.LIMIT, "the file has 1048577 bytes, where a few thousand were expected"),
+])
+def test_a_file_that_leaves_room_for_doubt_is_refused(data, words):
+    assert words in sentence(engine.with_twins, data, 443, 8443)
+
+
+def test_a_server_that_answers_on_80_by_itself_is_not_made_to_stop():
+    assert "One without any listen answers there by itself" in sentence(engine.with_twins, server(b"root /x;"), 80, 8080)
+
+
+@pytest.mark.parametrize("beside, port, words", [
+    (443, 443, "port and beside are both 443"), (0, 8443, "beside is 0, which is not a port number"),
+    (443, 65536, "port is 65536, which is not a port number"),
+])
+def test_ports_that_can_not_be_are_refused(beside, port, words):
+    assert words in sentence(engine.with_twins, FILE, beside, port)
+
+
+def test_no_server_is_left_without_a_listen():
+    told = sentence(engine.without, FILE, 443)
+    assert told.startswith("the server in line 5 would have no listen left without port 443 (lines 6, 7), and nginx would let it "
+                           "answer on port 80")
+    assert "(line 8)" in sentence(engine.without, server(b"listen 80;", b"listen 81;") * 1 + server(
+        b"x y;", b"a b;", b"listen 81;"), 81)
+
+
+def test_a_diff_shows_the_listens_and_nothing_that_may_be_secret():
+    assert engine.shown(OPENED) == (b"server {\n    listen 443 ssl;\n    listen 8443 ssl;\n    listen [::]:443 ssl;\n"
+                                    b"    listen [::]:8443 ssl;\n    ...\n}\n")
+    assert engine.shown(b"server {") == b"(a file that can't be read)\n"
+
+
+def test_without_a_port_to_stand_beside_the_listen_has_to_be_there():
+    assert engine.with_twins(CLOSED, None, 8443) == CLOSED
+    assert sentence(engine.with_twins, FILE, None, 8443) == (
+        "no server in this file listens on port 8443 (they listen on 443). Name the file that has that listen with path, or with "
+        "beside the port whose listens are to get a twin")
+
+
+@pytest.mark.parametrize("moved", [OPENED, CLOSED, FILE])
+def test_the_move_is_taken_out_of_a_file_that_somebody_changed_since(moved):
+    changed = moved.replace(b"location / {", b"client_max_body_size 9m;\n\n    location / {")
+    back = engine.moved_back(changed, FILE, 8443)
+    assert b"client_max_body_size 9m;" in back and b"8443" not in back
+    assert sorted(found(back)) == sorted(found(FILE))
+
+
+@pytest.mark.parametrize("now, before", [
+    (OPENED, OPENED), (OPENED.replace(b"listen 443 ssl;", b"listen 444 ssl;"), FILE), (b"server {", FILE), (OPENED, b"server {"),
+    (b"server { listen 81; }", FILE), (OPENED.replace(b"8443 ssl", b"8443"), FILE.replace(b"[::]:443 ssl", b"[::]:443")),
+])
+def test_a_file_whose_listens_are_not_what_the_move_made_of_them_is_left_alone(now, before):
+    assert engine.moved_back(now, before, 8443) is None
+
+
+def test_a_hostile_file_costs_little():
+    for data in (b"[[" * 100000, b"a_by_lua_block { " + b"--[[" * 50000, b"{" * 300000, b"a " * 300000, b'"' + b"\\" * 500000,
+                 b"$" * 500000 + b";", b"server { " + b"listen 443;" * 3000 + b"}", b"#\n" * 300000):
+        started = time.process_time()
+        try:
+            engine.with_twins(data, 443, 8443)
+        except EngineError:
+            pass
+        assert time.process_time() - started < 3
+
+
+# --- properties
+
+BLANKS = st.sampled_from([b" ", b"\n", b"\t", b"\r\n", b"  # a comment; with { and }\n", b"\n\n    "])
+# Of each row one at most: nginx takes no address twice.
+ADDRESSES = [[b"443", b"*:443", b'"443"', b"0.0.0.0:443"], [b"[::]:443", b"'[::]:0443'"], [b"192.0.2.7:443"],
+             [b"hub.example.test:443"]]
+OTHERS = st.sampled_from([
+    b"root /x;", b"location / { proxy_pass http://a:443; }", b"add_header X 'listen 443;';", b"set $a ${b};",
+    b"listen unix:/run/x;",
+    b"content_by_lua_block { --}\n x = '}' }", b"server_name \xff\xc3\xa9;", b"# listen 443;\n", b"listen 81;",
+    b"listen 192.0.2.9;"])
+
+
+@st.composite
+def configurations(draw):
+    parts = [draw(BLANKS)]
+    for _server in range(draw(st.integers(1, 3))):
+        parts += [b"server", draw(st.sampled_from([b" ", b"\n", b""])), b"{"]
+        for row in draw(st.permutations(ADDRESSES + [None] * 3))[:draw(st.integers(1, 6))]:
+            parts.append(draw(st.one_of(BLANKS, st.just(b""))))
+            if row:
+                parts += [b"listen", draw(BLANKS), draw(st.sampled_from(row))]
+                words = st.sampled_from([b"ssl", b"http2", b"'so_keepalive=on'"])
+                parts += [draw(BLANKS) + word for word in draw(st.lists(words))]
+                parts += [draw(st.one_of(BLANKS, st.just(b""))), b";"]
+            else:
+                parts.append(draw(OTHERS))
+        parts += [draw(st.one_of(BLANKS, st.just(b""))), b"}", draw(BLANKS)]
+    return b"".join(parts)
+
+
+def decoded(data):
+    return [(listen.host, listen.port, listen.parameters) for listen in engine.listens(data)]
+
+
+@given(configurations())
+def test_adding_touches_nothing_else_and_removing_restores_the_bytes(data):
+    before = decoded(data)
+    if not any(port == 443 for unused, port, unused_too in before):
+        assert sentence(engine.with_twins, data, 443, 8443)
+        return
+    after = engine.with_twins(data, 443, 8443)
+    assert sorted(decoded(after)) == sorted(before + [(host, 8443, words) for host, port, words in before if port == 443])
+    assert engine.with_twins(after, 443, 8443) == after
+    # What was there is there still, in its order, with nothing but the new directives between.
+    spans = [listen.span for listen in engine.listens(after) if listen.port == 8443]
+    assert engine.without(after, 8443) == data
+    rest = b"".join(after[start:end] for start, end in zip([0] + [span[1] for span in spans],
+                                                           [span[0] for span in spans] + [len(after)]))
+    assert b"".join(rest.split()) == b"".join(data.split())
+
+
+@given(configurations())
+def test_removing_the_old_port_leaves_the_others_as_they_were(data):
+    before = decoded(data)
+    if not any(port == 443 for unused, port, unused_too in before):
+        return
+    closed = engine.without(engine.with_twins(data, 443, 8443), 443)
+    assert sorted(decoded(closed)) == sorted((host, 8443 if port == 443 else port, words) for host, port, words in before)
+    assert engine.with_twins(closed, 443, 8443) == closed
+    # And back: the old port beside the new one, then alone.
+    assert sorted(decoded(engine.without(engine.with_twins(closed, 8443, 443), 8443))) == sorted(before)
+
+
+@given(st.binary(max_size=300))
+def test_any_bytes_are_read_or_refused_with_a_sentence(data):
+    for content in (data, b"server { listen 443; " + data + b"}"):
+        try:
+            after = engine.with_twins(content, 443, 8443)
+        except EngineError as err:
+            assert str(err)
+        else:
+            assert engine.without(after, 8443) == engine.without(content, 8443)
