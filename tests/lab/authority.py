@@ -58,7 +58,7 @@ class Authority:
             stream.write(REQUEST)
         os.close(os.open(self.key, os.O_CREAT | os.O_WRONLY, 0o600))
         openssl("req", "-x509", "-newkey", "rsa:2048", "-nodes", "-sha256", "-days", "3650", "-config", request,
-                 "-keyout", self.key, "-out", self.certificate)
+                "-keyout", self.key, "-out", self.certificate)
 
     def issue(self, kind, address, port, serial):
         """-> the bytes of a masthead of this deployment for that port."""
@@ -84,6 +84,6 @@ class Authority:
         try:
             # Outer headers come with LF, the signed part keeps its CRLF: the layout of real mastheads.
             return openssl("smime", "-sign", "-binary", "-md", "sha256", "-in", inner,
-                            "-signer", self.certificate, "-inkey", self.key)
+                           "-signer", self.certificate, "-inkey", self.key)
         finally:
             os.unlink(inner)
