@@ -81,7 +81,7 @@ class ActionModule(ActionBase):
             whence, estate["port"], len(agents.pending), len(agents.rows) - len(agents.without))]
         hub, opening = [], []
         if options["hub_assessment"] and estate["hub_managed"]:
-            hub, opening, notes = _hub(hostvars, estate, options["hub_assessment"])
+            hub, opening, notes = _hub(hostvars, estate, options["hub_assessment"], agents.old_port)
             agents.notes += notes
         elif not estate["hub_managed"]:
             agents.notes.append("the hub's own listener is left alone (change_tracker_hub_server: none), so somebody has to make "
@@ -97,7 +97,17 @@ class ActionModule(ActionBase):
                     problems=problems)
 
 
-def _hub(hostvars, estate, assessment):
+def _left_open(found, host, kept):
+    """A note on the ports of the hub's servers that are no part of this migration."""
+    others = [port for port in (found.get("ports") or {}).get("before") or [] if port not in kept]
+    if not others:
+        return []
+    return ["%s: the servers in %s listen on port %s too, which this migration leaves as it is, and close does not end. Where an "
+            "earlier migration left it and nobody needs it, take its listen out by hand"
+            % (host, found.get("path"), " and port ".join(map(str, others)))]
+
+
+def _hub(hostvars, estate, assessment, old_port):
     """(rows of the hub, what its firewall lacks, notes)."""
     host = estate["hub"]
     reason = without_evidence(hostvars, host, assessment)
@@ -110,4 +120,5 @@ def _hub(hostvars, estate, assessment):
     rows = ["%-6s  %-16s  nginx: %s" % (
         "hub", host, before + " -> " + after if before != after else before + ", nothing to change")]
     opening = ["open: %s; on %s" % (sentence, host) for sentence in (found.get("host_port") or {}).get("missing") or []]
-    return rows, opening, ["%s: %s" % (host, note) for note in found.get("notes") or []]
+    notes = ["%s: %s" % (host, note) for note in found.get("notes") or []]
+    return rows, opening, notes + _left_open(found, host, (estate["port"], old_port or found.get("old_port")))

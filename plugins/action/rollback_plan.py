@@ -16,16 +16,19 @@ class ActionModule(ActionBase):
         result = super().run(tmp, task_vars)
         unused, options = self.validate_argument_spec(argument_spec=dict(
             hosts=dict(type="list", elements="str", required=True), way_back=dict(type="str", required=True),
-            port=dict(type="raw"), force=dict(type="bool", default=False)))
+            records=dict(type="list", elements="dict", default=[]), port=dict(type="raw"),
+            force=dict(type="bool", default=False)))
         answers = {host: task_vars["hostvars"][host].get(options["way_back"]) for host in options["hosts"]}
         # Who gave no answer can't be known to stay.  Force goes over files that somebody changed, not over silence.
         answers = {host: answer for host, answer in answers.items() if answer and "ok" in answer}
-        records = sorted((answer["record"] for answer in answers.values() if answer["record"]),
+        records = sorted([answer["record"] for answer in answers.values() if answer["record"]]
+                         + [record for record in options["records"] if record["state"] != "rolled_back"],
                          key=lambda record: record["started"])
         last = records[-1]["new_port"] if records else 0
         asked = int(options["port"] or 0)
         candidates = [record for record in records if not asked or record["new_port"] == asked]
         old_port, port = (candidates[-1]["old_port"], candidates[-1]["new_port"]) if candidates else (None, asked)
+        known = not asked or asked in [record["new_port"] for record in records + options["records"]]
         if candidates and port != last:
             # Hosts that have moved on keep their older records aside, so the others would go back alone.
             return dict(result, failed=True, msg="Nothing was changed. The last migration was to port %d, so the one to port %d "
@@ -35,5 +38,6 @@ class ActionModule(ActionBase):
                    if options["force"] or (answer["record"] and answer["record"]["new_port"] != port)]
         moved = [host for host, answer in answers.items() if answer["record"] and answer["record"]["new_port"] == port
                  and answer["record"]["state"] != "rolled_back"]
-        return dict(result, changed=False, port=port, old_port=old_port, moved=moved,
+        old_ports = sorted({answers[host]["record"]["old_port"] for host in moved} - {None})
+        return dict(result, changed=False, port=port, old_port=old_port, old_ports=old_ports, known=known, moved=moved,
                     hosts=[host for host in options["hosts"] if host not in staying])

@@ -244,6 +244,11 @@ class ChangeRecord:
             self.mark_rolled_back()
         return dict(result, changed=result["changed"] or news)
 
+    def put_content(self, content):
+        """Brings back what the record said before a change that was taken back at once."""
+        self.content = content
+        self._save()
+
     def prune(self, days, check_mode):
         """Removes the records of earlier migrations whose last change is more than `days` ago, with their backups.
 

@@ -42,14 +42,15 @@ class Service:
         self.name = name[:-len(".service")] if name.endswith(".service") else name
         self.systemd = not command and os.path.isdir("/run/systemd/system")
         self.command = command or ["service"]
-        # pid: the process that systemd calls its main one.
-        self.active, self.pid = None, None
+        # pid: the process that systemd calls its main one.  running_since: when systemd had it running, by its own clock.
+        self.active, self.pid, self.running_since = None, None, None
 
     def look(self):
         if not self.systemd:
             self.active = self._run(self.command + [self.name, "status"])[0] == 0
             return self
-        code, output = self._run(["systemctl", "show", "-p", "LoadState", "-p", "ActiveState", "-p", "MainPID", self.name])
+        code, output = self._run(["systemctl", "show", "-p", "LoadState", "-p", "ActiveState", "-p", "MainPID",
+                                  "-p", "ActiveEnterTimestampMonotonic", self.name])
         found = dict(line.partition("=")[::2] for line in output.splitlines())
         if code or found.get("LoadState") in (None, "not-found"):
             raise ChangeTrackerError("the service %s is not installed on this host%s; name the agent's service with service"
@@ -59,7 +60,12 @@ class Service:
                                      "status %s" % (self.name, found["LoadState"], self.name))
         self.active = found.get("ActiveState") in ("active", "reloading")
         self.pid = int(found.get("MainPID") or 0) or None
+        self.running_since = found.get("ActiveEnterTimestampMonotonic")
         return self
+
+    def words(self, action):
+        """The command that starts or stops it here."""
+        return ["systemctl", action, self.name] if self.systemd else self.command + [self.name, action]
 
     @staticmethod
     def _run(command):
@@ -163,6 +169,13 @@ class AgentHost:
         if content and content["state"] != "rolled_back" and content["new_port"] == wanted:
             return content["old_port"]
         return None
+
+    def left_port(self, wanted):
+        """The port that a migration to `wanted`, or the way back to it, has left or is leaving, or None."""
+        content = self.record.content if self.record else None
+        if content and content["state"] == "rolled_back" and content["old_port"] == wanted:
+            return content["new_port"]
+        return self.recorded_port(wanted)
 
     def old_port(self, wanted):
         if wanted is None or not self.details:

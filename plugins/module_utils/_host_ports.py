@@ -30,8 +30,8 @@ def _rows(content, states):
             yield _endpoint(columns[1]), _endpoint(columns[2]), columns[9]
 
 
-def _lines_to(content, port):
-    """What of such a table is about sockets with the remote `port`, with its heading: a busy server has ten thousand others."""
+def _lines_with(content, port):
+    """What of such a table is about sockets with `port` at one end, with its heading: a busy server has ten thousand others."""
     mark = b":%04X " % port
     lines = content.splitlines(True)
     return b"".join(lines[:1] + [line for line in lines[1:] if mark in line])
@@ -55,28 +55,42 @@ def _read(path):
         return b""
 
 
-def _owners(inodes, proc):
-    """inode -> (pid, process name), as far as this user may look."""
+def _every_owner(inodes, proc):
+    """inode -> [(pid, process name)], as far as this user may look: processes share a socket that they inherited."""
     owners = {}
     for pid in os.listdir(proc):
         if not pid.isdigit():
             continue
         try:
-            for handle in os.listdir(os.path.join(proc, pid, "fd")):
-                link = os.readlink(os.path.join(proc, pid, "fd", handle))
-                inode = link[8:-1] if link.startswith("socket:[") else None
-                if inode in inodes:
-                    owners[inode] = (int(pid), _read(os.path.join(proc, pid, "comm")).decode("utf-8", "replace").strip())
+            handles = os.listdir(os.path.join(proc, pid, "fd"))
         except OSError:
             # Another user's process, or one that has just ended: its listener is reported without a name.
             continue
+        held = set()
+        for handle in handles:
+            try:
+                link = os.readlink(os.path.join(proc, pid, "fd", handle))
+            except OSError:
+                # Closed since; the others are still there.
+                continue
+            if link.startswith("socket:[") and link[8:-1] in inodes:
+                held.add(link[8:-1])
+        for inode in held:
+            owners.setdefault(inode, []).append(
+                (int(pid), _read(os.path.join(proc, pid, "comm")).decode("utf-8", "replace").strip()))
     return owners
 
 
-def listeners(ports, address=None, proc="/proc"):
+def _owners(inodes, proc):
+    """inode -> (pid, process name) of one of those that have it."""
+    return {inode: found[-1] for inode, found in _every_owner(inodes, proc).items()}
+
+
+def listeners(ports, address=None, proc="/proc", every_owner=False):
     """Who listens on one of `ports`; None where the host has no /proc/net.
 
-    With `address`, listeners bound to another address of this host are left out.
+    With `address`, listeners bound to another address of this host are left out.  With `every_owner`, each comes with the
+    numbers of all processes that have its socket, as C(owners).
     """
     if not os.path.exists(os.path.join(proc, "net", "tcp")):
         return None
@@ -86,9 +100,15 @@ def listeners(ports, address=None, proc="/proc"):
         for bound, port, inode in parse_sockets(_read(os.path.join(proc, "net", table)), state):
             if port in ports and (not address or bound in (address, "0.0.0.0", "::", "::ffff:" + address)):
                 found.append((protocol, bound, port, inode))
-    owners = _owners({entry[3] for entry in found}, proc) if found else {}
-    return [dict(protocol=protocol, address=bound, port=port, pid=owners.get(inode, (None, None))[0],
-                 process=owners.get(inode, (None, None))[1]) for protocol, bound, port, inode in found]
+    owners = _every_owner({entry[3] for entry in found}, proc) if found else {}
+    entries = []
+    for protocol, bound, port, inode in found:
+        having = owners.get(inode, [])
+        pid, process = having[-1] if having else (None, None)
+        entries.append(dict(protocol=protocol, address=bound, port=port, pid=pid, process=process))
+        if every_owner:
+            entries[-1]["owners"] = [one for one, unused in having]
+    return entries
 
 
 def outgoing(port, address=None, proc="/proc"):
@@ -110,7 +130,7 @@ def connections(addresses, port, proc="/proc"):
     """
     if not os.path.exists(os.path.join(proc, "net", "tcp")):
         return None
-    tables = [_lines_to(_read(os.path.join(proc, "net", table)), port) for table in ("tcp", "tcp6")]
+    tables = [_lines_with(_read(os.path.join(proc, "net", table)), port) for table in ("tcp", "tcp6")]
     found = [(local, remote, inode, state == TCP_ESTABLISHED) for content in tables
              for state in (TCP_ESTABLISHED, TCP_CONNECTING) for local, remote, inode in _rows(content, (state,))
              if remote[1] == port and plain_address(remote[0]) in addresses]
@@ -118,6 +138,13 @@ def connections(addresses, port, proc="/proc"):
     return [dict(address=plain_address(local[0]), remote=plain_address(remote[0]), established=established,
                  pid=owners.get(inode, (None, None))[0], process=owners.get(inode, (None, None))[1])
             for local, remote, inode, established in found]
+
+
+def clients(port, proc="/proc"):
+    """The (address, port) of everybody who is connected by TCP to the local `port`, this host itself included."""
+    tables = [_lines_with(_read(os.path.join(proc, "net", table)), port) for table in ("tcp", "tcp6")]
+    return [(plain_address(remote[0]), remote[1]) for content in tables
+            for local, remote, unused in _rows(content, (TCP_ESTABLISHED,)) if local[1] == port]
 
 
 def plain_address(address):

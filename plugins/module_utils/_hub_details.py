@@ -110,7 +110,9 @@ def proxy_of(text):
     """(host, port) out of http://user:password@host:port, or of a part of that; None for an empty one."""
     if not text:
         return None
-    found = re.search(r"(?:^|//|@)(\[[0-9A-Fa-f:.]+\]|[^\[\]:/?#@]+)(?::([0-9]{1,5}))?(?:[/?#].*)?\Z", text)
+    # Passwords hold slashes and colons too: what is before the last @ is one, whatever it looks like.
+    found = re.match(r"(?:(?:[A-Za-z][A-Za-z0-9+.-]*:)?//)?(\[[0-9A-Fa-f:.]+\]|[^\[\]:/?#]+)(?::([0-9]{1,5}))?(?:[/?#].*)?\Z",
+                     text.rpartition("@")[2])
     if not found:
         return "", 0
     return found.group(1).strip("[]"), int(found.group(2) or 80)

@@ -238,6 +238,19 @@ def every_port(data):
     return found
 
 
+def includes(data):
+    """What the file takes in: the path of every include in it, in whatever context, with its wildcards.
+
+    As every_port(), for files that are nobody's to edit here.
+    """
+    try:
+        reader = _Reader(data)
+    except EngineError:
+        return []
+    return [_shown(directive.words[1]) for directive in reader.directives
+            if directive.words[0].value == b"include" and len(directive.words) > 1]
+
+
 def _without_ranges(servers, *ports):
     """Fails where a range holds one of `ports`: it can't be moved by itself."""
     for server in servers:

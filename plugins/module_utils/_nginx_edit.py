@@ -6,29 +6,53 @@
 What counts is what the kernel holds.  A reload that nginx could not carry out, since another process has the port, ends with exit
 status 0 and the old configuration; a run that was killed leaves a file that nginx has not read yet.  Both are told by looking
 who listens, before and after.
+
+While nginx's master tries in vain to have one of its sockets, for up to 2.5 s, it listens on the others, and ends with none of
+the new ones.  Its workers come when it has them all, so a socket that a worker has is one that stays.
 """
 
+import copy
+import fnmatch
+import glob
 import os
 import socket
 import time
+from collections import Counter
 
 from ansible_collections.portshift.agents.plugins.module_utils import _nginx_conf
 from ansible_collections.portshift.agents.plugins.module_utils._bounded_commands import BoundedModule, execute, told
 from ansible_collections.portshift.agents.plugins.module_utils._change_record import ChangeRecord, RecordError, alone_on_host
 from ansible_collections.portshift.agents.plugins.module_utils._errors import EngineError
-from ansible_collections.portshift.agents.plugins.module_utils._file_edit import FileEdit, FileError, sha256, write_durably
-from ansible_collections.portshift.agents.plugins.module_utils._host_ports import listeners, outgoing
+from ansible_collections.portshift.agents.plugins.module_utils._file_edit import FileEdit, FileError, sha256
+from ansible_collections.portshift.agents.plugins.module_utils._host_ports import (
+    clients, listeners, outgoing, plain_address)
 from ansible_collections.portshift.agents.plugins.module_utils._ports import parse_port
 
 # Seconds for nginx to test its configuration, or to be told to read it again.
 COMMAND_TIME = 60
 LOOK_AGAIN = 0.1
+# Seconds for which a nginx that shows no worker has to listen, before it is believed that it goes on with that.
+HELD = 3
+# Between two looks at who is connected.  A busy hub's table has thousands of lines, and agents keep their connections.
+LOOK_FOR_USERS = 0.25
+# Addresses that one sentence names; the result has them all.
+NAMED = 20
 # What nginx puts before each file when it shows all of its configuration.
 DUMP_MARK = b"# configuration file "
+# What AnsibleModule puts behind the name of a file for that of its copy: the number of the process, and the time.
+OF_A_COPY = ".1.2026-01-01@00:00:00~"
 
 
 class NginxEditError(EngineError):
     """A change that can't be made, or was taken back; the sentence carries the path."""
+
+
+class PortInUse(NginxEditError):
+    """A port that is to end and is used.  `users`: dicts with address and connections."""
+
+    def __init__(self, sentence, users):
+        super().__init__(sentence)
+        self.users = users
 
 
 def _parent(pid, proc):
@@ -52,23 +76,59 @@ def master_of(pid, proc="/proc"):
     return pid
 
 
+def has_workers(master, proc="/proc"):
+    """Whether a server has workers, and this user may see what they have open: root in a container may not always."""
+    name = (_parent(master, proc) or (None, None))[0]
+    for pid in os.listdir(proc):
+        if pid.isdigit() and _parent(pid, proc) == (name, master):
+            try:
+                # Shown to those who may see the open files too.
+                os.readlink(os.path.join(proc, pid, "exe"))
+                return True
+            except OSError:
+                continue
+    return False
+
+
 def _who(entry):
     if entry["pid"] is None:
         return "a process that can't be seen from here"
     return "%s (process %d)" % (entry["process"] or "a process", entry["pid"])
 
 
-def _serves(address, host):
-    """Whether a socket that is bound to `address` is one for a listen on `host`."""
+def _address(host):
+    """The address of a listen as the kernel shows it; None for a name, whose address nginx has looked up."""
     if host == "*":
-        return address == "0.0.0.0"
+        return "0.0.0.0"
     family = socket.AF_INET6 if host.startswith("[") else socket.AF_INET
     try:
-        host = socket.inet_ntop(family, socket.inet_pton(family, host.strip("[]")))
+        return socket.inet_ntop(family, socket.inet_pton(family, host.strip("[]")))
     except (OSError, ValueError):
-        # A name, whose address nginx has looked up.
-        return True
-    return address in (host, "0.0.0.0" if family == socket.AF_INET else "::")
+        return None
+
+
+def _serves(address, host):
+    """Whether a socket that is bound to `address` is one for a listen on `host`."""
+    wanted = _address(host)
+    return wanted is None or address in (wanted, "::" if ":" in wanted else "0.0.0.0")
+
+
+def _overlaps(address, listen):
+    """Whether a socket of another process that is bound to `address` keeps nginx from `listen`, or may do so.
+
+    One that is bound to "::" may be for IPv4 as well, which the kernel does not show.
+    """
+    address, wanted = plain_address(address), _address(listen.host)
+    if wanted == "0.0.0.0":
+        return ":" not in address or address == "::"
+    if wanted == "::":
+        return ":" in address or "ipv6only=off" in listen.parameters
+    return address == "::" or _serves(address, listen.host)
+
+
+# What became of a file that could not be put back.
+SAVED_SINCE = ("somebody else has saved the file meanwhile, so it stays as they left it, and may still have this change: look "
+               "into it")
 
 
 class _Commands:
@@ -78,7 +138,7 @@ class _Commands:
         for option, command in (("test_command", test_command), ("reload_command", reload_command)):
             if not command:
                 raise NginxEditError("%s is an empty list; give the command and its arguments as words" % option)
-        self.test_command, self.reload_command = test_command, reload_command
+        self.test_command, self.reload_command, self.folder = test_command, reload_command, None
 
     def _run(self, command):
         """(why it failed or None, what it said to its output)"""
@@ -99,7 +159,8 @@ class _Commands:
     def files(self):
         """(why the test failed or None, real path -> bytes of every file that nginx reads).
 
-        None for the files where nginx isn't asked by its own -t, so that there is no -T to ask for.
+        None for the files where nginx isn't asked by its own -t, so that there is no -T to ask for.  The folder of the first
+        one, from which nginx looks for what it takes in, is in C(folder) then.
         """
         if "-t" not in self.test_command:
             return self.test(), None
@@ -107,7 +168,10 @@ class _Commands:
         found, path = {}, None
         for line in out.encode("utf-8", "replace").splitlines(True):
             if line.startswith(DUMP_MARK) and line.endswith(b":\n"):
-                path = os.path.realpath(os.fsdecode(line[len(DUMP_MARK):-2]))
+                path = os.fsdecode(line[len(DUMP_MARK):-2])
+                if not found:
+                    self.folder = os.path.dirname(path)
+                path = os.path.realpath(path)
                 found[path] = []
             elif path:
                 found[path].append(line)
@@ -122,12 +186,14 @@ class ListenEdit:
         self.path, self.state = options["path"], options["state"]
         self.nginx = _Commands(options["test_command"], options["reload_command"])
         self.record = ChangeRecord.from_params(options)
+        self.record_before = copy.deepcopy(self.record.content) if self.record else None
         self.edit = FileEdit.read(self.path)
         self.elsewhere, self.others, self.lacking, self.reloaded, self.warnings = set(), [], [], False, []
+        self.saved_since = False
         self.before = self.edit.before
         try:
             self.after = self._planned()
-            self.listens = [_nginx_conf.listens(content) for content in (self.before, self.after)]
+            self.listens = [self._listens_before(), _nginx_conf.listens(self.after)]
         except EngineError as err:
             raise NginxEditError(str(err) if isinstance(err, (FileError, RecordError)) else "%s: %s" % (self.path, err))
         self.watched = self._watched()
@@ -148,6 +214,15 @@ class ListenEdit:
             return recorded
         undone = self._undone(self.before, recorded)
         return recorded if undone is None else undone
+
+    def _listens_before(self):
+        """Those of the file as it is.  On the way back it need not be one that can be read."""
+        try:
+            return _nginx_conf.listens(self.before)
+        except EngineError:
+            if self.state != "restored":
+                raise
+            return []
 
     def _undone(self, now, before):
         return _nginx_conf.moved_back(now, before, self.record.content["new_port"])
@@ -176,18 +251,21 @@ class ListenEdit:
     # --- what is
 
     def _listeners(self, ports):
-        found = listeners(ports)
+        found = listeners(ports, every_owner=True)
         if found is None:
             raise NginxEditError("this host has no /proc/net, so who listens on a port can't be told; nothing was changed")
         return [entry for entry in found if entry["protocol"] in self.protocols]
 
     def _find_nginx(self):
         """The process that serves this file, by the ports of it that are not in question; None when nobody listens there."""
-        ports = {listen.port for listen in self.listens[0]} - (self.watched if self.state != "restored" else set())
+        ports = {listen.port for listen in self.listens[0]} - (
+            self.watched if self.state != "restored" else {(self.record.content or self.record.move)["new_port"]})
         for asked in (ports, self.watched):
-            found = self._listeners(asked) if asked else []
+            found = [entry for entry in self._listeners(asked) if self._may_serve(entry)] if asked else []
             if found:
-                seen = [entry for entry in found if entry["pid"] is not None]
+                # Where it has lost one of its ports to another process, that one is found too.
+                seen = sorted((entry for entry in found if entry["pid"] is not None),
+                              key=lambda entry: entry["process"] != "nginx")
                 if not seen:
                     raise NginxEditError("%s: who listens on port %d can't be seen by this user; run with become: true"
                                          % (self.path, found[0]["port"]))
@@ -196,28 +274,51 @@ class ListenEdit:
                 return None
         return None
 
+    def _may_serve(self, entry):
+        """Whether a listen of this file has that address; where it is about a port that the file does not have, any of them."""
+        every = self.listens[0] + self.listens[1]
+        having = [listen for listen in every if (listen.port, listen.protocol) == (entry["port"], entry["protocol"])]
+        return any(_serves(entry["address"], listen.host) for listen in having or every)
+
     def _is_ours(self, entry):
-        return entry["pid"] is not None and master_of(entry["pid"]) == self.master
+        return self.master is not None and any(master_of(pid) == self.master for pid in entry["owners"])
+
+    def _has_worker(self, entry):
+        return any(pid != self.master and master_of(pid) == self.master for pid in entry["owners"])
 
     def _lacking(self):
         """Sentences on what nginx does not do yet, or still does, by what the file is to say."""
         found = [entry for entry in self._listeners(self.watched) if self._is_ours(entry)]
+        serving = [entry for entry in found if self._has_worker(entry)] if self._shows_workers() else found
         lacking = []
         for listen in self.listens[1]:
             if listen.port in self.watched and not any(
                     (entry["port"], entry["protocol"]) == (listen.port, listen.protocol)
-                    and _serves(entry["address"], listen.host) for entry in found):
+                    and _serves(entry["address"], listen.host) for entry in serving):
                 lacking.append("does not listen on %s" % listen.text.split()[0])
         there = {listen.port for listen in self.listens[1]} | self.elsewhere
         return lacking + ["still listens on port %d" % port for port in sorted(
             {entry["port"] for entry in found} - there)]
 
+    def _shows_workers(self):
+        return self.master is not None and has_workers(self.master)
+
     def _wait(self):
-        end = time.monotonic() + self.options["timeout"]
+        """What is still lacking when the time is over.  What only the master shows counts when it goes on doing so."""
+        since, now = None, time.monotonic()
+        end = now + self.options["timeout"]
         while True:
-            lacking = self._lacking()
-            if not lacking or time.monotonic() > end:
-                return lacking
+            lacking, now = self._lacking(), time.monotonic()
+            if lacking:
+                since = None
+                if now > end:
+                    return lacking
+            elif self._shows_workers() or not any(listen.port in self.watched for listen in self.listens[1]):
+                return []
+            else:
+                since = now if since is None else since
+                if now - since >= HELD:
+                    return []
             time.sleep(LOOK_AGAIN)
 
     # --- what stands against it
@@ -233,14 +334,48 @@ class ListenEdit:
 
     def _require_free_port(self):
         port = self.options["port"]
-        for entry in self._listeners({port}):
-            if not self._is_ours(entry):
-                self._refuse("port %d is taken by %s, so nginx could not have it. Choose another port, or stop that one",
-                             port, _who(entry))
-        held = outgoing(port)
+        for entry in self._foreign():
+            if self._is_in_the_way(entry):
+                self._refuse_taken(entry)
+        held = [entry for entry in outgoing(port) if self._is_in_the_way(dict(entry, protocol="tcp"))]
         if held:
             self._refuse("port %d is in use by a connection from here to %s (%s), so nginx could not have it now. Run again when "
                          "that has ended, and reserve the port", port, held[0]["remote"], _who(held[0]))
+
+    def _foreign(self):
+        """Who else listens on the port."""
+        return [entry for entry in self._listeners({self.options["port"]}) if not self._is_ours(entry)]
+
+    def _is_in_the_way(self, entry):
+        wanted = (self.options["port"], entry["protocol"])
+        return any((listen.port, listen.protocol) == wanted and _overlaps(entry["address"], listen) for listen in self.listens[1])
+
+    def _refuse_taken(self, entry):
+        port = self.options["port"]
+        if self.after != self.before:
+            self._refuse("port %d is taken by %s, so nginx could not have it. Choose another port, or stop that one",
+                         port, _who(entry))
+        # A run that was killed has put it there, or somebody else has.
+        content = self.record.content if self.record else None
+        noted = content and content["state"] != "rolled_back" and content["new_port"] == port and any(
+            os.path.realpath(one["path"]) == self.edit.target for one in content["files"])
+        raise NginxEditError(
+            "%s: it has a listen on port %d already%s, nginx does not have it, and the port is taken by %s, so nginx could not "
+            "get it; nothing was changed by this run. Stop that one and run again, or take the listen out with state=%s, since "
+            "nginx would not start with it" % (
+                self.path, port, ", by a run that did not come to its end" if noted else "", _who(entry),
+                "restored" if noted else "absent"))
+
+    def _require_no_copy_read(self, files):
+        """Fails where nginx would read the copy that backup makes as well, as it does with include sites-enabled/*."""
+        if not self.options.get("backup") or self.after == self.before:
+            return
+        folder, name = os.path.split(self.edit.target + OF_A_COPY)
+        for pattern in sorted({one for content in (files or {}).values() for one in _nginx_conf.includes(content)}):
+            there, names = os.path.split(os.path.join(self.nginx.folder, pattern))
+            if fnmatch.fnmatchcase(name, names) and folder in map(os.path.realpath, glob.glob(there)):
+                self._refuse("backup would put a copy into %s, and nginx, which has include %s, would load that too. Leave "
+                             "backup out; record keeps the old bytes elsewhere", folder, pattern)
 
     def _look_at_the_rest(self):
         """nginx's configuration as it is: sound, with this file in it, and who else in it has the port."""
@@ -254,6 +389,7 @@ class ListenEdit:
         having = {path: _nginx_conf.every_port(content) for path, content in files.items() if path != self.edit.target}
         self.elsewhere = {port for ports in having.values() for port in ports}
         self.others = sorted(path for path in having if self.watched & having[path])
+        self._require_no_copy_read(files)
         return self.others
 
     def _require_only_this_file(self, others):
@@ -266,6 +402,28 @@ class ListenEdit:
             self._refuse("nginx listens on port %d already, so another file of its configuration has it. Choose another port",
                          port)
 
+    def _require_no_users(self):
+        """Whoever is connected to a port that ends knocks there again soon, and finds nobody."""
+        port, seen, end = self.options["port"], set(), time.monotonic() + self.options["users_seconds"]
+        while True:
+            seen.update(clients(port))
+            if time.monotonic() > end:
+                break
+            time.sleep(LOOK_FOR_USERS)
+        if not seen:
+            return
+        counted = Counter(address for address, unused in seen)
+        users = [dict(address=address, connections=count)
+                 for address, count in sorted(counted.items(), key=lambda found: (-found[1], found[0]))]
+        told = ["%s (%d connection%s)" % (user["address"], user["connections"], "" if user["connections"] == 1 else "s")
+                for user in users[:NAMED]] + (["%d more" % (len(users) - NAMED)] if len(users) > NAMED else [])
+        shared = (" %s has a listen on it too, and its users can't be told from these." % ", ".join(self.others)
+                  if self.others else "")
+        raise PortInUse(
+            "%s: port %d is still used by %s, who would lose it; nothing was changed.%s Lead them to the port that stays, "
+            "and run again; a connection that was left open ends by itself after nginx's keepalive_timeout (75 s as it comes)" % (
+                self.path, port, ", ".join(told), shared), users)
+
     # --- doing it
 
     def outcome(self):
@@ -276,10 +434,12 @@ class ListenEdit:
         ports = {listen.port for listen in self.listens[1]} | self.watched
         who = [dict(port=entry["port"], address=entry["address"], process=entry["process"], pid=entry["pid"])
                for entry in self._listeners(ports)]
+        elsewhere = self.others + ([] if self.state == "restored" else sorted(
+            {"%s on %s" % (_who(entry), entry["address"]) for entry in self._foreign()}))
         shown = dict(zip(("before", "after"), ([listen.text for listen in found] for found in self.listens)))
         numbers = dict(zip(("before", "after"), (sorted({listen.port for listen in found}) for found in self.listens)))
         return dict(done, changed=changed, path=self.path, listens=shown, ports=numbers, reloaded=self.reloaded,
-                    elsewhere=self.others, lacking=self.lacking, restored=done.get("restored", []),
+                    elsewhere=elsewhere, lacking=self.lacking, restored=done.get("restored", []),
                     listening_by=sorted(who, key=lambda entry: (entry["port"], entry["address"])))
 
     def _changed(self):
@@ -295,6 +455,8 @@ class ListenEdit:
             self._require_only_this_file(others)
         self.lacking = self._lacking()
         changed = self.after != self.before or bool(self.lacking)
+        if self.state == "absent" and changed and self.options["users_seconds"] > 0:
+            self._require_no_users()
         result = self.edit.commit(self.module, redact=_nginx_conf.shown, record=self.record)
         if changed and not self.module.check_mode:
             self._bring_into_force()
@@ -327,12 +489,32 @@ class ListenEdit:
         """The bytes that were there before this run.  Returns what to say of it."""
         if self.after == self.before:
             return "the file is as it was, since it had this change in it already"
-        FileEdit.read(self.path).apply(self.before).commit(BoundedModule(COMMAND_TIME), record=self.record)
+        if not self._write_back(self.after, self.record):
+            return SAVED_SINCE
         if self.record and not self.record.review()[0]:
-            self.record.mark_rolled_back()
+            self._settle_record()
         return "the file is as it was before, byte for byte"
 
+    def _write_back(self, written, record=None):
+        """Puts the old bytes in the place of `written`.  Whether they are there: what others have saved since stays."""
+        edit = FileEdit.read(self.path)
+        if edit.before not in (written, self.before):
+            self.saved_since = True
+            return False
+        edit.apply(self.before).commit(BoundedModule(COMMAND_TIME), record=record)
+        return True
+
+    def _settle_record(self):
+        """Nothing of this migration is left, so the one before it, if there was one, is the last again, with its way back."""
+        before = self.record_before
+        if before is None or (before["new_port"] == self.record.content["new_port"] and before["state"] != "rolled_back"):
+            self.record.mark_rolled_back()
+        else:
+            self.record.put_content(before)
+
     def _reload_again(self):
+        if self.saved_since:
+            return ", and nginx was not reloaded again"
         if not self.reloaded or self.after == self.before:
             return ""
         why = self.nginx.reload()
@@ -341,15 +523,18 @@ class ListenEdit:
     def _restored(self):
         if not self.watched:
             return self._result(dict(changed=False), False)
+        if self.options.get("backup"):
+            self._require_no_copy_read(self.nginx.files()[1])
         done = self.record.restore_files(self.module, redact=_nginx_conf.shown, force=self.options["force"],
                                          undo=self._undone)
         if self.module.check_mode:
             return self._result(done, True)
+        written = FileEdit.read(self.path).before
         why, files = self.nginx.files()
         if why:
-            write_durably(self.edit.target, self.before, like=self.edit.target)
-            raise NginxEditError("%s: nginx does not take it as it was before the migration (%s); it is again as it was found, "
-                                 "and nginx was not reloaded" % (self.path, why))
+            rest = "it is again as it was found" if self._write_back(written) else SAVED_SINCE
+            raise NginxEditError("%s: nginx does not take it as it was before the migration (%s); %s, and nginx was not reloaded"
+                                 % (self.path, why, rest))
         for path, content in (files or {}).items():
             if path != self.edit.target:
                 self.elsewhere |= _nginx_conf.every_port(content)

@@ -86,6 +86,7 @@ def _ask_http(connection, target, deadline, way):
         exchange.request("GET", path, headers={"Connection": "close"})
         answer = exchange.getresponse()
         status, body = answer.status, answer.read(MAX_BODY)
+        way["status"] = status
     finally:
         connection.close()
     wanted = options.get("status") or 200
@@ -186,7 +187,7 @@ def _explain(error, timeout, connected=False):
 def _try(target, found, deadline, way):
     """Tries one address; notes in `way` what is known of the way before it may fail."""
     family, kind, proto, unused, address = found
-    way.update(address=address[0], source=_source(family, address), connected=False, certificate=None)
+    way.update(address=address[0], source=_source(family, address), connected=False, status=None, certificate=None)
     with socket.socket(family, kind, proto) as connection:
         connection.settimeout(deadline.left())
         connection.connect(address)
@@ -227,12 +228,13 @@ def described(result):
 
 def probe(target, timeout):
     """One target (dict with host, port, protocol, http, reply_regex) -> dict of host, address, port, protocol, source,
-    reachable, latency_ms, reason, error, certificate."""
+    reachable, latency_ms, reason, error, status, certificate."""
     started = time.monotonic()
-    way = dict(address=None, source=None, connected=False, certificate=None)
+    way = dict(address=None, source=None, connected=False, status=None, certificate=None)
     reason = _reason(target, timeout, way)
     result = dict(host=target["host"], address=way["address"], port=target["port"],
-                  protocol=target.get("protocol") or "tcp", source=way["source"], certificate=way["certificate"])
+                  protocol=target.get("protocol") or "tcp", source=way["source"], status=way["status"],
+                  certificate=way["certificate"])
     return dict(result, reachable=reason is None, reason=reason,
                 error=None if reason is None else "%s: %s" % (described(result), reason),
                 latency_ms=round((time.monotonic() - started) * 1000, 1) if reason is None else None)

@@ -12,28 +12,44 @@ PAUSE = 0.5
 LOG_TAIL = 4 * 1024 * 1024
 
 
-def gather(questions, timeout):
+class Hopeless(EngineError):
+    """An answer that no waiting makes good; the sentence says why."""
+
+
+def gather(questions, timeout, settle=0):
     """(proved, missing, seconds).  `missing`: a sentence for each question that was not answered well, by its name.
 
     `questions`: look() reads the host for one round; asked() gives (name, function, whether a good answer lasts).  The function
     gets the seconds that are left and answers (good, sentences).
+
+    `settle`: for so long the host is left alone after its first good answers, and has to give all of them once more: what dies
+    again and again is well in between.  questions.settle() is called at the beginning of that time.
     """
-    started, lasting = time.monotonic(), {}
+    started = time.monotonic()
+    proved, missing = _ask(questions, started + timeout)
+    if settle > 0 and not missing:
+        questions.settle()
+        time.sleep(settle)
+        proved, missing = _ask(questions, max(started + timeout, time.monotonic() + settle))
+    return proved, missing, round(time.monotonic() - started, 1)
+
+
+def _ask(questions, end):
+    lasting = {}
     while True:
-        proved, missing = [], {}
+        proved, missing, hopeless = [], {}, False
         questions.look()
         for name, ask, lasts in questions.asked():
             try:
-                good, sentences = lasting.get(name) or ask(timeout - (time.monotonic() - started))
+                good, sentences = lasting.get(name) or ask(end - time.monotonic())
             except EngineError as err:
-                good, sentences = False, [str(err)]
+                good, sentences, hopeless = False, [str(err)], hopeless or isinstance(err, Hopeless)
             if good:
                 proved += sentences
                 if lasts:
                     lasting[name] = (True, sentences)
             else:
                 missing[name] = "; ".join(sentences)
-        waited = time.monotonic() - started
-        if not missing or waited + PAUSE > timeout:
-            return proved, missing, round(waited, 1)
+        if not missing or hopeless or time.monotonic() + PAUSE > end:
+            return proved, missing
         time.sleep(PAUSE)

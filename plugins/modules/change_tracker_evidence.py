@@ -13,6 +13,8 @@ description:
   - The URL in the agent's file leads to O(port), the service runs, it has a connection to the hub on that port and none on the
     old one, and its log holds no new line that says that the hub was lost.
   - Nobody publishes a line of the log that says that all is well, so it is the connection that proves it.
+  - All of this is there twice, with O(settle) seconds in between in which the service was not started anew, so that an agent that
+    dies again and again proves nothing.
 options:
   port:
     description: The port of the hub that the agent has to work with.
@@ -21,14 +23,18 @@ options:
   old_port:
     description:
       - The port of the hub to which the agent may have no connection any more.
-      - The default is the one that O(record) names as old. Without either, nothing is asked about it.
+      - The default is the one that O(record) names as old or, on the way back, the one that it names as new. Without either,
+        nothing is asked about it.
     type: int
   failure_patterns:
     description:
       - Regular expressions for lines of O(log_path) that speak against the agent. Upper and lower case are the same.
       - A line counts when it is newer than the last change that O(record) names, and, with systemd, than the start of the
-        agent. Its date, or else that of the line before it, is read as V(2026-11-22 20:18:05), V(Nov 22 20:18:05) or
-        V(Nov 22 20:18:05 2026). One without a date does not count. A log that does not exist holds no failure.
+        agent. For an agent that has proved itself on O(port) before, as O(record) has it, only lines of the last 30 seconds
+        count, since it may have lost its hub and found it again meanwhile.
+      - Its date, or else that of the line before it, is read as V(2026-11-22 20:18:05), V(Nov 22 20:18:05) or
+        V(Nov 22 20:18:05 2026). One without a date counts when it comes up within O(settle). A log that does not exist holds
+        no failure.
     type: list
     elements: str
     default:
@@ -40,9 +46,17 @@ options:
     type: float
     default: 86400
   timeout:
-    description: Seconds to wait for the evidence.
+    description:
+      - Seconds to wait for the evidence. With O(settle) it may take up to twice that many seconds longer.
     type: float
     default: 60
+  settle:
+    description:
+      - Seconds after which all of the evidence has to be there once more - the same main process of the service where systemd
+        tells it, a connection that is seen anew, and no new failure in the log.
+      - At most 2 for an agent that has proved itself on O(port) before, as O(record) has it. V(0) for one look alone.
+    type: float
+    default: 5
   mark:
     description: Note in O(record), once, that the agent has proved itself. Nothing else is ever written.
     type: bool
@@ -120,13 +134,16 @@ from ansible_collections.portshift.agents.plugins.module_utils._errors import En
 from ansible_collections.portshift.agents.plugins.module_utils._file_edit import read_end
 from ansible_collections.portshift.agents.plugins.module_utils._log_lines import compile_patterns, failures_since
 from ansible_collections.portshift.agents.plugins.module_utils._ports import parse_port
-from ansible_collections.portshift.agents.plugins.module_utils._questions import LOG_TAIL, gather
+from ansible_collections.portshift.agents.plugins.module_utils._questions import LOG_TAIL, Hopeless, gather
 
 # An agent may connect for each report anew, and be done in a moment: looked at often, for this long at a time.
 LOOK_AGAIN = 0.05
 LOOK_FOR = 2
 # By how much the start of a process may seem later than it was: the kernel tells the time of its boot in whole seconds.
 BOOT_IS_ROUNDED = 1
+# Seconds that are enough to settle for an agent that has proved itself before, and in which its log may not speak against it.
+SETTLED_BEFORE = 2
+QUIET = 30
 # Lines of a log that a sentence quotes.
 QUOTED = 3
 
@@ -142,13 +159,26 @@ class Questions:
         # What counts is the record as it was before the proof: mark_verified() refuses when somebody changes it meanwhile.
         self.record = self.host.record
         content = self.record.content if self.record else None
-        self.old_port = params["old_port"] if params["old_port"] is not None else self.host.recorded_port(self.port)
-        # Without a change, or long after it, an old line says nothing about today.
-        self.since = max((content or {}).get("last_change", 0), time.time() - params["log_max_age"])
+        self.old_port = params["old_port"] if params["old_port"] is not None else self.host.left_port(self.port)
+        self.changed = (content or {}).get("last_change", 0)
+        # What an agent that is known to work has lost and found again since does not speak against it.
+        self.proved_before = bool(content) and content["state"] == "verified" and content["new_port"] == self.port
+        self.settle_seconds = 0 if not self.host.agent else (
+            min(params["settle"], SETTLED_BEFORE) if self.proved_before else params["settle"])
+        # (its main process and since when systemd has it running, failures that can't be dated): once it was well.
+        self.well, self.undated = None, 0
 
     def look(self):
         """Reads the host anew, once for all questions of a round."""
         self.host = AgentHost(self.params)
+
+    def settle(self):
+        """From here on nothing may happen to the agent."""
+        self.well = self._running(), self.undated
+
+    def _running(self):
+        service = self.host.service
+        return (service.pid, service.running_since) if service else None
 
     def asked(self):
         """(name, function, whether an answer lasts): what can be undone by an agent that dies is asked to the end."""
@@ -181,10 +211,19 @@ class Questions:
 
     def service(self, unused):
         self._installed()
-        name = self.host.service.name
-        if not self.host.service.active:
-            return False, ["the service %s does not run" % name]
-        return True, ["the service %s runs" % name]
+        service, was, now = self.host.service, self.well and self.well[0], self._running()
+        if not service.active:
+            if self.well:
+                raise Hopeless("the service %s has ended within %g s after it was connected" % (
+                    service.name, self.settle_seconds))
+            return False, ["the service %s does not run" % service.name]
+        if self.well and was != now:
+            raise Hopeless("the service %s was started anew within %g s after it was connected (its main process is %s, and was "
+                           "%s); it may do so again and again" % (
+                               service.name, self.settle_seconds, now[0] or "gone", was[0] or "none"))
+        steady = (", by the same process (%d) for %g s" % (service.pid, self.settle_seconds)
+                  if self.well and service.pid else "")
+        return True, ["the service %s runs%s" % (service.name, steady)]
 
     def _peer(self):
         """(host, port, words for it) of what the agent connects to."""
@@ -200,7 +239,8 @@ class Questions:
         """Those that the name has had since the first look: it may have others each time."""
         self.addresses |= addresses_of(name)
         if not self.addresses:
-            raise ChangeTrackerError("the name %s does not resolve here" % name)
+            # What stands where a proxy is named may be more than a name.
+            raise ChangeTrackerError("the name %s does not resolve here" % ("of its HTTP proxy" if self.host.proxy() else name))
         return self.addresses
 
     def connection(self, seconds_left):
@@ -234,16 +274,31 @@ class Questions:
 
     def log(self, unused):
         self._installed()
-        path, started = self.host.log_path, self.host.service.started()
+        path = self.host.log_path
         content = read_end(path, LOG_TAIL)
         if content is None:
             return True, ["%s does not exist, so that it holds no failure" % path]
-        # What an agent wrote before it was started anew says nothing of the one that runs.
-        since = self.since if started is None else max(self.since, started - BOOT_IS_ROUNDED)
+        since, words = self._since(self.host.service.started())
         found, undated = failures_since(content, since, self.failures, time.time())
         if found:
-            return False, ["%s, since the change: %s" % (path, " / ".join(found[-QUOTED:]))]
-        return True, ["%s: no failure since the change%s" % (path, " (%d that can't be dated)" % undated if undated else "")]
+            return False, ["%s, %s: %s" % (path, words, " / ".join(found[-QUOTED:]))]
+        if self.well and undated > self.well[1]:
+            return False, ["%s: within %g s after the agent was connected, %d failures were added that can't be dated" % (
+                path, self.settle_seconds, undated - self.well[1])]
+        self.undated = undated
+        return True, ["%s: no failure %s%s" % (path, words, " (%d that can't be dated)" % undated if undated else "")]
+
+    def _since(self, started):
+        """(the moment from which on a line counts, words for it): the latest of those that are known."""
+        now, age = time.time(), self.params["log_max_age"]
+        # Without a change, or long after it, an old line says nothing about today.
+        moments = [(now - age, "in the last %g s" % age), (self.changed, "since the change")]
+        if self.proved_before:
+            moments.append((now - QUIET, "in the last %d s" % QUIET))
+        if started is not None:
+            # What an agent wrote before it was started anew says nothing of the one that runs.
+            moments.append((started - BOOT_IS_ROUNDED, "since the agent was started"))
+        return max(moments)
 
 
 def main():
@@ -251,12 +306,12 @@ def main():
         argument_spec=dict(
             AGENT_SPEC, port=dict(type="int", required=True), old_port=dict(type="int"),
             failure_patterns=dict(type="list", elements="str", default=FAILURES), log_max_age=dict(type="float", default=86400),
-            timeout=dict(type="float", default=60), mark=dict(type="bool", default=False)),
+            timeout=dict(type="float", default=60), settle=dict(type="float", default=5), mark=dict(type="bool", default=False)),
         supports_check_mode=True)
     params = module.params
     try:
         questions = Questions(params)
-        proved, missing, waited = gather(questions, params["timeout"])
+        proved, missing, waited = gather(questions, params["timeout"], questions.settle_seconds)
         result = dict(ok=not missing, port=questions.port, agent=questions.host.agent, proved=proved, missing=missing,
                       waited=waited)
         if missing:

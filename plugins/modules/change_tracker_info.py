@@ -111,6 +111,18 @@ service_active:
   description: Whether it runs; null where that can't be told.
   returned: success
   type: bool
+stop:
+  description: The command that stops the service on this host, as a list of words.
+  returned: success
+  type: list
+  elements: str
+  sample: [systemctl, stop, nntgen7agentcore]
+start:
+  description: The command that starts it.
+  returned: success
+  type: list
+  elements: str
+  sample: [systemctl, start, nntgen7agentcore]
 thumbprint:
   description:
     - The fingerprint (SHA-1 or SHA-256) of the certificate that the hub has to have for this agent, as hexadecimal digits.
@@ -212,7 +224,8 @@ def described(host, move):
     return dict(
         agent=host.agent, path=host.path, url=details and details.url, new_url=move.new_url, host=way and way.host,
         url_path=way and way.path, tls=way and way.tls, port=details and details.port, old_port=host.old_port(move.port),
-        service=service and service.name, service_active=service and service.active, thumbprint=way and way.thumbprint,
+        service=service and service.name, service_active=service and service.active,
+        stop=service and service.words("stop"), start=service and service.words("start"), thumbprint=way and way.thumbprint,
         through_proxy=bool(host.proxy()) if way else None, log_path=host.log_path, edits=move.edits,
         record=host.record.content if host.record else None)
 

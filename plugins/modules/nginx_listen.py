@@ -14,9 +14,14 @@ description:
     nginx is not reloaded.
   - Ends when nginx really listens on the port, or no longer does, as the kernel sees it. When it does not come to that, the
     file gets its old bytes back and nginx is reloaded with them.
-  - A run that was killed before the reload is finished by the next one.
+  - A port counts when a worker of nginx has it. The master alone listens for up to 2.5 seconds also in a reload that it gives up
+    then, as it does when it can't have a port of another file. Where there are no workers, or this user can't see what they have
+    open, it has to listen for 3 seconds.
+  - What somebody else saves in the file meanwhile is not overwritten with the old bytes; the error says so.
+  - A run that was killed before the reload is finished by the next one, unless another process has taken the port.
   - Refused before anything is written are a port that another process has, or that another file of nginx's configuration listens
-    on; a file that nginx does not read; a configuration that fails its test already; a nginx that does not run.
+    on; a file that nginx does not read; a configuration that fails its test already; a nginx that does not run. A process that
+    has the port on another address is none that stands against it.
   - So are files that leave room for doubt. That is a C(listen) with a variable, a range of ports that holds one of the two, a
     server that has the new port and not the old one, a server that would be left without a C(listen), braces or quotation marks
     without a partner.
@@ -64,6 +69,14 @@ options:
     description: Seconds in which nginx has to listen on the port, or no longer to listen, after it was reloaded.
     type: float
     default: 15
+  users_seconds:
+    description:
+      - With O(state=absent). Seconds for which is looked who is connected to O(port) before it ends, established TCP connections
+        of this host itself included. Where there is anybody, nothing is changed, and the module fails with their addresses.
+      - With V(0) nobody looks.
+      - Whoever connects for a moment only is found when that falls into these seconds.
+    type: float
+    default: 0
   force:
     description: With O(state=restored), restore the file also where somebody else has changed it since. What was changed is lost.
     type: bool
@@ -84,6 +97,8 @@ attributes:
     support: full
     platforms: linux
 notes:
+  - With O(backup=true) it refuses where nginx would read the copy too, as it does with C(include sites-enabled/*). O(record)
+    keeps the old bytes in a folder of its own.
   - While O(record) is in use, another change of the same record is waited for, up to 120 seconds.
   - The new port's C(listen) directives keep parameters such as C(default_server) and C(ssl), so both ports show the same
     certificate.
@@ -104,10 +119,11 @@ EXAMPLES = r"""
       old_port: 443
       new_port: 8443
 
-- name: The hub answers on 443 no longer
+- name: The hub answers on 443 no longer, unless somebody is still connected there
   portshift.agents.nginx_listen:
     port: 443
     state: absent
+    users_seconds: 5
     record:
       path: /var/lib/portshift/change_tracker_hub.json
       old_port: 443
@@ -190,12 +206,15 @@ lacking:
   sample: ["does not listen on 8443"]
 elsewhere:
   description:
-    - The other files of nginx's configuration that have a C(listen) on O(port). With O(state=absent) nginx goes on listening
-      there for them.
-    - Looked for when there is something to change. Empty with O(state=restored).
+    - Who else has O(port), so that it stays in use when this file does not have it any more. First the other files of nginx's
+      configuration with a C(listen) on it, for which nginx goes on listening there with O(state=absent). They are looked for
+      when there is something to change.
+    - Then the other processes that listen on it, each with its address.
+    - Empty with O(state=restored).
   returned: success
   type: list
   elements: str
+  sample: ["/etc/nginx/conf.d/other.conf", "haproxy (process 812) on 10.0.0.9"]
 reloaded:
   description: Whether nginx was made to read its configuration again.
   returned: success
@@ -205,6 +224,18 @@ restored:
   returned: success
   type: list
   elements: str
+users:
+  description: Who is connected to O(port), by address, those with the most connections first.
+  returned: when it fails since somebody is
+  type: list
+  elements: dict
+  contains:
+    address:
+      description: The address that they come from.
+      type: str
+    connections:
+      description: How many connections were seen in O(users_seconds).
+      type: int
 backup_file:
   description: The copy of the file as it was.
   returned: when O(backup=true) and the file changed, but not with O(state=restored)
@@ -214,7 +245,7 @@ backup_file:
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.portshift.agents.plugins.module_utils._change_record import RECORD_SPEC
 from ansible_collections.portshift.agents.plugins.module_utils._errors import EngineError
-from ansible_collections.portshift.agents.plugins.module_utils._nginx_edit import set_listen
+from ansible_collections.portshift.agents.plugins.module_utils._nginx_edit import PortInUse, set_listen
 
 
 def main():
@@ -225,11 +256,14 @@ def main():
             state=dict(type="str", choices=["present", "absent", "restored"], default="present"),
             test_command=dict(words, default=["nginx", "-t"]),
             reload_command=dict(words, default=["systemctl", "reload", "nginx"]), timeout=dict(type="float", default=15),
+            users_seconds=dict(type="float", default=0),
             backup=dict(type="bool", default=False), record=RECORD_SPEC, force=dict(type="bool", default=False)),
         required_if=[("state", "present", ["port"]), ("state", "absent", ["port"]), ("state", "restored", ["record"])],
         supports_check_mode=True)
     try:
         result, warnings = set_listen(module, module.params)
+    except PortInUse as err:
+        module.fail_json(msg=str(err), users=err.users)
     except EngineError as err:
         module.fail_json(msg=str(err))
     for warning in warnings:

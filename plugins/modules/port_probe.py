@@ -155,6 +155,10 @@ results:
       description: Why it does not count as reachable, in a few words; null when it does.
       type: str
       sample: no answer within 5 s (dropped on the way?)
+    status:
+      description: The HTTP status that the server answered with; null without O(targets[].http), or when it did not come to that.
+      type: int
+      sample: 401
     certificate:
       description:
         - The certificate that the server showed; null without O(targets[].http.tls), or when it did not come to that.

@@ -24,6 +24,13 @@ options:
   port:
     description: The port that the migration led to. The default is that of the last one.
     type: raw
+  records:
+    description:
+      - Records of others that belong to the migrations of these hosts, such as that of a hub. They count when the last migration
+        is looked for, unless they say that it was rolled back.
+    type: list
+    elements: dict
+    default: []
   force:
     description: Hosts whose files somebody has changed since go back as well, so nobody has to be asked but those that gave no
       answer.
@@ -64,6 +71,15 @@ old_port:
   description: The port that it goes back to; null when there is nothing to take back.
   returned: success
   type: int
+old_ports:
+  description: The ports that the hosts in RV(moved) go back to, each once.
+  returned: success
+  type: list
+  elements: int
+known:
+  description: Whether O(port) was not given, or some record is of it, be it one that says that it was rolled back.
+  returned: success
+  type: bool
 moved:
   description: The hosts that it moved and that have not gone back.
   returned: success

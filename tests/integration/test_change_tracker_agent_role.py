@@ -33,29 +33,36 @@ FILE = """\ufeff<?xml version="1.0" encoding="utf-8"?>\r
 </HubDetails>\r
 """
 # Keeps a connection to the hub that its file names.  /opt/lost-on-PORT: it can't, says so in its log, and sleeps.
+# /opt/dies-on-PORT: it dies a second after it was connected.
 AGENT = rf"""
 import os, re, socket, ssl, time
 with open("{PATH}", encoding="utf-8-sig") as source:
     host, port = re.search(r"<Url>https://([0-9.]+)(?::(\d+))?/api/</Url>\s+<Username>", source.read()).groups()
 while os.path.exists("/opt/lost-on-%s" % port):
+    # Its retries take a while: a line of the second of the change itself may be older than the change.
+    time.sleep(1.1)
     with open("{LOG}", "a") as log:
         log.write(time.strftime("%Y-%m-%d %H:%M:%S") + ",001 [INFO ] Hub Offline, connection retries exhausted\n")
     time.sleep(600)
 while True:
     try:
         with ssl._create_unverified_context().wrap_socket(socket.create_connection((host, int(port or 443)), 60)) as hub:
+            while os.path.exists("/opt/dies-on-%s" % port):
+                time.sleep(1)
+                os._exit(1)
             while hub.recv(100):
                 pass
     except OSError:
         time.sleep(0.1)
 """
-# Who has no login is told so.
+# Who has no login is told so.  /opt/answer-PORT: another status, as of something that stands there in place of the hub.
 HUB = r"""
-import http.server, ssl, sys
+import http.server, os, ssl, sys
+answer = "/opt/answer-" + sys.argv[1]
 class Handler(http.server.BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     def do_GET(self):
-        self.send_response(401)
+        self.send_response(int(open(answer).read()) if os.path.exists(answer) else 401)
         self.send_header("Content-Length", "0")
         self.end_headers()
     def log_message(self, *unused):
@@ -70,7 +77,8 @@ server = Server(("", int(sys.argv[1])), Handler)
 server.socket = context.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
 server.serve_forever()
 """
-UNIT = "[Unit]\nAfter=network.target\n[Service]\nExecStart=/usr/bin/python3 %s\n[Install]\nWantedBy=multi-user.target\n"
+UNIT = ("[Unit]\nAfter=network.target\nStartLimitIntervalSec=0\n[Service]\nRestart=on-failure\nExecStart=/usr/bin/python3 %s\n"
+        "[Install]\nWantedBy=multi-user.target\n")
 
 
 class Site(systemd.Site):
@@ -104,9 +112,9 @@ class Site(systemd.Site):
         self.execute("sh", "-ec", "cat >%s; systemctl restart nntgen7agentcore" % PATH, stdin=content.encode("utf-8"))
 
     def reset(self):
-        self.shell("systemctl unmask nntgen7agentcore 2>/dev/null; rm -rf /opt/lost-on-* /var/lib/portshift %s "
-                   "/etc/systemd/system/nntgen7agentcore.service.d; nft flush ruleset; systemctl daemon-reload; "
-                   "systemctl start hub@%d hub@%d" % (LOG, OLD, NEW))
+        self.shell("systemctl unmask nntgen7agentcore 2>/dev/null; rm -rf /opt/lost-on-* /opt/dies-on-* /opt/answer-* "
+                   "/var/lib/portshift %s /etc/systemd/system/nntgen7agentcore.service.d; nft flush ruleset; "
+                   "systemctl daemon-reload; systemctl start hub@%d hub@%d" % (LOG, OLD, NEW))
         self.put(self.file())
         self.before = self.bytes()
 
@@ -222,6 +230,42 @@ def test_a_hub_that_is_silent_on_the_new_port_is_found_before_anything_is_touche
     code, output = site.role()
     assert code and "connection refused: nothing listens there" in output and "nothing was changed" in output, output
     assert (site.bytes(), site.pid(), site.state()) == (site.before, pid, "none")
+
+
+def test_something_else_than_the_hub_on_the_new_port_is_found_before_anything_is_touched(site):
+    site.shell("echo 502 >/opt/answer-%d" % NEW)
+    code, output = site.role()
+    assert code and "HTTP status 502, while port %d, where the agent is now, answers with 401" % OLD in output, output
+    assert (site.bytes(), site.state()) == (site.before, "none")
+    # Nobody opens a port in check mode; where it has to be open already, it is tried there too.
+    assert site.role("main", "--check")[0] == 0
+    code, output = site.role("main", "--check", change_tracker_hub_server="none")
+    assert code and "HTTP status 502" in output, output
+    # What the hub says there, whatever it is, counts on the new port too.
+    site.shell("echo 502 >/opt/answer-%d" % OLD)
+    assert site.shown("change_tracker_path", "assess", "path")["ok"]
+    # With nothing to compare with, it does not.
+    site.shell("systemctl stop hub@%d" % OLD)
+    path = site.shown("change_tracker_path", "assess", "path")
+    assert not path["ok"] and "there is nothing to compare it with" in path["problems"][0], path
+    assert "nothing was there to compare the answer on port %d with" % NEW in path["notes"][0]
+
+
+def test_an_agent_that_dies_again_and_again_after_it_was_connected_is_put_back(site):
+    site.shell("touch /opt/dies-on-%d" % NEW)
+    code, output = site.role()
+    assert code and "It is as it was before, and its agent was started again with the old port" in output, output
+    assert "the service nntgen7agentcore " in output and " after it was connected" in output, output
+    assert site.bytes() == site.before and site.state() == "rolled_back"
+    assert site.evidence(change_tracker_agent_evidence_timeout=20) == ""
+
+
+def test_a_second_migration_that_the_host_undoes_says_so_and_leaves_it_on_the_port_of_the_first(site):
+    assert site.role()[0] == 0
+    moved = site.bytes()
+    code, output = site.role(change_tracker_port=OLD, change_tracker_agent_check_commands=[["false"]])
+    assert code and "It is as it was before, on the port that an earlier migration led to" in output, output
+    assert "It was not put back" not in output and site.bytes() == moved and site.state() == "verified"
 
 
 def test_an_agent_that_is_lost_on_the_new_port_is_put_back(site):

@@ -10,7 +10,7 @@ import sys
 
 import pytest
 
-from ansible_collections.portshift.agents.tests.integration.nginx_hub import NGINX, Hub
+from ansible_collections.portshift.agents.tests.integration.nginx_hub import NGINX, Hub, free_ports
 
 ROLE = "portshift.agents.change_tracker_hub"
 
@@ -53,6 +53,7 @@ def hub(tmp_path, run_playbook):
     found.stop()
 
 
+@pytest.mark.long
 def test_the_hub_opens_closes_and_comes_back_byte_for_byte(hub):
     original = hub.conf.read_bytes()
     changed, facts = hub.play("main", check=True)
@@ -94,7 +95,7 @@ def test_a_hub_that_does_not_prove_itself_is_put_back(hub):
 def test_what_an_earlier_run_opened_stays_when_a_later_one_fails(hub):
     assert hub.play("main")[0] == 1
     hub.play("main", fails=True, change_tracker_hub_address="127.0.0.2", change_tracker_hub_evidence_timeout=1)
-    assert "It was left as it was found, since this run had changed nothing on it." in hub.said
+    assert "Port %d was open on it before this run, so it was left open: agents may be on it." % hub.new in hub.said
     assert hub.answers() == [True, True]
 
 
@@ -131,3 +132,33 @@ def test_where_somebody_else_makes_the_hub_answer_nothing_is_done(hub):
     assert (changed, facts["assessment"]["ok"], facts["evidence"]["ok"], facts["way_back"]["ok"]) == (0, True, True, True)
     assert facts["assessment"]["managed"] is False and facts["way_back"]["record"] is None
     assert hub.conf.read_bytes() == original and hub.answers() == [True, False] and hub.state() is None
+
+
+def test_close_says_who_is_still_on_the_old_port_and_ends_it_on_request(hub):
+    assert hub.play("main")[0] == 1
+    with socket.create_connection(("127.0.0.1", hub.old)):
+        hub.play("close", fails=True, change_tracker_hub_users_seconds=0.5)
+        assert "port %d is still used by 127.0.0.1 (1 connection)" % hub.old in hub.said
+        assert "-e change_tracker_close_despite_users=true" in hub.said and hub.answers() == [True, True]
+        assert hub.play("close", change_tracker_close_despite_users="true")[0] == 1
+    assert hub.answers() == [False, True]
+
+
+def test_close_ends_no_port_silently_when_no_record_is_of_this_migration(hub):
+    # Somebody opened the second port by hand.
+    hub.conf.write_text(hub.opened())
+    assert hub.play("main")[0] == 1 and hub.state() is None
+    hub.play("close", fails=True, change_tracker_hub_old_port=0)
+    assert "no port was ended. Neither the record of the hub nor those of the agents tell which port was left" in hub.said
+    assert "-e change_tracker_hub_old_port=%d" % hub.old in hub.said and hub.answers() == [True, True]
+    assert hub.play("close")[0] == 1 and hub.answers() == [False, True]
+    # Nothing else is left now, whether somebody knows what there was or not.
+    hub.record.unlink()
+    assert hub.play("close", change_tracker_hub_old_port=0)[0] == 0
+
+
+def test_close_names_the_ports_that_stay(hub):
+    (third,) = free_ports(1)
+    hub.conf.write_text(hub.text().replace("    server_name", "    listen 127.0.0.1:%d ssl;\n    server_name" % third))
+    hub.play("main", "close")
+    assert "its servers go on listening on port %d too" % third in hub.said

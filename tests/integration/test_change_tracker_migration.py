@@ -166,6 +166,7 @@ def test_wrong_thumbprint_and_dropped_path_are_found_before_anything_is_cut(lab,
     back(engine, lab)
 
 
+@pytest.mark.long
 def test_agent_that_does_not_come_up_on_the_new_port_is_put_back_and_the_same_command_goes_on(lab, engine):
     service, details = lab.service(ONE), lab.hub_details(ONE)
     folder = "/etc/systemd/system/%s.service.d" % service

@@ -14,7 +14,11 @@ import time
 import pytest
 
 from ansible_collections.portshift.agents.plugins.module_utils._change_record import ChangeRecord
+from ansible_collections.portshift.agents.plugins.module_utils._change_tracker import FAILURES
+from ansible_collections.portshift.agents.plugins.module_utils._change_tracker_host import Service
 from ansible_collections.portshift.agents.plugins.module_utils._confirmed_state import Place
+from ansible_collections.portshift.agents.plugins.module_utils._questions import gather
+from ansible_collections.portshift.agents.plugins.modules.change_tracker_evidence import Questions
 from tests.integration import direct_module
 
 # Each process that runs tests has addresses of its own, since the ports are the same.
@@ -140,7 +144,12 @@ class Host:
         return found
 
     def evidence(self, **more):
-        return self.run("change_tracker_evidence", **dict(dict(port=NEW, timeout=0), **more))
+        return self.run("change_tracker_evidence", **dict(dict(port=NEW, timeout=0, settle=0.2), **more))
+
+    def verified(self, seconds):
+        """The host has proved itself on its new port, that many seconds ago."""
+        content = json.loads(self.record.read_text())
+        self.record.write_text(json.dumps(dict(content, state="verified", last_change=time.time() - seconds)))
 
 
 @pytest.fixture
@@ -165,6 +174,16 @@ def test_an_agent_that_has_to_move_is_told_with_its_edit(host):
             agent=True, path=str(host.path), url=old, new_url=new, host=HUB, url_path="/api/", tls=True, port=OLD, old_port=OLD,
             service="nntgen7agentcore", service_active=True, thumbprint=FINGERPRINT, through_proxy=False, log_path=str(host.log),
             record=None)
+    assert [found[action] for action in ("stop", "start")] == [
+        [str(host.manager), "nntgen7agentcore", action] for action in ("stop", "start")]
+
+
+@pytest.mark.parametrize("systemd, command, words", [
+    (True, [], ["systemctl", "start", "agent"]), (False, [], ["service", "agent", "start"]),
+    (True, ["/opt/manager", "-q"], ["/opt/manager", "-q", "agent", "start"])])
+def test_a_service_is_started_by_what_the_host_has(monkeypatch, systemd, command, words):
+    monkeypatch.setattr(os.path, "isdir", lambda path: systemd)
+    assert Service("agent.service", command).words("start") == words
 
 
 def test_an_agent_that_has_moved_has_nothing_to_edit_and_its_record_names_the_old_port(host):
@@ -393,6 +412,95 @@ def test_without_a_record_only_the_failures_of_the_last_time_count(host):
     assert "log" in host.evidence()["missing"] and host.evidence(timeout=20, log_max_age=60)["ok"]
 
 
+def settled(host, happens, timeout=3, **more):
+    """(proved, missing) of an agent to which something happens right after it was well."""
+    given = dict(dict(path=[str(path) for path in host.places], record=str(host.record), service=None, log_path=None,
+                      required=True, service_command=[str(host.manager)], port=NEW, old_port=None, failure_patterns=FAILURES,
+                      log_max_age=86400, settle=0.2), **more)
+    questions = Questions(given)
+    begin = questions.settle
+
+    def settle():
+        begin()
+        happens(questions)
+
+    questions.settle = settle
+    return gather(questions, timeout, questions.settle_seconds)[:2]
+
+
+def test_an_agent_that_ends_after_it_was_connected_is_no_proof(moved):
+    def dies(unused):
+        moved.processes[0].kill()
+        moved.processes[0].wait()
+
+    started = time.monotonic()
+    assert settled(moved, dies, timeout=60)[1]["service"] == (
+        "the service nntgen7agentcore has ended within 0.2 s after it was connected")
+    assert time.monotonic() - started < 50    # no waiting mends it
+
+
+def test_an_agent_that_was_started_anew_meanwhile_is_no_proof(moved):
+    def restarts(questions):
+        questions._running = lambda: (35, "7000000")
+
+    found = settled(moved, restarts, timeout=60)[1]["service"]
+    assert "was started anew within 0.2 s after it was connected (its main process is 35, and was none)" in found
+
+
+def test_an_agent_that_loses_its_hub_meanwhile_is_no_proof(moved):
+    def is_lost(unused):
+        moved.start(OLD + 20)    # it runs, and nobody answers there
+        moved.processes[0].kill()
+        moved.processes[0].wait()
+
+    assert "has no connection to %s:%d" % (HUB, NEW) in settled(moved, is_lost)[1]["connection"]
+
+
+def test_a_failure_that_comes_meanwhile_counts_with_a_date_and_without(moved):
+    def undated(unused):
+        with open(moved.log, "a") as target:
+            target.write("Hub Offline, connection retries exhausted\n")
+
+    with open(moved.log, "w") as target:
+        target.write("Hub connection failed\n")
+    assert settled(moved, lambda unused: None)[1] == {}
+    assert settled(moved, undated)[1]["log"] == (
+        "%s: within 0.2 s after the agent was connected, 1 failures were added that can't be dated" % moved.log)
+    assert "since the change" in settled(moved, lambda unused: moved.write_log(60, "Hub connection failed"))[1]["log"]
+
+
+def test_what_an_agent_that_had_proved_itself_has_lost_and_found_again_does_not_count(moved):
+    moved.verified(3600)
+    moved.write_log(-300, "Hub Offline, connection retries exhausted")
+    found = moved.evidence(timeout=20)
+    assert found["ok"] and found["proved"][-1] == "%s: no failure in the last 30 s" % moved.log
+    # One that fails now is told; the proof waits for half a minute without another.
+    moved.write_log(0, "Hub connection failed (500)")
+    assert moved.evidence()["missing"]["log"].startswith("%s, in the last 30 s: " % moved.log)
+    # Before it has proved itself, all since the change counts.
+    moved.verified(3600)
+    moved.record.write_text(moved.record.read_text().replace('"verified"', '"changing"'))
+    assert moved.evidence()["missing"]["log"].startswith("%s, since the change: " % moved.log)
+
+
+def test_an_agent_that_had_proved_itself_settles_for_a_shorter_time(moved):
+    moved.verified(3600)
+    started = time.monotonic()
+    assert settled(moved, lambda unused: None, settle=300)[1] == {} and 2 <= time.monotonic() - started < 60
+
+
+def test_on_the_way_back_the_port_that_was_left_is_asked_about(moved):
+    ChangeRecord(str(moved.record)).mark_rolled_back()
+    moved.put()
+    moved.start(OLD)
+    sentence = "still has a connection to %s:%d, the old port" % (HUB, NEW)
+    assert sentence in moved.evidence(port=OLD, timeout=1)["missing"]["old_port"]
+    moved.processes[0].kill()
+    moved.processes[0].wait()
+    found = moved.evidence(port=OLD, timeout=20)
+    assert found["ok"] and "nothing is connected to the old port %d any more" % NEW in found["proved"]
+
+
 def test_a_broken_pattern_is_a_sentence(moved):
     assert 'the pattern "(" is no regular expression' in moved.evidence(failure_patterns=["("])["msg"]
 
@@ -421,6 +529,8 @@ def test_behind_a_proxy_the_connection_to_the_proxy_counts(host):
     host.start(3128, PROXY)
     found = host.evidence(timeout=20)
     assert found["ok"] and "is connected to its HTTP proxy, beyond which nothing can be seen from here" in found["proved"][2]
+    host.put(url=("hub.example.test", NEW), proxy="http://proxyuser-1:1/proxypass-2@hunter2.invalid:3128")
+    assert host.evidence()["missing"]["connection"] == "the name of its HTTP proxy does not resolve here"
     host.put(url=("hub.example.test", NEW), proxy="http://a b:c")
     assert "its <Proxy> can't be read" in host.evidence()["missing"]["connection"]
 

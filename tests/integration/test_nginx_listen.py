@@ -3,8 +3,10 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """nginx_listen on a real nginx of this machine: what it writes, what listens then, and what stands against it."""
 
+import grp
 import http.client
 import os
+import pwd
 import shutil
 import signal
 import socket
@@ -16,11 +18,28 @@ import pytest
 
 from ansible_collections.portshift.agents.plugins.module_utils import _nginx_conf
 from ansible_collections.portshift.agents.plugins.module_utils._errors import EngineError
+from ansible_collections.portshift.agents.plugins.module_utils._host_ports import listeners
 from ansible_collections.portshift.agents.tests.integration import direct_module
-from ansible_collections.portshift.agents.tests.integration.nginx_hub import NGINX, SECRET, Hub, until
+from ansible_collections.portshift.agents.tests.integration.nginx_hub import NGINX, SECRET, Hub, free_ports, until
 
 
 class Host(Hub):
+    # Put before the module, as another user's rights are.
+    prefix = ()
+
+    def listens_on(self):
+        """For a nginx without workers, which forgets about TLS when it is reloaded."""
+        return [port for port in (self.old, self.new) if listeners({port})]
+
+    def killed_at_the_reload(self, noted):
+        given = dict(path=str(self.conf), port=self.new, beside=self.old, test_command=[*self.command, "-t"],
+                     reload_command=["sh", "-c", 'kill -9 "$PPID"'])
+        if noted:
+            given["record"] = dict(path=str(self.record), old_port=self.old, new_port=self.new)
+        done = subprocess.run(direct_module.command("nginx_listen", given), stdin=subprocess.DEVNULL, capture_output=True,
+                              check=False, timeout=120)
+        assert done.returncode == -signal.SIGKILL, done
+
     def call(self, check=False, **arguments):
         given = dict(path=str(self.conf), test_command=[*self.command, "-t"], reload_command=[*self.command, "-s", "reload"])
         if arguments.get("state", "present") != "restored":
@@ -30,8 +49,8 @@ class Host(Hub):
         given.update(arguments, _ansible_check_mode=check, _ansible_diff=True)
         if given.pop("noted", False):
             given["record"] = dict(path=str(self.record), old_port=self.old, new_port=self.new)
-        done = subprocess.run(direct_module.command("nginx_listen", given), stdin=subprocess.DEVNULL, capture_output=True,
-                              text=True, check=False, timeout=120)
+        done = subprocess.run(direct_module.command("nginx_listen", given, self.prefix), stdin=subprocess.DEVNULL,
+                              capture_output=True, text=True, check=False, timeout=120)
         assert SECRET not in done.stdout + done.stderr and "Traceback" not in done.stdout + done.stderr, done.stderr
         return direct_module.result(done.stdout, done.stderr)
 
@@ -292,6 +311,53 @@ def test_a_close_that_has_no_effect_leaves_both_ports_and_a_way_back(running):
     assert running.conf.read_bytes() == original and running.answers() == [True, False]
 
 
+def test_a_second_migration_that_nginx_rejects_leaves_the_record_of_the_first(running):
+    hub = running
+    assert hub.call(noted=True)["changed"] and hub.call(noted=True, state="absent", port=hub.old)["changed"]
+    record, content = hub.record.read_bytes(), hub.conf.read_bytes()
+    (third,) = free_ports(1)
+    move = dict(path=str(hub.record), old_port=hub.new, new_port=third)
+    # Its own test passes, and then it has no effect.
+    result = hub.call(record=move, port=third, beside=hub.new, reload_command=["true"], timeout=0.5)
+    assert "the file is as it was before, byte for byte" in result["msg"]
+    assert hub.conf.read_bytes() == content and hub.record.read_bytes() == record
+    assert hub.call(noted=True, port=hub.old, beside=hub.new)["changed"] and hub.call(noted=True, state="restored")["changed"]
+    assert hub.conf.read_text() == hub.text() and hub.answers() == [True, False]
+
+
+def test_a_migration_that_is_tried_again_after_it_was_rejected_is_no_longer_under_way(running):
+    failing = dict(noted=True, reload_command=["true"], timeout=0.5)
+    for _attempt in range(2):
+        assert running.call(**failing)["failed"] and running.state() == "rolled_back"
+
+
+# --- who is on a port that ends
+
+def test_a_port_that_is_used_does_not_end_unless_nobody_looks(running):
+    hub = running
+    assert hub.call(noted=True)["changed"]
+    content, closing = hub.conf.read_bytes(), dict(noted=True, state="absent", port=hub.old, users_seconds=0.5)
+    kept = [socket.create_connection(("127.0.0.1", hub.old)) for unused in range(2)]
+    try:
+        for check in (True, False):
+            result = hub.call(check, **closing)
+            assert result["failed"] and result["users"] == [dict(address="127.0.0.1", connections=2)]
+            assert "port %d is still used by 127.0.0.1 (2 connections), who would lose it; nothing was" % hub.old in result["msg"]
+        assert hub.conf.read_bytes() == content and hub.state() == "changing"
+        assert hub.call(**dict(closing, users_seconds=0))["changed"] and not hub.ask(hub.old)
+    finally:
+        for one in kept:
+            one.close()
+
+
+def test_who_is_on_the_port_that_stays_does_not_count(running):
+    assert running.call(noted=True)["changed"]
+    with socket.create_connection(("127.0.0.1", running.new)):
+        assert running.call(noted=True, state="absent", port=running.old, users_seconds=0.5)["changed"]
+    assert running.answers() == [False, True]
+    assert running.call(noted=True, state="absent", port=running.old, users_seconds=0.5)["changed"] is False
+
+
 # --- runs that were killed
 
 def test_a_run_that_was_killed_before_the_reload_is_finished(running):
@@ -385,6 +451,175 @@ def test_where_nothing_was_noted_nothing_is_restored(running):
     result = running.call(noted=True, state="restored")
     assert (result["changed"], result["restored"], result["reloaded"]) == (False, [], False)
     assert not running.record.exists()
+
+
+# --- a reload that nginx gives up
+
+def other_listener(address, port):
+    taken = socket.socket()
+    taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    taken.bind((address, port))
+    taken.listen(1)
+    return taken
+
+
+@pytest.fixture(params=["workers", "no worker", "workers that can't be seen"])
+def any_nginx(hub, request):
+    main = hub.folder / "nginx.conf"
+    if request.param == "no worker":
+        main.write_text("master_process off;\n" + main.read_text())
+    if request.param == "workers that can't be seen":
+        if os.geteuid() or not shutil.which("setpriv"):
+            pytest.skip("this takes root, to lay down a right of root, and setpriv (Debian: util-linux)")
+        group = grp.getgrgid(pwd.getpwnam("nobody").pw_gid).gr_name
+        main.write_text(main.read_text().replace("user root;", "user nobody %s;" % group))
+        # As in a container that was not given it.
+        hub.prefix = ["setpriv", "--bounding-set=-sys_ptrace", "--inh-caps=-sys_ptrace"]
+        hub.command = [*hub.prefix, *hub.command]
+    yield hub.start()
+    if request.param == "no worker":
+        # Asked to end while it tries to have a port, it notices when the next connection comes.
+        hub.process.kill()
+        hub.process.wait(30)
+
+
+def test_a_reload_that_another_file_makes_fail_is_no_success(any_nginx):
+    hub, original = any_nginx, any_nginx.conf.read_bytes()
+    [port] = free_ports(1)
+    with other_listener("127.0.0.1", port):
+        # Its test does not try to have the port, and the master listens on the others while it does.
+        hub.other_file("other.conf", "server { listen 127.0.0.1:%d; return 404; }\n" % port)
+        result = hub.call(noted=True, timeout=5)
+    assert "5 s later it does not listen on 127.0.0.1:%d; its error log says why" % hub.new in result.get("msg", ""), result
+    assert hub.conf.read_bytes() == original and hub.state() == "rolled_back" and hub.listens_on() == [hub.old]
+
+
+def test_a_port_that_opens_and_closes_is_seen_whether_nginx_shows_workers_or_not(any_nginx):
+    assert any_nginx.call()["changed"] is True and any_nginx.listens_on() == [any_nginx.old, any_nginx.new]
+    assert any_nginx.call()["changed"] is False
+    assert any_nginx.call(state="absent")["changed"] is True and any_nginx.listens_on() == [any_nginx.old]
+
+
+# --- other processes on other addresses
+
+def test_nginx_is_told_from_those_that_have_its_port_on_other_addresses(hub, tmp_path):
+    hub.conf.write_text(hub.text().replace("127.0.0.1", "127.0.0.3"))
+    (tmp_path / "second").mkdir()
+    second = Hub(tmp_path / "second")
+    second.old = hub.old
+    line = "listen 127.0.0.1:%d ssl;" % hub.old
+    second.conf.write_text(second.text().replace(line, " ".join(line.replace("0.0.1", "0.0.%d" % last) for last in (2, 4, 5, 6))))
+    second.start()
+    try:
+        hub.start()
+        until(lambda: any(entry["address"] == "127.0.0.3" for entry in listeners({hub.old})), "nginx does not listen")
+        with other_listener("127.0.0.7", hub.old):
+            result = hub.call()
+            assert result.get("changed") is True, result
+            assert [(entry["address"], entry["process"]) for entry in result["listening_by"] if entry["port"] == hub.new] == [
+                ("127.0.0.3", "nginx")]
+            assert hub.call(state="absent")["changed"] is True
+    finally:
+        second.stop()
+
+
+def test_a_port_of_another_process_on_another_address_is_left_to_it(running):
+    words = "(process %d) on 127.0.0.2" % os.getpid()
+    with other_listener("127.0.0.2", running.new):
+        for check in (True, False):
+            result = running.call(check)
+            assert result.get("changed") is True and [words in one for one in result["elsewhere"]] == [True], result
+        assert running.answers() == [True, True]
+        for _again in range(2):
+            # Also when nothing is left to be done: whoever opened the firewall for that one may not shut it.
+            result = running.call(state="absent")
+            assert [words in one for one in result["elsewhere"]] == [True], result
+    assert running.call(state="absent")["elsewhere"] == [] and running.answers() == [True, False]
+
+
+def test_a_port_of_another_process_on_all_addresses_is_refused(running):
+    with other_listener("0.0.0.0", running.new):
+        running.refused("port %d is taken by" % running.new)
+
+
+# --- others who save the file
+
+def test_what_somebody_saves_before_a_reload_fails_is_not_overwritten(running):
+    save = ["sh", "-c", "echo '# mine' >> '%s'; exit 3" % running.conf]
+    result = running.call(noted=True, reload_command=save)
+    assert "exit status 3); somebody else has saved the file meanwhile, so it stays as they left it" in result["msg"]
+    assert result["msg"].endswith("look into it, and nginx was not reloaded again")
+    assert running.conf.read_text() == running.opened() + "# mine\n" and running.state() == "changing"
+    assert running.call(noted=True, state="restored")["changed"] is True
+    assert running.conf.read_text() == running.text() + "# mine\n" and running.answers() == [True, False]
+
+
+def test_what_somebody_saves_before_the_test_fails_is_not_overwritten(running):
+    save = ["sh", "-c", "if grep -q 'listen 127.0.0.1:%d' '%s'; then echo '# mine' >> '%s'; exit 3; fi" % (
+        running.new, running.conf, running.conf)]
+    result = running.call(noted=True, test_command=save)
+    assert "exit status 3); somebody else has saved the file meanwhile" in result["msg"]
+    assert result["msg"].endswith("and nginx was not reloaded")
+    assert running.conf.read_text() == running.opened() + "# mine\n" and running.answers() == [True, False]
+
+
+def test_what_somebody_saves_on_the_way_back_is_not_overwritten(running):
+    assert running.call(noted=True)["changed"]
+    save = ["sh", "-c", "echo '# mine' >> '%s'; exit 3" % running.conf]
+    result = running.call(noted=True, state="restored", test_command=save)
+    assert "exit status 3); somebody else has saved the file meanwhile" in result["msg"]
+    assert running.conf.read_text() == running.text() + "# mine\n" and running.state() == "changing"
+    assert running.call(noted=True, state="restored")["changed"] is True
+    assert running.conf.read_text() == running.text() + "# mine\n" and running.answers() == [True, False]
+
+
+def test_a_file_that_can_not_be_read_goes_back_by_force_alone(running):
+    original = running.conf.read_bytes()
+    assert running.call(noted=True)["changed"]
+    running.conf.write_text(running.opened() + "server {\n")
+    for check in (True, False):
+        result = running.call(check, noted=True, state="restored")
+        assert "somebody else has changed it since the migration" in result["msg"]
+    for check in (True, False):
+        result = running.call(check, noted=True, state="restored", force=True)
+        assert result.get("changed") is True, result
+        assert result["listens"] == dict(before=[], after=["127.0.0.1:%d ssl" % running.old])
+    assert running.conf.read_bytes() == original and running.answers() == [True, False] and running.state() == "rolled_back"
+
+
+# --- a port that is lost after a run was killed
+
+@pytest.mark.parametrize("noted", [True, False])
+def test_a_listen_of_a_run_that_was_killed_is_named_when_its_port_is_lost(running, noted):
+    hub, original = running, running.conf.read_bytes()
+    hub.killed_at_the_reload(noted)
+    assert hub.conf.read_text() == hub.opened() and hub.answers() == [True, False]
+    with other_listener("127.0.0.1", hub.new):
+        for check in (True, False):
+            result = hub.call(check, noted=noted)
+            assert "it has a listen on port %d already%s, nginx does not have it, and the port is taken by " % (
+                hub.new, ", by a run that did not come to its end" if noted else "") in result["msg"]
+            assert "(process %d)" % os.getpid() in result["msg"]
+            assert "run again, or take the listen out with state=%s" % ("restored" if noted else "absent") in result["msg"]
+        result = hub.call(noted=noted, state="restored" if noted else "absent")
+        assert result.get("changed") is True, result
+    assert hub.conf.read_bytes() == original and hub.answers() == [True, False]
+    assert hub.state() == ("rolled_back" if noted else None)
+
+
+# --- copies
+
+def test_a_copy_that_nginx_would_read_too_is_not_made(hub):
+    main = hub.folder / "nginx.conf"
+    main.write_text(main.read_text().replace("include %s/conf.d/*.conf;" % hub.folder, "include conf.*/*;"))
+    hub.start()
+    result = hub.refused("backup would put a copy into %s, and nginx, which has include conf.*/*, would load that too"
+                         % hub.conf.parent, backup=True)
+    assert "Leave backup out; record keeps the old bytes elsewhere; nothing was changed" in result["msg"]
+    assert hub.call(noted=True)["changed"] is True
+    assert "would load that too" in hub.call(noted=True, state="restored", backup=True)["msg"]
+    assert os.listdir(str(hub.conf.parent)) == ["nnt.conf"] and hub.answers() == [True, True]
+    assert hub.call(noted=True, state="restored")["changed"] is True
 
 
 # --- read as nginx reads it

@@ -114,6 +114,8 @@ def test_a_thumbprint_is_read_as_it_may_be_written(text, thumbprint, odd):
     ("", None), ("proxy", ("proxy", 80)), ("proxy:3128", ("proxy", 3128)), ("http://proxy:3128/", ("proxy", 3128)),
     ("https://user:p@ss@proxy.example.test:8080/x", ("proxy.example.test", 8080)),
     ("http://[2001:db8::1]:3128", ("2001:db8::1", 3128)),
+    ("http://user:12/secret@proxy:3128", ("proxy", 3128)), ("http://user://a:1@b/c@proxy", ("proxy", 80)),
+    ("//proxy:8", ("proxy", 8)), ("http://user:12/secret@", ("", 0)),
     ("user:secret@10.0.0.1:8", ("10.0.0.1", 8)), ("http://a b:c", ("", 0)), ("http://", ("", 0)), (":3128", ("", 0)),
 ])
 def test_of_a_proxy_host_and_port_are_known_and_no_more(text, proxy):
@@ -124,6 +126,12 @@ def test_of_a_proxy_host_and_port_are_known_and_no_more(text, proxy):
 def test_any_text_can_stand_where_a_proxy_is_named(text):
     found = way("<Proxy>%s</Proxy>" % text).proxy
     assert found is None or isinstance(found[1], int)
+
+
+@given(st.text(st.characters(min_codepoint=33, max_codepoint=126, exclude_characters="<&"), max_size=60),
+       st.sampled_from(["", "http://", "//"]))
+def test_no_part_of_a_password_is_taken_for_the_proxys_name(password, scheme):
+    assert way("<Proxy>%su:%s@10.0.0.1:3128</Proxy>" % (scheme, password)).proxy == ("10.0.0.1", 3128)
 
 
 @pytest.mark.parametrize("text, default", [

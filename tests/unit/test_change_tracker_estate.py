@@ -228,6 +228,14 @@ def test_names_of_the_hub_that_differ_are_listed_together(ask):
     assert any("a1: name 192.0.2.1; h, p1, a2: name hub.example.test" in line for line in result["report"])
 
 
+def test_plan_names_the_ports_of_the_hub_that_are_no_part_of_the_migration(ask):
+    found = dict(HUB, path="/nnt.conf", ports=dict(before=[80, 443, 8443, 9443], after=[80, 443, 8443, 9443]))
+    (note,) = [line for line in plan(ask, found)["report"] if "listen on port" in line]
+    assert note.startswith("note: h: the servers in /nnt.conf listen on port 80 and port 9443 too, which this migration leaves")
+    quiet = plan(ask, dict(found, ports=dict(before=[443, 8443], after=[443, 8443])))
+    assert not any("listen on port" in line for line in quiet["report"])
+
+
 def test_hub_that_did_not_answer_stands_in_the_plan(ask):
     assert any("hub " in line and "PROBLEM  no answer" in line for line in plan(ask)["report"])
 

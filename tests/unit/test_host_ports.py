@@ -9,7 +9,7 @@ import socket
 import pytest
 
 from ansible_collections.portshift.agents.plugins.module_utils._host_ports import (
-    TCP_LISTEN, UDP_UNCONNECTED, connections, ephemeral_ports, is_ephemeral, listeners, parse_ranges, parse_sockets)
+    TCP_LISTEN, UDP_UNCONNECTED, clients, connections, ephemeral_ports, is_ephemeral, listeners, parse_ranges, parse_sockets)
 
 TCP = b"""\
   sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode
@@ -70,12 +70,44 @@ def test_listeners_on_the_ports_asked_for_with_their_process(proc):
     assert {entry["port"] for entry in found} == {52311}
 
 
+def test_an_open_file_that_is_gone_while_we_look_hides_no_other(proc, tmp_path):
+    # Some before and some behind the socket, in whatever order the folder is read; none of them is a link to be read.
+    for number in (1, 2, 4, 5):
+        (tmp_path / "77" / "fd" / str(number)).write_bytes(b"")
+    assert [entry["pid"] for entry in listeners({52311}, "127.0.0.1", proc) if entry["address"] == "127.0.0.1"] == [77]
+
+
+def test_every_process_that_has_a_socket_is_told_when_that_is_asked_for(proc, tmp_path):
+    (tmp_path / "79" / "fd").mkdir(parents=True)
+    (tmp_path / "79" / "comm").write_bytes(b"besrelay\n")
+    for number in (3, 4):
+        os.symlink("socket:[20611]", str(tmp_path / "79" / "fd" / str(number)))
+    found = listeners({52311}, proc=proc, every_owner=True)
+    assert [sorted(entry["owners"]) for entry in found] == [[77, 79], [], []]
+    assert found[0]["pid"] in (77, 79) and "owners" not in listeners({52311}, proc=proc)[0]
+
+
 @pytest.mark.parametrize("address, expected", [
     ("127.0.0.1", [("127.0.0.1", 52311), ("0.0.0.0", 55000), ("::", 52311), ("::ffff:127.0.0.1", 8080), ("0.0.0.0", 52311)]),
     ("127.0.0.2", [("0.0.0.0", 55000), ("::", 52311), ("0.0.0.0", 52311)]),
 ])
 def test_listeners_on_other_addresses_are_left_out(proc, address, expected):
     assert [(entry["address"], entry["port"]) for entry in listeners({52311, 55000, 8080}, address, proc)] == expected
+
+
+@pytest.mark.skipif(os.sys.byteorder != "little", reason="the samples are from little-endian machines")
+def test_clients_of_a_port_are_those_at_the_other_end(proc, tmp_path):
+    assert clients(52311, proc=proc) == [("192.168.1.11", 36142)]
+    assert clients(36142, proc=proc) == [] == clients(52311, proc=str(tmp_path / "none"))
+
+
+def test_this_host_is_a_client_of_its_own_port_once():
+    with socket.socket() as server:
+        server.bind(("127.0.0.1", 0))
+        server.listen(1)
+        port = server.getsockname()[1]
+        with socket.create_connection(("127.0.0.1", port)) as client, server.accept()[0]:
+            assert clients(port) == [client.getsockname()]
 
 
 def test_connections_to_a_port_are_told_from_those_that_are_being_made(proc, tmp_path):

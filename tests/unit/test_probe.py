@@ -81,8 +81,8 @@ def test_closed_port_is_refused():
     with bound(listen=False) as (_server, port):
         result = probe(tcp(port), 2)
     assert result == dict(
-        host=HOST, port=port, protocol="tcp", address=HOST, source=HOST, certificate=None, reachable=False, latency_ms=None,
-        reason="connection refused: nothing listens there",
+        host=HOST, port=port, protocol="tcp", address=HOST, source=HOST, status=None, certificate=None, reachable=False,
+        latency_ms=None, reason="connection refused: nothing listens there",
         error="127.0.0.1 -> 127.0.0.1 port %d tcp: connection refused: nothing listens there" % port)
 
 
@@ -215,6 +215,13 @@ def test_any_status_is_an_answer_where_it_is_asked_for(certificate):
         assert http(port, tls=True)["reason"] == "HTTP status 401 instead of 200 for /"
     with serving(b"SSH-2.0-OpenSSH\r\n") as port:
         assert http(port, any_status=True)["reachable"] is False
+
+
+def test_http_status_is_told_whether_it_is_the_wanted_one_or_not():
+    with serving(b"HTTP/1.1 401 Unauthorized\r\nContent-Length: 0\r\n\r\n") as port:
+        assert [http(port, **options)["status"] for options in ({}, dict(status=401), dict(any_status=True))] == [401] * 3
+        assert probe(tcp(port), 2)["status"] is None
+    assert http(port)["status"] is None
 
 
 def test_tls_to_a_server_without_it_is_said_so():
