@@ -106,8 +106,9 @@ def test_this_host_is_a_client_of_its_own_port_once():
         server.bind(("127.0.0.1", 0))
         server.listen(1)
         port = server.getsockname()[1]
-        with socket.create_connection(("127.0.0.1", port)) as client, server.accept()[0]:
-            assert clients(port) == [client.getsockname()]
+        with socket.create_connection(("127.0.0.1", port)) as client:
+            with server.accept()[0]:
+                assert clients(port) == [client.getsockname()]
 
 
 def test_connections_to_a_port_are_told_from_those_that_are_being_made(proc, tmp_path):
