@@ -82,9 +82,8 @@ class ActionModule(ActionBase):
         openings = {} if port is None else estate.openings(
             port, addresses if options["restrict_sources"] else None, options["allowed_sources"])
         order = [host for step in steps for host in step["hosts"]]
-        agents = [host for step in steps if step["component"] == "agent" for host in step["hosts"]]
         hub_address = estate.hub and (hostvars[estate.hub].get("change_tracker_hub_address") or address_of(hostvars, estate.hub))
         hub_hosts = [estate.hub] if estate.hub_managed and estate.hub in order else []
         return dict(result, changed=False, port=port, hub=estate.hub, hub_managed=estate.hub_managed, hub_hosts=hub_hosts,
-                    hub_address=hub_address, components=estate.components, steps=steps, order=order, agents=agents,
+                    hub_address=hub_address, components=estate.components, steps=steps, order=order,
                     keeper=estate.keeper, openings=openings, monitored=monitored)

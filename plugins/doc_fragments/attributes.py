@@ -36,6 +36,38 @@ attributes:
     platforms: posix
 """
 
+    # Of modules whose work an action plugin does on the control node.
+    VARIABLES_ONLY = r"""
+options: {}
+attributes:
+  check_mode:
+    support: full
+    details:
+      - Reads variables only, so check mode changes nothing.
+  diff_mode:
+    support: N/A
+    details:
+      - Reads variables only.
+  platform:
+    support: full
+    platforms: all
+"""
+
+    # Of modules that wait for evidence, and at most note in the record that it is there.
+    PROOF = r"""
+options: {}
+attributes:
+  check_mode:
+    support: full
+  diff_mode:
+    support: none
+    details:
+      - The record is not a file of the product.
+  platform:
+    support: full
+    platforms: posix
+"""
+
     EDIT = r"""
 options:
   backup:

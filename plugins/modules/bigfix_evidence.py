@@ -80,16 +80,7 @@ options:
 extends_documentation_fragment:
   - portshift.agents.bigfix_host
   - portshift.agents.attributes
-attributes:
-  check_mode:
-    support: full
-  diff_mode:
-    support: none
-    details:
-      - The record is not a file of the product.
-  platform:
-    support: full
-    platforms: posix
+  - portshift.agents.attributes.proof
 seealso:
   - module: portshift.agents.bigfix_info
 author:

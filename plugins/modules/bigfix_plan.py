@@ -20,18 +20,7 @@ options:
     required: true
 extends_documentation_fragment:
   - portshift.agents.attributes
-attributes:
-  check_mode:
-    support: full
-    details:
-      - Reads variables only, so check mode changes nothing.
-  diff_mode:
-    support: N/A
-    details:
-      - Reads variables only.
-  platform:
-    support: full
-    platforms: all
+  - portshift.agents.attributes.variables_only
 author:
   - The portshift.agents authors (@portshift)
 """

@@ -93,16 +93,7 @@ options:
 extends_documentation_fragment:
   - portshift.agents.boks_host
   - portshift.agents.attributes
-attributes:
-  check_mode:
-    support: full
-  diff_mode:
-    support: none
-    details:
-      - The record is not a file of the product.
-  platform:
-    support: full
-    platforms: posix
+  - portshift.agents.attributes.proof
 seealso:
   - module: portshift.agents.boks_info
 author:

@@ -57,18 +57,7 @@ options:
     default: false
 extends_documentation_fragment:
   - portshift.agents.attributes
-attributes:
-  check_mode:
-    support: full
-    details:
-      - Reads variables only, so check mode changes nothing.
-  diff_mode:
-    support: N/A
-    details:
-      - Reads variables only.
-  platform:
-    support: full
-    platforms: all
+  - portshift.agents.attributes.variables_only
 notes:
   - Whom a proxy monitors without an agent is its host variable C(change_tracker_monitored), a list of C(host), C(kind) (V(linux),
     V(windows) or V(network)) and, for a network device, C(by) (V(ssh) or V(telnet)). A device without C(by) is reached by SSH,
@@ -123,11 +112,6 @@ steps:
   elements: dict
 order:
   description: All hosts of this run in the order of the steps.
-  returned: success
-  type: list
-  elements: str
-agents:
-  description: The hosts of the waves among RV(order), so neither the hub nor proxies.
   returned: success
   type: list
   elements: str

@@ -64,16 +64,7 @@ options:
 extends_documentation_fragment:
   - portshift.agents.change_tracker_agent
   - portshift.agents.attributes
-attributes:
-  check_mode:
-    support: full
-  diff_mode:
-    support: none
-    details:
-      - The record is not a file of the product.
-  platform:
-    support: full
-    platforms: posix
+  - portshift.agents.attributes.proof
 notes:
   - With systemd only connections of the service itself count. Elsewhere a connection of any process of the host to the hub does.
   - For an agent behind an HTTP proxy, its connection to the proxy is what can be seen.

@@ -156,7 +156,9 @@ def test_windows_hub_is_no_problem_where_somebody_else_looks_after_it(ask):
     assert result["hub_address"] == "192.0.2.1"
     assert not result.get("failed") and result["port"] == 8443
     assert (result["hub"], result["hub_managed"], result["hub_hosts"], result["keeper"]) == ("h", False, [], "a1")
-    assert result["order"] == ["p1", "p2", "a1", "a2", "a3", "a4"] and result["agents"] == ["a1", "a2", "a3", "a4"]
+    assert result["order"] == ["p1", "p2", "a1", "a2", "a3", "a4"]
+    waves = [step["hosts"] for step in result["steps"] if step["component"] == "agent"]
+    assert sum(waves, []) == ["a1", "a2", "a3", "a4"]
 
 
 def test_sources_are_where_the_agents_come_from(ask):
