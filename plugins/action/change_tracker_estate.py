@@ -8,10 +8,11 @@ from __future__ import annotations
 from ansible.plugins.action import ActionBase
 from ansible_collections.portshift.agents.plugins.module_utils._errors import EngineError
 from ansible_collections.portshift.agents.plugins.module_utils._ports import parse_port
-from ansible_collections.portshift.agents.plugins.plugin_utils._change_tracker_estate import MONITORED, Estate
+from ansible_collections.portshift.agents.plugins.plugin_utils._change_tracker_estate import (
+    HUB, IIS, MONITORED, NGINX, NONE, Estate)
 from ansible_collections.portshift.agents.plugins.plugin_utils._window import parse_window
 
-HUB_SERVERS = ("nginx", "none")
+HUB_SERVERS = (NGINX, IIS, NONE)
 
 
 def address_of(hostvars, host):
@@ -25,13 +26,16 @@ def is_windows(variables):
             or variables.get("ansible_shell_type") in ("powershell", "cmd") or variables.get("ansible_os_family") == "Windows")
 
 
+def server_of_hub(told, groups, hostvars):
+    """What answers on the hub's port where nobody says so: IIS on a Windows host."""
+    return told or (IIS if any(is_windows(hostvars[host]) for host in groups.get(HUB, [])) else NGINX)
+
+
 def windows_problems(estate, hostvars):
     found = [host for host in estate.components if is_windows(hostvars[host])]
     problems = []
-    if estate.hub in found:
-        problems.append("%s, the hub, is a Windows host: set change_tracker_hub_server to none, take it out of the groups of "
-                        "agents, and give IIS a second binding with the same certificate by hand (docs/change-tracker.md)"
-                        % estate.hub)
+    if estate.hub in found and estate.hub_server == NGINX:
+        problems.append("%s, the hub, is a Windows host: leave change_tracker_hub_server out, or set it to iis" % estate.hub)
         found.remove(estate.hub)
     if found:
         problems.append("%s: Windows hosts, which this collection does not move; take them out of the groups and move their "
@@ -47,7 +51,7 @@ class ActionModule(ActionBase):
         result = super().run(tmp, task_vars)
         unused, options = self.validate_argument_spec(argument_spec=dict(
             port=dict(type="raw"), port_required=dict(type="bool", default=True), window=dict(type="str"),
-            hub_server=dict(type="str", default="nginx"), forks=dict(type="int"), hosts=dict(type="list", elements="str"),
+            hub_server=dict(type="str"), forks=dict(type="int"), hosts=dict(type="list", elements="str"),
             agent_waves=dict(type="raw", default=["100%"]), restrict_sources=dict(type="bool", default=False),
             allowed_sources=dict(type="list", elements="str", default=[]), telnet=dict(type="bool", default=False)))
         problems, steps, port, monitored = [], [], None, {}
@@ -58,11 +62,12 @@ class ActionModule(ActionBase):
                 problems.append(str(err))
         elif options["port_required"]:
             problems.append("change_tracker_port is not set; say which port to move to, such as -e change_tracker_port=8443")
-        if options["hub_server"] not in HUB_SERVERS:
-            problems.append("change_tracker_hub_server is %r; give nginx, or none where somebody else makes the hub answer on "
-                            "both ports" % options["hub_server"])
         hostvars = task_vars["hostvars"]
-        estate = Estate(task_vars["groups"], options["hub_server"] != "none")
+        server = server_of_hub(options["hub_server"], task_vars["groups"], hostvars)
+        if server not in HUB_SERVERS:
+            problems.append("change_tracker_hub_server is %r; give nginx, iis, or none where somebody else makes the hub answer "
+                            "on both ports" % server)
+        estate = Estate(task_vars["groups"], server)
         problems += estate.problems + windows_problems(estate, hostvars)
         try:
             if options["window"]:
@@ -78,12 +83,15 @@ class ActionModule(ActionBase):
         if problems:
             return dict(result, failed=True, problems=problems, msg="Nothing was changed. %s." % ". ".join(
                 problem.rstrip(".") for problem in problems))
-        addresses = {host: address_of(hostvars, host) for host in estate.components}
+        addresses = {host: address_of(hostvars, host) for host in {*estate.components, estate.hub} - {None}}
         openings = {} if port is None else estate.openings(
             port, addresses if options["restrict_sources"] else None, options["allowed_sources"])
         order = [host for step in steps for host in step["hosts"]]
         hub_address = estate.hub and (hostvars[estate.hub].get("change_tracker_hub_address") or address_of(hostvars, estate.hub))
-        hub_hosts = [estate.hub] if estate.hub_managed and estate.hub in order else []
-        return dict(result, changed=False, port=port, hub=estate.hub, hub_managed=estate.hub_managed, hub_hosts=hub_hosts,
-                    hub_address=hub_address, components=estate.components, steps=steps, order=order,
+        asked = options["hosts"] is None or estate.hub in options["hosts"]
+        hub_hosts = [estate.hub] if estate.hub_managed and asked else []
+        concerned = [*estate.components, *([estate.hub] if estate.hub_managed and estate.hub not in estate.components else [])]
+        return dict(result, changed=False, port=port, hub=estate.hub, hub_server=server, hub_managed=estate.hub_managed,
+                    hub_hosts=hub_hosts, hub_address=hub_address, components=estate.components, steps=steps, order=order,
+                    not_asked=[host for host in concerned if host not in [*order, *hub_hosts]],
                     keeper=estate.keeper, openings=openings, monitored=monitored)

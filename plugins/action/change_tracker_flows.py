@@ -10,6 +10,10 @@ from ansible.plugins.action import ActionBase
 HEADS = ("from", "to", "port", "protocol", "service", "state")
 NO_ANSWER = "not known: the source gave no answer (unreachable, or failed before it could try)"
 
+# Its rules can be asked for by name only.
+WINDOWS = "windows"
+OTHER_RULES = "not known: this collection has no rule for it in Windows Firewall, and which others there are was not looked at"
+
 
 def _named(name, address):
     return name if address in (None, name) else "%s (%s)" % (name, address)
@@ -66,6 +70,9 @@ def _inbound(hub, variables, name, openings):
             yield _Flow(sources, flow, reason=(found or {}).get("msg") or NO_ANSWER)
             continue
         lacking = any(added["port"] == opening["port"] for added in found.get("added") or [])
+        if lacking and found["backend"] == WINDOWS:
+            yield _Flow(sources, flow, reason=OTHER_RULES, counts=False)
+            continue
         yield _Flow(sources, flow, reason="the hub's own firewall (%s) does not admit it" % found["backend"] if lacking else None)
 
 

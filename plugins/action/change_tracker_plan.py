@@ -6,10 +6,17 @@
 from __future__ import annotations
 
 from ansible.plugins.action import ActionBase
+from ansible_collections.portshift.agents.plugins.plugin_utils._change_tracker_estate import IIS, NGINX
 from ansible_collections.portshift.agents.plugins.plugin_utils._evidence import without_evidence
 
 BY_HAND = ("whoever names the hub's port elsewhere is moved by hand: bookmarks of console users, clients of its API, load "
            "balancers, the installation of new agents")
+
+# What a server calls what it listens on, where that stands, and how it is taken away by hand.
+SERVERS = {
+    NGINX: ("nginx", "`listen %s`", "the servers in %s listen on", "take its listen out by hand"),
+    IIS: ("IIS", "`%s`", "%s is bound to", "remove its binding in IIS Manager"),
+}
 
 
 def _row(component, host, found):
@@ -97,14 +104,14 @@ class ActionModule(ActionBase):
                     problems=problems)
 
 
-def _left_open(found, host, kept):
+def _left_open(found, host, server, kept):
     """A note on the ports of the hub's servers that are no part of this migration."""
     others = [port for port in (found.get("ports") or {}).get("before") or [] if port not in kept]
     if not others:
         return []
-    return ["%s: the servers in %s listen on port %s too, which this migration leaves as it is, and close does not end. Where an "
-            "earlier migration left it and nobody needs it, take its listen out by hand"
-            % (host, found.get("path"), " and port ".join(map(str, others)))]
+    unused, unused, bound, by_hand = SERVERS[server]
+    return ["%s: %s port %s too, which this migration leaves as it is, and close does not end. Where an earlier migration left "
+            "it and nobody needs it, %s" % (host, bound % found.get("path"), " and port ".join(map(str, others)), by_hand)]
 
 
 def _hub(hostvars, estate, assessment, old_port):
@@ -115,10 +122,14 @@ def _hub(hostvars, estate, assessment, old_port):
         return ["%-6s  %-16s  PROBLEM  %s" % ("hub", host, reason)], [], []
     found = hostvars[host][assessment]
     listens = found.get("listens") or {}
-    before, after = (" ".join("`listen %s`" % listen for listen in listens.get(key) or []) or "nothing"
-                     for key in ("before", "after"))
-    rows = ["%-6s  %-16s  nginx: %s" % (
-        "hub", host, before + " -> " + after if before != after else before + ", nothing to change")]
+    name, form = SERVERS[estate["hub_server"]][:2]
+    before, after = (" ".join(form % listen for listen in listens.get(key) or []) or "nothing" for key in ("before", "after"))
+    rows = ["%-6s  %-16s  %s: %s" % (
+        "hub", host, name, before + " -> " + after if before != after else before + ", nothing to change")]
     opening = ["open: %s; on %s" % (sentence, host) for sentence in (found.get("host_port") or {}).get("missing") or []]
     notes = ["%s: %s" % (host, note) for note in found.get("notes") or []]
-    return rows, opening, notes + _left_open(found, host, (estate["port"], old_port or found.get("old_port")))
+    if estate["hub_server"] == IIS:
+        notes.append("%s: the agent of a hub on Windows is not moved. Change the port in its HubDetails.xml by hand before "
+                     "close, or agentless monitoring by it goes dark" % host)
+    kept = (estate["port"], old_port or found.get("old_port"))
+    return rows, opening, notes + _left_open(found, host, estate["hub_server"], kept)

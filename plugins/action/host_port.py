@@ -1,11 +1,21 @@
 # Copyright (c) 2026 The portshift.agents authors
 # GNU General Public License v3.0-or-later (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Runs the module, then the modules of other collections that it asks for, then the module again to see what came of it."""
+"""Runs the module, then the modules of other collections that it asks for, then the module again to see what came of it.
+
+On a Windows host, which runs no module in Python, all is done by win_firewall_rule.
+"""
 
 from __future__ import annotations
 
+import os
+
 from ansible.plugins.action import ActionBase
+from ansible_collections.portshift.agents.plugins.module_utils._errors import EngineError
+from ansible_collections.portshift.agents.plugins.module_utils._host_port import HOST_PORT_SPEC, STATES, check_options
+from ansible_collections.portshift.agents.plugins.plugin_utils._other_modules import lacking
+from ansible_collections.portshift.agents.plugins.plugin_utils._windows_firewall import (
+    MODULE, WindowsFirewall, asked_rules, nothing)
 
 INTERNAL = ("calls", "picture")
 
@@ -15,15 +25,17 @@ class ActionModule(ActionBase):
     def run(self, tmp=None, task_vars=None):
         result = super().run(tmp, task_vars)
         self._vars = task_vars
+        if self._powershell() or self._task.args.get("backend") == "windows":
+            return dict(result, **self._windows())
         first = self._step()
         calls, picture = (first.pop(key, None) for key in INTERNAL)
         result.update(first)
         if result.get("failed") or not calls:
             return result
-        lacking = self._lacking(calls)
+        missing = lacking(self._shared_loader_obj, [call["module"] for call in calls])
         if self._task.check_mode:
-            return dict(result, failed=True, changed=False, msg="nothing was changed: " + lacking) if lacking else result
-        trouble = lacking or self._run_calls(calls)
+            return dict(result, failed=True, changed=False, msg="nothing was changed: " + missing) if missing else result
+        trouble = missing or self._run_calls(calls)
         last = self._step(step="verify", picture=picture, **(dict(trouble=trouble) if trouble else {}))
         if not last.get("failed"):
             result["rules"] = last["rules"]
@@ -54,11 +66,45 @@ class ActionModule(ActionBase):
         result.pop("diff", None)
         return dict(result, failed=True, changed=not seen.get("restored"), msg=message)
 
-    def _lacking(self, calls):
-        """A sentence about a collection that this control node does not have, or None."""
-        for name in sorted({call["module"] for call in calls}):
-            if not self._shared_loader_obj.module_loader.find_plugin_with_context(name).resolved:
-                collection = name.rsplit(".", 1)[0]
-                return ("the module %s is not on this control node; install its collection: ansible-galaxy collection install %s"
-                        % (name, collection))
+    def _powershell(self):
+        return getattr(getattr(getattr(self, "_connection", None), "_shell", None), "_IS_WINDOWS", False)
+
+    def _windows(self):
+        """The same on a host that has Windows Firewall; only modules for Windows are run there."""
+        unused, options = self.validate_argument_spec(argument_spec=dict(HOST_PORT_SPEC, state=STATES))
+        try:
+            check_options(options)
+            if options["backend"] == "none":
+                openings = options["openings"] if options["state"] == "open" else []
+                return nothing(options, asked_rules(options["name"], openings, by_source=False))
+            if options["backend"] not in ("auto", "windows"):
+                raise EngineError("backend is %s, but this is a Windows host; give auto or windows, or none to leave its "
+                                  "firewall alone" % options["backend"])
+            missing = lacking(self._shared_loader_obj, [MODULE]) or self._stranger()
+            if missing:
+                raise EngineError(missing)
+            done = WindowsFirewall(self._ask).change(options, self._task.check_mode)
+        except EngineError as err:
+            return dict(failed=True, changed=False, msg="nothing was changed: %s" % err)
+        if not self._task.diff:
+            done.pop("diff", None)
+        return done
+
+    def _stranger(self):
+        """A sentence about a host on which the module for Windows can't run, or None."""
+        found = self._shared_loader_obj.module_loader.find_plugin_with_context(MODULE).plugin_resolved_path
+        if not self._powershell() and os.path.exists(os.path.splitext(found)[0] + ".ps1"):
+            return ("backend is windows, but Ansible reaches this host by another shell than PowerShell; give auto for a Linux "
+                    "host, and see that a Windows host has its ansible_connection (or ansible_shell_type) in the inventory")
         return None
+
+    def _ask(self, args, look):
+        """What win_firewall_rule returns; with `look` it only says what it would do, and shows that."""
+        asked = self._task
+        if look:
+            self._task = asked.copy()
+            self._task.check_mode = self._task.diff = True
+        try:
+            return self._execute_module(module_name=MODULE, module_args=args, task_vars=self._vars)
+        finally:
+            self._task = asked

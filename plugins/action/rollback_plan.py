@@ -8,6 +8,31 @@ from __future__ import annotations
 from ansible.plugins.action import ActionBase
 
 
+def last_of(records):
+    """The port that the last migration led to.
+
+    The moments at which they began are of different hosts' clocks.  Where one migration left the port that another one led to,
+    it came after that, whatever the clocks say; these are asked about migrations of which neither leads to the other, or each
+    to the other.
+    """
+    ways = {}
+    for record in records:
+        ways.setdefault(record["new_port"], set())
+        ways.setdefault(record["old_port"], set()).add(record["new_port"])
+
+    def onward(port):
+        """The ports to which migrations led from this one, one after the other."""
+        found, left = set(), [port]
+        while left:
+            news = ways[left.pop()] - found
+            found |= news
+            left += news
+        return found
+
+    ends = {port for port in ways if all(port in onward(other) for other in onward(port))}
+    return max((record for record in records if record["new_port"] in ends), key=lambda record: record["started"])["new_port"]
+
+
 class ActionModule(ActionBase):
 
     _requires_connection = False
@@ -16,7 +41,7 @@ class ActionModule(ActionBase):
         result = super().run(tmp, task_vars)
         unused, options = self.validate_argument_spec(argument_spec=dict(
             hosts=dict(type="list", elements="str", required=True), way_back=dict(type="str", required=True),
-            records=dict(type="list", elements="dict", default=[]), port=dict(type="raw"),
+            records=dict(type="list", elements="dict", default=[]), port=dict(type="raw"), opened=dict(type="str"),
             force=dict(type="bool", default=False)))
         answers = {host: task_vars["hostvars"][host].get(options["way_back"]) for host in options["hosts"]}
         # Who gave no answer can't be known to stay.  Force goes over files that somebody changed, not over silence.
@@ -24,11 +49,16 @@ class ActionModule(ActionBase):
         records = sorted([answer["record"] for answer in answers.values() if answer["record"]]
                          + [record for record in options["records"] if record["state"] != "rolled_back"],
                          key=lambda record: record["started"])
-        last = records[-1]["new_port"] if records else 0
+        last = last_of(records) if records else 0
         asked = int(options["port"] or 0)
-        candidates = [record for record in records if not asked or record["new_port"] == asked]
+        candidates = [record for record in records if record["new_port"] == (asked or last)]
         old_port, port = (candidates[-1]["old_port"], candidates[-1]["new_port"]) if candidates else (None, asked)
-        known = not asked or asked in [record["new_port"] for record in records + options["records"]]
+        named = records + options["records"]
+        known = not asked or asked in [record["new_port"] for record in named]
+        if not known and options["opened"]:
+            # A port that somebody has left is one that they were on: what is open for it stays.
+            known = asked not in [record["old_port"] for record in named] and any(
+                task_vars["hostvars"][host].get(options["opened"]) for host in answers)
         if candidates and port != last:
             # Hosts that have moved on keep their older records aside, so the others would go back alone.
             return dict(result, failed=True, msg="Nothing was changed. The last migration was to port %d, so the one to port %d "

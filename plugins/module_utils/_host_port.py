@@ -39,9 +39,10 @@ HOST_PORT_SPEC = dict(
     openings=dict(type="list", elements="dict", options=dict(
         port=dict(type="int", required=True), protocol=dict(type="str", choices=["tcp", "udp"], default="tcp"),
         sources=dict(type="list", elements="str", default=[]))),
-    backend=dict(type="str", choices=["auto", "firewalld", "ufw", "nftables", "iptables", "none"], default="auto"),
+    backend=dict(type="str", choices=["auto", "firewalld", "ufw", "nftables", "iptables", "windows", "none"], default="auto"),
     zone=dict(type="str"), reserve=dict(type="bool", default=True), selinux_type=dict(type="str"),
     selinux=dict(type="str", choices=["auto", "always", "never"], default="auto"), record=dict(type="path"))
+STATES = dict(type="str", choices=["open", "closed", "reopened", "restored"], default="open")
 
 
 class NoFirewall:
@@ -76,6 +77,10 @@ def choose_backend(module, options, name=None):
     wanted = name or options["backend"]
     if wanted == "none":
         return NoFirewall(), [], []
+    if wanted == "windows":
+        # The action plugin of host_port works on Windows hosts, without this.
+        raise OpeningError("windows was asked for, but this host has no Windows Firewall; give auto, or none to leave its "
+                           "firewall alone")
     mark, zone = options["name"], options.get("zone")
     if wanted != "auto":
         backend = BACKENDS[wanted](module, mark, zone)

@@ -34,6 +34,10 @@ _LUA = re.compile(br"""--\[(=*)\[.*?\]\1\]|--[^\n]*|\[(=*)\[.*?\]\2\]|"(?:[^"\\]
 _PORT_ALONE = re.compile(br"([0-9]+)(?:-([0-9]+))?\Z")
 _WITH_PORT = re.compile(br"(\[[^\]]*\]|[^:\[\]]+):([0-9]+)(?:-([0-9]+))?\Z")
 _WITHOUT_PORT = re.compile(br"(?:\[[^\]]*\]|[^:\[\]/]+)\Z")
+# A name by which a client can ask for a server, so neither a wildcard, nor a regular expression, nor "no name"; and one that is
+# an address, which TLS does not pass on to the server.
+_NAME = re.compile(r"(?=.{1,253}\Z)(?!_\Z)[a-z0-9_-]{1,63}(?:\.[a-z0-9_-]{1,63})*\Z")
+_ADDRESS = re.compile(r"[0-9]+(?:\.[0-9]+){3}\Z")
 # The names of "every address of IPv4".
 _ANY = (b"*", b"0.0.0.0")
 # What two listens of one server on the same address can't differ in without speaking another protocol.
@@ -51,8 +55,8 @@ _Block = namedtuple("_Block", "words line context")
 # `text`: as it stands there, on one line.  `host`: * for every address of IPv4.  `protocol`: udp for QUIC.  `span`: the
 # directive, its semicolon included.  `port_span`: the digits of the port; empty, and behind the address, where none is named.
 Listen = namedtuple("Listen", "text host port last_port protocol parameters line span port_span")
-# A web server: its listens, and whether it takes in other files, which may have more of them.
-_Server = namedtuple("_Server", "line listens includes sockets")
+# A web server: its listens, whether it takes in other files, which may have more of them, and its names as they stand there.
+_Server = namedtuple("_Server", "line listens includes sockets names")
 
 
 def _meaning(text):
@@ -198,7 +202,7 @@ def _listen(data, directive):
 
 def _servers(data):
     reader = _Reader(data)
-    servers = {number: _Server(line, [], [], []) for number, line in reader.web_servers().items()}
+    servers = {number: _Server(line, [], [], [], []) for number, line in reader.web_servers().items()}
     for directive in reader.directives:
         server, name = servers.get(directive.context[-1] if directive.context else None), directive.words[0].value
         if server is None:
@@ -208,12 +212,26 @@ def _servers(data):
             (server.listens if found else server.sockets).append(found)
         elif name == b"include" and len(directive.words) > 1:
             server.includes.append(_shown(directive.words[1]))
+        elif name == b"server_name":
+            server.names.extend(_shown(word) for word in directive.words[1:])
     return [servers[number] for number in sorted(servers)]
 
 
 def listens(data):
     """The listens of the web servers in the file, those on sockets of the file system left out."""
     return [listen for server in _servers(data) for listen in server.listens]
+
+
+def server_names(data, port=None):
+    """Names by which clients can ask for the web servers that listen on `port`; where none does, or it is None, for any of them.
+
+    The first one is the best to ask by: a name comes before an address.
+    """
+    servers = _servers(data)
+    having = [server for server in servers if any(listen.port == port for listen in server.listens)]
+    names = [name.lower() for server in having or servers for name in server.names]
+    found = [name for position, name in enumerate(names) if _NAME.match(name) and name not in names[:position]]
+    return sorted(found, key=lambda name: bool(_ADDRESS.match(name)))
 
 
 def every_port(data):
@@ -368,10 +386,38 @@ def _span_to_remove(data, span):
     return start, end + len(data) - end - len(data[end:].lstrip(b" \t"))
 
 
-def without(data, port):
-    """bytes -> bytes in which no web server of the file listens on `port` any more."""
+def _require_left(data, servers, port, beside):
+    """Fails where a listen on `port` has no twin on `beside`: whoever comes to that server there would lose it."""
+    for server in servers:
+        alone = _missing_twins(server, port, beside)
+        if not alone:
+            continue
+        try:
+            with_twins(data, port, beside)
+            mend = "Run the migration again, which gives it one"
+        except EngineError:
+            # Others that have left the port already stand in its way.
+            mend = "Give it one by hand"
+        only = len([listen for listen in server.listens if listen.port != port]) + len(server.sockets) == 0
+        raise NginxError("the server in line %d%s listens on port %d (%s) and has no such listen on port %d, so it could not be "
+                         "reached there any more. %s, or take %s out by hand" % (
+                             server.line, " (%s)" % server.names[0] if server.names else "", port, _lines(alone), beside, mend,
+                             "that server" if only else "that listen" if len(alone) == 1 else "those listens"))
+
+
+def without(data, port, beside=None):
+    """bytes -> bytes in which no web server of the file listens on `port` any more.
+
+    With `beside`, the port that stays: each listen on `port` has to have its twin there, as with_twins() makes them.
+    """
     port = parse_port(port)
     servers = _servers(data)
+    if beside is not None:
+        beside = parse_port(beside, "beside")
+        if beside == port:
+            raise NginxError("port and beside are both %d; name the port that stays with beside" % port)
+        _without_ranges(servers, port, beside)
+        _require_left(data, servers, port, beside)
     _without_ranges(servers, port)
     for server in servers:
         going = [listen for listen in server.listens if listen.port == port]

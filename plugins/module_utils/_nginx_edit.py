@@ -205,7 +205,7 @@ class ListenEdit:
         if self.state == "present":
             return _nginx_conf.with_twins(self.before, self.options["beside"], self.options["port"])
         if self.state == "absent":
-            return _nginx_conf.without(self.before, self.options["port"])
+            return _nginx_conf.without(self.before, self.options["port"], self.options["beside"])
         entry = self._recorded()
         if not entry:
             return self.before
@@ -439,6 +439,7 @@ class ListenEdit:
         shown = dict(zip(("before", "after"), ([listen.text for listen in found] for found in self.listens)))
         numbers = dict(zip(("before", "after"), (sorted({listen.port for listen in found}) for found in self.listens)))
         return dict(done, changed=changed, path=self.path, listens=shown, ports=numbers, reloaded=self.reloaded,
+                    server_names=_nginx_conf.server_names(self.after, self.options["port"]),
                     elsewhere=elsewhere, lacking=self.lacking, restored=done.get("restored", []),
                     listening_by=sorted(who, key=lambda entry: (entry["port"], entry["address"])))
 

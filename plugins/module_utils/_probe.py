@@ -69,19 +69,21 @@ def _ask_http(connection, target, deadline, way):
     """
     options = target["http"]
     path = options.get("path") or "/"
+    # What it is asked for, where several servers share an address and a port.
+    name = options.get("server_name") or target["host"]
     if options.get("tls"):
         context = ssl.create_default_context()
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE
         connection.settimeout(deadline.left())
-        connection = context.wrap_socket(connection, server_hostname=target["host"])
+        connection = context.wrap_socket(connection, server_hostname=name)
     try:
         if options.get("tls"):
             way["certificate"] = _certificate.described(connection.getpeercert(binary_form=True))
             other = options.get("thumbprint") and _certificate.other_than(way["certificate"], options["thumbprint"])
             if other:
                 return other
-        exchange = http.client.HTTPConnection(target["host"], target["port"])
+        exchange = http.client.HTTPConnection(name, target["port"])
         exchange.sock = _Stream(connection, deadline)
         exchange.request("GET", path, headers={"Connection": "close"})
         answer = exchange.getresponse()

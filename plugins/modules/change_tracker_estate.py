@@ -21,11 +21,12 @@ options:
     default: true
   hub_server:
     description:
-      - What answers on the hub's port. V(nginx) is changed by the role P(portshift.agents.change_tracker_hub#role).
-      - With V(none), somebody else makes the hub answer on both ports (IIS on Windows, a load balancer). Nothing is changed on
-        the hub's host, and nobody connects there, unless it is in one of the other groups too.
+      - What answers on the hub's port. V(nginx) and V(iis) (IIS on Windows) are changed by the role
+        P(portshift.agents.change_tracker_hub#role). The agent on the hub's own host is moved where that is V(nginx).
+      - With V(none), somebody else makes the hub answer on both ports, such as a load balancer. Nothing is changed on the hub's
+        host, and nobody connects there, unless it is in one of the other groups too.
+      - The default is V(iis) where Ansible reaches the hub as a Windows host, and V(nginx) elsewhere.
     type: str
-    default: nginx
   window:
     description: The maintenance window, such as V(22:00-04:00), by the clock of the control node.
     type: str
@@ -92,6 +93,10 @@ hub_address:
     host, or its name.
   returned: success
   type: str
+hub_server:
+  description: What answers on the hub's port, V(nginx), V(iis) or V(none).
+  returned: success
+  type: str
 hub_managed:
   description: Whether the hub's own listener is moved by this collection.
   returned: success
@@ -105,6 +110,11 @@ components:
   description: What each host is, a list of V(hub), V(proxy) and V(agent) by host.
   returned: success
   type: dict
+not_asked:
+  description: Who is part of the estate and not of this run.
+  returned: success
+  type: list
+  elements: str
 steps:
   description: The steps, each with its C(title), C(component) and C(hosts).
   returned: success
@@ -116,8 +126,7 @@ order:
   type: list
   elements: str
 keeper:
-  description: The host that keeps the lock of the migration - the hub, or where nobody connects to it the first host with an
-    agent.
+  description: The host that keeps the lock of the migration - the hub behind nginx, or elsewhere the first host with an agent.
   returned: success
   type: str
 openings:

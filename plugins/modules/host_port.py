@@ -15,6 +15,9 @@ description:
   - Notes every change in a record on the host before it is made, so that O(state=restored) brings back what was there.
   - For firewalld, ufw, kernel settings and SELinux the change itself is made by C(ansible.posix.firewalld),
     C(community.general.ufw), C(ansible.posix.sysctl) and C(community.general.seport). Where nothing is missing, they are not run.
+  - On a Windows host, Windows Firewall is what is opened, by C(community.windows.win_firewall_rule), and nothing else is run
+    there. Each port gets a rule of its own, with the name and the group C(portshift NAME PORT/PROTOCOL). There is no record on
+    such a host; the rules are found by their names.
 options:
   name:
     description: Marks the rules and names the record. 1 to 20 characters a-z, 0-9 and _, a letter first.
@@ -24,15 +27,17 @@ options:
     description:
       - V(open) sees to it that every opening is there.
       - V(closed) takes away the existing openings of exactly these ports, whoever made them and for whatever source. What
-        admits more than these ports stays and is returned as RV(left).
-      - V(reopened) brings back what V(closed) took away, each opening as it was, and keeps what was opened.
+        admits more than these ports stays and is returned as RV(left). On Windows, only the rule that V(open) made is taken
+        away, by being disabled.
+      - V(reopened) brings back what V(closed) took away, each opening as it was, and keeps what was opened. On Windows, the
+        rules for O(openings) are enabled again.
       - V(restored) takes back all that the record holds; with O(openings) only as far as it concerns these. Without a record
-        nothing is changed.
+        nothing is changed. On Windows, the rules for O(openings) are deleted, enabled or not.
     type: str
     choices: [open, closed, reopened, restored]
     default: open
   openings:
-    description: The ports. Required for O(state=open) and O(state=closed).
+    description: The ports. Required for O(state=open) and O(state=closed), and on Windows for every state.
     type: list
     elements: dict
     suboptions:
@@ -48,7 +53,7 @@ options:
       sources:
         description:
           - Who is admitted - addresses, networks such as V(10.1.2.0/24), or names that resolve on the host. Empty for anybody,
-            over IPv4 and IPv6.
+            over IPv4 and IPv6. Windows Firewall knows no names, so there a name is an error.
         type: list
         elements: str
         default: []
@@ -56,20 +61,25 @@ options:
     description:
       - The firewall that is changed. V(auto) takes the one that filters what comes in - firewalld, then ufw, then the rules of
         iptables, then those of nftables. V(none) leaves the firewall alone.
+      - On a host that Ansible reaches through PowerShell, V(auto) is V(windows), and only V(none) may be given in place of it.
+        Elsewhere V(windows) fails.
     type: str
-    choices: [auto, firewalld, ufw, nftables, iptables, none]
+    choices: [auto, firewalld, ufw, nftables, iptables, windows, none]
     default: auto
   zone:
-    description: The zone of firewalld. The default is the host's default zone.
+    description: The zone of firewalld. The default is the host's default zone. Without a meaning on Windows.
     type: str
   reserve:
     description:
       - Keep TCP ports that lie in the range for outgoing connections (C(ip_local_port_range)) from being handed out, now and
         after a boot (C(ip_local_reserved_ports)).
+      - On Windows nothing is reserved. A TCP port from 49152 on, which Windows hands out unless its range was changed, is
+        mentioned in RV(notes), with the command that reserves it.
     type: bool
     default: true
   selinux_type:
     description: The type that the ports are to have in SELinux, such as V(http_port_t). Without it, nothing is asked of SELinux.
+      Without a meaning on Windows.
     type: str
   selinux:
     description:
@@ -79,7 +89,7 @@ options:
     choices: [auto, always, never]
     default: auto
   record:
-    description: The record on the host. The default is C(/var/lib/portshift/NAME.host_port.json).
+    description: The record on the host. The default is C(/var/lib/portshift/NAME.host_port.json). Without a meaning on Windows.
     type: path
   step:
     description: Set by the action plugin, which runs the module once or twice. Leave it alone.
@@ -102,13 +112,15 @@ attributes:
   diff_mode:
     support: full
     details:
-      - Shows the rules that concern the ports, those of the running firewall and those of the next boot.
+      - Shows the rules that concern the ports, those of the running firewall and those of the next boot. On Windows, what
+        C(community.windows.win_firewall_rule) shows of the rules that change.
   platform:
     support: full
-    platforms: linux
+    platforms: linux, windows
 requirements:
   - the collection ansible.posix for firewalld and for reserved ports
   - the collection community.general for ufw and for SELinux
+  - the collection community.windows for Windows hosts
 notes:
   - Ranges and services that hold a port, trusted zones and policies that accept are never narrowed.
   - A rule of the site that rejects what is to be opened is a failure that names it. One of firewalld or ufw that rejects a
@@ -119,6 +131,10 @@ notes:
   - What C(nftables.service) loads can't fail because of an opening - the include names a pattern, and the included file makes
     the chain where the site has none of that name any more. Boot files that can't be read fail O(state=restored), and the
     record stays.
+  - On Windows, rules of others are not looked for, since no module lists them. Where one blocks the port, Windows Firewall
+    prefers it to the one that admits; where a group policy says that local rules don't count, ours is there without effect.
+  - On Windows, a rule that V(open) finds with other sources is changed to those asked for. A note says what it had, and it is
+    not in RV(added), since it was not this run that opened the port.
 author:
   - The portshift.agents authors (@portshift)
 """
@@ -146,11 +162,25 @@ EXAMPLES = r"""
   portshift.agents.host_port:
     name: bigfix
     state: restored
+
+- name: The new port of a hub on Windows is open
+  portshift.agents.host_port:
+    name: change_tracker
+    openings:
+      - port: 8443
+        sources: [10.1.2.0/24]
+
+- name: The rule of the hub's old port is enabled again
+  portshift.agents.host_port:
+    name: change_tracker
+    state: reopened
+    openings:
+      - port: 443
 """
 
 RETURN = r"""
 backend:
-  description: The firewall that filters here, or V(none).
+  description: The firewall that filters here, or V(none). V(windows) on a Windows host.
   returned: success
   type: str
 added:
@@ -160,7 +190,7 @@ added:
   elements: dict
   sample: [{"port": 55000, "protocol": "tcp", "sources": []}]
 removed:
-  description: The openings that were taken away.
+  description: The openings that were taken away. On Windows without their sources.
   returned: success
   type: list
   elements: dict
@@ -175,12 +205,15 @@ notes:
   type: list
   elements: str
 reserved:
-  description: The ports that were reserved, or with O(state=restored) let go.
+  description: The ports that were reserved, or with O(state=restored) let go. Empty on Windows.
   returned: success
   type: list
   elements: int
 rules:
-  description: The real rules that concern the ports, those of the running firewall and those of the next boot.
+  description:
+    - The real rules that concern the ports, those of the running firewall and those of the next boot.
+    - On Windows, the names of those that this module made, such as C(portshift change_tracker 8443/tcp), with C((disabled)) where
+      one is closed.
   returned: success
   type: dict
   contains:
@@ -199,7 +232,7 @@ rules:
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.portshift.agents.plugins.module_utils._errors import EngineError
-from ansible_collections.portshift.agents.plugins.module_utils._host_port import HOST_PORT_SPEC, change, undone, verify
+from ansible_collections.portshift.agents.plugins.module_utils._host_port import HOST_PORT_SPEC, STATES, change, undone, verify
 
 
 def with_diff(module, result):
@@ -212,8 +245,7 @@ def with_diff(module, result):
 
 def main():
     module = AnsibleModule(
-        argument_spec=dict(HOST_PORT_SPEC,
-                           state=dict(type="str", choices=["open", "closed", "reopened", "restored"], default="open"),
+        argument_spec=dict(HOST_PORT_SPEC, state=STATES,
                            step=dict(type="str", choices=["change", "verify", "undone"], default="change"),
                            picture=dict(type="dict"), trouble=dict(type="str")),
         supports_check_mode=True)

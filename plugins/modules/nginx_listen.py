@@ -41,6 +41,10 @@ options:
       - With O(state=present). The port whose C(listen) directives get a twin.
       - Where no server in the file listens on it any more and one listens on O(port), all is as it should be.
       - Without it, nothing is put into the file; it has to have a C(listen) on O(port) already, and nginx to have read it.
+      - With O(state=absent). The port that stays. Where a server has a C(listen) on O(port) and none with the same address on
+        this one, nothing is changed, and the error names the server. That is one that somebody has put in since
+        O(state=present) was run, and it could not be reached on the new port.
+      - Without it, such a server loses O(port) too, as long as any C(listen) is left to it.
     type: int
   state:
     description:
@@ -122,6 +126,7 @@ EXAMPLES = r"""
 - name: The hub answers on 443 no longer, unless somebody is still connected there
   portshift.agents.nginx_listen:
     port: 443
+    beside: 8443
     state: absent
     users_seconds: 5
     record:
@@ -177,6 +182,18 @@ ports:
       elements: int
       returned: success
       sample: [443, 8443]
+server_names:
+  description:
+    - Names by which clients can ask for the servers in the file that listen on O(port) at the end, in their order. Where none
+      does, and with O(state=restored), those of all servers in it.
+    - Wildcards, regular expressions, V(_) and the empty name are left out. An address comes after the names, since TLS does not
+      tell a server about it.
+    - The first one is for O(portshift.agents.port_probe#module:targets[].http.server_name), to ask this server where another one
+      is nginx's default for the port.
+  returned: success
+  type: list
+  elements: str
+  sample: ["hub.example.test"]
 listening_by:
   description: Who listens at the end of the run on the ports that are in RV(ports) or were asked for.
   returned: success

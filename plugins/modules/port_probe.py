@@ -68,6 +68,14 @@ options:
               - A server with another certificate does not count as reachable, and nothing is asked of it.
             type: str
             version_added: 0.2.0
+          server_name:
+            description:
+              - The name of the server that is asked for, by TLS (server name indication) and by the C(Host) header, while the
+                connection goes to O(targets[].host). Where several servers share an address and a port, another one may answer
+                otherwise.
+              - The default is O(targets[].host).
+            type: str
+            version_added: 0.2.0
           body_regex:
             description: A regular expression (Python) that has to match somewhere in the page.
             type: str
@@ -112,6 +120,16 @@ EXAMPLES = r"""
           path: /api/
           any_status: true
           thumbprint: 5C:8A:7D:F9:8D:2C:4D:F9:B7:F6:E9:3B:8F:6D:53:A3:A2:D9:F1:B0
+
+- name: The hub answers on this host, whatever else shares its port
+  portshift.agents.port_probe:
+    targets:
+      - host: 127.0.0.1
+        port: 8443
+        http:
+          tls: true
+          server_name: hub.example.test
+          any_status: true
 
 - name: Datagrams of the parent arrive at the client
   portshift.agents.port_probe:
@@ -197,6 +215,10 @@ from ansible_collections.portshift.agents.plugins.module_utils._ports import Por
 from ansible_collections.portshift.agents.plugins.module_utils._probe import probe_all
 
 
+# A name that TLS and an HTTP header can carry; letters of other alphabets are written by their code then.
+SERVER_NAME = re.compile(r"(?=.{1,253}\Z)[^\x00-\x20/:@\[\].\x7f]{1,63}(\.[^\x00-\x20/:@\[\].\x7f]{1,63})*\Z")
+
+
 def check_targets(targets):
     for target in targets:
         parse_port(target["port"], "the port of target %s" % target["host"])
@@ -211,6 +233,10 @@ def check_targets(targets):
                                    "tls: true" % (target["host"], target["port"]))
         if thumbprint:
             parse_thumbprint(thumbprint)
+        name = (target["http"] or {}).get("server_name")
+        if name and not SERVER_NAME.match(name):
+            raise PortError("target %s:%d has server_name %r, which is no name of a host; leave out what else an address of a "
+                            "page has" % (target["host"], target["port"], name))
         for name, pattern in (("body_regex", target["http"] and target["http"]["body_regex"]),
                               ("reply_regex", target.get("reply_regex"))):
             try:
@@ -228,7 +254,8 @@ def main():
                 reply_regex=dict(type="str"), http=dict(type="dict", options=dict(
                     path=dict(type="str", default="/"), tls=dict(type="bool", default=False),
                     status=dict(type="int", default=200), body_regex=dict(type="str"),
-                    any_status=dict(type="bool", default=False), thumbprint=dict(type="str"))))),
+                    any_status=dict(type="bool", default=False), thumbprint=dict(type="str"),
+                    server_name=dict(type="str"))))),
             timeout=dict(type="float", default=5), wait=dict(type="float", default=0),
             fail_on_unreachable=dict(type="bool", default=True)),
         supports_check_mode=True)

@@ -8,7 +8,8 @@ module: rollback_plan
 short_description: Finds the migration that a rollback takes back
 version_added: 0.2.0
 description:
-  - Reads the records of all hosts and finds the last migration among them, the one that began last.
+  - Reads the records of all hosts and finds the last migration among them. One that left the port which another one led to came
+    after that. Where the ports don't tell, it is the one that began last, by the clocks of the hosts.
   - Fails when O(port) names an earlier one. Hosts that have moved on since keep their older records aside, so the others
     would go back alone.
 options:
@@ -31,6 +32,12 @@ options:
     type: list
     elements: dict
     default: []
+  opened:
+    description:
+      - The name of a host variable that says whether the host was opened for O(port), in its firewall or by a bridge. That is
+        what a run leaves that ended before the first host moved.
+      - It does not count where a record says that O(port) was left, since it was an earlier migration that opened it then.
+    type: str
   force:
     description: Hosts whose files somebody has changed since go back as well, so nobody has to be asked but those that gave no
       answer.
@@ -66,7 +73,9 @@ old_ports:
   type: list
   elements: int
 known:
-  description: Whether O(port) was not given, or some record is of it, be it one that says that it was rolled back.
+  description:
+    - Whether O(port) was not given, or some record is of it, be it one that says that it was rolled back, or a host was opened
+      for it, as O(opened) says.
   returned: success
   type: bool
 moved:

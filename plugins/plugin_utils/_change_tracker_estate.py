@@ -19,30 +19,34 @@ GROUPS = {HUB: "hub", PROXIES: "proxy", AGENTS: "agent"}
 MONITORED = "change_tracker_monitored"
 # Where the table is asked for what does not depend on the hub's port.
 DEFAULT_PORT = 443
+# What answers on the hub's port.  NGINX alone stands on a host whose own agent can be moved; with NONE nobody connects there.
+NGINX, IIS, NONE = "nginx", "iis", "none"
 # What a host that is monitored without an agent may be.
 KINDS = ("linux", "windows", "network")
 
 
 class Estate:
-    """Who is what.  `groups`: group name -> host names.  `hub_managed`: whether the hub's own listener is moved here."""
+    """Who is what.  `groups`: group name -> host names.  `hub_server`: what answers on the hub's port."""
 
-    def __init__(self, groups, hub_managed=True):
-        self.problems, self.components, self.hub_managed = [], {}, hub_managed
+    def __init__(self, groups, hub_server=NGINX):
+        self.problems, self.components, self.hub_server = [], {}, hub_server
+        # Whether the hub's own listener is moved here.
+        self.hub_managed = hub_server != NONE
         for name in GROUPS:
             if name not in groups:
                 self.problems.append("inventory group %s is missing; define it, empty if there is nobody in it" % name)
         hubs = groups.get(HUB, [])
         self.hub = hubs[0] if hubs else None
         # Where somebody else makes the hub answer, it may be a machine that Ansible has never heard of.
-        if HUB in groups and (len(hubs) > 1 or hub_managed and not hubs):
+        if HUB in groups and (len(hubs) > 1 or self.hub_managed and not hubs):
             found = "%d: %s" % (len(hubs), ", ".join(hubs)) if hubs else "nobody"
             self.problems.append("inventory group %s has to hold the one hub, it holds %s; agents of two hubs are migrated by "
                                  "two inventories" % (HUB, found))
         for name, component in GROUPS.items():
             for host in groups.get(name, []):
                 self.components.setdefault(host, []).append(component)
-        if not hub_managed and self.components.get(self.hub) == ["hub"]:
-            # Nobody connects there then, and whether an agent runs there is not known.
+        if hub_server != NGINX and self.components.get(self.hub) == ["hub"]:
+            # Whether an agent runs there is not known, and on Windows it could not be moved.
             del self.components[self.hub]
         if not self.problems and not self.components:
             self.problems.append("%s and %s hold nobody, so there is no agent to move" % (AGENTS, PROXIES))
@@ -53,7 +57,7 @@ class Estate:
 
     @property
     def keeper(self):
-        """Who keeps the lock: the hub, or the first host with an agent where nobody connects to the hub."""
+        """Who keeps the lock: the hub, or the first host with an agent where the hub is not one of these."""
         return self.hub if self.hub in self.components else next(iter(sorted(self.components)), None)
 
     def openings(self, port, addresses=None, allowed=()):

@@ -3,16 +3,21 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """A Change Tracker estate in containers for tests, and the playbooks run against it as a user runs them."""
 
+import json
+import os
 import re
+from xml.etree import ElementTree
 
+from tests.integration.migration_lab import DOUBLES
 from tests.integration.product_lab import ProductLab
 
 OLD, NEW = 443, 8443
+WINDOWS = "/var/lib/portshift-lab-windows"    # what stands for the machine of a hub with IIS
 # All that a migration could move; the log is written by the agents while they run.
-PRODUCT_FILES = r"""
-find /var/nnt /etc/NNT /etc/nginx -name rolling-log.txt -prune -o \( -type f -o -type l \) -printf '%m %U %G %p\n' 2>/dev/null
+PRODUCT_FILES = "set -- /var/nnt /etc/NNT /etc/nginx %s/applicationHost.config %s/firewall.json" % (WINDOWS, WINDOWS) + r"""
+find "$@" -name rolling-log.txt -prune -o \( -type f -o -type l \) -printf '%m %U %G %p\n' 2>/dev/null
 echo --
-find /var/nnt /etc/NNT /etc/nginx -name rolling-log.txt -prune -o -type f -exec sha256sum {} + 2>/dev/null
+find "$@" -name rolling-log.txt -prune -o -type f -exec sha256sum {} + 2>/dev/null
 """
 SITE = "/etc/nginx/conf.d/nnt.conf"
 
@@ -21,8 +26,14 @@ class Estate(ProductLab):
     PRODUCT = "change_tracker"
 
     @property
+    def environment(self):
+        if self.described["hosts"]["hub"].get("server") != "iis":
+            return {}
+        return dict(ANSIBLE_COLLECTIONS_PATH=os.pathsep.join([str(DOUBLES), os.environ["ANSIBLE_COLLECTIONS_PATH"]]))
+
+    @property
     def agents(self):
-        """The hosts with an agent: those of hub and proxy, too."""
+        """The hosts with an agent: those of the proxy and, where it answers with nginx, the hub, too."""
         return [name for name, host in self.described["hosts"].items() if "service" in host]
 
     def service(self, host):
@@ -56,7 +67,19 @@ class Estate(ProductLab):
             attributes, _line, digests = self.execute(engine, host, PRODUCT_FILES)[1].partition("--\n")
             return sorted(attributes.splitlines() + digests.splitlines())
 
-        return {host: sums(host) for host in self.agents}
+        return {host: sums(host) for host in dict.fromkeys(["hub", *self.agents])}
+
+    def bindings(self, engine):
+        """{site of a hub with IIS: ["PROTOCOL IP:PORT:HOST"]}"""
+        root = ElementTree.fromstring(self.read(engine, "hub", WINDOWS + "/applicationHost.config"))
+        return {site.get("name"): ["%s %s" % (binding.get("protocol"), binding.get("bindingInformation"))
+                                   for binding in site.iterfind("bindings/binding")]
+                for site in root.iterfind("system.applicationHost/sites/site")}
+
+    def rules(self, engine):
+        """{rule of a hub's Windows Firewall: (its ports, whether it is enabled)}"""
+        return {rule["Name"]: (rule["LocalPorts"], rule["Enabled"])
+                for rule in json.loads(self.read(engine, "hub", WINDOWS + "/firewall.json"))}
 
     def details(self, engine):
         """{host: the bytes of HubDetails.xml}"""

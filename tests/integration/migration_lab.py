@@ -19,6 +19,7 @@ from pathlib import Path
 from tests.lab import deployment
 
 CHECKOUT = Path(__file__).resolve().parents[2]
+DOUBLES = CHECKOUT / "tests/doubles"    # of modules for Windows
 PLAYBOOK = Path(sys.executable).parent / "ansible-playbook"
 OLD, NEW = 52311, 55000
 RUN_SECONDS = 900
@@ -53,7 +54,7 @@ def obey_permissions():
 class Run:
     """One ansible-playbook, on its way or ended."""
 
-    def __init__(self, arguments, folder, obedient=False, prefix=()):
+    def __init__(self, arguments, folder, obedient=False, prefix=(), **environment):
         self.mark = "portshift-run-%s" % uuid.uuid4().hex
         self.journal = Path(folder) / (self.mark + ".jsonl")
         self.log = Path(folder) / (self.mark + ".log")
@@ -62,7 +63,7 @@ class Run:
         environment = dict(
             os.environ, PORTSHIFT_JOURNAL=str(self.journal), PORTSHIFT_RUN=self.mark, ANSIBLE_NOCOLOR="1",
             ANSIBLE_CALLBACK_PLUGINS=str(CHECKOUT / "tests/integration/callback"),
-            ANSIBLE_CALLBACKS_ENABLED="journal", ANSIBLE_CALLBACK_RESULT_FORMAT="json")
+            ANSIBLE_CALLBACKS_ENABLED="journal", ANSIBLE_CALLBACK_RESULT_FORMAT="json", **environment)
         with open(self.log, "wb") as stream:
             self.process = subprocess.Popen(
                 [*prefix, str(PLAYBOOK), *arguments], cwd=CHECKOUT, env=environment, stdin=subprocess.DEVNULL,

@@ -70,11 +70,16 @@ class ProductLab:
         return code, (output + error).decode()
 
     # -- what is done to it
+    @property
+    def environment(self):
+        """What a run has beside the environment of the tests."""
+        return {}
+
     def begin_file(self, path, *options):
         """Starts a playbook with the options that its user gives."""
         runs = self.folder.parent / "runs"
         runs.mkdir(exist_ok=True)
-        return Run(["-i", str(self.folder / "inventory.yml"), str(path), *options], runs)
+        return Run(["-i", str(self.folder / "inventory.yml"), str(path), *options], runs, **self.environment)
 
     def begin(self, verb, *options, **how):
         raise NotImplementedError

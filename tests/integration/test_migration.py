@@ -96,7 +96,7 @@ def test_signed_deployment_there_and_back(new_lab):
     assert lab.snapshot() == before
     lab.wait(OLD)
     assert lab.pid("server", "beswebreports") == web_reports
-    assert lab.play("rollback").good().changed == {}
+    assert lab.play("rollback", "-e", "bigfix_port=%d" % NEW).good().changed == {}
     refused = lab.play("verify", "-e", "bigfix_evidence_timeout=2").bad("no proof on port %d" % NEW)
     assert refused.failed == set(lab.hosts)
 
@@ -109,6 +109,7 @@ def test_plain_deployment_there_and_back_and_there_again(new_lab):
     lab.play("rollback").good()
     assert lab.snapshot() == before
     lab.wait(OLD)
+    assert lab.play("rollback").good().changed == {}
     lab.play("migrate").good()
     assert difference(before, lab.snapshot()) == moved
     lab.wait(NEW)
@@ -218,6 +219,24 @@ def test_no_report_is_lost_there_and_back_when_both_ports_answer(tmp_path, names
         lab.wait(OLD)
         assert lost(lab) == {}
         assert bridges(namespace) == set()
+    finally:
+        lab.stop()
+
+
+def test_what_was_opened_before_anybody_moved_is_taken_back_by_its_port_alone(tmp_path, namespace):
+    lab = Lab(tmp_path / "lab", "plain", namespace)
+    try:
+        # Nobody listens, so no path can be proved, and the run ends with both ports open.
+        lab.write(relays="1", clients=1)
+        before = lab.snapshot()
+        lab.play("migrate", "-e", "bigfix_probe_timeout=1").bad("gate after the opening of port %d: closed" % NEW)
+        opened = bridges(namespace)
+        assert opened == {(str(NEW), str(OLD))}
+        refused = lab.play("rollback", "-e", "bigfix_port=%d" % (NEW + 1)).bad(
+            "Nothing was changed. There is no migration to port %d to take back" % (NEW + 1))
+        assert refused.changed == {} and bridges(namespace) == opened
+        lab.play("rollback", "-e", "bigfix_port=%d" % NEW).good()
+        assert bridges(namespace) == set() and lab.snapshot() == before
     finally:
         lab.stop()
 

@@ -536,6 +536,10 @@ def test_probe_tells_what_answers_in_check_mode_too(run_module, closed_port):
     (dict(port=1, protocol="sctp"), "value of protocol must be one of"),
     (dict(port=1, http=dict(thumbprint="AB" * 20)), "has a thumbprint and no tls; a server shows a certificate by TLS alone"),
     (dict(port=1, http=dict(tls=True, thumbprint="AB:CD")), "thumbprint 'AB:CD' is none: give the 40 hexadecimal digits"),
+    (dict(port=1, http=dict(server_name="hub:443")), "target 127.0.0.1:1 has server_name 'hub:443', which is no name of a host"),
+    (dict(port=1, http=dict(server_name="https://hub/")), "has server_name 'https://hub/', which is no name"),
+    (dict(port=1, http=dict(server_name="a..b")), "has server_name 'a..b', which is no name"),
+    (dict(port=1, http=dict(server_name="a\nb")), "which is no name of a host; leave out what else"),
 ])
 def test_probe_refuses_targets(refused, target, sentence):
     refused(sentence, "port_probe", targets=[dict(target, host="127.0.0.1")])

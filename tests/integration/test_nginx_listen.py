@@ -236,6 +236,49 @@ def test_a_command_that_is_not_there_is_named(running):
     running.refused("test_command is an empty list", test_command=[])
 
 
+# --- servers that others have put in
+
+def test_a_server_that_came_after_the_new_port_does_not_lose_the_old_one(running):
+    hub = running
+    assert hub.call(noted=True)["changed"]
+    [plain] = free_ports(1)
+    added = ("server { listen 127.0.0.1:%d; listen 127.0.0.1:%d ssl; server_name portal.example.test; ssl_certificate %s; "
+             "ssl_certificate_key %s; return 200 'portal'; }\n" % (plain, hub.old, hub.cert, hub.key))
+    hub.conf.write_text(hub.opened() + added)
+    closing, content = dict(noted=True, state="absent", port=hub.old, beside=hub.new), hub.conf.read_bytes()
+    for check in (True, False):
+        result = hub.call(check, **closing)
+        assert "(portal.example.test) listens on port %d (line 11) and has no such listen on port %d" % (
+            hub.old, hub.new) in result.get("msg", ""), result
+        assert "Run the migration again, which gives it one, or take that listen out by hand" in result["msg"]
+        assert hub.conf.read_bytes() == content and hub.answers() == [True, True]
+    # What it says to do leads on.
+    assert hub.call(noted=True)["changed"] is True
+    assert hub.call(**closing)["changed"] is True
+    assert hub.answers() == [False, True] and "127.0.0.1:%d ssl; server_name portal" % hub.new in hub.conf.read_text()
+    again = hub.call(**closing)
+    assert (again["changed"], again["server_names"]) == (False, ["hub.example.test", "portal.example.test"])
+
+
+def test_a_hub_beside_a_catch_all_server_answers_to_its_name(running):
+    hub = running
+    hub.other_file("a.conf", "server { listen 127.0.0.1:%d ssl default_server; server_name _; ssl_certificate %s; "
+                             "ssl_certificate_key %s; return 444; }\n" % (hub.old, hub.cert, hub.key))
+    subprocess.run([*hub.command, "-s", "reload"], stdin=subprocess.DEVNULL, capture_output=True, check=True, timeout=60)
+
+    def probe(name):
+        target = dict(host="127.0.0.1", port=hub.old, protocol="tcp", http=dict(
+            tls=True, path="/api/", body_regex="^hub$", **(dict(server_name=name) if name else {})))
+        done = subprocess.run(direct_module.command("port_probe", dict(targets=[target], fail_on_unreachable=False)),
+                              stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False, timeout=60)
+        return direct_module.result(done.stdout, done.stderr)["results"][0]["reachable"]
+
+    names = hub.call(check=True, port=hub.old, beside=None)["server_names"]
+    assert names == ["hub.example.test"]
+    until(lambda: not probe(None), "the default server does not answer")
+    assert probe(names[0]) is True and probe("other.example.test") is False
+
+
 # --- what goes wrong on the way
 
 def test_a_change_that_fails_the_test_is_taken_back_and_never_loaded(running):

@@ -24,7 +24,7 @@ def start(options):
     if options.legacy > options.agents:
         raise BadState("%d agents can't be of the older service, where there are %d." % (options.legacy, options.agents))
     lab = kind().plan(options.dir, options.agents, options.monitored, options.legacy, options.port, options.thumbprint,
-                      options.life, options.engine, options.firewalls)
+                      options.hub, options.life, options.engine, options.firewalls)
 
     def ready():
         _await_heartbeats(lab, options.port, 30 + len(lab.hosts))

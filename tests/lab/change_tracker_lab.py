@@ -1,7 +1,7 @@
 # Copyright (c) 2026 The portshift.agents authors
 # GNU General Public License v3.0-or-later (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The Change Tracker lab: a hub behind a real nginx, agents, a proxy and the hosts that it monitors, in containers."""
+"""The Change Tracker lab: a hub behind nginx or a stand-in of IIS, agents, a proxy and what it monitors, in containers."""
 
 import hashlib
 import os
@@ -11,7 +11,8 @@ import uuid
 from xml.sax.saxutils import escape
 
 from .authority import openssl
-from .change_tracker.host import APPLICATION_PORT, HUB_SERVICE, PLACES, SMB_PORT, SMB_SERVICE, Host
+from .change_tracker import windows
+from .change_tracker.host import APPLICATION_PORT, HUB_SERVICE, IIS_SERVICE, PLACES, SMB_PORT, SMB_SERVICE, Host
 from .change_tracker.ledger import Count, arrivals, monitored
 from .container_hosts import FOLDER, ContainerHosts, program
 from .lab_folder import FORMAT, LabFolder, vacant
@@ -20,6 +21,7 @@ from .ledgers import Ledgers
 CORE, LEGACY = PLACES    # the services of agents, today's and the one before
 USERNAME = "agent"
 THUMBPRINTS = ("all", "none", "some")
+SITE_NAME = "Change Tracker"    # of a hub with IIS
 
 # Ready as soon as it runs, whatever becomes of its hub: as with the product, `systemctl start` proves nothing.
 AGENT_UNIT = """[Unit]
@@ -89,11 +91,11 @@ NAMESPACES = ' xmlns:xsi="http://www.w3.org/2001/XMLSchema-instance" xmlns:xsd="
 PLAIN, WINDOWS, COMMENTED, WIDE = range(4)
 
 
-def topology(agents, monitored_hosts, legacy):
+def topology(agents, monitored_hosts, legacy, server):
     """-> [(name, role, service of the agent)]"""
     digits = max(2, len(str(agents)))
     services = [CORE] * (agents - legacy) + [LEGACY] * legacy
-    return ([("hub", "hub", CORE), ("proxy", "proxy", CORE)]
+    return ([("hub", "hub", CORE if server == "nginx" else None), ("proxy", "proxy", CORE)]
             + [("agent%0*d" % (digits, index + 1), "agent", service) for index, service in enumerate(services)]
             + [("monitored%d" % (index + 1), "monitored", None) for index in range(monitored_hosts)])
 
@@ -102,10 +104,10 @@ class ChangeTrackerLab(Ledgers, ContainerHosts, LabFolder):
     HOST = Host
 
     @classmethod
-    def plan(cls, folder, agents, monitored_hosts, legacy, port, thumbprint, life_seconds, engine, firewalls):
+    def plan(cls, folder, agents, monitored_hosts, legacy, port, thumbprint, server, life_seconds, engine, firewalls):
         """An estate for a folder that is empty or not there; its image is there then, and its network."""
         folder = vacant(folder)
-        hosts = topology(agents, monitored_hosts, legacy)
+        hosts = topology(agents, monitored_hosts, legacy, server)
 
         def describe(subnet, addresses):
             described = {name: {"role": role, "address": address} for (name, role, _service), address in zip(hosts, addresses)}
@@ -114,6 +116,8 @@ class ChangeTrackerLab(Ledgers, ContainerHosts, LabFolder):
                     described[name].update(
                         service=service, look=index % 4,
                         thumbprint=thumbprint == "all" or thumbprint == "some" and index % 2 == 0)
+            if server == "iis":
+                described["hub"].update(server="iis", firewall="windows")
             # By turns what is looked at by ssh and what by the Windows protocol: both services run on each.
             described["proxy"]["monitored"] = [
                 {"host": name, "kind": ("linux", "windows")[index % 2]}
@@ -149,6 +153,8 @@ class ChangeTrackerLab(Ledgers, ContainerHosts, LabFolder):
 
     def _host_variables(self, host):
         variables = super()._host_variables(host)
+        if host.has_iis:
+            variables += [("change_tracker_hub_server", "iis"), ("change_tracker_hub_firewall", "windows")]
         if host.monitored:
             variables.append(("change_tracker_monitored", "[%s]" % ", ".join(
                 "{host: %(host)s, kind: %(kind)s}" % target for target in host.monitored)))
@@ -161,7 +167,7 @@ class ChangeTrackerLab(Ledgers, ContainerHosts, LabFolder):
             self._put(host.path(FOLDER.lstrip("/"), "state"), program("change_tracker.state"), 0o755)
             if host.service:
                 self._write_agent(host, password, thumbprint)
-            else:
+            elif host.role == "monitored":
                 self._put(host.path(FOLDER.lstrip("/"), "smb"), program("change_tracker.smb"), 0o755)
             self._write_host_system(host)
 
@@ -173,12 +179,28 @@ class ChangeTrackerLab(Ledgers, ContainerHosts, LabFolder):
         openssl("req", "-x509", "-newkey", "rsa:2048", "-nodes", "-sha256", "-days", "3650", "-config", request,
                 "-keyout", host.key, "-out", host.certificate)
         os.unlink(request)
-        self._put(host.site, SITE.format(port=self.data["port"], application=APPLICATION_PORT))
         self._put(host.login, "%s:%s\n" % (USERNAME, password), 0o600)
         self._put(host.path(FOLDER.lstrip("/"), "hub"), program("change_tracker.hub"), 0o755)
+        if host.has_iis:
+            return self._write_iis(host)
+        self._put(host.site, SITE.format(port=self.data["port"], application=APPLICATION_PORT))
         self._link(host, "multi-user.target.wants/nginx.service", "/lib/systemd/system/nginx.service")
         with open(host.certificate) as stream:
             return hashlib.sha1(ssl.PEM_cert_to_DER_cert(stream.read())).hexdigest().upper()
+
+    def _write_iis(self, host):
+        """-> the thumbprint"""
+        self._put(host.path(FOLDER.lstrip("/"), "iis"), program("change_tracker.iis"), 0o755)
+        texts = []
+        for path in (host.certificate, host.key):
+            with open(path) as stream:
+                texts.append(stream.read())
+            os.unlink(path)
+        port, thumbprint = self.data["port"], windows.Machine(host.windows).put_certificate("".join(texts))
+        machine = windows.lay_out(host.windows, [("Default Web Site", [("http", "*:80:", 0, None)]),
+                                                 (SITE_NAME, [("https", "*:%d:" % port, 0, thumbprint)])])
+        machine.set_rules([windows.new_rule("Netwrix Change Tracker %d" % port, Protocol=6, LocalPorts=str(port))])
+        return thumbprint
 
     def _write_agent(self, host, password, thumbprint):
         given = self.data["hosts"][host.name]
@@ -188,10 +210,13 @@ class ChangeTrackerLab(Ledgers, ContainerHosts, LabFolder):
         self._put(host.path(FOLDER.lstrip("/"), "agent"), program("change_tracker.agent"), 0o755)
 
     def _units(self, host):
-        if not host.service:
+        if host.role == "monitored":
             return [(SMB_SERVICE + ".service", UNIT.format(what="Something on port 445", folder=FOLDER, program="smb"))]
-        home = "/" + PLACES[host.service]
-        units = [(host.service + ".service", AGENT_UNIT.format(folder=FOLDER, home=home))]
+        units = []
+        if host.service:
+            units.append((host.service + ".service", AGENT_UNIT.format(folder=FOLDER, home="/" + PLACES[host.service])))
+        if host.has_iis:
+            units.append((IIS_SERVICE + ".service", UNIT.format(what="IIS and http.sys", folder=FOLDER, program="iis")))
         if host.role == "hub":
             units.append((HUB_SERVICE + ".service", UNIT.format(
                 what="Application of the Change Tracker hub", folder=FOLDER, program="hub")))

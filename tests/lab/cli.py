@@ -23,7 +23,7 @@ FORBIDDEN_PORT = 52314    # the vendor's own, for something else
 ONLY = {
     "bigfix": {"masthead": "signed", "relays": [2, 2], "clients": 12, "rate": 4.0, "port": 52311, "give_up": 10.0, "dmz": []},
     "boks": {"replicas": 2, "agents": 4, "base": 6500, "bridge_domain": 0, "services": "debian"},
-    "change_tracker": {"agents": 8, "monitored": 2, "legacy": 0, "port": 443, "thumbprint": "some"},
+    "change_tracker": {"agents": 8, "monitored": 2, "legacy": 0, "port": 443, "thumbprint": "some", "hub": "nginx"},
 }
 NAMES = {"bigfix": "BigFix", "boks": "BoKS", "change_tracker": "Change Tracker"}
 # The commands of a product whose lab is of containers only.
@@ -116,6 +116,8 @@ def _parser():
     sub.add_argument("--services", choices=("debian", "redhat"), help="BoKS: whose /etc/services the hosts have (debian)")
     sub.add_argument("--monitored", type=_count, metavar="N", help="Change Tracker: hosts that the proxy monitors (2)")
     sub.add_argument("--legacy", type=_count, metavar="N", help="Change Tracker: agents that are of the older service (0)")
+    sub.add_argument("--hub", choices=("nginx", "iis"),
+                     help="Change Tracker: what the hub answers with; with iis it stands for a Windows machine (nginx)")
     sub.add_argument("--thumbprint", choices=("all", "none", "some"),
                      help="Change Tracker: whose HubDetails.xml holds the hub's thumbprint (some)")
     sub.add_argument("--life", type=_positive, default=7200.0, metavar="S",
@@ -367,9 +369,11 @@ def fault(options):
     if options.kind == "clear":
         lab.set_fault(host, None)
     elif kind == "refuse-port" and number.isdigit():
-        if host.role in ("client", "monitored"):
-            raise BadState("%s has nothing that could refuse a port: it is a %s." % (host.name, {
-                "client": "client", "monitored": "host without an agent"}[host.role]))
+        without = {"client": "client", "monitored": "host without an agent"}.get(host.role)
+        if lab.data["hosts"][host.name].get("server") == "iis":
+            without = "hub without an agent"
+        if without:
+            raise BadState("%s has nothing that could refuse a port: it is a %s." % (host.name, without))
         lab.set_fault(host, options.kind)
     else:
         raise BadState("There is no fault %r; there are refuse-port:PORT and clear." % options.kind)

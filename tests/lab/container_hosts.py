@@ -88,8 +88,9 @@ class ContainerHosts:
             data["containers"] = {"id": lab_id, "engine": found.name, "expires": expires}
             for index, name in enumerate(data["hosts"]):
                 firewall = firewalls[index % len(firewalls)]
-                data["hosts"][name].update(firewall=firewall, image=images[firewall == "iptables"],
-                                           container="%s-%s" % (lab_id, name))
+                data["hosts"][name].update(image=images[firewall == "iptables"], container="%s-%s" % (lab_id, name))
+                # A product may have given it one that is no matter of the image.
+                data["hosts"][name].setdefault("firewall", firewall)
             return cls(folder, data)
         except BaseException:
             found.remove("%s=%s" % (containers.LABEL, lab_id))

@@ -17,16 +17,16 @@ AGENT = dict(ok=True, problems=[], notes=[], agent=True, url="https://hub.exampl
              service_active=True, thumbprint="AB", through_proxy=False, edits=["the URL"])
 
 
-def estate(hub_managed=True, **changes):
-    return Estate({name: hosts for name, hosts in dict(GROUPS, **changes).items() if hosts is not None}, hub_managed)
+def estate(hub_server="nginx", **changes):
+    return Estate({name: hosts for name, hosts in dict(GROUPS, **changes).items() if hosts is not None}, hub_server)
 
 
 @pytest.mark.parametrize("changes, words", [
     (dict(change_tracker_proxies=None), "change_tracker_proxies is missing; define it, empty if"),
     (dict(change_tracker_hub=[]), "change_tracker_hub has to hold the one hub, it holds nobody"),
     (dict(change_tracker_hub=["h", "g"]), "it holds 2: h, g"),
-    (dict(change_tracker_hub=["h", "g"], hub_managed=False), "it holds 2: h, g"),
-    (dict(hub_managed=False, change_tracker_proxies=[], change_tracker_agents=[]), "there is no agent to move"),
+    (dict(change_tracker_hub=["h", "g"], hub_server="none"), "it holds 2: h, g"),
+    (dict(hub_server="none", change_tracker_proxies=[], change_tracker_agents=[]), "there is no agent to move"),
 ])
 def test_inventories_that_can_not_be_are_refused(changes, words):
     problems = estate(**changes).problems
@@ -62,15 +62,24 @@ def test_host_that_is_agent_and_proxy_moves_once_as_a_proxy():
 
 
 def test_nobody_connects_to_a_hub_that_somebody_else_looks_after():
-    alone = estate(hub_managed=False)
+    alone = estate(hub_server="none")
     assert "h" not in alone.components and alone.hub == "h"
     assert alone.openings(8443) == {} and alone.keeper == "a1"
     assert alone.steps(["100%"])[0]["title"] == "Proxy p1"
-    assert estate(hub_managed=False, change_tracker_hub=[]).problems == []
+    assert estate(hub_server="none", change_tracker_hub=[]).problems == []
+
+
+def test_hub_behind_iis_is_moved_and_its_own_agent_is_not():
+    found = estate(hub_server="iis")
+    assert "h" not in found.components and found.hub_managed and found.keeper == "a1"
+    assert found.openings(8443) == dict(h=[dict(port=8443, protocol="tcp", sources=[])])
+    assert found.steps(["100%"])[0]["title"] == "Proxy p1"
+    alone = estate(hub_server="iis", change_tracker_hub=[])
+    assert len(alone.problems) == 1 and "has to hold the one hub" in alone.problems[0]
 
 
 def test_agent_on_the_host_of_such_a_hub_moves_all_the_same():
-    found = estate(hub_managed=False, change_tracker_agents=["h", "a1"])
+    found = estate(hub_server="none", change_tracker_agents=["h", "a1"])
     assert found.steps(["100%"])[0] == dict(title="Agent of the hub", component="hub", hosts=["h"]) and found.keeper == "h"
 
 
@@ -115,26 +124,28 @@ def test_monitored_hosts_that_can_not_be_are_named(told, words):
 
 @pytest.fixture
 def ask(run_module, tmp_path):
-    """ask(module, hosts={name: variables}, groups=..., **options) -> what the action says in such an inventory."""
-    def run(name, hosts=None, groups=None, **options):
+    """ask(module, hosts={name: variables}, groups=..., limit=[host], **options) -> what the action says in such an inventory."""
+    def run(name, hosts=None, groups=None, limit=None, **options):
         path = tmp_path / "inventory.json"
         path.write_text(json.dumps(dict(all=dict(children={
             group: dict(hosts={host: (hosts or {}).get(host) or {} for host in members})
             for group, members in (groups or GROUPS).items()}))))
         first = next(host for members in (groups or GROUPS).values() for host in members)
-        return run_module(name, inventory=str(path), host=first, **options)
+        return run_module(name, inventory=str(path), host=first, **options, **(dict(hosts=limit) if limit else {}))
     return run
 
 
 @pytest.mark.parametrize("options, words", [
     (dict(), "change_tracker_port is not set; say which port to move to, such as -e change_tracker_port=8443"),
     (dict(port="70000"), "change_tracker_port is 70000"),
-    (dict(port=8443, hub_server="iis"), "change_tracker_hub_server is 'iis'; give nginx, or none"),
+    (dict(port=8443, hub_server="apache"), "change_tracker_hub_server is 'apache'; give nginx, iis, or none"),
     (dict(port=8443, window="late"), "change_tracker_window is 'late'"),
     (dict(port=8443, hosts=[]), "no host of this run has an agent; look at --limit"),
     (dict(port=8443, hosts=["h"], groups=dict(GROUPS, change_tracker_hub=["h", "g"])), "has to hold the one hub"),
-    (dict(port=8443, hosts=["h"], hosts_vars=dict(h=dict(ansible_connection="winrm"))),
-     "h, the hub, is a Windows host: set change_tracker_hub_server to none"),
+    (dict(port=8443, hosts=["h"], hub_server="nginx", hosts_vars=dict(h=dict(ansible_connection="winrm"))),
+     "h, the hub, is a Windows host: leave change_tracker_hub_server out, or set it to iis"),
+    (dict(port=8443, groups=dict(GROUPS, change_tracker_proxies=["h"]), hosts_vars=dict(h=dict(ansible_shell_type="powershell"))),
+     "h: Windows hosts, which this collection does not move"),
     (dict(port=8443, hosts=["h"], hosts_vars=dict(a2=dict(ansible_connection="ansible.builtin.psrp"))),
      "a2: Windows hosts, which this collection does not move"),
     (dict(port=8443, hosts=["h"], hosts_vars=dict(p2=dict(change_tracker_monitored=[dict(host="x")]))),
@@ -161,6 +172,21 @@ def test_windows_hub_is_no_problem_where_somebody_else_looks_after_it(ask):
     assert sum(waves, []) == ["a1", "a2", "a3", "a4"]
 
 
+def test_windows_hub_has_iis_unless_somebody_says_otherwise(ask):
+    windows = dict(h=dict(ansible_connection="psrp"))
+    result = ask("change_tracker_estate", windows, port=8443)
+    assert (result["hub_server"], result["hub_hosts"], result["keeper"]) == ("iis", ["h"], "a1")
+    assert "h" not in result["order"] and result["not_asked"] == []
+    assert ask("change_tracker_estate", port=8443)["hub_server"] == "nginx"
+
+
+def test_who_is_left_out_by_a_limit_is_told_and_so_is_a_hub_without_an_agent_of_its_own(ask):
+    windows = dict(h=dict(ansible_connection="psrp"))
+    result = ask("change_tracker_estate", windows, port=8443, limit=["p1", "p2", "a1", "a2", "a3"])
+    assert (result["not_asked"], result["hub_hosts"]) == (["a4", "h"], [])
+    assert ask("change_tracker_estate", port=8443, limit=["h", "a1"])["not_asked"] == ["p1", "p2", "a2", "a3", "a4"]
+
+
 def test_sources_are_where_the_agents_come_from(ask):
     groups = dict(GROUPS, change_tracker_agents=["a1"], change_tracker_proxies=[])
     result = ask("change_tracker_estate", dict(a1=dict(ansible_host="192.0.2.7", change_tracker_address="198.51.100.7")), groups,
@@ -171,16 +197,16 @@ def test_sources_are_where_the_agents_come_from(ask):
 SMALL = dict(change_tracker_hub=["h"], change_tracker_proxies=["p1"], change_tracker_agents=["a1", "a2"])
 
 
-def plan(ask, hub=None, hub_managed=True, **agents):
+def plan(ask, hub=None, hub_server="nginx", **agents):
     """The plan where each agent says what is given by its host's name, None for no answer."""
-    known = Estate(SMALL, hub_managed)
+    known = Estate(SMALL, hub_server)
     order = [host for step in known.steps(["100%"]) for host in step["hosts"]]
     said = {host: agents.get(host, AGENT) for host in order}
     hosts = {host: dict(agents_said=answer) if answer else {} for host, answer in said.items()}
     if hub:
-        hosts["h"]["hub_said"] = hub
+        hosts.setdefault("h", {})["hub_said"] = hub
     return ask("change_tracker_plan", hosts, SMALL, assessment="agents_said", hub_assessment="hub_said", estate=dict(
-        port=8443, hub="h", hub_managed=hub_managed, components=known.components, order=order))
+        port=8443, hub="h", hub_server=hub_server, hub_managed=known.hub_managed, components=known.components, order=order))
 
 
 HUB = dict(ok=True, problems=[], notes=["look here"], listens=dict(before=["443 ssl"], after=["443 ssl", "8443 ssl"]),
@@ -238,12 +264,23 @@ def test_plan_names_the_ports_of_the_hub_that_are_no_part_of_the_migration(ask):
     assert not any("listen on port" in line for line in quiet["report"])
 
 
+def test_plan_of_a_hub_behind_iis_tells_its_bindings_and_whose_agent_stays(ask):
+    listens = ["https *:443: AB", "https *:8443: AB"]
+    found = dict(HUB, path="site Hub of IIS", listens=dict(before=listens[:1], after=listens),
+                 ports=dict(before=[443, 9443], after=[443, 8443, 9443]))
+    report = plan(ask, found, hub_server="iis")["report"]
+    assert any("IIS: `https *:443: AB` -> `https *:443: AB` `https *:8443: AB`" in line for line in report)
+    (note,) = [line for line in report if "site Hub of IIS is bound to port 9443 too" in line]
+    assert "remove its binding in IIS Manager" in note
+    assert any(line.startswith("note: h: the agent of a hub on Windows is not moved.") for line in report)
+
+
 def test_hub_that_did_not_answer_stands_in_the_plan(ask):
     assert any("hub " in line and "PROBLEM  no answer" in line for line in plan(ask)["report"])
 
 
 def test_plan_says_so_where_somebody_else_looks_after_the_hub(ask):
-    report = plan(ask, hub_managed=False)["report"]
+    report = plan(ask, hub_server="none")["report"]
     assert not any(line.startswith("hub ") for line in report)
     assert any("the hub's own listener is left alone" in line for line in report)
 
@@ -290,6 +327,12 @@ def test_what_the_firewall_of_the_hub_would_have_to_get_is_shut(ask):
         ("h", "the hub's own firewall (ufw) does not admit it")]
     result = flows(ask, dict(failed=True, msg="firewalld and ufw are both active"), a1=[OPEN], p1=[OPEN, OPEN])
     assert result["shut"][0]["reason"] == "firewalld and ufw are both active"
+
+
+def test_windows_firewall_without_a_rule_of_ours_is_not_known_to_be_shut(ask):
+    result = flows(ask, dict(backend="windows", added=[dict(port=8443, protocol="tcp")]), a1=[OPEN], p1=[OPEN, OPEN])
+    assert result["shut"] == [] and any("not known: this collection has no rule" in line for line in result["report"])
+    assert result["tried"] == 3
 
 
 def test_host_that_gave_no_answer_is_no_open_one(ask):

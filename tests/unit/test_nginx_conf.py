@@ -242,6 +242,63 @@ def test_no_server_is_left_without_a_listen():
         b"x y;", b"a b;", b"listen 81;"), 81)
 
 
+# What somebody put in after the twins were made.
+ADDED = b"server {\n    listen 80;\n    listen 443 ssl;\n    server_name portal.example.test;\n}\n"
+AGAIN = "Run the migration again, which gives it one, or take "
+
+
+@pytest.mark.parametrize("data, told", [
+    (OPENED + ADDED, "the server in line 18 (portal.example.test) listens on port 443 (line 20) and has no such listen on port "
+     "8443, so it could not be reached there any more. " + AGAIN + "that listen out by hand"),
+    # No refusal for want of another listen, whose way out would be the next one's reason.
+    (OPENED + server(b"listen 443 ssl;"), "the server in line 18 listens on port 443 (line 19) and has no such listen on port "
+     "8443, so it could not be reached there any more. " + AGAIN + "that server out by hand"),
+    (OPENED.replace(b"    listen 8443 ssl;\n", b""), "the server in line 5 (hub.example.test) listens on port 443 (line 6)"),
+    (server(b"listen 443;", b"listen [::]:443;", b"listen 192.0.2.7:8443;"), "(lines 2, 3) and has no such listen on port 8443, "
+     "so it could not be reached there any more. " + AGAIN + "those listens out by hand"),
+    # After close: those that have left the old port keep the new one from being put in.
+    (CLOSED + ADDED, "Give it one by hand, or take that listen out by hand"),
+    (server(b"listen 443 quic;", b"listen 443 ssl;", b"listen 8443 ssl;"), "listens on port 443 (line 2)"),
+    (server(b"listen 443 ssl;", b"listen 8443;"), "are of one server and don't speak the same protocol"),
+    (OPENED + server(b"listen 8000-9000;"), "has a range of ports (8000-9000) that holds 8443"),
+])
+def test_a_server_without_the_port_that_stays_does_not_lose_the_other(data, told):
+    assert told in sentence(engine.without, data, 443, 8443)
+
+
+@pytest.mark.parametrize("data, after", [
+    (OPENED, CLOSED), (CLOSED, CLOSED), (OPENED + server(b"listen 81;"), CLOSED + server(b"listen 81;")),
+    (server(b"listen 0.0.0.0:443 ssl;", b"listen *:8443 ssl;"), server(b"listen *:8443 ssl;")),
+    (engine.with_twins(OPENED + ADDED, 443, 8443), CLOSED + ADDED.replace(b"443", b"8443")),
+])
+def test_servers_with_the_port_that_stays_lose_the_other(data, after):
+    assert engine.without(data, 443, 8443) == after
+
+
+@pytest.mark.parametrize("beside, words", [(443, "port and beside are both 443"), (0, "beside is 0, which is not a port number")])
+def test_a_port_that_can_not_stay_is_refused(beside, words):
+    assert words in sentence(engine.without, OPENED, 443, beside)
+
+
+@pytest.mark.parametrize("names, usable", [
+    (b"hub.example.test", ["hub.example.test"]), (b"Hub hub HUB.Example.test", ["hub", "hub.example.test"]),
+    (b"_", []), (b'""', []), (b"'' hub", ["hub"]), (b"*.example.test .example.test hub.*", []), (b"~^hub[0-9]+$ hub1", ["hub1"]),
+    (b"$hostname", []), (b"192.0.2.7 [2001:db8::1] hub 192.0.2.8", ["hub", "192.0.2.7", "192.0.2.8"]),
+    (b"my_hub 'hub-2.example.test'", ["my_hub", "hub-2.example.test"]), (b"hub.example.test.", []), (b"b\xc3\xbccher a", ["a"]),
+    (b"a" * 64, []), (b"\n  # names;\n  a # first\n  b", ["a", "b"]), (b"", []),
+])
+def test_a_name_is_usable_where_a_client_can_ask_by_it(names, usable):
+    assert engine.server_names(server(b"listen 443;", b"server_name " + names + b";"), 443) == usable
+
+
+def test_names_are_those_of_the_servers_with_the_port():
+    data = (server(b"listen 80;", b"server_name old;") + server(b"listen 443;", b"server_name b;", b"server_name a;")
+            + server(b"listen [::]:443;", b"server_name c b;") + b"stream { server { listen 443; server_name d; } }\n")
+    assert engine.server_names(data, 443) == ["b", "a", "c"]
+    assert engine.server_names(data, 80) == ["old"]
+    assert engine.server_names(data) == engine.server_names(data, 81) == ["old", "b", "a", "c"]
+
+
 def test_a_diff_shows_the_listens_and_nothing_that_may_be_secret():
     assert engine.shown(OPENED) == (b"server {\n    listen 443 ssl;\n    listen 8443 ssl;\n    listen [::]:443 ssl;\n"
                                     b"    listen [::]:8443 ssl;\n    ...\n}\n")
@@ -340,6 +397,8 @@ def test_removing_the_old_port_leaves_the_others_as_they_were(data):
     if not any(port == 443 for unused, port, unused_too in before):
         return
     closed = engine.without(engine.with_twins(data, 443, 8443), 443)
+    assert engine.without(engine.with_twins(data, 443, 8443), 443, 8443) == closed
+    assert " and has no such listen on port 8443, " in sentence(engine.without, data, 443, 8443)
     assert sorted(decoded(closed)) == sorted((host, 8443 if port == 443 else port, words) for host, port, words in before)
     assert engine.with_twins(closed, 443, 8443) == closed
     # And back: the old port beside the new one, then alone.

@@ -209,6 +209,39 @@ def test_another_certificate_is_not_reachable_and_asked_nothing(certificate):
     assert not any(asked)
 
 
+@pytest.mark.parametrize("name, sent", [
+    ("hub.example.test", "hub.example.test"), ("my_hub", "my_hub"), ("b\u00fccher.example.test", "xn--bcher-kva.example.test"),
+    (None, None), ("", None),
+])
+def test_another_name_than_that_of_the_address_is_asked_for(certificate, name, sent):
+    asked, names = [], []
+    certificate.sni_callback = lambda connection, told, context: names.append(told)
+    try:
+        with serving(PAGE, certificate, asked=asked) as port:
+            assert http(port, tls=True, server_name=name)["error"] is None
+    finally:
+        certificate.sni_callback = None
+    # An address is no name that TLS passes on.
+    assert names == [sent] and b"\r\nHost: %s:%d\r\n" % ((sent or HOST).encode(), port) in asked[0]
+
+
+def test_a_name_goes_with_plain_http_too():
+    asked = []
+    with serving(PAGE, asked=asked) as port:
+        result = http(port, server_name="hub.example.test")
+    assert (result["reachable"], result["host"], result["address"]) == (True, HOST, HOST)
+    assert b"\r\nHost: hub.example.test:%d\r\n" % port in asked[0]
+
+
+@pytest.mark.parametrize("name", ["a..b", "x" * 64, "a\r\nX: y", "a b", "a/b"])
+@pytest.mark.parametrize("tls", [True, False])
+def test_odd_name_is_no_traceback_and_no_other_header(certificate, name, tls):
+    asked = []
+    with serving(PAGE, certificate if tls else None, asked=asked) as port:
+        http(port, tls=tls, server_name=name)
+    assert not any(b"\r\nX: y" in request for request in asked)
+
+
 def test_any_status_is_an_answer_where_it_is_asked_for(certificate):
     with serving(b"HTTP/1.1 401 Unauthorized\r\nContent-Length: 0\r\n\r\n", certificate) as port:
         assert http(port, tls=True, any_status=True)["reachable"] is True

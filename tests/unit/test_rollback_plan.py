@@ -18,13 +18,16 @@ NO_RECORD = dict(ok=True, record=None)
 SILENT = None
 
 
-def plan(port=0, force=False, records=(), **answers):
-    arguments = dict(hosts=list(answers), way_back="way_back", port=port, force=force, records=list(records))
+def plan(port=0, force=False, records=(), opened=None, **answers):
+    """`opened`: the hosts that were opened for the port; None: nobody has looked."""
+    arguments = dict(hosts=list(answers), way_back="way_back", port=port, force=force, records=list(records),
+                     **({} if opened is None else dict(opened="opened")))
     task = SimpleNamespace(args=arguments, async_val=0, check_mode=False, diff=False)
     nowhere = SimpleNamespace(_shell=SimpleNamespace(tmpdir=None))
     action = ActionModule(task, nowhere, SimpleNamespace(), None, None, None)
-    return action.run(task_vars=dict(hostvars={host: {} if answer is SILENT else dict(way_back=answer)
-                                               for host, answer in answers.items()}))
+    return action.run(task_vars=dict(hostvars={
+        host: {} if answer is SILENT else dict(way_back=answer, opened=host in (opened or ()))
+        for host, answer in answers.items()}))
 
 
 def test_last_migration_goes_back_and_those_it_has_not_reached_stay():
@@ -81,3 +84,67 @@ def test_hub_that_has_gone_back_names_no_migration_but_knows_its_port():
 
 def test_ports_that_the_hosts_have_left_are_all_named():
     assert plan(a=record(1, 3, 10), b=record(2, 3, 20), c=record(4, 3, 30, "rolled_back"))["old_ports"] == [1, 2]
+
+
+# --- which one was the last: by the ports, and by the clocks where these don't tell
+
+@pytest.mark.parametrize("last, told", [
+    # The clock of the host that moved on is slow.
+    ((2, 3), [(1, 2, 20), (2, 3, 10)]),
+    ((3, 4), [(2, 3, 30), (3, 4, 10), (1, 2, 20)]),
+    ((3, 4), [(1, 2, 30), (1, 3, 20), (2, 3, 40), (3, 4, 10)]),
+    # There and back, or round: each left the port of the other.
+    ((2, 1), [(1, 2, 10), (2, 1, 20)]),
+    ((1, 2), [(1, 2, 20), (2, 1, 10)]),
+    ((2, 3), [(1, 2, 10), (2, 3, 30), (3, 1, 20)]),
+    # Round, and then on from there.
+    ((1, 4), [(1, 2, 30), (2, 1, 20), (1, 4, 10)]),
+    # Nothing leads from one to the other.
+    ((1, 3), [(1, 2, 10), (1, 3, 20)]),
+    ((1, 2), [(1, 2, 20), (1, 3, 10)]),
+    ((4, 5), [(1, 2, 10), (4, 5, 20)]),
+    # A host of which nobody knew what it left.
+    ((None, 3), [(1, 2, 10), (None, 3, 20)]),
+    ((1, 2), [(1, 2, 20), (None, 3, 10)]),
+    # A record that names one port twice.
+    ((2, 3), [(2, 2, 30), (2, 3, 10)]),
+])
+def test_the_last_migration_is_the_one_that_left_the_port_of_the_others(last, told):
+    answers = {"host%d" % number: record(*one) for number, one in enumerate(told)}
+    found = plan(**answers)
+    assert (found["old_port"], found["port"]) == last
+    assert found["moved"] == [host for host, answer in answers.items() if answer["record"]["new_port"] == last[1]]
+    assert plan(port=last[1], **answers)["port"] == last[1]
+
+
+def test_an_earlier_migration_is_refused_whatever_the_clocks_say():
+    refused = plan(port=2, a=record(1, 2, 20), b=record(2, 3, 10))
+    assert refused["failed"] and "to port 3, so the one to port 2 can no longer" in refused["msg"]
+
+
+def test_a_host_that_went_back_from_the_last_migration_keeps_the_others_from_going_back_alone():
+    answers = dict(a=record(1, 2, 20), b=record(2, 3, 10, "rolled_back"))
+    assert (plan(**answers)["port"], plan(**answers)["moved"]) == (3, [])
+    assert plan(port=2, **answers)["failed"]
+
+
+def test_a_hub_with_a_slow_clock_is_ahead_of_its_agents():
+    found = plan(records=[hub(2, 3, 10)], a=record(1, 2, 20))
+    assert (found["port"], found["old_port"], found["moved"]) == (3, 2, [])
+
+
+def test_a_port_that_no_record_names_is_none_that_can_no_longer_go_back():
+    found = plan(port=7, a=record(1, 2, 10), b=record(2, 3, 20))
+    assert (found["port"], found["old_port"], found["moved"], found["known"], "failed" in found) == (7, None, [], False, False)
+
+
+@pytest.mark.parametrize("port, opened, known", [
+    (7, ["b"], True), (7, [], False), (7, None, False), (0, [], True), (2, [], True),
+    # An earlier migration has opened it: there somebody listens, or listened.
+    (1, ["a", "b"], False),
+])
+def test_a_port_for_which_a_host_was_opened_is_known_unless_somebody_has_left_it(port, opened, known):
+    for state in ("verified", "rolled_back"):
+        found = plan(port=port, opened=opened, a=record(1, 2, 10, state), b=NO_RECORD, c=NO_RECORD)
+        assert found["known"] is known, state
+    assert plan(port=7, opened=["b"], a=record(1, 2, 10), b=NO_RECORD, c=NO_RECORD)["hosts"] == ["b", "c"]

@@ -6,6 +6,7 @@
 import os
 
 from ..lab_host import LabHost
+from .windows import USUAL_FOLDER
 
 # The services of agents, and where each has its files.
 PLACES = {
@@ -13,8 +14,9 @@ PLACES = {
     "nntgen7agent": "var/nnt/gen7agent.service",
 }
 HUB_SERVICE = "nnthub"
+IIS_SERVICE = "w3svc"      # what stands in for IIS on a hub with Windows
 SMB_SERVICE = "portshift-lab-smb"
-APPLICATION_PORT = 5000    # of the hub, behind nginx, for its own host alone
+APPLICATION_PORT = 5000    # of the hub, behind nginx or IIS, for its own host alone
 SMB_PORT = 445
 KINDS = {"linux": 22, "network": 22, "windows": SMB_PORT}    # what a proxy connects to, by the kind of host
 
@@ -28,8 +30,13 @@ class Host(LabHost):
     @property
     def services(self):
         if self.role == "hub":
-            return (HUB_SERVICE, self.service)
+            return (HUB_SERVICE, IIS_SERVICE if self.has_iis else self.service)
         return (self.service or SMB_SERVICE,)
+
+    @property
+    def has_iis(self):
+        """A hub on Windows, as far as the lab goes: it has no agent of its own."""
+        return self.lab["hosts"][self.name].get("server") == "iis"
 
     @property
     def monitored(self):
@@ -69,6 +76,11 @@ class Host(LabHost):
     @property
     def key(self):
         return self.path("etc/nginx/nnt/hub.key")
+
+    @property
+    def windows(self):
+        """The folder that stands for the machine of a hub on Windows."""
+        return self.path(USUAL_FOLDER.lstrip("/"))
 
     # The stand-ins' own.
     @property

@@ -1,0 +1,47 @@
+# Copyright (c) 2026 The portshift.agents authors
+# GNU General Public License v3.0-or-later (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The ports of a site of IIS, by modules of other collections; documented with the module of the same name."""
+
+from __future__ import annotations
+
+from ansible.plugins.action import ActionBase
+from ansible_collections.portshift.agents.plugins.module_utils._change_record import RECORD_SPEC
+from ansible_collections.portshift.agents.plugins.plugin_utils._iis_edit import CHANGE, INFO, LISTENERS, WAIT, set_bindings
+from ansible_collections.portshift.agents.plugins.plugin_utils._other_modules import lacking, run_action
+from ansible_collections.portshift.agents.plugins.plugin_utils._windows_record import FOLDER, READ, WRITE
+
+SPEC = dict(
+    site=dict(type="str", default=""), port=dict(type="int"), beside=dict(type="int"),
+    state=dict(type="str", choices=["present", "absent", "restored"], default="present"),
+    timeout=dict(type="float", default=15), users_seconds=dict(type="int", default=0), force=dict(type="bool", default=False),
+    # A path of Windows, in which ~ and $ are letters like others.
+    record=dict(RECORD_SPEC, options=dict(RECORD_SPEC["options"], path=dict(type="str", required=True))))
+
+
+class ActionModule(ActionBase):
+
+    def run(self, tmp=None, task_vars=None):
+        result = super().run(tmp, task_vars)
+        self._vars = task_vars
+        unused, options = self.validate_argument_spec(argument_spec=SPEC, required_if=[
+            ("state", "present", ["port"]), ("state", "absent", ["port"]), ("state", "restored", ["record"])])
+        trouble = lacking(self._shared_loader_obj, [INFO, CHANGE, LISTENERS, WAIT, READ, FOLDER, WRITE])
+        if trouble:
+            return dict(result, failed=True, changed=False, msg="nothing was changed: " + trouble)
+        result.update(set_bindings(self._call, options, self._task.check_mode))
+        if self._task.diff and "listens" in result:
+            result["diff"] = _diff(result)
+        return result
+
+    def _call(self, name, arguments):
+        if name == WRITE:
+            return run_action(self, name, arguments, self._vars)
+        return self._execute_module(module_name=name, module_args=arguments, task_vars=self._vars)
+
+
+def _diff(result):
+    listens = result["listens"]
+    before, after = ("".join(one + "\n" for one in listens[key]) for key in ("before", "after"))
+    header = 'bindings of the site "%s"' % result["site"]
+    return dict(before=before, after=after, before_header=header, after_header=header)

@@ -1,0 +1,256 @@
+#!/usr/bin/python
+# Copyright (c) 2026 The portshift.agents authors
+# GNU General Public License v3.0-or-later (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+DOCUMENTATION = r"""
+module: iis_listen
+short_description: Lets a site of IIS listen on a second port, or no longer on a port
+version_added: 0.2.0
+description:
+  - Gives each binding that a site of IIS has on one port a twin on another port, with the same address, host name, protocol and
+    certificate, or takes the bindings of a port away. M(microsoft.iis.website) does it; other bindings stay as they are.
+  - Ends when C(http.sys), the driver that listens for all sites, really listens on the port, or no longer does, when the bindings
+    are there as they were asked for, and when the site is still started. When it does not come to that, the bindings are taken
+    back, and the site is started again where IIS has stopped it.
+  - Refused before anything is written are a port that another process or another site has, or that C(http.sys) listens on for
+    something else than a site; a site that is not started; a site that would be left without a binding for HTTP or HTTPS.
+  - So are bindings that leave room for doubt. That is one for HTTPS without a certificate, one on the new port already that is
+    not the same as the one beside it, and one with an IPv6 address, since M(microsoft.iis.website_info) can't tell its port.
+  - A run that was killed is finished by the next one, or taken back with O(state=restored).
+options:
+  site:
+    description:
+      - The name of the site.
+      - Without it, and where O(record) does not say it, it is the one site that has a binding on O(beside), or where none has, on
+        O(port). With O(state=absent), O(port) alone does not say enough.
+      - Where a site of IIS has a binding that M(microsoft.iis.website_info) stumbles over, such as one for C(net.tcp), the sites
+        can't be read together, and the hub's has to be named. Which ports the other sites have is not known then. A port that
+        C(http.sys) listens on for one of them is refused all the same.
+    type: str
+    default: ""
+  port:
+    description:
+      - The port to listen on, or no longer to listen on. Required with O(state=present) and O(state=absent).
+    type: int
+  beside:
+    description:
+      - With O(state=present). The port whose bindings get a twin.
+      - Where the site has no binding on it any more and one on O(port), all is as it should be.
+      - Without it, no binding is added; the site has to have one on O(port) already, and C(http.sys) to listen there.
+      - With O(state=absent). The port that stays. Where the site has a binding on O(port) without a twin on this one, nothing is
+        changed, and the error names the binding. That is one that somebody has added since O(state=present) was run, and what
+        is reached by it would be lost.
+    type: int
+  state:
+    description:
+      - V(present) lets the site listen on O(port) too.
+      - V(absent) takes the site's bindings on O(port) away.
+      - V(restored) takes the twins of the migration that O(record) notes away, and puts the bindings back that the site had on
+        the port that was left. A binding that is put back gets the certificate of its twin, which may have been renewed since.
+        Bindings that the migration has not made stay.
+    type: str
+    choices: [present, absent, restored]
+    default: present
+  timeout:
+    description: Seconds in which C(http.sys) has to listen on the port, or no longer to listen, after the bindings were changed.
+    type: float
+    default: 15
+  users_seconds:
+    description:
+      - With O(state=absent). Seconds in which there has to be a moment without a connection to O(port) before it ends, those that
+        have just ended included. Where there is none, nothing is changed, and it fails.
+      - With V(0) nobody looks.
+      - Whoever is not connected in that moment is not found. Who is connected is not told; C(netstat -ano) on the host does.
+    type: int
+    default: 0
+  force:
+    description:
+      - With O(state=restored), go back also where somebody else has changed protocol or flags of the bindings in question since.
+        What was changed is lost.
+    type: bool
+    default: false
+  record:
+    description:
+      - Note the change in a record on the host, before it is made, so that O(state=restored) can take it back.
+      - It is a JSON file like the one that M(portshift.agents.change_record) reads on other hosts, with the name of the site and
+        the bindings that it had before in it. The record of an earlier migration is kept in a folder beside it.
+    type: dict
+    suboptions:
+      path:
+        description: The record, such as C(C:\ProgramData\portshift\change_tracker_hub.json). Its folder is made.
+        type: str
+        required: true
+      old_port:
+        description: The port that the migration moves away from. Without it, O(beside), or with O(state=absent) O(port).
+        type: int
+      new_port:
+        description:
+          - The port that the migration moves to. Another one than before begins a new record.
+          - With O(state=restored), a record of another migration is left alone. V(0) means the one that the record is about.
+        type: int
+        required: true
+      phase:
+        description: The phase of the migration, for the person who reads the record.
+        type: str
+extends_documentation_fragment:
+  - portshift.agents.attributes
+attributes:
+  check_mode:
+    support: full
+    details:
+      - Has M(microsoft.iis.website) look at the bindings that would be added, such as whether their certificate is in its store.
+  diff_mode:
+    support: full
+  platform:
+    support: full
+    platforms: windows
+requirements:
+  - On the control node the collections microsoft.iis and ansible.windows.
+  - On the host IIS with its PowerShell module WebAdministration. Nothing of Python's is needed there.
+notes:
+  - Nothing keeps two runs on one host apart, since the record can't be locked there. M(portshift.agents.run_lock) does so for
+    playbooks.
+  - Of a binding's flags, M(microsoft.iis.website_info) tells the requirement of SNI and the central certificate store alone. A
+    twin has no others, such as the one that turns HTTP/2 off.
+  - C(http.sys) listens on all addresses as it comes, so a port counts as listened on whatever the address in the binding is, and
+    as taken whatever the address of the other process is.
+seealso:
+  - module: portshift.agents.nginx_listen
+  - module: portshift.agents.host_port
+  - module: microsoft.iis.website
+author:
+  - The portshift.agents authors (@portshift)
+"""
+
+EXAMPLES = r"""
+- name: The hub's site answers on 8443 too
+  portshift.agents.iis_listen:
+    port: 8443
+    beside: 443
+    record:
+      path: C:\ProgramData\portshift\change_tracker_hub.json
+      old_port: 443
+      new_port: 8443
+
+- name: The hub's site answers on 443 no longer, unless it is in use all the time
+  portshift.agents.iis_listen:
+    port: 443
+    beside: 8443
+    state: absent
+    users_seconds: 5
+    record:
+      path: C:\ProgramData\portshift\change_tracker_hub.json
+      old_port: 443
+      new_port: 8443
+
+- name: The hub's site is bound as it was before
+  portshift.agents.iis_listen:
+    state: restored
+    record:
+      path: C:\ProgramData\portshift\change_tracker_hub.json
+      new_port: 8443
+"""
+
+RETURN = r"""
+site:
+  description: The name of the site; empty where none was named and none has the port, or there is nothing to restore.
+  returned: success
+  type: str
+  sample: Change Tracker
+listens:
+  description: The bindings of the site for HTTP and HTTPS, with what they require and the thumbprint of their certificate.
+  returned: success
+  type: dict
+  contains:
+    before:
+      description: Before the change.
+      type: list
+      elements: str
+      returned: success
+      sample: ["https *:443: 5409124040FA1C8FA74939BDA2EF8FD5975BD25B"]
+    after:
+      description: After the change; in check mode, as it would be.
+      type: list
+      elements: str
+      returned: success
+      sample:
+        - "https *:443: 5409124040FA1C8FA74939BDA2EF8FD5975BD25B"
+        - "https *:8443: 5409124040FA1C8FA74939BDA2EF8FD5975BD25B"
+ports:
+  description: The ports of RV(listens), each once.
+  returned: success
+  type: dict
+  contains:
+    before:
+      description: Before the change.
+      type: list
+      elements: int
+      returned: success
+      sample: [443]
+    after:
+      description: After the change; in check mode, as it would be.
+      type: list
+      elements: int
+      returned: success
+      sample: [443, 8443]
+listening_by:
+  description: Who listens at the end of the run on the ports that are in RV(ports) or were asked for.
+  returned: success
+  type: list
+  elements: dict
+  contains:
+    port:
+      description: The port.
+      type: int
+    address:
+      description: The address that the socket is bound to.
+      type: str
+    process:
+      description: The name of the process. That of C(http.sys) is V(System).
+      type: str
+    pid:
+      description: Its number. That of C(http.sys) is V(4).
+      type: int
+lacking:
+  description:
+    - What C(http.sys) did not do at the beginning of the run although the bindings are to say so, and what a binding on O(port)
+      lacked, a few words each.
+    - Empty with O(state=restored).
+  returned: success
+  type: list
+  elements: str
+  sample: ["does not listen on 8443"]
+elsewhere:
+  description:
+    - Who else has O(port), so that it stays in use when this site does not have it any more - other sites, then other processes
+      that listen on it, each with its address.
+    - Empty with O(state=restored).
+  returned: success
+  type: list
+  elements: str
+  sample: ['site "Default Web Site"', "haproxy.exe (process 812) on 10.0.0.9"]
+restored:
+  description: The bindings that were put back and those that were taken away, with O(state=restored).
+  returned: success
+  type: list
+  elements: str
+  sample:
+    - "https *:443: 5409124040FA1C8FA74939BDA2EF8FD5975BD25B put back"
+    - "https *:8443: 5409124040FA1C8FA74939BDA2EF8FD5975BD25B taken away"
+notes:
+  description: Sentences on what was left as it is, or could not be seen.
+  returned: success
+  type: list
+  elements: str
+in_use:
+  description: That there were connections to O(port) for all of O(users_seconds).
+  returned: when it fails since there were
+  type: bool
+record:
+  description:
+    - What the record says at the end of the run; null where there is none. Its C(state) is V(changing), V(verified) when the
+      change was proved, or V(rolled_back).
+  returned: always
+  type: dict
+"""

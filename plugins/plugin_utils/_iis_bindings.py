@@ -1,0 +1,316 @@
+# Copyright (c) 2026 The portshift.agents authors
+# GNU General Public License v3.0-or-later (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Bindings of IIS's sites, as microsoft.iis.website_info tells them: which a port needs, and what stands against it.
+
+A binding is known by "ip:port:hostname", as IIS and microsoft.iis.website know it.  http.sys, a driver, listens for all sites,
+so that the process which has their ports is System, with the number 4.
+"""
+
+from __future__ import annotations
+
+from ansible_collections.portshift.agents.plugins.module_utils._errors import EngineError
+
+# Others, such as net.tcp and net.pipe, are not http.sys's to serve.
+WEB = ("http", "https")
+HTTP_SYS = 4
+# What a twin has in common with its binding, beside the certificate.
+KIND = ("protocol", "use_sni", "use_ccs")
+
+
+class BindingError(EngineError):
+    """Bindings that can't be changed as asked."""
+
+
+class Site:
+    """One site: `name`, `state` and `bindings`."""
+
+    def __init__(self, entry):
+        self.name, self.state = entry["name"], entry.get("state") or "unknown"
+        self.bindings = [as_read(binding) for binding in entry.get("bindings") or []]
+
+    @property
+    def started(self):
+        return self.state.lower() == "started"
+
+    @property
+    def unreadable(self):
+        """Those whose port website_info can't tell: it cuts "[::1]:443:" at the first colon."""
+        return [binding for binding in self.bindings
+                if binding["protocol"] in WEB and (binding["ip"].startswith("[") or not binding["port"])]
+
+    @property
+    def web(self):
+        unreadable = self.unreadable
+        return [binding for binding in self.bindings if binding["protocol"] in WEB and binding not in unreadable]
+
+    def having(self, port):
+        return [binding for binding in self.web if binding["port"] == port]
+
+    @property
+    def ports(self):
+        return sorted({binding["port"] for binding in self.web})
+
+    def __str__(self):
+        return 'site "%s"' % self.name
+
+
+def as_read(entry):
+    """A binding with every key, whatever PowerShell made of what is empty."""
+    return dict(
+        ip=entry.get("ip") or "", port=int(entry.get("port") or 0), hostname=entry.get("hostname") or "",
+        protocol=(entry.get("protocol") or "").lower(), use_sni=bool(entry.get("use_sni")), use_ccs=bool(entry.get("use_ccs")),
+        certificate_hash=(entry.get("certificate_hash") or "").upper(),
+        certificate_store_name=entry.get("certificate_store_name") or "")
+
+
+def identity(binding):
+    # An address that is left out is every address, and New-WebBinding writes it so.
+    return "%s:%d:%s" % (binding["ip"] or "*", binding["port"], binding["hostname"].lower())
+
+
+def text(binding):
+    """A binding in a line, such as "https *:443:hub.example.test sni 5409124040FA..."."""
+    words = ["%s %s:%d:%s" % (binding["protocol"], binding["ip"], binding["port"], binding["hostname"])]
+    words += ["sni"] * binding["use_sni"] + ["ccs"] * binding["use_ccs"]
+    return " ".join(words + [binding["certificate_hash"]] * bool(binding["certificate_hash"]))
+
+
+def texts(bindings):
+    return sorted(text(binding) for binding in bindings)
+
+
+def certified(binding):
+    """Whether the binding has a certificate, or needs none of its own."""
+    return binding["protocol"] != "https" or binding["use_ccs"] or bool(binding["certificate_hash"])
+
+
+def same_kind(one, other):
+    return all(one[key] == other[key] for key in KIND)
+
+
+def same_certificate(one, other):
+    """Whether both show the same one; what has none that it could show is like any."""
+    if one["protocol"] != "https" or one["use_ccs"] or not certified(one):
+        return True
+    return (one["certificate_hash"], one["certificate_store_name"].lower()) == (
+        other["certificate_hash"], other["certificate_store_name"].lower())
+
+
+def missing(now, wanted):
+    """Those of `wanted` that are not in `now`, or are there as something else."""
+    found = {identity(binding): binding for binding in now}
+    return [binding for binding in wanted
+            if identity(binding) not in found or not same_kind(binding, found[identity(binding)])
+            or not same_certificate(binding, found[identity(binding)])]
+
+
+def surplus(now, wanted):
+    """Those of `now` that are not in `wanted`."""
+    kept = {identity(binding) for binding in wanted}
+    return [binding for binding in now if identity(binding) not in kept]
+
+
+def to_add(binding):
+    """The binding as an entry of the option bindings.add of microsoft.iis.website, which edits one that is there already."""
+    entry = {key: binding[key] for key in ("ip", "port", "hostname", *KIND)}
+    if binding["protocol"] == "https" and not binding["use_ccs"]:
+        entry["certificate_hash"] = binding["certificate_hash"]
+        if binding["certificate_store_name"]:
+            entry["certificate_store_name"] = binding["certificate_store_name"]
+    return entry
+
+
+def to_remove(binding):
+    return {key: binding[key] for key in ("ip", "port", "hostname")}
+
+
+# --- which site
+
+def listed(sites):
+    """The sites with their ports, for whoever has to name one."""
+    if not sites:
+        return "IIS has no site"
+    return "the sites of IIS are %s" % ", ".join(
+        '"%s" (%s)' % (site.name, ", ".join([*map(str, site.ports), *(text(one) for one in site.unreadable)]) or "no binding")
+        for site in sites)
+
+
+def named(sites, name):
+    for site in sites:
+        if site.name.lower() == name.lower():
+            return site
+    raise BindingError('there is no site "%s": %s. Name the hub\'s site with site' % (name, listed(sites)))
+
+
+def with_port(sites, ports):
+    """The one site with a binding on the first of `ports` that any site has; None where none has."""
+    for port in ports:
+        found = [site for site in sites if site.having(port)]
+        if len(found) > 1:
+            raise BindingError("several sites have a binding on port %d (%s). Name the hub's site with site" % (
+                port, ", ".join('"%s"' % site.name for site in found)))
+        if found:
+            return found[0]
+    return None
+
+
+# --- what is to be
+
+def require_readable(site):
+    if site.unreadable:
+        raise BindingError(
+            "its binding %s can't be read by microsoft.iis.website_info, which takes an address in brackets (IPv6) apart at its "
+            "colons, so its port is not known. Bind the site to * or to an address without colons in its place"
+            % ", ".join(map(text, site.unreadable)))
+
+
+def _require_certificate(binding, what):
+    if not certified(binding):
+        raise BindingError("the binding %s has no certificate, so %s. Give it one, or remove it" % (text(binding), what))
+
+
+def twins(site, beside, port, recorded=None):
+    """(the site's bindings with a twin on `port` for each on `beside`, sentences on what was left as it is).
+
+    `recorded`: a dict with `before`, the bindings of before the migration, and new_port, where there is a record of it.
+    """
+    partners = site.having(beside) if beside else []
+    if not partners:
+        if site.having(port):
+            return site.web, []
+        raise BindingError(
+            "it has no binding on port %d, and %s" % (port, "none on port %d to stand beside (it has %s)" % (
+                beside, ", ".join(map(str, site.ports)) or "no binding at all") if beside
+                else "beside does not say which port's bindings are to get a twin"))
+    there = {identity(binding): binding for binding in site.having(port)}
+    bindings, notes = list(site.web), []
+    for partner in partners:
+        _require_certificate(partner, "it can't get a twin")
+        twin = dict(partner, port=port)
+        found = there.get(identity(twin))
+        if found is None:
+            bindings.append(twin)
+        elif _is_to_follow(found, twin, recorded):
+            bindings[bindings.index(found)] = twin
+        elif not missing([found], [twin]):
+            continue
+        elif recorded and port != recorded["new_port"]:
+            notes.append("the binding %s was there before and is not the same as %s; it was left as it is"
+                         % (text(found), text(partner)))
+        else:
+            raise BindingError("it has the binding %s already, which is not the same as %s. Make both the same, or choose "
+                               "another port" % (text(found), text(partner)))
+    return bindings, notes
+
+
+def _is_to_follow(found, twin, recorded):
+    """Whether a binding is one that a run put there, for what became of its partner since, or did not come to its end with."""
+    if not same_kind(found, twin):
+        return False
+    if not certified(found):
+        return True
+    return bool(recorded) and twin["port"] == recorded["new_port"] and identity(twin) not in map(identity, recorded["before"])
+
+
+def without(site, port, beside=None):
+    """The site's bindings without those on `port`.  `beside`: the port that stays, on which each has to have its twin."""
+    kept = [binding for binding in site.web if binding["port"] != port]
+    leaving = site.having(port)
+    if not leaving:
+        return kept
+    if not kept:
+        raise BindingError("it has no other binding than those on port %d (%s), so nobody could reach it any more"
+                           % (port, ", ".join(texts(leaving))))
+    staying = set(map(identity, kept))
+    for binding in leaving:
+        _require_certificate(binding, "it could not be put back if need be")
+        if beside and identity(dict(binding, port=beside)) not in staying:
+            raise BindingError("its binding %s has no twin on port %d, so what is reached by it would be lost. Let the hub be "
+                               "bound to port %d beside it first, or remove that binding" % (text(binding), beside, beside))
+    return kept
+
+
+def as_before(site, before, old_port, new_port):
+    """The way back: (the site's bindings as they are to be, what somebody changed that would be lost, sentences on what stays).
+
+    Of ports that are no part of the migration nothing is touched, nor of bindings that are nobody's twin.
+    """
+    known = {identity(binding): binding for binding in before}
+    bindings, changed, notes = [], [], []
+    renewed = {}
+    for binding in site.web:
+        origin = known.get(identity(dict(binding, port=old_port))) if old_port else None
+        if binding["port"] != new_port or identity(binding) in known:
+            bindings.append(binding)
+        elif origin is None:
+            bindings.append(binding)
+            notes.append("the binding %s is none of the migration's, so it stays" % text(binding))
+        else:
+            renewed[identity(origin)] = binding
+            if not same_kind(binding, origin):
+                changed.append("%s (it was made as %s)" % (text(binding), text(dict(origin, port=new_port))))
+    for origin in before:
+        if origin["port"] != old_port or origin["protocol"] not in WEB:
+            continue
+        found = next((binding for binding in bindings if identity(binding) == identity(origin)), None)
+        successor = renewed.get(identity(origin))
+        if successor and same_kind(successor, origin) and certified(successor):
+            # The certificate of before may have run out, and be gone.
+            origin = dict(origin, certificate_hash=successor["certificate_hash"],
+                          certificate_store_name=successor["certificate_store_name"])
+        if found is None:
+            bindings.append(origin)
+        elif not same_kind(found, origin):
+            changed.append("%s (it was %s)" % (text(found), text(origin)))
+            bindings[bindings.index(found)] = origin
+        elif not certified(found):
+            bindings[bindings.index(found)] = origin
+    return bindings, changed, notes
+
+
+# --- what stands against it
+
+def who(listener):
+    return "%s (process %s)" % (listener.get("name") or "a process", listener.get("pid"))
+
+
+def listening(listeners, port):
+    return [entry for entry in listeners if entry.get("port") == port]
+
+
+def http_sys_listens(listeners, port):
+    return any(entry.get("pid") == HTTP_SYS for entry in listening(listeners, port))
+
+
+def other_processes(listeners, port):
+    return [entry for entry in listening(listeners, port) if entry.get("pid") != HTTP_SYS]
+
+
+def require_free(port, added, site, others, listeners, others_known=True, before=()):
+    """Fails where IIS could not have `port` for the bindings `added`.  `before`: bindings that were there before the migration.
+
+    Those may share a port with other sites, as they did; a new port is to be the hub's alone.
+    """
+    for entry in other_processes(listeners, port):
+        raise BindingError("port %d is taken by %s on %s, so http.sys could not have it, and IIS would stop the site. Choose "
+                           "another port, or stop that one" % (port, who(entry), entry.get("address")))
+    identities = set(map(identity, added))
+    returning = identities <= set(map(identity, before))
+    for other in others:
+        held = [binding for binding in other.having(port) if not returning or identity(binding) in identities]
+        if held:
+            raise BindingError("port %d is bound by %s already (%s). Choose another port, or remove that binding"
+                               % (port, other, ", ".join(map(text, held))))
+    if not returning and not site.having(port) and http_sys_listens(listeners, port):
+        raise BindingError(
+            "http.sys (process %d) listens on port %d already, %s. Choose another port; netsh http show servicestate says who "
+            "has it" % (HTTP_SYS, port, "for no binding of a site" if others_known else
+               "for another site, which could not be read, or for something else than IIS"))
+
+
+def lost(before, after):
+    """Bindings of other sites that changed with a change of this site: sites on one port may share its certificate."""
+    now = {site.name: site.web for site in after}
+    return ['%s of site "%s"' % (text(binding), site.name) for site in before if site.name in now
+            for binding in missing(now[site.name], site.web)]

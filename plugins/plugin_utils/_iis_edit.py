@@ -1,0 +1,435 @@
+# Copyright (c) 2026 The portshift.agents authors
+# GNU General Public License v3.0-or-later (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Bindings of a site of IIS, changed by modules of other collections and proved by reading again.
+
+What counts is what http.sys listens on.  A binding can be there while nobody listens: IIS stops a site that has a port which
+another process has, with all of its other ports.
+"""
+
+from __future__ import annotations
+
+import time
+
+from ansible_collections.portshift.agents.plugins.module_utils._change_record import RecordError
+from ansible_collections.portshift.agents.plugins.module_utils._errors import EngineError
+from ansible_collections.portshift.agents.plugins.module_utils._ports import PortError, parse_port
+from ansible_collections.portshift.agents.plugins.plugin_utils import _iis_bindings as iis
+from ansible_collections.portshift.agents.plugins.plugin_utils._windows_record import WindowsRecord
+
+INFO, CHANGE = "microsoft.iis.website_info", "microsoft.iis.website"
+LISTENERS, WAIT = "ansible.windows.win_listen_ports_facts", "ansible.windows.win_wait_for"
+LOOK_AGAIN = 0.5
+NAME_IT = "Name the hub's site with site (change_tracker_hub_site in the playbooks), so that it alone is read"
+
+
+class ListenError(EngineError):
+    """A change that can't be made, or was taken back.  `more`: keys of the result beside its sentence."""
+
+    def __init__(self, sentence, **more):
+        super().__init__(sentence)
+        self.more = more
+
+
+def _said(done):
+    return " ".join(str(done.get("msg", done)).split()).rstrip(".")
+
+
+class ListenEdit:
+    """One change of a site's bindings.  `call`: (name of a module or action, its arguments) -> its result."""
+
+    def __init__(self, call, options, check_mode):
+        self.call, self.options, self.check_mode = call, options, check_mode
+        self.state, self.port, self.beside = options["state"], options["port"], options["beside"]
+        self.record, self.site, self.others, self.others_known = None, None, [], True
+        self.lacking, self.notes, self.restored, self.listeners = [], [], [], []
+        self.name, self.restarted = options["site"], False
+
+    # --- what is
+
+    def _ask(self, name, arguments):
+        done = self.call(name, arguments)
+        if done.get("failed"):
+            raise iis.BindingError("%s failed on the host (%s)" % (name, _said(done)))
+        return done
+
+    def _sites(self):
+        """Every site that can be read.  A binding of net.tcp makes it fail for all; the hub's is read by its name then."""
+        if self.others_known:
+            done = self.call(INFO, {})
+            if not done.get("failed"):
+                return [iis.Site(entry) for entry in done["site"]]
+            if not self.name:
+                raise iis.BindingError("not all of its sites can be read (%s failed on the host: %s). %s"
+                                       % (INFO, _said(done), NAME_IT))
+            self.others_known = False
+            self.notes.append("the other sites of IIS can't be read (%s), so which ports they have is not known" % _said(done))
+        return [iis.Site(entry) for entry in self._ask(INFO, dict(name=self.name))["site"]]
+
+    def _listeners(self):
+        # It fails where a process ends while it is looking.
+        done = self.call(LISTENERS, {})
+        return (self._ask(LISTENERS, {}) if done.get("failed") else done)["ansible_facts"]["tcp_listen"]
+
+    def _read(self):
+        """Reads who listens, then the sites: a site that is still started then was so when it was seen to listen."""
+        self.listeners = self._listeners()
+        sites = self._sites()
+        if self.name:
+            self.site = iis.named(sites, self.name)
+        elif self.site is None:
+            ports = [self.beside, self.port] if self.beside else [self.port]
+            self.site = iis.with_port(sites, ports)
+            if self.site is None and self.state == "present":
+                raise iis.BindingError("no site has a binding on port %s; %s" % (
+                    " or ".join(str(port) for port in ports), iis.listed(sites)))
+            self.name = self.site.name if self.site else ""
+        self.others = [site for site in sites if not self.site or site.name != self.site.name]
+
+    def _listens(self, port):
+        return iis.http_sys_listens(self.listeners, port)
+
+    # --- the way of a change
+
+    def outcome(self):
+        self._require_ports()
+        if self.options["record"]:
+            given = dict(self.options["record"])
+            if self.state != "restored":
+                given["old_port"] = given["old_port"] or self._old_port(given["new_port"])
+            try:
+                self.record = WindowsRecord(self.call, **given)
+            except RecordError as err:
+                raise ListenError("%s; nothing was changed" % err)
+        recorded = self.record.in_force if self.record else None
+        if self.state == "restored" and not recorded:
+            return self._result([], [], changed=False)
+        if recorded:
+            self._take_name(recorded)
+        try:
+            self._read()
+            self.found = self.site.web if self.site else []
+            if self.state == "restored":
+                return self._go_back(recorded)
+            wanted = self._wanted(recorded)
+            return self._bring_about(wanted)
+        except (iis.BindingError, PortError) as err:
+            raise ListenError("%s: %s; nothing was changed" % (self.site or "IIS", err))
+
+    def _require_ports(self):
+        if self.state == "restored":
+            return
+        record = self.options["record"] or {}
+        for name, port in (("port", self.port), ("beside", self.beside), ("record.new_port", record.get("new_port"))):
+            if port is not None:
+                parse_port(port, name)
+        if self.port == self.beside:
+            raise PortError("port and beside are both %d; beside is the port that is there already, or that stays" % self.port)
+
+    def _old_port(self, new_port):
+        """Where the caller does not say what the migration leaves."""
+        left = self.beside if self.state == "present" else self.port
+        return left if left != new_port else None
+
+    def _take_name(self, recorded):
+        if self.name and self.name.lower() != recorded["site"].lower():
+            raise ListenError('%s: it is about the site "%s", and site asks for "%s"; nothing was changed. Name the site that '
+                              "the migration began with" % (self.record.path, recorded["site"], self.name))
+        self.name = recorded["site"]
+
+    def _wanted(self, recorded):
+        if self.site is None:
+            return []
+        if self.state == "absent":
+            if self.site.having(self.port):
+                if not self.options["site"] and not self.beside and not recorded:
+                    # On the second run another site may be the only one that is left with the port.
+                    raise iis.BindingError("it has the port, and nothing says that it is the hub's. Say so with site, or give "
+                                           "the port that stays as beside")
+                iis.require_readable(self.site)
+            return iis.without(self.site, self.port, self.beside)
+        iis.require_readable(self.site)
+        before = dict(before=self._before(recorded), new_port=recorded["new_port"]) if recorded else None
+        wanted, notes = iis.twins(self.site, self.beside, self.port, before)
+        self.notes += notes
+        return wanted
+
+    @staticmethod
+    def _before(recorded):
+        return [iis.as_read(entry) for entry in recorded["bindings_before"]] if recorded else []
+
+    def _lacking_now(self, wanted):
+        """What http.sys does not do although the bindings say so, and bindings that lack something."""
+        on_port = [binding for binding in wanted if binding["port"] == self.port]
+        if self.state == "absent":
+            return ["still listens on port %d" % self.port] if self._still_listens() and self.site.having(self.port) else []
+        return (["%s has no certificate" % iis.text(binding) for binding in self.site.having(self.port)
+                 if not iis.certified(binding)]
+                + (["does not listen on %d" % self.port] if on_port and not self._listens(self.port) else []))
+
+    def _still_listens(self):
+        """Whether http.sys has the port for nobody that is known to have it."""
+        return self.others_known and self._listens(self.port) and not any(site.having(self.port) for site in self.others)
+
+    def _bring_about(self, wanted):
+        adds, removes = iis.missing(self.found, wanted), iis.surplus(self.found, wanted)
+        changed = bool(adds or removes)
+        if self.site:
+            if self.state == "present" or changed:
+                self._require_started()
+            self.lacking = self._lacking_now(wanted)
+        if changed:
+            self._require_no_obstacle(adds)
+        if self.check_mode:
+            self._foretell(adds)
+            return self._result(self.found, wanted, changed)
+        if changed:
+            self._note_change()
+            self._change(adds, removes, wanted)
+        elif self.state == "present":
+            why = self._unproved(wanted) and self._wait(wanted)
+            if why:
+                raise ListenError("%s: %s; nothing was changed by this run. See the System log of Windows for WAS and HttpEvent"
+                                  % (self.site, why))
+        if changed or self.state == "present":
+            self._mark("verified", changed)
+        return self._result(self.found, self.site.web if self.site else [], changed)
+
+    def _note_change(self):
+        if self.record:
+            try:
+                self.record.before_change(self.site.name, self.site.bindings)
+            except EngineError as err:
+                raise ListenError("%s; nothing was changed" % err)
+
+    def _mark(self, state, changed):
+        if self.record and self.record.in_force:
+            try:
+                self.record.mark(state)
+            except EngineError as err:
+                raise ListenError("%s: its bindings are as they should be, but %s" % (self.site, err), changed=changed)
+
+    def _require_started(self):
+        if not self.site.started:
+            raise iis.BindingError("it is not started (IIS says %s), so nobody is served on any of its ports. Start it, or see "
+                                   "the System log of Windows for why it was stopped" % self.site.state)
+
+    def _require_no_obstacle(self, adds):
+        if self.state == "present":
+            before = self._before(self.record.in_force) if self.record and self.record.in_force else []
+            iis.require_free(self.port, adds, self.site, self.others, self.listeners, self.others_known, before)
+            return
+        if self.beside and self.site.having(self.beside) and not self._listens(self.beside):
+            raise iis.BindingError("http.sys does not listen on port %d, which is to stay. See the System log of Windows for WAS "
+                                   "and HttpEvent" % self.beside)
+        if self.options["users_seconds"] > 0:
+            self._require_no_users()
+
+    def _require_no_users(self):
+        done = self.call(WAIT, dict(host="0.0.0.0", port=self.port, state="drained", timeout=self.options["users_seconds"]))
+        if not done.get("failed"):
+            return
+        if "to drain" not in _said(done):
+            raise iis.BindingError("%s failed on the host (%s)" % (WAIT, _said(done)))
+        shared = [str(site) for site in self.others if site.having(self.port)]
+        raise ListenError(
+            "%s: port %d is still used: in %d s there was no moment without a connection to it, and whoever has one would lose "
+            "the hub; nothing was changed. %sLead them to the port that stays, and run again; netstat -ano on the host shows who "
+            "they are. A connection that was left open ends by itself after IIS's connectionTimeout (120 s as it comes)" % (
+                self.site, self.port, self.options["users_seconds"],
+                "%s has the port too, and its users can't be told from these. " % " and ".join(shared) if shared else ""),
+            in_use=True)
+
+    def _foretell(self, adds):
+        """Has website look at what it would add, such as whether the certificate is in its store.
+
+        At nothing that it would edit: that writes a certificate in check mode too.
+        """
+        there = set(map(iis.identity, self.found))
+        new = [binding for binding in adds if iis.identity(binding) not in there]
+        if new:
+            why = self._call_website(new, [])
+            if why:
+                raise iis.BindingError(why)
+
+    # --- doing it
+
+    def _call_website(self, adds, removes, state="started"):
+        """Why it failed, or None."""
+        bindings = dict(add=[iis.to_add(binding) for binding in adds], remove=[iis.to_remove(binding) for binding in removes])
+        done = self.call(CHANGE, dict(name=self.name, state=state,
+                                      bindings={key: entries for key, entries in bindings.items() if entries}))
+        return "%s failed on the host (%s)" % (CHANGE, _said(done)) if done.get("failed") else None
+
+    def _wait(self, wanted, ports=None):
+        """What is still not as it should be when the time is over; None when all is.  A site that is stopped won't come back."""
+        end = time.monotonic() + self.options["timeout"]
+        while True:
+            self._read()
+            why = self._unproved(wanted, ports)
+            if why is None or not self.site.started or time.monotonic() > end:
+                return why
+            time.sleep(LOOK_AGAIN)
+
+    def _unproved(self, wanted, ports=None):
+        if not self.site.started:
+            return "IIS says that the site is %s" % self.site.state
+        if self.state == "present":
+            bare = [binding for binding in self.site.having(self.port) if not iis.certified(binding)]
+            if bare:
+                return "its binding %s has no certificate" % ", ".join(map(iis.text, bare))
+        amiss = iis.missing(self.site.web, wanted)
+        if amiss:
+            return "it has no binding such as %s" % ", ".join(map(iis.text, amiss))
+        extra = [binding for binding in iis.surplus(self.site.web, wanted) if binding["port"] == self.port]
+        if extra:
+            return "it still has the binding %s" % ", ".join(map(iis.text, extra))
+        silent = [str(port) for port in ports or [self.port] if any(binding["port"] == port for binding in wanted)
+                  and not self._listens(port)]
+        if silent:
+            return "http.sys does not listen on port %s" % " and ".join(silent)
+        if self.state == "absent" and self._still_listens():
+            return ("http.sys goes on listening on port %d, for no binding of a site (netsh http show servicestate says for whom)"
+                    % self.port)
+        return None
+
+    def _change(self, adds, removes, wanted):
+        """Makes the change and proves it, or takes it back."""
+        others = self.others
+        try:
+            why = self._call_website(adds, removes) or self._wait(wanted)
+            lost = iis.lost(others, self.others)
+            if not why and lost:
+                why = "with it the binding %s changed" % " and ".join(lost)
+        except EngineError as err:
+            why = "what came of it can't be seen: %s" % err
+        if why:
+            raise self._taken_back(why, adds)
+
+    def _taken_back(self, why, added):
+        """The failure that says why, and what became of the bindings."""
+        try:
+            trouble = self._take_back(added)
+        except EngineError as err:
+            trouble = str(err)
+        if trouble:
+            return ListenError("%s: %s. Taking it back failed too, it needs a person: %s. It was bound to %s before"
+                               % (self.site, why, trouble, ", ".join(iis.texts(self.found))), changed=True)
+        return ListenError("%s: %s; its bindings are as they were before%s" % (
+            self.site, why, ", and it was started again" if self.restarted else ""))
+
+    def _take_back(self, added):
+        self._read()
+        self.restarted = not self.site.started
+        ours = set(map(iis.identity, added))
+        removes = [binding for binding in iis.surplus(self.site.web, self.found) if iis.identity(binding) in ours]
+        adds = [binding for binding in iis.missing(self.site.web, self.found) if iis.certified(binding)]
+        if adds or removes or self.restarted:
+            why = self._call_website(adds, removes)
+            if why:
+                return why
+            self._read()
+        left = [binding for binding in iis.surplus(self.site.web, self.found) if iis.identity(binding) in ours]
+        gone = iis.missing(self.site.web, self.found)
+        if left or gone or not self.site.started:
+            return "the site is %s, and bound to %s" % (self.site.state, ", ".join(iis.texts(self.site.web)) or "nothing")
+        if self.record:
+            before = [binding for binding in self._before(self.record.content) if binding["protocol"] in iis.WEB]
+            self.record.settle(iis.texts(self.site.web) == iis.texts(before))
+        return None
+
+    # --- the way back
+
+    def _go_back(self, recorded):
+        old_port, new_port = recorded["old_port"], recorded["new_port"]
+        self.port = new_port
+        wanted, changed, notes = iis.as_before(self.site, self._before(recorded), old_port, new_port)
+        self.notes += notes + ["the binding %s can't be read by %s, so it stays" % (iis.text(binding), INFO)
+                               for binding in self.site.unreadable]
+        if changed and not self.options["force"]:
+            raise iis.BindingError("going back is no longer safe: somebody else has changed %s. Set it right, or have it put "
+                                   "back in spite of that with force" % ", ".join(changed))
+        adds, removes = iis.missing(self.found, wanted), iis.surplus(self.found, wanted)
+        if any(binding["port"] == old_port for binding in adds):
+            iis.require_free(old_port, adds, self.site, self.others, self.listeners, self.others_known, adds)
+        self.restored = (["%s put back" % one for one in iis.texts(adds)] + ["%s taken away" % one for one in iis.texts(removes)])
+        if self.check_mode:
+            self._foretell(adds)
+            return self._result(self.found, wanted, True)
+        state = self._state_after(recorded)
+        try:
+            why = self._put_back(adds, removes, wanted, state, [old_port] if old_port else [])
+        except EngineError as err:
+            why = "what came of it can't be seen: %s" % err
+        if why:
+            # What is done of it is right, and going back goes on with the next call.
+            raise ListenError("%s: it is not as it was before the migration yet: %s. Mend that, and run again" % (self.site, why),
+                              changed=True)
+        if self._still_listens() and not self.site.having(new_port):
+            self.notes.append("http.sys goes on listening on port %d, for no binding of a site" % new_port)
+        self._mark("rolled_back", True)
+        return self._result(self.found, self.site.web, True)
+
+    def _put_back(self, adds, removes, wanted, state, ports):
+        why = None
+        # To edit the kind of a binding, website counts places among http and https and uses them among all.
+        redone = [binding for binding in adds if any(
+            iis.identity(one) == iis.identity(binding) and not iis.same_kind(one, binding) for one in self.found)]
+        if redone:
+            why = self._call_website([], redone, state)
+            if why:
+                return why
+        if adds or removes or self.site.started != (state == "started"):
+            why = self._call_website(adds, removes, state)
+        if why is None and state == "started":
+            return self._wait(wanted, ports)
+        self._read()
+        return "%s. It is bound to %s now" % (why, ", ".join(iis.texts(self.site.web)) or "nothing") if why else None
+
+    def _state_after(self, recorded):
+        """A site that a run which did not come to its end may have stopped is started; else somebody has stopped it."""
+        if self.site.started:
+            return "started"
+        if recorded["state"] == "changing":
+            self.notes.append("IIS says that the site is %s, which a run that did not come to its end may have led to; it %s "
+                              "started" % (self.site.state, "would be" if self.check_mode else "was"))
+            return "started"
+        self.notes.append("IIS says that the site is %s, and it was left so. Start it" % self.site.state)
+        return "stopped"
+
+    # --- what to tell
+
+    def _result(self, before, after, changed):
+        asked = {self.port} if self.port and self.state != "restored" else set()
+        ports = {binding["port"] for binding in after} | asked
+        return dict(
+            changed=changed, site=self.site.name if self.site else self.name,
+            listens=dict(before=iis.texts(before), after=iis.texts(after)),
+            ports=dict(before=sorted({one["port"] for one in before}), after=sorted({one["port"] for one in after})),
+            lacking=self.lacking, elsewhere=self._elsewhere(), restored=self.restored, notes=self.notes,
+            listening_by=sorted((dict(port=entry["port"], address=entry["address"], process=entry["name"], pid=entry["pid"])
+                                 for entry in self.listeners if entry["port"] in ports),
+                                key=lambda entry: (entry["port"], entry["address"])))
+
+    def _elsewhere(self):
+        """Who else has the port."""
+        if self.state == "restored":
+            return []
+        found = [str(site) for site in self.others if site.having(self.port)]
+        found += sorted({"%s on %s" % (iis.who(entry), entry["address"])
+                         for entry in iis.other_processes(self.listeners, self.port)})
+        ours = self.site and self.site.having(self.port)
+        if not found and not ours and self._listens(self.port):
+            found.append("http.sys (process %d), for %s" % (iis.HTTP_SYS, "no binding of a site" if self.others_known else
+                                                            "another site, which can't be read, or something else"))
+        return found
+
+
+def set_bindings(call, options, check_mode):
+    """Brings a site's bindings to what `options` ask for.  Returns the result, a failure included."""
+    edit = ListenEdit(call, options, check_mode)
+    try:
+        result = edit.outcome()
+    except EngineError as err:
+        result = dict(dict(failed=True, changed=False, msg=str(err)), **getattr(err, "more", {}))
+    return dict(result, record=edit.record.content if edit.record else None)

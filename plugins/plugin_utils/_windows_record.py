@@ -1,0 +1,139 @@
+# Copyright (c) 2026 The portshift.agents authors
+# GNU General Public License v3.0-or-later (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The record of a migration on a Windows host, which has no Python: read and written from the control node.
+
+The same JSON as module_utils/_change_record, so that rollback_plan reads both.  It names no files, since IIS's configuration is
+never written as one, but the site and the bindings that it had before.
+"""
+
+from __future__ import annotations
+
+import base64
+import copy
+import json
+import ntpath
+import time
+
+from ansible_collections.portshift.agents.plugins.module_utils._change_record import MOVE_KEYS, VERSION, RecordError
+
+READ, FOLDER, WRITE = "ansible.windows.slurp", "ansible.windows.win_file", "ansible.windows.win_copy"
+SITE_KEYS = MOVE_KEYS | {"site", "bindings_before"}
+# The end of what ansible.windows.slurp says of a file that is not there.
+NOT_THERE = "is not found"
+
+
+def parse(path, content):
+    """The record out of a file's bytes."""
+    try:
+        found = json.loads(content.decode("utf-8-sig"))
+        if found["version"] != VERSION:
+            raise ValueError("version %r" % found["version"])
+        if not SITE_KEYS <= set(found):
+            raise ValueError("%s missing" % ", ".join(sorted(SITE_KEYS - set(found))))
+        if not isinstance(found["bindings_before"], list):
+            raise ValueError("bindings_before is no list")
+    except (ValueError, KeyError, TypeError) as err:
+        raise RecordError("%s: is not a record of an IIS site that this version of portshift.agents reads (%s); move it away if "
+                          "you know that no migration is under way on this host" % (path, err))
+    return found
+
+
+def archived(path, content):
+    """Where a record is kept when the next migration begins, as module_utils/_change_record names it."""
+    old_port = content["old_port"]
+    return ntpath.join(ntpath.splitext(path)[0], "%s-%s-%s.json" % (
+        time.strftime("%Y%m%dT%H%M%S", time.gmtime(content.get("started", 0))),
+        "unknown" if old_port is None else old_port, content["new_port"]))
+
+
+def as_text(content):
+    return json.dumps(content, indent=2, sort_keys=True) + "\n"
+
+
+class WindowsRecord:
+    """The record at `path`; `content` is None until a first change is noted.
+
+    `call`: (name of a module or action, its arguments) -> its result.
+    """
+
+    def __init__(self, call, path, old_port=None, new_port=None, phase=None):
+        self.call, self.path = call, path
+        self.move = dict(old_port=old_port, new_port=new_port, phase=phase)
+        found = self._read(path)
+        self.content = None if found is None else parse(path, found)
+        self.found = copy.deepcopy(self.content)
+
+    @property
+    def in_force(self):
+        """The content where it is of the migration that is asked for, and not taken back; 0 for new_port asks for any."""
+        content = self.content
+        if content is None or content["state"] == "rolled_back" or self.move["new_port"] not in (0, content["new_port"]):
+            return None
+        return content
+
+    def _read(self, path):
+        """The file's bytes, or None where there is none."""
+        done = self.call(READ, dict(src=path))
+        if not done.get("failed"):
+            return base64.b64decode(done["content"])
+        said = " ".join(str(done.get("msg", done)).split())
+        if said.endswith(NOT_THERE):
+            return None
+        raise RecordError("%s: can't be read on the host (%s)" % (path, said))
+
+    def _write(self, path, content):
+        for name, arguments in ((FOLDER, dict(path=ntpath.dirname(path), state="directory")),
+                                (WRITE, dict(dest=path, content=as_text(content)))):
+            done = self.call(name, arguments)
+            if done.get("failed"):
+                raise RecordError("%s: can't be written on the host (%s)" % (path, " ".join(str(done.get("msg", done)).split())))
+
+    def _save(self):
+        self._write(self.path, self.content)
+
+    def _archive(self):
+        """A copy, so that a run that is killed before the new record is written leaves this one in force."""
+        first = path = archived(self.path, self.content)
+        number = 1
+        while True:
+            found = self._read(path)
+            if found is None:
+                break
+            if found.decode("utf-8", "replace") == as_text(self.content):
+                return
+            number += 1
+            path = "%s-%d.json" % (ntpath.splitext(first)[0], number)
+        self._write(path, self.content)
+
+    def before_change(self, site, bindings):
+        """Notes that the bindings of `site`, which are `bindings` now, are about to be changed."""
+        if self.in_force is None:
+            if self.content is not None:
+                self._archive()
+            self.content = dict(version=VERSION, started=time.time(), files=[], site=site, bindings_before=bindings, **self.move)
+        self.content.update(phase=self.move["phase"], state="changing", last_change=time.time())
+        self._save()
+
+    def mark(self, state):
+        """Notes how it came out.  Returns whether that was news."""
+        if self.content is None or self.content["state"] == state:
+            return False
+        self.content["state"] = state
+        if state == "rolled_back":
+            self.content["last_change"] = time.time()
+        self._save()
+        return True
+
+    def settle(self, untouched):
+        """After a change that was taken back at once: what the record said before it.
+
+        `untouched`: whether nothing of this migration is left.  Where it was the last one, it is rolled back then.
+        """
+        before = self.found
+        own = before is None or (before["new_port"] == self.content["new_port"] and before["state"] != "rolled_back")
+        if own and untouched:
+            self.mark("rolled_back")
+        elif before is not None:
+            self.content = copy.deepcopy(before)
+            self._save()

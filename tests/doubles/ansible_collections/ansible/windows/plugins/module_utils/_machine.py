@@ -1,0 +1,1 @@
+../../../../../../lab/change_tracker/windows.py

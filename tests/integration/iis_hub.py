@@ -1,0 +1,167 @@
+# Copyright (c) 2026 The portshift.agents authors
+# GNU General Public License v3.0-or-later (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A hub on Windows for tests: a folder that stands for it, the stand-in of IIS on ports of this machine, doubles of modules."""
+
+import hashlib
+import http.client
+import http.server
+import json
+import os
+import ssl
+import subprocess
+import sys
+import threading
+
+from tests.integration.direct_module import CALL, result
+from tests.integration.migration_lab import CHECKOUT, DOUBLES
+from tests.integration.nginx_hub import free_ports, until
+from tests.lab.change_tracker.windows import VARIABLE, Machine, lay_out
+from tests.unit.masthead_files import session_signer
+
+COLLECTIONS = {"website": "microsoft.iis", "website_info": "microsoft.iis", "win_firewall_rule": "community.windows"}
+HUB = "Change Tracker"    # the site
+
+
+def certificate(name="hub"):
+    """-> the text of certificate and key"""
+    key, cert = session_signer(name)
+    with open(cert) as first, open(key) as second:
+        return first.read() + second.read()
+
+
+class Application(http.server.BaseHTTPRequestHandler):
+    """Says what it was told of the caller."""
+
+    def do_GET(self):
+        body = json.dumps([self.path, self.headers.get("X-Real-IP"), self.headers.get("X-Forwarded-Port")]).encode()
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_arguments):
+        pass
+
+
+def tls():
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    return context
+
+
+class NamedConnection(http.client.HTTPSConnection):
+    """To loopback, under another name."""
+
+    def connect(self):
+        http.client.HTTPConnection.connect(self)
+        self.sock = tls().wrap_socket(self.sock, server_hostname=self.name)
+
+
+class WindowsHub:
+    """`sites`: as lay_out takes them, with {old}, {new} in the information of a binding, and the name of a certificate for its
+    thumbprint; without any: the hub's site, with its certificate on the port `old`."""
+
+    def __init__(self, folder, sites=None):
+        self.folder = str(folder)
+        self.old, self.new = free_ports(2)
+        self.process = self.server = None
+        machine = Machine(self.folder)
+        wanted = sites or [(HUB, [("https", "*:{old}:", 0, "hub")])]
+        names = {name for _site, bindings in wanted for *_binding, name in bindings if name} | {"hub"}
+        self.thumbprints = {name: machine.put_certificate(certificate(name)) for name in names}
+        self.thumbprint = self.thumbprints["hub"]
+        self.machine = lay_out(self.folder, [
+            (site, [(protocol, information.format(old=self.old, new=self.new), flags, self.thumbprints.get(name))
+                    for protocol, information, flags, name in bindings]) for site, bindings in wanted])
+
+    # -- the stand-in
+    def start(self):
+        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Application)
+        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+        return self.start_iis()
+
+    def start_iis(self):
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "tests.lab.change_tracker.iis", self.folder, str(self.server.server_port)], cwd=CHECKOUT,
+            stdin=subprocess.DEVNULL)
+        until(lambda: self.machine.state()["pid"] == self.process.pid, "the stand-in of IIS does not come up")
+        return self
+
+    def stop_iis(self):
+        self.process.terminate()
+        self.process.wait(30)
+
+    def stop(self):
+        if self.process:
+            self.stop_iis()
+        if self.server:
+            self.server.shutdown()
+            self.server.server_close()
+
+    # -- modules
+    def environment(self):
+        """What a run of Ansible against this machine has."""
+        known = os.environ["ANSIBLE_COLLECTIONS_PATH"]
+        return dict(os.environ, ANSIBLE_COLLECTIONS_PATH=os.pathsep.join([str(DOUBLES), known]), **{VARIABLE: self.folder})
+
+    def module(self, double, /, check=False, diff=False, **arguments):
+        """-> what the double returned"""
+        path = "%s.plugins.modules.%s" % (COLLECTIONS.get(double, "ansible.windows"), double)
+        done = subprocess.run(
+            [sys.executable, "-c", CALL, path, json.dumps(dict(arguments, _ansible_check_mode=check, _ansible_diff=diff))],
+            env=dict(self.environment(), PYTHONPATH=str(DOUBLES)), stdin=subprocess.DEVNULL, capture_output=True, text=True,
+            check=False, timeout=60)
+        return result(done.stdout, done.stderr)
+
+    def website(self, check=False, name=HUB, state="started", **bindings):
+        """`add`, `remove` or `set` of the bindings of a site"""
+        return self.module("website", check, name=name, state=state, bindings=bindings)
+
+    def twin(self, **changes):
+        """What the hub's site has on `old`, on `new`."""
+        return dict(dict(ip="*", port=self.new, hostname="", protocol="https", certificate_hash=self.thumbprint,
+                         certificate_store_name="MY"), **changes)
+
+    def bindings(self, site=HUB):
+        """-> [information] as the file has them"""
+        return [binding.information for binding in self.machine.configuration().site(site).bindings]
+
+    def listening(self):
+        """-> {port: pid} of what win_listen_ports_facts finds on these two ports"""
+        found = self.module("win_listen_ports_facts")["ansible_facts"]["tcp_listen"]
+        return {one["port"]: one["pid"] for one in found if one["port"] in (self.old, self.new)}
+
+    # -- a caller
+    def connect(self, port, name="hub"):
+        """-> a connection that is kept, after its first request"""
+        connection = NamedConnection("127.0.0.1", port, timeout=10)
+        connection.name = name
+        assert self.ask_again(connection, name)
+        return connection
+
+    def ask_again(self, connection, name="hub"):
+        """-> what the application was told: [path, address, port]"""
+        connection.request("GET", "/api/", headers={"Host": name})
+        answer = connection.getresponse()
+        body = answer.read()
+        return json.loads(body) if answer.status == 200 else answer.status
+
+    def ask(self, port, name="hub"):
+        """-> (the thumbprint it presents, what the application was told), or why not"""
+        connection = NamedConnection("127.0.0.1", port, timeout=10)
+        connection.name = name
+        try:
+            connection.connect()
+            thumbprint = hashlib.sha1(connection.sock.getpeercert(True)).hexdigest().upper()
+            return thumbprint, self.ask_again(connection, name)
+        except ConnectionRefusedError:
+            return "refused"
+        except (ConnectionError, ssl.SSLError, http.client.RemoteDisconnected):
+            return "hung up"
+        finally:
+            connection.close()
+
+    def answers(self, port):
+        """Whether the hub answers there, with its certificate."""
+        return self.ask(port) == (self.thumbprint, ["/api/", "127.0.0.1", str(port)])

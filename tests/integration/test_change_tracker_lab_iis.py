@@ -1,0 +1,109 @@
+# Copyright (c) 2026 The portshift.agents authors
+# GNU General Public License v3.0-or-later (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The Change Tracker lab with a hub that stands for a Windows machine: what it shows of a migration is only as good as this."""
+
+import json
+import time
+
+import pytest
+import yaml
+
+from tests.integration.change_tracker_estate import NEW, OLD, Estate, with_port
+from tests.integration.product_lab import eventually
+from tests.lab import containers, processes
+from tests.lab.change_tracker_lab import SITE_NAME
+
+AGENTS = ("proxy", "agent01")
+IDENTITY = dict(ip="*", hostname="", port=NEW)
+PRESENTED = "timeout 5 openssl s_client -connect hub:%d </dev/null 2>/dev/null | openssl x509 -noout -fingerprint -sha1"
+
+
+@pytest.fixture(scope="module")
+def engine():
+    try:
+        return containers.Engine()
+    except processes.Failed as err:
+        pytest.skip(str(err))
+
+
+@pytest.fixture(scope="module")
+def lab(engine, tmp_path_factory):
+    made = Estate(tmp_path_factory.mktemp("change-tracker-iis") / "lab")
+    try:
+        yield made.start("--hub", "iis", "--agents", "1", "--monitored", "1", "--thumbprint", "all", "--firewalls", "ufw")
+    finally:
+        made.stop()
+
+
+def run(lab, *tasks):
+    """Runs modules on the hub, as the collection calls them."""
+    path = lab.folder.parent / "tasks.json"
+    path.write_text(json.dumps([dict(hosts="change_tracker_hub", gather_facts=False, tasks=[
+        {name: arguments, "name": name} for name, arguments in tasks])]))
+    done = lab.begin_file(path).wait()
+    assert done.status == 0, done.output
+
+
+def website(**bindings):
+    return "microsoft.iis.website", dict(name=SITE_NAME, bindings=bindings)
+
+
+def firewall(**arguments):
+    return "community.windows.win_firewall_rule", dict(name="web", group="web", **arguments)
+
+
+def presented(lab):
+    """-> [what the hub presents to an agent on the old port and on the new one]"""
+    return [lab.ssh("agent01", PRESENTED % port).stdout.strip().rpartition("=")[2].replace(":", "") for port in (OLD, NEW)]
+
+
+def test_hub_is_a_windows_machine_without_an_agent(lab, engine):
+    status = lab.status()
+    assert status["hub"]["firewall"] == "windows" and status["hub"]["listening"] == [22, 80, OLD]
+    assert set(status["hub"]["services"]) == {"nnthub", "w3svc"} and all(status["hub"]["services"].values())
+    assert lab.ssh("hub", "systemctl is-active nginx; systemctl is-system-running; ls /var/nnt").stdout == "inactive\nrunning\n"
+    assert lab.ports() == dict.fromkeys(AGENTS, OLD) and set(lab.files(engine)) == {"hub", *AGENTS}
+    assert lab.bindings(engine) == {"Default Web Site": ["http *:80:"], SITE_NAME: ["https *:%d:" % OLD]}
+    children = yaml.safe_load((lab.folder / "inventory.yml").read_text())["all"]["children"]
+    hub = children["change_tracker_hub"]["hosts"]["hub"]
+    assert (hub["change_tracker_hub_server"], hub["change_tracker_hub_firewall"]) == ("iis", "windows")
+    done = lab.call("fault", "hub", "refuse-port:%d" % OLD)
+    assert (done.returncode, done.stderr) == (2, "hub has nothing that could refuse a port: it is a hub without an agent.\n")
+    fine, verdict = lab.heartbeats()
+    assert fine and set(verdict["hosts"]) == set(AGENTS), verdict["objections"]
+
+
+def test_agent_moves_to_a_second_binding_behind_a_rule_and_back_and_nobody_fails(lab, engine):
+    before, began = lab.files(engine)["hub"], time.time()
+    thumbprint = presented(lab)[0]
+    assert len(thumbprint) == 40
+    run(lab, website(add=[dict(IDENTITY, protocol="https", certificate_hash=thumbprint, certificate_store_name="MY")]))
+    eventually(lambda: lab.status("hub")["listening"] == [22, 80, OLD, NEW])
+    assert presented(lab) == [thumbprint, ""], "Windows Firewall does not admit it"
+    run(lab, firewall(direction="in", action="allow", protocol="tcp", localport=str(NEW)))
+    assert lab.rules(engine)["web"] == (str(NEW), True)
+    eventually(lambda: presented(lab) == [thumbprint, thumbprint])
+    path = lab.hub_details("agent01")
+    for port in (NEW, OLD):
+        lab.execute(engine, "agent01", "systemctl stop " + lab.service("agent01"))
+        lab.put(engine, "agent01", path, with_port(lab.read(engine, "agent01", path), port))
+        lab.execute(engine, "agent01", "systemctl start " + lab.service("agent01"))
+        eventually(lambda port=port: lab.ports() == dict(proxy=OLD, agent01=port))
+    run(lab, ("ansible.windows.win_wait_for", dict(host="0.0.0.0", port=NEW, state="drained", timeout=60)),
+        website(remove=[IDENTITY]), firewall(state="absent"))
+    eventually(lambda: lab.status("hub")["listening"] == [22, 80, OLD])
+    assert lab.files(engine)["hub"] == before
+    fine, verdict = lab.heartbeats("--since", str(began))
+    assert fine, verdict["objections"]
+    assert set(verdict["hosts"]["agent01"]["accepted_by_port"]) == {str(OLD), str(NEW)}
+    assert set(verdict["hosts"]["proxy"]["accepted_by_port"]) == {str(OLD)}
+
+
+def test_reboot_of_the_hub_leaves_its_bindings(lab, engine):
+    before = lab.files(engine)["hub"]
+    engine.run("restart", "--time", "20", lab.described["hosts"]["hub"]["container"])
+    for host in AGENTS:    # they may have run out of their retries meanwhile
+        lab.execute(engine, host, "systemctl restart " + lab.service(host))
+    lab.ok("wait", "--port", str(OLD), "--timeout", "90")
+    assert lab.files(engine)["hub"] == before and lab.status("hub")["listening"] == [22, 80, OLD]

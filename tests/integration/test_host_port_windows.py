@@ -1,0 +1,247 @@
+# Copyright (c) 2026 The portshift.agents authors
+# GNU General Public License v3.0-or-later (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""host_port and its role on a host with Windows Firewall: the real action and real runs, on a double of win_firewall_rule."""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+
+import pytest
+import yaml
+
+from tests.conftest import CHECKOUT, COLLECTIONS
+from tests.lab.change_tracker.windows import lay_out, new_rule
+
+DOUBLES = os.path.join(CHECKOUT, "tests", "doubles")
+NEW, OLD = 8443, 443
+NEW_RULE, OLD_RULE = "portshift web 8443/tcp", "portshift web 443/tcp"
+
+# The host of the test as Ansible sees one with PowerShell: it runs no module but the double of the one that Windows runs.
+WINDOWS = '''
+DOCUMENTATION = """
+name: like_windows
+short_description: This host, with the shell of Windows
+description: For a test.
+author: nobody
+extends_documentation_fragment: [connection_pipelining]
+"""
+
+from ansible.errors import AnsibleError
+from ansible.plugins.connection.local import Connection as Local
+
+
+class Connection(Local):
+    transport = "like_windows"
+
+    def __init__(self, *args, **more):
+        super().__init__(*args, **more)
+        self._shell._IS_WINDOWS = True
+
+    def put_file(self, in_path, out_path):
+        raise AnsibleError("Windows was given %s" % out_path)
+
+    def exec_command(self, cmd, in_data=None, sudoable=True):
+        if in_data is None or b"win_firewall_rule" not in in_data:
+            raise AnsibleError("Windows was to run %s" % cmd)
+        return super().exec_command(cmd, in_data, sudoable)
+'''
+
+
+class Host:
+    """A Windows machine that is a folder, and runs of Ansible for it."""
+
+    def __init__(self, folder):
+        self.folder = folder
+        self.machine = lay_out(folder / "machine")
+        self.machine.set_rules([new_rule("World Wide Web Services", Grouping="@iis", Protocol=6, LocalPorts=str(OLD))])
+        (folder / "plugins").mkdir()
+        (folder / "plugins" / "like_windows.py").write_text(WINDOWS)
+        self.connection, self.collections = "local", [DOUBLES, COLLECTIONS]
+
+    def run(self, tasks, *options, **given):
+        """Runs tasks with these variables; what Ansible says is in `said`."""
+        inventory = dict(all=dict(hosts=dict(hub=dict(
+            given, ansible_connection=self.connection, ansible_python_interpreter=sys.executable))))
+        (self.folder / "inventory.yml").write_text(json.dumps(inventory))
+        (self.folder / "play.json").write_text(json.dumps([dict(hosts="hub", gather_facts=False, tasks=tasks)]))
+        done = subprocess.run(
+            [sys.executable, "-m", "ansible", "playbook", "-i", "inventory.yml", "play.json", *options], cwd=self.folder,
+            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=120, check=False,
+            env=dict(os.environ, ANSIBLE_NOCOLOR="1", ANSIBLE_PIPELINING="true", ANSIBLE_CALLBACK_RESULT_FORMAT="json",
+                     ANSIBLE_STDOUT_CALLBACK="ansible.builtin.default", ANSIBLE_CONNECTION_PLUGINS=str(self.folder / "plugins"),
+                     PORTSHIFT_LAB_WINDOWS=self.machine.folder,
+                     ANSIBLE_COLLECTIONS_PATH=os.pathsep.join(map(str, self.collections))))
+        self.said = done.stdout
+        return done.returncode
+
+    def tasks(self, *asked, diff=False):
+        """Tasks of host_port in one run -> what each of them returned."""
+        kept = self.folder / "results.json"
+        tasks = []
+        for number, args in enumerate(asked):
+            args = dict(dict(name="web"), **args)
+            tasks.append({"name": "Ask", "portshift.agents.host_port": args, "check_mode": args.pop("check", False), "diff": diff,
+                          "register": "found%d" % number, "ignore_errors": True})
+        tasks.append({"name": "Keep it", "ansible.builtin.copy": dict(dest=str(kept), content="{{ [%s] | to_json }}" % ", ".join(
+            "found%d" % number for number in range(len(asked)))), "delegate_to": "localhost",
+            "vars": dict(ansible_connection="local")})
+        self.run(tasks)
+        assert kept.exists(), self.said
+        results = json.loads(kept.read_text())
+        kept.unlink()
+        return results
+
+    def task(self, **args):
+        return self.tasks(args)[0]
+
+    @property
+    def rules(self):
+        return {rule["Name"]: rule for rule in self.machine.rules()}
+
+    @property
+    def ours(self):
+        """Name -> whether it is enabled."""
+        return {name: rule["Enabled"] for name, rule in self.rules.items() if name != "World Wide Web Services"}
+
+
+@pytest.fixture
+def host(tmp_path):
+    return Host(tmp_path)
+
+
+def opening(port, *sources):
+    return dict(port=port, sources=list(sources))
+
+
+@pytest.fixture(params=["named", "found"])
+def either(request, host):
+    """A host for which the firewall is named, and one whose shell says what it is; (the host, options of host_port)."""
+    if request.param == "found":
+        host.connection = "like_windows"
+    return host, dict(backend="windows") if request.param == "named" else {}
+
+
+def test_a_port_from_opening_to_the_way_back(either):
+    host, chosen = either
+    others, asked = host.rules, [opening(NEW, "10.1.2.0/24", "192.0.2.7")]
+    there, shut = [NEW_RULE], [NEW_RULE + " (disabled)"]
+    # What is asked -> what was there and what is there then.  The look of each is the proof of the one before.
+    steps = [
+        (dict(openings=asked, check=True), [], there), (dict(openings=asked), [], there), (dict(openings=asked), there, there),
+        (dict(state="closed", openings=[opening(NEW)], check=True), there, shut),
+        (dict(state="closed", openings=[opening(NEW)]), there, shut),
+        (dict(state="closed", openings=[opening(NEW)]), shut, shut),
+        (dict(state="reopened", openings=[opening(NEW)]), shut, there),
+        (dict(state="reopened", openings=[opening(NEW)]), there, there),
+        (dict(state="closed", openings=[opening(OLD)]), [], [])]
+    results = host.tasks(*(dict(chosen, **args) for args, before, after in steps), diff=True)
+    assert [(result["rules"]["before"], result["rules"]["after"], result["changed"]) for result in results] == [
+        (before, after, before != after) for args, before, after in steps]
+    assert {result["backend"] for result in results} == {"windows"}
+    assert "+RemoteAddresses='10.1.2.0/255.255.255.0,192.0.2.7/255.255.255.255'" in host.said
+    assert host.rules == dict(others, **{NEW_RULE: new_rule(
+        NEW_RULE, Grouping=NEW_RULE, Protocol=6, LocalPorts=str(NEW),
+        RemoteAddresses="10.1.2.0/255.255.255.0,192.0.2.7/255.255.255.255")})
+    back = dict(chosen, state="restored", openings=[opening(NEW)])
+    assert [result["changed"] for result in host.tasks(dict(back, check=True), back, back)] == [True, True, False]
+    assert host.rules == others
+
+
+def test_what_is_written_is_what_windows_reads(host):
+    given = dict(backend="windows", openings=[
+        opening(NEW, "0.0.0.0/0", "2001:db8::7", "2001:db8:1::/48"), dict(opening(53), protocol="udp")])
+    # In the end anybody, where only some were admitted.
+    wider = dict(backend="windows", openings=[opening(NEW)])
+    results = host.tasks(given, given, wider, wider)
+    assert [result["changed"] for result in results] == [True, False, True, False]
+    assert host.rules["portshift web 53/udp"]["Protocol"] == 17 and host.rules[NEW_RULE]["RemoteAddresses"] == "*"
+    assert results[2]["added"] == [] and "it had RemoteAddresses " in results[2]["notes"][0]
+    assert sorted(results[2]["notes"][0].rpartition(" ")[2].split(",")) == [
+        "0.0.0.0/128.0.0.0", "128.0.0.0/128.0.0.0", "2001:db8:1::/48", "2001:db8::7"]
+
+
+@pytest.mark.parametrize("state, kept", [("open", {}), ("restored", dict(Profiles=3, Description="by hand"))])
+def test_half_a_change_is_taken_back(host, state, kept):
+    """Windows refuses the second of two rules."""
+    host.machine.set_rules(host.machine.rules() + [
+        new_rule("portshift web %d/tcp" % port, Grouping="portshift web %d/tcp" % port, Protocol=6, LocalPorts=str(port),
+                 RemoteAddresses="10.0.0.0/255.0.0.0", **kept) for port in (OLD, NEW)])
+    before = host.rules
+    for collection in ("ansible/windows", "community/windows"):
+        shutil.copytree(os.path.join(DOUBLES, "ansible_collections", collection),
+                        host.folder / "own" / "ansible_collections" / collection)
+    host.collections.insert(0, host.folder / "own")
+    module = host.folder / "own" / "ansible_collections/community/windows/plugins/modules/win_firewall_rule.py"
+    text, line = module.read_text(), '        if result["changed"] and not module.check_mode:\n'
+    assert text.count(line) == 1
+    module.write_text(text.replace(line, "        if name == %r and not module.check_mode:\n            module.fail_json("
+                                         "msg=\"Access is denied.\")\n%s" % (NEW_RULE, line)))
+    result = host.task(backend="windows", state=state, openings=[opening(OLD), opening(NEW)])
+    assert result["failed"] and not result["changed"]
+    assert "(Access is denied.). It was undone: the rules are what they were before" in result["msg"]
+    assert host.rules == before
+
+
+def test_a_look_that_fails_is_a_failure_with_nothing_changed(host):
+    shutil.rmtree(host.machine.folder)
+    # What means nothing on Windows is no error of its own.
+    result = host.task(backend="windows", openings=[opening(NEW)], record="x", zone="y", selinux_type="z")
+    assert result["failed"] and not result["changed"]
+    assert result["msg"].startswith("nothing was changed: community.windows.win_firewall_rule failed on the host (the double ")
+
+
+def test_a_control_node_without_the_collection_is_told_what_to_install(host):
+    # The checkout under its name, and nothing beside it.
+    host.collections = [host.folder / "alone"]
+    (host.folder / "alone" / "ansible_collections" / "portshift").mkdir(parents=True)
+    (host.folder / "alone" / "ansible_collections" / "portshift" / "agents").symlink_to(CHECKOUT)
+    result = host.task(backend="windows", openings=[opening(NEW)])
+    assert result["failed"] and "ansible-galaxy collection install community.windows" in result["msg"] and not host.ours
+
+
+def test_the_real_module_is_not_sent_to_linux(host):
+    """It is a documentation in Python beside a script for PowerShell."""
+    host.collections = [host.folder / "real", COLLECTIONS]
+    modules = host.folder / "real" / "ansible_collections" / "community" / "windows" / "plugins" / "modules"
+    modules.mkdir(parents=True)
+    for suffix in ("py", "ps1"):
+        (modules / ("win_firewall_rule." + suffix)).write_text("")
+    result = host.task(backend="windows", openings=[opening(NEW)])
+    assert result["failed"] and "reaches this host by another shell than PowerShell" in result["msg"]
+
+
+def role(verb, **given):
+    return {"ansible.builtin.include_role": dict(name="portshift.agents.host_port", tasks_from=verb), "name": verb, "vars": dict(
+        dict(host_port_name="web", host_port_openings=[opening(NEW, "10.1.2.0/24")], host_port_closings=[opening(OLD)]), **given)}
+
+
+def test_the_role_and_its_way_back(host):
+    given = dict(host_port_backend="windows")
+    assert host.run([role("main", host_port_openings=[opening(OLD)], **given), role("main", **given),
+                     role("close", **given)]) == 0 and "changed=3" in host.said, host.said
+    assert host.ours == {OLD_RULE: False, NEW_RULE: True}
+    # Once more changes nothing; then the way back.
+    assert host.run([role("main", **given), role("close", **given), role("rollback", **given)]) == 0, host.said
+    assert "changed=2" in host.said and host.ours == {OLD_RULE: True}
+    assert host.run([role("verify", **given)]) == 2, host.said
+
+
+def test_the_role_says_why_before_it_changes_anything(host):
+    assert host.run([role("main", host_port_backend="windows", host_port_openings=[opening(NEW, "agent1.example.test")])]) == 2
+    assert "is a name, and Windows Firewall admits addresses only" in host.said and not host.ours
+
+
+def test_the_role_knows_a_windows_host_by_its_inventory(host):
+    with open(os.path.join(CHECKOUT, "roles", "host_port", "vars", "main.yml"), encoding="utf-8") as stream:
+        expression = yaml.safe_load(stream)["host_port_on_windows"]
+    told = [(dict(ansible_connection="winrm"), True), (dict(ansible_connection="ansible.builtin.psrp"), True),
+            (dict(ansible_connection="ssh", ansible_shell_type="powershell"), True), (dict(ansible_connection="ssh"), False),
+            (dict(ansible_connection="local"), False), (dict(ansible_connection="ssh", host_port_backend="windows"), True)]
+    # Nothing connects to such a host for that.
+    host.run([{"name": "Tell", "ansible.builtin.debug": dict(msg="found {{ found }}"),
+               "vars": dict(dict(host_port_backend="auto"), found=expression, **variables)} for variables, found in told])
+    assert re.findall(r"found (True|False)", host.said) == [str(found) for variables, found in told], host.said

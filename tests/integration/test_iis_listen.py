@@ -1,0 +1,552 @@
+# Copyright (c) 2026 The portshift.agents authors
+# GNU General Public License v3.0-or-later (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""iis_listen on doubles of the Windows modules and a stand-in of IIS with real ports: as Ansible runs it, and by itself."""
+
+import json
+import os
+import socket
+import subprocess
+import sys
+
+import pytest
+from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
+
+from ansible_collections.portshift.agents.plugins.action.iis_listen import SPEC
+from ansible_collections.portshift.agents.plugins.plugin_utils._iis_edit import CHANGE, LISTENERS, set_bindings
+from ansible_collections.portshift.agents.plugins.plugin_utils._windows_record import READ, WRITE
+from tests.conftest import CHECKOUT, COLLECTIONS
+from tests.integration.direct_module import CALL
+from tests.integration.iis_hub import HUB, WindowsHub, certificate
+from tests.integration.migration_lab import DOUBLES
+from tests.integration.nginx_hub import until
+from tests.lab.change_tracker.windows import SNI, STARTED, STOPPED
+
+RECORD = "C:\\ProgramData\\portshift\\hub.json"
+OTHER = "Reports"
+PLAIN = ("https", "*:{old}:", 0, "hub")
+# Runs the doubles, each in a process of its own, that finds Ansible imported already.
+HOST = """
+import json, os, sys
+import ansible.module_utils.basic
+for line in sys.stdin:
+    name, arguments = json.loads(line)
+    reading, writing = os.pipe()
+    if not os.fork():
+        os.dup2(writing, 1)
+        sys.argv = ["module", name, json.dumps(arguments)]
+        exec(%r)
+    os.close(writing)
+    with os.fdopen(reading) as source:
+        said = source.read()
+    os.wait()
+    print(said.strip().splitlines()[-1], flush=True)
+""" % CALL
+
+
+class Hub(WindowsHub):
+
+    def __init__(self, folder, sites=None):
+        super().__init__(folder / "machine", sites)
+        self.around = folder
+        # The process that runs modules, what it was asked, and modules that fail: their words, or what makes some of arguments.
+        self.host, self.asked, self.broken = None, [], {}
+
+    def stop(self):
+        super().stop()
+        if self.host:
+            self.host.stdin.close()
+            self.host.wait(30)
+            self.host.stdout.close()
+
+    def text(self, port, protocol="https"):
+        return "%s *:%d: %s" % (protocol, port, self.thumbprint)
+
+    def record(self):
+        path = self.machine.below(RECORD)
+        if not os.path.exists(path):
+            return None
+        with open(path, encoding="utf-8") as source:
+            return json.load(source)
+
+    def site_state(self, name=HUB):
+        return self.machine.state()["sites"].get(name)
+
+    def both(self):
+        return [self.answers(port) for port in (self.old, self.new)]
+
+    # -- what somebody does by hand
+    def by_hand(self, add=(), remove=(), name=HUB):
+        """`add`: (protocol, information, sslFlags, name of a certificate)"""
+        with self.machine.alone():
+            configuration = self.machine.configuration()
+            site = configuration.site(name)
+            for information in remove:
+                site.remove(*site.named(information))
+            for protocol, information, flags, certificate in add:
+                binding = site.add(protocol, information, flags)
+                if certificate:
+                    self.machine.add_certificate(binding, self.thumbprints[certificate], "MY")
+            configuration.write()
+
+    def switch(self, state, name=HUB):
+        with self.machine.alone():
+            self.machine.set_site_state(name, state)
+
+    # -- calls
+    def arguments(self, state="present", noted=True, **given):
+        asked = dict(state=state, timeout=20)
+        if state == "present":
+            asked.update(port=self.new, beside=self.old)
+        if state == "absent":
+            asked.update(port=self.old, beside=self.new)
+        if noted:
+            asked["record"] = dict(path=RECORD, old_port=self.old, new_port=self.new)
+        asked.update(given)
+        return {key: value for key, value in asked.items() if value is not None}
+
+    def by_ansible(self, *tasks, options=("--diff",), **environment):
+        """-> what each task, a dict of its options, returned"""
+        inventory = dict(all=dict(hosts=dict(hub=dict(ansible_connection="local", ansible_python_interpreter=sys.executable))))
+        play = dict(hosts="hub", gather_facts=False, tasks=[
+            {"portshift.agents.iis_listen": task, "ignore_errors": True} for task in tasks])
+        for name, content in (("inventory.yml", inventory), ("play.json", [play])):
+            (self.around / name).write_text(json.dumps(content))
+        done = subprocess.run(
+            [sys.executable, "-m", "ansible", "playbook", "-i", "inventory.yml", "play.json", *options],
+            cwd=self.around, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=600, check=False,
+            env=dict(self.environment(), ANSIBLE_PIPELINING="true", ANSIBLE_STDOUT_CALLBACK="ansible.posix.json", **environment))
+        assert "{" in done.stdout, done.stdout + done.stderr
+        told = json.loads(done.stdout[done.stdout.index("{"):])
+        return [task["hosts"]["hub"] for task in told["plays"][0]["tasks"]]
+
+    def module_of(self, name, arguments, check):
+        """What a double returns.  What win_copy has beside its module, its action, adds nothing here."""
+        self.asked.append(name)
+        broken = self.broken.get(name)
+        said = broken(arguments) if callable(broken) else broken
+        if said and not check:
+            return dict(failed=True, msg=said)
+        if self.host is None:
+            self.host = subprocess.Popen([sys.executable, "-c", HOST], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+                                         env=dict(self.environment(), PYTHONPATH=str(DOUBLES)))
+        namespace, collection, last = name.split(".")
+        asked = ["%s.%s.plugins.modules.%s" % (namespace, collection, last), dict(arguments, _ansible_check_mode=check)]
+        print(json.dumps(asked), file=self.host.stdin, flush=True)
+        return json.loads(self.host.stdout.readline())
+
+    def call(self, state="present", check=False, noted=True, **given):
+        """What the action does with its options, without a run of Ansible around it."""
+        options = ArgumentSpecValidator(SPEC).validate(self.arguments(state, noted, **given)).validated_parameters
+        self.asked = []
+        return set_bindings(lambda name, arguments: self.module_of(name, arguments, check), options, check)
+
+    def refused(self, words, state="present", **given):
+        """It fails with these words in check mode and for real, and nothing is written."""
+        before, record = self.bindings(), self.record()
+        for check in (True, False):
+            result = self.call(state, check, **given)
+            assert result.get("failed") and not result["changed"] and words in result["msg"], result
+            assert "nothing was changed" in result["msg"]
+            assert (self.bindings(), self.record()) == (before, record)
+        return result
+
+
+@pytest.fixture
+def windows(tmp_path):
+    """windows(sites) -> a hub that runs"""
+    made = []
+
+    def make(sites=None):
+        made.append(Hub(tmp_path, sites))
+        hub = made[-1].start()
+        until(lambda: all(hub.machine.state()["sites"].get(site.name) for site in hub.machine.configuration().sites),
+              "the stand-in of IIS does not serve")
+        return hub
+
+    yield make
+    for hub in made:
+        hub.stop()
+
+
+def held(port, address="127.0.0.1"):
+    """Another process's port, as far as http.sys is concerned."""
+    listener = socket.socket()
+    listener.bind((address, port))
+    listener.listen(1)
+    return listener
+
+
+# --- the way of a migration
+
+def test_both_ports_answer_then_the_new_one_alone_then_all_is_as_it_was(windows):
+    hub = windows()
+    old, new = "*:%d:" % hub.old, "*:%d:" % hub.new
+    [predicted] = hub.by_ansible(hub.arguments(), options=["--check", "--diff"])
+    assert (hub.bindings(), hub.record(), predicted["record"]) == ([old], None, None)
+    opened, again = hub.by_ansible(hub.arguments(), hub.arguments())
+    assert (predicted["changed"], opened["changed"], again["changed"]) == (True, True, False), (predicted, opened, again)
+    assert (predicted["diff"], predicted["listens"]) == (opened["diff"], opened["listens"])
+    both = sorted(hub.text(port) for port in (hub.old, hub.new))
+    assert opened["listens"] == dict(before=[hub.text(hub.old)], after=both)
+    assert opened["ports"] == dict(before=[hub.old], after=sorted([hub.old, hub.new]))
+    assert opened["diff"]["after"] == "".join(line + "\n" for line in both)
+    assert (opened["site"], opened["lacking"], again["lacking"]) == (HUB, ["does not listen on %d" % hub.new], [])
+    assert {(one["port"], one["process"], one["pid"]) for one in opened["listening_by"]} == {
+        (hub.old, "System", 4), (hub.new, "System", 4)}
+    assert (hub.bindings(), hub.both()) == ([old, new], [True, True])
+    assert opened["record"] == again["record"] == hub.record()
+    assert (hub.record()["state"], hub.record()["files"], hub.record()["site"]) == ("verified", [], HUB)
+    assert [one["port"] for one in hub.record()["bindings_before"]] == [hub.old]
+
+    gone = hub.call("absent", check=True)
+    assert gone["changed"] and hub.bindings() == [old, new]
+    closed, again, once_more = hub.by_ansible(hub.arguments("absent"), hub.arguments("absent"), hub.arguments())
+    assert (closed["changed"], again["changed"], once_more["changed"]) == (True, False, False), (closed, again, once_more)
+    assert (closed["listens"], closed["elsewhere"], hub.bindings()) == (gone["listens"], [], [new])
+    assert hub.both() == [False, True]
+
+    reopened = hub.call(port=hub.old, beside=hub.new)
+    assert reopened["changed"] and hub.both() == [True, True]
+    back = hub.call("restored", check=True)
+    assert back["changed"] and sorted(hub.bindings()) == sorted([old, new]) and hub.record()["state"] == "verified"
+    restored, again = hub.by_ansible(hub.arguments("restored"), hub.arguments("restored"))
+    assert (restored["changed"], again["changed"]) == (True, False)
+    assert restored["restored"] == back["restored"] == ["%s taken away" % hub.text(hub.new)]
+    assert (hub.bindings(), hub.both(), hub.record()["state"]) == ([old], [True, False], "rolled_back")
+
+
+def test_every_binding_of_the_port_gets_its_twin_and_its_own_certificate(windows):
+    hub = windows([(HUB, [("https", "*:{old}:hub.example", SNI, "hub"), ("https", "*:{old}:", 0, "second"),
+                          ("net.pipe", "*", 0, None)]),
+                   (OTHER, [("https", "*:{old}:reports.example", SNI, "second"), ("net.tcp", "808:*", 0, None)])])
+    # A binding of net.tcp makes the module that reads them stumble.
+    hub.refused("Name the hub's site with site")
+    result = hub.call(site=HUB.upper())
+    assert result["changed"] and result["site"] == HUB and len(result["listens"]["after"]) == 4, result
+    assert "the other sites of IIS can't be read" in result["notes"][0]
+    assert hub.ask(hub.new, "hub.example")[0] == hub.thumbprints["hub"] and hub.ask(hub.new)[0] == hub.thumbprints["second"]
+    # The record knows the site, so that the rest needs no name.  Who else has the port that ends can't be seen then.
+    closed = hub.call("absent")
+    assert closed["changed"] and closed["elsewhere"] == [
+        "http.sys (process 4), for another site, which can't be read, or something else"], closed
+    assert hub.call("restored")["changed"]
+    assert sorted(hub.bindings()) == sorted(["*:%d:hub.example" % hub.old, "*:%d:" % hub.old, "*"])
+    assert hub.ask(hub.old, "hub.example")[0] == hub.thumbprints["hub"] and hub.ask(hub.old)[0] == hub.thumbprints["second"]
+
+
+# --- what stands against it
+
+@pytest.mark.parametrize("sites, given, words", [
+    ([(HUB, [PLAIN]), (OTHER, [("http", "*:{new}:", 0, None)])], {}, 'is bound by site "Reports" already'),
+    ([(HUB, [PLAIN]), (OTHER, [("https", "*:{old}:other", SNI, "hub")])], {}, "several sites have a binding on port"),
+    ([(HUB, [PLAIN]), (OTHER, [("http", "*:{new}:", 0, None), ("net.tcp", "808:*", 0, None)])], dict(site=HUB),
+     "for another site, which could not be read"),
+    ([(HUB, [PLAIN, ("https", "[::1]:{old}:", 0, "hub")])], {}, "can't be read by microsoft.iis.website_info"),
+    ([(HUB, [("https", "*:{old}:", 0, None)])], {}, "has no certificate"),
+    ([(HUB, [("http", "*:{new}:", 0, None)])], dict(beside=None, port=81), "no site has a binding on port 81"),
+    ([(HUB, [PLAIN])], dict(site="Hub"), 'there is no site "Hub": the sites of IIS are "Change Tracker"'),
+    ([(HUB, [PLAIN])], dict(site=HUB, beside=None), "beside does not say"),
+    ([(HUB, [PLAIN, ("https", "*:{new}:", 0, "second")])], {}, "which is not the same as"),
+])
+def test_what_stands_against_it_is_found_before_anything_is_written(windows, sites, given, words):
+    windows(sites).refused(words, **given)
+
+
+def test_a_port_of_another_process_is_refused_and_one_that_is_none(windows):
+    hub = windows()
+    with held(hub.new):
+        result = hub.refused("port %d is taken by " % hub.new)
+    assert "(process %d) on 127.0.0.1" % os.getpid() in result["msg"]
+    for given, words in ((dict(port=70000), "port is 70000"), (dict(beside=hub.new), "port and beside are both")):
+        result = hub.call(**given)
+        assert result["failed"] and words in result["msg"] and hub.asked == []
+
+
+def test_a_site_that_is_stopped_is_not_started_on_the_quiet(windows):
+    hub = windows()
+    hub.switch(STOPPED)
+    hub.refused("it is not started (IIS says Stopped)")
+    assert hub.site_state() == STOPPED
+
+
+def test_a_certificate_that_is_not_in_its_store_is_found_in_check_mode_too(windows):
+    hub = windows()
+    os.rename(hub.machine.certificate("MY", hub.thumbprint), hub.machine.own("elsewhere.pem"))
+    result = hub.call(check=True)
+    assert result["failed"] and "Unable to locate certificate at cert:" in result["msg"] and hub.record() is None
+    result = hub.call()
+    assert "Unable to locate certificate" in result["msg"] and "its bindings are as they were before" in result["msg"], result
+    assert (hub.bindings(), result["changed"], hub.record()["state"]) == (["*:%d:" % hub.old], False, "rolled_back")
+
+
+def test_options_and_collections_that_are_missing_are_named(windows, tmp_path):
+    hub, folder = windows(), tmp_path / "own" / "ansible_collections"
+    posix = os.path.join(COLLECTIONS, "ansible_collections", "ansible", "posix")
+    for name, source in (("portshift/agents", CHECKOUT), ("ansible/posix", posix)):
+        (folder / name).parent.mkdir(parents=True)
+        (folder / name).symlink_to(source)
+    without, unasked, unnoted = hub.by_ansible(
+        hub.arguments(), hub.arguments(port=None), hub.arguments("restored", noted=False),
+        ANSIBLE_COLLECTIONS_PATH=str(folder.parent), HOME=str(tmp_path), ANSIBLE_COLLECTIONS_SCAN_SYS_PATH="false")
+    assert without["failed"] and "install its collection: ansible-galaxy collection install" in without["msg"]
+    assert "nothing was changed" in without["msg"] and "port" in unasked["msg"] and "record" in unnoted["msg"]
+    assert hub.bindings() == ["*:%d:" % hub.old]
+
+
+# --- a change that does not come out
+
+def test_a_binding_that_is_left_without_its_certificate_is_taken_back(windows):
+    hub = windows()
+
+    def half(arguments):
+        if arguments["bindings"].get("add"):
+            hub.by_hand(add=[("https", "*:%d:" % hub.new, 0, None)])
+            return "A specified logon session does not exist"
+        return None
+
+    hub.broken[CHANGE] = half
+    result = hub.call()
+    assert result["failed"] and not result["changed"]
+    assert "A specified logon session does not exist); its bindings are as they were before" in result["msg"]
+    assert (hub.bindings(), hub.record()["state"]) == (["*:%d:" % hub.old], "rolled_back") and result["record"] == hub.record()
+    assert hub.answers(hub.old)
+
+
+def test_a_site_that_iis_stops_for_its_new_port_is_started_again_without_it(windows):
+    hub, taken = windows(), []
+    # Somebody takes the port after it was seen to be free.
+    hub.broken[CHANGE] = lambda arguments: taken.append(held(hub.new)) if not taken else None
+    result = hub.call()
+    taken[0].close()
+    assert "the site is Stopped; its bindings are as they were before, and it was started again" in result["msg"], result
+    assert (hub.bindings(), hub.site_state(), result["changed"]) == (["*:%d:" % hub.old], STARTED, False)
+    assert hub.answers(hub.old) and hub.record()["state"] == "rolled_back"
+
+
+def test_a_port_that_http_sys_does_not_get_is_given_up(windows):
+    hub = windows()
+    hub.stop_iis()
+    with held(hub.old):
+        # Nothing serves: to begin with, its own port is not there.
+        result = hub.call(beside=None, port=hub.old, timeout=0.5)
+        assert "http.sys does not listen on port %d; nothing was changed by this run" % hub.old in result["msg"]
+        assert hub.call(beside=None, port=hub.old, check=True)["lacking"] == ["does not listen on %d" % hub.old]
+    result = hub.call(timeout=0.5)
+    assert "http.sys does not listen on port %d; its bindings are as they were before" % hub.new in result["msg"], result
+    assert hub.bindings() == ["*:%d:" % hub.old]
+
+
+def test_what_another_site_loses_with_it_is_given_back(windows):
+    hub = windows([(HUB, [PLAIN, ("https", "*:{new}:", 0, "hub")]), (OTHER, [("https", "*:{old}:other", 0, "hub")])])
+
+    def takes_more(arguments):
+        if arguments["bindings"].get("remove"):
+            with hub.machine.alone():
+                hub.machine._store("sslcert.json", {key: kept for key, kept in hub.machine.ssl_table().items()
+                                                    if not key.endswith(":%d" % hub.old)})
+
+    hub.broken[CHANGE] = takes_more
+    result = hub.call("absent")
+    assert 'the binding https *:%d:other %s of site "Reports" changed' % (hub.old, hub.thumbprint) in result["msg"], result
+    assert "its bindings are as they were before" in result["msg"] and len(hub.bindings()) == 2
+    assert hub.ask(hub.old, "other")[0] == hub.thumbprint
+
+
+def test_when_taking_it_back_fails_too_a_person_is_told_what_was_there(windows):
+    hub = windows()
+
+    def fails(arguments):
+        if arguments["bindings"].get("add"):
+            hub.by_hand(add=[("https", "*:%d:" % hub.new, 0, None)])
+        return "the configuration is locked"
+
+    hub.broken[CHANGE] = fails
+    result = hub.call()
+    assert result["failed"] and result["changed"]
+    assert "Taking it back failed too, it needs a person: " in result["msg"]
+    assert "It was bound to %s before" % hub.text(hub.old) in result["msg"]
+    assert hub.record()["state"] == "changing"
+
+
+def test_a_host_that_no_longer_tells_what_came_of_it_gets_its_bindings_back(windows):
+    hub, refusing = windows(), []
+    hub.broken[CHANGE] = lambda arguments: refusing.extend([1, 1]) if arguments["bindings"].get("add") else None
+    hub.broken[LISTENERS] = lambda arguments: refusing.pop() and "RPC is not available" if refusing else None
+    result = hub.call()
+    assert "what came of it can't be seen: " in result["msg"] and "its bindings are as they were before" in result["msg"], result
+    assert hub.bindings() == ["*:%d:" % hub.old]
+    # Once is no reason: it fails where a process ends while it looks.
+    refusing.append(1)
+    hub.broken[CHANGE] = None
+    assert hub.call()["changed"]
+
+
+@pytest.mark.parametrize("name", [READ, WRITE])
+def test_without_a_record_that_can_be_kept_nothing_is_changed(windows, name):
+    hub = windows()
+    hub.broken[name] = "Access is denied"
+    result = hub.call()
+    assert "C:\\ProgramData\\portshift\\hub.json: can't be " in result["msg"]
+    assert "Access is denied); nothing was changed" in result["msg"]
+    assert hub.bindings() == ["*:%d:" % hub.old] and CHANGE not in hub.asked
+
+
+# --- a run that was killed
+
+class Killed(Exception):
+    pass
+
+
+@pytest.mark.parametrize("after", ["nothing", "half of it", "all", "the site stopped"])
+@pytest.mark.parametrize("then", ["present", "restored"])
+def test_a_run_that_was_killed_is_gone_on_with_or_taken_back(windows, after, then):
+    hub, taken = windows(), []
+
+    def dies(arguments):
+        if after != "nothing":
+            hub.by_hand(add=[("https", "*:%d:" % hub.new, 0, None if after == "half of it" else "hub")])
+        if after == "the site stopped":
+            taken.append(held(hub.new))
+            hub.switch(STOPPED)
+        raise Killed
+
+    hub.broken[CHANGE] = dies
+    with pytest.raises(Killed):
+        hub.call()
+    assert hub.record()["state"] == "changing"
+    hub.broken.clear()
+    if after == "the site stopped" and then == "present":
+        assert "it is not started" in hub.call()["msg"]
+        taken.pop().close()
+        hub.switch(STARTED)
+    if after == "half of it":
+        # website would write the certificate in check mode.
+        foretold = hub.call(then, check=True)
+        assert foretold["changed"] and CHANGE not in hub.asked and hub.machine.ssl_table().get("0.0.0.0:%d" % hub.new) is None
+    result = hub.call(then)
+    assert not result.get("failed"), result
+    assert result["changed"] is not (then == "present" and after in ("all", "the site stopped"))
+    for listener in taken:
+        assert "was started" in result["notes"][-1]
+        listener.close()
+    until(lambda: hub.both() == [True, then == "present"], "the hub is not as it was left")
+    assert hub.record()["state"] == ("verified" if then == "present" else "rolled_back") and hub.site_state() == STARTED
+    assert [one["port"] for one in hub.record()["bindings_before"]] == [hub.old]
+
+
+# --- the old port ends
+
+def test_a_port_with_a_connection_to_it_stays(windows):
+    hub = windows()
+    assert hub.call()["changed"]
+    kept = hub.connect(hub.old)
+    record = hub.record()
+    for check in (True, False):
+        result = hub.call("absent", check=check, users_seconds=2)
+        assert result["failed"] and result["in_use"] and "port %d is still used" % hub.old in result["msg"], result
+    assert (len(hub.bindings()), hub.record()) == (2, record) and hub.ask_again(kept)
+    kept.close()
+    assert hub.call("absent", users_seconds=0)["changed"]
+
+
+def test_a_port_that_another_site_has_too_is_left_to_it(windows):
+    hub = windows([(HUB, [("https", "*:{old}:hub.example", SNI, "hub")]), (OTHER, [("https", "*:{old}:other", SNI, "second")])])
+    assert hub.call(site=HUB)["changed"]
+    for check in (True, False):
+        result = hub.call("absent", check=check)
+        assert (result["changed"], result["elsewhere"]) == (True, ['site "Reports"'])
+    again = hub.call("absent")
+    assert (again["changed"], again["elsewhere"], again["lacking"]) == (False, ['site "Reports"'], [])
+    assert hub.ask(hub.old, "other")[0] == hub.thumbprints["second"] and hub.bindings(OTHER) == ["*:%d:other" % hub.old]
+    # And the way back leads to the port that they share.
+    assert hub.call(port=hub.old, beside=hub.new)["changed"]
+    assert hub.ask(hub.old, "hub.example")[0] == hub.thumbprint
+
+
+@pytest.mark.parametrize("sites, given, words", [
+    ([(HUB, [PLAIN])], dict(beside=None, site=HUB), "no other binding than those on port"),
+    ([(HUB, [PLAIN, ("http", "*:{new}:x", 0, None)])], {}, "has no twin on port"),
+    ([(HUB, [PLAIN]), (OTHER, [("http", "*:{new}:", 0, None)])], dict(site=HUB), "no other binding"),
+    ([(HUB, [PLAIN, ("http", "*:{new}:", 0, None)])], dict(beside=None, noted=False), "nothing says that it is the hub's"),
+])
+def test_a_port_that_is_needed_stays(windows, sites, given, words):
+    windows(sites).refused(words, "absent", **given)
+
+
+def test_the_site_that_is_left_with_the_port_is_not_taken_for_the_hubs(windows):
+    hub = windows([(HUB, [("https", "*:{old}:hub.example", SNI, "hub")]), (OTHER, [("https", "*:{old}:other", SNI, "second")])])
+    assert hub.call(site=HUB, noted=False)["changed"] and hub.call("absent", noted=False)["changed"]
+    assert hub.call("absent", noted=False)["changed"] is False
+    hub.refused("nothing says that it is the hub's", "absent", noted=False, beside=None)
+    assert hub.bindings(OTHER) == ["*:%d:other" % hub.old]
+
+
+# --- the way back
+
+def test_a_certificate_that_was_renewed_since_goes_back_too(windows):
+    hub = windows()
+    hub.thumbprints["renewed"] = hub.machine.put_certificate(certificate("renewed"))
+    assert hub.call()["changed"] and hub.call("absent")["changed"]
+    hub.by_hand(remove=["*:%d:" % hub.new], add=[("https", "*:%d:" % hub.new, 0, "renewed")])
+    os.rename(hub.machine.certificate("MY", hub.thumbprint), hub.machine.own("elsewhere.pem"))
+    result = hub.call("restored")
+    assert result["changed"], result
+    assert result["restored"][0] == "https *:%d: %s put back" % (hub.old, hub.thumbprints["renewed"])
+    assert hub.ask(hub.old)[0] == hub.thumbprints["renewed"] and hub.bindings() == ["*:%d:" % hub.old]
+
+
+def test_what_somebody_has_added_stays_and_what_somebody_has_changed_needs_force(windows):
+    hub = windows()
+    assert hub.call()["changed"]
+    hub.by_hand(remove=["*:%d:" % hub.old], add=[("http", "*:%d:" % hub.old, 0, None),
+                                                ("https", "*:%d:own" % hub.new, SNI, "hub")])
+    hub.refused("somebody else has changed http *:%d:" % hub.old, "restored")
+    result = hub.call("restored", force=True)
+    assert result["notes"] == ["the binding https *:%d:own sni %s is none of the migration's, so it stays" % (
+        hub.new, hub.thumbprint)]
+    assert sorted(hub.bindings()) == sorted(["*:%d:" % hub.old, "*:%d:own" % hub.new]) and hub.record()["state"] == "rolled_back"
+    assert result["listens"]["after"] == sorted([hub.text(hub.old), "https *:%d:own sni %s" % (hub.new, hub.thumbprint)])
+
+
+def test_a_port_that_was_taken_meanwhile_is_no_way_back(windows):
+    hub = windows()
+    assert hub.call()["changed"] and hub.call("absent")["changed"]
+    with held(hub.old):
+        hub.refused("port %d is taken by " % hub.old, "restored")
+    assert hub.call("restored")["changed"] and hub.both() == [True, False]
+
+
+def test_a_site_that_somebody_has_stopped_stays_so_on_the_way_back(windows):
+    hub = windows()
+    assert hub.call()["changed"]
+    hub.switch(STOPPED)
+    result = hub.call("restored")
+    assert result["changed"] and "it was left so. Start it" in result["notes"][-1]
+    assert (hub.site_state(), hub.bindings(), hub.record()["state"]) == (STOPPED, ["*:%d:" % hub.old], "rolled_back")
+
+
+def test_only_the_migration_that_is_meant_goes_back(windows):
+    hub = windows()
+    assert hub.call("restored")["record"] is None and hub.asked == [READ]
+    assert hub.call()["changed"]
+    record = dict(path=RECORD, new_port=hub.new + 1)
+    result = hub.call("restored", record=record)
+    assert (result["changed"], result["record"], len(hub.bindings())) == (False, hub.record(), 2)
+    found = hub.call("restored", check=True, record=dict(record, new_port=0))
+    assert found["changed"] and found["record"]["new_port"] == hub.new and len(hub.bindings()) == 2
+    assert hub.call("restored", record=dict(record, new_port=0))["changed"] and hub.bindings() == ["*:%d:" % hub.old]
+    assert hub.call("restored")["changed"] is False
+
+
+def test_a_second_migration_keeps_the_record_of_the_first_aside(windows):
+    hub = windows()
+    assert hub.call()["changed"] and hub.call("absent")["changed"]
+    first, second = hub.record(), dict(path=RECORD, new_port=hub.old)
+    assert hub.call(port=hub.old, beside=hub.new, record=second)["changed"]
+    folder = hub.machine.below(RECORD)[:-len(".json")]
+    [aside] = os.listdir(folder)
+    with open(os.path.join(folder, aside), encoding="utf-8") as source:
+        assert json.load(source) == first
+    assert (hub.record()["old_port"], hub.record()["new_port"]) == (hub.new, hub.old)
+    assert hub.call("restored", record=second)["changed"] and hub.bindings() == ["*:%d:" % hub.new]

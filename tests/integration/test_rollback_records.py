@@ -1,0 +1,152 @@
+# Copyright (c) 2026 The portshift.agents authors
+# GNU General Public License v3.0-or-later (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Which migration of BigFix or BoKS a rollback knows, the playbooks on this machine; nobody is moved.
+
+Change Tracker: test_change_tracker_records.py.
+"""
+
+import json
+import pathlib
+import re
+import shlex
+import sys
+
+import pytest
+
+from tests.integration.migration_lab import Namespace
+
+PLAYBOOKS = pathlib.Path(__file__).resolve().parents[2] / "playbooks"
+OLD, NEW, OTHER = 6500, 6530, 6540
+
+
+class Records:
+    """Two hosts, each of which is a folder with what a migration left there."""
+
+    def __init__(self, folder, run_playbook, python=sys.executable):
+        self.folder, self.run_playbook, self.python = folder, run_playbook, python
+        for host in self.HOSTS:
+            (folder / host).mkdir()
+
+    def note(self, host, old_port, new_port, started, state="verified"):
+        (self.folder / host / ("%s.json" % self.PRODUCT)).write_text(json.dumps(dict(
+            version=1, started=started, files=[], old_port=old_port, new_port=new_port, phase=None, state=state)))
+
+    def open(self, host, port):
+        (self.folder / host / ("%s.%d.host_port.json" % (self.PRODUCT, port))).write_text("{}")
+
+    def left(self):
+        return {path: path.read_bytes() for path in self.folder.rglob("*") if path.is_file() and path.suffix != ".lock"
+                and path.parent != self.folder}
+
+    def play(self, port=None, *options, **variables):
+        """(exit status, what was said, tasks that changed something)"""
+        hosts = {host: dict(self.host(self.folder / host), ansible_connection="local", ansible_python_interpreter=self.python)
+                 for host in self.HOSTS}
+        inventory = dict(all=dict(hosts=hosts, vars=self.COMMON, children={
+            group: dict(hosts={self.HOSTS[number]: {} for number in members}) for group, members in self.GROUPS.items()}))
+        if port:
+            variables[self.PORT] = port
+        done = self.run_playbook([{"import_playbook": str(PLAYBOOKS / self.PLAYBOOK)}], inventory, "-e", json.dumps(variables),
+                                 *options)
+        return done.returncode, " ".join(done.stdout.split()), sum(map(int, re.findall(r"changed=(\d+)", done.stdout)))
+
+    def refused(self, port, *options):
+        """There is no such migration, and nothing is changed."""
+        before = self.left()
+        code, said, unused = self.play(port, *options)
+        assert code and re.search(
+            "Nothing was changed. There is no migration to (base )?port %d to take back: no host's record is of it, and no host "
+            "was opened for it alone. Without %s, the last" % (port, self.PORT), said), said
+        assert self.left() == before
+
+    def nothing_to_do(self, port, *options):
+        before = self.left()
+        code, said, changed = self.play(port, *options)
+        assert (code, changed, self.left()) == (0, 0, before), said
+
+
+class BigFix(Records):
+    PRODUCT, PORT, PLAYBOOK = "bigfix", "bigfix_port", "rollback_bigfix_port.yml"
+    HOSTS = ["server", "client01"]
+    GROUPS = dict(bigfix_server=[0], bigfix_relays=[], bigfix_clients=[1], bigfix_pilot=[1])
+    COMMON = dict(bigfix_lock=False, bigfix_bridge=False, bigfix_firewall="none", bigfix_reserve_port=False)
+
+    @staticmethod
+    def host(folder):
+        return dict(bigfix_record_path=str(folder / "bigfix.json"))
+
+
+class Boks(Records):
+    PRODUCT, PORT, PLAYBOOK = "boks", "boks_base_port", "rollback_boks_port.yml"
+    HOSTS = ["master", "agent01"]
+    GROUPS = dict(boks_master=[0], boks_replicas=[], boks_agents=[1])
+    COMMON = dict(boks_lock=False, boks_bridge_persistent=False, boks_firewall="none", boks_reserve_port=False)
+
+    @staticmethod
+    def host(folder):
+        return dict(boks_record_path=str(folder / "boks.json"))
+
+
+@pytest.fixture
+def namespace():
+    found = Namespace()
+    if found.why_not or found.run("nft", "list", "tables").returncode:
+        found.close()
+        pytest.skip("no network namespace with nftables here: %s" % found.why_not)
+    yield found
+    found.close()
+
+
+@pytest.fixture
+def inside(namespace, tmp_path):
+    """A Python that runs in the namespace, whose packet filter is nobody's."""
+    path = tmp_path / "python"
+    path.write_text("#!/bin/sh\nexec %s \"$@\"\n" % shlex.join([*namespace.prefix, sys.executable]))
+    path.chmod(0o755)
+    return str(path)
+
+
+@pytest.fixture(params=[BigFix, Boks])
+def records(request, tmp_path, run_playbook, inside):
+    return request.param(tmp_path, run_playbook, inside)
+
+
+def test_rollback_of_a_port_that_nobody_knows_fails(records):
+    for host in records.HOSTS:
+        records.note(host, OLD, NEW, 10)
+        # Where it would go back to is no migration either, whatever an earlier one has left there.
+        records.open(host, OLD)
+    records.refused(OTHER, "--check")
+    records.refused(OLD)
+
+
+def test_rollback_of_what_was_rolled_back_already_changes_nothing(records):
+    # The other one was never reached.  In check mode, since there is no product here that could prove itself.
+    records.note(records.HOSTS[0], OLD, NEW, 10, "rolled_back")
+    records.nothing_to_do(NEW, "--check")
+
+
+def test_what_was_opened_and_no_more_is_taken_back(records):
+    records.open(records.HOSTS[1], NEW)
+    records.nothing_to_do(NEW)
+
+
+@pytest.mark.parametrize("product, listen, target", [(BigFix, NEW, OLD), (Boks, NEW + 1, OLD + 1)])
+def test_a_bridge_for_the_port_is_taken_back_and_another_one_stays(request, product, listen, target):
+    namespace, inside, run_playbook = map(request.getfixturevalue, ("namespace", "inside", "run_playbook"))
+    records = product(request.getfixturevalue("tmp_path"), run_playbook, inside)
+    records.COMMON = dict(records.COMMON, bigfix_bridge=True, bigfix_bridge_persistent=False)
+    task = {"portshift.agents.port_bridge": dict(name=records.PRODUCT, listen_port=listen, target_port=target, persistent=False)}
+    done = run_playbook([dict(hosts="all", gather_facts=False, tasks=[task])], dict(all=dict(hosts=dict(one=dict(
+        ansible_connection="local", ansible_python_interpreter=inside)))))
+    assert done.returncode == 0, done.stdout
+
+    def bridged():
+        return "portshift_%s" % records.PRODUCT in namespace.run("nft", "list", "tables").stdout
+
+    assert bridged()
+    records.refused(OTHER)
+    assert bridged()
+    code, said, changed = records.play(NEW)
+    assert code == 0 and changed and not bridged(), said

@@ -1,0 +1,364 @@
+# Copyright (c) 2026 The portshift.agents authors
+# GNU General Public License v3.0-or-later (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Which bindings a site of IIS gets, loses and gets back; what is refused; and the record of it on a Windows host."""
+
+import base64
+import json
+import ntpath
+
+import pytest
+
+from ansible_collections.portshift.agents.plugins.module_utils._change_record import IS_ARCHIVED, RecordError
+from ansible_collections.portshift.agents.plugins.plugin_utils import _iis_bindings as iis
+from ansible_collections.portshift.agents.plugins.plugin_utils._windows_record import (
+    FOLDER, READ, WRITE, WindowsRecord, as_text, parse)
+
+A, B = "A" * 40, "B" * 40
+
+
+def binding(words):
+    """Out of "https *:443:name sni HASH", as iis.text() has it; for http and others no hash."""
+    protocol, information, *rest = words.split()
+    ip, port, hostname = information.split(":")
+    found = [word for word in rest if len(word) == 40]
+    return iis.as_read(dict(ip=ip, port=int(port), hostname=hostname, protocol=protocol, use_sni="sni" in rest,
+                            use_ccs="ccs" in rest, certificate_hash="".join(found),
+                            certificate_store_name="My" if found else None))
+
+
+def bindings(*lines):
+    return [binding(line) for line in lines]
+
+
+def site(*lines, name="Hub", state="Started"):
+    return iis.Site(dict(name=name, state=state, bindings=bindings(*lines)))
+
+
+def entry(port, pid=4, name="System", address="::"):
+    return dict(port=port, pid=pid, name=name, address=address)
+
+
+PLAIN, SECOND = "https *:443: " + A, "https *:8443: " + A
+
+
+@pytest.mark.parametrize("line", [PLAIN, "http *:80:", "https 10.0.0.5:443:hub.example sni " + A, "https *:443:hub.example ccs",
+                                  "https *:443:hub.example sni ccs", "https *:443:"])
+def test_a_line_says_all_that_a_binding_is(line):
+    assert iis.text(binding(line)) == line
+
+
+def test_what_powershell_leaves_out_or_spells_otherwise_is_the_same():
+    read = iis.as_read(dict(ip="*", port=443, hostname=None, protocol="HTTPS", certificate_hash="ab" * 20,
+                            certificate_store_name="MY"))
+    assert iis.missing([read], bindings("https *:443: " + "AB" * 20)) == []
+    assert iis.Site(dict(name="x", state=None, bindings=None)).web == []
+    assert iis.missing(bindings("http *:80:Hub.Example"), bindings("http *:80:hub.example")) == []
+    # An address that is left out is every address.
+    assert iis.identity(dict(read, ip="")) == iis.identity(read)
+
+
+@pytest.mark.parametrize("ip, port, protocol, readable", [
+    ("*", 443, "https", True), ("[", 0, "https", False), ("[2001", 443, "https", False), ("*", 0, "http", False),
+    ("*", 0, "net.pipe", True), ("localhost", 0, "msmq.formatname", True)])
+def test_a_binding_with_an_address_of_ipv6_is_known_to_be_read_wrongly(ip, port, protocol, readable):
+    one = iis.Site(dict(name="Hub", state="Started", bindings=[dict(ip=ip, port=port, hostname="", protocol=protocol)]))
+    assert bool(one.unreadable) is not readable
+    assert one.having(443) == (one.bindings if protocol == "https" and readable else [])
+    if readable:
+        iis.require_readable(one)
+    else:
+        with pytest.raises(iis.BindingError, match="can't be read by microsoft.iis.website_info"):
+            iis.require_readable(one)
+
+
+# --- which site
+
+@pytest.mark.parametrize("ports, expected", [
+    ([443, 8443], "Hub"), ([9443, 8080], "Other"), ([8080], "Other"), ([9443], None), ([443], "Hub"), ([], None)])
+def test_the_site_is_the_one_that_has_the_first_port_that_any_has(ports, expected):
+    found = iis.with_port([site(PLAIN), site("http *:8080:", name="Other")], ports)
+    assert (found.name if found else None) == expected
+
+
+def test_which_of_several_sites_is_meant_has_to_be_said():
+    both = [site("https *:443:a sni " + A), site("https *:443:b sni " + A, name="Other")]
+    with pytest.raises(iis.BindingError, match='several sites have a binding on port 443 ."Hub", "Other".'):
+        iis.with_port(both, [443, 8443])
+    assert iis.named(both, "other").name == "Other"
+    with pytest.raises(iis.BindingError, match='no site "Third": the sites of IIS are "Hub" .443., "Other" .443.'):
+        iis.named(both, "Third")
+    with pytest.raises(iis.BindingError, match="IIS has no site"):
+        iis.named([], "Third")
+
+
+# --- present
+
+@pytest.mark.parametrize("there, expected", [
+    ([PLAIN], [PLAIN, SECOND]),
+    ([PLAIN, SECOND], [PLAIN, SECOND]),
+    ([SECOND], [SECOND]),
+    (["http *:80:", PLAIN], ["http *:80:", PLAIN, SECOND]),
+    (["https 10.0.0.5:443:a sni " + A, "https *:443:b " + B],
+     ["https 10.0.0.5:443:a sni " + A, "https *:443:b " + B, "https 10.0.0.5:8443:a sni " + A, "https *:8443:b " + B]),
+    (["https *:443:a ccs"], ["https *:443:a ccs", "https *:8443:a ccs"]),
+    (["http *:443:"], ["http *:443:", "http *:8443:"]),
+    # What a run that was killed between the binding and its certificate left.
+    ([PLAIN, "https *:8443:"], [PLAIN, SECOND]),
+])
+def test_each_binding_on_the_port_gets_its_twin(there, expected):
+    wanted, notes = iis.twins(site(*there), 443, 8443)
+    assert ([iis.text(one) for one in wanted], notes) == (expected, [])
+
+
+@pytest.mark.parametrize("there, beside, words", [
+    (["http *:80:"], 443, "no binding on port 8443, and none on port 443 to stand beside .it has 80.$"),
+    ([], 443, "it has no binding at all"),
+    ([PLAIN], None, "beside does not say"),
+    (["https *:443:"], 443, "https .:443: has no certificate, so it can't get a twin"),
+    ([PLAIN, "https *:8443: " + B], 443, "it has the binding https .:8443: B+ already, which is not the same"),
+    ([PLAIN, "http *:8443:"], 443, "it has the binding http .:8443: already"),
+    (["https *:443:a " + A, "https *:8443:a sni"], 443, "which is not the same"),
+])
+def test_a_twin_that_would_not_be_one_is_refused(there, beside, words):
+    with pytest.raises(iis.BindingError, match=words):
+        iis.twins(site(*there), beside, 8443)
+
+
+def test_a_twin_of_the_migration_follows_a_certificate_that_was_renewed():
+    recorded = dict(before=bindings(PLAIN), new_port=8443)
+    wanted, notes = iis.twins(site("https *:443: " + B, SECOND), 443, 8443, recorded)
+    assert (iis.texts(wanted), notes) == (["https *:443: " + B, "https *:8443: " + B], [])
+    # One that was there before is somebody's own.
+    with pytest.raises(iis.BindingError, match="which is not the same"):
+        iis.twins(site("https *:443: " + B, SECOND), 443, 8443, dict(recorded, before=bindings(PLAIN, SECOND)))
+
+
+def test_on_the_way_back_a_binding_that_stayed_is_left_alone():
+    recorded = dict(before=bindings(PLAIN), new_port=8443)
+    wanted, notes = iis.twins(site(PLAIN, "https *:8443: " + B), 8443, 443, recorded)
+    assert iis.texts(wanted) == iis.texts(bindings(PLAIN, "https *:8443: " + B))
+    assert notes == ["the binding %s was there before and is not the same as https *:8443: %s; it was left as it is" % (PLAIN, B)]
+
+
+def test_a_twin_is_asked_for_as_website_takes_it():
+    asked = dict(ip="*", port=8443, hostname="", protocol="https", use_sni=False, use_ccs=False)
+    assert iis.to_add(binding(SECOND)) == dict(asked, certificate_hash=A, certificate_store_name="My")
+    assert iis.to_add(binding("https *:8443:a ccs")) == dict(asked, hostname="a", use_ccs=True)
+    assert iis.to_add(binding("http *:8443:")) == dict(asked, protocol="http")
+    assert iis.to_remove(binding(SECOND)) == dict(ip="*", port=8443, hostname="")
+
+
+# --- absent
+
+@pytest.mark.parametrize("there, beside, expected", [
+    ([PLAIN, SECOND], 8443, [SECOND]), ([PLAIN, SECOND], None, [SECOND]), ([SECOND], 8443, [SECOND]), ([], None, []),
+    (["http *:80:", PLAIN], None, ["http *:80:"]),
+])
+def test_the_bindings_of_a_port_go(there, beside, expected):
+    assert [iis.text(one) for one in iis.without(site(*there), 443, beside)] == expected
+
+
+@pytest.mark.parametrize("there, beside, words", [
+    ([PLAIN], None, "no other binding than those on port 443"),
+    ([PLAIN, "net.pipe *:0:"], None, "no other binding than those on port 443"),
+    ([PLAIN, "https *:443:new " + A, SECOND], 8443, "its binding https .:443:new A+ has no twin on port 8443"),
+    (["https 10.0.0.5:443: " + A, SECOND], 8443, "its binding https 10.0.0.5:443: A+ has no twin"),
+    ([PLAIN, "http *:80:"], 8443, "has no twin on port 8443"),
+    (["https *:443:", SECOND], 8443, "has no certificate, so it could not be put back"),
+])
+def test_nobody_loses_the_hub_with_a_port(there, beside, words):
+    with pytest.raises(iis.BindingError, match=words):
+        iis.without(site(*there), 443, beside)
+
+
+# --- restored
+
+@pytest.mark.parametrize("before, now, expected, changed, notes", [
+    ([PLAIN], [PLAIN, SECOND], [PLAIN], 0, 0),
+    ([PLAIN], [SECOND], [PLAIN], 0, 0),
+    ([PLAIN], [PLAIN], [PLAIN], 0, 0),
+    ([PLAIN, "http *:80:"], ["http *:81:", SECOND], ["http *:81:", PLAIN], 0, 0),
+    # The certificate was renewed while both ports were there, or after the old one was closed.
+    ([PLAIN], ["https *:8443: " + B], ["https *:443: " + B], 0, 0),
+    ([PLAIN], [PLAIN, "https *:8443: " + B], [PLAIN], 0, 0),
+    ([PLAIN], ["https *:443:", SECOND], [PLAIN], 0, 0),
+    # Of somebody else.
+    ([PLAIN], [PLAIN, SECOND, "https *:8443:new sni " + B], ["https *:8443:new sni " + B, PLAIN], 0, 1),
+    ([PLAIN], ["https *:443:new " + B, SECOND], ["https *:443:new " + B, PLAIN], 0, 0),
+    ([PLAIN, SECOND], [PLAIN, SECOND], [PLAIN, SECOND], 0, 0),
+    (["https *:443:a " + A], ["https *:8443:a sni " + A], ["https *:443:a " + A], 1, 0),
+    ([PLAIN], ["http *:443:", SECOND], [PLAIN], 1, 0),
+    # One that was never finished.
+    ([PLAIN], [PLAIN, "https *:8443:"], [PLAIN], 0, 0),
+])
+def test_the_way_back_undoes_the_migration_alone(before, now, expected, changed, notes):
+    wanted, lost, said = iis.as_before(site(*now), bindings(*before), 443, 8443)
+    assert (iis.texts(wanted), len(lost), len(said)) == (sorted(expected), changed, notes)
+    again = iis.as_before(site(*map(iis.text, wanted)), bindings(*before), 443, 8443)
+    assert iis.texts(again[0]) == iis.texts(wanted) and again[1] == []
+
+
+# --- what stands against it
+
+@pytest.mark.parametrize("listeners, others, here, words", [
+    ([entry(8443, 812, "haproxy.exe", "10.0.0.9")], [], [PLAIN], "taken by haproxy.exe .process 812. on 10.0.0.9"),
+    ([entry(8443, 812, None)], [], [PLAIN], "taken by a process .process 812."),
+    ([], [["http *:8443:"]], [PLAIN], 'bound by site "Other" already .http .:8443:.'),
+    ([entry(8443)], [["https *:8443:other sni " + A]], [PLAIN], 'bound by site "Other" already'),
+    ([entry(8443)], [], [PLAIN], "listens on port 8443 already, for no binding of a site"),
+    ([entry(8443)], [], [PLAIN, "https *:8443:b " + A], None),
+    ([entry(443), entry(8444, 812)], [["http *:80:", PLAIN]], [PLAIN], None),
+])
+def test_a_new_port_is_to_be_the_hubs_alone(listeners, others, here, words):
+    given = 8443, bindings(SECOND), site(*here), [site(*lines, name="Other") for lines in others], listeners
+    if words is None:
+        iis.require_free(*given)
+    else:
+        with pytest.raises(iis.BindingError, match=words):
+            iis.require_free(*given)
+
+
+def test_where_other_sites_cant_be_read_the_port_may_be_theirs():
+    with pytest.raises(iis.BindingError, match="for another site, which could not be read"):
+        iis.require_free(8443, bindings(SECOND), site(PLAIN), [], [entry(8443)], others_known=False)
+
+
+@pytest.mark.parametrize("other, listener, words", [
+    ("https *:443:other sni " + A, entry(443), None), (None, entry(443), None), (PLAIN, None, "bound by"),
+    (None, entry(443, 812), "taken by")])
+def test_a_binding_that_goes_back_to_its_port_may_share_it_as_it_did(other, listener, words):
+    given = (443, bindings(PLAIN), site(SECOND), [site(other, name="Other")] if other else [], [listener] if listener else [],
+             True, bindings(PLAIN))
+    if words is None:
+        iis.require_free(*given)
+    else:
+        with pytest.raises(iis.BindingError, match=words):
+            iis.require_free(*given)
+
+
+def test_what_another_site_loses_is_seen():
+    before = [site("https *:443:other " + A, "http *:80:", name="Other")]
+    assert iis.lost(before, [site("http *:80:", "https *:443:other " + A, name="Other")]) == []
+    assert iis.lost(before, [site("http *:80:", "https *:443:other", name="Other")]) == [
+        'https *:443:other %s of site "Other"' % A]
+
+
+# --- the record
+
+class Host:
+    """A Windows host's files, for slurp, win_file and win_copy."""
+
+    def __init__(self):
+        self.files, self.folders, self.failing = {}, set(), ()
+
+    def __call__(self, name, arguments):
+        if name in self.failing:
+            return dict(failed=True, msg="Access to the path is denied.")
+        if name == FOLDER:
+            assert arguments["state"] == "directory"
+            self.folders.add(arguments["path"])
+        elif name == WRITE:
+            assert ntpath.dirname(arguments["dest"]) in self.folders
+            self.files[arguments["dest"]] = arguments["content"]
+        elif name == READ:
+            if arguments["src"] not in self.files:
+                return dict(failed=True, msg="Path %s is not found" % arguments["src"])
+            return dict(content=base64.b64encode(self.files[arguments["src"]].encode()).decode())
+        return dict(changed=True)
+
+
+PATH = "C:\\ProgramData\\portshift\\hub.json"
+
+
+def record(host, new_port=8443, old_port=443):
+    return WindowsRecord(host, PATH, old_port, new_port, "open")
+
+
+def test_a_record_is_written_ahead_and_gone_on_with():
+    host = Host()
+    first = record(host)
+    assert first.content is None and first.in_force is None and host.files == {}
+    first.before_change("Hub", bindings(PLAIN))
+    noted = json.loads(host.files[PATH])
+    assert {key: noted[key] for key in ("version", "old_port", "new_port", "phase", "state", "files", "site")} == dict(
+        version=1, old_port=443, new_port=8443, phase="open", state="changing", files=[], site="Hub")
+    assert noted["bindings_before"] == bindings(PLAIN) and noted["last_change"] >= noted["started"] > 0
+    assert first.mark("verified") and not first.mark("verified") and json.loads(host.files[PATH])["state"] == "verified"
+    second = record(host)
+    second.before_change("Hub", bindings(PLAIN, SECOND))
+    assert (second.content["bindings_before"], second.content["started"]) == (bindings(PLAIN), noted["started"])
+    assert list(host.files) == [PATH]
+
+
+@pytest.mark.parametrize("new_port, state, in_force", [
+    (8443, "changing", True), (8443, "verified", True), (8443, "rolled_back", False), (9443, "verified", False),
+    (0, "verified", True), (0, "rolled_back", False)])
+def test_a_record_is_in_force_for_its_own_migration(new_port, state, in_force):
+    host = Host()
+    first = record(host)
+    first.before_change("Hub", [])
+    first.mark(state)
+    assert (record(host, new_port).in_force is not None) is in_force
+
+
+def test_the_record_of_an_earlier_migration_is_kept_aside_once():
+    host = Host()
+    first = record(host)
+    first.before_change("Hub", bindings(PLAIN))
+    first.mark("verified")
+    earlier = host.files[PATH]
+    second = record(host, 9443, 8443)
+    second.before_change("Hub", bindings(SECOND))
+    [aside] = set(host.files) - {PATH}
+    assert ntpath.dirname(aside) == "C:\\ProgramData\\portshift\\hub" and IS_ARCHIVED.match(ntpath.basename(aside))
+    assert host.files[aside] == earlier and json.loads(host.files[PATH])["bindings_before"] == bindings(SECOND)
+    # Taken back at once: the one before is in force again, and going on once more keeps no second copy of it.
+    second.settle(True)
+    assert host.files[PATH] == earlier
+    record(host, 9443, 8443).before_change("Hub", bindings(SECOND))
+    assert set(host.files) == {PATH, aside}
+    # Another one that began in the same second.
+    host.files[PATH] = as_text(dict(parse(PATH, earlier.encode()), phase="another"))
+    record(host, 9443, 8443).before_change("Hub", bindings(SECOND))
+    assert set(host.files) == {PATH, aside, aside[:-len(".json")] + "-2.json"}
+    assert IS_ARCHIVED.match(ntpath.basename(max(host.files)))
+
+
+@pytest.mark.parametrize("untouched, state", [(True, "rolled_back"), (False, "verified")])
+def test_a_change_that_was_taken_back_leaves_the_record_as_it_was(untouched, state):
+    host = Host()
+    first = record(host)
+    first.before_change("Hub", bindings(PLAIN))
+    first.mark("verified")
+    again = record(host)
+    again.before_change("Hub", bindings(PLAIN, SECOND))
+    again.settle(untouched)
+    assert json.loads(host.files[PATH])["state"] == state
+
+
+@pytest.mark.parametrize("content, words", [
+    (b"{", "is not a record of an IIS site"), (b"[]", "is not a record"), (b"\xff", "is not a record"),
+    (b'{"version": 7}', "version 7"),
+    (b'{"version": 1, "old_port": 1, "new_port": 2, "phase": "", "state": "verified"}', "bindings_before, site missing"),
+    (b'{"version": 1, "old_port": 1, "new_port": 2, "phase": "", "state": "", "site": "a", "bindings_before": {}}', "no list"),
+])
+def test_what_is_no_record_is_not_taken_for_one(content, words):
+    with pytest.raises(RecordError, match=words):
+        parse(PATH, content)
+
+
+def test_a_record_that_notepad_has_saved_is_read():
+    host = Host()
+    record(host).before_change("Hub", [])
+    assert parse(PATH, b"\xef\xbb\xbf" + host.files[PATH].encode())["site"] == "Hub"
+
+
+@pytest.mark.parametrize("failing, words", [(READ, "can't be read on the host .Access to the path is denied"),
+                                            (FOLDER, "can't be written on the host"), (WRITE, "can't be written on the host")])
+def test_a_host_that_lets_nobody_read_or_write_says_so(failing, words):
+    host = Host()
+    host.failing = (failing,)
+    with pytest.raises(RecordError, match=words):
+        record(host).before_change("Hub", [])
+    assert host.files == {}
