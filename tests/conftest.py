@@ -18,7 +18,8 @@ import warnings
 import pytest
 
 # What these assert is to be told as well as what tests themselves do.
-pytest.register_assert_rewrite("tests.integration.container_estate", "tests.integration.iis_hub", "tests.integration.migration_lab")
+pytest.register_assert_rewrite(
+    "tests.integration.container_estate", "tests.integration.iis_hub", "tests.integration.migration_lab")
 
 CHECKOUT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 COLLECTION = "portshift.agents"

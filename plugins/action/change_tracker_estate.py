@@ -27,8 +27,10 @@ def is_windows(variables):
 
 
 def server_of_hub(told, groups, hostvars):
-    """What answers on the hub's port where nobody says so: IIS on a Windows host."""
-    return told or (IIS if any(is_windows(hostvars[host]) for host in groups.get(HUB, [])) else NGINX)
+    """What answers on the hub's port: as the run or the hub's own variables have it, or else IIS on a Windows host."""
+    hubs = [hostvars[host] for host in groups.get(HUB, [])]
+    return (told or next((hub["change_tracker_hub_server"] for hub in hubs if hub.get("change_tracker_hub_server")), None)
+            or (IIS if any(map(is_windows, hubs)) else NGINX))
 
 
 def windows_problems(estate, hostvars):

@@ -25,7 +25,8 @@ options:
         P(portshift.agents.change_tracker_hub#role). The agent on the hub's own host is moved where that is V(nginx).
       - With V(none), somebody else makes the hub answer on both ports, such as a load balancer. Nothing is changed on the hub's
         host, and nobody connects there, unless it is in one of the other groups too.
-      - The default is V(iis) where Ansible reaches the hub as a Windows host, and V(nginx) elsewhere.
+      - The default is the hub's variable C(change_tracker_hub_server), or V(iis) where Ansible reaches the hub as a Windows host,
+        and V(nginx) elsewhere.
     type: str
   window:
     description: The maintenance window, such as V(22:00-04:00), by the clock of the control node.

@@ -178,6 +178,8 @@ def test_windows_hub_has_iis_unless_somebody_says_otherwise(ask):
     assert (result["hub_server"], result["hub_hosts"], result["keeper"]) == ("iis", ["h"], "a1")
     assert "h" not in result["order"] and result["not_asked"] == []
     assert ask("change_tracker_estate", port=8443)["hub_server"] == "nginx"
+    by_hand = dict(h=dict(ansible_connection="psrp", change_tracker_hub_server="none"))
+    assert ask("change_tracker_estate", by_hand, port=8443, limit=["a1"])["hub_server"] == "none"
 
 
 def test_who_is_left_out_by_a_limit_is_told_and_so_is_a_hub_without_an_agent_of_its_own(ask):
