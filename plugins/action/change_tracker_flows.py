@@ -12,7 +12,8 @@ NO_ANSWER = "not known: the source gave no answer (unreachable, or failed before
 
 # Its rules can be asked for by name only.
 WINDOWS = "windows"
-OTHER_RULES = "not known: this collection has no rule for it in Windows Firewall, and which others there are was not looked at"
+OTHER_RULES = ("not known: the rule of open_change_tracker_ports.yml is not there, and whether another one admits it was not "
+               "looked at")
 
 
 def _named(name, address):

@@ -1,9 +1,11 @@
 # Copyright (c) 2026 The portshift.agents authors
 # GNU General Public License v3.0-or-later (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The Change Tracker lab with a hub that stands for a Windows machine: what it shows of a migration is only as good as this."""
+"""A hub that stands for a Windows machine, and a migration of it as a user runs it, while every agent sends its heartbeats."""
 
+import contextlib
 import json
+import shlex
 import time
 
 import pytest
@@ -16,6 +18,10 @@ from tests.lab.change_tracker_lab import SITE_NAME
 
 AGENTS = ("proxy", "agent01")
 IDENTITY = dict(ip="*", hostname="", port=NEW)
+RULE = "portshift change_tracker_hub %d/tcp" % NEW
+# Holds a connection to that port of the hub until it is killed, or the port itself on the hub.
+GUEST = "import socket, time; one = socket.create_connection(('hub', %d)); time.sleep(600)"
+SQUATTER = "import socket, time; one = socket.socket(); one.bind(('0.0.0.0', %d)); one.listen(); time.sleep(600)"
 PRESENTED = "timeout 5 openssl s_client -connect hub:%d </dev/null 2>/dev/null | openssl x509 -noout -fingerprint -sha1"
 
 
@@ -58,6 +64,20 @@ def presented(lab):
     return [lab.ssh("agent01", PRESENTED % port).stdout.strip().rpartition("=")[2].replace(":", "") for port in (OLD, NEW)]
 
 
+@contextlib.contextmanager
+def beside(lab, engine, host, program):
+    """A Python program that runs on a host meanwhile."""
+    lab.ssh(host, "systemd-run --unit=beside --quiet python3 -c %s" % shlex.quote(program))
+    try:
+        yield
+    finally:
+        lab.execute(engine, host, "systemctl stop beside; systemctl reset-failed beside")
+
+
+def bound(*ports):
+    return {"Default Web Site": ["http *:80:"], SITE_NAME: ["https *:%d:" % port for port in ports]}
+
+
 def test_hub_is_a_windows_machine_without_an_agent(lab, engine):
     status = lab.status()
     assert status["hub"]["firewall"] == "windows" and status["hub"]["listening"] == [22, 80, OLD]
@@ -74,6 +94,7 @@ def test_hub_is_a_windows_machine_without_an_agent(lab, engine):
     assert fine and set(verdict["hosts"]) == set(AGENTS), verdict["objections"]
 
 
+@pytest.mark.long
 def test_agent_moves_to_a_second_binding_behind_a_rule_and_back_and_nobody_fails(lab, engine):
     before, began = lab.files(engine)["hub"], time.time()
     thumbprint = presented(lab)[0]
@@ -100,6 +121,7 @@ def test_agent_moves_to_a_second_binding_behind_a_rule_and_back_and_nobody_fails
     assert set(verdict["hosts"]["proxy"]["accepted_by_port"]) == {str(OLD)}
 
 
+@pytest.mark.long
 def test_reboot_of_the_hub_leaves_its_bindings(lab, engine):
     before = lab.files(engine)["hub"]
     engine.run("restart", "--time", "20", lab.described["hosts"]["hub"]["container"])
@@ -107,3 +129,40 @@ def test_reboot_of_the_hub_leaves_its_bindings(lab, engine):
         lab.execute(engine, host, "systemctl restart " + lab.service(host))
     lab.ok("wait", "--port", str(OLD), "--timeout", "90")
     assert lab.files(engine)["hub"] == before and lab.status("hub")["listening"] == [22, 80, OLD]
+
+
+def test_hub_and_agents_move_the_old_port_ends_and_all_come_back_and_no_heartbeat_fails(lab, engine):
+    began, before, rules, details = time.time(), lab.files(engine), lab.rules(engine), lab.details(engine)
+    check = lab.play("migrate", "--check", "--diff").good()
+    assert (lab.files(engine), lab.rules(engine), lab.bindings(engine)) == (before, rules, bound(OLD))
+    done = lab.play("migrate").good()
+    assert set(done.changed) == set(check.changed) == {"hub", *AGENTS}
+    assert lab.bindings(engine) == bound(OLD, NEW) and lab.rules(engine) == dict(rules, **{RULE: (str(NEW), True)})
+    assert lab.details(engine) == {host: with_port(data, NEW) for host, data in details.items()}
+    assert presented(lab)[0] == presented(lab)[1] != ""
+    assert lab.play("migrate").good().changed == {}
+
+    with beside(lab, engine, "monitored1", GUEST % OLD):
+        eventually(lambda: lab.execute(engine, "hub", "ss -Htn state established sport = :%d" % OLD)[1].strip())
+        lab.play("close").bad("port %d is still used" % OLD, "-e change_tracker_close_despite_users=true")
+        assert lab.bindings(engine) == bound(OLD, NEW)
+    lab.play("close").good()
+    assert lab.bindings(engine) == bound(NEW) and lab.status("hub")["listening"] == [22, 80, NEW]
+    assert lab.play("close").good().changed == {}
+
+    lab.play("rollback").good()
+    assert (lab.bindings(engine), lab.rules(engine), lab.details(engine)) == (bound(OLD), rules, details)
+    assert lab.files(engine) == before and lab.ports() == dict.fromkeys(AGENTS, OLD)
+    assert lab.play("rollback").good().changed == {}
+    fine, verdict = lab.heartbeats("--since", str(began))
+    assert fine, verdict["objections"]
+
+
+def test_port_that_another_process_has_ends_the_run_and_the_site_goes_on(lab, engine):
+    began, before = time.time(), lab.files(engine)
+    with beside(lab, engine, "hub", SQUATTER % NEW):
+        eventually(lambda: lab.execute(engine, "hub", "ss -Htln sport = :%d" % NEW)[1].strip())
+        lab.play("migrate").bad("port %d is taken by" % NEW, "IIS would stop the site")
+    assert lab.bindings(engine) == bound(OLD) and RULE not in lab.rules(engine) and lab.files(engine) == before
+    fine, verdict = lab.heartbeats("--since", str(began))
+    assert fine, verdict["objections"]
