@@ -22,15 +22,17 @@ def address_of(hostvars, host):
 
 def is_windows(variables):
     """By how Ansible is told to talk to the host: nobody has asked it yet."""
-    return (str(variables.get("ansible_connection")).rsplit(".", 1)[-1] in ("winrm", "psrp")
-            or variables.get("ansible_shell_type") in ("powershell", "cmd") or variables.get("ansible_os_family") == "Windows")
+    connection, shell = (str(variables.get(name)).rsplit(".", 1)[-1] for name in ("ansible_connection", "ansible_shell_type"))
+    return connection in ("winrm", "psrp") or shell in ("powershell", "cmd") or variables.get("ansible_os_family") == "Windows"
 
 
 def server_of_hub(told, groups, hostvars):
     """What answers on the hub's port: as the run or the hub's own variables have it, or else IIS on a Windows host."""
     hubs = [hostvars[host] for host in groups.get(HUB, [])]
-    return (told or next((hub["change_tracker_hub_server"] for hub in hubs if hub.get("change_tracker_hub_server")), None)
-            or (IIS if any(map(is_windows, hubs)) else NGINX))
+    said = [hub["change_tracker_hub_server"] for hub in hubs if "change_tracker_hub_server" in hub]
+    if told is not None or said:
+        return told if told is not None else said[0]
+    return IIS if any(map(is_windows, hubs)) else NGINX
 
 
 def windows_problems(estate, hostvars):

@@ -8,12 +8,11 @@ On a Windows host, which runs no module in Python, all is done by win_firewall_r
 
 from __future__ import annotations
 
-import os
-
 from ansible.plugins.action import ActionBase
 from ansible_collections.portshift.agents.plugins.module_utils._errors import EngineError
 from ansible_collections.portshift.agents.plugins.module_utils._host_port import HOST_PORT_SPEC, STATES, check_options
-from ansible_collections.portshift.agents.plugins.plugin_utils._other_modules import lacking
+from ansible_collections.portshift.agents.plugins.plugin_utils._other_modules import (
+    is_powershell, lacking, said, stranger)
 from ansible_collections.portshift.agents.plugins.plugin_utils._windows_firewall import (
     MODULE, WindowsFirewall, asked_rules, nothing)
 
@@ -25,7 +24,7 @@ class ActionModule(ActionBase):
     def run(self, tmp=None, task_vars=None):
         result = super().run(tmp, task_vars)
         self._vars = task_vars
-        if self._powershell() or self._task.args.get("backend") == "windows":
+        if is_powershell(self) or self._task.args.get("backend") == "windows":
             return dict(result, **self._windows())
         first = self._step()
         calls, picture = (first.pop(key, None) for key in INTERNAL)
@@ -52,7 +51,7 @@ class ActionModule(ActionBase):
         for call in calls:
             done = self._execute_module(module_name=call["module"], module_args=call["args"], task_vars=self._vars)
             if done.get("failed") or done.get("unreachable"):
-                return "%s failed on the host (%s)" % (call["module"], " ".join(str(done.get("msg", done)).split()))
+                return "%s failed on the host (%s)" % (call["module"], said(done))
         return None
 
     def _back(self, result, last, picture):
@@ -66,9 +65,6 @@ class ActionModule(ActionBase):
         result.pop("diff", None)
         return dict(result, failed=True, changed=not seen.get("restored"), msg=message)
 
-    def _powershell(self):
-        return getattr(getattr(getattr(self, "_connection", None), "_shell", None), "_IS_WINDOWS", False)
-
     def _windows(self):
         """The same on a host that has Windows Firewall; only modules for Windows are run there."""
         unused, options = self.validate_argument_spec(argument_spec=dict(HOST_PORT_SPEC, state=STATES))
@@ -80,23 +76,18 @@ class ActionModule(ActionBase):
             if options["backend"] not in ("auto", "windows"):
                 raise EngineError("backend is %s, but this is a Windows host; give auto or windows, or none to leave its "
                                   "firewall alone" % options["backend"])
-            missing = lacking(self._shared_loader_obj, [MODULE]) or self._stranger()
+            missing = lacking(self._shared_loader_obj, [MODULE])
             if missing:
                 raise EngineError(missing)
+            amiss = stranger(self, [MODULE])
+            if amiss:
+                raise EngineError("backend is windows, but %s; give auto for a Linux host" % amiss)
             done = WindowsFirewall(self._ask).change(options, self._task.check_mode)
         except EngineError as err:
             return dict(failed=True, changed=False, msg="nothing was changed: %s" % err)
         if not self._task.diff:
             done.pop("diff", None)
         return done
-
-    def _stranger(self):
-        """A sentence about a host on which the module for Windows can't run, or None."""
-        found = self._shared_loader_obj.module_loader.find_plugin_with_context(MODULE).plugin_resolved_path
-        if not self._powershell() and os.path.exists(os.path.splitext(found)[0] + ".ps1"):
-            return ("backend is windows, but Ansible reaches this host by another shell than PowerShell; give auto for a Linux "
-                    "host, and see that a Windows host has its ansible_connection (or ansible_shell_type) in the inventory")
-        return None
 
     def _ask(self, args, look):
         """What win_firewall_rule returns; with `look` it only says what it would do, and shows that."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 from ansible.plugins.action import ActionBase
 from ansible_collections.portshift.agents.plugins.module_utils._change_record import RECORD_SPEC
 from ansible_collections.portshift.agents.plugins.plugin_utils._iis_edit import CHANGE, INFO, LISTENERS, WAIT, set_bindings
-from ansible_collections.portshift.agents.plugins.plugin_utils._other_modules import lacking, run_action
+from ansible_collections.portshift.agents.plugins.plugin_utils._other_modules import lacking, run_action, stranger
 from ansible_collections.portshift.agents.plugins.plugin_utils._windows_record import FOLDER, READ, WRITE
 
 SPEC = dict(
@@ -26,7 +26,8 @@ class ActionModule(ActionBase):
         self._vars = task_vars
         unused, options = self.validate_argument_spec(argument_spec=SPEC, required_if=[
             ("state", "present", ["port"]), ("state", "absent", ["port"]), ("state", "restored", ["record"])])
-        trouble = lacking(self._shared_loader_obj, [INFO, CHANGE, LISTENERS, WAIT, READ, FOLDER, WRITE])
+        names = [INFO, CHANGE, LISTENERS, WAIT, READ, FOLDER, WRITE]
+        trouble = lacking(self._shared_loader_obj, names) or stranger(self, names)
         if trouble:
             return dict(result, failed=True, changed=False, msg="nothing was changed: " + trouble)
         result.update(set_bindings(self._call, options, self._task.check_mode))

@@ -7,6 +7,20 @@ from __future__ import annotations
 
 from ansible.plugins.action import ActionBase
 
+# Seconds by which clocks of two hosts hardly differ, a wrong time zone included.
+SURELY_LATER = 24 * 60 * 60
+
+
+def standing(records):
+    """The records without those of migrations that were taken back and that others have followed.
+
+    A host that was missing since then still has such a record, and the port that it left is where others went later.  A clock
+    that is wrong makes a host look like that, and it would be left behind, so what is hardly later doesn't count.
+    """
+    led = [record for record in records if record["state"] != "rolled_back"]
+    return [record for record in records if record["state"] != "rolled_back" or not any(
+        other["new_port"] == record["old_port"] and other["started"] > record["started"] + SURELY_LATER for other in led)]
+
 
 def last_of(records):
     """The port that the last migration led to.
@@ -49,16 +63,18 @@ class ActionModule(ActionBase):
         records = sorted([answer["record"] for answer in answers.values() if answer["record"]]
                          + [record for record in options["records"] if record["state"] != "rolled_back"],
                          key=lambda record: record["started"])
-        last = last_of(records) if records else 0
+        last = last_of(standing(records)) if records else 0
         asked = int(options["port"] or 0)
         candidates = [record for record in records if record["new_port"] == (asked or last)]
         old_port, port = (candidates[-1]["old_port"], candidates[-1]["new_port"]) if candidates else (None, asked)
         named = records + options["records"]
         known = not asked or asked in [record["new_port"] for record in named]
+        left = asked in [record["old_port"] for record in named]
         if not known and options["opened"]:
-            # A port that somebody has left is one that they were on: what is open for it stays.
-            known = asked not in [record["old_port"] for record in named] and any(
-                task_vars["hostvars"][host].get(options["opened"]) for host in answers)
+            # Of a port that hosts came from, an earlier migration may have left this.  They know whether it is younger.
+            known = any(task_vars["hostvars"][host].get(options["opened"])
+                        and (not left or (answer["record"] or {}).get("old_port") == asked)
+                        for host, answer in answers.items())
         if candidates and port != last:
             # Hosts that have moved on keep their older records aside, so the others would go back alone.
             return dict(result, failed=True, msg="Nothing was changed. The last migration was to port %d, so the one to port %d "
@@ -69,5 +85,7 @@ class ActionModule(ActionBase):
         moved = [host for host, answer in answers.items() if answer["record"] and answer["record"]["new_port"] == port
                  and answer["record"]["state"] != "rolled_back"]
         old_ports = sorted({answers[host]["record"]["old_port"] for host in moved} - {None})
-        return dict(result, changed=False, port=port, old_port=old_port, old_ports=old_ports, known=known, moved=moved,
+        there = any(record["new_port"] == last and record["state"] != "rolled_back" for record in records)
+        return dict(result, changed=False, port=port, old_port=old_port, old_ports=old_ports, known=known, left=left,
+                    last=last if there else None, moved=moved,
                     hosts=[host for host in options["hosts"] if host not in staying])

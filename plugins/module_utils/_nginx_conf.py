@@ -386,10 +386,38 @@ def _span_to_remove(data, span):
     return start, end + len(data) - end - len(data[end:].lstrip(b" \t"))
 
 
+def _is_any(host):
+    """Whether that is every address of its family."""
+    return host == "*" or (host.startswith("[") and not host.strip("[]:0"))
+
+
+def _takes_in(wide, listen):
+    """Whether a listen has every address of another one, which is of the same protocol.  What a name stands for is not known."""
+    if wide.host == listen.host:
+        return True
+    if not _is_any(wide.host):
+        return False
+    if listen.host.startswith("["):
+        return wide.host != "*"
+    return (listen.host == "*" or bool(_ADDRESS.match(listen.host))) and (wide.host == "*" or "ipv6only=off" in wide.parameters)
+
+
+def _left_alone(server, servers, port, beside):
+    """The listens of a server on `port` whose addresses it does not have on `beside`.
+
+    How it is spoken to on the port that stays is for that one to say.  Where any server has an address of its own there, nginx
+    asks none of those that have every address.
+    """
+    named = {(listen.host, listen.protocol) for one in servers for listen in one.listens if listen.port == beside}
+    return [listen for listen in server.listens if listen.port == port and not any(
+        (kept.port, kept.protocol) == (beside, listen.protocol) and _takes_in(kept, listen)
+        and (kept.host == listen.host or (listen.host, listen.protocol) not in named) for kept in server.listens)]
+
+
 def _require_left(data, servers, port, beside):
-    """Fails where a listen on `port` has no twin on `beside`: whoever comes to that server there would lose it."""
+    """Fails where whoever comes to a server on `port` would lose it, since it does not have that address on `beside`."""
     for server in servers:
-        alone = _missing_twins(server, port, beside)
+        alone = _left_alone(server, servers, port, beside)
         if not alone:
             continue
         try:
@@ -408,7 +436,7 @@ def _require_left(data, servers, port, beside):
 def without(data, port, beside=None):
     """bytes -> bytes in which no web server of the file listens on `port` any more.
 
-    With `beside`, the port that stays: each listen on `port` has to have its twin there, as with_twins() makes them.
+    With `beside`, the port that stays: the address of each listen on `port` has to be listened on there by the same server.
     """
     port = parse_port(port)
     servers = _servers(data)

@@ -41,9 +41,11 @@ options:
       - With O(state=present). The port whose C(listen) directives get a twin.
       - Where no server in the file listens on it any more and one listens on O(port), all is as it should be.
       - Without it, nothing is put into the file; it has to have a C(listen) on O(port) already, and nginx to have read it.
-      - With O(state=absent). The port that stays. Where a server has a C(listen) on O(port) and none with the same address on
-        this one, nothing is changed, and the error names the server. That is one that somebody has put in since
+      - With O(state=absent). The port that stays. Where a server has a C(listen) on O(port) and none that has its address on
+        this one too, nothing is changed, and the error names the server. That is one that somebody has put in since
         O(state=present) was run, and it could not be reached on the new port.
+      - One on every address has also those that are named, C(*) those of IPv4 and C([::]) those of IPv6, unless a server in the
+        file has just that address on this port. Parameters such as C(ssl) and C(proxy_protocol) may differ.
       - Without it, such a server loses O(port) too, as long as any C(listen) is left to it.
     type: int
   state:

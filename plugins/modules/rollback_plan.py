@@ -10,6 +10,8 @@ version_added: 0.2.0
 description:
   - Reads the records of all hosts and finds the last migration among them. One that left the port which another one led to came
     after that. Where the ports don't tell, it is the one that began last, by the clocks of the hosts.
+  - A record that says that its migration was rolled back does not count when another one led to the port that it left, and
+    began more than a day later.
   - Fails when O(port) names an earlier one. Hosts that have moved on since keep their older records aside, so the others
     would go back alone.
 options:
@@ -36,7 +38,8 @@ options:
     description:
       - The name of a host variable that says whether the host was opened for O(port), in its firewall or by a bridge. That is
         what a run leaves that ended before the first host moved.
-      - It does not count where a record says that O(port) was left, since it was an earlier migration that opened it then.
+      - Where a record says that O(port) was left, it may have been an earlier migration that opened it. Then it counts for
+        hosts alone whose own record says so, and their variable has to say whether it was opened since.
     type: str
   force:
     description: Hosts whose files somebody has changed since go back as well, so nobody has to be asked but those that gave no
@@ -78,6 +81,16 @@ known:
       for it, as O(opened) says.
   returned: success
   type: bool
+left:
+  description: Whether a record says that hosts came from O(port).
+  returned: success
+  type: bool
+last:
+  description:
+    - The port that the last migration led to, which is the one that goes back without O(port). Null where nobody is left who has
+      not gone back from it.
+  returned: success
+  type: int
 moved:
   description: The hosts that it moved and that have not gone back.
   returned: success

@@ -16,6 +16,7 @@ WEB = ("http", "https")
 HTTP_SYS = 4
 # What a twin has in common with its binding, beside the certificate.
 KIND = ("protocol", "use_sni", "use_ccs")
+NAME_IT = "Name the hub's site with site (change_tracker_hub_site in the playbooks)"
 
 
 class BindingError(EngineError):
@@ -121,6 +122,15 @@ def to_add(binding):
     return entry
 
 
+def general_first(bindings):
+    """In the order to add them in.
+
+    website looks for what it has added by its address and host name, to give it the certificate.  That may find more than the
+    one where either is left open, so nothing narrower is to be there yet.
+    """
+    return sorted(bindings, key=lambda binding: (binding["ip"] not in ("", "*"), bool(binding["hostname"])))
+
+
 def to_remove(binding):
     return {key: binding[key] for key in ("ip", "port", "hostname")}
 
@@ -140,7 +150,7 @@ def named(sites, name):
     for site in sites:
         if site.name.lower() == name.lower():
             return site
-    raise BindingError('there is no site "%s": %s. Name the hub\'s site with site' % (name, listed(sites)))
+    raise BindingError('there is no site "%s": %s. %s' % (name, listed(sites), NAME_IT))
 
 
 def with_port(sites, ports):
@@ -148,8 +158,8 @@ def with_port(sites, ports):
     for port in ports:
         found = [site for site in sites if site.having(port)]
         if len(found) > 1:
-            raise BindingError("several sites have a binding on port %d (%s). Name the hub's site with site" % (
-                port, ", ".join('"%s"' % site.name for site in found)))
+            raise BindingError("several sites have a binding on port %d (%s). %s" % (
+                port, ", ".join('"%s"' % site.name for site in found), NAME_IT))
         if found:
             return found[0]
     return None
@@ -173,7 +183,8 @@ def _require_certificate(binding, what):
 def twins(site, beside, port, recorded=None):
     """(the site's bindings with a twin on `port` for each on `beside`, sentences on what was left as it is).
 
-    `recorded`: a dict with `before`, the bindings of before the migration, and new_port, where there is a record of it.
+    `recorded`: a dict with `before`, the bindings of before the migration, old_port and new_port, where there is a record of it.
+    The port that was left gets back what it had alone.
     """
     partners = site.having(beside) if beside else []
     if not partners:
@@ -189,7 +200,9 @@ def twins(site, beside, port, recorded=None):
         _require_certificate(partner, "it can't get a twin")
         twin = dict(partner, port=port)
         found = there.get(identity(twin))
-        if found is None:
+        if found is None and recorded and port == recorded["old_port"] and not _was_there(twin, recorded):
+            notes.append("the binding %s was not put on port %d, where it was not before" % (text(partner), port))
+        elif found is None:
             bindings.append(twin)
         elif _is_to_follow(found, twin, recorded):
             bindings[bindings.index(found)] = twin
@@ -204,13 +217,17 @@ def twins(site, beside, port, recorded=None):
     return bindings, notes
 
 
+def _was_there(binding, recorded):
+    return identity(binding) in map(identity, recorded["before"])
+
+
 def _is_to_follow(found, twin, recorded):
     """Whether a binding is one that a run put there, for what became of its partner since, or did not come to its end with."""
     if not same_kind(found, twin):
         return False
     if not certified(found):
         return True
-    return bool(recorded) and twin["port"] == recorded["new_port"] and identity(twin) not in map(identity, recorded["before"])
+    return bool(recorded) and twin["port"] == recorded["new_port"] and not _was_there(twin, recorded)
 
 
 def without(site, port, beside=None):

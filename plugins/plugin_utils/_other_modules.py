@@ -5,6 +5,18 @@
 
 from __future__ import annotations
 
+import os
+
+from ansible.errors import AnsibleConnectionFailure, AnsibleError
+
+# What microsoft.iis.website puts before the words of an error: its result, as PowerShell prints a table.
+TABLE = "System.Collections.Hashtable - "
+
+
+def said(done):
+    """What a module that failed says, in one line that goes into a sentence."""
+    return " ".join(str(done.get("msg", done)).split()).removeprefix(TABLE).rstrip(".")
+
 
 def lacking(loader, names):
     """A sentence about a collection that this control node does not have, or None.  `loader`: an action's _shared_loader_obj."""
@@ -13,6 +25,24 @@ def lacking(loader, names):
             collection = name.rsplit(".", 1)[0]
             return ("the module %s is not on this control node; install its collection: ansible-galaxy collection install %s"
                     % (name, collection))
+    return None
+
+
+def is_powershell(action):
+    """Whether the host of an action plugin runs modules for Windows."""
+    return getattr(getattr(getattr(action, "_connection", None), "_shell", None), "_IS_WINDOWS", False)
+
+
+def stranger(action, names):
+    """A sentence about a host on which these modules can't run, which are there, or None.
+
+    It is for modules in PowerShell: what stands for one in another language runs where that runs.
+    """
+    for name in [] if is_powershell(action) else names:
+        found = action._shared_loader_obj.module_loader.find_plugin_with_context(name).plugin_resolved_path
+        if os.path.exists(os.path.splitext(found)[0] + ".ps1"):
+            return ("Ansible reaches this host by another shell than PowerShell, and %s runs in that alone; see that a Windows "
+                    "host has its ansible_connection (or ansible_shell_type) in the inventory" % name)
     return None
 
 
@@ -26,4 +56,10 @@ def run_action(action, name, args, task_vars):
     other = action._shared_loader_obj.action_loader.get(
         name, task=task, connection=action._connection, play_context=action._play_context, loader=action._loader,
         templar=action._templar, shared_loader_obj=action._shared_loader_obj)
-    return other.run(task_vars=task_vars)
+    try:
+        return other.run(task_vars=task_vars)
+    except AnsibleConnectionFailure:
+        # For Ansible, to whom the host is unreachable then.
+        raise
+    except AnsibleError as err:
+        return dict(failed=True, msg=str(err))

@@ -16,6 +16,7 @@ from collections import namedtuple
 from ansible_collections.portshift.agents.plugins.module_utils._errors import EngineError
 from ansible_collections.portshift.agents.plugins.module_utils._host_port import plain
 from ansible_collections.portshift.agents.plugins.module_utils._openings import OpeningError, parse_openings, to_plain
+from ansible_collections.portshift.agents.plugins.plugin_utils._other_modules import said
 
 MODULE = "community.windows.win_firewall_rule"
 # What Windows serves outgoing connections from, unless somebody has set another range (RFC 6335, netsh's own default).
@@ -239,7 +240,7 @@ def _failed(answer):
 
 
 def _failure(answer):
-    return "%s failed on the host (%s)" % (MODULE, " ".join(str(answer.get("msg", answer)).split()))
+    return "%s failed on the host (%s)" % (MODULE, said(answer))
 
 
 def nothing(options, rules):

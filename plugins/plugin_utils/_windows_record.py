@@ -16,11 +16,14 @@ import ntpath
 import time
 
 from ansible_collections.portshift.agents.plugins.module_utils._change_record import MOVE_KEYS, VERSION, RecordError
+from ansible_collections.portshift.agents.plugins.plugin_utils._other_modules import said
 
 READ, FOLDER, WRITE = "ansible.windows.slurp", "ansible.windows.win_file", "ansible.windows.win_copy"
 SITE_KEYS = MOVE_KEYS | {"site", "bindings_before"}
 # The end of what ansible.windows.slurp says of a file that is not there.
 NOT_THERE = "is not found"
+# win_copy removes a file before it copies the new one to its place, so the new one is put beside it first, under this ending.
+NEXT = ".next"
 
 
 def parse(path, content):
@@ -60,8 +63,7 @@ class WindowsRecord:
     def __init__(self, call, path, old_port=None, new_port=None, phase=None):
         self.call, self.path = call, path
         self.move = dict(old_port=old_port, new_port=new_port, phase=phase)
-        found = self._read(path)
-        self.content = None if found is None else parse(path, found)
+        self.content = self._found()
         self.found = copy.deepcopy(self.content)
 
     @property
@@ -72,25 +74,47 @@ class WindowsRecord:
             return None
         return content
 
+    def _found(self):
+        """The content of the file, or where a write has lost that, of the one beside it."""
+        found, trouble = self._read(self.path), None
+        if found is not None:
+            try:
+                return parse(self.path, found)
+            except RecordError as err:
+                trouble = err
+        found = self._read(self.path + NEXT)
+        if found is not None:
+            return parse(self.path + NEXT, found)
+        if trouble:
+            raise trouble
+        return None
+
     def _read(self, path):
         """The file's bytes, or None where there is none."""
         done = self.call(READ, dict(src=path))
         if not done.get("failed"):
             return base64.b64decode(done["content"])
-        said = " ".join(str(done.get("msg", done)).split())
-        if said.endswith(NOT_THERE):
+        if said(done).endswith(NOT_THERE):
             return None
-        raise RecordError("%s: can't be read on the host (%s)" % (path, said))
+        raise RecordError("%s: can't be read on the host (%s)" % (path, said(done)))
 
-    def _write(self, path, content):
-        for name, arguments in ((FOLDER, dict(path=ntpath.dirname(path), state="directory")),
-                                (WRITE, dict(dest=path, content=as_text(content)))):
+    def _write(self, *paths):
+        """Writes the content to files of one folder, one after the other."""
+        calls = [(paths[0], FOLDER, dict(path=ntpath.dirname(paths[0]), state="directory"))]
+        calls += [(path, WRITE, dict(dest=path, content=as_text(self.content))) for path in paths]
+        for path, name, arguments in calls:
             done = self.call(name, arguments)
             if done.get("failed"):
-                raise RecordError("%s: can't be written on the host (%s)" % (path, " ".join(str(done.get("msg", done)).split())))
+                raise RecordError("%s: can't be written on the host (%s)" % (path, said(done)))
+
+    def _is_in(self, found):
+        return found is not None and found.decode("utf-8-sig", "replace") == as_text(self.content)
 
     def _save(self):
-        self._write(self.path, self.content)
+        self._write(self.path + NEXT, self.path)
+        if not self._is_in(self._read(self.path)):
+            raise RecordError("%s: is not on the host as it was written; see whether something else writes or removes it there"
+                              % self.path)
 
     def _archive(self):
         """A copy, so that a run that is killed before the new record is written leaves this one in force."""
@@ -100,11 +124,11 @@ class WindowsRecord:
             found = self._read(path)
             if found is None:
                 break
-            if found.decode("utf-8", "replace") == as_text(self.content):
+            if self._is_in(found):
                 return
             number += 1
             path = "%s-%d.json" % (ntpath.splitext(first)[0], number)
-        self._write(path, self.content)
+        self._write(path)
 
     def before_change(self, site, bindings):
         """Notes that the bindings of `site`, which are `bindings` now, are about to be changed."""
@@ -116,14 +140,13 @@ class WindowsRecord:
         self._save()
 
     def mark(self, state):
-        """Notes how it came out.  Returns whether that was news."""
-        if self.content is None or self.content["state"] == state:
-            return False
+        """Notes how it came out."""
+        if self.content["state"] == state:
+            return
         self.content["state"] = state
         if state == "rolled_back":
             self.content["last_change"] = time.time()
         self._save()
-        return True
 
     def settle(self, untouched):
         """After a change that was taken back at once: what the record said before it.

@@ -162,3 +162,22 @@ def test_close_names_the_ports_that_stay(hub):
     hub.conf.write_text(hub.text().replace("    server_name", "    listen 127.0.0.1:%d ssl;\n    server_name" % third))
     hub.play("main", "close")
     assert "its servers go on listening on port %d too" % third in hub.said
+
+
+def test_close_leaves_no_server_behind_that_never_got_the_new_port(hub):
+    assert hub.play("main")[0] == 1
+    (other,) = free_ports(1)
+    later = hub.text().replace("hub.example.test", "later.example.test")
+    later = later.replace("    server_name", "    listen 127.0.0.1:%d ssl;\n    server_name" % other)
+    hub.conf.write_text(hub.conf.read_text() + later)
+    hub.play("close", fails=True)
+    assert "(later.example.test) listens on port %d" % hub.old in hub.said and hub.answers() == [True, True]
+
+
+def test_a_hub_that_is_not_the_default_server_of_its_port_proves_itself_by_its_name(hub):
+    hub.stop()
+    hub.other_file("0-default.conf", "server { listen 127.0.0.1:%d ssl default_server; ssl_certificate %s; "
+                                     "ssl_certificate_key %s; return 444; }\n" % (hub.old, hub.cert, hub.key))
+    hub.start()
+    assert hub.play("main")[1]["evidence"]["ok"] is True
+    assert hub.play("verify", change_tracker_hub_port=hub.old)[1]["evidence"]["ok"] is True

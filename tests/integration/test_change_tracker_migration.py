@@ -13,6 +13,9 @@ from tests.integration.change_tracker_estate import NEW, OLD, SITE, Estate, with
 from tests.integration.product_lab import eventually
 from tests.lab import containers, processes
 
+# They share a lab, which each worker would bring up for itself.
+pytestmark = pytest.mark.xdist_group("change_tracker_migration")
+
 # A restart of an agent, and nothing longer, on a machine that has much to do.
 LONGEST = "20"
 # The agent that is meddled with, in most tests; it compares a thumbprint.

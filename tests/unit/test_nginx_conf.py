@@ -259,8 +259,15 @@ AGAIN = "Run the migration again, which gives it one, or take "
     # After close: those that have left the old port keep the new one from being put in.
     (CLOSED + ADDED, "Give it one by hand, or take that listen out by hand"),
     (server(b"listen 443 quic;", b"listen 443 ssl;", b"listen 8443 ssl;"), "listens on port 443 (line 2)"),
-    (server(b"listen 443 ssl;", b"listen 8443;"), "are of one server and don't speak the same protocol"),
     (OPENED + server(b"listen 8000-9000;"), "has a range of ports (8000-9000) that holds 8443"),
+    # What has every address of one family has none of the other, and nobody knows which addresses a name has.
+    (server(b"listen 192.0.2.7:443;", b"listen [::1]:443;", b"listen 8443;"), "listens on port 443 (line 3)"),
+    (server(b"listen 192.0.2.7:443;", b"listen [::1]:443;", b"listen [::]:8443;"), "listens on port 443 (line 2)"),
+    (server(b"listen hub.example.test:443;", b"listen 8443;", b"listen [::]:8443;"), "listens on port 443 (line 2)"),
+    (server(b"listen 443;", b"listen 192.0.2.7:8443;"), "listens on port 443 (line 2)"),
+    (server(b"listen 443 quic;", b"listen 192.0.2.7:443;", b"listen 8443 quic;"), "listens on port 443 (line 3)"),
+    # nginx asks the other server for whoever comes to that address.
+    (server(b"listen 192.0.2.7:443;", b"listen 8443;") + server(b"listen 192.0.2.7:8443;"), "listens on port 443 (line 2)"),
 ])
 def test_a_server_without_the_port_that_stays_does_not_lose_the_other(data, told):
     assert told in sentence(engine.without, data, 443, 8443)
@@ -270,6 +277,15 @@ def test_a_server_without_the_port_that_stays_does_not_lose_the_other(data, told
     (OPENED, CLOSED), (CLOSED, CLOSED), (OPENED + server(b"listen 81;"), CLOSED + server(b"listen 81;")),
     (server(b"listen 0.0.0.0:443 ssl;", b"listen *:8443 ssl;"), server(b"listen *:8443 ssl;")),
     (engine.with_twins(OPENED + ADDED, 443, 8443), CLOSED + ADDED.replace(b"443", b"8443")),
+    # One that has every address has that one too.
+    (server(b"listen 443 ssl;", b"listen 192.0.2.7:443 ssl;", b"listen 8443 ssl;"), server(b"listen 8443 ssl;")),
+    (server(b"listen [2001:db8::7]:443;", b"listen [::]:8443;"), server(b"listen [::]:8443;")),
+    (server(b"listen 443;", b"listen [::]:443;", b"listen [::0]:8443 ipv6only=off;"), server(b"listen [::0]:8443 ipv6only=off;")),
+    (server(b"listen 192.0.2.7:443;", b"listen 8443;") + server(b"listen 192.0.2.8:8443;"),
+     server(b"listen 8443;") + server(b"listen 192.0.2.8:8443;")),
+    # Which words stay is nothing that the port that goes has a say in.
+    (server(b"listen 443 ssl;", b"listen 8443 ssl proxy_protocol;"), server(b"listen 8443 ssl proxy_protocol;")),
+    (server(b"listen 443 ssl;", b"listen 8443;"), server(b"listen 8443;")),
 ])
 def test_servers_with_the_port_that_stays_lose_the_other(data, after):
     assert engine.without(data, 443, 8443) == after
