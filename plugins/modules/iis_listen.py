@@ -12,7 +12,9 @@ description:
     certificate, or takes the bindings of a port away. M(microsoft.iis.website) does it; other bindings stay as they are.
   - Ends when C(http.sys), the driver that listens for all sites, really listens on the port, or no longer does, when the bindings
     are there as they were asked for, and when the site is still started. When it does not come to that, the bindings are taken
-    back, and the site is started again where IIS has stopped it.
+    back, and the site is started again where IIS has stopped it. That is tried until O(timeout) is over.
+  - Where C(http.sys) goes on listening on a port that no site has any more, for something else than IIS, that is no failure;
+    RV(elsewhere) and RV(notes) say so.
   - Refused before anything is written are a port that another process or another site has, or that C(http.sys) listens on for
     something else than a site; a site that is not started; a site that would be left without a binding for HTTP or HTTPS.
   - So are bindings that leave room for doubt. That is one for HTTPS without a certificate, one on the new port already that is
@@ -27,6 +29,7 @@ options:
       - Where a site of IIS has a binding that M(microsoft.iis.website_info) stumbles over, such as one for C(net.tcp), the sites
         can't be read together, and the hub's has to be named. Which ports the other sites have is not known then. A port that
         C(http.sys) listens on for one of them is refused all the same.
+      - Where it is the hub's site that has such a binding, nothing is changed, and the error says what to do about it.
     type: str
     default: ""
   port:
@@ -37,6 +40,7 @@ options:
     description:
       - With O(state=present). The port whose bindings get a twin.
       - Where the site has no binding on it any more and one on O(port), all is as it should be.
+      - Where O(port) is the port that the migration of O(record) has left, only the bindings that were there before get a twin.
       - Without it, no binding is added; the site has to have one on O(port) already, and C(http.sys) to listen there.
       - With O(state=absent). The port that stays. Where the site has a binding on O(port) without a twin on this one, nothing is
         changed, and the error names the binding. That is one that somebody has added since O(state=present) was run, and what
@@ -49,11 +53,15 @@ options:
       - V(restored) takes the twins of the migration that O(record) notes away, and puts the bindings back that the site had on
         the port that was left. A binding that is put back gets the certificate of its twin, which may have been renewed since.
         Bindings that the migration has not made stay.
+      - With V(restored), the twins are taken away when C(http.sys) listens on the port that was left. Where it does not come to
+        that, they stay.
     type: str
     choices: [present, absent, restored]
     default: present
   timeout:
-    description: Seconds in which C(http.sys) has to listen on the port, or no longer to listen, after the bindings were changed.
+    description:
+      - Seconds in which C(http.sys) has to listen on the port, or no longer to listen, after the bindings were changed; once more
+        where the change is taken back.
     type: float
     default: 15
   users_seconds:
@@ -75,6 +83,8 @@ options:
       - Note the change in a record on the host, before it is made, so that O(state=restored) can take it back.
       - It is a JSON file like the one that M(portshift.agents.change_record) reads on other hosts, with the name of the site and
         the bindings that it had before in it. The record of an earlier migration is kept in a folder beside it.
+      - Beside it stands the same with the ending C(.next), which is written first, and read where the record is not there or is
+        damaged. Whoever removes the one has to remove the other.
     type: dict
     suboptions:
       path:
@@ -224,7 +234,7 @@ lacking:
 elsewhere:
   description:
     - Who else has O(port), so that it stays in use when this site does not have it any more - other sites, then other processes
-      that listen on it, each with its address.
+      that listen on it, each with its address. C(http.sys) is among them where it listens for nobody that is known.
     - Empty with O(state=restored).
   returned: success
   type: list

@@ -15,12 +15,14 @@ from ansible_collections.portshift.agents.plugins.module_utils._change_record im
 from ansible_collections.portshift.agents.plugins.module_utils._errors import EngineError
 from ansible_collections.portshift.agents.plugins.module_utils._ports import PortError, parse_port
 from ansible_collections.portshift.agents.plugins.plugin_utils import _iis_bindings as iis
+from ansible_collections.portshift.agents.plugins.plugin_utils._other_modules import said
 from ansible_collections.portshift.agents.plugins.plugin_utils._windows_record import WindowsRecord
 
 INFO, CHANGE = "microsoft.iis.website_info", "microsoft.iis.website"
 LISTENERS, WAIT = "ansible.windows.win_listen_ports_facts", "ansible.windows.win_wait_for"
 LOOK_AGAIN = 0.5
-NAME_IT = "Name the hub's site with site (change_tracker_hub_site in the playbooks), so that it alone is read"
+# Of who listens, which can't be told while a process that does is ending.
+LOOKS, BETWEEN_LOOKS = 4, 1
 
 
 class ListenError(EngineError):
@@ -31,10 +33,6 @@ class ListenError(EngineError):
         self.more = more
 
 
-def _said(done):
-    return " ".join(str(done.get("msg", done)).split()).rstrip(".")
-
-
 class ListenEdit:
     """One change of a site's bindings.  `call`: (name of a module or action, its arguments) -> its result."""
 
@@ -43,15 +41,10 @@ class ListenEdit:
         self.state, self.port, self.beside = options["state"], options["port"], options["beside"]
         self.record, self.site, self.others, self.others_known = None, None, [], True
         self.lacking, self.notes, self.restored, self.listeners = [], [], [], []
-        self.name, self.restarted = options["site"], False
+        # The ports on which http.sys listened for the site to begin with.
+        self.name, self.listened, self.restarted = options["site"], [], False
 
     # --- what is
-
-    def _ask(self, name, arguments):
-        done = self.call(name, arguments)
-        if done.get("failed"):
-            raise iis.BindingError("%s failed on the host (%s)" % (name, _said(done)))
-        return done
 
     def _sites(self):
         """Every site that can be read.  A binding of net.tcp makes it fail for all; the hub's is read by its name then."""
@@ -61,15 +54,30 @@ class ListenEdit:
                 return [iis.Site(entry) for entry in done["site"]]
             if not self.name:
                 raise iis.BindingError("not all of its sites can be read (%s failed on the host: %s). %s"
-                                       % (INFO, _said(done), NAME_IT))
+                                       % (INFO, said(done), iis.NAME_IT + ", so that it alone is read"))
             self.others_known = False
-            self.notes.append("the other sites of IIS can't be read (%s), so which ports they have is not known" % _said(done))
-        return [iis.Site(entry) for entry in self._ask(INFO, dict(name=self.name))["site"]]
+            self.notes.append("the other sites of IIS can't be read (%s), so which ports they have is not known" % said(done))
+        done = self.call(INFO, dict(name=self.name))
+        if not done.get("failed"):
+            return [iis.Site(entry) for entry in done["site"]]
+        # What PowerShell says of what it took for the port of such a binding, in every language.
+        if "System.Int32" in said(done):
+            raise iis.BindingError(
+                'a binding of the site "%s" can\'t be read by microsoft.iis (%s); that is one of another protocol, such as '
+                "net.tcp, or one with an IPv6 address. Remove it in IIS Manager, run again, and put it back afterwards"
+                % (self.name, said(done)))
+        raise iis.BindingError("%s failed on the host (%s)" % (INFO, said(done)))
 
     def _listeners(self):
-        # It fails where a process ends while it is looking.
-        done = self.call(LISTENERS, {})
-        return (self._ask(LISTENERS, {}) if done.get("failed") else done)["ansible_facts"]["tcp_listen"]
+        for again in reversed(range(LOOKS)):
+            done = self.call(LISTENERS, {})
+            if not done.get("failed"):
+                return done["ansible_facts"]["tcp_listen"]
+            if again:
+                time.sleep(BETWEEN_LOOKS)
+        raise iis.BindingError(
+            "%s failed on the host (%s). It does so where an endpoint belongs to a process that is gone: Get-NetTCPConnection "
+            "-State Listen and Get-NetUDPEndpoint show its OwningProcess; restart what started it" % (LISTENERS, said(done)))
 
     def _read(self):
         """Reads who listens, then the sites: a site that is still started then was so when it was seen to listen."""
@@ -109,6 +117,7 @@ class ListenEdit:
         try:
             self._read()
             self.found = self.site.web if self.site else []
+            self.listened = sorted({binding["port"] for binding in self.found if self._listens(binding["port"])})
             if self.state == "restored":
                 return self._go_back(recorded)
             wanted = self._wanted(recorded)
@@ -149,7 +158,7 @@ class ListenEdit:
                 iis.require_readable(self.site)
             return iis.without(self.site, self.port, self.beside)
         iis.require_readable(self.site)
-        before = dict(before=self._before(recorded), new_port=recorded["new_port"]) if recorded else None
+        before = dict(recorded, before=self._before(recorded)) if recorded else None
         wanted, notes = iis.twins(self.site, self.beside, self.port, before)
         self.notes += notes
         return wanted
@@ -171,13 +180,25 @@ class ListenEdit:
         """Whether http.sys has the port for nobody that is known to have it."""
         return self.others_known and self._listens(self.port) and not any(site.having(self.port) for site in self.others)
 
+    def _lingers(self):
+        """Whether http.sys has the port still, but not for the site: for a moment, or for what is no site, such as SSRS."""
+        return self.state != "present" and self._still_listens() and not self.site.having(self.port)
+
+    def _note_lingering(self):
+        if self._lingers():
+            self.notes.append("http.sys goes on listening on port %d, for no binding of a site; netsh http show servicestate "
+                              "says for whom" % self.port)
+
     def _bring_about(self, wanted):
         adds, removes = iis.missing(self.found, wanted), iis.surplus(self.found, wanted)
         changed = bool(adds or removes)
-        if self.site:
-            if self.state == "present" or changed:
-                self._require_started()
-            self.lacking = self._lacking_now(wanted)
+        if not self.site:
+            return self._result([], [], changed=False)
+        self._require_started()
+        if self.state == "absent" and self.beside and not self._listens(self.beside):
+            raise iis.BindingError("http.sys does not listen on port %d, which is to stay. See the System log of Windows for WAS "
+                                   "and HttpEvent" % self.beside)
+        self.lacking = self._lacking_now(wanted)
         if changed:
             self._require_no_obstacle(adds)
         if self.check_mode:
@@ -191,9 +212,9 @@ class ListenEdit:
             if why:
                 raise ListenError("%s: %s; nothing was changed by this run. See the System log of Windows for WAS and HttpEvent"
                                   % (self.site, why))
-        if changed or self.state == "present":
-            self._mark("verified", changed)
-        return self._result(self.found, self.site.web if self.site else [], changed)
+        self._mark("verified", changed)
+        self._note_lingering()
+        return self._result(self.found, self.site.web, changed)
 
     def _note_change(self):
         if self.record:
@@ -218,19 +239,15 @@ class ListenEdit:
         if self.state == "present":
             before = self._before(self.record.in_force) if self.record and self.record.in_force else []
             iis.require_free(self.port, adds, self.site, self.others, self.listeners, self.others_known, before)
-            return
-        if self.beside and self.site.having(self.beside) and not self._listens(self.beside):
-            raise iis.BindingError("http.sys does not listen on port %d, which is to stay. See the System log of Windows for WAS "
-                                   "and HttpEvent" % self.beside)
-        if self.options["users_seconds"] > 0:
+        elif self.options["users_seconds"] > 0:
             self._require_no_users()
 
     def _require_no_users(self):
         done = self.call(WAIT, dict(host="0.0.0.0", port=self.port, state="drained", timeout=self.options["users_seconds"]))
         if not done.get("failed"):
             return
-        if "to drain" not in _said(done):
-            raise iis.BindingError("%s failed on the host (%s)" % (WAIT, _said(done)))
+        if "to drain" not in said(done):
+            raise iis.BindingError("%s failed on the host (%s)" % (WAIT, said(done)))
         shared = [str(site) for site in self.others if site.having(self.port)]
         raise ListenError(
             "%s: port %d is still used: in %d s there was no moment without a connection to it, and whoever has one would lose "
@@ -256,24 +273,38 @@ class ListenEdit:
 
     def _call_website(self, adds, removes, state="started"):
         """Why it failed, or None."""
-        bindings = dict(add=[iis.to_add(binding) for binding in adds], remove=[iis.to_remove(binding) for binding in removes])
+        bindings = dict(add=[iis.to_add(binding) for binding in iis.general_first(adds)],
+                        remove=[iis.to_remove(binding) for binding in removes])
         done = self.call(CHANGE, dict(name=self.name, state=state,
                                       bindings={key: entries for key, entries in bindings.items() if entries}))
-        return "%s failed on the host (%s)" % (CHANGE, _said(done)) if done.get("failed") else None
+        return "%s failed on the host (%s)" % (CHANGE, said(done)) if done.get("failed") else None
 
     def _wait(self, wanted, ports=None):
         """What is still not as it should be when the time is over; None when all is.  A site that is stopped won't come back."""
         end = time.monotonic() + self.options["timeout"]
         while True:
-            self._read()
-            why = self._unproved(wanted, ports)
-            if why is None or not self.site.started or time.monotonic() > end:
+            try:
+                self._read()
+                why = self._unproved(wanted, ports)
+                over = why is None and not self._lingers() or not self.site.started
+            except iis.BindingError as err:
+                why, over = "how it is now can't be seen: %s" % err, False
+            if over or time.monotonic() > end:
                 return why
             time.sleep(LOOK_AGAIN)
 
     def _unproved(self, wanted, ports=None):
         if not self.site.started:
             return "IIS says that the site is %s" % self.site.state
+        return self._amiss(wanted) or self._silent(
+            port for port in ports or [self.port] if any(binding["port"] == port for binding in wanted))
+
+    def _silent(self, ports):
+        silent = [str(port) for port in ports if not self._listens(port)]
+        return "http.sys does not listen on port %s" % " and ".join(silent) if silent else None
+
+    def _amiss(self, wanted):
+        """How the bindings are not as they should be, or None."""
         if self.state == "present":
             bare = [binding for binding in self.site.having(self.port) if not iis.certified(binding)]
             if bare:
@@ -284,59 +315,68 @@ class ListenEdit:
         extra = [binding for binding in iis.surplus(self.site.web, wanted) if binding["port"] == self.port]
         if extra:
             return "it still has the binding %s" % ", ".join(map(iis.text, extra))
-        silent = [str(port) for port in ports or [self.port] if any(binding["port"] == port for binding in wanted)
-                  and not self._listens(port)]
-        if silent:
-            return "http.sys does not listen on port %s" % " and ".join(silent)
-        if self.state == "absent" and self._still_listens():
-            return ("http.sys goes on listening on port %d, for no binding of a site (netsh http show servicestate says for whom)"
-                    % self.port)
         return None
 
     def _change(self, adds, removes, wanted):
         """Makes the change and proves it, or takes it back."""
         others = self.others
-        try:
-            why = self._call_website(adds, removes) or self._wait(wanted)
-            lost = iis.lost(others, self.others)
-            if not why and lost:
-                why = "with it the binding %s changed" % " and ".join(lost)
-        except EngineError as err:
-            why = "what came of it can't be seen: %s" % err
+        why = self._call_website(adds, removes) or self._wait(wanted)
+        lost = iis.lost(others, self.others)
+        if not why and lost:
+            why = "with it the binding %s changed" % " and ".join(lost)
         if why:
             raise self._taken_back(why, adds)
 
     def _taken_back(self, why, added):
         """The failure that says why, and what became of the bindings."""
-        try:
-            trouble = self._take_back(added)
-        except EngineError as err:
-            trouble = str(err)
+        trouble = self._take_back(added)
         if trouble:
             return ListenError("%s: %s. Taking it back failed too, it needs a person: %s. It was bound to %s before"
                                % (self.site, why, trouble, ", ".join(iis.texts(self.found))), changed=True)
-        return ListenError("%s: %s; its bindings are as they were before%s" % (
-            self.site, why, ", and it was started again" if self.restarted else ""))
+        return ListenError("%s: %s; its bindings are as they were before%s%s" % (
+            self.site, why, ", and it was started again" if self.restarted else "", self._settle()))
 
-    def _take_back(self, added):
-        self._read()
-        self.restarted = not self.site.started
-        ours = set(map(iis.identity, added))
-        removes = [binding for binding in iis.surplus(self.site.web, self.found) if iis.identity(binding) in ours]
-        adds = [binding for binding in iis.missing(self.site.web, self.found) if iis.certified(binding)]
-        if adds or removes or self.restarted:
-            why = self._call_website(adds, removes)
-            if why:
-                return why
-            self._read()
-        left = [binding for binding in iis.surplus(self.site.web, self.found) if iis.identity(binding) in ours]
-        gone = iis.missing(self.site.web, self.found)
-        if left or gone or not self.site.started:
-            return "the site is %s, and bound to %s" % (self.site.state, ", ".join(iis.texts(self.site.web)) or "nothing")
+    def _settle(self):
+        """Has the record say that the change was taken back.  What is to be added to the sentence about that."""
         if self.record:
             before = [binding for binding in self._before(self.record.content) if binding["protocol"] in iis.WEB]
-            self.record.settle(iis.texts(self.site.web) == iis.texts(before))
-        return None
+            try:
+                self.record.settle(iis.texts(self.site.web) == iis.texts(before))
+            except EngineError as err:
+                return ". But %s" % err
+        return ""
+
+    def _take_back(self, added):
+        """Why the bindings are not as they were found, and served, or None.  It is tried again until the time is over."""
+        ours, tried, why = set(map(iis.identity, added)), False, None
+        end = time.monotonic() + self.options["timeout"]
+        while True:
+            over = tried and time.monotonic() > end
+            try:
+                self._read()
+                self.restarted = self.restarted or not self.site.started
+                removes = [binding for binding in iis.surplus(self.site.web, self.found) if iis.identity(binding) in ours]
+                adds = iis.missing(self.site.web, self.found)
+                if not removes and not adds and self.site.started and not self._silent(self.listened):
+                    return None
+                if over:
+                    return "%s; the site is %s, and bound to %s" % (
+                        why or self._silent(self.listened) or "it did not come about", self.site.state,
+                        ", ".join(iis.texts(self.site.web)) or "nothing")
+                why = self._step_back([binding for binding in adds if iis.certified(binding)], removes)
+            except iis.BindingError as err:
+                why = str(err)
+                if over:
+                    return why
+            tried = True
+            time.sleep(LOOK_AGAIN)
+
+    def _step_back(self, adds, removes):
+        """In two calls, since website removes after it has added, and not where that fails; last it starts the site."""
+        why = self._call_website([], removes) if removes else None
+        if adds or not removes and not self.site.started:
+            why = self._call_website(adds, []) or why
+        return why
 
     # --- the way back
 
@@ -359,18 +399,18 @@ class ListenEdit:
         state = self._state_after(recorded)
         try:
             why = self._put_back(adds, removes, wanted, state, [old_port] if old_port else [])
-        except EngineError as err:
-            why = "what came of it can't be seen: %s" % err
+        except iis.BindingError as err:
+            why = "how it is now can't be seen: %s" % err
         if why:
             # What is done of it is right, and going back goes on with the next call.
             raise ListenError("%s: it is not as it was before the migration yet: %s. Mend that, and run again" % (self.site, why),
                               changed=True)
-        if self._still_listens() and not self.site.having(new_port):
-            self.notes.append("http.sys goes on listening on port %d, for no binding of a site" % new_port)
+        self._note_lingering()
         self._mark("rolled_back", True)
         return self._result(self.found, self.site.web, True)
 
     def _put_back(self, adds, removes, wanted, state, ports):
+        """Why it is not as it was before the migration, or None."""
         why = None
         # To edit the kind of a binding, website counts places among http and https and uses them among all.
         redone = [binding for binding in adds if any(
@@ -379,12 +419,29 @@ class ListenEdit:
             why = self._call_website([], redone, state)
             if why:
                 return why
+        if adds and removes and self.site.started:
+            # The new port is served until the old one is.
+            why = self._call_website(adds, []) or self._wait(wanted + removes, ports)
+            if why:
+                raise self._stays(why, adds)
+            adds = []
         if adds or removes or self.site.started != (state == "started"):
             why = self._call_website(adds, removes, state)
         if why is None and state == "started":
             return self._wait(wanted, ports)
         self._read()
-        return "%s. It is bound to %s now" % (why, ", ".join(iis.texts(self.site.web)) or "nothing") if why else None
+        if why:
+            return "%s. It is bound to %s now" % (why, ", ".join(iis.texts(self.site.web)) or "nothing")
+        return self._amiss(wanted)
+
+    def _stays(self, why, added):
+        """The failure of a way back that did not get as far as to take the new port away."""
+        trouble = self._take_back(added)
+        if trouble:
+            return ListenError("%s: it is not as it was before the migration: %s. Nor could it be left as this run found it, "
+                               "which needs a person: %s" % (self.site, why, trouble), changed=True)
+        return ListenError("%s: it is not as it was before the migration: %s. Port %d was not taken away, and its bindings are "
+                           "as this run found them; mend that, and run again" % (self.site, why, self.port))
 
     def _state_after(self, recorded):
         """A site that a run which did not come to its end may have stopped is started; else somebody has stopped it."""

@@ -15,7 +15,7 @@ TABLE = "System.Collections.Hashtable - "
 
 def said(done):
     """What a module that failed says, in one line that goes into a sentence."""
-    return " ".join(str(done.get("msg", done)).split()).removeprefix(TABLE).rstrip(".")
+    return " ".join(str(done.get("msg", done)).split()).removeprefix(TABLE)
 
 
 def lacking(loader, names):

@@ -61,7 +61,7 @@ class WindowsRecord:
     """
 
     def __init__(self, call, path, old_port=None, new_port=None, phase=None):
-        self.call, self.path = call, path
+        self.call, self.path, self.folders = call, path, set()
         self.move = dict(old_port=old_port, new_port=new_port, phase=phase)
         self.content = self._found()
         self.found = copy.deepcopy(self.content)
@@ -100,12 +100,15 @@ class WindowsRecord:
 
     def _write(self, *paths):
         """Writes the content to files of one folder, one after the other."""
-        calls = [(paths[0], FOLDER, dict(path=ntpath.dirname(paths[0]), state="directory"))]
-        calls += [(path, WRITE, dict(dest=path, content=as_text(self.content))) for path in paths]
+        folder = ntpath.dirname(paths[0])
+        calls = [(path, WRITE, dict(dest=path, content=as_text(self.content))) for path in paths]
+        if folder not in self.folders:
+            calls.insert(0, (paths[0], FOLDER, dict(path=folder, state="directory")))
         for path, name, arguments in calls:
             done = self.call(name, arguments)
             if done.get("failed"):
                 raise RecordError("%s: can't be written on the host (%s)" % (path, said(done)))
+        self.folders.add(folder)
 
     def _is_in(self, found):
         return found is not None and found.decode("utf-8-sig", "replace") == as_text(self.content)

@@ -137,6 +137,7 @@ def change_of(engine, lab, host):
     return json.loads(said)["state"] if code == 0 else "none"
 
 
+@pytest.mark.long
 def test_control_node_that_is_cut_off_amid_the_change_of_an_agent_leaves_a_host_that_goes_back(lab, engine):
     for host in lab.hosts:
         lab.execute(engine, host, "rm -rf /var/lib/portshift/boks.confirm")

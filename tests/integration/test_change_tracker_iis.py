@@ -161,6 +161,14 @@ def test_hub_and_agents_move_the_old_port_ends_and_all_come_back_and_no_heartbea
     assert fine, verdict["objections"]
 
 
+def test_record_of_the_hub_has_its_place_as_windows_writes_it(lab):
+    place = r"C:\ProgramData\portshift\change_tracker_hub.json"
+    # Its length, since quotation marks in an expression are another place where backslashes may be doubled.
+    role = dict(name="portshift.agents.change_tracker_hub", tasks_from="way_back", public=True)
+    run(lab, ("ansible.builtin.include_role", role),
+        ("ansible.builtin.assert", dict(that="change_tracker_hub_record_path | length == %d" % len(place))))
+
+
 def test_port_that_another_process_has_ends_the_run_and_the_site_goes_on(lab, engine):
     began, before = time.time(), lab.files(engine)
     with beside(lab, engine, "hub", SQUATTER % NEW):

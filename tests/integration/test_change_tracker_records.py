@@ -4,6 +4,7 @@
 """Rollback and close of Change Tracker by what the records say, the playbooks on this machine; nobody is moved."""
 
 import json
+import os
 import pathlib
 import sys
 
@@ -33,7 +34,7 @@ class Records:
         inventory = dict(all=dict(hosts=hosts, vars=common, children={
             group: dict(hosts=dict.fromkeys(members, {})) for group, members in groups.items()}))
         done = self.run_playbook([{"import_playbook": str(PLAYBOOKS / name)} for name in playbooks], inventory,
-                                 "-e", json.dumps(variables))
+                                 "-e", json.dumps(variables), timeout=300)
         return done.returncode, " ".join(done.stdout.split())
 
 
@@ -51,6 +52,12 @@ def test_rollback_of_a_port_that_nobody_knows_fails(records):
     (records.folder / "change_tracker_hub.1.host_port.json").write_text("{}")
     code, said = records.play("rollback_change_tracker_port.yml", change_tracker_port=1)
     assert code and "There is no migration to port 1 to take back" in said
+    # Nor is one of before the last, which left its firewall's record.
+    old = records.folder / "change_tracker_hub.7.host_port.json"
+    old.write_text("{}")
+    os.utime(old, (5, 5))
+    code, said = records.play("rollback_change_tracker_port.yml", change_tracker_port=7)
+    assert code and "There is no migration to port 7 to take back" in said
 
 
 def test_agents_do_not_go_back_without_their_hub(records):

@@ -143,6 +143,7 @@ def test_path_that_a_firewall_in_between_drops_is_found_before_anything_is_cut(e
 
 # -- control nodes
 
+@pytest.mark.long
 def test_second_control_node_is_refused_and_the_first_one_undisturbed(estate, elsewhere):
     estate.at_old()
     first = estate.begin("migrate", "-e", "bigfix_phases=1")
@@ -207,6 +208,7 @@ def test_run_of_a_dead_control_node_goes_on_elsewhere_when_its_lease_has_lapsed(
 
 # -- disks
 
+@pytest.mark.long
 def test_full_disk_leaves_the_host_as_it_was_and_is_named(estate):
     estate.after_phase_one()
     before = estate.snapshot()

@@ -13,8 +13,9 @@ import pytest
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 
 from ansible_collections.portshift.agents.plugins.action.iis_listen import SPEC
+from ansible_collections.portshift.agents.plugins.plugin_utils import _iis_edit
 from ansible_collections.portshift.agents.plugins.plugin_utils._iis_edit import CHANGE, LISTENERS, set_bindings
-from ansible_collections.portshift.agents.plugins.plugin_utils._windows_record import READ, WRITE
+from ansible_collections.portshift.agents.plugins.plugin_utils._windows_record import NEXT, READ, WRITE
 from tests.conftest import CHECKOUT, COLLECTIONS
 from tests.integration.direct_module import CALL
 from tests.integration.iis_hub import HUB, WindowsHub, certificate
@@ -51,6 +52,8 @@ class Hub(WindowsHub):
         self.around = folder
         # The process that runs modules, what it was asked, and modules that fail: their words, or what makes some of arguments.
         self.host, self.asked, self.broken = None, [], {}
+        # What becomes of the list of who listens.
+        self.seen = lambda listeners: listeners
 
     def stop(self):
         super().stop()
@@ -133,7 +136,11 @@ class Hub(WindowsHub):
         namespace, collection, last = name.split(".")
         asked = ["%s.%s.plugins.modules.%s" % (namespace, collection, last), dict(arguments, _ansible_check_mode=check)]
         print(json.dumps(asked), file=self.host.stdin, flush=True)
-        return json.loads(self.host.stdout.readline())
+        answer = json.loads(self.host.stdout.readline())
+        if name == LISTENERS:
+            facts = answer["ansible_facts"]
+            facts["tcp_listen"] = self.seen(facts["tcp_listen"])
+        return answer
 
     def call(self, state="present", check=False, noted=True, **given):
         """What the action does with its options, without a run of Ansible around it."""
@@ -221,8 +228,12 @@ def test_every_binding_of_the_port_gets_its_twin_and_its_own_certificate(windows
                           ("net.pipe", "*", 0, None)]),
                    (OTHER, [("https", "*:{old}:reports.example", SNI, "second"), ("net.tcp", "808:*", 0, None)])])
     # A binding of net.tcp makes the module that reads them stumble.
-    hub.refused("Name the hub's site with site")
+    hub.refused("Name the hub's site with site (change_tracker_hub_site in the playbooks), so that it alone is read")
+    sent = []
+    hub.broken[CHANGE] = lambda arguments: sent.append(arguments["bindings"])
     result = hub.call(site=HUB.upper())
+    # website may take the binding without a name for the one with it, once that is there.
+    assert [one["hostname"] for one in sent[0]["add"]] == ["", "hub.example"]
     assert result["changed"] and result["site"] == HUB and len(result["listens"]["after"]) == 4, result
     assert "the other sites of IIS can't be read" in result["notes"][0]
     assert hub.ask(hub.new, "hub.example")[0] == hub.thumbprints["hub"] and hub.ask(hub.new)[0] == hub.thumbprints["second"]
@@ -243,6 +254,8 @@ def test_every_binding_of_the_port_gets_its_twin_and_its_own_certificate(windows
     ([(HUB, [PLAIN]), (OTHER, [("http", "*:{new}:", 0, None), ("net.tcp", "808:*", 0, None)])], dict(site=HUB),
      "for another site, which could not be read"),
     ([(HUB, [PLAIN, ("https", "[::1]:{old}:", 0, "hub")])], {}, "can't be read by microsoft.iis.website_info"),
+    ([(HUB, [PLAIN, ("net.tcp", "808:*", 0, None)])], dict(site=HUB),
+     'a binding of the site "Change Tracker" can\'t be read by microsoft.iis (Failed to fetch'),
     ([(HUB, [("https", "*:{old}:", 0, None)])], {}, "has no certificate"),
     ([(HUB, [("http", "*:{new}:", 0, None)])], dict(beside=None, port=81), "no site has a binding on port 81"),
     ([(HUB, [PLAIN])], dict(site="Hub"), 'there is no site "Hub": the sites of IIS are "Change Tracker"'),
@@ -362,24 +375,81 @@ def test_when_taking_it_back_fails_too_a_person_is_told_what_was_there(windows):
         return "the configuration is locked"
 
     hub.broken[CHANGE] = fails
-    result = hub.call()
+    result = hub.call(timeout=0.5)
     assert result["failed"] and result["changed"]
     assert "Taking it back failed too, it needs a person: " in result["msg"]
     assert "It was bound to %s before" % hub.text(hub.old) in result["msg"]
     assert hub.record()["state"] == "changing"
 
 
+@pytest.fixture
+def at_once(monkeypatch):
+    monkeypatch.setattr(_iis_edit, "BETWEEN_LOOKS", 0)
+
+
+def refusing_to_look(hub, times):
+    """From the moment on at which bindings are added."""
+    left = []
+    hub.broken[CHANGE] = lambda arguments: left.extend([1] * times) if arguments["bindings"].get("add") else None
+    hub.broken[LISTENERS] = lambda arguments: left.pop() and "Cannot validate argument" if left else None
+
+
+@pytest.mark.usefixtures("at_once")
 def test_a_host_that_no_longer_tells_what_came_of_it_gets_its_bindings_back(windows):
-    hub, refusing = windows(), []
-    hub.broken[CHANGE] = lambda arguments: refusing.extend([1, 1]) if arguments["bindings"].get("add") else None
-    hub.broken[LISTENERS] = lambda arguments: refusing.pop() and "RPC is not available" if refusing else None
-    result = hub.call()
-    assert "what came of it can't be seen: " in result["msg"] and "its bindings are as they were before" in result["msg"], result
+    hub = windows()
+    refusing_to_look(hub, _iis_edit.LOOKS)
+    result = hub.call(timeout=0)
+    assert "how it is now can't be seen: " in result["msg"] and "its bindings are as they were before" in result["msg"], result
     assert hub.bindings() == ["*:%d:" % hub.old]
-    # Once is no reason: it fails where a process ends while it looks.
-    refusing.append(1)
-    hub.broken[CHANGE] = None
-    assert hub.call()["changed"]
+
+
+@pytest.mark.usefixtures("at_once")
+def test_a_change_that_cant_be_seen_for_a_while_stays(windows):
+    hub = windows()
+    refusing_to_look(hub, 2 * _iis_edit.LOOKS)
+    assert hub.call()["changed"] and hub.both() == [True, True] and hub.record()["state"] == "verified"
+    hub.broken = {LISTENERS: "Cannot validate argument"}
+    result = hub.call()
+    assert "Cannot validate argument). It does so where an endpoint belongs to a process that is gone: " in result["msg"]
+    assert hub.asked.count(LISTENERS) == _iis_edit.LOOKS
+
+
+def test_taking_it_back_is_tried_until_the_site_serves_as_before(windows):
+    hub, taken, troubles, hidden = windows(), [], ["the configuration is locked"], [1, 1]
+
+    def once_more(arguments):
+        if not taken:
+            taken.append(held(hub.new))
+            return None
+        return troubles.pop() if troubles else None
+
+    def later(listeners):
+        hide = taken and not troubles and hidden and hidden.pop()
+        return [one for one in listeners if one["port"] != hub.old] if hide else listeners
+
+    hub.broken[CHANGE], hub.seen = once_more, later
+    result = hub.call()
+    taken[0].close()
+    assert "the site is Stopped; its bindings are as they were before, and it was started again" in result["msg"], result
+    assert not troubles and not hidden and hub.answers(hub.old) and hub.record()["state"] == "rolled_back"
+
+
+def test_a_port_that_is_no_longer_served_is_not_as_before(windows):
+    hub, changes = windows(), []
+    hub.broken[CHANGE] = lambda arguments: changes.append(arguments) or (
+        "the configuration is locked" if len(changes) == 1 else None)
+    hub.seen = lambda listeners: [one for one in listeners if not changes or one["port"] != hub.old]
+    result = hub.call(timeout=0.5)
+    assert result["failed"] and result["changed"] and "the configuration is locked" in result["msg"]
+    assert "it needs a person: http.sys does not listen on port %d; the site is Started" % hub.old in result["msg"]
+
+
+def test_a_record_that_fails_last_does_not_hide_why_it_was_taken_back(windows):
+    hub = windows()
+    hub.broken[CHANGE] = lambda arguments: hub.broken.update({WRITE: "Access is denied"}) or "the configuration is locked"
+    result = hub.call()
+    assert "the configuration is locked); its bindings are as they were before. But C:\\" in result["msg"], result
+    assert "Access is denied" in result["msg"] and not result["changed"]
 
 
 @pytest.mark.parametrize("name", [READ, WRITE])
@@ -387,7 +457,7 @@ def test_without_a_record_that_can_be_kept_nothing_is_changed(windows, name):
     hub = windows()
     hub.broken[name] = "Access is denied"
     result = hub.call()
-    assert "C:\\ProgramData\\portshift\\hub.json: can't be " in result["msg"]
+    assert "%s%s: can't be " % (RECORD, NEXT if name == WRITE else "") in result["msg"]
     assert "Access is denied); nothing was changed" in result["msg"]
     assert hub.bindings() == ["*:%d:" % hub.old] and CHANGE not in hub.asked
 
@@ -482,7 +552,83 @@ def test_the_site_that_is_left_with_the_port_is_not_taken_for_the_hubs(windows):
     assert hub.bindings(OTHER) == ["*:%d:other" % hub.old]
 
 
+def test_a_port_that_is_gone_already_is_proved(windows):
+    hub = windows()
+    assert hub.call()["changed"] and hub.call("absent")["changed"]
+    # As a run leaves it that is killed when all is done.
+    killed = json.dumps(dict(hub.record(), state="changing"))
+    with open(hub.machine.below(RECORD), "w", encoding="utf-8") as target:
+        target.write(killed)
+    hub.seen = lambda listeners: [one for one in listeners if one["port"] != hub.new]
+    hub.refused("http.sys does not listen on port %d, which is to stay" % hub.new, "absent")
+    hub.seen = lambda listeners: listeners
+    hub.switch(STOPPED)
+    hub.refused("it is not started", "absent")
+    hub.switch(STARTED)
+    until(lambda: hub.answers(hub.new), "the site does not serve again")
+    assert hub.call("absent", check=True)["changed"] is False and hub.record()["state"] == "changing"
+    assert hub.call("absent")["changed"] is False and hub.record()["state"] == "verified"
+
+
+def test_what_is_no_site_may_keep_the_port(windows):
+    hub = windows()
+    assert hub.call()["changed"]
+    hub.seen = lambda listeners: [*listeners, dict(port=hub.old, address="::", name="System", pid=4)]
+    told, said = "http.sys (process 4), for no binding of a site", "http.sys goes on listening on port %d" % hub.old
+    for changed in (True, False):
+        result = hub.call("absent", timeout=0.5)
+        assert (result.get("failed"), result["changed"], result["elsewhere"]) == (None, changed, [told]), result
+        assert said in result["notes"][0] and hub.bindings() == ["*:%d:" % hub.new] and hub.record()["state"] == "verified"
+
+
+def test_reopening_gives_the_port_what_it_had_alone(windows):
+    hub = windows()
+    assert hub.call()["changed"] and hub.call("absent")["changed"]
+    hub.by_hand(add=[("https", "*:%d:own" % hub.new, SNI, "hub")])
+    result = hub.call(port=hub.old, beside=hub.new)
+    assert result["changed"] and "was not put on port %d, where it was not before" % hub.old in result["notes"][0], result
+    assert sorted(hub.bindings()) == sorted(["*:%d:" % hub.old, "*:%d:" % hub.new, "*:%d:own" % hub.new])
+
+
 # --- the way back
+
+def test_the_new_port_goes_when_the_old_one_answers(windows):
+    hub, answered = windows(), []
+    assert hub.call()["changed"] and hub.call("absent")["changed"]
+    hub.broken[CHANGE] = lambda arguments: answered.append((sorted(arguments["bindings"]), hub.both())) and None
+    assert hub.call("restored")["changed"]
+    assert answered == [(["add"], [False, True]), (["remove"], [True, True])]
+    assert hub.both() == [True, False] and hub.record()["state"] == "rolled_back"
+
+
+@pytest.mark.parametrize("trouble", ["a process has it", "http.sys does not listen", "no certificate"])
+def test_the_new_port_stays_where_the_old_one_does_not_come_back(windows, trouble):
+    hub, taken = windows(), []
+    assert hub.call()["changed"] and hub.call("absent")["changed"]
+
+    def first(arguments):
+        if trouble == "a process has it" and not taken:
+            taken.append(held(hub.old))
+        if trouble == "no certificate" and arguments["bindings"].get("add"):
+            hub.by_hand(add=[("https", "*:%d:" % hub.old, 0, None)])
+            return "A specified logon session does not exist"
+        return None
+
+    hub.broken[CHANGE] = first
+    if trouble == "http.sys does not listen":
+        hub.seen = lambda listeners: [one for one in listeners if one["port"] != hub.old]
+    result = hub.call("restored", timeout=2)
+    for listener in taken:
+        listener.close()
+    assert result["failed"] and not result["changed"], result
+    assert "Port %d was not taken away, and its bindings are as this run found them" % hub.new in result["msg"]
+    assert hub.bindings() == ["*:%d:" % hub.new] and hub.record()["state"] == "verified"
+    until(lambda: hub.answers(hub.new), "the new port does not answer")
+    # Mended, it goes back.
+    hub.broken.clear()
+    hub.seen = lambda listeners: listeners
+    assert hub.call("restored")["changed"] and hub.both() == [True, False]
+
 
 def test_a_certificate_that_was_renewed_since_goes_back_too(windows):
     hub = windows()
@@ -528,7 +674,7 @@ def test_a_site_that_somebody_has_stopped_stays_so_on_the_way_back(windows):
 
 def test_only_the_migration_that_is_meant_goes_back(windows):
     hub = windows()
-    assert hub.call("restored")["record"] is None and hub.asked == [READ]
+    assert hub.call("restored")["record"] is None and hub.asked == [READ, READ]
     assert hub.call()["changed"]
     record = dict(path=RECORD, new_port=hub.new + 1)
     result = hub.call("restored", record=record)

@@ -260,6 +260,18 @@ def test_a_server_that_came_after_the_new_port_does_not_lose_the_old_one(running
     assert (again["changed"], again["server_names"]) == (False, ["hub.example.test", "portal.example.test"])
 
 
+def test_a_listen_on_every_address_stays_for_one_on_a_single_address(hub):
+    single = "listen 127.0.0.1:%d ssl;" % hub.old
+    text = hub.conf.read_text()
+    assert text.count(single) == 1
+    hub.conf.write_text(text.replace(single, "%s listen %d ssl; listen %d ssl;" % (single, hub.old, hub.new)))
+    hub.start()
+    assert hub.answers() == [True, True]
+    closed = hub.call(noted=True, state="absent", port=hub.old, beside=hub.new)
+    assert closed["changed"] is True and closed["listens"]["after"] == ["%d ssl" % hub.new], closed
+    assert hub.answers() == [False, True]
+
+
 def test_a_hub_beside_a_catch_all_server_answers_to_its_name(running):
     hub = running
     hub.other_file("a.conf", "server { listen 127.0.0.1:%d ssl default_server; server_name _; ssl_certificate %s; "

@@ -11,8 +11,9 @@ import pytest
 
 from ansible_collections.portshift.agents.plugins.module_utils._change_record import IS_ARCHIVED, RecordError
 from ansible_collections.portshift.agents.plugins.plugin_utils import _iis_bindings as iis
+from ansible_collections.portshift.agents.plugins.plugin_utils._iis_edit import ListenEdit
 from ansible_collections.portshift.agents.plugins.plugin_utils._windows_record import (
-    FOLDER, READ, WRITE, WindowsRecord, as_text, parse)
+    FOLDER, NEXT, READ, WRITE, WindowsRecord, as_text, parse)
 
 A, B = "A" * 40, "B" * 40
 
@@ -126,7 +127,7 @@ def test_a_twin_that_would_not_be_one_is_refused(there, beside, words):
 
 
 def test_a_twin_of_the_migration_follows_a_certificate_that_was_renewed():
-    recorded = dict(before=bindings(PLAIN), new_port=8443)
+    recorded = dict(before=bindings(PLAIN), old_port=443, new_port=8443)
     wanted, notes = iis.twins(site("https *:443: " + B, SECOND), 443, 8443, recorded)
     assert (iis.texts(wanted), notes) == (["https *:443: " + B, "https *:8443: " + B], [])
     # One that was there before is somebody's own.
@@ -135,10 +136,29 @@ def test_a_twin_of_the_migration_follows_a_certificate_that_was_renewed():
 
 
 def test_on_the_way_back_a_binding_that_stayed_is_left_alone():
-    recorded = dict(before=bindings(PLAIN), new_port=8443)
+    recorded = dict(before=bindings(PLAIN), old_port=443, new_port=8443)
     wanted, notes = iis.twins(site(PLAIN, "https *:8443: " + B), 8443, 443, recorded)
     assert iis.texts(wanted) == iis.texts(bindings(PLAIN, "https *:8443: " + B))
     assert notes == ["the binding %s was there before and is not the same as https *:8443: %s; it was left as it is" % (PLAIN, B)]
+
+
+@pytest.mark.parametrize("old_port, there, expected, notes", [
+    (443, [SECOND], [PLAIN, SECOND], 0),
+    (443, [SECOND, "https *:8443:new " + A], [PLAIN, SECOND, "https *:8443:new " + A], 1),
+    (443, ["https *:8443:new " + A], ["https *:8443:new " + A], 1),
+    # Nobody knows which port was left.
+    (None, ["https *:8443:new " + A], ["https *:443:new " + A, "https *:8443:new " + A], 0),
+])
+def test_the_port_that_was_left_gets_back_what_it_had_alone(old_port, there, expected, notes):
+    recorded = dict(before=bindings(PLAIN), old_port=old_port, new_port=8443)
+    wanted, said = iis.twins(site(*there), 8443, 443, recorded)
+    assert iis.texts(wanted) == sorted(expected)
+    assert said == ["the binding https *:8443:new %s was not put on port 443, where it was not before" % A] * notes
+
+
+def test_bindings_that_others_may_be_taken_for_come_first():
+    narrow = ["https 10.0.0.5:443:a sni " + A, "https 10.0.0.5:443: " + A, "https *:443:a sni " + A, PLAIN]
+    assert [iis.text(one) for one in iis.general_first(bindings(*narrow))] == narrow[::-1]
 
 
 def test_a_twin_is_asked_for_as_website_takes_it():
@@ -244,15 +264,33 @@ def test_what_another_site_loses_is_seen():
         'https *:443:other %s of site "Other"' % A]
 
 
+@pytest.mark.parametrize("adds, removes, started, calls", [
+    ([PLAIN], [SECOND], True, ["remove", "add"]), ([], [SECOND], False, ["remove"]), ([], [], False, [""]),
+    ([PLAIN], [], True, ["add"]), ([], [], True, [])])
+def test_what_was_added_is_removed_whatever_becomes_of_the_rest(adds, removes, started, calls):
+    asked = []
+
+    def call(name, arguments):
+        asked.append("".join(arguments["bindings"]))
+        return dict(failed=asked[-1] == "add", msg="Element not found.")
+
+    edit = ListenEdit(call, dict(site="Hub", state="present", port=8443, beside=443), False)
+    edit.site = site(PLAIN, state="Started" if started else "Stopped")
+    why = edit._step_back(bindings(*adds), bindings(*removes))
+    assert asked == calls and why == ("microsoft.iis.website failed on the host (Element not found.)" if adds else None)
+
+
 # --- the record
 
 class Host:
     """A Windows host's files, for slurp, win_file and win_copy."""
 
     def __init__(self):
-        self.files, self.folders, self.failing = {}, set(), ()
+        # `failing`: names of modules, or paths that win_copy loses, since it removes a file before it copies the new one.
+        self.files, self.folders, self.failing, self.asked = {}, set(), (), []
 
     def __call__(self, name, arguments):
+        self.asked.append(name)
         if name in self.failing:
             return dict(failed=True, msg="Access to the path is denied.")
         if name == FOLDER:
@@ -260,6 +298,9 @@ class Host:
             self.folders.add(arguments["path"])
         elif name == WRITE:
             assert ntpath.dirname(arguments["dest"]) in self.folders
+            if arguments["dest"] in self.failing:
+                self.files.pop(arguments["dest"], None)
+                return dict(failed=True, msg="There is not enough space on the disk.")
             self.files[arguments["dest"]] = arguments["content"]
         elif name == READ:
             if arguments["src"] not in self.files:
@@ -269,6 +310,7 @@ class Host:
 
 
 PATH = "C:\\ProgramData\\portshift\\hub.json"
+BOTH = [PATH, PATH + NEXT]
 
 
 def record(host, new_port=8443, old_port=443):
@@ -284,11 +326,14 @@ def test_a_record_is_written_ahead_and_gone_on_with():
     assert {key: noted[key] for key in ("version", "old_port", "new_port", "phase", "state", "files", "site")} == dict(
         version=1, old_port=443, new_port=8443, phase="open", state="changing", files=[], site="Hub")
     assert noted["bindings_before"] == bindings(PLAIN) and noted["last_change"] >= noted["started"] > 0
-    assert first.mark("verified") and not first.mark("verified") and json.loads(host.files[PATH])["state"] == "verified"
+    assert host.asked == [READ, READ, FOLDER, WRITE, WRITE, READ]
+    first.mark("verified")
+    first.mark("verified")
+    assert json.loads(host.files[PATH])["state"] == "verified" and host.asked[6:] == [WRITE, WRITE, READ]
     second = record(host)
     second.before_change("Hub", bindings(PLAIN, SECOND))
     assert (second.content["bindings_before"], second.content["started"]) == (bindings(PLAIN), noted["started"])
-    assert list(host.files) == [PATH]
+    assert sorted(host.files) == BOTH and len(set(host.files.values())) == 1
 
 
 @pytest.mark.parametrize("new_port, state, in_force", [
@@ -310,18 +355,18 @@ def test_the_record_of_an_earlier_migration_is_kept_aside_once():
     earlier = host.files[PATH]
     second = record(host, 9443, 8443)
     second.before_change("Hub", bindings(SECOND))
-    [aside] = set(host.files) - {PATH}
+    [aside] = set(host.files) - set(BOTH)
     assert ntpath.dirname(aside) == "C:\\ProgramData\\portshift\\hub" and IS_ARCHIVED.match(ntpath.basename(aside))
     assert host.files[aside] == earlier and json.loads(host.files[PATH])["bindings_before"] == bindings(SECOND)
     # Taken back at once: the one before is in force again, and going on once more keeps no second copy of it.
     second.settle(True)
     assert host.files[PATH] == earlier
     record(host, 9443, 8443).before_change("Hub", bindings(SECOND))
-    assert set(host.files) == {PATH, aside}
+    assert set(host.files) == {*BOTH, aside}
     # Another one that began in the same second.
     host.files[PATH] = as_text(dict(parse(PATH, earlier.encode()), phase="another"))
     record(host, 9443, 8443).before_change("Hub", bindings(SECOND))
-    assert set(host.files) == {PATH, aside, aside[:-len(".json")] + "-2.json"}
+    assert set(host.files) == {*BOTH, aside, aside[:-len(".json")] + "-2.json"}
     assert IS_ARCHIVED.match(ntpath.basename(max(host.files)))
 
 
@@ -362,3 +407,56 @@ def test_a_host_that_lets_nobody_read_or_write_says_so(failing, words):
     with pytest.raises(RecordError, match=words):
         record(host).before_change("Hub", [])
     assert host.files == {}
+
+
+@pytest.mark.parametrize("left", [None, b"{"])
+def test_a_write_that_loses_the_record_leaves_the_one_beside_it(left):
+    host = Host()
+    first = record(host)
+    first.before_change("Hub", bindings(PLAIN))
+    host.failing = (PATH,)
+    with pytest.raises(RecordError, match="hub.json: can't be written on the host .There is not enough space on the disk..$"):
+        first.mark("verified")
+    assert PATH not in host.files
+    if left:
+        host.files[PATH] = left.decode()
+    host.failing = ()
+    found = record(host)
+    assert (found.in_force["state"], found.in_force["bindings_before"]) == ("verified", bindings(PLAIN))
+    # What is written next is in its place again.
+    found.before_change("Hub", bindings(PLAIN, SECOND))
+    assert json.loads(host.files[PATH])["bindings_before"] == bindings(PLAIN)
+
+
+def test_a_write_that_fails_before_the_record_is_touched_leaves_it():
+    host = Host()
+    first = record(host)
+    first.before_change("Hub", bindings(PLAIN))
+    host.failing = (PATH + NEXT,)
+    with pytest.raises(RecordError, match="next: can't be written"):
+        first.mark("verified")
+    host.files[PATH + NEXT] = "{"
+    assert record(host).in_force["state"] == "changing"
+
+
+def test_a_record_of_which_nothing_can_be_read_is_named():
+    host = Host()
+    host.files = {PATH: "{"}
+    with pytest.raises(RecordError, match="hub.json: is not a record"):
+        record(host)
+    host.files = {PATH + NEXT: "{"}
+    with pytest.raises(RecordError, match="hub.json.next: is not a record"):
+        record(host)
+
+
+def test_a_record_that_does_not_stay_as_it_was_written_is_found_at_once():
+    host = Host()
+
+    def call(name, arguments):
+        done = host(name, arguments)
+        if name == WRITE:
+            host.files[PATH] = "{}"
+        return done
+
+    with pytest.raises(RecordError, match="is not on the host as it was written"):
+        record(call).before_change("Hub", bindings(PLAIN))

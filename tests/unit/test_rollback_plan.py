@@ -15,6 +15,7 @@ def record(old_port, new_port, started, state="verified"):
 
 
 NO_RECORD = dict(ok=True, record=None)
+DAY = 24 * 60 * 60
 SILENT = None
 
 
@@ -140,11 +141,66 @@ def test_a_port_that_no_record_names_is_none_that_can_no_longer_go_back():
 
 @pytest.mark.parametrize("port, opened, known", [
     (7, ["b"], True), (7, [], False), (7, None, False), (0, [], True), (2, [], True),
-    # An earlier migration has opened it: there somebody listens, or listened.
-    (1, ["a", "b"], False),
+    # Of the port that a has left, a knows whether it was opened since; from b an earlier migration may have left it.
+    (1, ["b"], False), (1, ["c"], False), (1, [], False), (1, ["a"], True),
 ])
-def test_a_port_for_which_a_host_was_opened_is_known_unless_somebody_has_left_it(port, opened, known):
+def test_a_port_for_which_a_host_was_opened_is_known_unless_that_may_have_been_earlier(port, opened, known):
     for state in ("verified", "rolled_back"):
         found = plan(port=port, opened=opened, a=record(1, 2, 10, state), b=NO_RECORD, c=NO_RECORD)
         assert found["known"] is known, state
     assert plan(port=7, opened=["b"], a=record(1, 2, 10), b=NO_RECORD, c=NO_RECORD)["hosts"] == ["b", "c"]
+
+
+def test_of_a_port_that_some_have_left_only_their_own_look_counts():
+    """b went on from 1 long ago and was missing since; what is open there is younger than its record, and older than a's."""
+    answers = dict(a=record(2, 3, 30), b=record(1, 4, 10))
+    assert plan(port=2, opened=["b"], **answers)["known"] is False
+    assert plan(port=2, opened=["a"], **answers)["known"] is True
+
+
+# --- a migration that was rolled back and that others have followed
+
+# 1 to 2, rolled back; then 1 to 3, and back from there by a migration: x was missing from both.
+MISSED = dict(x=record(1, 2, 10, "rolled_back"), y=record(3, 1, 10 + 3 * DAY))
+
+
+def test_a_migration_that_was_rolled_back_is_not_the_last_where_others_came_to_its_port_later():
+    found = plan(**MISSED)
+    assert (found["port"], found["old_port"], found["moved"], found["last"]) == (1, 3, ["y"], 1)
+    assert plan(port=1, **MISSED)["moved"] == ["y"]
+    refused = plan(port=2, **MISSED)
+    assert refused["failed"] and "The last migration was to port 1, so the one to port 2 can no longer" in refused["msg"]
+    # And on from there: what x has says nothing, whatever the clock of z.
+    assert plan(z=record(1, 5, 5), **MISSED)["port"] == 5
+
+
+@pytest.mark.parametrize("other", [
+    # No later than clocks may differ; gone back as well; to another port; the one that it followed.
+    record(3, 1, 10 + DAY), record(3, 1, 10 + 3 * DAY, "rolled_back"), record(3, 4, 10 + 3 * DAY), record(3, 1, 5),
+])
+def test_a_migration_that_was_rolled_back_counts_where_nobody_surely_came_later(other):
+    answers = dict(x=record(1, 2, 10, "rolled_back"), y=other)
+    refused = plan(port=other["record"]["new_port"], **answers)
+    if other["record"]["new_port"] == 1:
+        assert refused["failed"] and "The last migration was to port 2" in refused["msg"]
+    else:
+        assert plan(**answers)["port"] == 4
+
+
+# --- what a refusal names
+
+@pytest.mark.parametrize("answers, port, last, left", [
+    (dict(a=record(1, 2, 10)), 7, 2, False), (dict(a=record(1, 2, 10)), 1, 2, True), (dict(a=record(1, 2, 10)), 0, 2, False),
+    (dict(a=record(1, 2, 10), b=record(2, 3, 20)), 1, 3, True),
+    # Without a port nobody would go back.
+    (dict(a=record(1, 2, 10, "rolled_back")), 7, None, False),
+    (dict(a=record(1, 2, 10), b=record(2, 3, 20, "rolled_back")), 7, None, False),
+    (dict(a=NO_RECORD), 7, None, False), (dict(a=SILENT), 7, None, False),
+])
+def test_the_port_that_goes_back_without_one_is_named_and_whether_hosts_came_from_the_one_that_was(answers, port, last, left):
+    found = plan(port=port, **answers)
+    assert (found["last"], found["left"]) == (last, left)
+
+
+def test_the_last_migration_may_be_that_of_a_hub_alone():
+    assert plan(port=7, records=[hub(2, 3, 20)], a=record(1, 2, 10))["last"] == 3

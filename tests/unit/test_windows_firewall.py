@@ -7,11 +7,13 @@ import copy
 import types
 
 import pytest
+from ansible.errors import AnsibleActionFail, AnsibleConnectionFailure
 
 from ansible_collections.portshift.agents.plugins.action import host_port as action
+from ansible_collections.portshift.agents.plugins.action import iis_listen
 from ansible_collections.portshift.agents.plugins.module_utils import _host_port
 from ansible_collections.portshift.agents.plugins.module_utils._errors import EngineError
-from ansible_collections.portshift.agents.plugins.plugin_utils import _other_modules
+from ansible_collections.portshift.agents.plugins.plugin_utils import _iis_edit, _other_modules
 from ansible_collections.portshift.agents.plugins.plugin_utils._windows_firewall import (
     MODULE, WindowsFirewall, asked_rules, remote_addresses)
 
@@ -362,8 +364,34 @@ def test_what_is_refused_on_a_windows_host(args, said):
 def test_the_module_for_powershell_is_not_sent_to_another_shell(tmp_path):
     (tmp_path / "win_firewall_rule.ps1").write_text("")
     host = Host(False, str(tmp_path / "win_firewall_rule.py"), backend="windows")
-    assert "by another shell than PowerShell" in host.run()["msg"] and not host.ran
+    assert "backend is windows, but Ansible reaches this host by another shell than PowerShell" in host.run()["msg"]
+    assert not host.ran
     assert not Host(True, str(tmp_path / "win_firewall_rule.py")).run().get("failed")
+
+
+class Site(iis_listen.ActionModule):
+    """The action over the same host."""
+
+    __init__, _execute_module = Host.__init__, Host._execute_module
+
+
+def test_a_site_of_iis_is_not_looked_for_by_another_shell(tmp_path, monkeypatch):
+    monkeypatch.setattr(_iis_edit, "BETWEEN_LOOKS", 0)
+    resolved = tmp_path / "website.ps1"
+    asked = dict(powershell=False, resolved=str(resolved))
+    resolved.write_text("")
+    site = Site(**asked)
+    site._task.args = dict(port=8443)
+    result = site.run()
+    assert result["failed"] and not result["changed"] and not site.ran, result
+    assert result["msg"].startswith("nothing was changed: Ansible reaches this host by another shell than PowerShell, and ")
+    assert "ansible_shell_type" in result["msg"]
+    # The double of one is for any shell.
+    resolved.unlink()
+    site = Site(**asked)
+    site._task.args = dict(port=8443)
+    site._execute_module = lambda **given: dict(failed=True, msg="ran %s" % given["module_name"])
+    assert "ran " in site.run()["msg"]
 
 
 def test_windows_inside_of_a_module_on_linux_is_a_sentence():
@@ -378,6 +406,26 @@ def test_lacking_names_the_first_collection_that_is_not_there():
     said = _other_modules.lacking(loader, ["microsoft.iis.website", "ansible.windows.slurp", "community.windows.win_wait_for"])
     assert "the module community.windows.win_wait_for is not" in said and said.endswith("install community.windows")
     assert _other_modules.lacking(loader, ["ansible.windows.slurp"]) is None
+
+
+@pytest.mark.parametrize("msg, words", [
+    ("Access  is\r\ndenied.", "Access is denied."), ("System.Collections.Hashtable - Element not found.", "Element not found.")])
+def test_what_a_module_says_fits_into_a_sentence(msg, words):
+    assert _other_modules.said(dict(failed=True, msg=msg)) == words
+
+
+def test_another_action_that_raises_has_failed_and_a_host_that_is_gone_is_gone():
+    host, errors = Host(), [AnsibleActionFail("failed to transfer file"), AnsibleConnectionFailure("no route to host")]
+
+    class Other:
+        def run(self, task_vars=None):
+            raise errors.pop(0)
+
+    host._shared_loader_obj.action_loader = types.SimpleNamespace(get=lambda name, **parts: Other())
+    host._play_context = host._loader = host._templar = None
+    assert _other_modules.run_action(host, "a.b.c", {}, {}) == dict(failed=True, msg="failed to transfer file")
+    with pytest.raises(AnsibleConnectionFailure):
+        _other_modules.run_action(host, "a.b.c", {}, {})
 
 
 def test_another_action_runs_with_arguments_of_its_own():
