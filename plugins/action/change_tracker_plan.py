@@ -109,7 +109,7 @@ def _left_open(found, host, server, kept):
     others = [port for port in (found.get("ports") or {}).get("before") or [] if port not in kept]
     if not others:
         return []
-    unused, unused, bound, by_hand = SERVERS[server]
+    bound, by_hand = SERVERS[server][2:]
     return ["%s: %s port %s too, which this migration leaves as it is, and close does not end. Where an earlier migration left "
             "it and nobody needs it, %s" % (host, bound % found.get("path"), " and port ".join(map(str, others)), by_hand)]
 

@@ -421,7 +421,7 @@ def _require_left(data, servers, port, beside):
         if not alone:
             continue
         try:
-            with_twins(data, port, beside)
+            with_twins(data, beside=port, port=beside)
             mend = "Run the migration again, which gives it one"
         except EngineError:
             # Others that have left the port already stand in its way.

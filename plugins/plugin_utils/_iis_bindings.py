@@ -320,10 +320,10 @@ def require_free(port, added, site, others, listeners, others_known=True, before
             raise BindingError("port %d is bound by %s already (%s). Choose another port, or remove that binding"
                                % (port, other, ", ".join(map(text, held))))
     if not returning and not site.having(port) and http_sys_listens(listeners, port):
-        raise BindingError(
-            "http.sys (process %d) listens on port %d already, %s. Choose another port; netsh http show servicestate says who "
-            "has it" % (HTTP_SYS, port, "for no binding of a site" if others_known else
-               "for another site, which could not be read, or for something else than IIS"))
+        whose = ("for no binding of a site" if others_known else
+                 "for another site, which could not be read, or for something else than IIS")
+        raise BindingError("http.sys (process %d) listens on port %d already, %s. Choose another port; netsh http show "
+                           "servicestate says who has it" % (HTTP_SYS, port, whose))
 
 
 def lost(before, after):

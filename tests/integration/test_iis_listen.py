@@ -645,8 +645,8 @@ def test_a_certificate_that_was_renewed_since_goes_back_too(windows):
 def test_what_somebody_has_added_stays_and_what_somebody_has_changed_needs_force(windows):
     hub = windows()
     assert hub.call()["changed"]
-    hub.by_hand(remove=["*:%d:" % hub.old], add=[("http", "*:%d:" % hub.old, 0, None),
-                                                ("https", "*:%d:own" % hub.new, SNI, "hub")])
+    hub.by_hand(remove=["*:%d:" % hub.old],
+                add=[("http", "*:%d:" % hub.old, 0, None), ("https", "*:%d:own" % hub.new, SNI, "hub")])
     hub.refused("somebody else has changed http *:%d:" % hub.old, "restored")
     result = hub.call("restored", force=True)
     assert result["notes"] == ["the binding https *:%d:own sni %s is none of the migration's, so it stays" % (
