@@ -254,6 +254,7 @@ def test_something_else_than_the_hub_on_the_new_port_is_found_before_anything_is
     assert "nothing was there to compare the answer on port %d with" % NEW in path["notes"][0]
 
 
+@pytest.mark.long
 def test_an_agent_that_dies_again_and_again_after_it_was_connected_is_put_back(site):
     site.shell("touch /opt/dies-on-%d" % NEW)
     code, output = site.role()
@@ -263,6 +264,7 @@ def test_an_agent_that_dies_again_and_again_after_it_was_connected_is_put_back(s
     assert site.evidence(change_tracker_agent_evidence_timeout=20) == ""
 
 
+@pytest.mark.long
 def test_a_second_migration_that_the_host_undoes_says_so_and_leaves_it_on_the_port_of_the_first(site):
     assert site.role()[0] == 0
     moved = site.bytes()

@@ -226,6 +226,7 @@ def test_start_that_is_interrupted_leaves_nothing(engine, tmp_path, number):
     assert not folder.exists()
 
 
+@pytest.mark.long
 def test_forgotten_lab_switches_itself_off_and_the_next_one_takes_it_away(engine, tmp_path):
     lab = ContainerLab(tmp_path / "forgotten").start("--relays", "1", "--clients", "0", "--firewalls", "none", "--life", "60")
     label = lab.label

@@ -252,6 +252,7 @@ MOMENTS = {
 }
 
 
+@pytest.mark.long
 def test_killed_three_times_ends_migrated_and_can_go_back(new_lab):
     """At each moment the next run goes on from what is there; the last one ends, and all of it can be taken back."""
     lab = new_lab().start()
