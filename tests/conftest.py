@@ -96,6 +96,16 @@ def run_playbook(tmp_path):
     return run
 
 
+@pytest.fixture(scope="module")
+def engine():
+    """What runs containers here; the tests that need it say why they can't run where there is none."""
+    from tests.lab import containers, processes
+    try:
+        return containers.Engine()
+    except processes.Failed as err:
+        pytest.skip(str(err))
+
+
 class FakeModule:
     """What an engine sees of an AnsibleModule."""
 

@@ -14,7 +14,6 @@ import pytest
 from tests.integration.boks_estate import NEW, OLD, Domain
 from tests.integration.migration_lab import CHECKOUT
 from tests.integration.product_lab import eventually
-from tests.lab import containers, processes
 from tests.lab.boks.logins import Count
 
 # They share a lab, which each worker would bring up for itself.
@@ -39,14 +38,6 @@ for port in range(6499, 6506):
     except OSError:
         pass
 """
-
-
-@pytest.fixture(scope="module")
-def engine():
-    try:
-        return containers.Engine()
-    except processes.Failed as err:
-        pytest.skip(str(err))
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,7 @@ import pytest
 
 from tests.integration.boks_estate import NEW, OLD, Domain
 from tests.integration.product_lab import eventually
-from tests.lab import containers, processes
+from tests.lab import containers
 
 # They share a lab, which each worker would bring up for itself.
 pytestmark = pytest.mark.xdist_group("boks_migration")
@@ -32,14 +32,6 @@ ports = range(int(sys.argv[2]), int(sys.argv[2]) + 4)
 with concurrent.futures.ThreadPoolExecutor(4) as pool:
     print(*[port for port, there in zip(ports, pool.map(answers, ports)) if there])
 """
-
-
-@pytest.fixture(scope="module")
-def engine():
-    try:
-        return containers.Engine()
-    except processes.Failed as err:
-        pytest.skip(str(err))
 
 
 @pytest.fixture(scope="module")

@@ -13,7 +13,6 @@ import yaml
 
 from tests.integration.change_tracker_estate import NEW, OLD, Estate, with_port
 from tests.integration.product_lab import eventually
-from tests.lab import containers, processes
 from tests.lab.change_tracker_lab import SITE_NAME
 
 # They share a lab, which each worker would bring up for itself.
@@ -26,14 +25,6 @@ RULE = "portshift change_tracker_hub %d/tcp" % NEW
 GUEST = "import socket, time; one = socket.create_connection(('hub', %d)); time.sleep(600)"
 SQUATTER = "import socket, time; one = socket.socket(); one.bind(('0.0.0.0', %d)); one.listen(); time.sleep(600)"
 PRESENTED = "timeout 5 openssl s_client -connect hub:%d </dev/null 2>/dev/null | openssl x509 -noout -fingerprint -sha1"
-
-
-@pytest.fixture(scope="module")
-def engine():
-    try:
-        return containers.Engine()
-    except processes.Failed as err:
-        pytest.skip(str(err))
 
 
 @pytest.fixture(scope="module")

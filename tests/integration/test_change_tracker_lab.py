@@ -12,7 +12,6 @@ import yaml
 
 from tests.integration.change_tracker_estate import NEW, OLD, SITE, Estate, with_port
 from tests.integration.product_lab import eventually
-from tests.lab import containers, processes
 from tests.lab.change_tracker.ledger import Count, arrivals, monitored
 from tests.lab.change_tracker_lab import hub_details
 
@@ -37,14 +36,6 @@ for port in (22, 445, 443, 5000, 8443):
 # The second of each pair of lines is what the new port gets.
 SECOND = ("firewall-cmd --quiet --add-port %d/tcp; sed -i 's/^ .*listen .*443 ssl;$/&\\n&/; s/443 ssl;$/%d ssl;/' %s; " % (
     NEW, NEW, SITE))
-
-
-@pytest.fixture(scope="module")
-def engine():
-    try:
-        return containers.Engine()
-    except processes.Failed as err:
-        pytest.skip(str(err))
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,6 @@ import pytest
 
 from tests.integration.change_tracker_estate import NEW, OLD, SITE, Estate, with_port
 from tests.integration.product_lab import eventually
-from tests.lab import containers, processes
 
 # They share a lab, which each worker would bring up for itself.
 pytestmark = pytest.mark.xdist_group("change_tracker_migration")
@@ -29,14 +28,6 @@ for port in map(int, sys.argv[2:]):
     except OSError:
         pass
 """
-
-
-@pytest.fixture(scope="module")
-def engine():
-    try:
-        return containers.Engine()
-    except processes.Failed as err:
-        pytest.skip(str(err))
 
 
 @pytest.fixture(scope="module")
