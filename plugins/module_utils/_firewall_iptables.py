@@ -81,7 +81,11 @@ class Iptables(Reader):
         tables = self.live()
         if any(table.other_front_end for table in tables.values()):
             return False
-        return Half(tables, (), self.mark).filters or bool(self._legacy()) and not Nftables(self.module, self.mark).active()
+        return self.filters(tables) or bool(self._legacy()) and not Nftables(self.module, self.mark).active()
+
+    def filters(self, tables):
+        """Whether these tables turn incoming traffic away."""
+        return Half(tables, (), self.mark).filters
 
     def _legacy(self, openings=()):
         return legacy_sentences(self.module, self._run, openings)

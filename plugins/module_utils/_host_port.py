@@ -18,10 +18,6 @@ from ansible_collections.portshift.agents.plugins.module_utils._bridge_rules imp
 from ansible_collections.portshift.agents.plugins.module_utils._errors import EngineError
 from ansible_collections.portshift.agents.plugins.module_utils._file_edit import (
     make_folder, read_bytes, remove_file, write_durably)
-from ansible_collections.portshift.agents.plugins.module_utils._firewall_firewalld import Firewalld
-from ansible_collections.portshift.agents.plugins.module_utils._firewall_iptables import Half, Iptables
-from ansible_collections.portshift.agents.plugins.module_utils._firewall_nftables import Nftables
-from ansible_collections.portshift.agents.plugins.module_utils._firewall_ufw import Ufw
 from ansible_collections.portshift.agents.plugins.module_utils._host_commands import run
 from ansible_collections.portshift.agents.plugins.module_utils._openings import (
     ANYBODY_4, ANYBODY_6, OpeningError, Reading, described, family, from_plain, in_order, listed, parse_openings,
@@ -32,6 +28,10 @@ VERSION = 1
 # The states that take something back -> the lists of the record that they do it for.
 RESTORING = dict(restored=("added", "removed", "reserved", "selinux"), reopened=("removed",))
 RECORD = "/var/lib/portshift/%s.host_port.json"
+# The firewalls of backend_class(), and none.
+BACKENDS = ("firewalld", "ufw", "nftables", "iptables", "none")
+# What stands before the kernel's packet filter, and the command without which it isn't there.
+FRONTS = (("firewalld", "firewall-cmd"), ("ufw", "ufw"))
 
 # Options of a module that opens ports, but for what it does with them.
 HOST_PORT_SPEC = dict(
@@ -39,7 +39,7 @@ HOST_PORT_SPEC = dict(
     openings=dict(type="list", elements="dict", options=dict(
         port=dict(type="int", required=True), protocol=dict(type="str", choices=["tcp", "udp"], default="tcp"),
         sources=dict(type="list", elements="str", default=[]))),
-    backend=dict(type="str", choices=["auto", "firewalld", "ufw", "nftables", "iptables", "windows", "none"], default="auto"),
+    backend=dict(type="str", choices=["auto", "windows"] + list(BACKENDS), default="auto"),
     zone=dict(type="str"), reserve=dict(type="bool", default=True), selinux_type=dict(type="str"),
     selinux=dict(type="str", choices=["auto", "always", "never"], default="auto"), record=dict(type="path"))
 STATES = dict(type="str", choices=["open", "closed", "reopened", "restored"], default="open")
@@ -60,7 +60,22 @@ class NoFirewall:
         return []
 
 
-BACKENDS = {found.name: found for found in (Firewalld, Ufw, Iptables, Nftables)}
+def backend_class(name):
+    """The class of a firewall.
+
+    Imported only where it is asked for: what a module imports the host compiles at each run, and these are half of it.
+    """
+    if name == "firewalld":
+        from ansible_collections.portshift.agents.plugins.module_utils._firewall_firewalld import Firewalld as found
+    elif name == "ufw":
+        from ansible_collections.portshift.agents.plugins.module_utils._firewall_ufw import Ufw as found
+    elif name == "iptables":
+        from ansible_collections.portshift.agents.plugins.module_utils._firewall_iptables import Iptables as found
+    elif name == "nftables":
+        from ansible_collections.portshift.agents.plugins.module_utils._firewall_nftables import Nftables as found
+    else:
+        found = NoFirewall
+    return found
 
 
 def addresses_of(name):
@@ -83,21 +98,22 @@ def choose_backend(module, options, name=None):
                            "firewall alone")
     mark, zone = options["name"], options.get("zone")
     if wanted != "auto":
-        backend = BACKENDS[wanted](module, mark, zone)
+        backend = backend_class(wanted)(module, mark, zone)
         if not backend.active():
             raise OpeningError(backend.why_inactive() if hasattr(backend, "why_inactive") else (
                 "%s was asked for, but it does not filter what comes in to this host; name the backend that does, or none"
                 % wanted))
         return backend, [], []
-    fronts = [front for front in (Firewalld(module, mark, zone), Ufw(module, mark, zone)) if front.active()]
+    fronts = [backend_class(front)(module, mark, zone) for front, tool in FRONTS if module.get_bin_path(tool)]
+    fronts = [front for front in fronts if front.active()]
     if len(fronts) > 1:
         return fronts[0], [], ["firewalld and ufw are both active on this host, so that what one admits the other may reject; "
                                "switch one of them off, or name the backend if you know which one filters"]
     if fronts:
         return fronts[0], [], []
-    iptables = Iptables(module, mark, zone)
+    iptables = backend_class("iptables")(module, mark, zone)
     problems = leftovers(module, iptables)
-    for backend in (iptables, Nftables(module, mark, zone)):
+    for backend in (iptables, backend_class("nftables")(module, mark, zone)):
         if backend.active():
             return backend, [], problems
     if problems:
@@ -114,7 +130,7 @@ def leftovers(module, iptables):
             found.append("the table inet firewalld filters what comes in to this host, but firewalld does not answer; start it "
                          "(systemctl start firewalld), or take away what it left (nft delete table inet firewalld)")
     for table in iptables.live().values():
-        if table.other_front_end and Half({table.family: table}, (), iptables.mark).filters:
+        if table.other_front_end and iptables.filters({table.family: table}):
             found.append("%s holds chains of firewalld or ufw that filter what comes in to this host, but neither of them is in "
                          "charge; start the one that is meant to be (systemctl start firewalld, ufw enable), or take its chains "
                          "away" % table.tool)
@@ -125,7 +141,7 @@ def recorded_backend(module, options, name):
     """(the firewall that a record names, whether it does not run), so that what is noted of it can be taken back."""
     if name == "none":
         return NoFirewall(), False
-    backend = BACKENDS[name](module, options["name"], options.get("zone"))
+    backend = backend_class(name)(module, options["name"], options.get("zone"))
     if backend.active():
         return backend, False
     if hasattr(backend, "while_stopped"):
@@ -145,6 +161,8 @@ class Record:
                 self.content = json.loads(read_bytes(path).decode("utf-8"))
                 if self.content["version"] != VERSION or not all(isinstance(self.content[key], list) for key in self.LISTS):
                     raise ValueError("version %r" % self.content["version"])
+                if self.content["backend"] not in BACKENDS:
+                    raise ValueError("backend %r" % self.content["backend"])
             except (ValueError, KeyError, TypeError) as err:
                 raise OpeningError("%s: is not a record of host_port that this version reads (%s); move it away if you know "
                                    "that nothing has to be taken back" % (path, err))
@@ -250,7 +268,7 @@ class Plan:
         recorded = [entry for key in ("added", "removed") for entry in self.record.entries(key) if self.concerned(key, entry)]
         name = self.record.content["backend"] if recorded else "none"
         # The default zone may be another one by now.
-        self.options = dict(self.options, zone=recorded_zone(recorded, BACKENDS.get(name)))
+        self.options = dict(self.options, zone=recorded_zone(recorded, backend_class(name)))
         self.backend, self.stopped = recorded_backend(self.module, self.options, name)
         if self.stopped:
             self.notes.append("%s does not filter on this host now; what the record holds of it is taken back for its next start"

@@ -11,7 +11,9 @@ import pytest
 
 from ansible_collections.portshift.agents.plugins.action import host_port as action
 from ansible_collections.portshift.agents.plugins.module_utils import _host_port, _port_reservation, _selinux_ports
-from ansible_collections.portshift.agents.plugins.module_utils._host_port import assess, change, choose_backend, undone, verify
+from ansible_collections.portshift.agents.plugins.module_utils._firewall_iptables import Iptables
+from ansible_collections.portshift.agents.plugins.module_utils._host_port import (
+    NoFirewall, assess, change, choose_backend, undone, verify)
 from ansible_collections.portshift.agents.plugins.module_utils._iptables_rules import SavedTable
 from ansible_collections.portshift.agents.plugins.module_utils._openings import Opening, OpeningError, Reading, from_plain
 
@@ -88,11 +90,14 @@ def paper(monkeypatch):
     monkeypatch.setattr(Paper, "held", {half: {} for half in HALVES})
     monkeypatch.setattr(Paper, "whole", {half: ["default deny"] for half in HALVES})
     monkeypatch.setattr(Paper, "trouble", [])
-    for name in ("Firewalld", "Ufw", "Iptables", "Nftables"):
-        monkeypatch.setattr(_host_port, name, Paper if name == "Firewalld" else type(
-            name, (Paper,), dict(active=lambda self: False)))
-    monkeypatch.setitem(_host_port.BACKENDS, "firewalld", Paper)
+    use(monkeypatch, firewalld=Paper)
     return Paper
+
+
+def use(monkeypatch, **backends):
+    """Of the firewalls only these filter."""
+    idle = type("Idle", (Paper,), dict(active=lambda self: False, live=lambda self: {}))
+    monkeypatch.setattr(_host_port, "backend_class", lambda name: NoFirewall if name == "none" else backends.get(name, idle))
 
 
 class Module:
@@ -268,7 +273,8 @@ def test_changes_of_another_zone_are_not_mixed_into_a_record(run, paper, monkeyp
     assert run("restored")["changed"]
 
 
-@pytest.mark.parametrize("content", ["", "{}", '{"version": 2}', '{"version": 1, "added": 3}', "[]"])
+@pytest.mark.parametrize("content", ["", "{}", '{"version": 2}', '{"version": 1, "added": 3}', "[]",
+                                     '{"version": 1, "backend": "pf", "added": [], "removed": [], "reserved": [], "selinux": []}'])
 def test_a_record_that_can_not_be_read_is_no_empty_one(run, content):
     run.record.write_text(content)
     with pytest.raises(OpeningError, match="not a record of host_port"):
@@ -308,9 +314,7 @@ class Direct(Paper):
 def direct(run, monkeypatch):
     monkeypatch.setattr(Direct, "fails", None)
     monkeypatch.setattr(Direct, "running", True)
-    monkeypatch.setitem(_host_port.BACKENDS, "iptables", Direct)
-    monkeypatch.setattr(_host_port, "Iptables", Direct)
-    monkeypatch.setattr(_host_port, "Firewalld", type("Firewalld", (Paper,), dict(active=lambda self: False)))
+    use(monkeypatch, iptables=Direct)
     monkeypatch.setattr(Direct, "held", {half: {} for half in HALVES})
     return Direct
 
@@ -443,12 +447,16 @@ UFW_LEFT = "*filter\n:INPUT %s [0:0]\n:ufw-before-input - [0:0]\n-A INPUT -j ufw
 
 
 @pytest.mark.parametrize("policy, problem", [("DROP", True), ("ACCEPT", False)])
-def test_chains_of_ufw_that_filter_on_without_it_are_a_problem(direct, policy, problem):
-    direct.running, direct.live = False, lambda self: {4: SavedTable(UFW_LEFT % policy, "iptables", 4, "bigfix")}
-    try:
-        chosen, notes, problems = choose_backend(Module(), Module().params)
-    finally:
-        del direct.live
+def test_chains_of_ufw_that_filter_on_without_it_are_a_problem(direct, monkeypatch, policy, problem):
+    class Left(direct):
+        filters = Iptables.filters
+        running = False
+
+        def live(self):
+            return {4: SavedTable(UFW_LEFT % policy, "iptables", 4, "bigfix")}
+
+    use(monkeypatch, iptables=Left)
+    chosen, notes, problems = choose_backend(Module(), Module().params)
     assert chosen.name == "none" and bool(problems) == problem == any("chains of firewalld or ufw" in one for one in problems)
 
 
@@ -464,7 +472,7 @@ def test_sources_of_a_family_that_is_not_served_are_left_out_where_others_remain
 
 def test_firewalld_goes_before_ufw_and_both_at_once_are_a_problem(paper, monkeypatch):
     assert choose_backend(Module(), Module().params)[0].name == "firewalld"
-    monkeypatch.setattr(_host_port, "Ufw", type("Ufw", (Paper,), dict(name="ufw")))
+    use(monkeypatch, firewalld=Paper, ufw=type("Ufw", (Paper,), dict(name="ufw")))
     problems = choose_backend(Module(), Module().params)[2]
     assert "firewalld and ufw are both active" in problems[0]
     monkeypatch.setattr(Paper, "active", lambda self: False)
