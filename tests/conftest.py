@@ -106,6 +106,15 @@ def engine():
         pytest.skip(str(err))
 
 
+@pytest.fixture(scope="session")
+def oldest():
+    """ansible-playbook of the oldest ansible-core that meta/runtime.yml promises."""
+    found = os.path.join(CHECKOUT, ".venv", "oldest", "bin", "ansible-playbook")
+    if not os.path.exists(found):
+        pytest.skip("no %s here: tools/oldest makes it, and says what it needs" % os.path.relpath(found, CHECKOUT))
+    return found
+
+
 class FakeModule:
     """What an engine sees of an AnsibleModule."""
 

@@ -54,7 +54,7 @@ def obey_permissions():
 class Run:
     """One ansible-playbook, on its way or ended."""
 
-    def __init__(self, arguments, folder, obedient=False, prefix=(), **environment):
+    def __init__(self, arguments, folder, program=PLAYBOOK, obedient=False, prefix=(), **environment):
         self.mark = "portshift-run-%s" % uuid.uuid4().hex
         self.journal = Path(folder) / (self.mark + ".jsonl")
         self.log = Path(folder) / (self.mark + ".log")
@@ -66,7 +66,7 @@ class Run:
             ANSIBLE_CALLBACKS_ENABLED="journal", ANSIBLE_CALLBACK_RESULT_FORMAT="json", **environment)
         with open(self.log, "wb") as stream:
             self.process = subprocess.Popen(
-                [*prefix, str(PLAYBOOK), *arguments], cwd=CHECKOUT, env=environment, stdin=subprocess.DEVNULL,
+                [*prefix, str(program), *arguments], cwd=CHECKOUT, env=environment, stdin=subprocess.DEVNULL,
                 stdout=stream, stderr=subprocess.STDOUT, start_new_session=True,
                 preexec_fn=obey_permissions if obedient else None)
 
@@ -206,6 +206,8 @@ class Namespace:
 class Lab:
     """One lab in a folder of its own.  In a `namespace`, both ports of its hosts can answer."""
 
+    program = PLAYBOOK
+
     def __init__(self, folder, kind="signed", namespace=None):
         self.folder = Path(folder)
         self.kind = kind
@@ -308,14 +310,14 @@ class Lab:
             arguments += ["-e", "bigfix_port=%s" % port]
         if verb in ("plan", "migrate") and self.kind == "signed":
             arguments += ["-e", "bigfix_masthead_src=%s" % (src or self.issued())]
-        self.started.append(Run(arguments + list(options), self.runs, **how))
+        self.started.append(Run(arguments + list(options), self.runs, self.program, **how))
         return self.started[-1]
 
     def play(self, verb, *options, **how):
         return self.begin(verb, *options, **how).wait()
 
     def play_file(self, path, *options):
-        self.started.append(Run(["-i", str(self.folder / "inventory.yml"), str(path), *options], self.runs))
+        self.started.append(Run(["-i", str(self.folder / "inventory.yml"), str(path), *options], self.runs, self.program))
         return self.started[-1].wait()
 
     def overlay(self, name, content):

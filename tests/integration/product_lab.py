@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 
-from tests.integration.migration_lab import CHECKOUT, Run
+from tests.integration.migration_lab import CHECKOUT, PLAYBOOK, Run
 from tests.lab import containers
 
 
@@ -16,6 +16,7 @@ class ProductLab:
     """A product has a subclass, which says what `start --product` takes."""
 
     PRODUCT = None
+    program = PLAYBOOK
 
     def __init__(self, folder):
         self.folder = folder
@@ -79,7 +80,7 @@ class ProductLab:
         """Starts a playbook with the options that its user gives."""
         runs = self.folder.parent / "runs"
         runs.mkdir(exist_ok=True)
-        return Run(["-i", str(self.folder / "inventory.yml"), str(path), *options], runs, **self.environment)
+        return Run(["-i", str(self.folder / "inventory.yml"), str(path), *options], runs, self.program, **self.environment)
 
     def begin(self, verb, *options, **how):
         raise NotImplementedError

@@ -123,6 +123,19 @@ def test_domain_comes_back_before_close_and_moves_again(lab, engine):
     back(engine, lab)
 
 
+def test_oldest_ansible_core_foretells_the_same(lab, engine, oldest, monkeypatch):
+    monkeypatch.setattr(lab, "program", oldest)
+    check = lab.play("migrate", "--check", "--diff").good()
+    assert check.changed.keys() == set(lab.hosts) and lab.files(engine) == lab.files_before
+
+
+@pytest.mark.long
+def test_oldest_ansible_core_moves_a_domain_and_takes_it_back(lab, engine, oldest, monkeypatch):
+    monkeypatch.setattr(lab, "program", oldest)
+    moved_as_foretold(engine, lab)
+    back(engine, lab)
+
+
 def change_of(engine, lab, host):
     """The state of the change on that host: none, changing, waiting, ..."""
     code, said = lab.execute(engine, host, "cat /var/lib/portshift/boks.confirm/state.json")

@@ -140,6 +140,21 @@ def test_estate_comes_back_before_close_and_moves_again(lab, engine):
     assert lab.play("rollback").good().changed == {}
 
 
+def test_oldest_ansible_core_foretells_the_same(lab, engine, oldest, monkeypatch):
+    monkeypatch.setattr(lab, "program", oldest)
+    check = lab.play("migrate", "--check", "--diff").good()
+    assert check.changed.keys() == set(lab.agents) and lab.files(engine) == lab.files_before
+
+
+@pytest.mark.long
+def test_oldest_ansible_core_moves_an_estate_and_takes_it_back(lab, engine, oldest, monkeypatch):
+    monkeypatch.setattr(lab, "program", oldest)
+    lab.play("migrate").good()
+    moved(engine, lab)
+    lab.play("close").good()
+    back(engine, lab)
+
+
 def test_wrong_thumbprint_and_dropped_path_are_found_before_anything_is_cut(lab, engine):
     before = lab.details_before[ONE]
     thumbprint = re.search(rb"<Thumbprint>([0-9A-F]{40})</Thumbprint>", before).group(1)
