@@ -9,6 +9,7 @@ from ansible.plugins.action import ActionBase
 
 HEADS = ("from", "to", "port", "protocol", "service", "state")
 NO_ANSWER = "not known: the source gave no answer (unreachable, or failed before it could try)"
+NOT_LOOKED_AT = "not looked at (change_tracker_hub_firewall: none)"
 
 # Its rules can be asked for by name only.
 WINDOWS = "windows"
@@ -67,7 +68,11 @@ def _inbound(hub, variables, name, openings):
     for opening in openings:
         sources = ", ".join(opening["sources"]) or "anybody"
         flow = dict(host=hub, port=opening["port"], protocol=opening["protocol"], service="https")
-        if not found or found.get("unreachable") or "failed" in found and found["failed"]:
+        if found and found.get("skipped"):
+            yield _Flow(sources, flow, reason=NOT_LOOKED_AT, counts=False)
+            continue
+        # The task is told not to fail, so that it does not say whether it did.
+        if not found or "backend" not in found:
             yield _Flow(sources, flow, reason=(found or {}).get("msg") or NO_ANSWER)
             continue
         lacking = any(added["port"] == opening["port"] for added in found.get("added") or [])

@@ -87,7 +87,9 @@ class ActionModule(ActionBase):
         report = ["Moving %s to port %d: %d of %d agents have something to change." % (
             whence, estate["port"], len(agents.pending), len(agents.rows) - len(agents.without))]
         hub, opening = [], []
-        if options["hub_assessment"] and estate["hub_managed"]:
+        if options["hub_assessment"] and estate["hub_managed"] and not estate["hub_hosts"]:
+            agents.notes.append("%s: the hub is no part of this run, so what it listens on was not read" % estate["hub"])
+        elif options["hub_assessment"] and estate["hub_managed"]:
             hub, opening, notes = _hub(hostvars, estate, options["hub_assessment"], agents.old_port)
             agents.notes += notes
         elif not estate["hub_managed"]:

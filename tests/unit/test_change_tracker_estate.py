@@ -199,7 +199,7 @@ def test_sources_are_where_the_agents_come_from(ask):
 SMALL = dict(change_tracker_hub=["h"], change_tracker_proxies=["p1"], change_tracker_agents=["a1", "a2"])
 
 
-def plan(ask, hub=None, hub_server="nginx", **agents):
+def plan(ask, hub=None, hub_server="nginx", hub_asked=True, **agents):
     """The plan where each agent says what is given by its host's name, None for no answer."""
     known = Estate(SMALL, hub_server)
     order = [host for step in known.steps(["100%"]) for host in step["hosts"]]
@@ -208,7 +208,8 @@ def plan(ask, hub=None, hub_server="nginx", **agents):
     if hub:
         hosts.setdefault("h", {})["hub_said"] = hub
     return ask("change_tracker_plan", hosts, SMALL, assessment="agents_said", hub_assessment="hub_said", estate=dict(
-        port=8443, hub="h", hub_server=hub_server, hub_managed=known.hub_managed, components=known.components, order=order))
+        port=8443, hub="h", hub_server=hub_server, hub_managed=known.hub_managed, components=known.components, order=order,
+        hub_hosts=["h"] if known.hub_managed and hub_asked else []))
 
 
 HUB = dict(ok=True, problems=[], notes=["look here"], listens=dict(before=["443 ssl"], after=["443 ssl", "8443 ssl"]),
@@ -281,6 +282,12 @@ def test_hub_that_did_not_answer_stands_in_the_plan(ask):
     assert any("hub " in line and "PROBLEM  no answer" in line for line in plan(ask)["report"])
 
 
+def test_hub_that_is_no_part_of_the_run_is_a_note(ask):
+    report = plan(ask, hub_asked=False)["report"]
+    assert not any(line.startswith("hub ") and "PROBLEM" in line and "listen" in line for line in report)
+    assert "note: h: the hub is no part of this run, so what it listens on was not read" in report
+
+
 def test_plan_says_so_where_somebody_else_looks_after_the_hub(ask):
     report = plan(ask, hub_server="none")["report"]
     assert not any(line.startswith("hub ") for line in report)
@@ -327,8 +334,15 @@ def test_what_the_firewall_of_the_hub_would_have_to_get_is_shut(ask):
     result = flows(ask, dict(backend="ufw", added=[dict(port=8443, protocol="tcp")]), a1=[OPEN], p1=[OPEN, OPEN])
     assert [(entry["destination"], entry["reason"]) for entry in result["shut"]] == [
         ("h", "the hub's own firewall (ufw) does not admit it")]
-    result = flows(ask, dict(failed=True, msg="firewalld and ufw are both active"), a1=[OPEN], p1=[OPEN, OPEN])
+    # As it comes out of a task with failed_when: false.
+    result = flows(ask, dict(failed=False, msg="firewalld and ufw are both active"), a1=[OPEN], p1=[OPEN, OPEN])
     assert result["shut"][0]["reason"] == "firewalld and ufw are both active"
+
+
+def test_firewall_that_nobody_was_to_look_at_is_no_open_one(ask):
+    result = flows(ask, dict(changed=False, skipped=True, skip_reason="Conditional result was False"), a1=[OPEN], p1=[OPEN, OPEN])
+    assert result["shut"] == [] and result["tried"] == 3
+    assert any("anybody" in line and line.endswith("not looked at (change_tracker_hub_firewall: none)") for line in result["report"])
 
 
 def test_windows_firewall_without_a_rule_of_ours_is_not_known_to_be_shut(ask):
