@@ -144,6 +144,19 @@ def test_close_says_who_is_still_on_the_old_port_and_ends_it_on_request(hub):
     assert hub.answers() == [False, True]
 
 
+def test_undo_says_who_is_still_on_the_new_port_and_ends_it_on_request(hub):
+    original = hub.conf.read_bytes()
+    assert hub.play("main")[0] == 1
+    with socket.create_connection(("127.0.0.1", hub.new)):
+        hub.play("way_back", "undo_open", fails=True, change_tracker_hub_undo_users_seconds=0.5)
+        assert "port %d is still used by 127.0.0.1 (1 connection)" % hub.new in hub.said
+        assert "-e change_tracker_close_despite_users=true" in hub.said and hub.answers() == [True, True]
+        # Nobody has gone back in check mode.
+        hub.play("way_back", "undo_open", check=True, change_tracker_hub_undo_users_seconds=0.5)
+        hub.play("way_back", "undo_open", change_tracker_hub_undo_users_seconds=0.5, change_tracker_close_despite_users="true")
+    assert hub.answers() == [True, False] and hub.conf.read_bytes() == original
+
+
 def test_close_ends_no_port_silently_when_no_record_is_of_this_migration(hub):
     # Somebody opened the second port by hand.
     hub.conf.write_text(hub.opened())

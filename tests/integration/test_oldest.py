@@ -1,0 +1,30 @@
+# Copyright (c) 2026 The portshift.agents authors
+# GNU General Public License v3.0-or-later (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What ansible-core before 2.19 reads in another way; whole playbooks on the oldest one stand with their labs."""
+
+import json
+import os
+import subprocess
+
+import pytest
+import yaml
+
+from tests.integration.migration_lab import CHECKOUT
+
+ROLES = sorted(path.parent.parent for path in (CHECKOUT / "roles").glob("*/vars/main.yml") if "_sentences:" in path.read_text())
+
+
+@pytest.mark.parametrize("role", ROLES, ids=lambda role: role.name)
+def test_every_sentence_of_a_role_can_be_put_together_before_anything_is_known(role, oldest, tmp_path):
+    # A dict of sentences is put together whole where one of them is asked for.
+    sentences = next(name for name in yaml.safe_load((role / "vars/main.yml").read_text()) if name.endswith("_sentences"))
+    play = tmp_path / "play.json"
+    play.write_text(json.dumps([dict(
+        hosts="localhost", gather_facts=False,
+        vars_files=[str(role / name / "main.yml") for name in ("defaults", "vars") if (role / name / "main.yml").exists()],
+        tasks=[dict(debug=dict(msg="{{ %s | length }} sentences" % sentences))])]))
+    done = subprocess.run(
+        [oldest, "-i", "localhost,", "-c", "local", str(play)], stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False,
+        timeout=120, env=dict(os.environ, ANSIBLE_NOCOLOR="1"))
+    assert done.returncode == 0 and " sentences" in done.stdout, done.stdout + done.stderr
