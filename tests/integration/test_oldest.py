@@ -25,6 +25,6 @@ def test_every_sentence_of_a_role_can_be_put_together_before_anything_is_known(r
         vars_files=[str(role / name / "main.yml") for name in ("defaults", "vars") if (role / name / "main.yml").exists()],
         tasks=[dict(debug=dict(msg="{{ %s | length }} sentences" % sentences))])]))
     done = subprocess.run(
-        [oldest, "-i", "localhost,", "-c", "local", str(play)], stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False,
-        timeout=120, env=dict(os.environ, ANSIBLE_NOCOLOR="1"))
+        [oldest, "-i", "localhost,", "-c", "local", str(play)], stdin=subprocess.DEVNULL, capture_output=True, text=True,
+        check=False, timeout=120, env=dict(os.environ, ANSIBLE_NOCOLOR="1"))
     assert done.returncode == 0 and " sentences" in done.stdout, done.stdout + done.stderr

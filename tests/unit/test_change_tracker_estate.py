@@ -342,7 +342,8 @@ def test_what_the_firewall_of_the_hub_would_have_to_get_is_shut(ask):
 def test_firewall_that_nobody_was_to_look_at_is_no_open_one(ask):
     result = flows(ask, dict(changed=False, skipped=True, skip_reason="Conditional result was False"), a1=[OPEN], p1=[OPEN, OPEN])
     assert result["shut"] == [] and result["tried"] == 3
-    assert any("anybody" in line and line.endswith("not looked at (change_tracker_hub_firewall: none)") for line in result["report"])
+    assert any("anybody" in line and line.endswith("not looked at (change_tracker_hub_firewall: none)")
+               for line in result["report"])
 
 
 def test_windows_firewall_without_a_rule_of_ours_is_not_known_to_be_shut(ask):

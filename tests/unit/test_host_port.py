@@ -274,7 +274,8 @@ def test_changes_of_another_zone_are_not_mixed_into_a_record(run, paper, monkeyp
 
 
 @pytest.mark.parametrize("content", ["", "{}", '{"version": 2}', '{"version": 1, "added": 3}', "[]",
-                                     '{"version": 1, "backend": "pf", "added": [], "removed": [], "reserved": [], "selinux": []}'])
+                                     '{"version": 1, "backend": "pf", "added": [], "removed": [], "reserved": [], "selinux": []}'
+                                     ])
 def test_a_record_that_can_not_be_read_is_no_empty_one(run, content):
     run.record.write_text(content)
     with pytest.raises(OpeningError, match="not a record of host_port"):
