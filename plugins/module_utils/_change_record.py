@@ -209,12 +209,12 @@ class ChangeRecord:
             raise FileError("%s: the backup of %s is damaged" % (entry["backup"], entry["path"]))
         return before
 
-    def restore_files(self, module, redact=None, force=False, undo=None):
+    def restore_files(self, module, redact=None, force=False, undo=None, redactor=None):
         """Puts every file back, byte for byte.  Returns the module's result; refuses before the first write.
 
         `undo`: (bytes now, bytes before) -> bytes or None, asked for files that somebody else has changed since: the bytes
-        now with the migration's own change taken out of them.  mark_rolled_back() comes when all that belongs to going
-        back is done; until then it can be done again.
+        now with the migration's own change taken out of them.  `redactor`: (bytes now, bytes before) -> what `redact` is for
+        that file.  mark_rolled_back() comes when all that belongs to going back is done; until then it can be done again.
         """
         to_restore, drifted, impossible, undone = self._review(undo)
         # What is gone or damaged can't be restored; force only overrides what somebody else changed.
@@ -222,9 +222,10 @@ class ChangeRecord:
             raise RecordError("going back is no longer safe, nothing was restored: %s" % "; ".join(drifted + impossible))
         result = dict(changed=bool(to_restore), restored=[entry["path"] for entry in to_restore], diff=[])
         for entry in to_restore:
-            content = undone.get(entry["path"])
-            edit = FileEdit.read(entry["path"]).apply(self._backed_up(entry) if content is None else content)
-            result["diff"] += [done["diff"] for done in [edit.commit(module, redact=redact)] if "diff" in done]
+            before, edit = self._backed_up(entry), FileEdit.read(entry["path"])
+            edit.apply(undone.get(entry["path"], before))
+            done = edit.commit(module, redact=redactor(edit.before, before) if redactor else redact)
+            result["diff"] += [done["diff"]] if "diff" in done else []
         return result
 
     def mark_rolled_back(self):
@@ -236,10 +237,10 @@ class ChangeRecord:
         self._save()
         return True
 
-    def restore(self, module, redact=None, force=False, undo=None):
+    def restore(self, module, redact=None, force=False, undo=None, redactor=None):
         """restore_files() where nothing else belongs to going back."""
         news = self.content is not None and self.content["state"] != "rolled_back"
-        result = self.restore_files(module, redact, force, undo)
+        result = self.restore_files(module, redact, force, undo, redactor)
         if news and not module.check_mode:
             self.mark_rolled_back()
         return dict(result, changed=result["changed"] or news)

@@ -29,7 +29,7 @@ from ansible_collections.portshift.agents.plugins.module_utils._errors import En
 from ansible_collections.portshift.agents.plugins.module_utils._file_edit import (
     FileError, make_folder, one_at_a_time, put_file, read_bytes, remove_empty_folder, remove_file)
 from ansible_collections.portshift.agents.plugins.module_utils._host_commands import run
-from ansible_collections.portshift.agents.plugins.module_utils._product_files import redacted, undone
+from ansible_collections.portshift.agents.plugins.module_utils._product_files import redactor, undone
 
 PACKAGE = "ansible_collections.portshift.agents.plugins.module_utils"
 PROGRAM = """import os
@@ -494,7 +494,7 @@ class ConfirmedChange:
     def _foreseen(self):
         """The files that undoing the change would restore; takes the diff along."""
         try:
-            result = ChangeRecord(self.place.undo).restore_files(Looking(self.module), redact=redacted, force=True)
+            result = ChangeRecord(self.place.undo).restore_files(Looking(self.module), force=True, redactor=redactor)
         except EngineError:
             # Such as a file that is gone: undoing a change can do more than a record alone.
             return []
@@ -531,7 +531,7 @@ class ConfirmedChange:
             if known is None and not self.params["start"]:
                 raise ChangeError("how this product is started is not known on this host; give stop, start and bridge; nothing "
                                   "was changed")
-            result = record.restore_files(Looking(self.module), redacted, self.params["force"], undo)
+            result = record.restore_files(Looking(self.module), force=self.params["force"], undo=undo, redactor=redactor)
             self.diffs = result["diff"]
             if self.module.check_mode:
                 return dict(self.look(), changed=True, state=REVERTED, restored=result["restored"], token=None,

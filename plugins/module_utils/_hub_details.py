@@ -53,7 +53,8 @@ _SAME = {"utf-8": ("utf-8",), "utf-16-le": ("utf-16", "utf-16-le"), "utf-16-be":
 _SUPPORTED = {"utf-8", "ascii", "utf-16-le", "utf-16-be"} | {"iso8859-%d" % part for part in range(1, 17)} | {
     "cp%d" % page for page in range(1250, 1259)}
 _DECLARED = re.compile(r"""<\?xml[ \t\r\n][^>]*?[ \t\r\n]encoding[ \t\r\n]*=[ \t\r\n]*(?:"([^"<>]*)"|'([^'<>]*)')""")
-_ATTRIBUTE = re.compile(br"""([^ \t\r\n=/<>]+)([ \t\r\n]*=[ \t\r\n]*)("[^"]*"|'[^']*')""")
+# A name begins behind a blank: tried inside of one as well, a long one would cost the square of its length.
+_ATTRIBUTE = re.compile(br"""(?<=[ \t\r\n])([^ \t\r\n=/<>]+)([ \t\r\n]*=[ \t\r\n]*)("[^"]*"|'[^']*')""")
 _URL = re.compile(r"(https?)://(\[[0-9A-Za-z:.%_~-]+\]|[^\[\]:/?#%]+)(?::([0-9]*))?(?=[/?#]|\Z)", re.I)
 
 _CODES = expat.errors.codes
@@ -330,7 +331,7 @@ class _Text:
         elif len(self.stack) == 2 and name.lower() == "url":
             self.similar = index
         elif len(self.stack) == 2 and name in _WAY:
-            self.settings.setdefault(name, []).append("")
+            self.settings.setdefault(name, []).append([])
         if attributes:
             self.open = index, _masked_attributes
 
@@ -358,7 +359,7 @@ class _Text:
         if self._in_live_url():
             self.piece = self.parser.CurrentByteIndex, characters, self.cdata
         elif len(self.stack) == 2 and self.stack[1][0] in _WAY:
-            self.settings[self.stack[1][0]][-1] += characters
+            self.settings[self.stack[1][0]][-1].append(characters)
 
     def _in_live_url(self):
         return len(self.stack) == 2 and self.stack[1][0] == "Url"
@@ -437,7 +438,7 @@ class _Text:
 
     def setting(self, name):
         """The text of the one element of that name; empty for none."""
-        found = {text.strip(_BLANKS) for text in self.settings.get(name, [])}
+        found = {"".join(pieces).strip(_BLANKS) for pieces in self.settings.get(name, [])}
         if len(found) > 1:
             raise HubDetailsError("there are %d <%s> directly below <%s> that say different things; remove all but one"
                                   % (len(self.settings[name]), name, ROOT))
@@ -468,9 +469,13 @@ def _masked_instruction(raw):
     return b"<?hidden %s" % MASK.encode("ascii") + raw[raw.index(b"?>"):]
 
 
+def _is_namespace(name):
+    return name == b"xmlns" or name.startswith(b"xmlns:")
+
+
 def _masked_attributes(raw):
     # Names of namespaces are no secrets, and stand in every file that .NET has written.
-    return _ATTRIBUTE.sub(lambda found: found.group() if found.group(1).startswith(b"xmlns") else
+    return _ATTRIBUTE.sub(lambda found: found.group() if _is_namespace(found.group(1)) else
                           found.group(1) + found.group(2) + b'"%s"' % MASK.encode("ascii"), raw)
 
 
@@ -500,8 +505,9 @@ def _parts(url, what):
     if parts.group(3):
         try:
             parse_port(parts.group(3), "its port")
-        except PortError as err:
-            raise HubDetailsError(what + "one that can't be used: %s" % err)
+        except PortError:
+            # Its sentence quotes what stands there, which may be anything.
+            raise HubDetailsError(what + "one that can't be used: its port is no number from 1 to 65535" + hand)
     return parts
 
 

@@ -18,6 +18,8 @@ from ansible_collections.portshift.agents.plugins.module_utils._ports import par
 
 # Such files have a few KB.  What is beyond this is something else, and isn't worth this host's memory.
 LIMIT = 1024 * 1024
+# Blocks inside of each other: nobody writes more than a handful.
+DEPTH_LIMIT = 100
 # What a server that names no port listens on, and one that has no listen at all.
 DEFAULT_PORT = 80
 
@@ -50,8 +52,9 @@ class NginxError(EngineError):
 
 # `value`: as nginx understands it.  `inner`: where the word stands, quotes excluded.
 _Word = namedtuple("_Word", "value inner start line")
-_Directive = namedtuple("_Directive", "words start end line context")
-_Block = namedtuple("_Block", "words line context")
+# `block`: the number of the block in which it stands; None at the top level.
+_Directive = namedtuple("_Directive", "words start end line block")
+_Block = namedtuple("_Block", "words line block")
 # `text`: as it stands there, on one line.  `host`: * for every address of IPv4.  `protocol`: udp for QUIC.  `span`: the
 # directive, its semicolon included.  `port_span`: the digits of the port; empty, and behind the address, where none is named.
 Listen = namedtuple("Listen", "text host port last_port protocol parameters line span port_span")
@@ -68,7 +71,7 @@ def _shown(word):
 
 
 class _Reader:
-    """Walks through the file once.  `directives`: those that end in a semicolon; `context`: the numbers of the blocks around."""
+    """Walks through the file once.  `directives`: those that end in a semicolon."""
 
     def __init__(self, data):
         if len(data) > LIMIT:
@@ -136,11 +139,14 @@ class _Reader:
                 raise NginxError("there is %s in line %d with nothing before it" % (
                     "a semicolon" if mark == b";" else "an opening brace", line))
             if mark == b";":
-                self.directives.append(_Directive(words, words[0].start, self.at, words[0].line, tuple(stack)))
+                self.directives.append(_Directive(words, words[0].start, self.at, words[0].line, stack[-1] if stack else None))
             elif words[0].value.endswith(_LUA_BLOCK):
                 self._skip_lua(line)
             else:
-                self.blocks.append(_Block(words, words[0].line, tuple(stack)))
+                if len(stack) >= DEPTH_LIMIT:
+                    raise NginxError("more than %d blocks stand inside of each other in line %d, where a few were expected: it "
+                                     "is no file of nginx's configuration; look where it comes from" % (DEPTH_LIMIT, line))
+                self.blocks.append(_Block(words, words[0].line, stack[-1] if stack else None))
                 stack.append(len(self.blocks) - 1)
             words = []
         if words:
@@ -151,10 +157,12 @@ class _Reader:
 
     def web_servers(self):
         """number -> line of the blocks that are servers of the http context."""
-        around = ((), (b"http",))
         return {number: block.line for number, block in enumerate(self.blocks)
-                if [word.value for word in block.words] == [b"server"]
-                and tuple(self.blocks[outer].words[0].value for outer in block.context) in around}
+                if [word.value for word in block.words] == [b"server"] and self._is_http(block.block)}
+
+    def _is_http(self, number):
+        """Whether that is the http context: the top level, or a block http there."""
+        return number is None or (self.blocks[number].block is None and self.blocks[number].words[0].value == b"http")
 
 
 def too_big(size):
@@ -200,11 +208,11 @@ def _listen(data, directive):
         parameters=parameters, line=line, span=(directive.start, directive.end), port_span=(begin + span[0], begin + span[1]))
 
 
-def _servers(data):
-    reader = _Reader(data)
+def _servers(data, reader=None):
+    reader = reader or _Reader(data)
     servers = {number: _Server(line, [], [], [], []) for number, line in reader.web_servers().items()}
     for directive in reader.directives:
-        server, name = servers.get(directive.context[-1] if directive.context else None), directive.words[0].value
+        server, name = servers.get(directive.block), directive.words[0].value
         if server is None:
             continue
         if name == b"listen":
@@ -239,21 +247,39 @@ def every_port(data):
 
     For files that are nobody's to edit here, so what can't be read says nothing.
     """
-    found = set()
     try:
-        reader = _Reader(data)
+        return _ports(_every_listen(data, _Reader(data)))
     except EngineError:
-        return found
+        return set()
+
+
+def other_ports(data):
+    """The ports of the listens in the file that none of its web servers has, such as those of stream and mail."""
+    try:
+        return _ports(_other_listens(data, _Reader(data)))
+    except EngineError:
+        return set()
+
+
+def _ports(found):
+    return {port for listen in found for port in range(listen.port, listen.last_port + 1)}
+
+
+def _every_listen(data, reader, but_in=()):
+    """The listens outside of the blocks `but_in` that can be read."""
     for directive in reader.directives:
-        if directive.words[0].value != b"listen":
+        if directive.words[0].value != b"listen" or directive.block in but_in:
             continue
         try:
             listen = _listen(data, directive)
         except EngineError:
             continue
         if listen:
-            found.update(range(listen.port, listen.last_port + 1))
-    return found
+            yield listen
+
+
+def _other_listens(data, reader):
+    return _every_listen(data, reader, reader.web_servers())
 
 
 def includes(data):
@@ -347,7 +373,8 @@ def with_twins(data, beside, port):
     beside = parse_port(beside, "beside")
     if beside == port:
         raise NginxError("port and beside are both %d; name the port that is there already with beside" % port)
-    servers = _servers(data)
+    reader = _Reader(data)
+    servers = _servers(data, reader)
     _without_ranges(servers, beside, port)
     having = [server for server in servers if any(listen.port == beside for listen in server.listens)]
     others = [listen for server in servers if server not in having for listen in server.listens if listen.port == port]
@@ -358,6 +385,11 @@ def with_twins(data, beside, port):
     if others:
         raise NginxError("another server in this file listens on port %d already (%s), and which one would answer there could "
                          "not be told any more; choose another port, or remove that listen" % (port, _lines(others)))
+    outside = [listen for listen in _other_listens(data, reader) if listen.port <= port <= listen.last_port]
+    if outside:
+        raise NginxError("something else than a web server, such as stream or mail, listens on port %d in this file already "
+                         "(%s), and nginx could not give the port to both; choose another port, or remove that listen"
+                         % (port, _lines(outside)))
     after = data
     for listen in sorted((listen for server in having for listen in _missing_twins(server, beside, port)),
                          key=lambda found: -found.span[0]):

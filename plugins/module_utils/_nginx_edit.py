@@ -188,7 +188,7 @@ class ListenEdit:
         self.record = ChangeRecord.from_params(options)
         self.record_before = copy.deepcopy(self.record.content) if self.record else None
         self.edit = FileEdit.read(self.path)
-        self.elsewhere, self.others, self.lacking, self.reloaded, self.warnings = set(), [], [], False, []
+        self.lacking, self.reloaded, self.warnings = [], False, []
         self.saved_since = False
         self.before = self.edit.before
         try:
@@ -197,6 +197,10 @@ class ListenEdit:
         except EngineError as err:
             raise NginxEditError(str(err) if isinstance(err, (FileError, RecordError)) else "%s: %s" % (self.path, err))
         self.watched = self._watched()
+        # What else in this file has a port, as stream may, goes on having it, as another file does.
+        self.elsewhere = _nginx_conf.other_ports(self.after)
+        self.others = (["%s (outside of its web servers)" % self.path]
+                       if self.state != "restored" and self.watched & self.elsewhere else [])
         self.protocols = {listen.protocol for content in self.listens for listen in content} or {"tcp"}
 
     # --- what is to be
@@ -288,7 +292,8 @@ class ListenEdit:
 
     def _lacking(self):
         """Sentences on what nginx does not do yet, or still does, by what the file is to say."""
-        found = [entry for entry in self._listeners(self.watched) if self._is_ours(entry)]
+        there = self._listeners(self.watched)
+        found = [entry for entry in there if self._is_ours(entry)]
         serving = [entry for entry in found if self._has_worker(entry)] if self._shows_workers() else found
         lacking = []
         for listen in self.listens[1]:
@@ -296,9 +301,15 @@ class ListenEdit:
                     (entry["port"], entry["protocol"]) == (listen.port, listen.protocol)
                     and _serves(entry["address"], listen.host) for entry in serving):
                 lacking.append("does not listen on %s" % listen.text.split()[0])
-        there = {listen.port for listen in self.listens[1]} | self.elsewhere
+        going = {entry["port"] for entry in found + [entry for entry in there if self._is_left_behind(entry)]}
         return lacking + ["still listens on port %d" % port for port in sorted(
-            {entry["port"] for entry in found} - there)]
+            going - {listen.port for listen in self.listens[1]} - self.elsewhere)]
+
+    def _is_left_behind(self, entry):
+        """Whether that is a socket of this file which an old worker has for a moment longer, unseen from here."""
+        return not entry["owners"] and any(
+            (listen.port, listen.protocol, _address(listen.host)) == (entry["port"], entry["protocol"], entry["address"])
+            for listen in self.listens[0])
 
     def _shows_workers(self):
         return self.master is not None and has_workers(self.master)
@@ -387,10 +398,11 @@ class ListenEdit:
         if self.edit.target not in files:
             self._refuse("it is none of the files that nginx reads (%s). Name the right one with path", ", ".join(sorted(files)))
         having = {path: _nginx_conf.every_port(content) for path, content in files.items() if path != self.edit.target}
-        self.elsewhere = {port for ports in having.values() for port in ports}
-        self.others = sorted(path for path in having if self.watched & having[path])
+        self.elsewhere = self.elsewhere.union(*having.values())
+        others = sorted(path for path in having if self.watched & having[path])
+        self.others = others + self.others
         self._require_no_copy_read(files)
-        return self.others
+        return others
 
     def _require_only_this_file(self, others):
         """Which server answers on a port that another file has too is not for this file to say."""
@@ -402,9 +414,9 @@ class ListenEdit:
             self._refuse("nginx listens on port %d already, so another file of its configuration has it. Choose another port",
                          port)
 
-    def _require_no_users(self):
+    def _require_no_users(self, port, others):
         """Whoever is connected to a port that ends knocks there again soon, and finds nobody."""
-        port, seen, end = self.options["port"], set(), time.monotonic() + self.options["users_seconds"]
+        seen, end = set(), time.monotonic() + self.options["users_seconds"]
         while True:
             seen.update(clients(port))
             if time.monotonic() > end:
@@ -417,8 +429,8 @@ class ListenEdit:
                  for address, count in sorted(counted.items(), key=lambda found: (-found[1], found[0]))]
         told = ["%s (%d connection%s)" % (user["address"], user["connections"], "" if user["connections"] == 1 else "s")
                 for user in users[:NAMED]] + (["%d more" % (len(users) - NAMED)] if len(users) > NAMED else [])
-        shared = (" %s has a listen on it too, and its users can't be told from these." % ", ".join(self.others)
-                  if self.others else "")
+        shared = (" %s has a listen on it too, and its users can't be told from these." % ", ".join(others)
+                  if others else "")
         raise PortInUse(
             "%s: port %d is still used by %s, who would lose it; nothing was changed.%s Lead them to the port that stays, "
             "and run again; a connection that was left open ends by itself after nginx's keepalive_timeout (75 s as it comes)" % (
@@ -457,7 +469,7 @@ class ListenEdit:
         self.lacking = self._lacking()
         changed = self.after != self.before or bool(self.lacking)
         if self.state == "absent" and changed and self.options["users_seconds"] > 0:
-            self._require_no_users()
+            self._require_no_users(self.options["port"], self.others)
         result = self.edit.commit(self.module, redact=_nginx_conf.shown, record=self.record)
         if changed and not self.module.check_mode:
             self._bring_into_force()
@@ -521,11 +533,23 @@ class ListenEdit:
         why = self.nginx.reload()
         return ", but reloading nginx with that failed (%s)" % why if why else ", and nginx was reloaded with that"
 
+    def _require_no_users_of_the_new_port(self):
+        """On the way back it is the new port that ends, unless nginx never came to have it, or the file had it before."""
+        port = self.record.content["new_port"]
+        if self.options["users_seconds"] <= 0 or any(listen.port == port for listen in self.listens[1]) or not any(
+                self._is_ours(entry) for entry in self._listeners({port})):
+            return
+        files = self.nginx.files()[1] or {}
+        self._require_no_users(port, sorted(
+            path for path, content in files.items()
+            if port in (_nginx_conf.other_ports if path == self.edit.target else _nginx_conf.every_port)(content)))
+
     def _restored(self):
         if not self.watched:
             return self._result(dict(changed=False), False)
         if self.options.get("backup"):
             self._require_no_copy_read(self.nginx.files()[1])
+        self._require_no_users_of_the_new_port()
         done = self.record.restore_files(self.module, redact=_nginx_conf.shown, force=self.options["force"],
                                          undo=self._undone)
         if self.module.check_mode:

@@ -13,11 +13,19 @@ XML = (b"<", b"\xef\xbb\xbf<", b"\xff\xfe", b"\xfe\xff")
 NGINX = re.compile(br"^[ \t]*(?:server[ \t\r\n]*\{|listen[ \t])", re.M)
 
 
-def redacted(content):
-    """For a diff, without secrets.  A damaged file of XML may have lost its beginning."""
-    if content.lstrip(b" \t\r\n").startswith(XML) or b"</" in content:
-        return _hub_details.redacted(content)
-    return _nginx_conf.shown(content) if NGINX.search(content) else _settings_file.redacted(content)
+def _is_xml(content):
+    """A damaged file of XML may have lost its beginning."""
+    return content.lstrip(b" \t\r\n").startswith(XML) or b"</" in content
+
+
+def redactor(*states):
+    """What makes bytes of a file fit for a diff, without secrets.  `states`: what it holds, and what it held before.
+
+    One of them tells what the file is for all: what is left of it may be a piece that no longer looks like it.
+    """
+    if any(map(_is_xml, states)):
+        return _hub_details.redacted
+    return _nginx_conf.shown if any(map(NGINX.search, states)) else _settings_file.redacted
 
 
 def undone(new_port):

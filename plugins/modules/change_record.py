@@ -107,7 +107,7 @@ unsafe:
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.portshift.agents.plugins.module_utils._change_record import ChangeRecord, alone_on_host
 from ansible_collections.portshift.agents.plugins.module_utils._errors import EngineError
-from ansible_collections.portshift.agents.plugins.module_utils._product_files import redacted, undone
+from ansible_collections.portshift.agents.plugins.module_utils._product_files import redactor, undone
 
 
 def pruned(module, record):
@@ -131,7 +131,7 @@ def outcome(module):
     to_restore, unsafe = record.review(undo)
     result = dict(changed=False)
     if module.params["state"] == "restored":
-        result = record.restore(module, redact=redacted, force=module.params["force"], undo=undo)
+        result = record.restore(module, force=module.params["force"], undo=undo, redactor=redactor)
     elif module.params["state"] == "pruned":
         result = pruned(module, record)
     return dict(dict(restored=[], record=record.content, ok=not unsafe, unsafe=unsafe,

@@ -19,17 +19,17 @@ description:
     open, it has to listen for 3 seconds.
   - What somebody else saves in the file meanwhile is not overwritten with the old bytes; the error says so.
   - A run that was killed before the reload is finished by the next one, unless another process has taken the port.
-  - Refused before anything is written are a port that another process has, or that another file of nginx's configuration listens
-    on; a file that nginx does not read; a configuration that fails its test already; a nginx that does not run. A process that
-    has the port on another address is none that stands against it.
+  - Refused before anything is written are a port that another process has, or that another file of nginx's configuration, or a
+    server of C(stream) or C(mail) in this one, listens on; a file that nginx does not read; a configuration that fails its test
+    already; a nginx that does not run. A process that has the port on another address is none that stands against it.
   - So are files that leave room for doubt. That is a C(listen) with a variable, a range of ports that holds one of the two, a
     server that has the new port and not the old one, a server that would be left without a C(listen), braces or quotation marks
-    without a partner.
+    without a partner, more than 100 blocks inside of each other.
 options:
   path:
     description:
       - The file with the server. Servers at its top level count, as in a file below C(conf.d), and those in a block C(http);
-        servers of C(stream) and C(mail) don't.
+        servers of C(stream) and C(mail) don't. Where one of those has O(port) already, no twin is put in.
     type: path
     default: /etc/nginx/conf.d/nnt.conf
   port:
@@ -77,8 +77,11 @@ options:
     default: 15
   users_seconds:
     description:
-      - With O(state=absent). Seconds for which is looked who is connected to O(port) before it ends, established TCP connections
-        of this host itself included. Where there is anybody, nothing is changed, and the module fails with their addresses.
+      - With O(state=absent) and O(state=restored). Seconds for which is looked who is connected to the port that ends before it
+        does, established TCP connections of this host itself included. Where there is anybody, nothing is changed, and the
+        module fails with their addresses.
+      - The port that ends is O(port), and with O(state=restored) the new port of O(record). Nobody looks where there is nothing
+        to take back.
       - With V(0) nobody looks.
       - Whoever connects for a moment only is found when that falls into these seconds.
     type: float
@@ -136,9 +139,10 @@ EXAMPLES = r"""
       old_port: 443
       new_port: 8443
 
-- name: The hub's server is as it was before
+- name: The hub's server is as it was before, unless somebody is still connected to the new port
   portshift.agents.nginx_listen:
     state: restored
+    users_seconds: 5
     record:
       path: /var/lib/portshift/change_tracker_hub.json
       new_port: 8443
@@ -225,9 +229,10 @@ lacking:
   sample: ["does not listen on 8443"]
 elsewhere:
   description:
-    - Who else has O(port), so that it stays in use when this file does not have it any more. First the other files of nginx's
-      configuration with a C(listen) on it, for which nginx goes on listening there with O(state=absent). They are looked for
-      when there is something to change.
+    - Who else has O(port), so that it stays in use when no web server in this file has it any more. First the other files of
+      nginx's configuration with a C(listen) on it, for which nginx goes on listening there with O(state=absent). They are looked
+      for when there is something to change. This file itself is among them where something else than its web servers has the
+      port, such as C(stream).
     - Then the other processes that listen on it, each with its address.
     - Empty with O(state=restored).
   returned: success
@@ -244,7 +249,7 @@ restored:
   type: list
   elements: str
 users:
-  description: Who is connected to O(port), by address, those with the most connections first.
+  description: Who is connected to the port that ends, by address, those with the most connections first.
   returned: when it fails since somebody is
   type: list
   elements: dict

@@ -272,7 +272,7 @@ def with_text(text):
     (with_text("<Url>hub.example.test:443/api/?hunter2</Url>"), "the Url in line 4, column 8 is not an absolute URL"),
     (with_text("<Url>ftp://hub/hunter2</Url>"), "the Url in line 4, column 8 is one of another kind than https:// or http://"),
     (with_text("<Url>https://hub:70000/hunter2</Url>"),
-     "the Url in line 4, column 8 is one that can't be used: its port is 70000"),
+     "the Url in line 4, column 8 is one that can't be used: its port is no number from 1 to 65535"),
     (with_text("<Url>https://user:hunter2@hub/api/</Url>"), "the Url in line 4, column 8 is one with an @ in it"),
     (with_text("<Url>https://hub:5<!-- hunter2 -->55/</Url>"), "the text of the <Url> in line 4, column 3 is in pieces"),
 ])
@@ -293,7 +293,7 @@ def test_a_doubtful_file_is_refused(put, refused, content, sentence):
     (dict(url="hub:8443/api/"), "url is not an absolute URL"),
     (dict(url="ldap://hub/"), "url is one of another kind than https:// or http://"),
     (dict(url="https://user:hunter2@hub/api/"), "url is one with an @ in it"),
-    (dict(url="https://hub:99999/api/"), "url is one that can't be used: its port is 99999"),
+    (dict(url="https://hub:99999/api/"), "url is one that can't be used: its port is no number from 1 to 65535"),
     (dict(url="https://hub/a\nb"), "url is one with a blank, or something else that no URL has, as its character 14"),
 ])
 def test_a_doubtful_wish_is_refused(put, refused, options, sentence):

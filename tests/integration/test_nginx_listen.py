@@ -405,6 +405,52 @@ def test_a_port_that_is_used_does_not_end_unless_nobody_looks(running):
             one.close()
 
 
+def test_a_way_back_does_not_take_the_new_port_from_those_who_use_it_unless_nobody_looks(running):
+    hub, original = running, running.conf.read_bytes()
+    back = dict(noted=True, state="restored", users_seconds=0.5)
+    # Nothing to take back, whoever is there.
+    with socket.create_connection(("127.0.0.1", hub.old)):
+        assert hub.call(**back)["changed"] is False
+    assert hub.call(noted=True)["changed"] and hub.call(noted=True, state="absent", port=hub.old)["changed"]
+    content = hub.conf.read_bytes()
+    with socket.create_connection(("127.0.0.1", hub.new)):
+        for check in (True, False):
+            result = hub.call(check, **back)
+            assert result.get("failed") and result["users"] == [dict(address="127.0.0.1", connections=1)], result
+            assert ("port %d is still used by 127.0.0.1 (1 connection), who would lose it; nothing was changed. Lead them to the "
+                    "port that stays, and run again" % hub.new) in result["msg"]
+        assert hub.conf.read_bytes() == content and hub.state() == "changing" and hub.answers() == [False, True]
+    assert hub.call(**back)["changed"] is True
+    assert hub.conf.read_bytes() == original and hub.state() == "rolled_back" and hub.answers() == [True, False]
+    assert hub.call(**back)["changed"] is False
+
+
+def test_a_way_back_looks_for_nobody_as_it_comes(running):
+    assert running.call(noted=True)["changed"]
+    with socket.create_connection(("127.0.0.1", running.new)):
+        assert running.call(noted=True, state="restored")["changed"] is True
+    assert running.answers() == [True, False]
+
+
+def test_a_way_back_looks_for_nobody_where_nginx_never_had_the_new_port(running):
+    original = running.conf.read_bytes()
+    running.killed_at_the_reload(True)
+    # A connection from here to elsewhere, which the kernel happened to give that port.
+    with other_listener("127.0.0.1", 0) as elsewhere, socket.socket() as own:
+        own.bind(("127.0.0.1", running.new))
+        own.connect(elsewhere.getsockname())
+        assert running.call(noted=True, state="restored", users_seconds=0.5)["changed"] is True
+    assert running.conf.read_bytes() == original and running.state() == "rolled_back"
+
+
+def test_who_else_has_the_new_port_is_told_beside_those_who_would_lose_it(running):
+    assert running.call(noted=True)["changed"]
+    other = running.other_file("other.conf", "server { listen 127.0.0.1:%d ssl; server_name other; return 404; }\n" % running.new)
+    with socket.create_connection(("127.0.0.1", running.new)):
+        result = running.call(noted=True, state="restored", users_seconds=0.5)
+    assert "%s has a listen on it too, and its users can't be told from these." % other in result["msg"]
+
+
 def test_who_is_on_the_port_that_stays_does_not_count(running):
     assert running.call(noted=True)["changed"]
     with socket.create_connection(("127.0.0.1", running.new)):

@@ -278,6 +278,9 @@ def test_what_leaves_room_for_doubt_is_refused(data, expected):
     assert engine.redacted(data) == b"********"
 
 
+DIGITS = "99999999999999999999999"
+
+
 @pytest.mark.parametrize("url, expected", [
     ("hub.example.test/api/",
      "not an absolute URL: it does not begin with https:// or http://; write it as https://HOST:PORT/api/"),
@@ -293,8 +296,10 @@ def test_what_leaves_room_for_doubt_is_refused(data, expected):
     ("https://hub:https/", "one whose host or port can't be read"),
     ("https://hub:443x/", "one whose host or port can't be read"),
     ("https://hub:-1/", "one whose host or port can't be read"),
-    ("https://hub:0/", "one that can't be used: its port is 0, which is not a port number: give a whole number from 1 to 65535"),
-    ("https://hub:65536/", "one that can't be used: its port is 65536"),
+    ("https://hub:0/", "one that can't be used: its port is no number from 1 to 65535; write it as https://HOST:PORT/api/"),
+    ("https://hub:65536/", "one that can't be used: its port is no number from 1 to 65535"),
+    # May be a piece of a password.
+    ("https://hub:%s/" % DIGITS, "one that can't be used: its port is no number from 1 to 65535"),
     ("https://user:hunter2@hub/api/", "one with an @ in it, as if a user name or a password stood before the host"),
     ("https://hunter2@hub/api/", "one with an @ in it"),
     ("https://user:443/hunter2@hub/api/", "one with an @ in it"),
@@ -305,9 +310,9 @@ def test_what_leaves_room_for_doubt_is_refused(data, expected):
 def test_urls_that_no_agent_can_have_are_refused(url, expected):
     for said in (sentence(hub(escape(url))), sentence(hub(escape(url)), url="https://hub/")):
         assert said.startswith("the Url in line 1, column 18 is " + expected)
-        assert "hunter2" not in said
+        assert "hunter2" not in said and DIGITS not in said
     said = sentence(hub("https://hub/api/"), url=url)
-    assert said.startswith("url is " + expected) and "hunter2" not in said
+    assert said.startswith("url is " + expected) and "hunter2" not in said and DIGITS not in said
 
 
 @pytest.mark.parametrize("port", [0, -1, 65536, True, "55000x", None])
@@ -320,6 +325,13 @@ def test_a_port_in_pieces_is_refused(before):
     assert sentence(hub(before), 5555) == (
         "the text of the <Url> in line 1, column 13 is in pieces, with a comment or the border of a CDATA section between them; "
         "write it in one piece")
+
+
+@pytest.mark.parametrize("before, after", [
+    ("https://hub:4<!-- x -->43/", "https://hub:84<!-- x -->43/"), ("https://hub:4<![CDATA[43]]>/", "https://hub:84<![CDATA[43]]>/"),
+])
+def test_a_port_in_pieces_of_which_one_alone_changes_is_moved(before, after):
+    assert engine.with_port(hub(before), 8443) == hub(after)
 
 
 HOSTILE = [
@@ -353,14 +365,46 @@ print(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime, int(k
 """
 
 
-@pytest.mark.parametrize("data", [row[1] for row in HOSTILE], ids=[row[0] for row in HOSTILE])
-def test_no_file_takes_long_or_much_memory(data):
+def cost(data):
+    """(CPU seconds, megabytes) that the file takes; it is read four times."""
     assert len(data) <= engine.LIMIT
     done = subprocess.run([sys.executable, "-c", MEASURE], input=data, stdout=subprocess.PIPE, check=True,
                           env={"PYTHONPATH": os.pathsep.join(sys.path)})
-    seconds, megabytes = map(float, done.stdout.split())
-    # Each reads the file four times.  Ansible itself needs some 25 MB of the hundred that a module may take.
+    return tuple(map(float, done.stdout.split()))
+
+
+@pytest.mark.parametrize("data", [row[1] for row in HOSTILE], ids=[row[0] for row in HOSTILE])
+def test_no_file_takes_long_or_much_memory(data):
+    seconds, megabytes = cost(data)
+    # Ansible itself needs some 25 MB of the hundred that a module may take.
     assert (seconds < 3, megabytes < 60) == (True, True), (seconds, megabytes)
+
+
+# What takes as long as it has bytes, and no longer, however long one piece of it is.
+LONG = [
+    ("name of an element", b'<%s x="y"/>', b"a"),
+    ("name of an attribute", b'<x %s="y"/>', b"a"),
+    ("blanks before an attribute", b'<x%s y="z"/>', b" "),
+    ("blanks before an equals sign", b'<x y%s="z"/>', b" "),
+    ("blanks behind an equals sign", b'<x y=%s"z"/>', b"\n"),
+    ("blanks at the end of a tag", b'<x y="z"%s/>', b" "),
+    ("quotation marks in a value", b'<x y="%s"/>', b"'"),
+    ("what looks like attributes in a value", b"<x y='%s'/>", b' a="'),
+    ("words in a value", b'<x y="%s"/>', b"a "),
+    ("lines of a setting", b"<Thumbprint>%s</Thumbprint>", b"\n"),
+    ("references in a setting", b"<Proxy>%s</Proxy>", b"&lt;"),
+    ("setting in pieces", b"<Proxy>%s</Proxy>", b"<![CDATA[a]]>"),
+]
+
+
+@pytest.mark.parametrize("inside, piece", [row[1:] for row in LONG], ids=[row[0] for row in LONG])
+def test_nothing_long_takes_the_square_of_its_length(inside, piece):
+    around = b"<HubDetails>" + inside + b"<Url>https://h/</Url></HubDetails>"
+    # The port that is put in needs room too.
+    data = around % (piece * ((engine.LIMIT - len(around) - 20) // len(piece)))
+    assert len(data) > engine.LIMIT - 100 and engine.with_port(data, 8443)
+    seconds, megabytes = cost(data)
+    assert (seconds < 1, megabytes < 60) == (True, True), (seconds, megabytes)
 
 
 # --- secrets
@@ -374,6 +418,7 @@ def test_a_diff_shows_the_url_and_harmless_names_alone():
 @pytest.mark.parametrize("text", [
     "<Password>hunter2</Password>", "<!-- <Password>hunter2</Password> -->", "<!--> hunter2 -->", "<?old hunter2?>",
     "<Password old='hunter2'/>",
+    "<NamePrefix xmlnsx='hunter2'>x</NamePrefix>", "<NamePrefix\txmlns.x='hunter2'/>",
     '<Password old = "a>hunter2"></Password>', "<Unknown>hunter2</Unknown>", "hunter2", "<![CDATA[hunter2]]>",
     "<E1>x<![CDATA[hunter2]]>y</E1>",
     "<E1>a&amp;hunter2</E1>", "<E1>\n hunter2 \n</E1>", "<Deep><Url>https://hunter2/</Url></Deep>",

@@ -4,6 +4,7 @@
 """The listens of a file of nginx's configuration: which ones count, where a twin goes, and what is refused."""
 
 import time
+import tracemalloc
 
 import pytest
 from hypothesis import given
@@ -113,6 +114,14 @@ def test_ports_of_other_files_are_found_in_every_context():
     assert engine.every_port(b"server { listen 82;") == set()
 
 
+def test_ports_of_what_is_no_web_server_are_told_from_the_others():
+    assert engine.other_ports(b"http{server{listen 443;}} stream{server{listen 8443;listen $x;listen 81-82;}}") == {81, 82, 8443}
+    assert engine.other_ports(FILE) == engine.other_ports(b"stream { server { listen 82;") == set()
+    # Whatever else the others have.
+    data = b"http{server{listen 443;}}stream{server{listen 82;}}"
+    assert engine.with_twins(data, 443, 8443) == b"http{server{listen 443; listen 8443;}}stream{server{listen 82;}}"
+
+
 # --- editing
 
 def test_each_listen_gets_a_twin_beside_it_and_loses_it_again():
@@ -216,6 +225,13 @@ def test_a_socket_of_the_file_system_is_a_listen_that_a_server_may_be_left_with(
     (b"server {\n root /x;\n include listen.conf;\n}\n", "(there is no listen in it; it takes in listen.conf)"),
     (b"upstream x { }\n", "there is no server of the http context in this file. Name the file that has the server with path"),
     (b"stream { server { listen 443; } }\n", "those of stream and mail don't count"),
+    (b"http{server{listen 443 ssl;}}\nstream{server{listen 8443;}}\n", "something else than a web server, such as stream or "
+     "mail, listens on port 8443 in this file already (line 2), and nginx could not give the port to both; choose another port, "
+     "or remove that listen"),
+    (b"mail{server{listen 192.0.2.1:8400-8500;}}\nhttp{server{listen 443;}}", "in this file already (line 1)"),
+    (b"server{listen 443;listen 8443;}\nlisten 8443;\n", "in this file already (line 2)"),
+    (b"a{" * 101 + b"}" * 101 + b"server{listen 443;}", "more than 100 blocks stand inside of each other in line 1, where a few "
+     "were expected: it is no file of nginx's configuration; look where it comes from"),
     (b"#" + b"x" * engine.LIMIT, "the file has 1048577 bytes, where a few thousand were expected"),
 ])
 def test_a_file_that_leaves_room_for_doubt_is_refused(data, words):
@@ -353,6 +369,30 @@ def test_a_hostile_file_costs_little():
         except EngineError:
             pass
         assert time.process_time() - started < 3
+
+
+@pytest.mark.parametrize("data", [
+    b"a{" * 16000 + b"}" * 16000, b"a{" * 100 + b"b{c;}" * 5000 + b"}" * 100, b"a{" * 100 + b"c;" * 10000 + b"}" * 100,
+])
+def test_a_deep_file_costs_memory_by_its_bytes(data):
+    for call in (engine.every_port, engine.includes, engine.other_ports, lambda content: engine.with_twins(content, 443, 8443)):
+        tracemalloc.start()
+        try:
+            call(data)
+        except EngineError:
+            pass
+        finally:
+            peak = tracemalloc.get_traced_memory()[1]
+            tracemalloc.stop()
+        assert peak < 20 * 1024 * 1024
+
+
+def test_a_file_with_blocks_in_blocks_is_read():
+    deep = b"a{" * 100 + b"listen 82;include x;" + b"}" * 100 + b"server{listen 443;}"
+    assert engine.every_port(deep) == {82, 443} and engine.includes(deep) == ["x"]
+    assert engine.with_twins(deep, 443, 8443) == deep[:-1] + b" listen 8443;}"
+    # What can't be read says nothing.
+    assert engine.every_port(b"a{" + deep + b"}") == set() and engine.includes(b"a{" + deep + b"}") == []
 
 
 # --- properties

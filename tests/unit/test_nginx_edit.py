@@ -7,8 +7,9 @@ import os
 
 import pytest
 
-from ansible_collections.portshift.agents.plugins.module_utils import _nginx_conf
-from ansible_collections.portshift.agents.plugins.module_utils._nginx_edit import _overlaps, _serves, has_workers
+from ansible_collections.portshift.agents.plugins.module_utils import _nginx_conf, _nginx_edit
+from ansible_collections.portshift.agents.plugins.module_utils._nginx_edit import (
+    ListenEdit, _overlaps, _serves, has_workers, master_of)
 
 
 def listen(text):
@@ -62,3 +63,81 @@ def test_a_worker_is_a_process_of_its_master_that_can_be_seen(proc):
 ])
 def test_what_a_file_takes_in_is_found_in_every_context(text, expected):
     assert _nginx_conf.includes(text) == expected
+
+
+# --- what the kernel shows of it
+
+MASTER = master_of(os.getpid())
+BOTH = b"server { listen 127.0.0.1:443 ssl; listen 127.0.0.1:8443 ssl; }"
+
+
+@pytest.fixture
+def edit(tmp_path, monkeypatch):
+    """A function (content, state, port, what listens at each look, the last of them for ever) -> the edit of a file."""
+    def made(content, state, port, *looks):
+        (tmp_path / "hub.conf").write_bytes(content)
+        left = list(looks)
+        monkeypatch.setattr(_nginx_edit, "listeners", lambda ports, every_owner: [
+            entry for entry in (left.pop(0) if len(left) > 1 else left[0]) if entry["port"] in ports])
+        monkeypatch.setattr(_nginx_edit, "has_workers", lambda master: True)
+        monkeypatch.setattr(_nginx_edit, "LOOK_AGAIN", 0.001)
+        found = ListenEdit(None, dict(path=str(tmp_path / "hub.conf"), state=state, port=port, beside=None, timeout=0.2,
+                                      test_command=["true"], reload_command=["true"]))
+        found.master, found.left = MASTER, left
+        return found
+    return made
+
+
+def socket_of(owners, port, address="127.0.0.1", protocol="tcp"):
+    return dict(protocol=protocol, address=address, port=port, pid=owners[0] if owners else None, process=None, owners=owners)
+
+
+OURS = [MASTER]
+NEW = socket_of(OURS, 8443)
+
+
+@pytest.mark.parametrize("content, left, lacking", [
+    (BOTH, socket_of([], 443), ["still listens on port 443"]),
+    (BOTH, socket_of(OURS, 443), ["still listens on port 443"]),
+    (b"server { listen 443; listen 127.0.0.1:8443; }", socket_of([], 443, "0.0.0.0"), ["still listens on port 443"]),
+    (b"server { listen [::]:443; listen 127.0.0.1:8443; }", socket_of([], 443, "::"), ["still listens on port 443"]),
+    (b"server { listen 443 quic; listen 127.0.0.1:8443; }", socket_of([], 443, "0.0.0.0", "udp"), ["still listens on port 443"]),
+    # Somebody else's, who can't be seen.
+    (BOTH, socket_of([], 443, "127.0.0.2"), []), (BOTH, socket_of([], 443, "0.0.0.0"), []), (BOTH, socket_of([], 443, "::"), []),
+    (b"server { listen 127.0.0.1:443; listen 443 quic; listen 8443; }", socket_of([], 443, "0.0.0.0"), []),
+    (b"server { listen hub.example.test:443; listen 127.0.0.1:8443; }", socket_of([], 443), []),
+    # Of another process, which can be seen.
+    (BOTH, socket_of([1], 443), []),
+    # The file never had it.
+    (b"server { listen 127.0.0.1:8443; }", socket_of([], 443), []),
+    # Another port is not in question.
+    (BOTH, socket_of([], 444), []),
+])
+def test_a_port_that_ends_has_ended_when_no_old_worker_has_it_unseen(edit, content, left, lacking):
+    found = edit(content, "absent", 443, [NEW, left])
+    assert found._lacking() == lacking
+    assert found._wait() == lacking
+
+
+def test_the_end_of_an_old_worker_that_can_not_be_seen_is_waited_for(edit):
+    found = edit(BOTH, "absent", 443, *[[NEW, socket_of([], 443)]] * 5, [NEW])
+    assert found._wait() == [] and len(found.left) == 1
+
+
+def test_what_another_file_listens_on_is_not_waited_for(edit):
+    found = edit(BOTH, "absent", 443, [NEW, socket_of([], 443)])
+    found.elsewhere.add(443)
+    assert found._wait() == []
+
+
+def test_a_port_that_begins_is_not_proved_by_what_can_not_be_seen(edit):
+    found = edit(BOTH, "present", 8443, [socket_of([], 8443)])
+    assert found._wait() == ["does not listen on 127.0.0.1:8443"]
+
+
+def test_a_port_that_stream_has_too_goes_on_in_the_same_file(edit):
+    content = b"http{%s}stream{server{listen 127.0.0.2:443;}}" % BOTH
+    found = edit(content, "absent", 443, [NEW, socket_of(OURS, 443, "127.0.0.2")])
+    assert found._lacking() == []
+    assert found.others == ["%s (outside of its web servers)" % found.path]
+    assert edit(content, "absent", 8443, [NEW]).others == []

@@ -3,9 +3,12 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """What a diff may show of a recorded file, and what puts one back that has changed since: by what the file is."""
 
+from types import SimpleNamespace
+
 import pytest
 
-from ansible_collections.portshift.agents.plugins.module_utils._product_files import redacted, undone
+from ansible_collections.portshift.agents.plugins.module_utils._change_record import ChangeRecord
+from ansible_collections.portshift.agents.plugins.module_utils._product_files import redactor, undone
 
 NGINX = b"""server {
     listen 443 ssl;
@@ -21,13 +24,31 @@ SETTINGS = b"[Software\\BigFix\\EnterpriseClient\\Settings\\Client\\_Secret]\nva
     HUB, HUB[3:], HUB.decode().encode("utf-16"), b"\xef\xbb\xbf" + HUB, b"<!-- " + HUB,
 ])
 def test_no_secret_is_shown_whatever_the_file_is_and_however_broken(content):
-    shown = redacted(content)
+    shown = redactor(content)(content)
     assert b"hunter2" not in shown and "hunter2" not in shown.decode("utf-16", "ignore")
 
 
 def test_what_moved_is_shown():
-    assert b"listen 443 ssl;" in redacted(NGINX) and b"https://hub/api/" in redacted(HUB)
-    assert b"EnterpriseClient" in redacted(SETTINGS)
+    assert b"listen 443 ssl;" in redactor(NGINX, NGINX)(NGINX) and b"https://hub/api/" in redactor(HUB, HUB)(HUB)
+    assert b"EnterpriseClient" in redactor(SETTINGS, SETTINGS)(SETTINGS)
+
+
+@pytest.mark.parametrize("before", [HUB, NGINX])
+@pytest.mark.parametrize("now", [b"hunter2==", b"hunter2 value = x", b"a = hunter2 value\n", b"", b"[x]\nhunter2 = y\n"])
+def test_what_is_left_of_a_file_is_shown_as_what_the_file_was(now, before):
+    for states in ((now, before), (before, now)):
+        assert all(b"hunter2" not in redactor(*states)(content) for content in (now, before))
+
+
+def test_no_secret_of_a_file_that_somebody_damaged_is_in_the_diff_of_the_way_back(tmp_path):
+    path, record = tmp_path / "HubDetails.xml", ChangeRecord(str(tmp_path / "record.json"), 443, 8443)
+    path.write_bytes(HUB)
+    moved = HUB.replace(b"hub/", b"hub:8443/")
+    record.before_write(str(path), HUB, moved)
+    path.write_bytes(b"hunter2 value = x")
+    module = SimpleNamespace(check_mode=True, _diff=True, params={})
+    [diff] = record.restore(module, force=True, undo=undone(8443), redactor=redactor)["diff"]
+    assert "hunter2" not in diff["before"] + diff["after"] and "https://hub/api/" in diff["after"]
 
 
 @pytest.mark.parametrize("before, moved, since", [
