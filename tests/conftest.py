@@ -15,7 +15,12 @@ import sys
 import tempfile
 import warnings
 
+import hypothesis
 import pytest
+
+# How long an example takes says how busy the machine is; what may not be slow is measured by its CPU time.
+hypothesis.settings.register_profile("portshift", hypothesis.settings.default, deadline=None)
+hypothesis.settings.load_profile("portshift")
 
 # What these assert is to be told as well as what tests themselves do.
 pytest.register_assert_rewrite(

@@ -138,7 +138,7 @@ def test_no_flipped_bit_is_valid_where_openssl_disagrees(signatures, tmp_path):
     assert accepted
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(seed=st.integers(0, 2 ** 32), name=st.sampled_from(sorted(VARIANTS)))
 def test_pieces_cut_out_doubled_or_replaced_never_raise(signatures, seed, name):
     der, chance = bytearray(signatures[name]), random.Random(seed)
@@ -150,7 +150,7 @@ def test_pieces_cut_out_doubled_or_replaced_never_raise(signatures, seed, name):
     assert verify_detached(bytes(der), CONTENT).status in ("valid", "invalid", "unchecked")
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.binary(max_size=200))
 def test_any_bytes_get_a_verdict(der):
     assert verify_detached(der, CONTENT).status == "invalid"

@@ -177,7 +177,7 @@ holders = st.lists(st.one_of(odd_lines, port_lines, url_lines), max_size=12).fla
     lambda lines: st.permutations(lines + [(b"_PortNumber=", b"")]))
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(lines=holders, newline=st.sampled_from([b"\n", b"\r\n"]), bom=st.sampled_from([b"", b"\xef\xbb\xbf"]),
        old=st.integers(1, 65535), new=st.integers(1, 65535), last=st.booleans())
 def test_everything_outside_the_ports_stays_and_the_way_back_is_exact(lines, newline, bom, old, new, last):
@@ -192,7 +192,7 @@ def test_everything_outside_the_ports_stays_and_the_way_back_is_exact(lines, new
     assert with_port(parse(moved), old) == build(old)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.binary(max_size=300), st.integers(0, 2000))
 def test_damaged_mastheads_are_read_or_refused_with_a_sentence(signed, junk, at):
     for base in (signed, plain()):
