@@ -19,6 +19,12 @@ description:
     something else than a site; a site that is not started; a site that would be left without a binding for HTTP or HTTPS.
   - So are bindings that leave room for doubt. That is one for HTTPS without a certificate, one on the new port already that is
     not the same as the one beside it, and one with an IPv6 address, since M(microsoft.iis.website_info) can't tell its port.
+  - A binding whose certificate comes from the central store is not made on another port, since M(microsoft.iis.website) does not
+    make the entry in C(http.sys) that it needs there. The error has the commands that make both; after them the call goes on.
+  - C(http.sys) has one certificate for all bindings on an address and port that don't require SNI. Where another site has such a
+    binding with another certificate there, none is added beside it.
+  - The certificate of a binding that is there already is not changed where the site has bindings that are neither for HTTP nor
+    for HTTPS, since M(microsoft.iis.website) may write another one then.
   - A run that was killed is finished by the next one, or taken back with O(state=restored).
 options:
   site:
@@ -35,6 +41,7 @@ options:
   port:
     description:
       - The port to listen on, or no longer to listen on. Required with O(state=present) and O(state=absent).
+      - With O(record), one of the two ports of its migration. Another one is refused, since it could not be taken back.
     type: int
   beside:
     description:
@@ -44,7 +51,8 @@ options:
       - Without it, no binding is added; the site has to have one on O(port) already, and C(http.sys) to listen there.
       - With O(state=absent). The port that stays. Where the site has a binding on O(port) without a twin on this one, nothing is
         changed, and the error names the binding. That is one that somebody has added since O(state=present) was run, and what
-        is reached by it would be lost.
+        is reached by it would be lost. A twin is of the same protocol, with the same requirement of SNI and the central store,
+        and with a certificate; where that is another one, it is one of the RV(notes).
     type: int
   state:
     description:
@@ -54,7 +62,8 @@ options:
         the port that was left. A binding that is put back gets the certificate of its twin, which may have been renewed since.
         Bindings that the migration has not made stay.
       - With V(restored), the twins are taken away when C(http.sys) listens on the port that was left. Where it does not come to
-        that, they stay.
+        that, they stay. Where other bindings go with them, those are added again, and it fails with their names.
+      - It is noted in the record before it is done. After a run that was killed, the next one finishes it.
     type: str
     choices: [present, absent, restored]
     default: present
@@ -66,8 +75,9 @@ options:
     default: 15
   users_seconds:
     description:
-      - With O(state=absent). Seconds in which there has to be a moment without a connection to O(port) before it ends, those that
-        have just ended included. Where there is none, nothing is changed, and it fails.
+      - With O(state=absent) and O(state=restored). Seconds in which there has to be a moment without a connection to the port
+        that ends, before it does, those that have just ended included. Where there is none, nothing is changed, and it fails.
+      - That port is O(port), or with O(state=restored) the one that the migration of O(record) has moved to.
       - With V(0) nobody looks.
       - Whoever is not connected in that moment is not found. Who is connected is not told; C(netstat -ano) on the host does.
     type: int
@@ -122,7 +132,9 @@ notes:
   - Nothing keeps two runs on one host apart, since the record can't be locked there. M(portshift.agents.run_lock) does so for
     playbooks.
   - Of a binding's flags, M(microsoft.iis.website_info) tells the requirement of SNI and the central certificate store alone. A
-    twin has no others, such as the one that turns HTTP/2 off.
+    twin has no others, such as those that turn HTTP/2 or old versions of TLS off. Nor has a binding that is put back, and one
+    that gets a certificate anew loses them. So it is with what C(http.sys) keeps beside a certificate, such as the demand for
+    one of the client. The RV(notes) name such bindings.
   - C(http.sys) listens on all addresses as it comes, so a port counts as listened on whatever the address in the binding is, and
     as taken whatever the address of the other process is.
 seealso:
@@ -249,12 +261,12 @@ restored:
     - "https *:443: 5409124040FA1C8FA74939BDA2EF8FD5975BD25B put back"
     - "https *:8443: 5409124040FA1C8FA74939BDA2EF8FD5975BD25B taken away"
 notes:
-  description: Sentences on what was left as it is, or could not be seen.
+  description: Sentences on what was left as it is, could not be seen, or is to be seen to by hand.
   returned: success
   type: list
   elements: str
 in_use:
-  description: That there were connections to O(port) for all of O(users_seconds).
+  description: That there were connections to the port that was to end for all of O(users_seconds).
   returned: when it fails since there were
   type: bool
 record:

@@ -231,21 +231,37 @@ def _is_to_follow(found, twin, recorded):
 
 
 def without(site, port, beside=None):
-    """The site's bindings without those on `port`.  `beside`: the port that stays, on which each has to have its twin."""
+    """(the site's bindings without those on `port`, sentences on what differs).
+
+    `beside`: the port that stays, on which each has to have a twin that serves whoever is led to it.
+    """
     kept = [binding for binding in site.web if binding["port"] != port]
     leaving = site.having(port)
     if not leaving:
-        return kept
+        return kept, []
     if not kept:
         raise BindingError("it has no other binding than those on port %d (%s), so nobody could reach it any more"
                            % (port, ", ".join(texts(leaving))))
-    staying = set(map(identity, kept))
+    notes, staying = [], {identity(binding): binding for binding in kept}
     for binding in leaving:
         _require_certificate(binding, "it could not be put back if need be")
-        if beside and identity(dict(binding, port=beside)) not in staying:
-            raise BindingError("its binding %s has no twin on port %d, so what is reached by it would be lost. Let the hub be "
-                               "bound to port %d beside it first, or remove that binding" % (text(binding), beside, beside))
-    return kept
+        if not beside:
+            continue
+        twin = staying.get(identity(dict(binding, port=beside)))
+        if twin is None or not same_kind(binding, twin) or not certified(twin):
+            raise BindingError("its binding %s has no twin on port %d%s, so what is reached by it would be lost. Let the hub be "
+                               "bound to port %d beside it first, or remove that binding" % (
+                                   text(binding), beside, _no_twin(binding, twin), beside))
+        if not same_certificate(binding, twin):
+            notes.append("the binding %s has another certificate than %s, which goes" % (text(twin), text(binding)))
+    return kept, notes
+
+
+def _no_twin(binding, found):
+    """Why what stands in a twin's place is none, to follow on a sentence."""
+    if found is None:
+        return ""
+    return " (%s %s)" % (text(found), "has no certificate" if same_kind(binding, found) else "is of another kind")
 
 
 def as_before(site, before, old_port, new_port):
@@ -287,6 +303,61 @@ def as_before(site, before, old_port, new_port):
 
 
 # --- what stands against it
+
+def edited(found, adds):
+    """Those of `adds` that are there already, but for their certificate, so that website edits them."""
+    there = {identity(binding): binding for binding in found}
+    return [binding for binding in adds if identity(binding) in there and same_kind(binding, there[identity(binding)])]
+
+
+def require_addable(site, adds):
+    """Fails where microsoft.iis.website would not make of `adds` what they say."""
+    editing = edited(site.web, adds)
+    central = [binding for binding in adds if binding["use_ccs"] and binding not in editing]
+    if central:
+        raise BindingError(
+            "the binding %s would have its certificate from the central store, and microsoft.iis.website does not make the entry "
+            "in http.sys that this needs for the port. Make both on the hub, in PowerShell with WebAdministration, and run "
+            "again: %s" % (", ".join(map(text, central)), "; ".join(by_central_store(site, binding) for binding in central)))
+    others = [binding for binding in site.bindings if binding["protocol"] not in WEB]
+    if editing and others:
+        # It counts places among those for http and https, and uses them among all.
+        raise BindingError(
+            "the certificate of its binding %s would have to be set, which microsoft.iis.website may do to another one where a "
+            "site has bindings that are neither http nor https (this one has %s). Set it by hand in IIS Manager, to that with "
+            "the thumbprint %s, and run again" % (
+                ", ".join(text(dict(binding, certificate_hash="")) for binding in editing),
+                ", ".join(sorted({binding["protocol"] for binding in others})),
+                ", ".join(sorted({binding["certificate_hash"] for binding in editing}))))
+
+
+def by_central_store(site, binding):
+    """What makes a binding whose certificate comes from the central store, and its entry in http.sys."""
+    flags = 3 if binding["use_sni"] else 2
+    return ('New-WebBinding -Name "%s" -Protocol https -IPAddress "%s" -Port %d -HostHeader "%s" -SslFlags %d; New-Item -Path '
+            '"IIS:\\SslBindings\\!%d!%s" -SSLFlags %d' % (
+                site.name, binding["ip"] or "*", binding["port"], binding["hostname"], flags, binding["port"],
+                binding["hostname"], flags))
+
+
+def _shares(binding):
+    """Whether http.sys has the certificate of this binding for its address and port, whatever the host name and the site."""
+    return binding["protocol"] == "https" and not binding["use_sni"] and not binding["use_ccs"] and certified(binding)
+
+
+def require_own_certificate(adds, others):
+    """Fails where another site would get the certificate of a binding in `adds`."""
+    for binding in filter(_shares, adds):
+        for other in others:
+            for held in filter(_shares, other.having(binding["port"])):
+                if (held["ip"] or "*") == (binding["ip"] or "*") and not same_certificate(binding, held):
+                    raise BindingError(
+                        "http.sys has one certificate for all bindings on %s:%d without SNI, and %s has one there with the "
+                        "certificate %s (%s), so it would get that of %s, which is %s. Give both the same certificate, or "
+                        "require SNI of one of them" % (
+                            binding["ip"] or "*", binding["port"], other, held["certificate_hash"], text(held), text(binding),
+                            binding["certificate_hash"]))
+
 
 def who(listener):
     return "%s (process %s)" % (listener.get("name") or "a process", listener.get("pid"))

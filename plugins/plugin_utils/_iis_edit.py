@@ -23,6 +23,9 @@ LISTENERS, WAIT = "ansible.windows.win_listen_ports_facts", "ansible.windows.win
 LOOK_AGAIN = 0.5
 # Of who listens, which can't be told while a process that does is ending.
 LOOKS, BETWEEN_LOOKS = 4, 1
+# What is not in a binding that was added again.
+FLAGS = ("no flags but those for SNI and the central store, so others that it may have had (HTTP/2 or old TLS switched off) are "
+         "to be set again by hand, as is what http.sys had beside its certificate (netsh http show sslcert)")
 
 
 class ListenError(EngineError):
@@ -40,6 +43,8 @@ class ListenEdit:
         self.call, self.options, self.check_mode = call, options, check_mode
         self.state, self.port, self.beside = options["state"], options["port"], options["beside"]
         self.record, self.site, self.others, self.others_known = None, None, [], True
+        # The other sites to begin with, and what was added again since it had gone.
+        self.others_found, self.again = [], []
         self.lacking, self.notes, self.restored, self.listeners = [], [], [], []
         # The ports on which http.sys listened for the site to begin with.
         self.name, self.listened, self.restarted = options["site"], [], False
@@ -115,7 +120,9 @@ class ListenEdit:
         if recorded:
             self._take_name(recorded)
         try:
+            self._require_recorded_port(recorded)
             self._read()
+            self.others_found = self.others
             self.found = self.site.web if self.site else []
             self.listened = sorted({binding["port"] for binding in self.found if self._listens(binding["port"])})
             if self.state == "restored":
@@ -134,6 +141,21 @@ class ListenEdit:
                 parse_port(port, name)
         if self.port == self.beside:
             raise PortError("port and beside are both %d; beside is the port that is there already, or that stays" % self.port)
+
+    def _require_recorded_port(self, recorded):
+        """A port that is not the record's would not be taken back by it."""
+        given = self.record.move if self.record else {}
+        if self.state == "restored" or not given or self.state == "absent" and not recorded:
+            return
+        left = recorded and recorded["old_port"] or given["old_port"]
+        known = sorted({port for port in (given["new_port"], left) if port})
+        # Where nobody knows which port was left, it may be any that gets its bindings from the new one.
+        if self.port in known or (len(known) == 1 and self.beside in known):
+            return
+        raise PortError("port is %d, and the migration that %s is about %s %s, so what is done there could not be taken back. "
+                        "Give record.new_port and record.old_port as the ports of this migration" % (
+                            self.port, self.record.path, "has the ports" if len(known) > 1 else "has the port",
+                            " and ".join(map(str, known))))
 
     def _old_port(self, new_port):
         """Where the caller does not say what the migration leaves."""
@@ -156,10 +178,11 @@ class ListenEdit:
                     raise iis.BindingError("it has the port, and nothing says that it is the hub's. Say so with site, or give "
                                            "the port that stays as beside")
                 iis.require_readable(self.site)
-            return iis.without(self.site, self.port, self.beside)
-        iis.require_readable(self.site)
-        before = dict(recorded, before=self._before(recorded)) if recorded else None
-        wanted, notes = iis.twins(self.site, self.beside, self.port, before)
+            wanted, notes = iis.without(self.site, self.port, self.beside)
+        else:
+            iis.require_readable(self.site)
+            before = dict(recorded, before=self._before(recorded)) if recorded else None
+            wanted, notes = iis.twins(self.site, self.beside, self.port, before)
         self.notes += notes
         return wanted
 
@@ -239,8 +262,17 @@ class ListenEdit:
         if self.state == "present":
             before = self._before(self.record.in_force) if self.record and self.record.in_force else []
             iis.require_free(self.port, adds, self.site, self.others, self.listeners, self.others_known, before)
+            self._require_addable(adds, self.record.in_force["old_port"] if before else None)
         elif self.options["users_seconds"] > 0:
             self._require_no_users()
+
+    def _require_addable(self, adds, old_port):
+        iis.require_addable(self.site, adds)
+        iis.require_own_certificate(adds, self.others)
+        edited = iis.edited(self.found, adds)
+        self.notes += ["the binding %s gets its certificate anew; it has %s" % (iis.text(binding), FLAGS) for binding in edited]
+        self.notes += ["the binding %s is put back with %s" % (iis.text(binding), FLAGS) for binding in adds
+                       if binding["port"] == old_port and binding["protocol"] == "https" and binding not in edited]
 
     def _require_no_users(self):
         done = self.call(WAIT, dict(host="0.0.0.0", port=self.port, state="drained", timeout=self.options["users_seconds"]))
@@ -280,13 +312,18 @@ class ListenEdit:
         return "%s failed on the host (%s)" % (CHANGE, said(done)) if done.get("failed") else None
 
     def _wait(self, wanted, ports=None):
-        """What is still not as it should be when the time is over; None when all is.  A site that is stopped won't come back."""
+        """What is still not as it should be when the time is over; None when all is.
+
+        A site that is stopped won't come back, nor will a binding that was there before and was to stay.
+        """
+        stayed = [binding for binding in wanted if not iis.missing(self.found, [binding])]
         end = time.monotonic() + self.options["timeout"]
         while True:
             try:
                 self._read()
                 why = self._unproved(wanted, ports)
-                over = why is None and not self._lingers() or not self.site.started
+                over = (why is None and not self._lingers() or not self.site.started
+                        or bool(iis.missing(self.site.web, stayed)))
             except iis.BindingError as err:
                 why, over = "how it is now can't be seen: %s" % err, False
             if over or time.monotonic() > end:
@@ -317,13 +354,14 @@ class ListenEdit:
             return "it still has the binding %s" % ", ".join(map(iis.text, extra))
         return None
 
+    def _lost(self):
+        """What became of other sites, or None."""
+        lost = iis.lost(self.others_found, self.others)
+        return "with it the binding %s changed" % " and ".join(lost) if lost else None
+
     def _change(self, adds, removes, wanted):
         """Makes the change and proves it, or takes it back."""
-        others = self.others
-        why = self._call_website(adds, removes) or self._wait(wanted)
-        lost = iis.lost(others, self.others)
-        if not why and lost:
-            why = "with it the binding %s changed" % " and ".join(lost)
+        why = self._call_website(adds, removes) or self._wait(wanted) or self._lost()
         if why:
             raise self._taken_back(why, adds)
 
@@ -333,8 +371,18 @@ class ListenEdit:
         if trouble:
             return ListenError("%s: %s. Taking it back failed too, it needs a person: %s. It was bound to %s before"
                                % (self.site, why, trouble, ", ".join(iis.texts(self.found))), changed=True)
-        return ListenError("%s: %s; its bindings are as they were before%s%s" % (
-            self.site, why, ", and it was started again" if self.restarted else "", self._settle()))
+        done = "its bindings are as they were before%s%s%s" % (
+            ", and it was started again" if self.restarted else "", self._added_again(), self._settle())
+        lost = iis.lost(self.others_found, self.others)
+        if lost:
+            return ListenError("%s: %s; %s. But of another site %s is not as it was, which needs a person: see to its "
+                               "certificate in IIS Manager" % (self.site, why, done, " and ".join(lost)), changed=True)
+        return ListenError("%s: %s; %s" % (self.site, why, done))
+
+    def _added_again(self):
+        """What is to be added to a sentence about bindings that are there again."""
+        again = sorted(set(self.again))
+        return "; %s was added again, and has %s" % (", ".join(again), FLAGS) if again else ""
 
     def _settle(self):
         """Has the record say that the change was taken back.  What is to be added to the sentence about that."""
@@ -347,23 +395,33 @@ class ListenEdit:
         return ""
 
     def _take_back(self, added):
-        """Why the bindings are not as they were found, and served, or None.  It is tried again until the time is over."""
+        """Why the bindings are not as they were found, and served, or None."""
+        return self._bring_back(self.found, added, "started", self.listened)
+
+    def _bring_back(self, target, added, state, ports):
+        """Why the bindings are not those of `target`, and served on `ports`, or None.  It is tried again until the time is over.
+
+        Of those that are too many, what is in `added` is removed.
+        """
         ours, tried, why = set(map(iis.identity, added)), False, None
         end = time.monotonic() + self.options["timeout"]
         while True:
             over = tried and time.monotonic() > end
             try:
                 self._read()
-                self.restarted = self.restarted or not self.site.started
-                removes = [binding for binding in iis.surplus(self.site.web, self.found) if iis.identity(binding) in ours]
-                adds = iis.missing(self.site.web, self.found)
-                if not removes and not adds and self.site.started and not self._silent(self.listened):
+                stopped = state == "started" and not self.site.started
+                self.restarted = self.restarted or stopped
+                silent = self._silent(ports) if state == "started" else None
+                removes = [binding for binding in iis.surplus(self.site.web, target) if iis.identity(binding) in ours]
+                adds = iis.missing(self.site.web, target)
+                if not removes and not adds and not stopped and not silent:
                     return None
                 if over:
                     return "%s; the site is %s, and bound to %s" % (
-                        why or self._silent(self.listened) or "it did not come about", self.site.state,
+                        why or silent or "it did not come about", self.site.state,
                         ", ".join(iis.texts(self.site.web)) or "nothing")
-                why = self._step_back([binding for binding in adds if iis.certified(binding)], removes)
+                self.again += iis.texts(adds)
+                why = self._step_back([binding for binding in adds if iis.certified(binding)], removes, state)
             except iis.BindingError as err:
                 why = str(err)
                 if over:
@@ -371,11 +429,11 @@ class ListenEdit:
             tried = True
             time.sleep(LOOK_AGAIN)
 
-    def _step_back(self, adds, removes):
+    def _step_back(self, adds, removes, state="started"):
         """In two calls, since website removes after it has added, and not where that fails; last it starts the site."""
-        why = self._call_website([], removes) if removes else None
-        if adds or not removes and not self.site.started:
-            why = self._call_website(adds, []) or why
+        why = self._call_website([], removes, state) if removes else None
+        if adds or not removes and state == "started" and not self.site.started:
+            why = self._call_website(adds, [], state) or why
         return why
 
     # --- the way back
@@ -392,13 +450,19 @@ class ListenEdit:
         adds, removes = iis.missing(self.found, wanted), iis.surplus(self.found, wanted)
         if any(binding["port"] == old_port for binding in adds):
             iis.require_free(old_port, adds, self.site, self.others, self.listeners, self.others_known, adds)
+        self._require_addable(adds, old_port)
+        if removes and self.options["users_seconds"] > 0:
+            self._require_no_users()
         self.restored = (["%s put back" % one for one in iis.texts(adds)] + ["%s taken away" % one for one in iis.texts(removes)])
         if self.check_mode:
             self._foretell(adds)
             return self._result(self.found, wanted, True)
         state = self._state_after(recorded)
+        # Before it is made.  A site that somebody has stopped stays so, also where this run is killed.
+        if state == "started" and (adds or removes or not self.site.started):
+            self._mark_ahead()
         try:
-            why = self._put_back(adds, removes, wanted, state, [old_port] if old_port else [])
+            why = self._put_back(adds, removes, wanted, state, [old_port] if old_port else []) or self._lost()
         except iis.BindingError as err:
             why = "how it is now can't be seen: %s" % err
         if why:
@@ -409,24 +473,36 @@ class ListenEdit:
         self._mark("rolled_back", True)
         return self._result(self.found, self.site.web, True)
 
+    def _mark_ahead(self):
+        try:
+            self.record.mark("changing")
+        except EngineError as err:
+            raise ListenError("%s; nothing was changed" % err)
+
     def _put_back(self, adds, removes, wanted, state, ports):
         """Why it is not as it was before the migration, or None."""
-        why = None
         # To edit the kind of a binding, website counts places among http and https and uses them among all.
         redone = [binding for binding in adds if any(
             iis.identity(one) == iis.identity(binding) and not iis.same_kind(one, binding) for one in self.found)]
         if redone:
-            why = self._call_website([], redone, state)
+            again = set(map(iis.identity, redone))
+            why = self._remove(redone, [one for one in self.found if iis.identity(one) not in again], state)
             if why:
                 return why
-        if adds and removes and self.site.started:
-            # The new port is served until the old one is.
-            why = self._call_website(adds, []) or self._wait(wanted + removes, ports)
-            if why:
-                raise self._stays(why, adds)
-            adds = []
-        if adds or removes or self.site.started != (state == "started"):
-            why = self._call_website(adds, removes, state)
+        if adds:
+            # The new port is served until the old one is.  A site that is stopped can have its ports when the new one is gone.
+            serving = removes and self.site.started
+            why = self._call_website(adds, [], state if serving or not removes else "stopped")
+            if serving:
+                why = why or self._wait(wanted + removes, ports) or self._lost()
+                if why:
+                    raise self._stays(why, adds)
+        else:
+            why = None
+        if removes and why is None:
+            why = self._remove(removes, wanted, state)
+        elif not adds and self.site.started != (state == "started"):
+            why = self._call_website([], [], state)
         if why is None and state == "started":
             return self._wait(wanted, ports)
         self._read()
@@ -434,14 +510,46 @@ class ListenEdit:
             return "%s. It is bound to %s now" % (why, ", ".join(iis.texts(self.site.web)) or "nothing")
         return self._amiss(wanted)
 
+    def _remove(self, removes, kept, state):
+        """Takes bindings away.  Why it failed, or None; those of `kept` that go with them are added again."""
+        served = sorted({binding["port"] for binding in kept if self._listens(binding["port"])})
+        why = self._call_website([], removes, state)
+        try:
+            self._read()
+            gone = iis.missing(self.site.web, kept)
+        except iis.BindingError:
+            # They may have gone; that shows when it can be seen again.
+            gone = kept
+        if not gone:
+            return why
+        self.again = []
+        trouble = self._bring_back(kept, [], state, served)
+        if not self.again:
+            return "how it is now can't be seen: %s" % trouble if trouble else why
+        if trouble:
+            became = "Adding that again failed, it needs a person: %s. It was bound to %s before" % (
+                trouble, ", ".join(iis.texts(self.found)))
+        else:
+            became = "That was added again, with %s. See to that, and run again" % FLAGS
+        raise ListenError("%s: it is not as it was before the migration yet: with %s, which was to be taken away, %s went too. %s"
+                          % (self.site, ", ".join(iis.texts(removes)), ", ".join(sorted(set(self.again))), became), changed=True)
+
     def _stays(self, why, added):
         """The failure of a way back that did not get as far as to take the new port away."""
         trouble = self._take_back(added)
         if trouble:
             return ListenError("%s: it is not as it was before the migration: %s. Nor could it be left as this run found it, "
                                "which needs a person: %s" % (self.site, why, trouble), changed=True)
+        told, lost = "", self._lost()
+        if lost:
+            told = ". But %s, which needs a person: see to its certificate in IIS Manager" % lost
+        try:
+            self.record.as_found()
+        except EngineError as err:
+            told += ". But %s" % err
         return ListenError("%s: it is not as it was before the migration: %s. Port %d was not taken away, and its bindings are "
-                           "as this run found them; mend that, and run again" % (self.site, why, self.port))
+                           "as this run found them%s; mend that, and run again%s" % (
+                               self.site, why, self.port, self._added_again(), told), changed=bool(lost))
 
     def _state_after(self, recorded):
         """A site that a run which did not come to its end may have stopped is started; else somebody has stopped it."""

@@ -34,12 +34,40 @@ def parse(path, content):
             raise ValueError("version %r" % found["version"])
         if not SITE_KEYS <= set(found):
             raise ValueError("%s missing" % ", ".join(sorted(SITE_KEYS - set(found))))
-        if not isinstance(found["bindings_before"], list):
-            raise ValueError("bindings_before is no list")
+        _require_types(found)
     except (ValueError, KeyError, TypeError) as err:
         raise RecordError("%s: is not a record of an IIS site that this version of portshift.agents reads (%s); move it away if "
                           "you know that no migration is under way on this host" % (path, err))
     return found
+
+
+def _is_time(value):
+    # So far that a date can be made of it.
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and 0 <= value < 1e11
+
+
+def _is_port(value):
+    return isinstance(value, int) and not isinstance(value, bool) and 0 < value < 65536
+
+
+def _require_types(found):
+    """Fails where somebody has edited it into what no run writes."""
+    for key, right, what in (
+            ("site", isinstance(found["site"], str) and found["site"], "the name of a site"),
+            ("state", isinstance(found["state"], str), "a word"),
+            ("old_port", found["old_port"] is None or _is_port(found["old_port"]), "a port"),
+            ("new_port", _is_port(found["new_port"]), "a port"),
+            ("started", _is_time(found.get("started", 0)), "a time in seconds"),
+            ("bindings_before", isinstance(found["bindings_before"], list), "a list")):
+        if not right:
+            raise ValueError("%s is %r, which is not %s" % (key, found.get(key), what))
+    for entry in found["bindings_before"]:
+        if not isinstance(entry, dict) or not isinstance(entry.get("protocol"), str):
+            raise ValueError("bindings_before has %r, which is no binding" % (entry,))
+        # Of a binding of another kind, such as net.pipe, it is 0.
+        words = ("ip", "hostname", "certificate_hash", "certificate_store_name")
+        if not isinstance(entry.get("port"), int) or not all(isinstance(entry.get(key) or "", str) for key in words):
+            raise ValueError("bindings_before has a binding that can't be read, %r" % (entry,))
 
 
 def archived(path, content):
@@ -151,6 +179,12 @@ class WindowsRecord:
             self.content["last_change"] = time.time()
         self._save()
 
+    def as_found(self):
+        """After a way back that left all as it was: what the record said before it."""
+        if self.content != self.found:
+            self.content = copy.deepcopy(self.found)
+            self._save()
+
     def settle(self, untouched):
         """After a change that was taken back at once: what the record said before it.
 
@@ -161,5 +195,4 @@ class WindowsRecord:
         if own and untouched:
             self.mark("rolled_back")
         elif before is not None:
-            self.content = copy.deepcopy(before)
-            self._save()
+            self.as_found()

@@ -21,7 +21,7 @@ from tests.integration.direct_module import CALL
 from tests.integration.iis_hub import HUB, WindowsHub, certificate
 from tests.integration.migration_lab import DOUBLES
 from tests.integration.nginx_hub import until
-from tests.lab.change_tracker.windows import SNI, STARTED, STOPPED
+from tests.lab.change_tracker.windows import CCS, SNI, STARTED, STOPPED, write
 
 RECORD = "C:\\ProgramData\\portshift\\hub.json"
 OTHER = "Reports"
@@ -88,7 +88,9 @@ class Hub(WindowsHub):
                 site.remove(*site.named(information))
             for protocol, information, flags, certificate in add:
                 binding = site.add(protocol, information, flags)
-                if certificate:
+                if flags & CCS:
+                    self.machine.add_central_entry(binding)
+                elif certificate:
                     self.machine.add_certificate(binding, self.thumbprints[certificate], "MY")
             configuration.write()
 
@@ -246,6 +248,16 @@ def test_every_binding_of_the_port_gets_its_twin_and_its_own_certificate(windows
     assert hub.ask(hub.old, "hub.example")[0] == hub.thumbprints["hub"] and hub.ask(hub.old)[0] == hub.thumbprints["second"]
 
 
+def test_a_binding_of_the_central_store_is_made_by_hand_and_the_rest_goes_on(windows):
+    hub = windows([(HUB, [("https", "*:{old}:hub.example", SNI | CCS, None)])])
+    write(hub.machine.own("certificates", "ccs", "hub.example.pem"), certificate())
+    hub.refused('New-Item -Path "IIS:\\SslBindings\\!%d!hub.example" -SSLFlags 3' % hub.new)
+    hub.by_hand(add=[("https", "*:%d:hub.example" % hub.new, SNI | CCS, None)])
+    until(lambda: hub.ask(hub.new, "hub.example")[0] == hub.thumbprint, "the binding that was made by hand does not answer")
+    assert hub.call()["changed"] is False
+    assert hub.call("absent")["changed"] and hub.bindings() == ["*:%d:hub.example" % hub.new]
+
+
 # --- what stands against it
 
 @pytest.mark.parametrize("sites, given, words", [
@@ -257,7 +269,7 @@ def test_every_binding_of_the_port_gets_its_twin_and_its_own_certificate(windows
     ([(HUB, [PLAIN, ("net.tcp", "808:*", 0, None)])], dict(site=HUB),
      'a binding of the site "Change Tracker" can\'t be read by microsoft.iis (Failed to fetch'),
     ([(HUB, [("https", "*:{old}:", 0, None)])], {}, "has no certificate"),
-    ([(HUB, [("http", "*:{new}:", 0, None)])], dict(beside=None, port=81), "no site has a binding on port 81"),
+    ([(HUB, [("http", "*:{new}:", 0, None)])], dict(beside=None, port=81, noted=False), "no site has a binding on port 81"),
     ([(HUB, [PLAIN])], dict(site="Hub"), 'there is no site "Hub": the sites of IIS are "Change Tracker"'),
     ([(HUB, [PLAIN])], dict(site=HUB, beside=None), "beside does not say"),
     ([(HUB, [PLAIN, ("https", "*:{new}:", 0, "second")])], {}, "which is not the same as"),
@@ -649,8 +661,9 @@ def test_what_somebody_has_added_stays_and_what_somebody_has_changed_needs_force
                 add=[("http", "*:%d:" % hub.old, 0, None), ("https", "*:%d:own" % hub.new, SNI, "hub")])
     hub.refused("somebody else has changed http *:%d:" % hub.old, "restored")
     result = hub.call("restored", force=True)
-    assert result["notes"] == ["the binding https *:%d:own sni %s is none of the migration's, so it stays" % (
-        hub.new, hub.thumbprint)]
+    assert result["notes"][0] == "the binding https *:%d:own sni %s is none of the migration's, so it stays" % (
+        hub.new, hub.thumbprint)
+    assert "%s is put back with no flags but those for SNI" % hub.text(hub.old) in result["notes"][1], result["notes"]
     assert sorted(hub.bindings()) == sorted(["*:%d:" % hub.old, "*:%d:own" % hub.new]) and hub.record()["state"] == "rolled_back"
     assert result["listens"]["after"] == sorted([hub.text(hub.old), "https *:%d:own sni %s" % (hub.new, hub.thumbprint)])
 

@@ -13,6 +13,7 @@ import pytest
 
 from tests.integration.iis_hub import HUB, WindowsHub, certificate
 from tests.integration.nginx_hub import until
+from tests.lab.change_tracker.windows import CCS, SNI, write
 
 OTHER = "Reports"
 
@@ -131,6 +132,20 @@ def test_certificate_follows_the_host_name_where_the_binding_says_so(windows):
     until(lambda: hub.ask(hub.new, "console.test") == (
         hub.thumbprints["console"], ["/api/", "127.0.0.1", str(hub.new)]), "the named binding does not answer")
     assert hub.ask(hub.new) == "hung up", "without the name there is no certificate"
+
+
+def test_binding_of_the_central_store_needs_an_entry_for_its_port(windows):
+    hub = windows([(HUB, [("https", "*:{old}:hub.test", SNI | CCS, None)])])
+    write(hub.machine.own("certificates", "ccs", "hub.test.pem"), certificate())
+    twin = hub.twin(hostname="hub.test", use_sni=True, use_ccs=True, certificate_hash=None)
+    assert hub.website(add=[twin])["changed"]
+    until(lambda: hub.ask(hub.old, "hub.test") == (hub.thumbprint, ["/api/", "127.0.0.1", str(hub.old)]),
+          "the binding of the central store does not answer")
+    until(lambda: hub.ask(hub.new, "hub.test") == "hung up", "a port without an entry shakes hands")
+    with hub.machine.alone():
+        hub.machine.add_central_entry(hub.machine.configuration().site(HUB).named("*:%d:hub.test" % hub.new)[0])
+    until(lambda: hub.ask(hub.new, "hub.test") == (hub.thumbprint, ["/api/", "127.0.0.1", str(hub.new)]),
+          "the second binding does not answer")
 
 
 def test_binding_of_a_host_name_serves_nobody_else(windows):

@@ -176,7 +176,8 @@ def test_a_twin_is_asked_for_as_website_takes_it():
     (["http *:80:", PLAIN], None, ["http *:80:"]),
 ])
 def test_the_bindings_of_a_port_go(there, beside, expected):
-    assert [iis.text(one) for one in iis.without(site(*there), 443, beside)] == expected
+    wanted, notes = iis.without(site(*there), 443, beside)
+    assert ([iis.text(one) for one in wanted], notes) == (expected, [])
 
 
 @pytest.mark.parametrize("there, beside, words", [
@@ -186,10 +187,21 @@ def test_the_bindings_of_a_port_go(there, beside, expected):
     (["https 10.0.0.5:443: " + A, SECOND], 8443, "its binding https 10.0.0.5:443: A+ has no twin"),
     ([PLAIN, "http *:80:"], 8443, "has no twin on port 8443"),
     (["https *:443:", SECOND], 8443, "has no certificate, so it could not be put back"),
+    # What stands there serves nobody who comes from the port that goes.
+    ([PLAIN, "http *:8443:"], 8443, "has no twin on port 8443 .http .:8443: is of another kind., so what is reached by it"),
+    (["https *:443:a sni " + A, "https *:8443:a " + A], 8443, "has no twin on port 8443 .https .:8443:a A+ is of another kind"),
+    (["https *:443:a sni ccs", "https *:8443:a sni " + A], 8443, "is of another kind"),
+    ([PLAIN, "https *:8443:"], 8443, "has no twin on port 8443 .https .:8443: has no certificate."),
 ])
 def test_nobody_loses_the_hub_with_a_port(there, beside, words):
     with pytest.raises(iis.BindingError, match=words):
         iis.without(site(*there), 443, beside)
+
+
+def test_a_port_goes_though_the_one_that_stays_has_another_certificate_and_that_is_told():
+    wanted, notes = iis.without(site(PLAIN, "https *:8443: " + B), 443, 8443)
+    assert iis.texts(wanted) == ["https *:8443: " + B]
+    assert notes == ["the binding https *:8443: %s has another certificate than %s, which goes" % (B, PLAIN)]
 
 
 # --- restored
@@ -255,6 +267,49 @@ def test_a_binding_that_goes_back_to_its_port_may_share_it_as_it_did(other, list
     else:
         with pytest.raises(iis.BindingError, match=words):
             iis.require_free(*given)
+
+
+@pytest.mark.parametrize("added, other, refused", [
+    (PLAIN, "https *:443:other " + B, True), (PLAIN, "https *:443:other " + A, False), (PLAIN, "https *:443:other", False),
+    (PLAIN, "https *:443:other sni " + B, False), ("https *:443:hub sni " + A, "https *:443:other " + B, False),
+    (PLAIN, "https *:443:other ccs", False), (PLAIN, "https 10.0.0.5:443: " + B, False), (PLAIN, "https *:444: " + B, False),
+    ("https 10.0.0.5:443:hub " + A, "https 10.0.0.5:443:other " + B, True), ("http *:443:", "https *:443: " + B, False)])
+def test_another_site_keeps_its_certificate_where_http_sys_has_one_for_both(added, other, refused):
+    given = bindings(added), [site("http *:80:", name="Third"), site(other, name="Other")]
+    if not refused:
+        iis.require_own_certificate(*given)
+        return
+    with pytest.raises(iis.BindingError) as found:
+        iis.require_own_certificate(*given)
+    assert 'site "Other" has one there with the certificate %s (%s), so it would get that of %s, which is %s.' % (
+        B, other, added, A) in str(found.value)
+
+
+def test_a_certificate_of_the_central_store_needs_an_entry_that_website_does_not_make():
+    here = site("https *:443:hub sni ccs", "https *:443:b ccs")
+    iis.require_addable(here, here.web)
+    with pytest.raises(iis.BindingError) as found:
+        iis.require_addable(here, bindings("https *:8443:hub sni ccs", "https *:8443:b ccs"))
+    for words in ('New-WebBinding -Name "Hub" -Protocol https -IPAddress "*" -Port 8443 -HostHeader "hub" -SslFlags 3; '
+                  'New-Item -Path "IIS:\\SslBindings\\!8443!hub" -SSLFlags 3',
+                  'New-Item -Path "IIS:\\SslBindings\\!8443!b" -SSLFlags 2'):
+        assert words in str(found.value)
+
+
+@pytest.mark.parametrize("there, added, refused", [
+    ([PLAIN, "net.pipe *:0:", SECOND], "https *:8443: " + B, True), ([PLAIN, "net.pipe *:0:"], SECOND, False),
+    ([PLAIN, "net.pipe *:0:", "https *:8443:"], SECOND, True), ([PLAIN, SECOND], "https *:8443: " + B, False),
+    # One of another kind is removed before it is added.
+    ([PLAIN, "net.pipe *:0:", "http *:8443:"], SECOND, False)])
+def test_website_is_let_edit_a_binding_only_where_it_counts_right(there, added, refused):
+    if not refused:
+        iis.require_addable(site(*there), bindings(added))
+        return
+    with pytest.raises(iis.BindingError) as found:
+        iis.require_addable(site(*there), bindings(added))
+    said = str(found.value)
+    assert "the certificate of its binding https *:8443: would have to be set" in said
+    assert "(this one has net.pipe). Set it by hand in IIS Manager, to that with the thumbprint %s" % added[-40:] in said
 
 
 def test_what_another_site_loses_is_seen():
@@ -382,11 +437,38 @@ def test_a_change_that_was_taken_back_leaves_the_record_as_it_was(untouched, sta
     assert json.loads(host.files[PATH])["state"] == state
 
 
+RIGHT = dict(version=1, old_port=443, new_port=8443, phase="", state="verified", site="Hub", bindings_before=[], started=1.5)
+
+
+@pytest.mark.parametrize("damage, words", [
+    (dict(bindings_before=["x"]), "bindings_before has 'x', which is no binding"),
+    (dict(bindings_before=[dict(ip="*", port=443)]), "which is no binding"),
+    (dict(bindings_before=[dict(protocol="https", port="x")]), "a binding that can't be read"),
+    (dict(bindings_before=[dict(protocol="https", port=443, hostname=7)]), "a binding that can't be read"),
+    (dict(bindings_before={}), "bindings_before is {}, which is not a list"),
+    (dict(site=None), "site is None, which is not the name of a site"), (dict(site=""), "site is ''"),
+    (dict(old_port="443"), "old_port is '443', which is not a port"), (dict(old_port=0), "old_port is 0"),
+    (dict(new_port="8443"), "new_port is '8443'"), (dict(new_port=None), "new_port is None"),
+    (dict(new_port=70000), "new_port is 70000"), (dict(started="yesterday"), "started is 'yesterday'"),
+    (dict(started=1e300), "not a time in seconds"), (dict(state=None), "state is None"),
+])
+def test_a_record_that_somebody_has_damaged_is_named_and_what_to_do(damage, words):
+    assert parse(PATH, json.dumps(RIGHT).encode()) == RIGHT
+    with pytest.raises(RecordError) as found:
+        parse(PATH, json.dumps(dict(RIGHT, **damage)).encode())
+    assert words in str(found.value) and str(found.value).startswith(PATH) and "move it away if" in str(found.value)
+
+
+def test_a_record_of_a_migration_that_left_an_unknown_port_is_read():
+    for right in (dict(old_port=None), dict(bindings_before=bindings(PLAIN, "net.pipe *:0:"))):
+        parse(PATH, json.dumps(dict(RIGHT, **right)).encode())
+
+
 @pytest.mark.parametrize("content, words", [
     (b"{", "is not a record of an IIS site"), (b"[]", "is not a record"), (b"\xff", "is not a record"),
     (b'{"version": 7}', "version 7"),
     (b'{"version": 1, "old_port": 1, "new_port": 2, "phase": "", "state": "verified"}', "bindings_before, site missing"),
-    (b'{"version": 1, "old_port": 1, "new_port": 2, "phase": "", "state": "", "site": "a", "bindings_before": {}}', "no list"),
+    (b'{"version": 1, "old_port": 1, "new_port": 2, "phase": "", "state": "", "site": "a", "bindings_before": {}}', "not a list"),
 ])
 def test_what_is_no_record_is_not_taken_for_one(content, words):
     with pytest.raises(RecordError, match=words):

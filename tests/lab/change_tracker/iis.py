@@ -79,8 +79,8 @@ class Route:
         self.chain = None
         if self.is_tls:
             kept = table.get(binding.endpoint)
-            self.chain = (machine.certificate("ccs", self.hostname) if binding.ssl_flags & CCS else
-                          kept and machine.certificate(kept["store"], kept["hash"]))
+            self.chain = kept and (machine.certificate("ccs", self.hostname) if binding.ssl_flags & CCS else
+                                   machine.certificate(kept["store"], kept["hash"]))
 
     def is_for(self, hostname):
         return not self.hostname or self.hostname.lower() == hostname.lower()

@@ -81,8 +81,10 @@ class Binding:
 
     @property
     def endpoint(self):
-        """Under what http.sys keeps the certificate."""
+        """Under what http.sys keeps the certificate, or that it is to be looked for in the central store."""
         ip, port, hostname = self.parts
+        if self.ssl_flags & CCS:
+            return "!%d!%s" % (port, hostname.lower())
         if self.ssl_flags & SNI:
             return "%s:%d" % (hostname.lower(), port)
         return "%s:%d" % ("0.0.0.0" if ip in ("", "*") else ip, port)
@@ -259,6 +261,10 @@ class Machine:
         entry = {"hash": thumbprint.upper(), "store": store}
         self._store("sslcert.json", dict(self.ssl_table(), **{binding.endpoint: entry}))
 
+    def add_central_entry(self, binding):
+        """For one that is alone: New-Item on IIS:\\SslBindings, without which a binding of the central store serves nobody."""
+        self._store("sslcert.json", dict(self.ssl_table(), **{binding.endpoint: {"hash": "", "store": ""}}))
+
     # -- Windows Firewall
     def rules(self):
         """-> the rules, or None where there is no firewall"""
@@ -271,7 +277,7 @@ class Machine:
 
 def lay_out(folder, sites=()):
     """A new machine in a folder -> Machine.  `sites`: [(name, [(protocol, information, sslFlags, thumbprint or None)])]; their
-    certificates are there already, in the store MY (put_certificate)."""
+    certificates are there already, in the store MY (put_certificate), and the entries of the central store are made."""
     machine = Machine(folder)
     for path in ("C:\\ProgramData", "C:\\inetpub\\wwwroot"):
         os.makedirs(machine.below(path), exist_ok=True)
@@ -281,7 +287,9 @@ def lay_out(folder, sites=()):
         site = configuration.make_site(name, "C:\\inetpub\\wwwroot", "DefaultAppPool")
         for protocol, information, ssl_flags, thumbprint in bindings:
             binding = site.add(protocol, information, ssl_flags)
-            if thumbprint:
+            if ssl_flags & CCS:
+                machine.add_central_entry(binding)
+            elif thumbprint:
                 machine.add_certificate(binding, thumbprint, "MY")
     configuration.write()
     return machine
