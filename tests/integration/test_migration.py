@@ -114,17 +114,17 @@ def test_plain_deployment_there_and_back_and_there_again(new_lab):
     lab.wait(NEW)
 
 
-@pytest.mark.long
 def test_oldest_ansible_core_moves_a_deployment_and_takes_it_back(new_lab, oldest):
     lab = new_lab("plain").start(relays="1", clients=1)
     lab.program = oldest
     before = lab.snapshot()
-    moved_as_foretold(lab)
-    assert lab.play("migrate").good().changed == {}
+    lab.play("migrate").good()
+    assert {host for host, _path in difference(before, lab.snapshot())} == set(lab.hosts)
     lab.play("rollback").good()
     assert lab.snapshot() == before
 
 
+@pytest.mark.long
 def test_phases_alone_and_back(new_lab, tmp_path):
     lab = new_lab().start()
     before = lab.snapshot()
