@@ -404,7 +404,8 @@ def test_nothing_long_takes_the_square_of_its_length(inside, piece):
     data = around % (piece * ((engine.LIMIT - len(around) - 20) // len(piece)))
     assert len(data) > engine.LIMIT - 100 and engine.with_port(data, 8443)
     seconds, megabytes = cost(data)
-    assert (seconds < 1, megabytes < 60) == (True, True), (seconds, megabytes)
+    # Four readings, as above; the squares that were here took four seconds and more.
+    assert (seconds < 3, megabytes < 60) == (True, True), (seconds, megabytes)
 
 
 # --- secrets
