@@ -90,12 +90,13 @@ def run_module():
 
 @pytest.fixture
 def run_playbook(tmp_path):
-    """run_playbook(plays, inventory, *options, timeout=120) -> the finished ansible-playbook."""
-    def run(plays, inventory, *options, timeout=120):
+    """run_playbook(plays, inventory, *options, timeout=120, program=None) -> the finished ansible-playbook, or `program`."""
+    def run(plays, inventory, *options, timeout=120, program=None):
         for name, content in (("play.json", plays), ("inventory.yml", inventory)):
             (tmp_path / name).write_text(json.dumps(content))
         return subprocess.run(
-            [sys.executable, "-m", "ansible", "playbook", "-i", "inventory.yml", "play.json", *options],
+            [*([program] if program else [sys.executable, "-m", "ansible", "playbook"]),
+             "-i", "inventory.yml", "play.json", *options],
             cwd=tmp_path, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
             timeout=timeout, check=False, env=dict(os.environ, ANSIBLE_PIPELINING="true"))
     return run

@@ -87,15 +87,15 @@ class ActionModule(ActionBase):
         report = ["Moving %s to port %d: %d of %d agents have something to change." % (
             whence, estate["port"], len(agents.pending), len(agents.rows) - len(agents.without))]
         hub, opening = [], []
-        if options["hub_assessment"] and estate["hub_managed"] and not estate["hub_hosts"]:
-            agents.notes.append("%s: the hub is no part of this run, so what it listens on was not read" % estate["hub"])
-        elif options["hub_assessment"] and estate["hub_managed"]:
-            hub, opening, notes = _hub(hostvars, estate, options["hub_assessment"], agents.old_port)
-            agents.notes += notes
-        elif not estate["hub_managed"]:
+        if not estate["hub_managed"]:
             agents.notes.append("the hub's own listener is left alone (change_tracker_hub_server: none), so somebody has to make "
                                 "the hub answer on port %d, beside the old one and with the same certificate; each agent proves "
                                 "that before it moves" % estate["port"])
+        elif not estate["hub_hosts"]:
+            agents.notes.append("%s: the hub is no part of this run, so what it listens on was not read" % estate["hub"])
+        elif options["hub_assessment"]:
+            hub, opening, notes = _hub(hostvars, estate, options["hub_assessment"], agents.old_port)
+            agents.notes += notes
         if len(agents.hubs) > 1:
             agents.notes.append("the agents have several names of a hub in their URL (%s); they keep them, and each proves that "
                                 "whoever is there answers on the new port" % _grouped(agents.hubs, "name"))

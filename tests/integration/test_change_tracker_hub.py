@@ -101,9 +101,7 @@ def test_what_an_earlier_run_opened_stays_when_a_later_one_fails(hub):
 
 def test_what_stands_against_it_is_a_problem_of_the_assessment_and_a_failure_of_precheck(hub):
     original = hub.conf.read_bytes()
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", hub.new))
-        taken.listen(1)
+    with socket.create_server(("127.0.0.1", hub.new)):
         changed, facts = hub.play("assess", "open")
         assert (changed, facts["assessment"]["ok"]) == (0, False)
         assert "port %d is taken by" % hub.new in facts["assessment"]["problems"][0]

@@ -23,7 +23,8 @@ IDENTITY = dict(ip="*", hostname="", port=NEW)
 RULE = "portshift change_tracker_hub %d/tcp" % NEW
 # Holds a connection to that port of the hub until it is killed, or the port itself on the hub.
 GUEST = "import socket, time; one = socket.create_connection(('hub', %d)); time.sleep(600)"
-SQUATTER = "import socket, time; one = socket.socket(); one.bind(('0.0.0.0', %d)); one.listen(); time.sleep(600)"
+# (create_server may have it although connections of the test before still time out there, a bare bind may not.)
+SQUATTER = "import socket, time; one = socket.create_server(('0.0.0.0', %d)); time.sleep(600)"
 PRESENTED = "timeout 5 openssl s_client -connect hub:%d </dev/null 2>/dev/null | openssl x509 -noout -fingerprint -sha1"
 
 

@@ -20,6 +20,7 @@ from ansible_collections.portshift.agents.plugins.module_utils._confirmed_state 
 from ansible_collections.portshift.agents.plugins.module_utils._questions import gather
 from ansible_collections.portshift.agents.plugins.modules.change_tracker_evidence import Questions
 from tests.integration import direct_module
+from tests.integration.migration_lab import CHECKOUT
 
 # Each process that runs tests has addresses of its own, since the ports are the same.
 WORKER = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0")[2:])
@@ -548,15 +549,12 @@ def test_an_ipv6_hub_is_found(host):
 
 # -- what the playbooks make of it
 
-CHECKOUT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-
-
 def test_what_could_not_be_compared_is_shown_with_the_host_it_is_about(run_playbook):
     estate = dict(change_tracker_estate=dict(order=["a1", "a2", "a3"]))
     notes = dict(a1=dict(ok=True, notes=["a1: nothing was there to compare with"]), a2=dict(ok=True, notes=[]))
     done = run_playbook(
         [dict(hosts="all:!localhost", gather_facts=False,
-              tasks=[dict(import_tasks=CHECKOUT + "/playbooks/parts/tasks/change_tracker_path_notes.yml")])],
+              tasks=[dict(import_tasks=str(CHECKOUT / "playbooks/parts/tasks/change_tracker_path_notes.yml"))])],
         dict(all=dict(hosts=dict(
             {host: dict(change_tracker_path=path) for host, path in notes.items()}, a3={},
             localhost=dict(estate, ansible_connection="local")))))
@@ -567,7 +565,7 @@ def test_who_looks_after_the_hub_may_be_a_variable_of_the_hub(run_playbook):
     def tried(**estate):
         # In check mode, where nobody has opened the port.
         done = run_playbook(
-            [dict(hosts="a1", gather_facts=False, vars_files=[CHECKOUT + "/roles/change_tracker_agent/vars/main.yml"],
+            [dict(hosts="a1", gather_facts=False, vars_files=[str(CHECKOUT / "roles/change_tracker_agent/vars/main.yml")],
                   tasks=[dict(debug=dict(msg="tried: {{ change_tracker_agent_answering | bool }}"))])],
             dict(all=dict(hosts=dict(a1=dict(ansible_connection="local"),
                                      localhost=dict(estate, ansible_connection="local")))), "--check")

@@ -180,10 +180,7 @@ def windows(tmp_path):
 
 def held(port, address="127.0.0.1"):
     """Another process's port, as far as http.sys is concerned."""
-    listener = socket.socket()
-    listener.bind((address, port))
-    listener.listen(1)
-    return listener
+    return socket.create_server((address, port))
 
 
 # --- the way of a migration

@@ -34,10 +34,7 @@ def windows(tmp_path):
 
 def held(port):
     """Another process's socket, as far as http.sys is concerned."""
-    listener = socket.socket()
-    listener.bind(("127.0.0.1", port))
-    listener.listen(1)
-    return listener
+    return socket.create_server(("127.0.0.1", port))
 
 
 def test_second_binding_answers_with_the_same_certificate_and_disturbs_nobody(windows):

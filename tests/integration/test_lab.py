@@ -576,6 +576,31 @@ def test_start_that_is_interrupted_cleans_up(new_lab):
     assert lab.processes() == [] and not os.path.exists(lab.folder)
 
 
+# Is told to end at the worst moment: a service has just begun, and nobody has noted which process it is.
+INTERRUPTED = """
+import os, signal, subprocess, sys, time
+from tests.lab import cli, processes
+
+class Begun(subprocess.Popen):
+    def __init__(self, *words, **options):
+        super().__init__(*words, **options)
+        if processes.DAEMON in words[0]:
+            time.sleep(0.3)    # it runs by now, and looks once a second whether its lab is there
+            os.kill(os.getpid(), signal.%s)
+
+subprocess.Popen = Begun
+sys.exit(cli.main())
+"""
+
+
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGINT"])
+def test_start_that_is_interrupted_as_a_service_begins_cleans_up(new_lab, name):
+    lab = new_lab()
+    started = subprocess.run([PYTHON, "-c", INTERRUPTED % name, "start", "--dir", lab.folder],
+                             cwd=CHECKOUT, capture_output=True, check=False, timeout=60)
+    assert (started.returncode, lab.processes(), os.path.exists(lab.folder)) == (1, [], False), started.stderr
+
+
 def test_start_leaves_what_is_not_a_lab_alone(new_lab, tmp_path):
     (tmp_path / "lab").mkdir()
     (tmp_path / "lab" / "precious").write_text("mine")

@@ -149,19 +149,14 @@ def test_each_address_of_the_server_has_to_listen(hub):
     assert {entry["address"] for entry in result["listening_by"] if entry["port"] == hub.new} == {"127.0.0.1", "::1"}
     # Another process on one of the two addresses alone is enough to stand against it.
     assert hub.call(state="absent")["changed"]
-    with socket.socket(socket.AF_INET6) as taken:
-        taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        taken.bind(("::1", hub.new))
-        taken.listen(1)
+    with socket.create_server(("::1", hub.new), family=socket.AF_INET6):
         hub.refused("port %d is taken by" % hub.new)
 
 
 # --- what stands against it
 
 def test_a_port_of_another_process_is_found_before_anything_is_written(running):
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", running.new))
-        taken.listen(1)
+    with socket.create_server(("127.0.0.1", running.new)):
         result = running.refused("port %d is taken by " % running.new)
     assert "(process %d), so nginx could not have it" % os.getpid() in result["msg"]
 
@@ -326,9 +321,7 @@ def test_a_reload_without_effect_is_taken_back(running):
 
 TAKER = """
 import os, socket, subprocess, sys
-taken = socket.socket()
-taken.bind(("127.0.0.1", int(sys.argv[1])))
-taken.listen(1)
+taken = socket.create_server(("127.0.0.1", int(sys.argv[1])))
 if os.fork():
     os._exit(subprocess.call(sys.argv[3:]))
 taken.set_inheritable(False)
@@ -436,7 +429,7 @@ def test_a_way_back_looks_for_nobody_where_nginx_never_had_the_new_port(running)
     original = running.conf.read_bytes()
     running.killed_at_the_reload(True)
     # A connection from here to elsewhere, which the kernel happened to give that port.
-    with other_listener("127.0.0.1", 0) as elsewhere, socket.socket() as own:
+    with socket.create_server(("127.0.0.1", 0)) as elsewhere, socket.socket() as own:
         own.bind(("127.0.0.1", running.new))
         own.connect(elsewhere.getsockname())
         assert running.call(noted=True, state="restored", users_seconds=0.5)["changed"] is True
@@ -556,14 +549,6 @@ def test_where_nothing_was_noted_nothing_is_restored(running):
 
 # --- a reload that nginx gives up
 
-def other_listener(address, port):
-    taken = socket.socket()
-    taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    taken.bind((address, port))
-    taken.listen(1)
-    return taken
-
-
 @pytest.fixture(params=["workers", "no worker", "workers that can't be seen"])
 def any_nginx(hub, request):
     main = hub.folder / "nginx.conf"
@@ -587,7 +572,7 @@ def any_nginx(hub, request):
 def test_a_reload_that_another_file_makes_fail_is_no_success(any_nginx):
     hub, original = any_nginx, any_nginx.conf.read_bytes()
     [port] = free_ports(1)
-    with other_listener("127.0.0.1", port):
+    with socket.create_server(("127.0.0.1", port)):
         # Its test does not try to have the port, and the master listens on the others while it does.
         hub.other_file("other.conf", "server { listen 127.0.0.1:%d; return 404; }\n" % port)
         result = hub.call(noted=True, timeout=5)
@@ -614,7 +599,7 @@ def test_nginx_is_told_from_those_that_have_its_port_on_other_addresses(hub, tmp
     try:
         hub.start()
         until(lambda: any(entry["address"] == "127.0.0.3" for entry in listeners({hub.old})), "nginx does not listen")
-        with other_listener("127.0.0.7", hub.old):
+        with socket.create_server(("127.0.0.7", hub.old)):
             result = hub.call()
             assert result.get("changed") is True, result
             assert [(entry["address"], entry["process"]) for entry in result["listening_by"] if entry["port"] == hub.new] == [
@@ -626,7 +611,7 @@ def test_nginx_is_told_from_those_that_have_its_port_on_other_addresses(hub, tmp
 
 def test_a_port_of_another_process_on_another_address_is_left_to_it(running):
     words = "(process %d) on 127.0.0.2" % os.getpid()
-    with other_listener("127.0.0.2", running.new):
+    with socket.create_server(("127.0.0.2", running.new)):
         for check in (True, False):
             result = running.call(check)
             assert result.get("changed") is True and [words in one for one in result["elsewhere"]] == [True], result
@@ -639,7 +624,7 @@ def test_a_port_of_another_process_on_another_address_is_left_to_it(running):
 
 
 def test_a_port_of_another_process_on_all_addresses_is_refused(running):
-    with other_listener("0.0.0.0", running.new):
+    with socket.create_server(("0.0.0.0", running.new)):
         running.refused("port %d is taken by" % running.new)
 
 
@@ -695,7 +680,7 @@ def test_a_listen_of_a_run_that_was_killed_is_named_when_its_port_is_lost(runnin
     hub, original = running, running.conf.read_bytes()
     hub.killed_at_the_reload(noted)
     assert hub.conf.read_text() == hub.opened() and hub.answers() == [True, False]
-    with other_listener("127.0.0.1", hub.new):
+    with socket.create_server(("127.0.0.1", hub.new)):
         for check in (True, False):
             result = hub.call(check, noted=noted)
             assert "it has a listen on port %d already%s, nginx does not have it, and the port is taken by " % (

@@ -141,10 +141,8 @@ def test_service_has_the_port_at_once_when_the_listener_is_gone(listener, port):
     with socket.create_connection((HOST, port)) as kept:
         assert page(port) == b"portshift"
         listener(state="absent")
-        with socket.socket() as service:
-            service.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            service.bind((HOST, port))
-            service.listen(1)
+        with socket.create_server((HOST, port)):
+            pass
         assert kept.recv(1000) in (b"", page_bytes())
 
 
@@ -185,8 +183,8 @@ def test_it_ends_when_its_time_is_over(listener, port):
     while alive(result):
         assert time.monotonic() - began < 20, "the listener outlives its time"
         time.sleep(0.02)
-    with socket.socket() as service:
-        service.bind(("0.0.0.0", port))
+    with socket.create_server(("0.0.0.0", port)):
+        pass
     assert not os.path.exists(state_path(port, None))
 
 

@@ -20,7 +20,9 @@ class ProcessLab(Lab):
             services = [(host, service) for host in self.hosts for service in host.services if service in wanted]
             first = len(self.launches)
             for host, service in services:
-                self.launches.append(processes.Launch(host, service))
+                # The daemon begins with both blocked, as it would block them itself.
+                with processes.uninterrupted():
+                    self.launches.append(processes.Launch(host, service))
             processes.wait_ready(self.launches[first:], 20 + 0.2 * len(services))
 
     def abandon(self):

@@ -3,6 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Starting and stopping the services of a host."""
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -44,6 +45,16 @@ class Launch:
             raise Failed("\n".join(said[-3:]) or "%s on %s died without a word (%s)" % (
                 self.service, self.host.name, self.process.returncode))
         return False
+
+
+@contextlib.contextmanager
+def uninterrupted():
+    """Ctrl-C and SIGTERM wait meanwhile: between a process's beginning and its being noted, nobody could end it."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGINT, signal.SIGTERM))
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def wait_ready(launches, seconds):

@@ -400,12 +400,16 @@ LONG = [
 @pytest.mark.parametrize("inside, piece", [row[1:] for row in LONG], ids=[row[0] for row in LONG])
 def test_nothing_long_takes_the_square_of_its_length(inside, piece):
     around = b"<HubDetails>" + inside + b"<Url>https://h/</Url></HubDetails>"
+
+    def filled(room):
+        return around % (piece * ((room - len(around) - 20) // len(piece)))
+
     # The port that is put in needs room too.
-    data = around % (piece * ((engine.LIMIT - len(around) - 20) // len(piece)))
+    data = filled(engine.LIMIT)
     assert len(data) > engine.LIMIT - 100 and engine.with_port(data, 8443)
-    seconds, megabytes = cost(data)
-    # Four readings, as above; the squares that were here took four seconds and more.
-    assert (seconds < 3, megabytes < 60) == (True, True), (seconds, megabytes)
+    eighth, (whole, megabytes) = cost(filled(engine.LIMIT // 8))[0], cost(data)
+    # Eight times as long: eight times as much, where a square takes 64 times.  Below a fifth of a second nothing can be told.
+    assert (whole < max(0.2, 24 * eighth), megabytes < 60) == (True, True), (eighth, whole, megabytes)
 
 
 # --- secrets
