@@ -19,7 +19,7 @@ import time
 
 from ansible_collections.portshift.agents.plugins.module_utils._errors import EngineError
 from ansible_collections.portshift.agents.plugins.module_utils._file_edit import (
-    FileEdit, FileError, make_folder, one_at_a_time, read_bytes, remove_file, sha256, write_durably)
+    FileEdit, FileError, make_folder, one_at_a_time, read_bytes, read_if_there, remove_file, sha256, write_durably)
 
 VERSION = 1
 MOVE_KEYS = {"old_port", "new_port", "phase", "state"}
@@ -47,10 +47,11 @@ class RecordError(EngineError):
 
 def read_record(path):
     """The content of the record at `path`, or None where there is none."""
-    if not os.path.lexists(path):
+    data = read_if_there(path)
+    if data is None:
         return None
     try:
-        content = json.loads(read_bytes(path).decode("utf-8"))
+        content = json.loads(data.decode("utf-8"))
         if content["version"] != VERSION or not isinstance(content["files"], list):
             raise ValueError("version %r" % content["version"])
         for needed, holder in [(MOVE_KEYS, content)] + [(FILE_KEYS, entry) for entry in content["files"]]:

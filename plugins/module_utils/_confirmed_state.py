@@ -18,7 +18,7 @@ import time
 
 from ansible_collections.portshift.agents.plugins.module_utils._errors import EngineError
 from ansible_collections.portshift.agents.plugins.module_utils._file_edit import (
-    FileEdit, FileError, make_folder, put_file, read_bytes, remove_empty_folder, remove_file, write_durably)
+    FileEdit, FileError, make_folder, put_file, read_if_there, remove_empty_folder, remove_file, write_durably)
 from ansible_collections.portshift.agents.plugins.module_utils._hub_edit import HubEdit
 from ansible_collections.portshift.agents.plugins.module_utils._listener import start_time
 from ansible_collections.portshift.agents.plugins.module_utils._port_bridge import set_bridge
@@ -116,10 +116,11 @@ class Place:
     def read(self, name):
         """The content of one of the files, or None where it is not there."""
         path = self.path(name)
-        if not os.path.lexists(path):
+        data = read_if_there(path)
+        if data is None:
             return None
         try:
-            content = json.loads(read_bytes(path).decode("utf-8"))
+            content = json.loads(data.decode("utf-8"))
             if content["version"] != VERSION:
                 raise ValueError("version %r" % content["version"])
             return content

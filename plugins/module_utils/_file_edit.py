@@ -67,6 +67,14 @@ def _error_of_write(error, path, rest):
 
 def read_bytes(path):
     """The bytes of the regular file that `path` names, links followed."""
+    content = read_if_there(path)
+    if content is None:
+        raise FileError("%s: does not exist; check the path, or whether the product is installed here" % path)
+    return content
+
+
+def read_if_there(path):
+    """The same, or None where there is nothing: whoever looks first and then reads meets those who remove the file between."""
     try:
         mode = os.stat(path).st_mode
         if not stat.S_ISREG(mode):
@@ -79,7 +87,7 @@ def read_bytes(path):
             raise FileError("%s: is a symbolic link to %s, which does not exist; mend the link or name the real file"
                             % (path, os.readlink(path)))
         if err.errno in (errno.ENOENT, errno.ENOTDIR):
-            raise FileError("%s: does not exist; check the path, or whether the product is installed here" % path)
+            return None
         raise FileError(explain(err, path, "read"))
 
 
@@ -165,10 +173,10 @@ def write_durably(path, content, like=None, mode=0o600, before_rename=None):
     temporary, renamed = None, False
     try:
         for leftover in os.listdir(folder):
-            # Of a run that was killed before its rename.
             if leftover.startswith(prefix):
-                os.unlink(os.path.join(folder, leftover))
-        handle, temporary = tempfile.mkstemp(prefix=prefix, dir=folder)
+                _remove_leftover(os.path.join(folder, leftover))
+        handle, temporary = _locked_temporary(prefix, folder)
+        # Open, and so locked, until it has its name.
         with os.fdopen(handle, "wb") as target:
             target.write(content)
             target.flush()
@@ -177,15 +185,15 @@ def write_durably(path, content, like=None, mode=0o600, before_rename=None):
             else:
                 _copy_attributes(like, target.fileno())
             os.fsync(target.fileno())
-        if before_rename:
-            before_rename()
-        try:
-            os.rename(temporary, path)
-            temporary = None
-        except OSError as err:
-            if err.errno != errno.EBUSY:
-                raise
-            _write_in_place(path, content)
+            if before_rename:
+                before_rename()
+            try:
+                os.rename(temporary, path)
+                temporary = None
+            except OSError as err:
+                if err.errno != errno.EBUSY:
+                    raise
+                _write_in_place(path, content)
         renamed = True
         _fsync_folder(folder)
     except OSError as err:
@@ -196,6 +204,45 @@ def write_durably(path, content, like=None, mode=0o600, before_rename=None):
             os.unlink(temporary)
     if read_bytes(path) != content:
         raise FileError("%s: holds other bytes than were just written to it; look at the file system" % path)
+
+
+def _lock_now(handle):
+    """Locks an open file; false when another process has done so."""
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as err:
+        if err.errno in (errno.EAGAIN, errno.EACCES):
+            return False
+        raise
+    return True
+
+
+def _locked_temporary(prefix, folder):
+    """-> the open file and its path"""
+    while True:
+        handle, path = tempfile.mkstemp(prefix=prefix, dir=folder)
+        with contextlib.suppress(OSError):    # a file system without locks
+            fcntl.flock(handle, fcntl.LOCK_EX)
+        if _is_at(handle, path):
+            return handle, path
+        os.close(handle)    # somebody took it for a leftover, between the two
+
+
+def _remove_leftover(path):
+    """The temporary file of a run that was killed before its rename; that of a run which is still at work has a lock."""
+    try:
+        handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
+        try:
+            try:
+                left = _lock_now(handle)
+            except OSError:    # a file system without locks
+                left = True
+            if left:
+                os.unlink(path)
+        finally:
+            os.close(handle)
+    except FileNotFoundError:
+        pass    # it has its name by now
 
 
 def _fsync_folder(folder):
@@ -321,7 +368,7 @@ def make_folder(path, mode=0o700):
 
 def put_file(path, content, check_mode, mode=0o600):
     """A file of our own (not one of a product's) with exactly `content`.  Returns whether it had to be written."""
-    if os.path.lexists(path) and read_bytes(path) == content:
+    if read_if_there(path) == content:
         return False
     if not check_mode:
         make_folder(os.path.dirname(path), 0o755)
@@ -331,13 +378,14 @@ def put_file(path, content, check_mode, mode=0o600):
 
 def remove_file(path, check_mode):
     """Takes a file of our own away.  Returns whether it was there."""
-    if not os.path.lexists(path):
-        return False
-    if not check_mode:
-        try:
-            os.unlink(path)
-        except OSError as err:
-            raise FileError(explain(err, path, "remove"))
+    if check_mode:
+        return os.path.lexists(path)
+    try:
+        os.unlink(path)
+    except OSError as err:
+        if err.errno in (errno.ENOENT, errno.ENOTDIR):
+            return False
+        raise FileError(explain(err, path, "remove"))
     return True
 
 
@@ -360,12 +408,9 @@ def _open_lock(path):
 def _locked(handle, path):
     """Locks the open file, unless another process has done so."""
     try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        return _lock_now(handle)
     except OSError as err:
-        if err.errno not in (errno.EAGAIN, errno.EACCES):
-            raise FileError(explain(err, path, "lock") + "; nothing was changed")
-        return False
-    return True
+        raise FileError(explain(err, path, "lock") + "; nothing was changed")
 
 
 def _wait_for_lock(path, patience, others):

@@ -17,7 +17,7 @@ from ansible_collections.portshift.agents.plugins.module_utils import _port_rese
 from ansible_collections.portshift.agents.plugins.module_utils._bridge_rules import NAME
 from ansible_collections.portshift.agents.plugins.module_utils._errors import EngineError
 from ansible_collections.portshift.agents.plugins.module_utils._file_edit import (
-    make_folder, read_bytes, remove_file, write_durably)
+    make_folder, read_if_there, remove_file, write_durably)
 from ansible_collections.portshift.agents.plugins.module_utils._host_commands import run
 from ansible_collections.portshift.agents.plugins.module_utils._openings import (
     ANYBODY_4, ANYBODY_6, OpeningError, Reading, described, family, from_plain, in_order, listed, parse_openings,
@@ -155,10 +155,10 @@ class Record:
     LISTS = ("added", "removed", "reserved", "selinux")
 
     def __init__(self, path):
-        self.path, self.content = path, None
-        if os.path.lexists(path):
+        self.path, self.content, data = path, None, read_if_there(path)
+        if data is not None:
             try:
-                self.content = json.loads(read_bytes(path).decode("utf-8"))
+                self.content = json.loads(data.decode("utf-8"))
                 if self.content["version"] != VERSION or not all(isinstance(self.content[key], list) for key in self.LISTS):
                     raise ValueError("version %r" % self.content["version"])
                 if self.content["backend"] not in BACKENDS:

@@ -31,8 +31,9 @@ from ansible_collections.portshift.agents.plugins.module_utils._ports import par
 # Seconds for nginx to test its configuration, or to be told to read it again.
 COMMAND_TIME = 60
 LOOK_AGAIN = 0.1
-# Seconds for which a nginx that shows no worker has to listen, before it is believed that it goes on with that.
-HELD = 3
+# Seconds for which a nginx without workers has to listen, before it is believed that it goes on with that: it tries five
+# times, 0.5 s apart, to have what it can't have, and listens on the rest of the new ports meanwhile.
+HELD = 6
 # Between two looks at who is connected.  A busy hub's table has thousands of lines, and agents keep their connections.
 LOOK_FOR_USERS = 0.25
 # Addresses that one sentence names; the result has them all.
@@ -55,38 +56,50 @@ class PortInUse(NginxEditError):
         self.users = users
 
 
-def _parent(pid, proc):
-    """(name, pid of the parent) of a process; None when it has ended."""
+def _process(pid, proc):
+    """(name, pid of the parent, when it began in ticks since the boot) of a process; None when it has ended."""
     try:
         with open(os.path.join(proc, str(pid), "stat"), "rb") as source:
             name, unused, rest = source.read().partition(b"(")[2].rpartition(b")")
-        return name, int(rest.split()[1])
+        fields = rest.split()
+        return name, int(fields[1]), int(fields[19])
     except (OSError, ValueError, IndexError):
         return None
 
 
 def master_of(pid, proc="/proc"):
-    """The process at the head of a server's own: its workers share its sockets, and which of them is found is chance."""
-    found = _parent(pid, proc)
+    """The process at the head of a server's own: its workers share its sockets, and which of them is found is chance.
+
+    None for a process that has ended: whose it was can't be told any more.
+    """
+    found = _process(pid, proc)
     while found:
-        above = _parent(found[1], proc)
+        above = _process(found[1], proc)
         if not above or above[0] != found[0]:
             return pid
         pid, found = found[1], above
-    return pid
+    return None
+
+
+def workers_of(master, proc="/proc"):
+    """{(pid, when it began)} of a server's workers."""
+    name, workers = (_process(master, proc) or (None,))[0], set()
+    for pid in filter(str.isdigit, os.listdir(proc)):
+        found = _process(pid, proc)
+        if found and found[:2] == (name, master):
+            workers.add((int(pid), found[2]))
+    return workers
 
 
 def has_workers(master, proc="/proc"):
     """Whether a server has workers, and this user may see what they have open: root in a container may not always."""
-    name = (_parent(master, proc) or (None, None))[0]
-    for pid in os.listdir(proc):
-        if pid.isdigit() and _parent(pid, proc) == (name, master):
-            try:
-                # Shown to those who may see the open files too.
-                os.readlink(os.path.join(proc, pid, "exe"))
-                return True
-            except OSError:
-                continue
+    for pid in [worker[0] for worker in workers_of(master, proc)]:
+        try:
+            # Shown to those who may see the open files too.
+            os.readlink(os.path.join(proc, str(pid), "exe"))
+            return True
+        except OSError:
+            continue
     return False
 
 
@@ -273,7 +286,11 @@ class ListenEdit:
                 if not seen:
                     raise NginxEditError("%s: who listens on port %d can't be seen by this user; run with become: true"
                                          % (self.path, found[0]["port"]))
-                return master_of(seen[0]["pid"])
+                for pid in (pid for entry in seen for pid in entry["owners"]):
+                    # A worker may have ended since.
+                    master = master_of(pid)
+                    if master is not None:
+                        return master
             if asked and self.state != "restored":
                 return None
         return None
@@ -314,18 +331,28 @@ class ListenEdit:
     def _shows_workers(self):
         return self.master is not None and has_workers(self.master)
 
-    def _wait(self):
-        """What is still lacking when the time is over.  What only the master shows counts when it goes on doing so."""
+    def _wait(self, workers):
+        """What is still lacking when the time is over.  `workers`: those of before the reload.
+
+        While nginx still tries to have one port its master listens on the others, and drops them all when it gives up.  Its
+        new workers come when it has them all, also where what they have open can't be seen.
+        """
         since, now = None, time.monotonic()
         end = now + self.options["timeout"]
         while True:
             lacking, now = self._lacking(), time.monotonic()
+            if not lacking:
+                if self._shows_workers() or not any(listen.port in self.watched for listen in self.listens[1]):
+                    return []
+                there = workers_of(self.master)
+                if there - workers:
+                    return []
+                if there:
+                    lacking = ["has begun no worker with the new configuration"]
             if lacking:
                 since = None
                 if now > end:
                     return lacking
-            elif self._shows_workers() or not any(listen.port in self.watched for listen in self.listens[1]):
-                return []
             else:
                 since = now if since is None else since
                 if now - since >= HELD:
@@ -487,11 +514,12 @@ class ListenEdit:
 
     def _reload(self):
         """None when nginx is as the file says, else a sentence."""
+        workers = workers_of(self.master)
         why = self.nginx.reload()
         if why:
             return "nginx could not be told to read it again (%s)" % why
         self.reloaded = True
-        lacking = self._wait()
+        lacking = self._wait(workers)
         if not lacking:
             return None
         taken = [_who(entry) for entry in self._listeners(self.watched) if not self._is_ours(entry)]

@@ -15,8 +15,8 @@ description:
   - Ends when nginx really listens on the port, or no longer does, as the kernel sees it. When it does not come to that, the
     file gets its old bytes back and nginx is reloaded with them.
   - A port counts when a worker of nginx has it. The master alone listens for up to 2.5 seconds also in a reload that it gives up
-    then, as it does when it can't have a port of another file. Where there are no workers, or this user can't see what they have
-    open, it has to listen for 3 seconds.
+    then, as it does when it can't have a port of another file. Where this user can't see what workers have open, a new worker has
+    to be there, since those come when nginx has all its ports. Where there are no workers, nginx has to listen for 6 seconds.
   - What somebody else saves in the file meanwhile is not overwritten with the old bytes; the error says so.
   - A run that was killed before the reload is finished by the next one, unless another process has taken the port.
   - Refused before anything is written are a port that another process has, or that another file of nginx's configuration, or a

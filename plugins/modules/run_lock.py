@@ -166,7 +166,7 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.portshift.agents.plugins.module_utils import _run_lock
 from ansible_collections.portshift.agents.plugins.module_utils._errors import EngineError
 from ansible_collections.portshift.agents.plugins.module_utils._file_edit import (
-    one_at_a_time, read_bytes, remove_file, write_durably)
+    one_at_a_time, read_if_there, remove_file, write_durably)
 
 # Seconds that are waited for another one who asks in the same moment.
 PATIENCE = 30
@@ -178,9 +178,8 @@ RUN_SPEC = dict(
 
 
 def read(path):
-    data = read_bytes(path) if os.path.lexists(path) else None
     try:
-        return _run_lock.parse(data)
+        return _run_lock.parse(read_if_there(path))
     except _run_lock.LockError as err:
         raise _run_lock.LockError("%s: %s" % (path, err))
 

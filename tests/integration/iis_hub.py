@@ -15,7 +15,8 @@ import threading
 
 from tests.integration.direct_module import CALL, result
 from tests.integration.migration_lab import CHECKOUT, DOUBLES
-from tests.integration.nginx_hub import free_ports, until
+from tests.integration.nginx_hub import until
+from tests.integration.ports import free_ports
 from tests.lab.change_tracker.windows import VARIABLE, Machine, lay_out
 from tests.unit.masthead_files import session_signer
 

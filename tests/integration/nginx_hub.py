@@ -8,13 +8,13 @@ import json
 import os
 import shutil
 import signal
-import socket
 import ssl
 import subprocess
 import time
 
 from ansible_collections.portshift.agents.plugins.module_utils._host_ports import listeners
 from ansible_collections.portshift.agents.tests.unit.masthead_files import session_signer
+from tests.integration.ports import free_ports
 
 NGINX = shutil.which("nginx", path=os.environ.get("PATH", "") + ":/usr/sbin:/sbin")
 SECRET = "c2VjcmV0LWhlcmU="
@@ -26,6 +26,7 @@ daemon off;
 events { worker_connections 64; }
 http {
     access_log off;
+    client_header_timeout 1h;
     client_body_temp_path %(folder)s/tmp;
     proxy_temp_path %(folder)s/tmp;
     fastcgi_temp_path %(folder)s/tmp;
@@ -52,17 +53,6 @@ def until(condition, what, seconds=30):
     while not condition():
         assert time.monotonic() < end, what
         time.sleep(0.05)
-
-
-def free_ports(count):
-    held = [socket.socket() for unused in range(count)]
-    try:
-        for one in held:
-            one.bind(("127.0.0.1", 0))
-        return [one.getsockname()[1] for one in held]
-    finally:
-        for one in held:
-            one.close()
 
 
 class Hub:

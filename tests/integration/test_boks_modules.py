@@ -5,7 +5,6 @@
 
 import contextlib
 import json
-import os
 import shutil
 import socket
 import subprocess
@@ -21,11 +20,10 @@ from ansible_collections.portshift.agents.plugins.module_utils._file_edit import
 from ansible_collections.portshift.agents.plugins.module_utils._questions import LOG_TAIL
 from ansible_collections.portshift.agents.plugins.modules import boks_evidence, boks_info
 from tests.integration import direct_module
+from tests.integration.ports import own_addresses
 
 OLD, NEW = 16500, 16530
-# Each process that runs tests has addresses of its own, since the ports are those of BoKS.
-WORKER = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0")[2:])
-ADDRESS, OTHER, UNUSED = ("127.77.%d.%d" % (16 + WORKER, number) for number in (1, 2, 3))
+ADDRESS, OTHER, UNUSED = own_addresses(3)
 PATIENCE = 30
 
 DEBIAN = "ssh\t\t22/tcp\t\t\t\t# SSH Remote Login Protocol\nntp\t\t123/udp\n"

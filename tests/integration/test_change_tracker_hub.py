@@ -10,7 +10,8 @@ import sys
 
 import pytest
 
-from ansible_collections.portshift.agents.tests.integration.nginx_hub import NGINX, Hub, free_ports
+from ansible_collections.portshift.agents.tests.integration.nginx_hub import NGINX, Hub
+from tests.integration.ports import free_ports
 
 ROLE = "portshift.agents.change_tracker_hub"
 

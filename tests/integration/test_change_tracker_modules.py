@@ -21,10 +21,9 @@ from ansible_collections.portshift.agents.plugins.module_utils._questions import
 from ansible_collections.portshift.agents.plugins.modules.change_tracker_evidence import Questions
 from tests.integration import direct_module
 from tests.integration.migration_lab import CHECKOUT
+from tests.integration.ports import own_addresses
 
-# Each process that runs tests has addresses of its own, since the ports are the same.
-WORKER = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0")[2:])
-HUB, PROXY = ("127.78.%d.%d" % (16 + WORKER, number) for number in (1, 2))
+HUB, PROXY = own_addresses(2)
 OLD, NEW = 18443, 18444
 FINGERPRINT = "3F9A5C0E2D7B41886A0C1D94E7F2B3605948D1CA"
 FILE = """<?xml version="1.0" encoding="utf-8"?>

@@ -53,7 +53,7 @@ class Host:
 
     def run(self, state="begun", check=False, **more):
         """The module's result, once it is known that nothing that it printed holds a secret."""
-        arguments = dict(name="change_tracker", state=state, state_dir=str(self.state), record=str(self.record), timeout=5,
+        arguments = dict(name="change_tracker", state=state, state_dir=str(self.state), record=str(self.record), timeout=60,
                          command_seconds=10, _ansible_remote_tmp=str(self.folder), _ansible_diff=True, _ansible_verbosity=3,
                          _ansible_check_mode=check)
         if state == "begun":
@@ -114,7 +114,7 @@ def test_the_port_moves_and_no_other_byte_and_a_second_run_stops_nothing(host):
 
 
 def test_what_is_not_confirmed_is_undone_byte_for_byte(host):
-    host.begin()
+    host.begin(timeout=5)
     host.ends("reverted")
     assert host.path.read_bytes() == BEFORE and host.calls() == ["stop", "start"] * 2
 
@@ -128,7 +128,7 @@ def test_check_mode_predicts_it_and_touches_nothing(host):
 def test_credentials_that_the_agent_encrypts_at_its_start_stay_when_the_port_goes_back(host):
     host.path.write_bytes(FILE % (b"password-8Lm", b""))
     (host.folder / "on-start").write_text(NEW_CREDENTIALS)
-    host.begin()
+    host.begin(timeout=10)
     assert b".test:8443/" in host.path.read_bytes()
     host.ends("reverted")
     assert host.path.read_bytes() == FILE % (b"", b"ciphertext-new==")

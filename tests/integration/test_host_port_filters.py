@@ -16,6 +16,7 @@ import pytest
 
 from tests.integration import direct_module
 from tests.integration import test_host_port_frontends as frontends
+from tests.integration.asking import asking
 from tests.lab.processes import Failed
 
 OLD, NEW = 52311, 55000
@@ -43,30 +44,6 @@ while True:
             data, sender = key.fileobj.recvfrom(100)
             key.fileobj.sendto(data, sender)
 """
-
-# Says by which protocols a port answers to this address.
-ASK = """
-import socket, sys
-address, port, own, said = sys.argv[1], int(sys.argv[2]), sys.argv[3], []
-family = socket.AF_INET6 if ":" in address else socket.AF_INET
-try:
-    socket.create_connection((address, port), 0.7, source_address=(own, 0)).close()
-    said.append("tcp")
-except OSError:
-    pass
-with socket.socket(family, socket.SOCK_DGRAM) as udp:
-    udp.settimeout(0.7)
-    try:
-        udp.bind((own, 0))
-        udp.connect((address, port))
-        udp.send(b"hello")
-        udp.recv(10)
-        said.append("udp")
-    except OSError:
-        pass
-print(" ".join(said))
-"""
-
 
 class Place:
     """A namespace that a process holds open."""
@@ -138,7 +115,7 @@ class Host(Place):
         return result
 
     def gets_in(self, port, address=HOST, own=PEER):
-        return self.peer.run(sys.executable, "-c", ASK, address, str(port), own).split()
+        return self.peer.run(*asking(sys.executable, address, port, own)).split()
 
     def write(self, path, text):
         (self.etc / path).parent.mkdir(parents=True, exist_ok=True)

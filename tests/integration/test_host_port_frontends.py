@@ -13,6 +13,7 @@ import time
 import pytest
 
 from tests.conftest import COLLECTIONS
+from tests.integration.asking import asking
 from tests.lab import containers
 from tests.lab.processes import Failed
 
@@ -44,29 +45,6 @@ while True:
         else:
             data, sender = key.fileobj.recvfrom(100)
             key.fileobj.sendto(data, sender)
-"""
-
-# Says by which protocols a port answers.
-ASK = """
-import socket, sys
-address, port, said = sys.argv[1], int(sys.argv[2]), []
-try:
-    socket.create_connection((address, port), 2).close()
-    said.append("tcp")
-except OSError:
-    pass
-for attempt in range(4):
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as udp:
-        udp.settimeout(0.5)
-        try:
-            udp.connect((address, port))
-            udp.send(b"hello")
-            udp.recv(10)
-            said.append("udp")
-            break
-        except OSError:
-            pass
-print(" ".join(said))
 """
 
 # An ansible.posix.firewalld as bad as issue 451 of that collection: one port is asked for, all of tcp is opened.
@@ -122,7 +100,7 @@ class Host:
         self.wait("listener", "python3", "-c", "import socket; socket.create_connection(('127.0.0.1', %d), 1)" % ports[-1])
 
     def gets_in(self, other, port):
-        return other.run("python3", "-c", ASK, self.address, str(port)).split()
+        return other.run(*asking("python3", self.address, port)).split()
 
     def host_port(self, *options, collections=None, **arguments):
         """The result of the task on this host."""

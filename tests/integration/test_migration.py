@@ -45,10 +45,11 @@ def untouched(files):
     whole = {name: files.path(*name).read_bytes() for name in files.snapshot()}
     files.expected = None
     yield files
-    assert files.snapshot(records=True) == (files.expected or files.before)
+    after = files.snapshot(records=True)
     for name, content in whole.items():
         files.path(*name).parent.mkdir(parents=True, exist_ok=True)
         files.path(*name).write_bytes(content)
+    assert after == (files.expected or files.before)
 
 
 def ready(lab):

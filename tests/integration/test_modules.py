@@ -841,11 +841,6 @@ def parent_port():
 
     @contextlib.contextmanager
     def start(for_port=None):
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            port = probe.getsockname()[1]
-        page.append(plain(port=for_port or port))
-
         class Handler(http.server.BaseHTTPRequestHandler):
             def do_GET(self):
                 self.send_response(200 if self.path == "/masthead/masthead.afxm" else 404)
@@ -854,7 +849,9 @@ def parent_port():
 
             def log_message(self, *unused):
                 pass
-        with http.server.ThreadingHTTPServer(("127.0.0.1", port), Handler) as server:
+        with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+            port = server.server_address[1]
+            page.append(plain(port=for_port or port))
             threading.Thread(target=server.serve_forever, kwargs=dict(poll_interval=0.05), daemon=True).start()
             yield port
             server.shutdown()

@@ -20,7 +20,8 @@ from ansible_collections.portshift.agents.plugins.module_utils import _nginx_con
 from ansible_collections.portshift.agents.plugins.module_utils._errors import EngineError
 from ansible_collections.portshift.agents.plugins.module_utils._host_ports import listeners
 from ansible_collections.portshift.agents.tests.integration import direct_module
-from ansible_collections.portshift.agents.tests.integration.nginx_hub import NGINX, SECRET, Hub, free_ports, until
+from ansible_collections.portshift.agents.tests.integration.nginx_hub import NGINX, SECRET, Hub, until
+from tests.integration.ports import free_ports
 
 
 class Host(Hub):

@@ -32,13 +32,15 @@ UPSETS = {
 }
 # Says by which protocol it was asked.
 ECHO = """
-import selectors, socket
+import os, selectors, socket
 ready = selectors.DefaultSelector()
 tcp = socket.create_server(("", %d))
 udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
 udp.bind(("", %d))
 ready.register(tcp, selectors.EVENT_READ)
 ready.register(udp, selectors.EVENT_READ)
+with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+    manager.sendto(b"READY=1", os.environ["NOTIFY_SOCKET"])
 while True:
     for key, _events in ready.select():
         if key.fileobj is tcp:
@@ -50,6 +52,7 @@ while True:
 UNIT = """[Unit]
 After=network.target
 [Service]
+Type=notify
 ExecStart=/usr/bin/python3 -u /opt/echo.py
 [Install]
 WantedBy=multi-user.target

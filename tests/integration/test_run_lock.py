@@ -129,7 +129,7 @@ class Site:
     def pause(self, name):
         """Says that it is here, and waits until go() or the end of the test."""
         return [{"name": "Here", "ansible.builtin.file": dict(path=str(self.folder / (name + ".here")), state="touch")},
-                {"name": "Wait", "ansible.builtin.wait_for": dict(path=str(self.folder / (name + ".go")), timeout=60, sleep=1)}]
+                {"name": "Wait", "ansible.builtin.wait_for": dict(path=str(self.folder / (name + ".go")), timeout=600, sleep=1)}]
 
     def begin(self, tasks, hosts="server", *options):
         play = self.folder / ("play%d.json" % len(self.processes))

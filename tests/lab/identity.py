@@ -9,13 +9,16 @@ from .files import write_atomically
 
 
 def start_time(pid):
-    """Field 22 of /proc/PID/stat; None for a process that is gone or a zombie, which is as good as gone."""
+    """Field 22 of /proc/PID/stat; None for a process that is gone or a zombie, which is as good as gone.
+
+    A zombie that counts threads is not: until the last of them is gone they hold its sockets and files.
+    """
     try:
         with open("/proc/%d/stat" % pid, "rb") as stream:
             fields = stream.read().rpartition(b")")[2].split()
     except (OSError, ValueError):
         return None
-    return None if fields[0] in (b"Z", b"X") else int(fields[19])
+    return None if fields[0] in (b"Z", b"X") and int(fields[17]) <= 1 else int(fields[19])
 
 
 def record(host, service):

@@ -337,6 +337,18 @@ def test_end_of_the_process_just_before_the_rename_leaves_the_old_file(file, fak
     assert commit(fake_module(), file)["changed"] is True and file.read_bytes() == NEW
 
 
+def test_two_who_write_at_once_do_not_take_each_others_new_file_for_a_leftover(file):
+    engine.write_durably(
+        str(file), NEW, like=str(file),
+        before_rename=lambda: in_child(engine.write_durably, str(file), b"theirs", str(file), 0o600, None))
+    assert file.read_bytes() == NEW and os.listdir(file.parent) == [file.name]
+
+
+def test_file_that_somebody_else_has_removed_is_not_there(file):
+    assert engine.remove_file(str(file), True) and engine.remove_file(str(file), False)
+    assert not engine.remove_file(str(file), False) and engine.read_if_there(str(file)) is None
+
+
 def test_file_that_reads_differently_than_written_is_a_failure(file, monkeypatch):
     monkeypatch.setattr(os, "rename", lambda *pair: os.unlink(pair[0]))
     assert "holds other bytes than were just written to it" in verdict(engine.write_durably, str(file), NEW, like=str(file))

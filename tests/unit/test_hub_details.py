@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from ansible_collections.portshift.agents.plugins.module_utils import _hub_details as engine
 from ansible_collections.portshift.agents.plugins.module_utils._errors import EngineError
+from ansible_collections.portshift.agents.tests.unit import growth
 
 # As Netwrix's pages show it, after the agent's first start.
 FILE = """<?xml version="1.0" encoding="utf-8"?>
@@ -407,9 +408,8 @@ def test_nothing_long_takes_the_square_of_its_length(inside, piece):
     # The port that is put in needs room too.
     data = filled(engine.LIMIT)
     assert len(data) > engine.LIMIT - 100 and engine.with_port(data, 8443)
-    eighth, (whole, megabytes) = cost(filled(engine.LIMIT // 8))[0], cost(data)
-    # Eight times as long: eight times as much, where a square takes 64 times.  Below a fifth of a second nothing can be told.
-    assert (whole < max(0.2, 24 * eighth), megabytes < 60) == (True, True), (eighth, whole, megabytes)
+    eighth, (whole, megabytes) = cost(filled(engine.LIMIT // growth.SHARE))[0], cost(data)
+    assert (growth.is_a_line(eighth, whole), megabytes < 60) == (True, True), (eighth, whole, megabytes)
 
 
 # --- secrets

@@ -237,8 +237,9 @@ def test_records_of_two_addresses_are_two(monkeypatch):
 
 
 def test_folder_of_somebody_else_in_tmp_is_not_trusted(monkeypatch, tmp_path):
-    monkeypatch.setattr(os, "geteuid", lambda: 4242424242)
-    folder = "/tmp/portshift-4242424242"
+    user = 4200000000 + os.getpid()
+    monkeypatch.setattr(os, "geteuid", lambda: user)
+    folder = "/tmp/portshift-%d" % user
     os.symlink(str(tmp_path), folder)
     try:
         with pytest.raises(ListenerError, match="is not a folder of this user's alone"):

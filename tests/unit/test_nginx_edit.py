@@ -9,7 +9,7 @@ import pytest
 
 from ansible_collections.portshift.agents.plugins.module_utils import _nginx_conf, _nginx_edit
 from ansible_collections.portshift.agents.plugins.module_utils._nginx_edit import (
-    ListenEdit, _overlaps, _serves, has_workers, master_of)
+    ListenEdit, _overlaps, _serves, has_workers, master_of, workers_of)
 
 
 def listen(text):
@@ -45,7 +45,7 @@ def proc(tmp_path):
     """A /proc with nginx's master 10 and its worker 11, one of another's 20 and 21, and a helper 12 that the first started."""
     for pid, name, parent in ((10, "nginx", 1), (11, "nginx", 10), (20, "nginx (2)", 1), (21, "sh", 20), (12, "helper", 10)):
         (tmp_path / str(pid)).mkdir()
-        (tmp_path / str(pid) / "stat").write_text("%d (%s) S %d 1 1 0\n" % (pid, name, parent))
+        (tmp_path / str(pid) / "stat").write_text("%d (%s) S %d%s %d 0 0\n" % (pid, name, parent, " 0" * 17, 1000 + pid))
         os.symlink("/usr/sbin/nginx", str(tmp_path / str(pid) / "exe"))
     return tmp_path
 
@@ -54,7 +54,12 @@ def test_a_worker_is_a_process_of_its_master_that_can_be_seen(proc):
     assert has_workers(10, str(proc)) is True
     assert has_workers(20, str(proc)) is False and has_workers(11, str(proc)) is False and has_workers(99, str(proc)) is False
     os.unlink(str(proc / "11" / "exe"))
-    assert has_workers(10, str(proc)) is False
+    assert has_workers(10, str(proc)) is False and workers_of(10, str(proc)) == {(11, 1011)}
+    assert workers_of(20, str(proc)) == workers_of(99, str(proc)) == set()
+
+
+def test_a_process_that_has_ended_is_nobodys(proc):
+    assert master_of(11, str(proc)) == master_of(10, str(proc)) == 10 and master_of(99, str(proc)) is None
 
 
 @pytest.mark.parametrize("text, expected", [
@@ -81,7 +86,7 @@ def edit(tmp_path, monkeypatch):
             entry for entry in (left.pop(0) if len(left) > 1 else left[0]) if entry["port"] in ports])
         monkeypatch.setattr(_nginx_edit, "has_workers", lambda master: True)
         monkeypatch.setattr(_nginx_edit, "LOOK_AGAIN", 0.001)
-        found = ListenEdit(None, dict(path=str(tmp_path / "hub.conf"), state=state, port=port, beside=None, timeout=0.2,
+        found = ListenEdit(None, dict(path=str(tmp_path / "hub.conf"), state=state, port=port, beside=None, timeout=1,
                                       test_command=["true"], reload_command=["true"]))
         found.master, found.left = MASTER, left
         return found
@@ -116,23 +121,35 @@ NEW = socket_of(OURS, 8443)
 def test_a_port_that_ends_has_ended_when_no_old_worker_has_it_unseen(edit, content, left, lacking):
     found = edit(content, "absent", 443, [NEW, left])
     assert found._lacking() == lacking
-    assert found._wait() == lacking
+    assert found._wait(set()) == lacking
 
 
 def test_the_end_of_an_old_worker_that_can_not_be_seen_is_waited_for(edit):
     found = edit(BOTH, "absent", 443, *[[NEW, socket_of([], 443)]] * 5, [NEW])
-    assert found._wait() == [] and len(found.left) == 1
+    assert found._wait(set()) == [] and len(found.left) == 1
 
 
 def test_what_another_file_listens_on_is_not_waited_for(edit):
     found = edit(BOTH, "absent", 443, [NEW, socket_of([], 443)])
     found.elsewhere.add(443)
-    assert found._wait() == []
+    assert found._wait(set()) == []
 
 
 def test_a_port_that_begins_is_not_proved_by_what_can_not_be_seen(edit):
     found = edit(BOTH, "present", 8443, [socket_of([], 8443)])
-    assert found._wait() == ["does not listen on 127.0.0.1:8443"]
+    assert found._wait(set()) == ["does not listen on 127.0.0.1:8443"]
+
+
+@pytest.mark.parametrize("before, there, lacking", [
+    ({(11, 5)}, {(11, 5)}, ["has begun no worker with the new configuration"]),
+    ({(11, 5)}, {(11, 5), (12, 9)}, []), ({(11, 5)}, {(11, 9)}, []), (set(), set(), []),
+])
+def test_a_port_is_there_when_a_new_worker_is_where_what_workers_have_can_not_be_seen(edit, monkeypatch, before, there, lacking):
+    found = edit(BOTH, "present", 8443, [NEW])
+    monkeypatch.setattr(_nginx_edit, "has_workers", lambda master: False)
+    monkeypatch.setattr(_nginx_edit, "workers_of", lambda master: there)
+    monkeypatch.setattr(_nginx_edit, "HELD", 0.01)
+    assert found._wait(before) == lacking
 
 
 def test_a_port_that_stream_has_too_goes_on_in_the_same_file(edit):

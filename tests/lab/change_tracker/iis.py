@@ -126,12 +126,13 @@ class Port:
 
     def end(self):
         """Idle connections end at once, others with their answer."""
-        self.listener.close()
         with self.lock:
             self.open = False
             for connection in self.connections:
                 if not connection.is_busy:
                     connection.hang_up()
+            # Last: whoever finds the port shut finds the kept connections ended too.
+            self.listener.close()
 
 
 def _listener(port):

@@ -55,12 +55,16 @@ def owners():
     found = {}
     for pid in filter(str.isdigit, os.listdir("/proc")):
         try:
-            for entry in os.listdir("/proc/%s/fd" % pid):
-                link = os.readlink("/proc/%s/fd/%s" % (pid, entry))
-                if link.startswith("socket:["):
-                    found[link[len("socket:["):-1]] = int(pid)
+            entries = os.listdir("/proc/%s/fd" % pid)
         except OSError:
             continue    # it has ended, or is somebody else's
+        for entry in entries:
+            try:
+                link = os.readlink("/proc/%s/fd/%s" % (pid, entry))
+            except OSError:
+                continue    # closed meanwhile, as connections are at every moment
+            if link.startswith("socket:["):
+                found[link[len("socket:["):-1]] = int(pid)
     return found
 
 
