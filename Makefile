@@ -34,7 +34,8 @@ unit: setup-test ## unit tests (PYTEST_ARGS='-k masthead' to choose)
 	@$(VENV)/python -m pytest tests/unit -n auto $(PYTEST_ARGS)
 
 integration: setup-test ## playbooks and roles against the lab
-	@$(VENV)/python -m pytest tests/integration -n 2 --dist loadgroup -m "not long" $(PYTEST_ARGS)
+	@# By file: the tests of one share a lab, which each process that runs tests would bring up for itself.
+	@$(VENV)/python -m pytest tests/integration -n 2 --dist loadfile --no-loadscope-reorder -m "not long" $(PYTEST_ARGS)
 
 molecule: setup-test ## whole migrations in systemd containers (needs root and podman, or docker)
 	@$(VENV)/python tools/molecule

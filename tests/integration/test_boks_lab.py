@@ -16,9 +16,6 @@ from tests.integration.migration_lab import CHECKOUT
 from tests.integration.product_lab import eventually
 from tests.lab.boks.logins import Count
 
-# They share a lab, which each worker would bring up for itself.
-pytestmark = pytest.mark.xdist_group("boks_lab")
-
 BOKSADM = "/opt/boksm/sbin/boksadm -S "
 FIREWALLS = {"master": "firewalld", "replica1": "ufw", "agent01": "nftables"}
 LISTENING = {

@@ -12,9 +12,6 @@ from tests.integration.boks_estate import NEW, OLD, Domain
 from tests.integration.product_lab import eventually
 from tests.lab import containers
 
-# They share a lab, which each worker would bring up for itself.
-pytestmark = pytest.mark.xdist_group("boks_migration")
-
 # Nobody listens there, in this lab.
 WRONG = 6540
 # A restart of a host's own daemons, and nothing longer, on a machine that has much to do.

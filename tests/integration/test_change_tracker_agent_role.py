@@ -18,9 +18,6 @@ from tests.integration import test_confirmed_change_systemd as systemd
 from tests.lab import containers
 from tests.lab.processes import Failed
 
-# They share a lab, which each worker would bring up for itself.
-pytestmark = pytest.mark.xdist_group("change_tracker_agent_role")
-
 OLD, NEW = 443, 8443
 PLACE = "var/nnt/gen7agent.app.netcore/"
 PATH, LOG = "/" + PLACE + "HubDetails.xml", "/" + PLACE + "rolling-log.txt"

@@ -15,9 +15,6 @@ from tests.integration.change_tracker_estate import NEW, OLD, Estate, with_port
 from tests.integration.product_lab import eventually
 from tests.lab.change_tracker_lab import SITE_NAME
 
-# They share a lab, which each worker would bring up for itself.
-pytestmark = pytest.mark.xdist_group("change_tracker_iis")
-
 AGENTS = ("proxy", "agent01")
 IDENTITY = dict(ip="*", hostname="", port=NEW)
 RULE = "portshift change_tracker_hub %d/tcp" % NEW

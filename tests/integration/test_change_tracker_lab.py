@@ -15,9 +15,6 @@ from tests.integration.product_lab import eventually
 from tests.lab.change_tracker.ledger import Count, arrivals, monitored
 from tests.lab.change_tracker_lab import hub_details
 
-# They share a lab, which each worker would bring up for itself.
-pytestmark = pytest.mark.xdist_group("change_tracker_lab")
-
 FIREWALLS = {"hub": "firewalld", "proxy": "ufw", "agent01": "nftables", "agent02": "iptables", "monitored1": "firewalld",
              "monitored2": "ufw"}
 SERVICES = {"hub": "nntgen7agentcore", "proxy": "nntgen7agentcore", "agent01": "nntgen7agentcore", "agent02": "nntgen7agent"}

@@ -12,9 +12,6 @@ import pytest
 from tests.integration.change_tracker_estate import NEW, OLD, SITE, Estate, with_port
 from tests.integration.product_lab import eventually
 
-# They share a lab, which each worker would bring up for itself.
-pytestmark = pytest.mark.xdist_group("change_tracker_migration")
-
 # A restart of an agent, and nothing longer, on a machine that has much to do.
 LONGEST = "20"
 # The agent that is meddled with, in most tests; it compares a thumbprint.

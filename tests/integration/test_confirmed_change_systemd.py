@@ -16,9 +16,6 @@ from tests.conftest import CHECKOUT, COLLECTIONS
 from tests.lab import containers
 from tests.lab.processes import Failed
 
-# They share a lab, which each worker would bring up for itself.
-pytestmark = pytest.mark.xdist_group("confirmed_change_systemd")
-
 OLD, NEW = 6500, 6530
 RUN = "portshift-confirm-%d" % os.getpid()
 UNIT = "portshift-confirm-boks.service"

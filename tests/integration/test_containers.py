@@ -15,9 +15,6 @@ import pytest
 
 from tests.lab import containers, processes
 
-# They share a lab, which each worker would bring up for itself.
-pytestmark = pytest.mark.xdist_group("containers")
-
 CHECKOUT = Path(__file__).resolve().parents[2]
 OLD, NEW = 52311, 55000
 FIREWALLS = {"server": "firewalld", "relay1": "ufw", "client01": "nftables", "client02": "iptables"}

@@ -16,9 +16,6 @@ from tests.integration.container_estate import AFTER_PHASE_ONE, FILLING, RECORD,
 from tests.integration.migration_lab import CUTOVER, NEW, OLD, difference
 from tests.lab import containers, processes
 
-# They share a lab, which each worker would bring up for itself.
-pytestmark = pytest.mark.xdist_group("faults")
-
 STATE_FOLDER = "/var/lib/portshift"
 MASTHEAD_FOLDER = "etc/opt/BESClient"
 LEASE = 20

@@ -17,9 +17,6 @@ from tests.integration.asking import asking
 from tests.lab import containers
 from tests.lab.processes import Failed
 
-# They share a lab, which each worker would bring up for itself.
-pytestmark = pytest.mark.xdist_group("host_port_frontends")
-
 OLD, NEW = 52311, 55000
 RUN = "portshift-frontends-%d" % os.getpid()
 WAIT = 60

@@ -16,9 +16,6 @@ from tests.conftest import CHECKOUT, COLLECTIONS
 from tests.lab import containers, firewalls
 from tests.lab.processes import Failed
 
-# They share a lab, which each worker would bring up for itself.
-pytestmark = pytest.mark.xdist_group("port_bridge_systemd")
-
 SERVICE, SECOND = 52311, 55000
 RUN = "portshift-bridge-%d" % os.getpid()
 BOOT_SECONDS = 120
