@@ -45,6 +45,7 @@ while True:
             key.fileobj.sendto(data, sender)
 """
 
+
 class Place:
     """A namespace that a process holds open."""
 
