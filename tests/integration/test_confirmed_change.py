@@ -299,9 +299,9 @@ def test_start_that_fails_is_undone_at_once(host):
 
 def test_start_that_hangs_is_ended_with_its_own_process_group_alone(host):
     host.on("start", "if grep -q %d services; then echo $$ >hangs; exec sleep 1000; fi\n" % host.new)
-    begun = time.monotonic()
-    done = host.run(timeout=3600, command_seconds=2)
-    assert done["failed"] and "had not ended after 2 s" in done["msg"] and time.monotonic() - begun < 30
+    # Not less: an init that takes its time to collect the dead lets a stop take seconds.
+    done = host.run(timeout=3600, command_seconds=10)
+    assert done["failed"] and "boot start had not ended after 10 s" in done["msg"]
     host.has_come_back()
     until(lambda: not os.path.exists("/proc/%s" % (host.folder / "hangs").read_text().strip()))
 
