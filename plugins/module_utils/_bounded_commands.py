@@ -13,6 +13,7 @@ import time
 
 from ansible_collections.portshift.agents.plugins.module_utils._errors import EngineError
 from ansible_collections.portshift.agents.plugins.module_utils._host_commands import ADMINISTRATION
+from ansible_collections.portshift.agents.plugins.module_utils._redaction import shown_words
 
 # What a command says in vain is said at the end.
 TOLD_LINES, TOLD_LENGTH = 4, 600
@@ -42,7 +43,7 @@ def find(name):
 
 def told(text):
     """The last words of a command, for a sentence; in brackets, or nothing."""
-    lines = [line.strip() for line in text.splitlines() if line.strip()][-TOLD_LINES:]
+    lines = [shown_words(line.strip()) for line in text.splitlines() if line.strip()][-TOLD_LINES:]
     return " (%s)" % " / ".join(lines)[-TOLD_LENGTH:] if lines else ""
 
 

@@ -20,6 +20,7 @@ import time
 from ansible_collections.portshift.agents.plugins.module_utils._errors import EngineError
 from ansible_collections.portshift.agents.plugins.module_utils._file_edit import (
     FileEdit, FileError, make_folder, one_at_a_time, read_bytes, read_if_there, remove_file, sha256, write_durably)
+from ansible_collections.portshift.agents.plugins.module_utils._redaction import MASK
 
 VERSION = 1
 MOVE_KEYS = {"old_port", "new_port", "phase", "state"}
@@ -88,6 +89,10 @@ def _text(content):
 
 def _last_change(content):
     return max(content.get("started", 0), content.get("last_change", 0))
+
+
+def _nothing(unused):
+    return MASK.encode("ascii")
 
 
 def _move(value):
@@ -210,12 +215,13 @@ class ChangeRecord:
             raise FileError("%s: the backup of %s is damaged" % (entry["backup"], entry["path"]))
         return before
 
-    def restore_files(self, module, redact=None, force=False, undo=None, redactor=None):
+    def restore_files(self, module, redactor=None, force=False, undo=None):
         """Puts every file back, byte for byte.  Returns the module's result; refuses before the first write.
 
         `undo`: (bytes now, bytes before) -> bytes or None, asked for files that somebody else has changed since: the bytes
-        now with the migration's own change taken out of them.  `redactor`: (bytes now, bytes before) -> what `redact` is for
-        that file.  mark_rolled_back() comes when all that belongs to going back is done; until then it can be done again.
+        now with the migration's own change taken out of them.  `redactor`: (bytes now, bytes before, ports=) -> what makes
+        bytes of that file fit for a diff; without one a diff shows nothing of them.  mark_rolled_back() comes when all that
+        belongs to going back is done; until then it can be done again.
         """
         to_restore, drifted, impossible, undone = self._review(undo)
         # What is gone or damaged can't be restored; force only overrides what somebody else changed.
@@ -225,9 +231,13 @@ class ChangeRecord:
         for entry in to_restore:
             before, edit = self._backed_up(entry), FileEdit.read(entry["path"])
             edit.apply(undone.get(entry["path"], before))
-            done = edit.commit(module, redact=redactor(edit.before, before) if redactor else redact)
+            redact = redactor(edit.before, before, ports=self._ports()) if redactor else _nothing
+            done = edit.commit(module, redact=redact)
             result["diff"] += [done["diff"]] if "diff" in done else []
         return result
+
+    def _ports(self):
+        return self.content["old_port"], self.content["new_port"]
 
     def mark_rolled_back(self):
         """Notes that the host is back.  Returns whether that was news."""
@@ -238,10 +248,10 @@ class ChangeRecord:
         self._save()
         return True
 
-    def restore(self, module, redact=None, force=False, undo=None, redactor=None):
+    def restore(self, module, redactor=None, force=False, undo=None):
         """restore_files() where nothing else belongs to going back."""
         news = self.content is not None and self.content["state"] != "rolled_back"
-        result = self.restore_files(module, redact, force, undo, redactor)
+        result = self.restore_files(module, redactor, force, undo)
         if news and not module.check_mode:
             self.mark_rolled_back()
         return dict(result, changed=result["changed"] or news)

@@ -22,6 +22,7 @@ from ansible_collections.portshift.agents.plugins.module_utils._file_edit import
 from ansible_collections.portshift.agents.plugins.module_utils._hub_edit import HubEdit
 from ansible_collections.portshift.agents.plugins.module_utils._listener import start_time
 from ansible_collections.portshift.agents.plugins.module_utils._port_bridge import set_bridge
+from ansible_collections.portshift.agents.plugins.module_utils._product_files import redactor
 from ansible_collections.portshift.agents.plugins.module_utils._services_file import ServicesEdit
 
 VERSION = 1
@@ -203,14 +204,14 @@ def under_way(record, name):
 class FileContent:
     """Gives the file at `path` other content."""
 
-    redact, warnings = None, ()
+    warnings = ()
 
     def __init__(self, path, content):
         self.path = path
         self.file = FileEdit.read(path).apply(content.encode("utf-8", "surrogateescape"))
 
     def commit(self, module, record=None):
-        return self.file.commit(module, record=record)
+        return self.file.commit(module, redact=redactor(self.file.before, self.file.after), record=record)
 
 
 def edits(change):

@@ -6,6 +6,7 @@
 import os
 
 from ansible_collections.portshift.agents.plugins.module_utils._errors import EngineError
+from ansible_collections.portshift.agents.plugins.module_utils._redaction import shown_words
 
 # What a service says in vain is said at the end.
 TOLD_LINES = 4
@@ -35,7 +36,7 @@ class Services:
     def _told(self, name, action):
         code, out, err = self._run(name, action)
         if code:
-            words = " / ".join([line.strip() for line in (out + "\n" + err).splitlines() if line.strip()][-TOLD_LINES:])
+            words = " / ".join([shown_words(line.strip()) for line in (out + "\n" + err).splitlines() if line.strip()][-TOLD_LINES:])
             raise ServiceError("service %s could not %s: %s" % (name, action, words or "exit status %d" % code))
 
     def stop(self):

@@ -156,14 +156,13 @@ import time
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.portshift.agents.plugins.module_utils._bigfix_edit import (
-    MastheadEdit, SettingsEdit, parse_masthead, undone)
+    CredentialsEdit, MastheadEdit, SettingsEdit, parse_masthead, redactor, undone)
 from ansible_collections.portshift.agents.plugins.module_utils._bigfix_host import HOST_SPEC, BigFixHost
 from ansible_collections.portshift.agents.plugins.module_utils._change_record import ChangeRecord, RecordError, alone_on_host
 from ansible_collections.portshift.agents.plugins.module_utils._errors import EngineError
 from ansible_collections.portshift.agents.plugins.module_utils._port_bridge import BRIDGE_SPEC, set_bridge
 from ansible_collections.portshift.agents.plugins.module_utils._ports import parse_bigfix_port
 from ansible_collections.portshift.agents.plugins.module_utils._services import Services
-from ansible_collections.portshift.agents.plugins.module_utils._settings_file import redacted
 
 
 class CutoverError(EngineError):
@@ -175,6 +174,8 @@ def make_edit(step, plan, params, issued):
     if step["kind"] == "masthead":
         return MastheadEdit(step["path"], plan.new_port, step["previous_port"], issued=issued,
                             allow_invalid_signature=params["allow_invalid_signature"])
+    if step["kind"] == "credentials":
+        return CredentialsEdit(step["path"], plan.old_port, plan.new_port)
     return SettingsEdit(step["path"], step["settings"], (plan.old_port, plan.new_port) if step["urls"] else None,
                         flat=step["format"] == "clientsettings")
 
@@ -252,7 +253,7 @@ class Cutover:
 
         def files_and_bridge():
             # The bridge leads to where the product listens, and that is the old port only when its files say so.
-            record.restore_files(self.module, redact=redacted, undo=undone(move["old_port"], move["new_port"]))
+            record.restore_files(self.module, redactor, undo=undone(move["old_port"], move["new_port"]))
             self.turn_bridge(move["new_port"], move["old_port"])
 
         if self._under_way(record):
@@ -286,7 +287,7 @@ class Cutover:
         try:
             if not self.module.check_mode:
                 self.stop()
-            result = record.restore_files(self.module, redact=redacted, force=self.params["force"], undo=undo)
+            result = record.restore_files(self.module, redactor, force=self.params["force"], undo=undo)
             self.files, self.diffs = result["restored"], result["diff"]
             if not self.module.check_mode:
                 self.turn_bridge(move["new_port"], move["old_port"])

@@ -161,7 +161,8 @@ options:
         type: path
         required: true
       content:
-        description: All that it is to hold.
+        description: All that it is to hold. It is hidden in results and in the host's log; a diff shows of the file what is
+            known to be harmless.
         type: str
         required: true
   bridge:
@@ -377,6 +378,8 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.portshift.agents.plugins.module_utils._confirmed_change import ConfirmedChange
 from ansible_collections.portshift.agents.plugins.module_utils._errors import EngineError
 from ansible_collections.portshift.agents.plugins.module_utils._port_bridge import BRIDGE_SPEC
+from ansible_collections.portshift.agents.plugins.module_utils._redacted_options import RedactedOptions
+from ansible_collections.portshift.agents.plugins.module_utils._redaction import MASK
 
 MAPPING_SPEC = dict(old=dict(type="int", required=True), new=dict(type="int", required=True),
                     protocols=dict(type="list", elements="str", choices=["tcp", "udp"]))
@@ -398,8 +401,21 @@ def out_of_bounds(params):
     return None
 
 
+class Module(RedactedOptions, AnsibleModule):
+    """This module."""
+
+
+def shown_params(params):
+    """The options as the host's log and the result may show them."""
+    files = params.get("files")
+    if not isinstance(files, list):
+        return dict(params, files=MASK if files else files)
+    return dict(params, files=[dict(entry, content=MASK) if isinstance(entry, dict) else MASK for entry in files])
+
+
 def main():
-    module = AnsibleModule(
+    module = Module(
+        shown_params,
         argument_spec=dict(
             name=dict(type="str", required=True),
             state=dict(type="str", choices=["present", "begun", "confirmed", "reverted"], default="begun"),
@@ -412,7 +428,7 @@ def main():
             hub_urls=dict(type="list", elements="dict", default=[], options=dict(
                 path=dict(type="path", required=True), port=dict(type="int", required=True))),
             files=dict(type="list", elements="dict", default=[], options=dict(
-                path=dict(type="path", required=True), content=dict(type="str", required=True))),
+                path=dict(type="path", required=True), content=dict(type="str", required=True, no_log=True))),
             bridge=dict(type="dict", options=dict(BRIDGE_SPEC, mappings=dict(
                 type="list", elements="dict", required=True, options=MAPPING_SPEC))),
             force=dict(type="bool", default=False), state_dir=dict(type="path", default="/var/lib/portshift"),

@@ -96,12 +96,18 @@ def test_check_mode_and_unchanged_files_leave_no_record(host):
 
 def test_restore_gives_bytes_and_mode_back(host):
     host.edit()
-    result = host.restore()
+    result = host.restore(redactor=lambda now, before, ports: lambda content: b"%d-%d " % ports + content)
     assert (result["changed"], result["restored"]) == (True, [str(host.file)])
     assert (host.file.read_bytes(), stat.S_IMODE(host.file.stat().st_mode)) == (OLD, 0o640)
     assert [result["diff"][0][side] for side in ("before", "after")] == [
-        content.decode("latin-1") for content in (NEW, OLD)]
+        "52311-55000 " + content.decode("latin-1") for content in (NEW, OLD)]
     assert host.content()["state"] == "rolled_back"
+
+
+def test_a_diff_shows_nothing_of_a_file_of_which_no_one_says_what_may_be_shown(host):
+    host.edit()
+    [diff] = host.restore()["diff"]
+    assert (diff["before"], diff["after"]) == ("********", "********")
 
 
 def test_second_restore_changes_nothing(host):
