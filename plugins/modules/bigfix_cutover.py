@@ -134,6 +134,12 @@ old_port:
   description: The port that the host moves away from; null when it holds no other port than O(port).
   returned: success
   type: int
+notes:
+  description: Sentences that a person should read, such as on a setting that was left alone.
+  returned: with O(state=moved)
+  type: list
+  elements: str
+  version_added: 0.2.0
 started:
   description: The services that were started. In check mode those that do not run now.
   returned: success
@@ -203,19 +209,19 @@ class Cutover:
         self.files += [edit.path] if done["changed"] else []
 
     def edits(self):
-        """(the host, its edits, ready to be committed): read anew on each call."""
+        """(the host, its edits, ready to be committed, the notes of its plan): read anew on each call."""
         params, content = self.params, self.params["masthead_content"]
         issued = content and (params["masthead_src"], base64.b64decode(content))
         host = BigFixHost(params)
         plan = host.plan(issued and parse_masthead(*issued), params["allow_invalid_signature"])
         if plan.problems:
             raise CutoverError("nothing was changed: %s" % "; ".join(plan.problems))
-        return host, [make_edit(step, plan, params, issued) for step in plan.edits]
+        return host, [make_edit(step, plan, params, issued) for step in plan.edits], plan.notes
 
     def move(self):
-        host, edits = self.edits()
+        host, edits, notes = self.edits()
         for edit in edits:
-            for warning in getattr(edit, "warnings", []):
+            for warning in edit.warnings:
                 self.module.warn(warning)
         record = ChangeRecord(self.params["record"], host.old_port, host.port, self.params["phase"])
         if self.module.check_mode:
@@ -224,7 +230,7 @@ class Cutover:
             started = self.services.down()
         else:
             started = self._move(bool(edits), record)
-        return dict(old_port=host.old_port, started=started,
+        return dict(old_port=host.old_port, started=started, notes=notes,
                     changed=bool(self.files or started or (self.bridge or {}).get("changed")))
 
     def _under_way(self, record):

@@ -455,7 +455,8 @@ def test_no_secret_outside_of_the_root_is_in_a_diff(text):
     ("https://hub/api?a=b&amp;key=7Qz", "https://hub/api?********"),
     ("<![CDATA[https://hub/api?a=b&key=7Qz]]>", "<![CDATA[https://hub/api?********]]>"),
     ("https://hub/<![CDATA[api?]]>key=7Qz", "https://hub/<![CDATA[api?********]]>"),
-    ("https://hub/api?<!-- x -->key=7Qz<!-- y -->7Qz", "https://hub/api?********<!-- ******** -->********<!-- ******** -->********"),
+    ("https://hub/api?<!-- x -->key=7Qz<!-- y -->7Qz",
+     "https://hub/api?********<!-- ******** -->********<!-- ******** -->********"),
 ])
 def test_a_diff_shows_the_url_without_its_query_and_fragment(text, shown):
     frame = "<HubDetails><Url>%s</Url><E1 /></HubDetails>"
