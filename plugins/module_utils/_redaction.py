@@ -28,8 +28,8 @@ _URL_IN_TEXT = re.compile(r"https?://\S*[^\s.,;:)\]}>\"']", re.I)
 _USER_INFO = re.compile(r"(?<![^\s/@])[^\s/@:]+:[^\s/@]+@")
 _ASSIGNED = re.compile(r"(?<![\w.-])([\w.-]+)([ \t]*=[ \t]*)(\"[^\"]*\"|'[^']*'|[^\s,;]+)")
 _NUMBERS = ("port", "code", "status", "pid", "errno", "signal", "exit", "exitcode", "line")
-_HEADER = re.compile(r"(?<![\w-])((?:[\w-]*(?:pass(?:word|wd|phrase)?|pwd|secret|token|credentials?|api-?key)|authorization|cookie)"
-                     r"[\"']?[ \t]*:[ \t]*|(?:basic|bearer)[ \t]+)(\S.*)", re.I)
+_HEADER = re.compile(r"(?<![\w-])((?:[\w-]*(?:pass(?:word|wd|phrase)?|pwd|secret|token|credentials?|api-?key)|authorization"
+                     r"|cookie)[\"']?[ \t]*:[ \t]*|(?:basic|bearer)[ \t]+)(\S.*)", re.I)
 
 
 def shown_url(text):

@@ -36,7 +36,8 @@ class Services:
     def _told(self, name, action):
         code, out, err = self._run(name, action)
         if code:
-            words = " / ".join([shown_words(line.strip()) for line in (out + "\n" + err).splitlines() if line.strip()][-TOLD_LINES:])
+            lines = [line.strip() for line in (out + "\n" + err).splitlines() if line.strip()][-TOLD_LINES:]
+            words = " / ".join(map(shown_words, lines))
             raise ServiceError("service %s could not %s: %s" % (name, action, words or "exit status %d" % code))
 
     def stop(self):

@@ -21,7 +21,8 @@ options:
     description:
       - The values by the name of the setting; null removes a setting.
       - Names compare without regard to letter case, as the agent does.
-      - Values are shown, in results, diffs and the host's log, for names that are known to be harmless, and hidden for all others.
+      - Values are shown, in results, diffs and the host's log, for names that are known to be harmless, and hidden for all
+        others.
     type: dict
     default: {}
   rewrite_port:

@@ -137,8 +137,8 @@ def main():
     try:
         edit = HubEdit(module.params["path"], port=None if port is None else parse_port(port), url=url)
         result = edit.commit(module, record=ChangeRecord.from_params(module.params))
-        module.exit_json(path=edit.path, url=shown_url(edit.after.url), previous_url=shown_url(edit.before.url), port=edit.after.port,
-                         previous_port=edit.before.port, **result)
+        module.exit_json(path=edit.path, url=shown_url(edit.after.url), previous_url=shown_url(edit.before.url),
+                         port=edit.after.port, previous_port=edit.before.port, **result)
     except EngineError as err:
         module.fail_json(msg=str(err))
 

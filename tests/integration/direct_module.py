@@ -9,7 +9,6 @@ import sys
 
 COLLECTIONS = os.environ["ANSIBLE_COLLECTIONS_PATH"].split(os.pathsep)[0]
 OURS = "portshift.agents.plugins.modules."
-PACKAGE = "ansible_collections." + OURS
 
 CALL = """
 import importlib, json, sys

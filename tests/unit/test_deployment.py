@@ -141,7 +141,7 @@ BARE = ("%s: %s names an address as HOST:PORT%s without http:// in front. Whethe
 @pytest.mark.parametrize("old, place", [(OLD, " with port 52311"), (None, "")])
 def test_relay_list_without_a_scheme_is_a_note_and_left_alone(old, place):
     names = ("_BESClient_RelaySelect_FailoverRelayList", "_BESClient_RelaySelect_TertiaryRelayList", "__RelayServer1")
-    settings = [config(**dict({RELAY_SELECT: NEW}, **{name: "host:52311;host:52311" for name in names})),
+    settings = [config(**dict({RELAY_SELECT: NEW}, **dict.fromkeys(names, "host:52311;host:52311"))),
                 flat(**{names[0]: "host:52311"})]
     found = plan(mastheads=[masthead(plain(port=NEW))], settings=settings, old=old)
     assert (found.edits, found.problems) == ([], [])
@@ -168,7 +168,8 @@ def test_credentials_with_the_old_port_are_an_edit():
     (b"RESTURL=https://localhost:55000/api\n", OLD, None), (b"PASSWORD=7Qz\n", OLD, None), (b"", OLD, None),
     (b"RESTURL=https://localhost:52312/api\n", OLD, "names port 52312, which is not the port that moves"),
     (b"RESTURL=https://localhost:52311/api\n", None, "names port 52311, which is not the port that moves"),
-    (b"RESTURL=https://u:7Qz@localhost/api\n", OLD, "names no port that can be read"), (b"\0", OLD, "names no port that can be read"),
+    (b"RESTURL=https://u:7Qz@localhost/api\n", OLD, "names no port that can be read"),
+    (b"\0", OLD, "names no port that can be read"),
 ])
 def test_credentials_without_the_old_port_are_left_alone_and_told(content, old, said):
     found = credentials(content, old)
