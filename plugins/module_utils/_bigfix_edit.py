@@ -34,7 +34,7 @@ def undone(old_port, new_port):
     It gives None for a masthead: one that was changed is not ours to mend.
     """
     def undo(content, before):
-        if old_port in _credentials_file.rest_ports(before):
+        if old_port and old_port in _credentials_file.rest_ports(before):
             return _credentials_file.with_port(content, new_port, old_port)
         try:
             values = {name.lower(): value for name, value in _settings_file.parse(before).settings.items()}

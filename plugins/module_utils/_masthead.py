@@ -296,7 +296,8 @@ def _url_port(url, name, line):
                             " again." % where)
     if not url.group(3):
         raise MastheadError("%s has no port in %s. A masthead names its port in every URL: copy the"
-                            " masthead from the root server again." % (where, _shown(shown_url(_text(url.group())).encode("latin-1"))))
+                            " masthead from the root server again."
+                            % (where, _shown(shown_url(_text(url.group())).encode("latin-1"))))
     return _Place(url.start(3), url.end(3), _port(url.group(3), where), name, line)
 
 
