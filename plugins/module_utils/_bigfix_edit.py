@@ -51,13 +51,12 @@ def parse_masthead(path, content):
     return _with_path(path, _masthead.parse, content)
 
 
-def redactor(*states, **options):
+def redactor(*states, ports=()):
     """What makes bytes of a BigFix file fit for a diff.  `states`: what it holds, and what it held before; `ports`: those that
     move.
 
     One of the states tells what the file is for all: what is left of it may be a piece that no longer looks like it.
     """
-    ports = options.get("ports", ())
     if any(_settings_file.is_config(state) for state in states):
         return lambda content: _settings_file.redacted(content, ports=ports)
     if any(_masthead.is_masthead(state) for state in states):

@@ -578,7 +578,7 @@ class ListenEdit:
         if self.options.get("backup"):
             self._require_no_copy_read(self.nginx.files()[1])
         self._require_no_users_of_the_new_port()
-        done = self.record.restore_files(self.module, lambda *states, **unused: _nginx_conf.shown, force=self.options["force"],
+        done = self.record.restore_files(self.module, lambda *states, ports: _nginx_conf.shown, force=self.options["force"],
                                          undo=self._undone)
         if self.module.check_mode:
             return self._result(done, True)

@@ -13,7 +13,7 @@ XML = (b"<", b"\xef\xbb\xbf<", b"\xff\xfe", b"\xfe\xff")
 # Also in a configuration of nginx that is broken, and in no file of the other products.
 NGINX = re.compile(br"^[ \t]*(?:server[ \t\r\n]*\{|listen[ \t])", re.M)
 # An entry of a services database, without its comment.
-SERVICE = re.compile(br"[ \t]*[\w.+-]+[ \t]+[0-9]{1,5}/[a-z]{3,7}(?:[ \t]+[\w.+-]+)*[ \t]*(?=#|\r?\n|\Z)")
+SERVICE = re.compile(br"[ \t]*[\w.+-]+[ \t]+[0-9]{1,5}/[a-z]{3,7}(?:[ \t]+[\w.+-]+)*[ \t]*(?=#|\r?\Z)")
 
 
 def _is_xml(content):
@@ -27,15 +27,16 @@ def _is_services(content):
 
 def _entries(content):
     """The entries of a services database, in a diff of a file that is taken for one."""
-    lines = []
+    lines, hidden = [], MASK.encode("ascii")
     for line in content.split(b"\n"):
-        entry = SERVICE.match(line)
-        lines.append(entry.group() + (b"# " + MASK.encode("ascii") if line[entry.end():].strip() else b"") if entry else
-                     MASK.encode("ascii") if line.strip() else b"")
+        entry, end = SERVICE.match(line), b"\r" if line.endswith(b"\r") else b""
+        shown = entry.group() if entry else b""
+        rest = line[len(shown):].strip()
+        lines.append(shown + (b"# " if shown and rest else b"") + (hidden if rest else b"") + end)
     return b"\n".join(lines)
 
 
-def redactor(*states, **options):
+def redactor(*states, ports=()):
     """What makes bytes of a file fit for a diff, without secrets.  `states`: what it holds, and what it held before; `ports`:
     those that move.
 
@@ -45,7 +46,7 @@ def redactor(*states, **options):
         return _hub_details.redacted
     if any(map(NGINX.search, states)):
         return _nginx_conf.shown
-    return _entries if any(map(_is_services, states)) else _bigfix_edit.redactor(*states, **options)
+    return _entries if any(map(_is_services, states)) else _bigfix_edit.redactor(*states, ports=ports)
 
 
 def undone(new_port):
