@@ -6,12 +6,12 @@
 import json
 import re
 import socket
-import sys
 
 import pytest
 
 from ansible_collections.portshift.agents.tests.integration.nginx_hub import NGINX, Hub
 from tests.integration.ports import free_ports
+from tests.lab.managed_python import managed_python
 
 ROLE = "portshift.agents.change_tracker_hub"
 
@@ -35,7 +35,7 @@ class Site(Hub):
                 {"name": "Facts",
                  "ansible.builtin.copy": dict(content="{{ found | to_json }}", dest=str(self.folder / "facts.json")),
                  "vars": dict(found=facts), "check_mode": False, "changed_when": False}])]
-        inventory = dict(all=dict(hosts=dict(hub=dict(ansible_connection="local", ansible_python_interpreter=sys.executable))))
+        inventory = dict(all=dict(hosts=dict(hub=dict(ansible_connection="local", ansible_python_interpreter=managed_python()))))
         done = self.run_playbook(plays, inventory, *(["--check", "--diff"] if check else []))
         assert (done.returncode != 0) is fails, done.stdout
         self.said = " ".join(done.stdout.split())
