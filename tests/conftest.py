@@ -9,7 +9,6 @@ _run_task(); the options pythonpath and --ansible-unit-inject-only in pyproject.
 
 import json
 import os
-import shutil
 import subprocess
 import sys
 import tempfile
@@ -125,11 +124,10 @@ class FakeModule:
     """What an engine sees of an AnsibleModule."""
 
     def __init__(self, check=False, diff=True, backup=False):
-        self.check_mode, self._diff, self.params = check, diff, dict(backup=backup)
+        self.check_mode, self._diff, self.params, self.warnings = check, diff, dict(backup=backup), []
 
-    def backup_local(self, path):
-        shutil.copy2(path, path + ".backup~")
-        return path + ".backup~"
+    def warn(self, sentence):
+        self.warnings.append(sentence)
 
 
 @pytest.fixture

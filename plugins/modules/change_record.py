@@ -127,6 +127,8 @@ def pruned(module, record):
 def outcome(module):
     """Reads the record and does what is asked with it.  Returns the module's result."""
     record = ChangeRecord(module.params["path"])
+    if module.params["state"] == "restored":
+        record.take_back_interrupted(module.check_mode)
     undo = undone(record.content["new_port"]) if record.content else None
     to_restore, unsafe = record.review(undo)
     result = dict(changed=False)

@@ -123,6 +123,7 @@ backup_file:
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.portshift.agents.plugins.module_utils._change_record import RECORD_SPEC, ChangeRecord
 from ansible_collections.portshift.agents.plugins.module_utils._errors import EngineError
+from ansible_collections.portshift.agents.plugins.module_utils._file_edit import take_back_interrupted
 from ansible_collections.portshift.agents.plugins.module_utils._services_file import SERVICES, ServicesEdit
 
 
@@ -140,6 +141,7 @@ def main():
     wanted = {option: module.params[option] for option in (
         "path", "name", "port", "protocols", "protocols_if_present", "aliases", "comment", "state")}
     try:
+        take_back_interrupted([wanted["path"]], module.check_mode)
         edit = ServicesEdit(**wanted)
         for warning in edit.warnings:
             module.warn(warning)
