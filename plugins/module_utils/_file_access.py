@@ -194,20 +194,24 @@ class Location:
         path, name = self.asked if name is None else self.beside(name), self.name if name is None else name
         # Looked at first, since to open a device can do something by itself.
         _require_regular(path, os.stat(name, dir_fd=self.folder, follow_symlinks=False))
-        handle = os.open(name, flags | _FILE, dir_fd=self.folder)
+        return self._checked(os.open(name, flags | _FILE, dir_fd=self.folder), path, self._require_followed)
+
+    def create(self, name, flags=0, mode=0o600):
+        """Opens the file `name` in the folder for writing, and makes it where it is not there."""
+        self._require_followed(self.status())
+        return self._checked(os.open(name, os.O_RDWR | os.O_CREAT | flags | _FILE, mode, dir_fd=self.folder), self.beside(name))
+
+    @staticmethod
+    def _checked(handle, path, check=None):
         try:
             status = os.fstat(handle)
             _require_regular(path, status)
-            self._require_followed(status)
+            if check:
+                check(status)
             return handle
         except BaseException:
             os.close(handle)
             raise
-
-    def create(self, name, flags=0, mode=0o600):
-        """Opens the file `name` in the folder for writing, and makes it where it is not there."""
-        self._require_followed(None)
-        return os.open(name, os.O_RDWR | os.O_CREAT | flags | _FILE, mode, dir_fd=self.folder)
 
     def make_folder(self, mode):
         """A folder with the name, unless it has come to be meanwhile."""
