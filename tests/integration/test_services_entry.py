@@ -30,6 +30,7 @@ MOVED = REDHAT.replace(b"boks            6500/", b"boks            6530/")
 PLAIN = b"# Network services, Internet style\n\ntcpmux\t\t1/tcp\t\t\t\t# TCP port service multiplexer\nssh\t\t22/tcp\n"
 
 ENTER = """
+[ ! -d "$1/usr" ] || mount -t overlay -o "lowerdir=/usr,upperdir=$1/usr,workdir=$1/work" overlay /usr
 mount --bind "$1/etc" /etc
 [ ! -d /var/lib/misc ] || mount --bind "$1/databases" /var/lib/misc
 [ ! -d /var/db ] || mount --bind "$1/databases" /var/db
@@ -103,6 +104,25 @@ class Host:
 @pytest.fixture(params=["plain", "mounted"])
 def host(request, tmp_path):
     return lambda content: Host(tmp_path, content, request.param == "mounted")
+
+
+@pytest.fixture
+def suse_host(tmp_path):
+    """As SLES 16 and openSUSE Tumbleweed are: both files lie below /usr, and /etc has none of them.
+
+    The C library here knows no source usrfiles and passes over it: until there is an entry in /etc/services it answers
+    nothing, where that of SUSE answers from /usr/etc/services.
+    """
+    for name in ("usr", "usr/etc", "work"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "usr" / "etc" / "services").write_bytes(REDHAT)
+    host = Host(tmp_path, b"", False)
+    host.services.unlink()
+    host.sources("files usrfiles")
+    if subprocess.run([*host.prefix, "cat", "/usr/etc/services"], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                      check=False).stdout != REDHAT:
+        pytest.skip("no file can be laid over /usr here: that takes an overlay file system in a mount namespace")
+    return host
 
 
 @pytest.fixture
@@ -242,6 +262,46 @@ def test_host_that_does_not_ask_the_file_is_refused(plain_host):
     host = plain_host(REDHAT)
     host.sources("hesiod")
     assert "nobody answers for boks/tcp on this host (the services line of /etc/nsswitch.conf is: hesiod)" in host.refused()
+
+
+def test_host_that_keeps_its_list_below_usr_gets_a_file_with_what_moves(suse_host):
+    host, record = suse_host, dict(old_port=6500, new_port=6530)
+    record["path"] = str(host.folder / "boks.json")
+    predicted = host.entry(check=True, record=record)
+    assert predicted["changed"] and not host.services.exists() and predicted["previous"] == {"tcp": 6500, "udp": 6500}
+    done = host.entry(record=record)
+    for key in ("changed", "diff", "entries", "previous", "shadowed"):
+        assert predicted[key] == done[key]
+    assert host.services.read_bytes() == b"boks            6530/tcp\nboks            6530/udp\n"
+    assert os.stat(host.services).st_mode & 0o7777 == 0o644
+    assert done["resolved"] == {"tcp": 6530, "udp": 6530} and host.lookup("boks/udp") == "boks 6530/udp"
+    assert host.entry(record=record)["changed"] is False
+    for check in (True, False):
+        back = host.call("change_record", check, path=record["path"], state="restored")
+        assert (back["changed"], back["restored"], host.services.exists()) == (True, ["/etc/services"], check)
+    # Without a record, by the module that made it.
+    assert host.entry()["changed"] and host.entry(state="absent", port=None)["changed"] and not host.services.exists()
+
+
+def test_bok_s_host_that_keeps_its_list_below_usr_is_assessed(suse_host):
+    host = suse_host
+    (host.folder / "ENV").write_text("BOKSINIT=client\n")
+    asked = dict(env_path=str(host.folder / "ENV"), record=str(host.folder / "boks.json"))
+    found = host.call("boks_info", base_port=6530, **asked)
+    assert (found["services_port"], found["services_entry"]) == (6500, {"tcp": 6500, "udp": 6500})
+    assert [(edit["path"], edit["previous"], edit["protocols_if_present"]) for edit in found["edits"]] == [
+        ("/etc/services", {"tcp": 6500, "udp": 6500}, ["udp"])]
+    assert "/etc/services does not exist, and is made with what moves; the rest stays in /usr/etc/services" in found["notes"]
+    assert not [problem for problem in found["problems"] if "does not exist" in problem]
+    # What the C library of SUSE would not say: that the list below /usr does not count.
+    assert [problem.split(":")[0] for problem in found["problems"]] == ["/etc/services"]
+    found = host.call("boks_info", base_port=6505, **asked)
+    assert any(problem.startswith("/usr/etc/services: line") for problem in found["problems"] + found["notes"]) or not found["ok"]
+    host.entry()
+    found = host.call("boks_info", base_port=6530, **asked)
+    assert (found["problems"], found["edits"], found["base"]) == ([], [], 6530)
+    host.services.write_bytes(b"# ours\n" + host.services.read_bytes())
+    assert host.call("boks_info", base_port=6540, **asked)["edits"][0]["previous"] == {"tcp": 6530, "udp": 6530}
 
 
 def test_another_file_is_edited_without_asking_the_host(run_playbook, tmp_path):
