@@ -266,8 +266,8 @@ def read_handle(handle, path, limit=READ_LIMIT):
             return b"".join(pieces)
         pieces.append(piece)
         size += len(piece)
-    raise FileError("%s: has more than %d bytes, which is no size for a file of its kind; it was not read. Look what has filled it"
-                    % (path, limit))
+    raise FileError("%s: has more than %d bytes, which is no size for a file of its kind; it was not read. Look what has filled "
+                    "it" % (path, limit))
 
 
 def read_bytes(path):
@@ -303,8 +303,8 @@ def read_own(path):
     def own(handle):
         status = os.fstat(handle)
         if not is_trusted(status.st_uid) or status.st_mode & OTHERS_WRITE:
-            raise FileError("%s: can be written by other users (it belongs to %s and has the mode %04o), so it is not believed; look "
-                            "at what it holds, then make it root's alone (chown root, chmod go-w) or move it away; nothing was "
+            raise FileError("%s: can be written by other users (it belongs to %s and has the mode %04o), so it is not believed; "
+                            "look at what it holds, then make it root's alone (chown root, chmod go-w) or move it away; nothing was "
                             "changed" % (path, user_name(status.st_uid), stat.S_IMODE(status.st_mode)))
         return read_handle(handle, path)
 

@@ -107,7 +107,7 @@ def _flag_of(handle):
 
 
 def _require_no_flag(place):
-    """Root may write where the mode says nothing against it, but for chattr's flags: a temporary file could not even be removed."""
+    """Root may write whatever the mode says, but for chattr's flags: a temporary file could not even be removed again."""
     looked_at = [(os.path.dirname(place.path), place.opened_folder)]
     if place.status():
         looked_at.append((place.path, place.opened))
@@ -118,8 +118,8 @@ def _require_no_flag(place):
         except OSError:
             continue    # what can't be read has a sentence of its own
         if flag:
-            raise FileError("%s: could not write it: %s has the %s flag (lsattr shows %s), so that no file %s can be replaced; take "
-                            "the flag away (chattr -%s %s) and run again; nothing was written" % (
+            raise FileError("%s: could not write it: %s has the %s flag (lsattr shows %s), so that no file %s can be replaced; "
+                            "take the flag away (chattr -%s %s) and run again; nothing was written" % (
                                 place.path, path, flag[0], flag[1], "in it" if path != place.path else "with it", flag[1], path))
 
 
@@ -412,8 +412,8 @@ def _write_in_place(place, content):
     """For a file that can't be renamed over.  An OSError leaves the old bytes in it, or the way back beside it."""
     kept = _kept_name(place.name)
     if _is_there(place, kept):
-        raise FileError("%s: %s lies beside it, where its old bytes are kept while it is written; look whose it is, and remove it "
-                        "if it is not needed; nothing was written" % (place.path, place.beside(kept)))
+        raise FileError("%s: %s lies beside it, where its old bytes are kept while it is written; look whose it is, and remove "
+                        "it if it is not needed; nothing was written" % (place.path, place.beside(kept)))
     with place.opened(os.O_RDWR) as target:
         before = read_handle(target, place.path)
         handle, temporary = _temporary(place)
@@ -499,12 +499,13 @@ def _take_back(place):
         except FileNotFoundError:
             return    # the writer has come to its end
         except OSError as err:
-            raise FileError("%s: a write into it was interrupted, and its old bytes, in %s, can't be put back: %s; run with become: "
-                            "true, which puts them back" % (place.path, kept, os.strerror(err.errno)))
+            raise FileError("%s: a write into it was interrupted, and its old bytes, in %s, can't be put back: %s; run with "
+                            "become: true, which puts them back" % (place.path, kept, os.strerror(err.errno)))
         ours, theirs = os.fstat(target), os.fstat(copy)
         if theirs.st_uid != ours.st_uid or theirs.st_mode & OTHERS_WRITE:
-            raise FileError("%s: %s lies beside it, where its old bytes are kept while it is written, but is not its owner's alone "
-                            "(user %d, mode %04o), so it is not believed; look whose it is, and remove it; nothing was changed" % (
+            raise FileError("%s: %s lies beside it, where its old bytes are kept while it is written, but is not its owner's "
+                            "alone (user %d, mode %04o), so it is not believed; look whose it is, and remove it; nothing was "
+                            "changed" % (
                                 place.path, kept, theirs.st_uid, stat.S_IMODE(theirs.st_mode)))
         _await_writer(place, kept, copy)
         # Else the writer came to its end meanwhile, and took the copy away itself.
@@ -534,8 +535,8 @@ def _judge(place, kept, target, text):
     else:
         first = text.index(b"\n", len(_KEPT)) + 2 if states else 1
         raise FileError(
-            "%s: a write into it was interrupted once, and its old bytes lie in %s, but it does not hold what such a write leaves: "
-            "it was changed since; nothing was changed now. If it is right as it is, remove %s; if the old bytes are, put them "
+            "%s: a write into it was interrupted once, and its old bytes lie in %s, but it does not hold what such a write "
+            "leaves: it was changed since; nothing was changed now. If it is right as it is, remove %s; if the old bytes are, put them "
             "back (tail -c +%d %s | head -c %d >%s) and remove that file then" % (
                 place.path, kept, kept, first, kept, len(states[0] if states else text), place.path))
 

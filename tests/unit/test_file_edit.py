@@ -645,8 +645,8 @@ def test_stale_copy_of_an_interrupted_write_changes_nothing_and_both_are_named(f
     file.write_bytes(now)
     beside = kept(file)
     told = editing(fake_module, file)
-    assert told.startswith("%s: a write into it was interrupted once, and its old bytes lie in %s, but it does not hold what such a "
-                           "write leaves: it was changed since; nothing was changed now." % (file, beside))
+    assert told.startswith("%s: a write into it was interrupted once, and its old bytes lie in %s, but it does not hold what such "
+                           "a write leaves: it was changed since; nothing was changed now." % (file, beside))
     assert file.read_bytes() == now and os.path.exists(beside)
     # What the sentence says to do gives the old bytes.
     command = told[told.index("(tail") + 1:told.index(") and remove")]

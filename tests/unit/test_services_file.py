@@ -308,7 +308,7 @@ def test_entry_that_the_distributions_own_list_has_right_needs_no_line():
 def test_line_that_stands_before_the_distributions_own_has_its_aliases():
     behind = parse(b"boks 6500/tcp bk caf\xe9 # shipped\n")
     assert edited(b"", aliases=["bq", "bk"], comment="ours", behind=behind) == (
-        b"boks            6530/tcp        bk caf\xe9 bq     # ours\n")
+        b"boks            6530/tcp        bk caf\xe9 bq      # ours\n")
 
 
 def test_alias_in_the_distributions_own_list_is_no_obstacle():
