@@ -232,8 +232,8 @@ class ChangeRecord:
         """Puts every file back, byte for byte.  Returns the module's result; refuses before the first write.
 
         `undo`: (bytes now, bytes before or None) -> bytes or None, asked for files that somebody else has changed since: the
-        bytes now with the migration's own change taken out of them.  `redactor`: (bytes now, bytes before) -> what `redact` is for
-        that file.  mark_rolled_back() comes when all that belongs to going back is done; until then it can be done again.
+        bytes now with the migration's own change taken out of them.  `redactor`: (bytes now, bytes before) -> what `redact` is
+        for that file.  mark_rolled_back() comes when all that belongs to going back is done; until then it can be done again.
         """
         to_restore, drifted, impossible, undone = self._review(undo)
         # What is gone or damaged can't be restored; force only overrides what somebody else changed.

@@ -24,8 +24,7 @@ READ_LIMIT = 64 * 1024 * 1024
 # As many as the kernel follows.
 MAX_LINKS = 40
 
-# A folder is opened for what is done in it: that takes no right to list it.
-_FOLDER = getattr(os, "O_PATH", os.O_RDONLY) | os.O_DIRECTORY | os.O_CLOEXEC | os.O_NOFOLLOW
+_FOLDER = os.O_DIRECTORY | os.O_CLOEXEC | os.O_NOFOLLOW
 _FILE = os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC | os.O_NOFOLLOW
 OTHERS_WRITE = stat.S_IWGRP | stat.S_IWOTH
 
@@ -68,6 +67,17 @@ def is_trusted(owner):
     return owner in (0, os.geteuid())
 
 
+def _open_folder(name, folder=None):
+    try:
+        # Not O_PATH at once: with it a file system that is to be mounted on demand would not be.
+        return os.open(name, os.O_RDONLY | _FOLDER, dir_fd=folder)
+    except PermissionError:
+        # What is done in a folder takes no right to list it.
+        if not hasattr(os, "O_PATH"):
+            raise
+        return os.open(name, os.O_PATH | _FOLDER, dir_fd=folder)
+
+
 def _names(path):
     return [name for name in path.split("/") if name not in ("", ".")]
 
@@ -79,7 +89,7 @@ class Location:
     """
 
     def __init__(self, path, follow=True):
-        self.asked, self.folder, self._foreign = path, os.open("/", _FOLDER), []
+        self.asked, self.folder, self._foreign = path, _open_folder("/"), []
         try:
             # Without a name the path leads to the folder itself.
             way, name = self._walk(path if path.startswith("/") else os.path.join(os.getcwd(), path), follow)
@@ -98,7 +108,7 @@ class Location:
         os.close(self.folder)
 
     def _enter(self, name):
-        folder = os.open(name, _FOLDER, dir_fd=self.folder)
+        folder = _open_folder(name, self.folder)
         os.close(self.folder)
         self.folder = folder
 
@@ -304,8 +314,8 @@ def read_own(path):
         status = os.fstat(handle)
         if not is_trusted(status.st_uid) or status.st_mode & OTHERS_WRITE:
             raise FileError("%s: can be written by other users (it belongs to %s and has the mode %04o), so it is not believed; "
-                            "look at what it holds, then make it root's alone (chown root, chmod go-w) or move it away; nothing was "
-                            "changed" % (path, user_name(status.st_uid), stat.S_IMODE(status.st_mode)))
+                            "look at what it holds, then make it root's alone (chown root, chmod go-w) or move it away; nothing "
+                            "was changed" % (path, user_name(status.st_uid), stat.S_IMODE(status.st_mode)))
         return read_handle(handle, path)
 
     return _read(path, own, own=True)

@@ -536,8 +536,8 @@ def _judge(place, kept, target, text):
         first = text.index(b"\n", len(_KEPT)) + 2 if states else 1
         raise FileError(
             "%s: a write into it was interrupted once, and its old bytes lie in %s, but it does not hold what such a write "
-            "leaves: it was changed since; nothing was changed now. If it is right as it is, remove %s; if the old bytes are, put them "
-            "back (tail -c +%d %s | head -c %d >%s) and remove that file then" % (
+            "leaves: it was changed since; nothing was changed now. If it is right as it is, remove %s; if the old bytes are, "
+            "put them back (tail -c +%d %s | head -c %d >%s) and remove that file then" % (
                 place.path, kept, kept, first, kept, len(states[0] if states else text), place.path))
 
 

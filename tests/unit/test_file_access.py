@@ -6,13 +6,19 @@
 import os
 import stat
 import subprocess
+import types
 
 import pytest
 
 from ansible_collections.portshift.agents.plugins.module_utils import _file_access as access, _file_edit as engine
+from ansible_collections.portshift.agents.plugins.module_utils._bigfix_host import BigFixHost
 from ansible_collections.portshift.agents.plugins.module_utils._change_record import (
     ChangeRecord, RecordError, alone_on_host, read_record)
+from ansible_collections.portshift.agents.plugins.module_utils._confirmed_state import Place
+from ansible_collections.portshift.agents.plugins.module_utils._confirmed_unit import Unit
 from ansible_collections.portshift.agents.plugins.module_utils._file_edit import FileEdit, FileError
+from ansible_collections.portshift.agents.plugins.modules import change_tracker_info
+from ansible_collections.portshift.agents.tests.unit import masthead_files
 
 USER, OTHER = 1234, 1235
 OLD, NEW = b"port 52311\n", b"port 55000\n"
@@ -305,7 +311,8 @@ def test_records_and_locks_in_a_folder_where_others_write_are_refused(state, how
     assert read_record(path)["new_port"] == 6530
     spoil(state, how)
     for action in (read_record, ChangeRecord, engine.read_own, lambda name: engine.write_own(name, NEW),
-                   lambda name: record._save(), lambda name: engine.put_file(name, NEW, False), lambda name: alone_on_host(name).__enter__()):
+                   lambda name: record._save(), lambda name: engine.put_file(name, NEW, False),
+                   lambda name: alone_on_host(name).__enter__()):
         sentence = told(action, path)
         assert "other users can write" in sentence or "a symbolic link that belongs to the user 1234" in sentence
     assert sorted(os.listdir(state)) == ["boks", "boks.json"]
@@ -390,6 +397,77 @@ def test_other_names_of_a_file_are_told(tmp_path, fake_module):
     module = fake_module()
     FileEdit.read(str(path)).apply(OLD).commit(module)
     assert module.warnings == [] and engine.require_writable(str(path), 5) == []
+
+
+def test_other_names_are_among_the_notes_of_a_plan(tmp_path):
+    for name, content in (("masthead", masthead_files.plain()), ("settings", b"[Software\\BigFix]\n"), ("HubDetails.xml", (
+            b"<HubDetails><Url>https://hub.example.test:443/api</Url></HubDetails>"))):
+        (tmp_path / name).write_bytes(content)
+        os.link(tmp_path / name, tmp_path / (name + "-other"))
+    host = BigFixHost(dict(
+        component="client", port=55000, previous_port=None, record=None, clientsettings_paths=[],
+        masthead_paths=[str(tmp_path / "masthead")], settings_paths=[str(tmp_path / "settings")]))
+    plan = host.plan()
+    assert plan.problems == []
+    assert [edit["path"] for edit in plan.edits] == [str(tmp_path / "masthead"), str(tmp_path / "settings")]
+    assert [note.split(":")[0] for note in plan.notes if "has 2 names (hard links)" in note] == [
+        edit["path"] for edit in plan.edits]
+    found = types.SimpleNamespace(
+        problems=[], notes=[], under_way=None, edit=True, path=str(tmp_path / "HubDetails.xml"), way=None)
+    assert ["has 2 names (hard links)" in note for note in change_tracker_info.Move(found, 8443).notes] == [True]
+
+
+# --- a file that the change has made, on the way back of a change that was not confirmed
+
+
+@pytest.fixture
+def made(tmp_path):
+    """(the unit of a change that has made a services file, the file)"""
+    path, place = tmp_path / "services", Place(str(tmp_path / "state"), "boks")
+    entry = dict(path=str(path), name="boks", port=6530, protocols=["tcp"], protocols_if_present=["udp"])
+    place.write("change.json", dict(
+        way="forward", services_entries=[entry], hub_urls=[], files=[], record=str(tmp_path / "state" / "boks.json"), modes={},
+        command_seconds=5))
+    place.write("state.json", dict(restored=[], notes=[]))
+    record = ChangeRecord(place.undo, 6500, 6530)
+    made = b"boks            6530/tcp\nboks            6530/udp\n"
+    record.before_write(str(path), None, made)
+    path.write_bytes(made)
+    return Unit(place, lambda sentence: None), path
+
+
+def test_made_file_goes_on_the_way_back(made):
+    unit, path = made
+    unit._restore()
+    assert not path.exists() and unit.state["restored"] == [str(path)]
+    unit._restore()
+    assert not path.exists()
+
+
+def test_of_a_made_file_that_others_have_added_to_the_rest_stays(made):
+    unit, path = made
+    path.write_bytes(b"# ours\n" + path.read_bytes() + b"other 1/tcp\n")
+    unit._restore()
+    assert path.read_bytes() == b"# ours\nother 1/tcp\n"
+    assert any("somebody else has changed it since" in note for note in unit.state["notes"])
+
+
+def test_made_file_that_others_have_removed_is_not_made_again(made):
+    unit, path = made
+    path.unlink()
+    unit._restore()
+    assert not path.exists() and unit.state["notes"] == []
+
+
+def test_made_file_goes_also_on_a_disk_that_is_full(made, monkeypatch):
+    unit, path = made
+
+    def full(*unused, **unused2):
+        raise engine.NoSpace("no space")
+
+    monkeypatch.setattr(ChangeRecord, "restore_files", full)
+    unit._restore()
+    assert not path.exists()
 
 
 def test_file_that_is_not_there_is_made_and_taken_away(tmp_path, fake_module):

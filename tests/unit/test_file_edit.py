@@ -216,6 +216,19 @@ def test_file_of_another_user_that_is_closed_is_a_sentence(open_folder):
     assert told.startswith(path + ": could not read it: permission denied; run with become: true")
 
 
+def test_file_in_a_folder_that_may_be_entered_and_not_listed_is_read(open_folder):
+    needs_root("the test takes away its own rights in a child")
+    with open(os.path.join(open_folder, "log"), "wb") as target:
+        target.write(OLD)
+    os.chmod(open_folder, 0o711)
+
+    def try_it():
+        os.setuid(NOBODY)
+        return engine.read_bytes(os.path.join(open_folder, "log")) == engine.read_end(os.path.join(open_folder, "log"), 99) == OLD
+
+    assert in_child(try_it)
+
+
 # --- what can't be written: the same words in check mode and for real, and nothing is left behind ----------------
 
 
@@ -645,8 +658,8 @@ def test_stale_copy_of_an_interrupted_write_changes_nothing_and_both_are_named(f
     file.write_bytes(now)
     beside = kept(file)
     told = editing(fake_module, file)
-    assert told.startswith("%s: a write into it was interrupted once, and its old bytes lie in %s, but it does not hold what such "
-                           "a write leaves: it was changed since; nothing was changed now." % (file, beside))
+    assert told.startswith("%s: a write into it was interrupted once, and its old bytes lie in %s, but it does not hold what "
+                           "such a write leaves: it was changed since; nothing was changed now." % (file, beside))
     assert file.read_bytes() == now and os.path.exists(beside)
     # What the sentence says to do gives the old bytes.
     command = told[told.index("(tail") + 1:told.index(") and remove")]
