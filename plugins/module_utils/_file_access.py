@@ -177,18 +177,18 @@ class Location:
 
     # -- what is there
 
-    def status(self):
-        """That of what has the name, of a link too; None for nothing."""
+    def status(self, name=None):
+        """That of what has the name, or of `name` beside it, of a link too; None for nothing."""
         try:
-            return os.stat(self.name, dir_fd=self.folder, follow_symlinks=False)
+            return os.stat(name or self.name, dir_fd=self.folder, follow_symlinks=False)
         except OSError as err:
             if err.errno == errno.ENOENT:
                 return None
             raise
 
-    def is_at(self, handle):
-        """Whether the name still is that of the open file."""
-        status = self.status()
+    def is_at(self, handle, name=None):
+        """Whether the name, or `name` beside it, still is that of the open file."""
+        status = self.status(name)
         return status is not None and os.path.samestat(os.fstat(handle), status)
 
     def folder_id(self):
@@ -201,7 +201,7 @@ class Location:
 
     def open(self, flags=os.O_RDONLY, name=None):
         """Opens the regular file that is there, or the one called `name` beside it."""
-        path, name = self.asked if name is None else self.beside(name), self.name if name is None else name
+        path, name = self.beside(name) if name else self.asked, name or self.name
         # Looked at first, since to open a device can do something by itself.
         _require_regular(path, os.stat(name, dir_fd=self.folder, follow_symlinks=False))
         return self._checked(os.open(name, flags | _FILE, dir_fd=self.folder), path, self._require_followed)

@@ -161,17 +161,11 @@ def _copy_attributes(source, target):
                 raise
 
 
-def write_durably(path, content, like=None, mode=0o600, before_rename=None):
-    """Makes `path` hold `content`, or leaves everything as it was and raises FileError.
-
-    `like`: an existing file whose owner, mode and attributes the new one gets; without it `mode` counts.
-    `before_rename`: called when the new file is safely on disk and the old one still stands; what it raises undoes all.
-    """
+def write_durably(path, content, mode=0o600):
+    """Makes `path` hold `content`, or leaves everything as it was and raises FileError."""
     try:
-        with contextlib.ExitStack() as held:
-            place = held.enter_context(Location(path, follow=False))
-            handle = None if like is None else held.enter_context(held.enter_context(Location(like)).opened())
-            _replace(place, content, handle, mode, before_rename)
+        with Location(path, follow=False) as place:
+            _replace(place, content, mode=mode)
     except OSError as err:
         raise _error_of_write(err, path, "; nothing was written")
 
@@ -181,13 +175,17 @@ def write_own(path, content, mode=0o600):
     try:
         with Location(path, follow=False) as place:
             place.require_own()
-            _replace(place, content, None, mode)
+            _replace(place, content, mode=mode)
     except OSError as err:
         raise _error_of_write(err, path, "; nothing was written")
 
 
 def _replace(place, content, like=None, mode=0o600, before_rename=None):
-    """write_durably() in a folder that is open.  `like`: an open file."""
+    """write_durably() in a folder that is open.
+
+    `like`: the open file whose owner, mode and attributes the new one gets; without it `mode` counts.
+    `before_rename`: called when the new file is safely on disk and the old one still stands; what it raises undoes all.
+    """
     _require_no_flag(place)
     temporary, renamed = None, False
     try:
@@ -259,16 +257,9 @@ def _locked_temporary(place):
         handle, name = _temporary(place)
         with contextlib.suppress(OSError):    # a file system without locks
             fcntl.flock(handle, fcntl.LOCK_EX)
-        if _is_named(place, name, handle):
+        if place.is_at(handle, name):
             return handle, name
         os.close(handle)    # another write took it for a leftover, between the two
-
-
-def _is_named(place, name, handle):
-    try:
-        return os.path.samestat(os.fstat(handle), os.stat(name, dir_fd=place.folder, follow_symlinks=False))
-    except OSError:
-        return False
 
 
 def _remove_leftovers(place):
@@ -411,7 +402,7 @@ def overwrite(path, content):
 def _write_in_place(place, content):
     """For a file that can't be renamed over.  An OSError leaves the old bytes in it, or the way back beside it."""
     kept = _kept_name(place.name)
-    if _is_there(place, kept):
+    if place.status(kept):
         raise FileError("%s: %s lies beside it, where its old bytes are kept while it is written; look whose it is, and remove "
                         "it if it is not needed; nothing was written" % (place.path, place.beside(kept)))
     with place.opened(os.O_RDWR) as target:
@@ -441,14 +432,6 @@ def _write_in_place(place, content):
                 _put_kept_back(place, target, before)
                 raise
             os.unlink(kept, dir_fd=place.folder)
-
-
-def _is_there(place, name):
-    try:
-        os.stat(name, dir_fd=place.folder, follow_symlinks=False)
-    except FileNotFoundError:
-        return False
-    return True
 
 
 def _require_content(handle, place, content):
@@ -488,7 +471,7 @@ def take_back_interrupted(paths, check_mode=False):
 
 def _take_back(place):
     kept, name = place.beside(_kept_name(place.name)), _kept_name(place.name)
-    if not _is_there(place, name):
+    if not place.status(name):
         return
     with contextlib.ExitStack() as held:
         try:
@@ -509,7 +492,7 @@ def _take_back(place):
                                 place.path, kept, theirs.st_uid, stat.S_IMODE(theirs.st_mode)))
         _await_writer(place, kept, copy)
         # Else the writer came to its end meanwhile, and took the copy away itself.
-        if _is_named(place, name, copy):
+        if place.is_at(copy, name):
             _judge(place, kept, target, read_handle(copy, kept))
 
 

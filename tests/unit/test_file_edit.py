@@ -19,6 +19,7 @@ import warnings
 import pytest
 
 from ansible_collections.portshift.agents.plugins.module_utils import _file_edit as engine
+from ansible_collections.portshift.agents.plugins.module_utils._file_access import Location
 from ansible_collections.portshift.agents.plugins.module_utils._file_edit import FileEdit, FileError
 
 NOBODY = 65534
@@ -44,6 +45,12 @@ def open_folder():
 
 def commit(module, path, content=NEW, **options):
     return FileEdit.read(str(path)).apply(content).commit(module, **options)
+
+
+def replaced(path, content, before_rename=None):
+    """What a commit comes down to."""
+    with Location(str(path)) as place, place.opened() as old:
+        engine._replace(place, content, old, before_rename=before_rename)
 
 
 def verdict(action, *arguments, **options):
@@ -167,7 +174,7 @@ def test_file_is_on_disk_before_the_rename_and_the_folder_after_it(file, monkeyp
     fsync, rename = os.fsync, os.rename
     monkeypatch.setattr(os, "fsync", lambda fd: seen.append("fsync of " + stat.filemode(os.fstat(fd).st_mode)[0]) or fsync(fd))
     monkeypatch.setattr(os, "rename", lambda *pair, **where: seen.append("rename") or rename(*pair, **where))
-    engine.write_durably(str(file), NEW, like=str(file), before_rename=lambda: seen.append("before_rename"))
+    replaced(file, NEW, lambda: seen.append("before_rename"))
     assert seen == ["fsync of -", "before_rename", "rename", "fsync of d"]
 
 
@@ -288,7 +295,7 @@ def test_disk_that_fills_up_while_writing(tmp_path):
         path = str(tmp_path / "besclient.config")
         with open(path, "wb") as target:
             target.write(OLD)
-        told = verdict(engine.write_durably, path, b"x" * 65536, like=path)
+        told = verdict(replaced, path, b"x" * 65536)
         with open(path, "rb") as source:
             return [told, source.read() == OLD, os.listdir(str(tmp_path))]
 
@@ -301,7 +308,7 @@ def test_write_that_breaks_off_in_the_middle(file):
     def try_it():
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
         resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))
-        return verdict(engine.write_durably, str(file), b"x" * 5000, like=str(file))
+        return verdict(replaced, file, b"x" * 5000)
 
     told = in_child(try_it)
     assert told == "%s: could not write it: File too large; nothing was written" % file
@@ -343,7 +350,7 @@ def test_file_that_went_away_in_between_is_not_made_again(file, fake_module):
 
 
 def test_end_of_the_process_just_before_the_rename_leaves_the_old_file(file, fake_module):
-    told = in_child(engine.write_durably, str(file), NEW, str(file), 0o600, lambda: os._exit(9))
+    told = in_child(replaced, file, NEW, lambda: os._exit(9))
     assert told == "ended with status 9"
     assert file.read_bytes() == OLD
     # The next run is not disturbed by what the dead one left.
@@ -351,9 +358,7 @@ def test_end_of_the_process_just_before_the_rename_leaves_the_old_file(file, fak
 
 
 def test_two_who_write_at_once_do_not_take_each_others_new_file_for_a_leftover(file):
-    engine.write_durably(
-        str(file), NEW, like=str(file),
-        before_rename=lambda: in_child(engine.write_durably, str(file), b"theirs", str(file), 0o600, None))
+    replaced(file, NEW, lambda: in_child(replaced, file, b"theirs"))
     assert file.read_bytes() == NEW and os.listdir(file.parent) == [file.name]
 
 
@@ -364,7 +369,7 @@ def test_file_that_somebody_else_has_removed_is_not_there(file):
 
 def test_file_that_reads_differently_than_written_is_a_failure(file, monkeypatch):
     monkeypatch.setattr(os, "rename", lambda *pair, src_dir_fd, dst_dir_fd: os.unlink(pair[0], dir_fd=src_dir_fd))
-    assert "holds other bytes than were just written to it" in verdict(engine.write_durably, str(file), NEW, like=str(file))
+    assert "holds other bytes than were just written to it" in verdict(replaced, file, NEW)
 
 
 def test_failure_after_the_rename_does_not_claim_that_nothing_was_written(file, monkeypatch):
@@ -376,7 +381,7 @@ def test_failure_after_the_rename_does_not_claim_that_nothing_was_written(file, 
         fsync(fd)
 
     monkeypatch.setattr(os, "fsync", failing)
-    told = verdict(engine.write_durably, str(file), NEW, like=str(file))
+    told = verdict(replaced, file, NEW)
     assert file.read_bytes() == NEW
     assert "Input/output error" in told and "nothing was written" not in told
 
@@ -457,7 +462,7 @@ def test_mount_point_on_a_full_disk_is_foreseen(tmp_path, fake_module):
 def test_mount_point_whose_disk_fills_up_while_writing_holds_the_old_bytes(tmp_path):
     def try_it():
         path = small_mount(tmp_path)
-        told = verdict(engine.write_durably, str(path), b"x" * 100000, like=str(path))
+        told = verdict(replaced, path, b"x" * 100000)
         return [told, path.read_bytes() == OLD, names_beside(path)]
 
     told, kept, names = in_child(try_it)
