@@ -18,6 +18,7 @@ from ansible_collections.portshift.agents.plugins.module_utils._confirmed_state 
 from ansible_collections.portshift.agents.plugins.module_utils._confirmed_unit import Unit
 from ansible_collections.portshift.agents.plugins.module_utils._file_edit import FileEdit, FileError
 from ansible_collections.portshift.agents.plugins.modules import change_tracker_info
+from ansible_collections.portshift.agents.plugins.plugin_utils._issued import find_issued, read_issued
 from ansible_collections.portshift.agents.tests.unit import masthead_files
 
 USER, OTHER = 1234, 1235
@@ -150,6 +151,19 @@ def test_way_is_that_of_the_kernel_for_any_links(tmp_path):
                 assert found == expected, path
                 seen += expected is not None
     assert seen > 50
+
+
+def test_masthead_that_another_user_leads_to_a_file_of_ours_is_not_taken_on_the_control_node(folder, secret, monkeypatch):
+    monkeypatch.chdir(folder)
+    link(folder / "issued.afxm", secret)
+    issued = find_issued(None, "issued.afxm")
+    assert "a symbolic link that belongs to the user 1234" in told(read_issued, issued)
+    os.unlink(issued)
+    link(folder / "issued.afxm", "theirs")
+    (folder / "theirs").write_bytes(masthead_files.plain())
+    belongs(folder / "theirs")
+    os.mkfifo(folder / ".theirs.before-portshift")
+    assert read_issued(find_issued(None, "issued.afxm")).port == 52311
 
 
 # --- what is no file, and what is swapped

@@ -696,7 +696,8 @@ def test_copy_that_others_can_have_planted_beside_a_mount_point_is_not_believed(
     beside = kept(file)
     make(beside)
     told = editing(fake_module, file)
-    assert beside in told and why in told and file.read_bytes() == NEW[:4] + OLD[4:] and os.path.lexists(beside)
+    assert told.startswith("%s: " % file) and beside in told and why in told and told.endswith("; nothing was changed")
+    assert file.read_bytes() == NEW[:4] + OLD[4:] and os.path.lexists(beside)
 
 
 @pytest.mark.parametrize("plant", [
