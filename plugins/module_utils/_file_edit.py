@@ -482,7 +482,7 @@ def _take_back(place):
         except FileNotFoundError:
             return    # the writer has come to its end
         except FileError as err:
-            raise FileError("%s: its old bytes are kept beside it while it is written, and what lies there is not such a copy (%s); "
+            raise FileError("%s: its old bytes are kept beside it while it is written, and what lies there is no such copy (%s); "
                             "look whose it is, and remove it; nothing was changed" % (place.path, err))
         except OSError as err:
             raise FileError("%s: a write into it was interrupted, and its old bytes, in %s, can't be put back: %s; run with "
