@@ -10,7 +10,6 @@ plugin are called as Ansible's wrapper calls them, which costs a third of a task
 
 import json
 import os
-import shutil
 import subprocess
 import sys
 import tempfile
@@ -140,11 +139,10 @@ class FakeModule:
     """What an engine sees of an AnsibleModule."""
 
     def __init__(self, check=False, diff=True, backup=False):
-        self.check_mode, self._diff, self.params = check, diff, dict(backup=backup)
+        self.check_mode, self._diff, self.params, self.warnings = check, diff, dict(backup=backup), []
 
-    def backup_local(self, path):
-        shutil.copy2(path, path + ".backup~")
-        return path + ".backup~"
+    def warn(self, sentence):
+        self.warnings.append(sentence)
 
 
 @pytest.fixture

@@ -17,7 +17,7 @@ from ansible_collections.portshift.agents.plugins.module_utils import _port_rese
 from ansible_collections.portshift.agents.plugins.module_utils._bridge_rules import NAME
 from ansible_collections.portshift.agents.plugins.module_utils._errors import EngineError
 from ansible_collections.portshift.agents.plugins.module_utils._file_edit import (
-    make_folder, read_if_there, remove_file, write_durably)
+    make_folder, read_own, remove_file, write_own)
 from ansible_collections.portshift.agents.plugins.module_utils._host_commands import run
 from ansible_collections.portshift.agents.plugins.module_utils._openings import (
     ANYBODY_4, ANYBODY_6, OpeningError, Reading, described, family, from_plain, in_order, listed, parse_openings,
@@ -155,7 +155,7 @@ class Record:
     LISTS = ("added", "removed", "reserved", "selinux")
 
     def __init__(self, path):
-        self.path, self.content, data = path, None, read_if_there(path)
+        self.path, self.content, data = path, None, read_own(path)
         if data is not None:
             try:
                 self.content = json.loads(data.decode("utf-8"))
@@ -177,7 +177,7 @@ class Record:
             content = None
         elif content != self.content:
             make_folder(os.path.dirname(self.path))
-            write_durably(self.path, (json.dumps(content, indent=2, sort_keys=True) + "\n").encode("utf-8"))
+            write_own(self.path, (json.dumps(content, indent=2, sort_keys=True) + "\n").encode("utf-8"))
         self.content = content
 
     def merged(self, backend, added, removed, reserved, selinux):

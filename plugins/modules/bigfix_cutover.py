@@ -160,6 +160,7 @@ from ansible_collections.portshift.agents.plugins.module_utils._bigfix_edit impo
 from ansible_collections.portshift.agents.plugins.module_utils._bigfix_host import HOST_SPEC, BigFixHost
 from ansible_collections.portshift.agents.plugins.module_utils._change_record import ChangeRecord, RecordError, alone_on_host
 from ansible_collections.portshift.agents.plugins.module_utils._errors import EngineError
+from ansible_collections.portshift.agents.plugins.module_utils._file_edit import take_back_interrupted
 from ansible_collections.portshift.agents.plugins.module_utils._port_bridge import BRIDGE_SPEC, set_bridge
 from ansible_collections.portshift.agents.plugins.module_utils._ports import parse_bigfix_port
 from ansible_collections.portshift.agents.plugins.module_utils._services import Services
@@ -212,6 +213,8 @@ class Cutover:
         return host, [make_edit(step, plan, params, issued) for step in plan.edits]
 
     def move(self):
+        take_back_interrupted([path for option in ("masthead_paths", "settings_paths", "clientsettings_paths")
+                               for path in self.params[option]], self.module.check_mode)
         host, edits = self.edits()
         for edit in edits:
             for warning in getattr(edit, "warnings", []):
@@ -273,6 +276,7 @@ class Cutover:
 
     def restore(self):
         record = ChangeRecord(self.params["record"])
+        record.take_back_interrupted(self.module.check_mode)
         unsafe, move = record.review()[1], record.content
         if move and self.params["port"] and move["new_port"] != self.params["port"]:
             # An earlier migration's record: the one that is taken back has not reached this host.

@@ -166,7 +166,7 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.portshift.agents.plugins.module_utils import _run_lock
 from ansible_collections.portshift.agents.plugins.module_utils._errors import EngineError
 from ansible_collections.portshift.agents.plugins.module_utils._file_edit import (
-    one_at_a_time, read_if_there, remove_file, write_durably)
+    one_at_a_time, read_own, remove_file, write_own)
 
 # Seconds that are waited for another one who asks in the same moment.
 PATIENCE = 30
@@ -179,7 +179,7 @@ RUN_SPEC = dict(
 
 def read(path):
     try:
-        return _run_lock.parse(read_if_there(path))
+        return _run_lock.parse(read_own(path))
     except _run_lock.LockError as err:
         raise _run_lock.LockError("%s: %s" % (path, err))
 
@@ -188,7 +188,7 @@ def write(path, content):
     if _run_lock.is_empty(content):
         remove_file(path, False)
     else:
-        write_durably(path, _run_lock.text(content))
+        write_own(path, _run_lock.text(content))
 
 
 def held(params):
