@@ -8,6 +8,7 @@ done by hand here: the filter is emptied and its files are loaded.  At the end s
 """
 
 import os
+import pathlib
 import re
 import subprocess
 import sys
@@ -22,6 +23,7 @@ from tests.lab.processes import Failed
 OLD, NEW = 52311, 55000
 HOST, PEER, STRANGER = "192.0.2.1", "192.0.2.2", "192.0.2.3"
 HOST6, PEER6 = "2001:db8:1::1", "2001:db8:1::2"
+FILTERS = pathlib.Path(__file__).parent.parent / "data" / "filters"
 
 # Answers on the ports given by TCP and UDP, IPv4 and IPv6.
 ANSWER = """
@@ -413,6 +415,42 @@ def test_nftables_names_a_denial_that_the_opening_stands_before(host):
     assert host.gets_in(NEW) == ["tcp", "udp"]
 
 
+@pytest.mark.parametrize(("name", "rule"), [("limited", "limit rate 5/second counter reject"), ("pkttype", "meta pkttype host reject")])
+def test_nftables_opens_before_a_denial_that_every_new_connection_meets(host, name, rule):
+    text = (FILTERS / ("filter-%s-reject.nft" % name)).read_text()
+    host.write("nftables.conf", text)
+    boot_nftables(host)
+    # Answers of neighbours are no exception to "pkttype host".
+    for place, address in ((host, PEER6), (host.peer, HOST6)):
+        link = (host.peer if place is host else host).run("ip", "-o", "link", "show", "uplink").split("link/ether ")[1].split()[0]
+        place.run("ip", "neigh", "replace", address, "lladdr", link, "dev", "uplink", "nud", "permanent")
+    try:
+        before = ruleset(host)
+        assert host.gets_in(NEW) == host.gets_in(NEW, HOST6, PEER6) == []
+        foretold = host.host_port(check=True, openings=both(NEW))
+        opened = host.host_port(openings=both(NEW))
+        assert opened["changed"] and opened["backend"] == "nftables" and opened["notes"] == foretold["notes"]
+        assert [note for note in opened["notes"] if "the opening stands before it: " in note and rule in note]
+        for again in (lambda host: None, boot_nftables):
+            again(host)
+            assert host.gets_in(NEW) == ["tcp", "udp"] == host.gets_in(NEW, HOST6, PEER6) and host.gets_in(OLD) == []
+        assert not host.host_port(openings=both(NEW))["changed"]
+        host.host_port(state="restored")
+        assert ruleset(host) == before and host.read("nftables.conf") == text.encode() and host.gets_in(NEW) == []
+    finally:
+        for place in (host, host.peer):
+            place.run("ip", "neigh", "flush", "dev", "uplink", "nud", "permanent")
+
+
+def test_nftables_refuses_what_stands_behind_such_a_denial_already(host):
+    """As earlier versions put their own opening."""
+    text = (FILTERS / "filter-limited-reject.nft").read_text().replace("admin-prohibited\n", "admin-prohibited\n    tcp dport %d accept\n" % NEW)
+    host.write("nftables.conf", text)
+    boot_nftables(host)
+    refused = host.host_port(openings=both(NEW)[:1], fails=True)
+    assert "limit rate 5/second counter reject" in refused["msg"] and "nothing was changed" in refused["msg"]
+
+
 @pytest.mark.parametrize("denial", ["tcp dport %d drop" % NEW, "meta l4proto { tcp, udp } th dport 54000-56000 reject"])
 def test_nftables_refuses_to_override_a_denial_that_names_the_port(host, denial):
     host.write("nftables.conf", NFTABLES.replace("\t\tjump services", "\t\t%s\n\t\tjump services" % denial))
@@ -700,6 +738,24 @@ def test_iptables_leaves_the_sites_denials_ahead_of_what_it_opens_now_and_after_
         assert host.gets_in(NEW, own=STRANGER) == []
     host.host_port(state="restored")
     assert host.read(host.v4) == text.encode() and sorted(tables(host)) == sorted(before)
+
+
+def test_iptables_opens_before_a_denial_that_puts_every_new_connection_on_a_list(iptables):
+    host = iptables
+    text = (FILTERS / "filter-recent-reject.rules.v4").read_text()
+    host.write(host.v4, text)
+    host.write(host.v6, text.replace("-A INPUT -i lo", "-A INPUT -p ipv6-icmp -j ACCEPT\n-A INPUT -i lo"))
+    boot_iptables(host)
+    before = tables(host)
+    assert host.gets_in(NEW) == host.gets_in(NEW, HOST6, PEER6) == []
+    opened = host.host_port(openings=both(NEW))
+    assert opened["changed"] and opened["backend"] == "iptables"
+    assert [note for note in opened["notes"] if "the opening stands before it: " in note and "--set --name SCAN" in note]
+    for again in (lambda host: None, boot_iptables):
+        again(host)
+        assert host.gets_in(NEW) == ["tcp", "udp"] == host.gets_in(NEW, HOST6, PEER6) and host.gets_in(OLD) == []
+    host.host_port(state="restored")
+    assert host.read(host.v4) == text.encode() and sorted(tables(host)) == sorted(before) and host.gets_in(NEW) == []
 
 
 def test_iptables_refuses_to_override_a_denial_that_names_the_port(iptables):
