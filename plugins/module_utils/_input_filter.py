@@ -111,8 +111,22 @@ def singles_out(condition):
     return condition.sources is not None or bool(kinds_of(condition) & SINGLES_OUT)
 
 
+def _named(name, link):
+    return link.startswith(name[:-1]) if name.endswith("*") else link == name
+
+
 def _meets_link(limit, link):
-    return any(link.startswith(name[:-1]) if name.endswith("*") else link == name for name in limit.names) != limit.negated
+    return any(_named(name, link) for name in limit.names) != limit.negated
+
+
+def link_classes(chains, links):
+    """One of `links` for each group of them that no rule tells apart."""
+    names = {name for chain in chains.values() for rule in chain.rules for limit in rule.condition.narrow
+             if limit.kind in ("link", "pattern") for name in limit.names}
+    found = {}
+    for link in sorted(links):
+        found.setdefault(frozenset(name for name in names if _named(name, link)), link)
+    return sorted(found.values())
 
 
 def _meets_address(limit, addresses, families):

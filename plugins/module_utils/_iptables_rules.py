@@ -117,7 +117,7 @@ def parse_rule(line, number, family, place):
         # The shell's rules cost fifty times as much, and few lines need them.
         words = shlex.split(line) if re.search(r"[\"'\\]", line) else line.split()
     except ValueError:
-        raise OpeningError("%s-save printed a rule that can't be read: %s" % (tool, line))
+        raise OpeningError("%s-save printed a rule that can't be read: %s" % (tool.split()[0], line))
     condition, plain, verdict, target, comment = ANYTHING._replace(families=frozenset((family,))), True, None, None, None
     for option, values, negated in _options(words[2:]):
         value = values[0] if values else ""
@@ -140,7 +140,7 @@ def parse_rule(line, number, family, place):
 
 
 class SavedTable:
-    """The table filter in the output of iptables-save or in a saved file.
+    """One table, filter mostly, in the output of iptables-save or in a saved file.
 
     chains   place -> Chain; the places are (tool, chain)
     whole    (key of a rule or None, text) of everything in the table but comments and counters
@@ -149,8 +149,11 @@ class SavedTable:
     head     where a rule would have to stand to be the first of INPUT; None without a chain INPUT
     """
 
-    def __init__(self, text, tool, family, name=None):
-        self.tool, self.family = tool, family
+    def __init__(self, text, tool, family, name=None, table="filter"):
+        wanted = table
+        # Chains of the other tables have the same names.
+        tool = tool if table == "filter" else "%s -t %s" % (tool, table)
+        self.tool, self.family, self.text = tool, family, text
         self.whole, self.lines, self.closed, self.head = [], {}, [], None
         policies, rules = {}, {}
         mark, table, at, count = "# %s: " % mark_of(name), None, 0, 0
@@ -159,7 +162,7 @@ class SavedTable:
             at += len(line)
             if said.startswith("*"):
                 table = said[1:]
-            elif table != "filter":
+            elif table != wanted:
                 continue
             elif said == "COMMIT":
                 if self.head is None and (tool, "INPUT") in policies:
@@ -190,7 +193,11 @@ class SavedTable:
 
     @property
     def base(self):
-        chain = self.chains.get((self.tool, "INPUT"))
+        return self.built_in("INPUT")
+
+    def built_in(self, name):
+        """A chain that packets pass by themselves, or None."""
+        chain = self.chains.get((self.tool, name))
         return chain and chain._replace(policy=chain.policy or "accept")
 
     @property

@@ -311,10 +311,8 @@ def iptables_named(text):
             and entry["table"]["family"] in ("ip", "ip6") and entry["table"]["name"] in _IPTABLES_TABLES}
 
 
-def _is_others(chain, theirs):
-    """Chains of firewalld, and those that iptables keeps in nftables."""
-    if _OTHERS.match(chain["table"]):
-        return True
+def _is_iptables(chain, theirs):
+    """Whether iptables keeps this chain in nftables."""
     # INPUT of another priority is not the one that iptables shows.
     return (chain["family"], chain["table"]) in theirs and chain["name"].isupper() and (
         chain["table"] != "filter" or chain.get("prio", 0) == 0)
@@ -332,18 +330,18 @@ def _unread(err):
                         "nft -j list ruleset" % (type(err).__name__, err))
 
 
-def parse_ruleset(text, theirs=()):
+def parse_ruleset(text, theirs=(), others=False):
     """The Ruleset in what C(nft -j list ruleset) says.  `theirs`: the (family, table) that iptables itself lists.
 
-    bases: hook -> chains; whole: (key of a rule or None, text) of everything.
+    bases: hook -> chains, with `others` those of firewalld too; whole: (key of a rule or None, text) of everything.
     """
     try:
-        return _ruleset(_entries(text), theirs)
+        return _ruleset(_entries(text), theirs, others)
     except (ValueError, KeyError, TypeError, AttributeError) as err:
         raise _unread(err)
 
 
-def _ruleset(entries, theirs):
+def _ruleset(entries, theirs, others):
     sets, rules, chains, bases, whole = {}, {}, {}, {"input": [], "prerouting": []}, []
     for kind, entry in [(kind, entry) for item in entries for kind, entry in item.items()]:
         if kind in ("set", "map"):
@@ -369,7 +367,8 @@ def _ruleset(entries, theirs):
         based = entry.get("type") == "filter"
         chains[place] = Chain(place, TABLE_FAMILIES[place[0]], entry.get("policy", "accept") if based else None,
                               rules.get(place, []))
-        if based and entry.get("hook") in bases and not _is_others(entry, theirs):
+        if based and entry.get("hook") in bases and not _is_iptables(entry, theirs) and (
+                others or not _OTHERS.match(entry["table"])):
             bases[entry["hook"]].append(chains[place])
     return Ruleset(chains, bases, whole)
 

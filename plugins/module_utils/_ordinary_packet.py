@@ -171,6 +171,11 @@ def kind_of_match(left, op, right):
         return "unknown"
 
 
+_LETS_ALL_PASS = frozenset((
+    "counter", "log", "mangle", "notrack", "last", "map", "dup", "fwd", "flow", "queue", "tproxy", "synproxy", "secmark", "reset",
+    "ct helper", "ct timeout", "ct expectation", "snat", "dnat", "masquerade", "redirect"))
+
+
 def kind_of_statement(kind, inner, objects):
     """The kind of a statement of nft that lets a part of the packets go on to the verdict; None for one that lets all.
 
@@ -188,7 +193,7 @@ def kind_of_statement(kind, inner, objects):
         kinds = {kind_of_statement(word, said, objects) for part in (inside if isinstance(inside, list) else [inside])
                  for word, said in part.items()} - {None}
         return next((found for found in ("unknown", "single", "rate") if found in kinds), "every")
-    return "unknown" if kind in ("xt", "unknown") else None
+    return None if kind in _LETS_ALL_PASS else "unknown"
 
 
 # -- iptables
@@ -201,7 +206,8 @@ _OPTIONS = {
     "--hashlimit-above": ("single", "rate"), "--connlimit-above": ("single", "rate"), "--connlimit-upto": ("rate", "single"),
     "--quota": ("rate", "single"), "--nfacct-name": _ALL,
     # a list that the kernel keeps: all get on it, few are on it
-    "--set": ("every", "single"), "--rcheck": ("single", "except"), "--update": ("single", "except"), "--remove": ("single", "except"),
+    "--set": ("every", "single"), "--rcheck": ("single", "except"), "--update": ("single", "except"), "--remove": ("single",
+    "except"),
     # senders
     "--mac-source": ("source", "except"), "--src-range": ("source", "except"), "--ctorigsrc": ("source", "except"),
     "--src-cc": ("source", "except"), "--source-country": ("source", "except"), "--src-asn": ("source", "except"),
@@ -227,7 +233,8 @@ _PARAMETERS = frozenset((
     "--hashlimit-htable-size", "--hashlimit-htable-max", "--hashlimit-htable-expire", "--hashlimit-htable-gcinterval",
     "--hashlimit-rate-match", "--hashlimit-rate-interval", "--connlimit-mask", "--connlimit-saddr", "--connlimit-daddr",
     "--seconds", "--hitcount", "--reap", "--rttl", "--name", "--rsource", "--rdest", "--mask", "--probability", "--every",
-    "--packet", "--algo", "--from", "--to", "--icase", "--kerneltz", "--utc", "--localtz", "--contiguous", "--loose", "--validmark",
+    "--packet", "--algo", "--from", "--to", "--icase", "--kerneltz", "--utc", "--localtz", "--contiguous", "--loose",
+    "--validmark",
     "--accept-local", "--return-nomatch", "--cluster-local-node", "--cluster-local-nodemask", "--cluster-hash-seed", "--dir",
     "--strict", "--next", "--reqid", "--spi", "--proto", "--tunnel-src", "--tunnel-dst"))
 # Matches that say nothing beyond their options.
