@@ -263,7 +263,8 @@ def _concat(parts, negated, right, sets, text):
                 ports = _ports([element["concat"][number] for element in elements], sets)
             except (KeyError, IndexError, TypeError):
                 ports = None
-            found = found._replace(ports=ports)
+            # A list that is empty now can be filled at any time.
+            found = found._replace(ports=ports or None)
     return found
 
 

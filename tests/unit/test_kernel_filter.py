@@ -353,8 +353,15 @@ def test_nftables_and_iptables_look_beyond_their_own_chains():
 
 def test_own_addresses_are_those_that_the_kernel_names(tmp_path, monkeypatch):
     monkeypatch.undo()
-    (tmp_path / "fib_trie").write_text("Main:\n  +-- 0.0.0.0/0 3 0 5\n     |-- 127.0.0.1\n        /32 host LOCAL\n     |-- 192.0.2.0\n"
-                                       "        /24 link UNICAST\n     |-- 192.0.2.1\n        /32 host LOCAL\n")
+    (tmp_path / "fib_trie").write_text("""Main:
+  +-- 0.0.0.0/0 3 0 5
+     |-- 127.0.0.1
+        /32 host LOCAL
+     |-- 192.0.2.0
+        /24 link UNICAST
+     |-- 192.0.2.1
+        /32 host LOCAL
+""")
     (tmp_path / "if_inet6").write_text("00000000000000000000000000000001 01 80 10 80       lo\n"
                                        "fe800000000000000000000000000001 02 40 20 80     eth0\n"
                                        "20010db8000000000000000000000001 02 40 00 80     eth0\n")
