@@ -20,7 +20,7 @@ from ansible_collections.portshift.agents.plugins.module_utils._host_commands im
 from ansible_collections.portshift.agents.plugins.module_utils._input_filter import (
     ANYTHING, Rule, Scene, Survey, link_classes)
 from ansible_collections.portshift.agents.plugins.module_utils._openings import (
-    ANYBODY_4, ANYBODY_6, denies, described, family)
+    ANYBODY_4, ANYBODY_6, OpeningError, denies, described, family)
 
 TOOLS = {4: "iptables", 6: "ip6tables"}
 # The tables of iptables beside nat, which turns nothing away, with the chains that a packet for this host passes.
@@ -79,8 +79,11 @@ class KernelFilter(Reader):
             self.unread.append("rules that nftables may hold beside the ones named here could not be looked at, since there is "
                                "no nft on this host; install nftables to have them read")
         for number, tool in sorted(TOOLS.items()):
-            found += self._of_iptables(self._saved(tool), tool, number)
-            found += self._of_iptables(legacy_save(self.module, self._run, tool), tool + "-legacy", number)
+            try:
+                found += self._of_iptables(self._saved(tool), tool, number)
+                found += self._of_iptables(legacy_save(self.module, self._run, tool), tool + "-legacy", number)
+            except EngineError as err:
+                self.unread.append("the rules of %s could not be looked at: %s" % (tool, err))
         return found
 
     def _saved(self, tool):
@@ -88,8 +91,8 @@ class KernelFilter(Reader):
             return ""
         code, out, err = self._run([tool + "-save"])
         if code:
-            self.unread.append("the rules of %s could not be looked at: %s" % (tool, err.strip() or "exit status %d" % code))
-        return "" if code else out
+            raise OpeningError(err.strip() or "exit status %d" % code)
+        return out
 
     @staticmethod
     def _of_iptables(text, tool, number):
@@ -117,7 +120,11 @@ class KernelFilter(Reader):
                 continue        # nothing leads to these chains
             chains = _with_openings(chains, accepting, openings)
             for case in told_apart:
-                survey = Survey(chains, base, ports, Scene(case[0], addresses))
+                try:
+                    survey = Survey(chains, base, ports, Scene(case[0], addresses))
+                except EngineError as err:
+                    self.unread.append("%s could not be looked at: %s" % (nft.where(base.place), err))
+                    break
                 for number, opening in enumerate(openings):
                     told = _narrowed(opening, case[1])
                     here = {(place, ("opening", number)) for place in accepting}

@@ -20,6 +20,8 @@ from ansible_collections.portshift.agents.plugins.module_utils._ordinary_packet 
     kind_of_match, kind_of_statement, of)
 
 TABLE_FAMILIES = {"inet": FAMILIES, "ip": frozenset((4,)), "ip6": frozenset((6,))}
+# Those whose chains see packets for this host; nothing is opened in the last.
+SEEN_FAMILIES = dict(TABLE_FAMILIES, netdev=FAMILIES)
 PROTOCOL_NUMBERS = {6: "tcp", 17: "udp"}
 # Tables that another front end fills; their rules are its business.
 _OTHERS = re.compile(r"(firewalld|firewalld_policy_.*)\Z")
@@ -281,7 +283,7 @@ def _verdict(part, place):
 
 def parse_rule(place, number, expr, comment, sets):
     """The Rules that one rule of nftables is: one, but for a verdict map."""
-    condition, plain, text = ANYTHING._replace(families=TABLE_FAMILIES[place[0]]), True, rule_text(expr, comment)
+    condition, plain, text = ANYTHING._replace(families=SEEN_FAMILIES[place[0]]), True, rule_text(expr, comment)
     rules = []
     for part in expr:
         (kind, inner), = part.items() if isinstance(part, dict) and len(part) == 1 else [("unknown", None)]
@@ -343,7 +345,7 @@ def parse_ruleset(text, theirs=(), others=False):
 
 
 def _ruleset(entries, theirs, others):
-    sets, rules, chains, bases, whole = {}, {}, {}, {"input": [], "prerouting": []}, []
+    sets, rules, chains, bases, whole = {}, {}, {}, {"input": [], "prerouting": [], "ingress": []}, []
     for kind, entry in [(kind, entry) for item in entries for kind, entry in item.items()]:
         if kind in ("set", "map"):
             sets.setdefault((entry["family"], entry["table"]), {})[entry["name"]] = entry.get("elem", [])
@@ -357,17 +359,20 @@ def _ruleset(entries, theirs, others):
             whole.append((None, "%s %s" % (kind, json.dumps(plain, sort_keys=True))))
             continue
         place = (entry["family"], entry["table"], entry["chain"])
-        if place[0] in TABLE_FAMILIES:
+        if place[0] in SEEN_FAMILIES:
             rules.setdefault(place, []).extend(parse_rule(
                 place, entry["handle"], entry["expr"], entry.get("comment"), sets.get(place[:2], {})))
         whole.append(((place, entry["handle"]), "%s: %s" % (where(place), rule_text(entry["expr"], entry.get("comment")))))
     for entry in [item["chain"] for item in entries if "chain" in item]:
         place = (entry["family"], entry["table"], entry["name"])
-        if place[0] not in TABLE_FAMILIES:
+        if place[0] not in SEEN_FAMILIES:
             continue
-        based = entry.get("type") == "filter"
-        chains[place] = Chain(place, TABLE_FAMILIES[place[0]], entry.get("policy", "accept") if based else None,
-                              rules.get(place, []))
+        based, devices = entry.get("type") == "filter", entry.get("dev", [])
+        devices = [devices] if isinstance(devices, str) else devices
+        # nft 1.0.6 does not tell the devices of a chain at the ingress.
+        at_device = limited("link", "device", devices) if entry.get("hook") == "ingress" else ANYTHING
+        chains[place] = Chain(place, SEEN_FAMILIES[place[0]], entry.get("policy", "accept") if based else None, [
+            rule._replace(condition=both(rule.condition, at_device)) for rule in rules.get(place, [])])
         if based and entry.get("hook") in bases and not _is_iptables(entry, theirs) and (
                 others or not _OTHERS.match(entry["table"])):
             bases[entry["hook"]].append(chains[place])

@@ -32,7 +32,8 @@ def nft_tables(*tables):
     for ip, table, chains in tables:
         entries.append({"table": {"family": ip, "name": table, "handle": 1}})
         for chain, hook, policy, rules in chains:
-            base = dict(type="filter", hook=hook, prio=0, policy=policy) if hook else {}
+            base = dict(type="filter", hook=hook.split()[0], prio=0, policy=policy) if hook else {}
+            base.update(dict(dev=hook.split()[1]) if hook and " " in hook else {})
             entries.append({"chain": dict(base, family=ip, table=table, name=chain, handle=1)})
             entries += [{"rule": {"family": ip, "table": table, "chain": chain, "handle": number + 2, "expr": expr}}
                         for number, expr in enumerate(rules)]
@@ -249,10 +250,17 @@ def test_a_direct_rule_or_a_chain_of_iptables_beside_firewalld_is_named(words, f
     "drop", [], 4),
     ("ip6", "input", "drop", [], 3), ("ip", "input", "drop", [[match({"meta": {"key": "l4proto"}}, {"set": ["tcp", "udp"]}),
     ACCEPT]], 0),
-    ("inet", "forward", "drop", [], 0)])
+    ("inet", "forward", "drop", [], 0), ("netdev", "ingress eth0", "accept", [[PORTS, DROP]], 2),
+    ("netdev", "ingress eth1", "accept", [[PORTS, DROP]], 0), ("netdev", "ingress", "accept", [], 0)])
 def test_another_table_of_nftables_is_named(ip, hook, policy_, rules, count):
     failures, notes = firewalld(ruleset(more=nft_tables((ip, "site", [("entry", hook, policy_, rules)])))).obstacles(OPENINGS)
     assert (len(failures), notes) == (count, []) and all("%s site entry: " % ip in sentence for sentence in failures)
+
+
+def test_a_chain_at_the_ingress_of_an_interface_that_nft_does_not_tell_is_a_note():
+    failures, notes = firewalld(ruleset(more=nft_tables(
+        ("netdev", "site", [("entry", "ingress", "accept", [[PORTS, DROP]])])))).obstacles([TCP])
+    assert not failures and len(notes) == 1 and "netdev site entry: " in notes[0]
 
 
 def test_tables_of_iptables_beside_filter_are_looked_at():
@@ -265,6 +273,11 @@ def test_tables_of_iptables_beside_filter_are_looked_at():
 def test_what_can_not_be_looked_at_is_a_note(tmp_path, monkeypatch):
     failures, notes = firewalld(nft="").obstacles([TCP])
     assert not failures and len(notes) == 1 and "could not be looked at" in notes[0]
+    assert "the rules of iptables could not be looked at: iptables-save printed" in firewalld(
+        v4=DIRECT % '-m comment --comment "open').obstacles([TCP])[1][0]
+    loops = [("c%d" % number, None, None, [[{"jump": {"target": "c%d" % (number + 1)}}]] * 3) for number in range(15)]
+    maze = nft_tables(("inet", "site", [("entry", "input", "accept", [[{"jump": {"target": "c0"}}]])] + loops))
+    assert "inet site entry could not be looked at: " in firewalld(ruleset(more=maze)).obstacles([TCP])[1][0]
     module = Module(nft=None)
     monkeypatch.setattr(_kernel_filter, "NF_TABLES", str(tmp_path))
     found = Firewalld(module, "bigfix", "public")
