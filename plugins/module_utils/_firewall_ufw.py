@@ -14,6 +14,7 @@ import shlex
 from collections import namedtuple
 
 from ansible_collections.portshift.agents.plugins.module_utils import _iptables_rules
+from ansible_collections.portshift.agents.plugins.module_utils._file_edit import read_if_there
 from ansible_collections.portshift.agents.plugins.module_utils._host_commands import run
 from ansible_collections.portshift.agents.plugins.module_utils._input_filter import Scene, Survey
 from ansible_collections.portshift.agents.plugins.module_utils._kernel_filter import (
@@ -311,46 +312,30 @@ class Ufw:
         if not add:
             return [], []
         front = {(TOOLS[ip], CHAINS[ip] + "-input") for ip in TOOLS}
-        lines = self._site_lines()
         kernel = KernelFilter(self.module, self.mark)
+        files = self._site_files(kernel.unread)
+        lines = _lines_of(files)
         if self._families() == ["v4"]:
             add = [opening._replace(source=ANYBODY_4) if opening.source is None else opening for opening in add]
         live = kernel.in_front(in_order(add), front, mine=lambda place: place[-1].startswith(tuple(CHAINS.values())))
         said = {(obstacle.opening, _sense(obstacle.rule)) for obstacle in live if obstacle.rule}
-        later = [obstacle for obstacle in self._in_front_in_files(in_order(add))
+        later = [obstacle for obstacle in _in_front_in_files(files, in_order(add))
                  if (obstacle.opening, _sense(obstacle.rule)) not in said]
         failures, notes = sentences(live + later, "ufw", lambda obstacle: lines.get(obstacle.rule and _sense(obstacle.rule)))
         return failures, notes + kernel.unread
 
-    def _site_files(self):
-        """family -> (path, SavedTable) of the files whose rules come before ufw's own."""
+    def _site_files(self, unread):
+        """family -> (path, SavedTable) of the files whose rules come before ufw's own; `unread`: takes what can't be read."""
         found = {}
         for ip in self._families():
             path = os.path.join(SITE_FOLDER, BEFORE[ip])
-            if os.path.isfile(path):
-                found[ip] = path, _iptables_rules.SavedTable(self._content(path), TOOLS[ip], 4 if ip == "v4" else 6)
-        return found
-
-    def _site_lines(self):
-        """sense of a rule -> the line of a file that says it."""
-        found = {}
-        for path, table in self._site_files().values():
-            for chain in table.chains.values():
-                for rule in chain.rules:
-                    number = table.text.count("\n", 0, table.lines[(rule.place, rule.number)][0]) + 1
-                    found.setdefault(_sense(rule), "%s, line %d: %s" % (path, number, rule.text))
-        return found
-
-    def _in_front_in_files(self, openings):
-        """The Obstacles of the next boot that files of the site's own hold."""
-        found, addresses = [], own_addresses()
-        for ip, (_path, table) in sorted(self._site_files().items()):
-            before = CHAINS[ip].replace("user", "before")
-            for name in ("INPUT", before + "-logging-input", before + "-input"):
-                base = table.built_in(name)
-                survey = base and Survey(table.chains, base, {opening.port for opening in openings}, Scene(None, addresses))
-                found += [Obstacle(how_much, opening, rule.place, rule) for opening in openings if survey
-                          for how_much, rule in survey.in_front(opening) if rule]
+            content = read_if_there(path)
+            try:
+                if content is not None:
+                    # Comments may be in any encoding.
+                    found[ip] = path, _iptables_rules.SavedTable(content.decode("latin-1"), TOOLS[ip], 4 if ip == "v4" else 6)
+            except OpeningError as err:
+                unread.append("%s could not be looked at: %s" % (path, err))
         return found
 
     def spelling(self, opening):
@@ -410,6 +395,29 @@ class Ufw:
             dict(permanent=[rule for opening in in_order(add) if opening not in permanent.exact
                             for rule in self.spelling(opening)["permanent"]]),
             dict(permanent=sorted({rule for opening in remove for rule in permanent.spelled.get(opening, [])})))
+
+
+def _lines_of(files):
+    """sense of a rule -> the line of a file of Ufw._site_files() that says it."""
+    found = {}
+    for path, table in files.values():
+        for rule in [rule for chain in table.chains.values() for rule in chain.rules]:
+            number = table.text.count("\n", 0, table.lines[(rule.place, rule.number)][0]) + 1
+            found.setdefault(_sense(rule), "%s, line %d: %s" % (path, number, rule.text))
+    return found
+
+
+def _in_front_in_files(files, openings):
+    """The Obstacles of the next boot in the files of Ufw._site_files()."""
+    found, addresses = [], own_addresses()
+    for ip, (_path, table) in sorted(files.items()):
+        before = CHAINS[ip].replace("user", "before")
+        for name in ("INPUT", before + "-logging-input", before + "-input"):
+            base = table.built_in(name)
+            survey = base and Survey(table.chains, base, {opening.port for opening in openings}, Scene(None, addresses))
+            found += [Obstacle(how_much, opening, rule.place, rule) for opening in openings if survey
+                      for how_much, rule in survey.in_front(opening) if rule]
+    return found
 
 
 def _sense(rule):

@@ -321,7 +321,7 @@ def live(text, line, before="-A ufw-before-input -j ufw-user-input\n"):
     return text.replace(before, line + "\n" + before)
 
 
-def test_a_line_of_ufws_own_files_that_rejects_the_port_is_a_failure_that_names_it(ufw):
+def test_a_line_of_ufws_own_files_that_rejects_the_port_is_a_failure_that_names_it(ufw, tmp_path):
     there = live(stored("default-ufw.v4"), "-A ufw-before-input -p tcp -m tcp --dport 50000:60000 -j DROP")
     number = stored("before.rules").splitlines().index("# don't delete the 'COMMIT' line or these rules won't be processed") + 1
     words = "before.rules, line %d: %s" % (number, LINE)
@@ -329,6 +329,9 @@ def test_a_line_of_ufws_own_files_that_rejects_the_port_is_a_failure_that_names_
     for made in (ufw(v4=there, before=LINE), ufw(before=LINE)):
         failures, notes = made.obstacles([TCP, UDP])
         assert len(failures) == 1 and words in failures[0] and not notes
+    (tmp_path / "before.rules").write_bytes(b"# \xe9\n" + (tmp_path / "before.rules").read_bytes())
+    assert "line %d: " % (number + 1) in made.obstacles([TCP])[0][0]
+    assert "before.rules could not be looked at: " in ufw(before="-A ufw-before-input -j DROP \"").obstacles([TCP])[1][0]
     failures, notes = ufw(v4=there).obstacles([TCP, UDP])
     assert len(failures) == 1 and "iptables ufw-before-input: -A ufw-before-input -p tcp -m tcp" in failures[0]
     line6 = LINE.replace("ufw-", "ufw6-")
