@@ -10,7 +10,7 @@ import pathlib
 import pytest
 
 from ansible_collections.portshift.agents.plugins.module_utils import (
-    _firewall_firewalld, _firewall_iptables, _firewall_nftables, _firewall_ufw, _kernel_filter)
+    _firewall_firewalld, _firewall_iptables, _firewall_nftables, _firewall_ufw, _input_filter, _kernel_filter)
 from ansible_collections.portshift.agents.plugins.module_utils._firewall_firewalld import Firewalld, parse_zones
 from ansible_collections.portshift.agents.plugins.module_utils._firewall_ufw import Ufw
 from ansible_collections.portshift.agents.plugins.module_utils._openings import Opening
@@ -276,6 +276,7 @@ def test_what_can_not_be_looked_at_is_a_note(tmp_path, monkeypatch):
     assert "the rules of iptables could not be looked at: iptables-save printed" in firewalld(
         v4=DIRECT % '-m comment --comment "open').obstacles([TCP])[1][0]
     loops = [("c%d" % number, None, None, [[{"jump": {"target": "c%d" % (number + 1)}}]] * 3) for number in range(15)]
+    monkeypatch.setattr(_input_filter, "STEPS", 2000)
     maze = nft_tables(("inet", "site", [("entry", "input", "accept", [[{"jump": {"target": "c0"}}]])] + loops))
     assert "inet site entry could not be looked at: " in firewalld(ruleset(more=maze)).obstacles([TCP])[1][0]
     module = Module(nft=None)
