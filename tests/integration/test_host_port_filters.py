@@ -797,6 +797,7 @@ def test_iptables_leaves_the_sites_denials_ahead_of_what_it_opens_now_and_after_
     assert host.read(host.v4) == text.encode() and sorted(tables(host)) == sorted(before)
 
 
+@pytest.mark.parametrize("iptables", ["debian"], indirect=True)
 def test_iptables_opens_before_a_denial_that_puts_every_new_connection_on_a_list(iptables):
     host = iptables
     text = (FILTERS / "filter-recent-reject.rules.v4").read_text()
