@@ -12,7 +12,9 @@ from ansible_collections.portshift.agents.plugins.module_utils._host_commands im
 from ansible_collections.portshift.agents.plugins.module_utils._input_filter import (
     Atom, Survey, admitted, atoms_of, denial_sentences, openings_of, reading, refusal_sentences, remains, rules_to_remove,
     still_missing)
-from ansible_collections.portshift.agents.plugins.module_utils._openings import OpeningError, Reading, family, listed
+from ansible_collections.portshift.agents.plugins.module_utils._kernel_filter import KernelFilter
+from ansible_collections.portshift.agents.plugins.module_utils._openings import (
+    OpeningError, Reading, family, in_order, listed)
 
 TOOLS = {4: "iptables", 6: "ip6tables"}
 # (the files, the units that load them): Debian's netfilter-persistent, and Red Hat's iptables-services.
@@ -192,6 +194,11 @@ class Iptables(Reader):
             return []
         return ["iptables and nftables both filter what comes in to this host, and nftables does not admit %s; open it there "
                 "too (backend: nftables, with a name of its own), or give up one of the two" % listed(lacking)]
+
+    def obstacles(self, add):
+        """(failures, notes): what turns `add` away in the other tables, and in those of nftables."""
+        kernel = KernelFilter(self.module, self.mark)
+        return kernel.obstacles(in_order(add), "iptables", mine=lambda place: place[0] in TOOLS.values() or "legacy" in place[0])
 
     # -- the change
 

@@ -20,7 +20,8 @@ from ansible_collections.portshift.agents.plugins.module_utils._host_commands im
 from ansible_collections.portshift.agents.plugins.module_utils._input_filter import (
     Survey, admitted, atoms_of, denial_sentences, openings_of, reading, refusal_sentences, remains, rules_to_remove,
     still_missing)
-from ansible_collections.portshift.agents.plugins.module_utils._openings import OpeningError, Reading, family, listed
+from ansible_collections.portshift.agents.plugins.module_utils._openings import (
+    OpeningError, Reading, family, in_order, listed)
 
 UNIT = "nftables.service"
 # Where the unit can't be asked.
@@ -39,15 +40,7 @@ def legacy_sentences(module, run, openings=()):
     """What iptables-legacy turns away beside the rules of nf_tables, but for what it admits of `openings`."""
     found = []
     for number, tool in ((4, "iptables"), (6, "ip6tables")):
-        names, command = "/proc/net/%s_tables_names" % tool[:-6], module.get_bin_path(tool + "-legacy-save")
-        if not command or not os.path.exists(names) or b"filter" not in read_bytes(names).split():
-            continue
-        if not nf_tables(module, run, tool):
-            continue    # then these rules are the ones that are read as those of iptables
-        code, out, err = run([command, "-t", "filter"])
-        if code:
-            raise OpeningError("%s failed: %s; run with become: true" % (command, err.strip() or "exit status %d" % code))
-        table = saved.SavedTable(out, tool, number)
+        table = saved.SavedTable(legacy_save(module, run, tool), tool, number)
         survey = Survey(table.chains, table.base, {opening.port for opening in openings}) if table.base else None
         mine = {opening for opening in openings if family(opening.source) in (None, number)}
         if survey and survey.filters and (not mine or mine - openings_of([survey]) - admitted([survey], mine)):
@@ -55,6 +48,19 @@ def legacy_sentences(module, run, openings=()):
                          "(%s-legacy-save shows them); bring them over to %s and empty the old ones, or open the port in both by "
                          "hand" % (tool, tool, tool))
     return found
+
+
+def legacy_save(module, run, tool):
+    """What iptables-legacy holds beside the rules of nf_tables, as its own tool prints it; empty where that is nothing."""
+    names, command = "/proc/net/%s_tables_names" % tool[:-6], module.get_bin_path(tool + "-legacy-save")
+    if not command or not os.path.exists(names) or not read_bytes(names).split():
+        return ""
+    if not nf_tables(module, run, tool):
+        return ""       # then these rules are the ones that are read as those of iptables
+    code, out, err = run([command])
+    if code:
+        raise OpeningError("%s failed: %s; run with become: true" % (command, err.strip() or "exit status %d" % code))
+    return out
 
 
 def nf_tables(module, run, tool):
@@ -132,11 +138,23 @@ class Nftables(Reader):
         return self._once("live", self._live)
 
     def _live(self):
+        return nft.parse_ruleset(*self._listing())
+
+    def everything(self):
+        """The live Ruleset, in which the chains of firewalld are among the base chains."""
+        return nft.parse_ruleset(*self._listing(), others=True)
+
+    def _listing(self):
+        """(what nft lists, the tables in it that are those of iptables)."""
+        out = self._once("listing", self._list)
+        return out, self._once("theirs", lambda: self._theirs(nft.iptables_named(out)))
+
+    def _list(self):
         code, out, err = self._run(["nft", "-j", "list", "ruleset"])
         if code:
             raise OpeningError("nft could not list the rules: %s; run with become: true" % (
                 err.strip() or "exit status %d" % code))
-        return nft.parse_ruleset(out, self._once("theirs", lambda: self._theirs(nft.iptables_named(out))))
+        return out
 
     def _theirs(self, tables):
         """Those of `tables` that are iptables' own: it lists them; a table of the same name that nft made it does not."""
@@ -330,6 +348,14 @@ class Nftables(Reader):
         if new and any(survey.place_for(atoms)[0] is not None for survey in surveys
                        for atoms in nft.by_port(atoms_of(new, survey.base.families))):
             self._boot_change(files, boot, ports, new, [])
+
+    def obstacles(self, add):
+        """(failures, notes): what turns `add` away in the tables of iptables."""
+        # Here, since what reads all tables of the kernel reads those of nftables by this class.
+        from ansible_collections.portshift.agents.plugins.module_utils._kernel_filter import KernelFilter
+
+        kernel = KernelFilter(self.module, self.mark, self)
+        return kernel.obstacles(in_order(add), "nftables", mine=lambda place: len(place) == 3 or "legacy" in place[0])
 
     # -- the change
 

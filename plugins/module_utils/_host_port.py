@@ -121,6 +121,11 @@ def choose_backend(module, options, name=None):
     return NoFirewall(), ["no firewall filters what comes in to this host, so nothing has to be opened in one"], []
 
 
+def obstacles(backend, openings):
+    """(failures, notes) about what turns `openings` away beside the rules that a firewall calls its own."""
+    return backend.obstacles(openings) if hasattr(backend, "obstacles") else ([], [])
+
+
 def leftovers(module, iptables):
     """Sentences about rules of firewalld or ufw that filter on, though neither of them runs here."""
     found = []
@@ -314,6 +319,9 @@ class Plan:
 
     def _open(self):
         self.problems += self.backend.problems(self.asked)
+        failures, notes = obstacles(self.backend, self.asked)
+        self.problems += failures
+        self.notes += notes
         if self.backend.name == "none":
             return
         for opening in self.asked:
@@ -638,6 +646,8 @@ class Aftermath:
                                  ("has lost rules that were to stay", sorted(before - whole))):
                 if things:
                     found.append("the %s configuration of %s %s: %s" % (half, self.backend.name, verb, "; ".join(things)))
+        if wanted == "expected" and self.module.params["state"] == "open":
+            found += obstacles(self.backend, [from_plain(entry) for entry in self.picture["added"]])[0]
         return found + self.elsewhere(wanted == "expected")
 
     def elsewhere(self, done):

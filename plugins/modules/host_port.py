@@ -125,9 +125,16 @@ notes:
   - Ranges and services that hold a port, trusted zones and policies that accept are never narrowed.
   - A rule of the site that rejects what is to be opened is a failure that names it. One of firewalld or ufw that rejects a
     part of it is mentioned in RV(notes).
-  - In nftables and iptables an opening stands behind the denials of its chain that are about some sources, lists, rates or
-    states, live and after a boot, so that these stay in force. A denial for whatever arrives at an interface is overridden,
-    and so is, after a boot of nftables, one whose place in the files can't be told; each of these is a note.
+  - In nftables and iptables an opening stands behind the denials of its chain that single out - some sources, lists of them,
+    what exceeds a rate or a count, what was seen before, marked, spoofed or malformed packets - live and after a boot, so that
+    these stay in force. Every other denial, such as one within a rate, for all unicast packets, for an interface, or under a
+    condition that is not known, is met by new connections, so the opening stands before it; so it does, after a boot of nftables,
+    before one whose place in the files can't be told. Each of these is a note. One that names the port is a failure where
+    all new connections meet it, and otherwise goes on, with a note.
+  - Before a change and after it all chains of the kernel that a new connection passes are looked at, whoever has made them -
+    policies and direct rules of firewalld, lines of ufw's C(before.rules) and C(before6.rules), other tables of nftables, the
+    tables raw, mangle and security of iptables. What turns the opening away there is a failure that names it, what turns a part
+    of it away is a note. Lists of banned sources, as fail2ban keeps them, are neither. What could not be looked at is a note.
   - What C(nftables.service) loads can't fail because of an opening - the include names a pattern, and the included file makes
     the chain where the site has none of that name any more. Boot files that can't be read fail O(state=restored), and the
     record stays.

@@ -8,6 +8,7 @@ done by hand here: the filter is emptied and its files are loaded.  At the end s
 """
 
 import os
+import pathlib
 import re
 import subprocess
 import sys
@@ -22,6 +23,7 @@ from tests.lab.processes import Failed
 OLD, NEW = 52311, 55000
 HOST, PEER, STRANGER = "192.0.2.1", "192.0.2.2", "192.0.2.3"
 HOST6, PEER6 = "2001:db8:1::1", "2001:db8:1::2"
+FILTERS = pathlib.Path(__file__).parent.parent / "data" / "filters"
 
 # Answers on the ports given by TCP and UDP, IPv4 and IPv6.
 ANSWER = """
@@ -413,6 +415,44 @@ def test_nftables_names_a_denial_that_the_opening_stands_before(host):
     assert host.gets_in(NEW) == ["tcp", "udp"]
 
 
+@pytest.mark.parametrize(("name", "rule"), [("limited", "limit rate 5/second counter reject"), ("pkttype",
+    "meta pkttype host reject")])
+def test_nftables_opens_before_a_denial_that_every_new_connection_meets(host, name, rule):
+    text = (FILTERS / ("filter-%s-reject.nft" % name)).read_text()
+    host.write("nftables.conf", text)
+    boot_nftables(host)
+    # Answers of neighbours are no exception to "pkttype host".
+    for place, address in ((host, PEER6), (host.peer, HOST6)):
+        link = (host.peer if place is host else host).run("ip", "-o", "link", "show", "uplink").split("link/ether ")[1].split()[0]
+        place.run("ip", "neigh", "replace", address, "lladdr", link, "dev", "uplink", "nud", "permanent")
+    try:
+        before = ruleset(host)
+        assert host.gets_in(NEW) == host.gets_in(NEW, HOST6, PEER6) == []
+        foretold = host.host_port(check=True, openings=both(NEW))
+        opened = host.host_port(openings=both(NEW))
+        assert opened["changed"] and opened["backend"] == "nftables" and opened["notes"] == foretold["notes"]
+        assert [note for note in opened["notes"] if "the opening stands before it: " in note and rule in note]
+        for again in (lambda host: None, boot_nftables):
+            again(host)
+            assert host.gets_in(NEW) == ["tcp", "udp"] == host.gets_in(NEW, HOST6, PEER6) and host.gets_in(OLD) == []
+        assert not host.host_port(openings=both(NEW))["changed"]
+        host.host_port(state="restored")
+        assert ruleset(host) == before and host.read("nftables.conf") == text.encode() and host.gets_in(NEW) == []
+    finally:
+        for place in (host, host.peer):
+            place.run("ip", "neigh", "flush", "dev", "uplink", "nud", "permanent")
+
+
+def test_nftables_refuses_what_stands_behind_such_a_denial_already(host):
+    """As earlier versions put their own opening."""
+    text = (FILTERS / "filter-limited-reject.nft").read_text().replace("admin-prohibited\n",
+        "admin-prohibited\n    tcp dport %d accept\n" % NEW)
+    host.write("nftables.conf", text)
+    boot_nftables(host)
+    refused = host.host_port(openings=both(NEW)[:1], fails=True)
+    assert "limit rate 5/second counter reject" in refused["msg"] and "nothing was changed" in refused["msg"]
+
+
 @pytest.mark.parametrize("denial", ["tcp dport %d drop" % NEW, "meta l4proto { tcp, udp } th dport 54000-56000 reject"])
 def test_nftables_refuses_to_override_a_denial_that_names_the_port(host, denial):
     host.write("nftables.conf", NFTABLES.replace("\t\tjump services", "\t\t%s\n\t\tjump services" % denial))
@@ -530,6 +570,61 @@ def test_rules_of_nftables_read_as_nft_writes_them(nftables):
     texts = [text.split(": ", 1)[1] for key, text in found.whole if key]
     assert len(texts) == 12
     assert [text for text in texts if text not in shown] == ["iif lo accept"] or not [text for text in texts if text not in shown]
+
+
+# Texts of conditions and their kinds; None: all pass.  test_ordinary_packet.py has the same and more, as JSON.
+CONDITIONS = [
+    ("meta pkttype host", "every"), ("meta pkttype != host", "single"), ("meta pkttype { broadcast, multicast }", "single"),
+    ("tcp flags & (fin|syn) == fin|syn", "single"), ("tcp flags & (fin|syn|rst|ack) == syn", "every"),
+    ("tcp flags != syn", "single"), ("tcp flags syn", "every"), ("tcp flags & (fin|syn|rst|ack) != syn ct state new", "single"),
+    ("tcp flags syn / fin,syn,rst,ack", "every"), ("tcp flags ! syn", "single"), ("ip frag-off & 0x1fff != 0", "single"),
+    ("tcp option maxseg size 1-535", "single"), ("exthdr frag exists", "single"), ("rt type 0", "single"),
+    ("tcp sport 1024-65535", "every"), ("tcp sport 53", "single"), ("th sport < 1024", "single"), ("ip ttl < 5", "unknown"),
+    ("meta length > 1000", "unknown"), ("meta mark 1", "single"), ("meta mark != 1", "every"), ("meta mark 0", "every"),
+    ("meta mark & 0x10 == 0x10", "single"), ("ct mark != 0", "single"), ("ct status dnat", "single"),
+    ("ct direction original", "every"), ("ct state invalid", "never"), ("ct state new,untracked", None),
+    ("ct state & new != 0", None), ("ct original ip saddr 10.0.0.0/8", None), ("ip saddr @s", "source"),
+    ("ip saddr != @s", "except"), ("ether saddr 00:11:22:33:44:55", "source"), ("ip saddr . tcp dport @p", "source"),
+    ("fib saddr . iif oif missing", "single"), ("fib saddr . iif oif exists", "every"), ("fib saddr type != unicast", "single"),
+    ("fib daddr type local", "every"), ("fib daddr type { broadcast, multicast }", "single"),
+    ("fib daddr . iif type != { local, broadcast, multicast }", "single"), ('iifname "eth0"', "link"),
+    ('iifname "cali*"', "pattern"), ("iifgroup 1", "place"), ("ip daddr 192.0.2.1", "address"), ("limit rate 5/second", "rate"),
+    ("limit rate over 5/second", "single"), ("limit name few", "rate"), ("limit name excess", "single"),
+    ("quota 10 mbytes", "rate"), ("quota over 10 mbytes", "single"), ("ct count 20", "rate"), ("ct count over 20", "single"),
+    ("add @c { ip saddr ct count over 20 }", "single"), ("numgen random mod 10 < 3", "chance"),
+    ("jhash ip saddr mod 2 0", "chance"), ('meta hour "17:00"-"19:00"', "chance"), ("meta day Saturday", "chance"),
+    ("meta cpu 1", "chance"), ("add @d { ip saddr }", "every"), ("update @d { ip saddr limit rate over 9/minute }", "single"),
+    ("update @d { ip saddr limit rate 9/minute }", "rate"), ("meter m { ip saddr limit rate over 9/minute }", "single"),
+    ("counter", None), ('log prefix "x"', None), ("meta mark set 1", None), ("notrack", None),
+    ("meta secpath exists", "single"), ("meta ipsec missing", "every"), ("ipsec in reqid 1", "single"),
+    ("socket transparent 1", "single"), ('osf name "Windows"', "single"), ("meta l4proto . th dport { tcp . 55000 }", None),
+    ("ip option lsrr exists", "single"), ("tcp dport > 1024", None), ("tcp dport != { 22, 80 }", None),
+    ('ct helper "ftp"', "single"), ("rt classid 1", "unknown"), ("ip dscp cs1", "unknown"), ("ct packets > 20", "unknown"),
+    ("ct bytes > 100", "unknown"), ("meta skuid 1", "unknown"), ("meta cgroup 1", "unknown"), ("meta iiftype ether", "place"),
+    ("ct expiration < 1s", "unknown")]
+OBJECTS = """table inet t {
+    limit few { rate 5/second; }
+    limit excess { rate over 5/second; }
+    set s { type ipv4_addr; }
+    set p { type ipv4_addr . inet_service; }
+    set d { type ipv4_addr; flags dynamic,timeout; timeout 1m; }
+    set c { type ipv4_addr; flags dynamic; }
+}
+"""
+
+
+def test_conditions_are_judged_in_the_words_in_which_nft_prints_them(host):
+    from ansible_collections.portshift.agents.plugins.module_utils import _nftables_rules
+    from ansible_collections.portshift.agents.plugins.module_utils._input_filter import kinds_of
+
+    host.run("nft", "-f", "-", data=OBJECTS + "".join("table inet t { chain c%d { %s drop; }; }\n" % (number, text)
+                                                      for number, (text, _kind) in enumerate(CONDITIONS)))
+    chains = _nftables_rules.parse_ruleset(host.run("nft", "-j", "list", "ruleset")).chains
+    found = []
+    for number, (text, _kind) in enumerate(CONDITIONS):
+        rule, = chains[("inet", "t", "c%d" % number)].rules
+        found.append((text, "never" if not rule.condition.families else next(iter(kinds_of(rule.condition)), None)))
+    assert found == CONDITIONS
 
 
 # -- iptables
@@ -700,6 +795,25 @@ def test_iptables_leaves_the_sites_denials_ahead_of_what_it_opens_now_and_after_
         assert host.gets_in(NEW, own=STRANGER) == []
     host.host_port(state="restored")
     assert host.read(host.v4) == text.encode() and sorted(tables(host)) == sorted(before)
+
+
+@pytest.mark.parametrize("iptables", ["debian"], indirect=True)
+def test_iptables_opens_before_a_denial_that_puts_every_new_connection_on_a_list(iptables):
+    host = iptables
+    text = (FILTERS / "filter-recent-reject.rules.v4").read_text()
+    host.write(host.v4, text)
+    host.write(host.v6, text.replace("-A INPUT -i lo", "-A INPUT -p ipv6-icmp -j ACCEPT\n-A INPUT -i lo"))
+    boot_iptables(host)
+    before = tables(host)
+    assert host.gets_in(NEW) == host.gets_in(NEW, HOST6, PEER6) == []
+    opened = host.host_port(openings=both(NEW))
+    assert opened["changed"] and opened["backend"] == "iptables"
+    assert [note for note in opened["notes"] if "the opening stands before it: " in note and "--set --name SCAN" in note]
+    for again in (lambda host: None, boot_iptables):
+        again(host)
+        assert host.gets_in(NEW) == ["tcp", "udp"] == host.gets_in(NEW, HOST6, PEER6) and host.gets_in(OLD) == []
+    host.host_port(state="restored")
+    assert host.read(host.v4) == text.encode() and sorted(tables(host)) == sorted(before) and host.gets_in(NEW) == []
 
 
 def test_iptables_refuses_to_override_a_denial_that_names_the_port(iptables):

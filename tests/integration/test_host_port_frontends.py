@@ -228,6 +228,7 @@ def test_a_port_opens_for_anybody_and_everything_comes_back(front, peer):
     opened = host.opens("--diff", openings=BOTH)
     assert opened["changed"] and opened["rules"] == foretold["rules"] and opened["diff"] == foretold["diff"]
     assert opened["added"] == BOTH == foretold["added"]
+    assert not [note for note in opened["notes"] if "turned away" in note or "looked at" in note]
     assert host.gets_in(peer, NEW) == ["tcp", "udp"] and host.gets_in(peer, OLD) == []
     assert reserved(host) == str(NEW) and opened["reserved"] == [NEW]
     assert host.run("stat", "-c", "%a %U", "/var/lib/portshift/bigfix.host_port.json") == "600 root\n"
@@ -324,6 +325,41 @@ def test_a_deny_of_the_site_is_a_failure_that_names_it(front):
     assert state(host) == before and host.run("find", "/var/lib/portshift", "-type", "f", check=False)[1] == ""
     for command in unmake:
         host.run(*command)
+
+
+def test_what_is_asked_before_the_firewalls_own_rules_is_a_failure_that_names_it(front, peer):
+    """A policy of firewalld and a line in ufw's before.rules, as guides to hardening have them; another table beside either."""
+    host, state = front
+    if host.name == "ufw":
+        line = "-A ufw-before-input -p tcp --dport 50000:60000 -j DROP"
+        make = [["cp", "/etc/ufw/before.rules", "/root/before.rules"], ["sed", "-i", "/^COMMIT/i " + line,
+            "/etc/ufw/before.rules"],
+                ["ufw", "reload"]]
+        unmake = [["mv", "/root/before.rules", "/etc/ufw/before.rules"], ["ufw", "reload"]]
+        words = r"/etc/ufw/before\.rules, line \d+: " + re.escape(line)
+    else:
+        policy = ["firewall-cmd", "--permanent", "--policy=guard"]
+        make = [["firewall-cmd", "--permanent", "--new-policy=guard"], [*policy, "--add-ingress-zone=ANY"],
+                [*policy, "--add-egress-zone=HOST"], [*policy, "--set-priority=-10"],
+                [*policy, '--add-rich-rule=rule port port="50000-60000" protocol="tcp" reject'], ["firewall-cmd", "--reload"]]
+        unmake = [["firewall-cmd", "--permanent", "--delete-policy=guard"], ["firewall-cmd", "--reload"]]
+        words = r'policy "guard" of firewalld rejects .*port="50000-60000"'
+    table = ["nft", "add table inet site; add chain inet site entry { type filter hook input priority -5; }; "
+             "add rule inet site entry udp dport %d drop" % NEW]
+    before = state(host)
+    for command in [*make, table]:
+        host.run(*command)
+    try:
+        made = state(host)
+        refused = host.host_port("--check", openings=BOTH)
+        assert refused["failed"] and re.search(words,
+            refused["msg"]) and "inet site entry: udp dport 55000 drop" in refused["msg"]
+        assert host.host_port(openings=BOTH)["msg"] == refused["msg"]
+        assert state(host) == made and host.gets_in(peer, NEW) == []
+    finally:
+        for command in [*unmake, ["nft", "delete table inet site"]]:
+            host.run(*command)
+    assert state(host) == before
 
 
 def test_a_zone_that_is_not_there_is_refused_with_those_that_are(firewalld):

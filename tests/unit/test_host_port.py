@@ -231,6 +231,18 @@ def test_what_nobody_asked_for_is_undone_and_named_with_what_was_asked(run, pape
     assert failed["undone"]["restored"] and held(paper) == before and not run.record.exists()
 
 
+def test_what_stands_in_front_is_a_failure_before_the_change_and_undoes_it_after(run, paper, monkeypatch):
+    said, before = ["policy guard rejects it"], held(paper)
+    monkeypatch.setattr(paper, "obstacles", lambda self, add: (list(said) if add else [], ["a part of it"]), raising=False)
+    for check in (True, False):
+        with pytest.raises(OpeningError, match="nothing was changed: policy guard rejects it"):
+            run("open", opening(55000), check=check)
+    del said[:]
+    assert run("open", opening(55000), check=True)["notes"] == ["a part of it"]
+    late = run("open", opening(55000), spoil=lambda: said.append("it came since"))
+    assert late["failed"] and "it came since" in late["msg"] and late["undone"]["restored"] and held(paper) == before
+
+
 def test_what_did_not_come_is_named(run, paper):
     failed = run("open", opening(55000), spoil=paper.held["permanent"].clear)
     assert "the permanent configuration of firewalld lacks: tcp 55000 from anybody" in failed["msg"]
