@@ -216,6 +216,21 @@ class Survey:
         return ["%s: %s" % (where(rule.place), rule.text) for rule, _path, condition in self.reached
                 if _about(condition, self.ports) and (rule.condition.ports is not None or rule.verdict == "accept")]
 
+    def admits(self, where):
+        """What the rules of this chain, and of those it leads to, accept beside exact openings of the ports."""
+        found, seen, ahead = set(), set(), [self.base.place]
+        while ahead:
+            place = ahead.pop()
+            if place in seen or place not in self.chains:
+                continue
+            seen.add(place)
+            for rule in self.chains[place].rules:
+                if rule.verdict in ("jump", "goto"):
+                    ahead.append(rule.target)
+                elif rule.verdict == "accept" and (place, rule.number) not in self.atoms:
+                    found.add("%s: %s" % (where(place), rule.text))
+        return found
+
     def denials(self, openings, named_only):
         """The rules of the site that turn away what `openings` would admit; `named_only`: those alone that name the port."""
         found = []
@@ -470,4 +485,5 @@ def reading(surveys, ports, where, whole, removable=None, why_not=None, every=No
                 if any(_belongs(atom, opening) for atom in survey.atoms[(rule.place, rule.number)]):
                     spelled.setdefault(opening, []).append(line)
     return Reading(lines=[line for survey in surveys for line in survey.lines(where)], exact=exact, wider=wider, spelled=spelled,
-                   whole=frozenset(whole), covered=admitted(surveys if every is None else every, everybody(ports)) - exact)
+                   whole=frozenset(whole), covered=admitted(surveys if every is None else every, everybody(ports)) - exact,
+                   admits=set().union(*[survey.admits(where) for survey in surveys]))

@@ -232,7 +232,9 @@ rules:
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.portshift.agents.plugins.module_utils._errors import EngineError
-from ansible_collections.portshift.agents.plugins.module_utils._host_port import HOST_PORT_SPEC, STATES, change, undone, verify
+from ansible_collections.portshift.agents.plugins.module_utils._host_lease import BusyError
+from ansible_collections.portshift.agents.plugins.module_utils._host_port import HOST_PORT_SPEC, STATES, run_step
+from ansible_collections.portshift.agents.plugins.module_utils._run_lock import RUN_SPEC
 
 
 def with_diff(module, result):
@@ -246,20 +248,19 @@ def with_diff(module, result):
 def main():
     module = AnsibleModule(
         argument_spec=dict(HOST_PORT_SPEC, state=STATES,
-                           step=dict(type="str", choices=["change", "verify", "undone"], default="change"),
-                           picture=dict(type="dict"), trouble=dict(type="str")),
+                           step=dict(type="str", choices=["change", "renew", "verify", "undone", "release"], default="change"),
+                           picture=dict(type="dict"), trouble=dict(type="str"),
+                           run=dict(type="dict", options=dict(
+                               RUN_SPEC, token=dict(type="str", required=True, no_log=False),
+                               waits=dict(type="bool", default=False), ended=dict(type="str")))),
         supports_check_mode=True)
     module.run_command_environ_update = dict(LANG="C", LC_ALL="C")
-    step = module.params["step"]
     try:
-        if step == "change":
-            result = change(module)
-        elif step == "verify":
-            result = verify(module, module.params["picture"], module.params["trouble"])
-        else:
-            result = undone(module, module.params["picture"])
+        result = run_step(module)
+    except BusyError as err:
+        module.fail_json(msg=str(err), holder=err.holder, lease="free")
     except EngineError as err:
-        module.fail_json(msg=str(err))
+        module.fail_json(msg=str(err), lease="free")
     if result.pop("failed", False):
         module.fail_json(**result)
     module.exit_json(**with_diff(module, result))

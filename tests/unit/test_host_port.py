@@ -48,8 +48,10 @@ class Paper:
                     for one in openings:
                         spelled.setdefault(one, []).append(rule)
             rest = [rule for rule, openings in self.held[half].items() if not all(one.port in ports for one in openings)]
+            rest += self.whole.get(half, [])
             readings.append(Reading(sorted({rule for rules in spelled.values() for rule in rules}), spelled, [],
-                                    frozenset(rest + self.whole.get(half, [])), (), spelled))
+                                    frozenset(rest), (), spelled, {rule: {("tcp", port) for port in ports} for rule in rest
+                                                                   if "all of tcp" in rule}, rest))
         return tuple(readings)
 
     def problems(self, add):
@@ -113,7 +115,7 @@ class Module:
     def __init__(self, check=False, **params):
         self.check_mode, self._diff = check, True
         self.params = dict(dict(name="bigfix", state="open", openings=None, backend="auto", zone=None, reserve=False,
-                                selinux_type=None, selinux="auto", record=None), **params)
+                                selinux_type=None, selinux="auto", record=None, lease=None, lease_wait=0), **params)
 
 
 @pytest.fixture
@@ -238,7 +240,7 @@ def test_what_did_not_come_is_named(run, paper):
 
 
 def test_a_way_back_that_does_not_lead_back_says_so(run, paper):
-    failed = run("open", opening(55000), spoil=lambda: paper.whole["runtime"].append("stays"))
+    failed = run("open", opening(55000), spoil=lambda: paper.whole["runtime"].append("all of tcp, for good"))
     assert not failed["undone"]["restored"] and "a person has to look" in failed["undone"]["msg"]
     assert run.record.exists()
 
@@ -246,7 +248,7 @@ def test_a_way_back_that_does_not_lead_back_says_so(run, paper):
 def test_an_earlier_record_outlives_a_change_that_was_undone(run, paper):
     run("open", opening(55000))
     before = run.record.read_text()
-    run("open", opening(55001), spoil=lambda: paper.whole["runtime"].append("extra"))
+    run("open", opening(55001), spoil=lambda: paper.whole["runtime"].append("extra all of tcp"))
     assert run.record.read_text() == before
 
 
