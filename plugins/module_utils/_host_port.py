@@ -719,14 +719,14 @@ class Aftermath:
             if self.backend.precise and not self.backend.separate and found:
                 # The kernel's half follows from the files.
                 continue
-            for verb, things in (("holds", surplus + come), ("holds no longer", lacking + gone)):
+            for verb, things in (("new in", surplus + come), ("gone from", lacking + gone)):
                 for thing in things:
                     found.setdefault((verb, thing), []).append(half)
         by_halves = {}
         for (verb, thing), halves in found.items():
             by_halves.setdefault((verb, tuple(sorted(halves, reverse=True))), []).append(thing)
-        return ["another one changed %s meanwhile, which stays: its %s configuration %s %s" % (
-            self.backend.name, " and its ".join(halves), verb, "; ".join(things[:MOST_NAMED]) + (
+        return ["%s was changed by others meanwhile, which stays: %s its %s configuration: %s" % (
+            self.backend.name, verb, " and its ".join(halves), "; ".join(things[:MOST_NAMED]) + (
                 "; and %d more" % (len(things) - MOST_NAMED) if len(things) > MOST_NAMED else ""))
             for (verb, halves), things in sorted(by_halves.items())]
 
