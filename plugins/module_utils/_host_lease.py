@@ -33,11 +33,11 @@ PROC = "/proc"
 
 
 class BusyError(EngineError):
-    """Another one holds the lease: `holder`."""
+    """Another one holds the lease: `holder`; `who`: a sentence about that alone."""
 
-    def __init__(self, sentence, holder):
-        EngineError.__init__(self, sentence)
-        self.holder = holder
+    def __init__(self, who, holder, end=""):
+        EngineError.__init__(self, who + end)
+        self.who, self.holder = who, holder
 
 
 def _line(*parts):
@@ -189,8 +189,9 @@ class HostLease:
             except BusyError as err:
                 left = end - time.monotonic()
                 if left <= 0:
-                    raise BusyError("%s: %s, and has not ended in the %d s that were waited for it (lease_wait); nothing was "
-                                    "changed. Run again when it has ended" % (self.path, err, wait), err.holder)
+                    raise BusyError(
+                        "%s: %s, and has not ended in the %d s that were waited for it" % (self.path, err, wait), err.holder,
+                        " (lease_wait); nothing was changed. Run again when it has ended")
                 time.sleep(min(LOOK_AGAIN, left))
                 continue
             self.notes += [note] if note else []
@@ -201,9 +202,15 @@ class HostLease:
         return bool(holder) and holder["id"] == _run_lock.run_id(self.run)
 
     def release(self):
-        """Gives the lease back, if it is this asker's own."""
+        """Gives the lease back, if it is this asker's own.  What was done under it stays done where that fails."""
         if not os.path.lexists(self.path):
             return
+        try:
+            self._release()
+        except EngineError as err:
+            self.notes.append("the lease of this host could not be given back, and lapses by itself: %s" % err)
+
+    def _release(self):
         with self._guard():
             content = _run_lock.release(read(self.path), self.run)
             if content is None:

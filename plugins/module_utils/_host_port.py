@@ -868,7 +868,7 @@ def _under_lease(module, lease, step):
         lease.hold(OWN_SECONDS)
     except BusyError as err:
         # What was begun is looked at and, where need be, taken back all the same: it is this change's own alone.
-        lease.notes.append(str(err))
+        lease.notes.append(err.who)
     if step == "renew":
         return dict(changed=False)
     result = verify(module, params["picture"], params["trouble"]) if step == "verify" else undone(module, params["picture"])
