@@ -37,6 +37,10 @@ class FileError(EngineError):
     """A file that can't be read or written; the sentence carries the path."""
 
 
+class ChangedMeanwhile(FileError):
+    """A file that another process has changed since it was read; nothing was written to it."""
+
+
 class NoSpace(FileError):
     """A file that can't be written for want of space."""
 
@@ -530,5 +534,5 @@ class FileEdit:
 
     def _still_the_same(self):
         if read_bytes(self.target) != self.before:
-            raise FileError("%s: somebody else changed it while it was being edited; nothing was written, run again"
-                            % self.path)
+            raise ChangedMeanwhile("%s: somebody else changed it while it was being edited; nothing was written, run again"
+                                   % self.path)

@@ -6,7 +6,8 @@
 import os
 
 from ansible_collections.portshift.agents.plugins.module_utils import _iptables_rules as saved
-from ansible_collections.portshift.agents.plugins.module_utils._file_edit import FileEdit, read_bytes
+from ansible_collections.portshift.agents.plugins.module_utils._file_edit import (
+    ChangedMeanwhile, FileEdit, read_bytes)
 from ansible_collections.portshift.agents.plugins.module_utils._firewall_nftables import Nftables, legacy_sentences
 from ansible_collections.portshift.agents.plugins.module_utils._host_commands import Reader
 from ansible_collections.portshift.agents.plugins.module_utils._input_filter import (
@@ -68,9 +69,7 @@ class Iptables(Reader):
         for number, tool in sorted(TOOLS.items()):
             if not self.module.get_bin_path(tool + "-save"):
                 continue
-            code, out, err = self._run([tool + "-save"])
-            if code:
-                raise OpeningError("%s-save failed: %s; run with become: true" % (tool, err.strip() or "exit status %d" % code))
+            out = self._saved_text(number)
             if "table `filter' is incompatible" in out.lower():
                 continue    # rules that nft has written into a table of that name
             found[number] = saved.SavedTable(out, tool, number, self.mark)
@@ -198,7 +197,7 @@ class Iptables(Reader):
     def change(self, add, remove):
         """Makes the change, live and in the saved files.  In check mode it stops before the first write."""
         try:
-            return self._change(add, remove)
+            return self._on_what_is_there(lambda: self._change(add, remove))
         finally:
             if not self.module.check_mode:
                 self._known, self._readings = {}, ()
@@ -218,8 +217,23 @@ class Iptables(Reader):
             FileEdit.read(boot[number][0]).apply(content).commit(self.module)
         if not self.module.check_mode:
             for number, script in sorted(scripts.items()):
+                self._require_no_other_rules(number)
                 self._restore(number, ["--noflush"], script.encode("latin-1"), None)
         return []
+
+    def _saved_text(self, number):
+        tool = TOOLS[number]
+        code, out, err = self._run([tool + "-save"])
+        if code:
+            raise OpeningError("%s-save failed: %s; run with become: true" % (tool, err.strip() or "exit status %d" % code))
+        return out
+
+    def _require_no_other_rules(self, number):
+        # Places are numbers here: with a rule more in front they would be those of other rules.
+        now = saved.SavedTable(self._saved_text(number), TOOLS[number], number, self.mark)
+        if now.whole != self.live()[number].whole:
+            raise ChangedMeanwhile("the live rules of %s were changed by another program each time while they were being changed; "
+                                   "look which one does, and run again" % TOOLS[number])
 
     def _restore(self, number, arguments, content, path):
         tool = TOOLS[number] + "-restore"

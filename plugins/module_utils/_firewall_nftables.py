@@ -15,7 +15,7 @@ import re
 from ansible_collections.portshift.agents.plugins.module_utils import _iptables_rules as saved
 from ansible_collections.portshift.agents.plugins.module_utils import _nftables_rules as nft
 from ansible_collections.portshift.agents.plugins.module_utils._file_edit import (
-    FileEdit, FileError, put_file, read_bytes, remove_file)
+    ChangedMeanwhile, FileEdit, FileError, put_file, read_bytes, remove_file)
 from ansible_collections.portshift.agents.plugins.module_utils._host_commands import Reader
 from ansible_collections.portshift.agents.plugins.module_utils._input_filter import (
     Survey, admitted, atoms_of, denial_sentences, openings_of, reading, refusal_sentences, remains, rules_to_remove,
@@ -336,7 +336,7 @@ class Nftables(Reader):
     def change(self, add, remove):
         """Makes the change, live and for the next boot.  In check mode it stops before the first write."""
         try:
-            return self._change(add, remove)
+            return self._on_what_is_there(lambda: self._change(add, remove))
         finally:
             if not self.module.check_mode:
                 self._known, self._halves = {}, []
@@ -356,7 +356,11 @@ class Nftables(Reader):
         if not why:
             self._write(edits, own)
         if script and not self.module.check_mode:
-            self._nft(["-f", "-"], script)
+            try:
+                self._nft(["-f", "-"], script)
+            except OpeningError as err:
+                # It was taken as a trial, so that a rule which it names by its handle is gone since.
+                raise ChangedMeanwhile(str(err))
         return []
 
     def _nft(self, arguments, script):

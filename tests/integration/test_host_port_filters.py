@@ -110,7 +110,8 @@ class Host(Place):
         return direct_module.result(self.run(*direct_module.command(name, arguments), check=False))
 
     def host_port(self, check=False, fails=False, **arguments):
-        arguments = dict(dict(name="bigfix", reserve=False, record=str(self.folder / "record.json")), **arguments)
+        arguments = dict(dict(name="bigfix", reserve=False, record=str(self.folder / "record.json"),
+                              lease=str(self.folder / "host.lock")), **arguments)
         result = self.module("host_port", dict(arguments, _ansible_check_mode=check))
         assert bool(result.get("failed")) == fails, result.get("msg") or result
         return result
@@ -191,6 +192,68 @@ def boot_nftables(host):
 
 def ruleset(host):
     return host.run("nft", "-s", "list", "ruleset")
+
+
+# In the place of nft: once our change is in the kernel, an administrator opens 8080, now and for the next boot.
+ADMIN = """#!/bin/sh
+case "$*" in
+"-f -") real=%s; $real "$@"; code=$?
+    # What a boot would load is tried out in a namespace of its own.
+    if [ "$(readlink /proc/self/ns/net)" = "$(cat %s)" ]; then
+        rm %s
+        $real insert rule inet filter input tcp dport 8080 accept
+        sed -i 's/iif lo accept/&\\n\\t\\ttcp dport 8080 accept/' /etc/nftables.conf
+    fi
+    exit $code ;;
+esac
+exec %s "$@"
+"""
+
+
+def test_what_an_administrator_opens_in_nftables_meanwhile_stays_and_is_a_note(nftables):
+    host, before = nftables, nftables.read("nftables.conf")
+    real, flag, wrapper = host.folder / "nft.real", host.folder / "admin", host.folder / "nft.wrapper"
+    nft = host.run("sh", "-c", "command -v nft").strip()
+    host.run("cp", nft, str(real))
+    wrapper.write_text(ADMIN % (real, flag, flag, real))
+    wrapper.chmod(0o755)
+    host.run("mount", "--bind", str(wrapper), nft)
+    try:
+        for change in (dict(openings=both(NEW)), dict(state="restored")):
+            flag.write_text(host.run("readlink", "/proc/self/ns/net"))
+            host.run(str(real), "flush", "ruleset")
+            host.run(str(real), "-f", "/etc/nftables.conf")
+            done = host.host_port(**change)
+            assert done["changed"] and not flag.exists()
+            assert done["notes"][-1] == (
+                "nftables was changed by others meanwhile, which stays: new in its runtime and its permanent configuration: "
+                "inet filter input: tcp dport 8080 accept")
+            assert "tcp dport 8080 accept" in ruleset(host) and b"8080" in host.read("nftables.conf")
+            assert host.gets_in(NEW) == (["tcp", "udp"] if "openings" in change else [])
+            # It is there now, and is not told of again.
+            host.write("nftables.conf", host.read("nftables.conf").decode().replace("\t\ttcp dport 8080 accept\n", ""))
+        assert host.read("nftables.conf") == before and not (host.folder / "host.lock").exists()
+    finally:
+        host.run("umount", nft)
+
+
+def test_two_products_at_once_both_open_their_ports_in_nftables(nftables):
+    host, before = nftables, nftables.read("nftables.conf")
+    ports = dict(bigfix=both(NEW), boks=[dict(port=number, protocol="tcp", sources=[]) for number in range(6530, 6534)])
+    for state in ("open", "restored"):
+        running = {name: subprocess.Popen(
+            [*host.inside, *direct_module.command("host_port", dict(
+                name=name, state=state, openings=openings, reserve=False, record=str(host.folder / (name + ".json")),
+                lease=str(host.folder / "host.lock"), _ansible_remote_tmp=str(host.folder)))],
+            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True, env=dict(
+                os.environ, PATH=os.environ["PATH"] + ":/usr/sbin:/sbin")) for name, openings in ports.items()}
+        for name, process in running.items():
+            done = direct_module.result(process.communicate()[0])
+            assert not done.get("failed") and done["changed"], "%s: %s" % (name, done.get("msg"))
+        boot_nftables(host)
+        assert host.gets_in(NEW) == (["tcp", "udp"] if state == "open" else [])
+        assert ("tcp dport 6533 accept" in ruleset(host)) == (state == "open")
+    assert host.read("nftables.conf") == before and not (host.folder / "host.lock").exists()
 
 
 def test_nftables_opens_exactly_the_port_now_and_after_a_boot(nftables):
