@@ -11,7 +11,7 @@ from ansible_collections.portshift.agents.plugins.module_utils._file_edit import
 from ansible_collections.portshift.agents.plugins.module_utils._firewall_nftables import Nftables, legacy_sentences
 from ansible_collections.portshift.agents.plugins.module_utils._host_commands import Reader
 from ansible_collections.portshift.agents.plugins.module_utils._input_filter import (
-    Atom, Survey, admitted, atoms_of, denial_sentences, openings_of, reading, refusal_sentences, remains, rules_to_remove,
+    Atom, Survey, admitted, atoms_of, by_owner, denial_sentences, openings_of, reading, refusal_sentences, remains, rules_to_remove,
     still_missing)
 from ansible_collections.portshift.agents.plugins.module_utils._openings import OpeningError, Reading, family, listed
 
@@ -44,7 +44,8 @@ class Half:
     def reading(self, ports):
         keys = {key for survey in self.everything.values() for key in survey.atoms}
         whole = set().union(*[table.everything_but(keys) for table in self.tables.values()] or [set()])
-        return reading(list(self.surveys.values()), set(ports), saved.where, whole, every=list(self.everything.values()))
+        surveys = list(self.surveys.values())
+        return by_owner(reading(surveys, set(ports), saved.where, whole, every=list(self.everything.values())), surveys, self.ours)
 
 
 class Iptables(Reader):
@@ -52,6 +53,8 @@ class Iptables(Reader):
 
     name = "iptables"
     precise = False
+    # Of what is to be taken away, leave what rules of the site's open.
+    only_ours = False
 
     def __init__(self, module, mark, zone=None):
         super().__init__(module)
@@ -242,10 +245,9 @@ class Iptables(Reader):
             raise OpeningError("%s%s does not take the change: %s" % (
                 path + ": " if path else "", tool, (err.strip() or out.strip() or "exit status %d" % code)[:1000]))
 
-    @staticmethod
-    def _wanted(half, add, remove):
+    def _wanted(self, half, add, remove):
         """(keys of the rules to take away, family -> atoms to add)."""
-        gone = rules_to_remove(list(half.surveys.values()), half.ours, remove, list(half.everything.values()))
+        gone = rules_to_remove(list(half.surveys.values()), half.ours, remove, list(half.everything.values()), self.only_ours)
         # For anybody IPv6 gets its rule even where it does not filter yet.
         asked, news = still_missing(list(half.everything.values()), add, gone), {}
         for number, survey in half.everything.items():
@@ -298,7 +300,7 @@ class Iptables(Reader):
         tables.update((number, self._table(content, number)) for number, content in contents.items())
         after = Half(tables, ports, self.mark)
         before, now = permanent.reading(ports), after.reading(ports)
-        expected = (before.exact - set(remove)) | set(add)
+        expected = (before.exact - set(remove)) | set(add) | (before.others & set(remove) if self.only_ours else set())
         surplus, lacking = now.exact - expected, expected - now.exact
         if surplus or lacking or before.whole != now.whole:
             raise OpeningError("%s: the change would not come out as asked (too much: %s; missing: %s), nothing was written; "

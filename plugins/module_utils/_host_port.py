@@ -265,6 +265,7 @@ class Plan:
             self._leave_unserved()
         self._read()
         dict(open=self._open, closed=self._closed, restored=self._restored, reopened=self._restored)[options["state"]]()
+        self.backend.only_ours = self.restoring
         self.left = unique(self.left)
         self.notes = unique(self.notes + list(getattr(self.backend, "notes", ())))
         self._reservation()
@@ -398,8 +399,13 @@ class Plan:
                     entry["rules"] = {half: rules for half, rules in entry["rules"].items() if rules}
                     if entry["rules"]:
                         target.append(entry)
-                elif any((from_plain(entry) in self.before[half].exact) == wanted for half in halves):
+                elif any(self._is_there(from_plain(entry), half, wanted) == wanted for half in halves):
                     target.append(entry)
+
+    def _is_there(self, opening, half, ours):
+        """Whether the half has an opening; `ours`: by a rule of ours, where that can be told."""
+        found = self.before[half]
+        return opening in (found.ours if ours and found.ours is not None else found.exact)
 
     def _reservation(self):
         """The ports to reserve, or to let go."""
@@ -468,8 +474,11 @@ class Plan:
         found |= {from_plain(entry) for entry in self.added if not self.backend.precise or source in entry["rules"]}
         for entry in self.removed:
             opening = from_plain(entry)
-            if not self.backend.precise or not set(self.before[source].spelled.get(opening, [])) - set(
-                    entry["rules"].get(source, [])):
+            if not self.backend.precise:
+                # What a rule of the site's opens too stays where only ours are taken back.
+                if not self.restoring or opening not in self.before[half].others:
+                    found.discard(opening)
+            elif not set(self.before[source].spelled.get(opening, [])) - set(entry["rules"].get(source, [])):
                 found.discard(opening)
         return found
 
@@ -773,6 +782,8 @@ class Aftermath:
                     rule for rule in lost if self.backend.can_write(rule)]
             calls += self.backend.calls(additions, removals)
         elif self.picture["added"] or self.picture["removed"]:
+            # What a restoration had brought back is the site's, and goes again.
+            self.backend.only_ours = self.module.params["state"] == "open"
             self.backend.change([from_plain(entry) for entry in self.picture["removed"]],
                                 [from_plain(entry) for entry in self.picture["added"]])
         return calls + OtherCalls(self.module, self.module.params, self.picture["reserved"], self.picture["selinux"],

@@ -407,17 +407,25 @@ def openings_of(surveys, without=()):
     return found
 
 
-def rules_to_remove(surveys, ours, openings, everywhere=None):
+def rules_to_remove(surveys, ours, openings, everywhere=None, only_ours=False):
     """The (place, number) of the rules to take away so that none of `openings` is left: ours first, the site's if need be.
 
-    `everywhere`: Surveys of more chains than those that decide whether an opening is there.
+    `everywhere`: Surveys of more chains than those that decide whether an opening is there.  `only_ours`: the site's stay.
     """
     everywhere = everywhere or surveys
     gone = {key for survey in everywhere for key, atoms in survey.atoms.items()
             if key in ours and any(_belongs(atom, opening) for atom in atoms for opening in openings)}
-    left = openings_of(surveys, gone) & set(openings)
+    left = set() if only_ours else openings_of(surveys, gone) & set(openings)
     return gone | {key for survey in everywhere for key, atoms in survey.atoms.items()
                    if any(_belongs(atom, opening) for atom in atoms for opening in left)}
+
+
+def by_owner(found, surveys, ours):
+    """Completes a Reading by whose rules make its openings; `ours`: the keys of the rules of ours."""
+    mine = {atom for survey in surveys for key, atoms in survey.atoms.items() if key in ours for atom in atoms}
+    found.ours = {opening for opening in found.exact if any(_belongs(atom, opening) for atom in mine)}
+    found.others = openings_of(surveys, ours) & found.exact
+    return found
 
 
 def atoms_of(openings, families):

@@ -36,12 +36,15 @@ class Reading:
     about    string of `whole` -> the (protocol, port) of the ports asked about that it admits beside others; a call for one of
              these that does too much comes out as such
     admits   strings: what else the filter admits, by rules for other ports; of backends whose live `whole` is not compared
+    ours     those of `exact` that a rule of ours makes, maybe beside others; None where that can't be told
+    others   those of `exact` that would be there without the rules of ours
     """
 
-    def __init__(self, lines=(), exact=(), wider=(), whole=(), covered=(), spelled=None, about=None, admits=()):
+    def __init__(self, lines=(), exact=(), wider=(), whole=(), covered=(), spelled=None, about=None, admits=(),
+                 ours=None, others=()):
         self.lines, self.exact, self.wider = list(lines), set(exact), list(wider)
         self.whole, self.covered, self.spelled = whole, set(covered), dict(spelled or {})
-        self.about, self.admits = dict(about or {}), frozenset(admits)
+        self.about, self.admits, self.ours, self.others = dict(about or {}), frozenset(admits), ours, set(others)
 
 
 def normalised(source):

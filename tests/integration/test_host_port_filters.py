@@ -237,6 +237,18 @@ def test_what_an_administrator_opens_in_nftables_meanwhile_stays_and_is_a_note(n
         host.run("umount", nft)
 
 
+def test_an_opening_of_the_sites_stays_in_nftables_when_ours_is_taken_back(nftables):
+    host, site = nftables, "\t\ttcp dport %d accept\n" % NEW
+    host.host_port(openings=both(NEW))
+    host.run("nft", "insert", "rule", "inet", "filter", "input", "tcp", "dport", str(NEW), "accept")
+    host.write("nftables.conf", host.read("nftables.conf").decode().replace("\t\tiif lo accept\n", "\t\tiif lo accept\n" + site))
+    done = host.host_port(state="restored")
+    assert done["changed"] and "portshift" not in ruleset(host) and host.gets_in(NEW) == ["tcp"]
+    boot_nftables(host)
+    assert host.gets_in(NEW) == ["tcp"] and "portshift" not in ruleset(host)
+    assert host.read("nftables.conf").decode().replace(site, "") == NFTABLES
+
+
 def test_two_products_at_once_both_open_their_ports_in_nftables(nftables):
     host, before = nftables, nftables.read("nftables.conf")
     ports = dict(bigfix=both(NEW), boks=[dict(port=number, protocol="tcp", sources=[]) for number in range(6530, 6534)])
@@ -644,6 +656,18 @@ def iptables(host, request):
     for name in sorted({unit, unit.replace("iptables", "ip6tables")}):
         host.run("systemctl", "disable", name + ".service")
         (host.etc / ("systemd/system/%s.service" % name)).unlink()
+
+
+def test_an_opening_of_the_sites_stays_in_iptables_when_ours_is_taken_back(iptables):
+    host, site = iptables, "-A INPUT -p tcp -m tcp --dport %d -j ACCEPT\n" % NEW
+    host.host_port(openings=both(NEW))
+    for tool, path in (("iptables", host.v4), ("ip6tables", host.v6)):
+        host.run(tool, "-I", "INPUT", *site.split()[2:])
+        host.write(path, host.read(path).decode().replace("-A INPUT -i lo -j ACCEPT\n", "-A INPUT -i lo -j ACCEPT\n" + site))
+    assert host.host_port(state="restored")["changed"] and host.gets_in(NEW) == ["tcp"]
+    boot_iptables(host)
+    assert host.gets_in(NEW) == ["tcp"] and "portshift" not in host.run("iptables-save") + host.run("ip6tables-save")
+    assert [host.read(path).decode().replace(site, "") for path in (host.v4, host.v6)] == [V4, V6]
 
 
 def boot_iptables(host):
