@@ -11,8 +11,8 @@ from ansible_collections.portshift.agents.plugins.module_utils._file_edit import
 from ansible_collections.portshift.agents.plugins.module_utils._firewall_nftables import Nftables, legacy_sentences
 from ansible_collections.portshift.agents.plugins.module_utils._host_commands import Reader
 from ansible_collections.portshift.agents.plugins.module_utils._input_filter import (
-    Atom, Survey, admitted, atoms_of, by_owner, denial_sentences, openings_of, reading, refusal_sentences, remains, rules_to_remove,
-    still_missing)
+    Atom, Survey, admitted, atoms_of, by_owner, denial_sentences, openings_of, reading, refusal_sentences, remains,
+    rules_to_remove, still_missing)
 from ansible_collections.portshift.agents.plugins.module_utils._openings import OpeningError, Reading, family, listed
 
 TOOLS = {4: "iptables", 6: "ip6tables"}
@@ -45,7 +45,8 @@ class Half:
         keys = {key for survey in self.everything.values() for key in survey.atoms}
         whole = set().union(*[table.everything_but(keys) for table in self.tables.values()] or [set()])
         surveys = list(self.surveys.values())
-        return by_owner(reading(surveys, set(ports), saved.where, whole, every=list(self.everything.values())), surveys, self.ours)
+        found = reading(surveys, set(ports), saved.where, whole, every=list(self.everything.values()))
+        return by_owner(found, surveys, self.ours)
 
 
 class Iptables(Reader):
@@ -235,8 +236,8 @@ class Iptables(Reader):
         # Places are numbers here: with a rule more in front they would be those of other rules.
         now = saved.SavedTable(self._saved_text(number), TOOLS[number], number, self.mark)
         if now.whole != self.live()[number].whole:
-            raise ChangedMeanwhile("the live rules of %s were changed by another program each time while they were being changed; "
-                                   "look which one does, and run again" % TOOLS[number])
+            raise ChangedMeanwhile("the live rules of %s were changed by another program each time while they were being "
+                                   "changed; look which one does, and run again" % TOOLS[number])
 
     def _restore(self, number, arguments, content, path):
         tool = TOOLS[number] + "-restore"

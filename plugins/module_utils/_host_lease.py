@@ -140,8 +140,8 @@ def read(path):
     except OSError:
         found = None
     if found and (not stat.S_ISREG(found.st_mode) or found.st_uid not in (0, os.geteuid())):
-        raise FileError("%s: is to hold the lease of this host, but is not a regular file of root's; look who has put it there, and "
-                        "remove it" % path)
+        raise FileError("%s: is to hold the lease of this host, but is not a regular file of root's; look who has put it there, "
+                        "and remove it" % path)
     try:
         return _run_lock.parse(read_if_there(path))
     except _run_lock.LockError as err:

@@ -23,7 +23,7 @@ from ansible_collections.portshift.agents.plugins.module_utils._file_edit import
     make_folder, read_if_there, remove_file, write_durably)
 from ansible_collections.portshift.agents.plugins.module_utils._host_commands import run
 from ansible_collections.portshift.agents.plugins.module_utils._host_lease import (
-    LEASE_SPEC, BusyError, HostLease, holder_beside)
+    LEASE_SPEC, HostLease, holder_beside)
 from ansible_collections.portshift.agents.plugins.module_utils._openings import (
     ANYBODY_4, ANYBODY_6, OpeningError, Reading, described, family, from_plain, holds, in_order, listed, parse_openings,
     settled, to_plain)
@@ -857,7 +857,7 @@ def run_step(module):
         if kept:
             try:
                 lease.hold(OWN_SECONDS + CALL_SECONDS * len(result.get("calls") or ()), wait=0)
-            except BusyError:
+            except EngineError:
                 # Lost since; the next step says so, and these calls are to be made all the same.
                 pass
     finally:
@@ -877,9 +877,9 @@ def _under_lease(module, lease, step):
         if not lease.is_held():
             lease.notes.append("the lease of this host (%s) was lost while the change was made" % lease.path)
         lease.hold(OWN_SECONDS)
-    except BusyError as err:
+    except EngineError as err:
         # What was begun is looked at and, where need be, taken back all the same: it is this change's own alone.
-        lease.notes.append(err.who)
+        lease.notes.append(getattr(err, "who", str(err)))
     if step == "renew":
         return dict(changed=False)
     result = verify(module, params["picture"], params["trouble"]) if step == "verify" else undone(module, params["picture"])

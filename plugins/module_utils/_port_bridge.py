@@ -7,9 +7,10 @@ import os
 
 from ansible_collections.portshift.agents.plugins.module_utils import _bridge_rules
 from ansible_collections.portshift.agents.plugins.module_utils._bridge_rules import BridgeError, Mapping, from_nft
+from ansible_collections.portshift.agents.plugins.module_utils._errors import EngineError
 from ansible_collections.portshift.agents.plugins.module_utils._file_edit import put_file, remove_empty_folder, remove_file
 from ansible_collections.portshift.agents.plugins.module_utils._host_commands import run
-from ansible_collections.portshift.agents.plugins.module_utils._host_lease import LEASE_SPEC, PATH, BusyError, HostLease
+from ansible_collections.portshift.agents.plugins.module_utils._host_lease import LEASE_SPEC, PATH, HostLease
 from ansible_collections.portshift.agents.plugins.module_utils._ports import parse_port
 
 # Options of a module that sets up a bridge, but for its direction.
@@ -193,7 +194,7 @@ def set_bridge(module, options, mappings=(), lease=None):
 
 
 def turn_bridge(module, options, mappings):
-    """set_bridge() for a move that is under way, with its product down: it does not wait for long, nor fail for want of the lease.
+    """set_bridge() for a move that is under way, with its product down: it neither waits for long nor fails without the lease.
 
     Table, chain, unit and files of a bridge are its own, so that those of others are not at risk.
     """
@@ -201,8 +202,8 @@ def turn_bridge(module, options, mappings):
     try:
         try:
             lease.hold(wait=PATIENCE_OF_A_MOVE)
-        except BusyError as err:
-            lease.notes.append("%s; the bridge was turned all the same" % err.who)
+        except EngineError as err:
+            lease.notes.append("the bridge was turned without the lease of this host: %s" % getattr(err, "who", err))
         return set_bridge(module, options, mappings, lease)
     finally:
         lease.release()

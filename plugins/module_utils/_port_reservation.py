@@ -227,8 +227,8 @@ class Reservation:
                 self.live = now
                 return
             self._set_live(wanted)
-        raise OpeningError("%s: holds other ports each time right after it was written; look what else sets it on this host, and run "
-                           "again" % self.path)
+        raise OpeningError("%s: holds other ports each time right after it was written; look what else sets it on this host, "
+                           "and run again" % self.path)
 
     def _live_text(self):
         try:

@@ -97,8 +97,8 @@ options:
         default: /etc/systemd/system
       lease:
         description:
-          - The file of the host's lease, which lets one task at a time change what the products on a host share. The same one for all
-            that change a host.
+          - The file of the host's lease, which lets one task at a time change what the products on a host share. The same one
+            for all that change a host.
         type: path
         default: /var/lib/portshift/host.lock
       lease_wait:

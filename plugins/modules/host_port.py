@@ -96,11 +96,11 @@ options:
     type: path
   lease:
     description:
-      - The file of the host's lease, on a local file system of the host. It is root's, and there while the lease is held; while it
-        is read and written, a file with C(.guard) behind that name lies beside it.
+      - The file of the host's lease, on a local file system of the host. It is root's, and there while the lease is held; while
+        it is read and written, a file with C(.guard) behind that name lies beside it.
       - The same one for all that change a host. Without a meaning on Windows, where each product has rules of its own.
-      - It lasts 300 seconds and 60 more for each module of another collection that is to run, and is renewed where these take long.
-        One whose holder was killed is taken over when the host can tell, when the control node where it ran asks, when it
+      - It lasts 300 seconds and 60 more for each module of another collection that is to run, and is renewed where these take
+        long. One whose holder was killed is taken over when the host can tell, when the control node where it ran asks, when it
         lapses, or when the host was booted; a note says whose it was.
       - Check mode takes none and says in RV(notes) who holds it.
     type: path

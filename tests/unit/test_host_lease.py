@@ -14,10 +14,11 @@ import pytest
 
 from ansible.errors import AnsibleConnectionFailure
 from ansible_collections.portshift.agents.plugins.action import host_port as action
-from ansible_collections.portshift.agents.plugins.module_utils import _host_lease, _host_port
+from ansible_collections.portshift.agents.plugins.module_utils import _host_lease, _host_port, _port_bridge
 from ansible_collections.portshift.agents.plugins.module_utils._errors import EngineError
 from ansible_collections.portshift.agents.plugins.module_utils._file_edit import FileError
-from ansible_collections.portshift.agents.plugins.module_utils._host_lease import BusyError, HostLease, holder_beside, this_process
+from ansible_collections.portshift.agents.plugins.module_utils._host_lease import (
+    BusyError, HostLease, holder_beside, this_process)
 
 
 def asker(token="t1", **other):
@@ -52,7 +53,8 @@ def test_one_holds_it_and_the_other_is_told_who_since_when_and_for_how_long(leas
     clock.now += 12
     with pytest.raises(BusyError, match=r"host.lock: boks: host_port, state open \(alice@control1, process 4711\), since "
                                         r"20..-..-..T..:..:..Z \(12 s ago\) is changing what the products on this host share .* "
-                                        r"its lease lapses in 289 s, and has not ended in the 0 s .* nothing was changed") as told:
+                                        r"its lease lapses in 289 s, and has not ended in the 0 s .* nothing was changed"
+                       ) as told:
         # The same run of ansible-playbook, another task of it.
         lease("t2").hold(300)
     assert told.value.holder["id"] and not lease("t2").is_held()
@@ -203,7 +205,9 @@ class Module:
 @pytest.fixture
 def steps(lease, monkeypatch):
     """steps(step, answer) -> the result of that step with a change, or a look, that comes out as `answer`."""
-    def go(step="change", answer=None, run=asker("t9"), **more):
+    own = asker("t9")
+
+    def go(step="change", answer=None, run=own, **more):
         def done(*unused):
             go.held = lease.path.exists()
             if isinstance(answer, Exception):
@@ -355,3 +359,40 @@ def test_the_lease_is_renewed_where_the_calls_take_long(rounds, monkeypatch):
     made = rounds([dict(FIRST, calls=[CALL, CALL]), {}, dict(lease="kept"), {}, dict(GOOD)])
     made.run()
     assert made.ran == ["change", "ansible.posix.firewalld", "renew", "ansible.posix.firewalld", "verify"]
+
+
+# -- a bridge
+
+
+@pytest.fixture
+def bridged(lease, monkeypatch):
+    """What the bridge's engine was asked for, and whether the lease was held then."""
+    asked = []
+    monkeypatch.setattr(_port_bridge, "_set_bridge", lambda module, options, mappings: asked.append(
+        lease.path.exists()) or dict(changed=True, backend="nftables", previous=[], rules=[]))
+    return asked
+
+
+def test_a_bridge_is_changed_under_the_lease_and_looked_at_without(lease, bridged):
+    options = dict(name="boks", lease=str(lease.path), lease_wait=0)
+    assert _port_bridge.set_bridge(Module(lease.path), options)["notes"] == [] and not lease.path.exists()
+    _port_bridge.set_bridge(Module(lease.path, check=True), options)
+    assert bridged == [True, False]
+    lease().hold(300)
+    with pytest.raises(BusyError):
+        _port_bridge.set_bridge(Module(lease.path), options)
+    # Within a move that holds it.
+    _port_bridge.set_bridge(Module(lease.path), options, (), lease())
+    assert bridged == [True, False, True] and lease().is_held()
+
+
+@pytest.mark.parametrize("obstacle", ["busy", "planted"])
+def test_a_move_whose_product_is_down_turns_its_bridge_in_any_case(lease, bridged, monkeypatch, obstacle):
+    monkeypatch.setattr(_port_bridge, "PATIENCE_OF_A_MOVE", 0)
+    if obstacle == "busy":
+        lease().hold(300)
+    else:
+        lease.path.symlink_to("elsewhere")
+    done = _port_bridge.turn_bridge(Module(lease.path), dict(name="boks", lease=str(lease.path), lease_wait=300), [])
+    assert len(bridged) == 1 and done["notes"][0].startswith("the bridge was turned without the lease of this host: ")
+    assert obstacle == "planted" or lease().is_held()

@@ -443,7 +443,8 @@ def test_a_call_that_closes_more_than_it_was_asked_to_is_undone_and_what_others_
     run.obey = bring_back
     failed = run("closed", opening(52311), spoil=spoil)
     assert "has lost rules that were to stay: extra all of tcp" in failed["msg"]
-    assert failed["undone"]["restored"] and "gone from its runtime and its permanent configuration: port 8080" in failed["undone"]["msg"]
+    assert failed["undone"]["restored"]
+    assert "gone from its runtime and its permanent configuration: port 8080" in failed["undone"]["msg"]
     assert all("extra all of tcp" in paper.whole[half] and "port 8080" not in paper.whole[half] and
                list(paper.held[half]) == ["tcp 52311 10.1.2.3"] for half in HALVES)
 
