@@ -131,7 +131,11 @@ class ZoneReader:
 
     def __init__(self, zone, ports, service_ports):
         self.zone, self.ports, self.service_ports = zone, sorted(ports), service_ports
-        self.spelled, self.covered, self.wider, self.lines, self.rest = {}, set(), [], [], []
+        self.spelled, self.covered, self.wider, self.lines, self.rest, self.about = {}, set(), [], [], [], {}
+
+    def admits_more(self, rule, pairs):
+        """Notes that `rule`, one of the rest, admits ports asked about beside others."""
+        self.about.setdefault("%s: %s" % (self.zone.name, rule), set()).update(pairs)
 
     def note(self, rule):
         self.lines.append("%s: %s" % (self.zone.name, rule))
@@ -160,6 +164,9 @@ class ZoneReader:
             if not self.admit(protocol, span, None, "port " + word):
                 # firewalld answers ALREADY_ENABLED to an attempt to add a port of a range.
                 self.covered |= {Opening(protocol, port, None) for port in _overlap(span, self.ports)}
+                for part in without([span], self.ports):
+                    self.admits_more("port %s/%s" % (_shown(part), protocol), [
+                        (protocol, port) for port in _overlap(span, self.ports)])
         for protocol, found in spans.items():
             self.rest += ["port %s/%s" % (_shown(span), protocol) for span in without(found, self.ports)]
 
@@ -169,6 +176,7 @@ class ZoneReader:
                 hit = _overlap(span, self.ports)
                 if hit and protocol in PROTOCOLS:
                     self.note("service %s (%s/%s)" % (name, _shown(span), protocol))
+                    self.admits_more("service " + name, [(protocol, port) for port in hit])
                     self.wider.append("zone %s admits the service %s, which holds %s %s" % (
                         self.zone.name, name, protocol, ", ".join(map(str, hit))))
 
@@ -195,6 +203,9 @@ class ZoneReader:
             self.wider.append("zone %s holds a rule that admits more than the port: %s" % (self.zone.name, text))
         if not exact:
             self.rest.append("rich-rule " + text)
+            if "accept" in rule:
+                self.admits_more("rich-rule " + text, [(protocol, port) for protocol, span in concerned
+                                                       for port in _overlap(span, self.ports)])
 
     def reading(self):
         self.read_ports()
@@ -204,6 +215,7 @@ class ZoneReader:
                 self.read_rich_rule(value)
             elif kind == "protocol" and value in PROTOCOLS:
                 self.note("protocol " + value)
+                self.admits_more("protocol " + value, [(value, port) for port in self.ports])
                 self.wider.append("zone %s admits all of %s" % (self.zone.name, value))
         if self.zone.fields.get("target") == "ACCEPT":
             self.note("target ACCEPT")
@@ -211,7 +223,8 @@ class ZoneReader:
         self.rest += ["%s %s" % (kind, value) for kind, value in self.zone.rules() if kind not in ("port", "rich-rule")]
         spelled = join_families(self.spelled)
         return Reading(self.lines, spelled, self.wider, frozenset("%s: %s" % (self.zone.name, rule) for rule in self.rest),
-                       {opening for opening in self.covered if opening not in spelled}, spelled)
+                       {opening for opening in self.covered if opening not in spelled}, spelled,
+                       {rule: pairs for rule, pairs in self.about.items() if pairs})
 
 
 def spans_of(rule, service_ports):

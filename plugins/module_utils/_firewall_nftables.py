@@ -15,10 +15,10 @@ import re
 from ansible_collections.portshift.agents.plugins.module_utils import _iptables_rules as saved
 from ansible_collections.portshift.agents.plugins.module_utils import _nftables_rules as nft
 from ansible_collections.portshift.agents.plugins.module_utils._file_edit import (
-    FileEdit, FileError, put_file, read_bytes, remove_file)
+    ChangedMeanwhile, FileEdit, FileError, put_file, read_bytes, remove_file)
 from ansible_collections.portshift.agents.plugins.module_utils._host_commands import Reader
 from ansible_collections.portshift.agents.plugins.module_utils._input_filter import (
-    Survey, admitted, atoms_of, denial_sentences, openings_of, reading, refusal_sentences, remains, rules_to_remove,
+    Survey, admitted, atoms_of, by_owner, denial_sentences, openings_of, reading, refusal_sentences, remains, rules_to_remove,
     still_missing)
 from ansible_collections.portshift.agents.plugins.module_utils._openings import (
     OpeningError, Reading, family, in_order, listed)
@@ -125,6 +125,8 @@ class Nftables(Reader):
 
     name = "nftables"
     precise = False
+    # Of what is to be taken away, leave what rules of the site's open.
+    only_ours = False
 
     def __init__(self, module, mark, zone=None):
         super().__init__(module)
@@ -227,9 +229,11 @@ class Nftables(Reader):
 
     def _read_half(self, ruleset, ports, removable=None):
         surveys = nft.filtering(ruleset, ports)
-        keys = {key for survey in surveys for key in survey.atoms} | nft.keys_of(ruleset, self.mark)
-        return reading(surveys, set(ports), nft.where, nft.everything_but(ruleset, keys, self.mark), removable, STAYS,
-                       nft.surveys_of(ruleset, ports, ("input", "prerouting")))
+        ours = nft.keys_of(ruleset, self.mark)
+        keys = {key for survey in surveys for key in survey.atoms} | ours
+        return by_owner(reading(
+            surveys, set(ports), nft.where, nft.everything_but(ruleset, keys, self.mark), removable, STAYS,
+            nft.surveys_of(ruleset, ports, ("input", "prerouting"))), surveys, ours)
 
     def read(self, ports):
         live, (files, boot, why) = self.live(), self._boot()
@@ -362,7 +366,7 @@ class Nftables(Reader):
     def change(self, add, remove):
         """Makes the change, live and for the next boot.  In check mode it stops before the first write."""
         try:
-            return self._change(add, remove)
+            return self._on_what_is_there(lambda: self._change(add, remove))
         finally:
             if not self.module.check_mode:
                 self._known, self._halves = {}, []
@@ -382,7 +386,11 @@ class Nftables(Reader):
         if not why:
             self._write(edits, own)
         if script and not self.module.check_mode:
-            self._nft(["-f", "-"], script)
+            try:
+                self._nft(["-f", "-"], script)
+            except OpeningError as err:
+                # It was taken as a trial, so that a rule which it names by its handle is gone since.
+                raise ChangedMeanwhile(str(err))
         return []
 
     def _nft(self, arguments, script):
@@ -404,7 +412,7 @@ class Nftables(Reader):
         surveys = nft.filtering(boot, ports)
         removable = self._removable(files, surveys)
         ours = {(rule.place, rule.number) for survey in surveys for rule in survey.rules() if self._is_ours(rule)}
-        gone = {key for key in rules_to_remove(surveys, ours, remove) if key in removable}
+        gone = {key for key in rules_to_remove(surveys, ours, remove, only_ours=self.only_ours) if key in removable}
         reopened = self._to_reopen(files, surveys, add)
         news = still_missing(surveys, add, gone)
         by_rule, starts, by_chain = self._lines_by_rule(files), {}, self._own_atoms(boot)
@@ -542,7 +550,7 @@ class Nftables(Reader):
     def _require(self, files, boot, later, ports, add, remove, removable):
         """Fails where the files would not come out as asked; nothing has been written yet."""
         before, after = nft.filtering(boot, ports), nft.filtering(later, ports)
-        stays = set(remove) & openings_of(before, removable)
+        stays = set(remove) & openings_of(before, nft.keys_of(boot, self.mark) if self.only_ours else removable)
         expected, found = (openings_of(before) - set(remove)) | set(add) | stays, openings_of(after)
         surplus, lacking = found - expected, expected - found
         keys = [{key for survey in surveys for key in survey.atoms} | nft.keys_of(half, self.mark)
@@ -556,7 +564,7 @@ class Nftables(Reader):
         """Commands for nft -f, one transaction; empty where nothing has to change."""
         surveys = nft.filtering(live, ports)
         ours = {(rule.place, rule.number) for survey in surveys for rule in survey.rules() if self._is_ours(rule)}
-        gone = rules_to_remove(surveys, ours, remove)
+        gone = rules_to_remove(surveys, ours, remove, only_ours=self.only_ours)
         lines = ["delete rule %s handle %d" % (nft.where(place), number) for place, number in sorted(gone)]
         news = still_missing(surveys, add, gone)
         for survey in surveys:

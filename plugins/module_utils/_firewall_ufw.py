@@ -118,7 +118,7 @@ def openings_of(rule, inside):
 
 def permanent_reading(rules, ports, policy):
     """What the rule files say about `ports`; `policy`: what happens to what no rule names."""
-    spelled, wider, lines, rest = {}, [], [], ["incoming by default: %s" % policy]
+    spelled, wider, lines, rest, about = {}, [], [], ["incoming by default: %s" % policy], {}
     for rule in rules:
         inside, nothing_else = hit(spans(rule.ports), ports)
         if not incoming(rule) or not inside or not protocols(rule):
@@ -132,6 +132,8 @@ def permanent_reading(rules, ports, policy):
                 spelled.setdefault(opening, []).append(raw(rule))
             continue
         rest.append("%s: %s" % (rule.family, rule.text))
+        if rule.action == "allow":
+            about[rest[-1]] = {(protocol, port) for protocol in protocols(rule) for port in inside}
         if rule.action in ("allow", "limit"):
             wider.append("ufw holds a rule that is not an opening of exactly %s, and which stays: %s" % (
                 ", ".join(map(str, inside)), shown(rule)))
@@ -139,7 +141,7 @@ def permanent_reading(rules, ports, policy):
         lines.append("incoming by default: ACCEPT")
         wider.append("ufw admits by default what no rule names (DEFAULT_INPUT_POLICY in %s)" % DEFAULTS)
     spelled = join_families(spelled)
-    return Reading(lines, spelled, wider, frozenset(rest), (), spelled)
+    return Reading(lines, spelled, wider, frozenset(rest), (), spelled, about)
 
 
 def parse_saved(line):
@@ -159,7 +161,7 @@ def parse_saved(line):
 
 def runtime_reading(saved, ports):
     """What the kernel's chains of ufw say about `ports`; saved: family -> text of iptables-save."""
-    spelled, lines, rest = {}, [], []
+    spelled, lines, rest, about = {}, [], [], {}
     for ip, text in sorted(saved.items()):
         for line in text.splitlines():
             if re.match(r":INPUT ", line):
@@ -182,8 +184,11 @@ def runtime_reading(saved, ports):
             elif not (nothing_else and "logging-input" in rule["-A"] + rule.get("-j", "")):
                 # The lines that log an opening come and go with it.
                 rest.append("%s %s" % (ip, line))
+                if rule.get("-j") == "ACCEPT":
+                    about[rest[-1]] = {(protocol, port) for protocol in PROTOCOLS if rule.get("-p", protocol) == protocol
+                                       for port in inside}
     spelled = join_families(spelled)
-    return Reading(lines, spelled, (), frozenset(rest), (), spelled)
+    return Reading(lines, spelled, (), frozenset(rest), (), spelled, about)
 
 
 def kernel_lines(rule):

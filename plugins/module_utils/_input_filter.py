@@ -282,6 +282,21 @@ class Survey:
         return ["%s: %s" % (where(rule.place), rule.text) for rule, _path, condition in self.reached
                 if _about(condition, self.ports) and (rule.condition.ports is not None or rule.verdict == "accept")]
 
+    def admits(self, where):
+        """What the rules of this chain, and of those it leads to, accept beside exact openings of the ports."""
+        found, seen, ahead = set(), set(), [self.base.place]
+        while ahead:
+            place = ahead.pop()
+            if place in seen or place not in self.chains:
+                continue
+            seen.add(place)
+            for rule in self.chains[place].rules:
+                if rule.verdict in ("jump", "goto"):
+                    ahead.append(rule.target)
+                elif rule.verdict == "accept" and (place, rule.number) not in self.atoms:
+                    found.add("%s: %s" % (where(place), rule.text))
+        return found
+
     def denials(self, openings, named_only):
         """The rules of the site that turn away what `openings` would admit; `named_only`: those alone that name the port."""
         found = []
@@ -488,17 +503,25 @@ def openings_of(surveys, without=()):
     return found
 
 
-def rules_to_remove(surveys, ours, openings, everywhere=None):
+def rules_to_remove(surveys, ours, openings, everywhere=None, only_ours=False):
     """The (place, number) of the rules to take away so that none of `openings` is left: ours first, the site's if need be.
 
-    `everywhere`: Surveys of more chains than those that decide whether an opening is there.
+    `everywhere`: Surveys of more chains than those that decide whether an opening is there.  `only_ours`: the site's stay.
     """
     everywhere = everywhere or surveys
     gone = {key for survey in everywhere for key, atoms in survey.atoms.items()
             if key in ours and any(_belongs(atom, opening) for atom in atoms for opening in openings)}
-    left = openings_of(surveys, gone) & set(openings)
+    left = set() if only_ours else openings_of(surveys, gone) & set(openings)
     return gone | {key for survey in everywhere for key, atoms in survey.atoms.items()
                    if any(_belongs(atom, opening) for atom in atoms for opening in left)}
+
+
+def by_owner(found, surveys, ours):
+    """Completes a Reading by whose rules make its openings; `ours`: the keys of the rules of ours."""
+    mine = {atom for survey in surveys for key, atoms in survey.atoms.items() if key in ours for atom in atoms}
+    found.ours = {opening for opening in found.exact if any(_belongs(atom, opening) for atom in mine)}
+    found.others = openings_of(surveys, ours) & found.exact
+    return found
 
 
 def atoms_of(openings, families):
@@ -566,4 +589,5 @@ def reading(surveys, ports, where, whole, removable=None, why_not=None, every=No
                 if any(_belongs(atom, opening) for atom in survey.atoms[(rule.place, rule.number)]):
                     spelled.setdefault(opening, []).append(line)
     return Reading(lines=[line for survey in surveys for line in survey.lines(where)], exact=exact, wider=wider, spelled=spelled,
-                   whole=frozenset(whole), covered=admitted(surveys if every is None else every, everybody(ports)) - exact)
+                   whole=frozenset(whole), covered=admitted(surveys if every is None else every, everybody(ports)) - exact,
+                   admits=set().union(*[survey.admits(where) for survey in surveys]))

@@ -29,7 +29,8 @@ class Site(Hub):
                 change_tracker_port=self.new, change_tracker_hub_old_port=self.old, change_tracker_hub_conf_path=str(self.conf),
                 change_tracker_hub_test_command=[*self.command, "-t"],
                 change_tracker_hub_reload_command=[*self.command, "-s", "reload"],
-                change_tracker_hub_record_path=str(self.record), change_tracker_hub_firewall="none",
+                change_tracker_hub_record_path=str(self.record), host_port_lease=str(self.record) + ".lease",
+                change_tracker_hub_firewall="none",
                 change_tracker_hub_reserve_port=False, change_tracker_hub_evidence_timeout=10), **variables),
             tasks=[{"ansible.builtin.include_role": dict(name=ROLE, tasks_from=verb)} for verb in verbs] + [
                 {"name": "Facts",

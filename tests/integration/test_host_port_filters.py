@@ -112,7 +112,8 @@ class Host(Place):
         return direct_module.result(self.run(*direct_module.command(name, arguments), check=False))
 
     def host_port(self, check=False, fails=False, **arguments):
-        arguments = dict(dict(name="bigfix", reserve=False, record=str(self.folder / "record.json")), **arguments)
+        arguments = dict(dict(name="bigfix", reserve=False, record=str(self.folder / "record.json"),
+                              lease=str(self.folder / "host.lock")), **arguments)
         result = self.module("host_port", dict(arguments, _ansible_check_mode=check))
         assert bool(result.get("failed")) == fails, result.get("msg") or result
         return result
@@ -193,6 +194,80 @@ def boot_nftables(host):
 
 def ruleset(host):
     return host.run("nft", "-s", "list", "ruleset")
+
+
+# In the place of nft: once our change is in the kernel, an administrator opens 8080, now and for the next boot.
+ADMIN = """#!/bin/sh
+case "$*" in
+"-f -") real=%s; $real "$@"; code=$?
+    # What a boot would load is tried out in a namespace of its own.
+    if [ "$(readlink /proc/self/ns/net)" = "$(cat %s)" ]; then
+        rm %s
+        $real insert rule inet filter input tcp dport 8080 accept
+        sed -i 's/iif lo accept/&\\n\\t\\ttcp dport 8080 accept/' /etc/nftables.conf
+    fi
+    exit $code ;;
+esac
+exec %s "$@"
+"""
+
+
+def test_what_an_administrator_opens_in_nftables_meanwhile_stays_and_is_a_note(nftables):
+    host, before = nftables, nftables.read("nftables.conf")
+    real, flag, wrapper = host.folder / "nft.real", host.folder / "admin", host.folder / "nft.wrapper"
+    nft = host.run("sh", "-c", "command -v nft").strip()
+    host.run("cp", nft, str(real))
+    wrapper.write_text(ADMIN % (real, flag, flag, real))
+    wrapper.chmod(0o755)
+    host.run("mount", "--bind", str(wrapper), nft)
+    try:
+        for change in (dict(openings=both(NEW)), dict(state="restored")):
+            flag.write_text(host.run("readlink", "/proc/self/ns/net"))
+            host.run(str(real), "flush", "ruleset")
+            host.run(str(real), "-f", "/etc/nftables.conf")
+            done = host.host_port(**change)
+            assert done["changed"] and not flag.exists()
+            assert done["notes"][-1] == (
+                "nftables was changed by others meanwhile, which stays: new in its runtime and its permanent configuration: "
+                "inet filter input: tcp dport 8080 accept")
+            assert "tcp dport 8080 accept" in ruleset(host) and b"8080" in host.read("nftables.conf")
+            assert host.gets_in(NEW) == (["tcp", "udp"] if "openings" in change else [])
+            # It is there now, and is not told of again.
+            host.write("nftables.conf", host.read("nftables.conf").decode().replace("\t\ttcp dport 8080 accept\n", ""))
+        assert host.read("nftables.conf") == before and not (host.folder / "host.lock").exists()
+    finally:
+        host.run("umount", nft)
+
+
+def test_an_opening_of_the_sites_stays_in_nftables_when_ours_is_taken_back(nftables):
+    host, site = nftables, "\t\ttcp dport %d accept\n" % NEW
+    host.host_port(openings=both(NEW))
+    host.run("nft", "insert", "rule", "inet", "filter", "input", "tcp", "dport", str(NEW), "accept")
+    host.write("nftables.conf", host.read("nftables.conf").decode().replace("\t\tiif lo accept\n", "\t\tiif lo accept\n" + site))
+    done = host.host_port(state="restored")
+    assert done["changed"] and "portshift" not in ruleset(host) and host.gets_in(NEW) == ["tcp"]
+    boot_nftables(host)
+    assert host.gets_in(NEW) == ["tcp"] and "portshift" not in ruleset(host)
+    assert host.read("nftables.conf").decode().replace(site, "") == NFTABLES
+
+
+def test_two_products_at_once_both_open_their_ports_in_nftables(nftables):
+    host, before = nftables, nftables.read("nftables.conf")
+    ports = dict(bigfix=both(NEW), boks=[dict(port=number, protocol="tcp", sources=[]) for number in range(6530, 6534)])
+    for state in ("open", "restored"):
+        running = {name: subprocess.Popen(
+            [*host.inside, *direct_module.command("host_port", dict(
+                name=name, state=state, openings=openings, reserve=False, record=str(host.folder / (name + ".json")),
+                lease=str(host.folder / "host.lock"), _ansible_remote_tmp=str(host.folder)))],
+            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True, env=dict(
+                os.environ, PATH=os.environ["PATH"] + ":/usr/sbin:/sbin")) for name, openings in ports.items()}
+        for name, process in running.items():
+            done = direct_module.result(process.communicate()[0])
+            assert not done.get("failed") and done["changed"], "%s: %s" % (name, done.get("msg"))
+        boot_nftables(host)
+        assert host.gets_in(NEW) == (["tcp", "udp"] if state == "open" else [])
+        assert ("tcp dport 6533 accept" in ruleset(host)) == (state == "open")
+    assert host.read("nftables.conf") == before and not (host.folder / "host.lock").exists()
 
 
 def test_nftables_opens_exactly_the_port_now_and_after_a_boot(nftables):
@@ -676,6 +751,18 @@ def iptables(host, request):
     for name in sorted({unit, unit.replace("iptables", "ip6tables")}):
         host.run("systemctl", "disable", name + ".service")
         (host.etc / ("systemd/system/%s.service" % name)).unlink()
+
+
+def test_an_opening_of_the_sites_stays_in_iptables_when_ours_is_taken_back(iptables):
+    host, site = iptables, "-A INPUT -p tcp -m tcp --dport %d -j ACCEPT\n" % NEW
+    host.host_port(openings=both(NEW))
+    for tool, path in (("iptables", host.v4), ("ip6tables", host.v6)):
+        host.run(tool, "-I", "INPUT", *site.split()[2:])
+        host.write(path, host.read(path).decode().replace("-A INPUT -i lo -j ACCEPT\n", "-A INPUT -i lo -j ACCEPT\n" + site))
+    assert host.host_port(state="restored")["changed"] and host.gets_in(NEW) == ["tcp"]
+    boot_iptables(host)
+    assert host.gets_in(NEW) == ["tcp"] and "portshift" not in host.run("iptables-save") + host.run("ip6tables-save")
+    assert [host.read(path).decode().replace(site, "") for path in (host.v4, host.v6)] == [V4, V6]
 
 
 def boot_iptables(host):

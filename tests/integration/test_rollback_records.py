@@ -89,7 +89,7 @@ class BigFix(Records):
 
     @staticmethod
     def host(folder):
-        return dict(bigfix_record_path=str(folder / "bigfix.json"))
+        return dict(bigfix_record_path=str(folder / "bigfix.json"), host_port_lease=str(folder / "host.lock"))
 
 
 class Boks(Records):
@@ -102,7 +102,7 @@ class Boks(Records):
 
     @staticmethod
     def host(folder):
-        return dict(boks_record_path=str(folder / "boks.json"))
+        return dict(boks_record_path=str(folder / "boks.json"), host_port_lease=str(folder / "host.lock"))
 
 
 @pytest.fixture
