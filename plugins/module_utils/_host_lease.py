@@ -10,13 +10,12 @@ which no set clock moves; a lease of another boot is over.
 
 import os
 import pwd
-import stat
 import time
 
 from ansible_collections.portshift.agents.plugins.module_utils import _run_lock
 from ansible_collections.portshift.agents.plugins.module_utils._errors import EngineError
 from ansible_collections.portshift.agents.plugins.module_utils._file_edit import (
-    FileError, one_at_a_time, read_if_there, remove_file, write_durably)
+    FileError, one_at_a_time, read_own, remove_file, write_own)
 
 PATH = "/var/lib/portshift/host.lock"
 # Options of a module that changes what the products of a host share.
@@ -136,14 +135,7 @@ def decide(content, run, purpose, seconds, ended=None):
 def read(path):
     """The content of the lease; a file that another user may have planted is none."""
     try:
-        found = os.lstat(path)
-    except OSError:
-        found = None
-    if found and (not stat.S_ISREG(found.st_mode) or found.st_uid not in (0, os.geteuid())):
-        raise FileError("%s: is to hold the lease of this host, but is not a regular file of root's; look who has put it there, "
-                        "and remove it" % path)
-    try:
-        return _run_lock.parse(read_if_there(path))
+        return _run_lock.parse(read_own(path))
     except _run_lock.LockError as err:
         raise FileError("%s: %s" % (path, err))
 
@@ -185,7 +177,7 @@ class HostLease:
             try:
                 with self._guard():
                     content, note = decide(read(self.path), self.run, self.purpose, seconds, ended)
-                    write_durably(self.path, _run_lock.text(content))
+                    write_own(self.path, _run_lock.text(content))
             except BusyError as err:
                 left = end - time.monotonic()
                 if left <= 0:
@@ -218,7 +210,7 @@ class HostLease:
             if _run_lock.is_empty(content):
                 remove_file(self.path, False)
             else:
-                write_durably(self.path, _run_lock.text(content))
+                write_own(self.path, _run_lock.text(content))
 
     def __enter__(self):
         self.hold()
