@@ -34,6 +34,8 @@ def undone(old_port, new_port):
     It gives None for a masthead: one that was changed is not ours to mend.
     """
     def undo(content, before):
+        if before is None:
+            return None
         if old_port and old_port in _credentials_file.rest_ports(before):
             return _credentials_file.with_port(content, new_port, old_port)
         try:

@@ -112,6 +112,7 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.portshift.agents.plugins.module_utils._change_record import RECORD_SPEC, ChangeRecord
 from ansible_collections.portshift.agents.plugins.module_utils._change_tracker import PLACES
 from ansible_collections.portshift.agents.plugins.module_utils._errors import EngineError
+from ansible_collections.portshift.agents.plugins.module_utils._file_edit import take_back_interrupted
 from ansible_collections.portshift.agents.plugins.module_utils._hub_edit import HubEdit
 from ansible_collections.portshift.agents.plugins.module_utils._ports import parse_port
 from ansible_collections.portshift.agents.plugins.module_utils._redacted_options import RedactedOptions
@@ -135,6 +136,7 @@ def main():
         required_one_of=[("port", "url")], mutually_exclusive=[("port", "url")], supports_check_mode=True)
     port, url = module.params["port"], module.params["url"]
     try:
+        take_back_interrupted(module.params["path"], module.check_mode)
         edit = HubEdit(module.params["path"], port=None if port is None else parse_port(port), url=url)
         result = edit.commit(module, record=ChangeRecord.from_params(module.params))
         module.exit_json(path=edit.path, url=shown_url(edit.after.url), previous_url=shown_url(edit.before.url),

@@ -199,7 +199,7 @@ class Move:
             self.new_url = shown_url(edit.after.url)
             if edit.file.after == edit.file.before:
                 return
-            require_writable(edit.file.target, len(edit.file.after))
+            self.notes += require_writable(edit.path, len(edit.file.after))
             self.edits = [dict(kind="hub_url", path=edit.path, port=edit.after.port, previous_port=edit.before.port,
                                url=self.new_url, previous_url=self.host.shown_url)]
         except EngineError as err:
