@@ -135,12 +135,12 @@ class Host:
             return self.engine.run("exec", "--detach", *(["--user", user] if user else []), NAME, *command)
         return self.run(*command, user=user)
 
-    def module(self, name, check=False, **arguments):
+    def module(self, called, check=False, **arguments):
         arguments = dict(arguments, _ansible_check_mode=check, _ansible_diff=True, _ansible_remote_tmp="/tmp")
         status, said = self.engine.run(
             "exec", NAME, "timeout", "120", "env", "PYTHONPATH=" + CODE, "python3", "-c", direct_module.CALL,
-            direct_module.OURS + name, json.dumps(arguments), check=False)[:2]
-        assert status != 124, "%s hangs" % name
+            direct_module.OURS + called, json.dumps(arguments), check=False)[:2]
+        assert status != 124, "%s hangs" % called
         return json.loads(said.decode().strip().splitlines()[-1])
 
 
@@ -156,9 +156,9 @@ def host(engine, tmp_path_factory):
         engine.remove(LABEL)
 
 
-def both(host, name, **arguments):
+def both(host, called, **arguments):
     """What check mode and the real run return."""
-    return [host.module(name, check, **arguments) for check in (True, False)]
+    return [host.module(called, check, **arguments) for check in (True, False)]
 
 
 def test_log_folder_of_another_user(host):
@@ -232,6 +232,7 @@ def test_stale_copy_beside_a_file_that_is_mounted(host):
 def test_record_that_another_user_can_write(host):
     """A record tells root what to restore where: it is neither believed nor written in a folder that is another user's."""
     host.write("/etc/kept", b"kept")
+    host.write("/srv/services", SERVICES)
     entry = dict(path="/etc/kept", sha256_before="0" * 64, sha256_after="0" * 64, backup="/var/lib/portshift/boks/" + "0" * 64)
     record = dict(version=1, old_port=6500, new_port=6530, phase="1", state="changing", files=[entry])
     host.write("/var/lib/portshift/boks.json", json.dumps(record).encode(), owner="mallory", mode=0o600)
@@ -239,12 +240,12 @@ def test_record_that_another_user_can_write(host):
         assert "can be written by other users" in result["msg"] and host.read("/etc/kept") == b"kept"
     for spoil in ("chown mallory /var/lib/portshift", "chown root /var/lib/portshift; chmod 1777 /var/lib/portshift"):
         host.shell(spoil)
-        for result in both(host, "services_entry", path="/srv/services-of-our-own", name="boks", port=6530,
+        for result in both(host, "services_entry", path="/srv/services", name="boks", port=6530,
                            record=dict(path="/var/lib/portshift/boks.json", old_port=6500, new_port=6530)):
-            assert result["failed"], result
-        for name, arguments in (("change_record", dict(path="/var/lib/portshift/boks.json", state="restored", force=True)),):
-            for result in both(host, name, **arguments):
-                assert "lies in a folder where other users can write" in result["msg"], result
+            assert "lies in a folder where other users can write" in result["msg"], result
+        assert host.read("/srv/services") == SERVICES
+        for result in both(host, "change_record", path="/var/lib/portshift/boks.json", state="restored", force=True):
+            assert "lies in a folder where other users can write" in result["msg"], result
     host.shell("rm -rf /var/lib/portshift")
 
 
