@@ -22,7 +22,7 @@ from ansible_collections.portshift.agents.plugins.module_utils._file_edit import
     FileEdit, FileError, make_folder, put_file, read_own, remove_empty_folder, remove_file, take_back_interrupted, write_own)
 from ansible_collections.portshift.agents.plugins.module_utils._hub_edit import HubEdit
 from ansible_collections.portshift.agents.plugins.module_utils._listener import start_time
-from ansible_collections.portshift.agents.plugins.module_utils._port_bridge import set_bridge
+from ansible_collections.portshift.agents.plugins.module_utils._port_bridge import turn_bridge
 from ansible_collections.portshift.agents.plugins.module_utils._services_file import ServicesEdit
 
 VERSION = 1
@@ -242,7 +242,7 @@ def check_paths(change):
 
 
 def turn(module, options, forward):
-    """Turns the bridge: forward, old ports lead to the new ones; else new to old.  Returns what set_bridge() does."""
+    """Turns the bridge: forward, old ports lead to the new ones; else new to old.  Returns what turn_bridge() does."""
     mappings = [(mapping["old"], mapping["new"], mapping["protocols"]) if forward else
                 (mapping["new"], mapping["old"], mapping["protocols"]) for mapping in options["mappings"]]
-    return set_bridge(module, options, mappings)
+    return turn_bridge(module, options, mappings)

@@ -29,9 +29,9 @@ from ansible_collections.portshift.agents.plugins.module_utils._file_access impo
     OTHERS_WRITE, FileError, Location, NoSpace, explain, read_bytes, read_end, read_handle, read_if_there, read_own)
 
 __all__ = [
-    "FileEdit", "FileError", "NoSpace", "explain", "kept_path", "make_folder", "one_at_a_time", "overwrite", "put_file",
-    "read_bytes", "read_end", "read_if_there", "read_own", "remove_empty_folder", "remove_file", "require_writable", "sha256",
-    "take_back_interrupted", "write_durably", "write_own",
+    "ChangedMeanwhile", "FileEdit", "FileError", "NoSpace", "explain", "kept_path", "make_folder", "one_at_a_time", "overwrite",
+    "put_file", "read_bytes", "read_end", "read_if_there", "read_own", "remove_empty_folder", "remove_file", "require_writable",
+    "sha256", "take_back_interrupted", "write_durably", "write_own",
 ]
 
 # Ansible's own limit for file diffs is 100 KB; a masthead with a long assertion may be a little more.
@@ -48,6 +48,10 @@ _SIZE_OF_LONG = struct.calcsize("l")
 _DIRECTION = 1 << 30 if platform.machine().startswith(("ppc", "mips", "sparc", "alpha")) else 1 << 31
 _GET_FLAGS = _DIRECTION | _SIZE_OF_LONG << 16 | ord("f") << 8 | 1
 _FLAGS = ((0x10, "immutable", "i"), (0x20, "append-only", "a"))
+
+
+class ChangedMeanwhile(FileError):
+    """A file that another process has changed since it was read; nothing was written to it."""
 
 
 def sha256(content):
@@ -758,4 +762,5 @@ class FileEdit:
                 raise self._changed_meanwhile()
 
     def _changed_meanwhile(self):
-        return FileError("%s: somebody else changed it while it was being edited; nothing was written, run again" % self.path)
+        return ChangedMeanwhile("%s: somebody else changed it while it was being edited; nothing was written, run again"
+                                % self.path)

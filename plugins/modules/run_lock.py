@@ -171,11 +171,6 @@ from ansible_collections.portshift.agents.plugins.module_utils._file_edit import
 # Seconds that are waited for another one who asks in the same moment.
 PATIENCE = 30
 
-RUN_SPEC = dict(
-    node=dict(type="str", required=True), machine_id=dict(type="str", required=True), boot=dict(type="str", default=""),
-    pid_namespace=dict(type="str", default=""), user=dict(type="str", required=True), pid=dict(type="int", required=True),
-    process_start=dict(type="str", default=""), begun=dict(type="str", default=""))
-
 
 def read(path):
     try:
@@ -212,7 +207,7 @@ def main():
         argument_spec=dict(
             path=dict(type="path", required=True), state=dict(type="str", choices=["held", "released"], default="held"),
             seconds=dict(type="int", default=600), take_over=dict(type="bool", default=False),
-            purpose=dict(type="str", default=""), run=dict(type="dict", options=RUN_SPEC), dead_owner=dict(type="str")),
+            purpose=dict(type="str", default=""), run=dict(type="dict", options=_run_lock.RUN_SPEC), dead_owner=dict(type="str")),
         supports_check_mode=True)
     params = module.params
     if not params["run"]:
