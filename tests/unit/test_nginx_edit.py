@@ -167,7 +167,8 @@ def test_a_port_that_stream_has_too_goes_on_in_the_same_file(edit):
 def test_a_look_at_many_addresses_takes_no_square_of_their_number(edit, state, port, owners, lacking):
     def cost(count):
         addresses = ["10.%d.%d.1" % divmod(number, 250) for number in range(count)]
-        content = b"server {%s}" % b"".join(b"listen %s:443; listen %s:8443;" % ((address.encode(),) * 2) for address in addresses)
+        content = b"server {%s}" % b"".join(
+            b"listen %s:443; listen %s:8443;" % ((address.encode(),) * 2) for address in addresses)
         there = [socket_of(owners, 443, address) for address in addresses]
         found = edit(content, state, port, there)
 
