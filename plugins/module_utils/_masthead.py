@@ -121,8 +121,9 @@ def check_issued(installed, issued, port, allow_invalid_signature=False):
             raise MastheadError("signed masthead whose signature is broken (%s): clients would reject it. %s"
                                 % (issued.signature_reason, remedy))
         if issued.signature == "unchecked":
-            raise MastheadError("signed masthead whose signature cannot be checked (%s). Check it by other means, then"
-                                " allow it with allow_invalid_signature." % issued.signature_reason)
+            raise MastheadError("signed masthead whose signature cannot be checked here (%s). Have openssl check the file"
+                                " (openssl smime -verify -binary -noverify -in FILE -out /dev/null), and where it is"
+                                " successful allow it with allow_invalid_signature in that one run." % issued.signature_reason)
     if issued.ports != [port]:
         raise MastheadError("masthead issued for another port than %d (%s). %s"
                             % (port, issued.describe_ports(), remedy))

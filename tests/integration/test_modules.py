@@ -19,8 +19,10 @@ import threading
 
 import pytest
 
+from ansible_collections.portshift.agents.tests.unit.cms_forgeries import MASTHEAD_SHAPES, in_masthead
 from ansible_collections.portshift.agents.tests.unit.masthead_files import (
     certificate_sha256, inner_part, make_signer, plain, session_signer, sign)
+from tests.integration import direct_module
 
 CHECKOUT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 OLD, NEW = 52311, 55000
@@ -159,6 +161,20 @@ def test_issued_masthead_takes_the_place_of_the_signed_one(changed, put, tmp_pat
     assert (result["port"], result["previous_port"], result["format"], result["signature"]) == (NEW, OLD, "signed", "valid")
     assert result["signer_sha256"] == certificate_sha256(session_signer()[1])
     assert stat.S_IMODE(path.stat().st_mode) == 0o600 and not result.get("warnings")
+
+
+@pytest.mark.parametrize("shape", sorted(set(MASTHEAD_SHAPES) - {"ordinary"}))
+def test_masthead_of_each_shape_is_installed(put, tmp_path, shape):
+    installed, issued = (in_masthead(sign(inner_part(port=port)), MASTHEAD_SHAPES[shape]) for port in (OLD, NEW))
+    (tmp_path / "issued.afxm").write_bytes(issued)
+    path = put("actionsite.afxm", installed)
+    for changed in (True, False):
+        done = subprocess.run(direct_module.command("bigfix_masthead", dict(
+            path=str(path), port=NEW, src=str(tmp_path / "issued.afxm"), remote_src=True)), stdin=subprocess.DEVNULL,
+            capture_output=True, text=True, check=False)
+        result = direct_module.result(done.stdout, done.stderr)
+        assert (result.get("msg"), result["changed"], result["signature"], result["port"]) == (None, changed, "valid", NEW)
+        assert path.read_bytes() == issued and not result.get("warnings")
 
 
 def test_another_signer_is_a_warning_that_names_both(run_module, put, tmp_path):
