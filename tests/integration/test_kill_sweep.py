@@ -112,7 +112,9 @@ class Host:
 
     def is_whole(self, port, record):
         """Nothing of what there has to be on this port is missing."""
-        [agent] = self.agents()
+        agents = self.agents()
+        assert len(agents) == 1, "%d agents run" % len(agents)
+        [agent] = agents
         assert agent[0] == int(self.pid_file.read_text())
         # Byte for byte; on the way there but for the moment of the edit.
         ignored = DATE if port == NEW else NOTHING
