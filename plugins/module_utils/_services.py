@@ -217,9 +217,13 @@ class Services:
                                            "; still there: %s" % _named(found) if found else ""))
 
 
+def _keys(found):
+    return {(process.pid, process.ticks) for process in found or ()}
+
+
 def _is_new(before, now):
     """Whether a process runs that did not run before."""
-    return bool({(process.pid, process.ticks) for process in now or ()} - {(process.pid, process.ticks) for process in before or ()})
+    return bool(_keys(now) - _keys(before))
 
 
 def _named(found):

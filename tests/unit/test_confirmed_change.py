@@ -226,8 +226,8 @@ def product(tmp_path):
     agent.chmod(0o755)
     os.mkfifo(str(tmp_path / "fifo"))
     stop = ["sh", "-c", "cd '%s'; echo stop >>calls; kill $(cat pid); rm pid" % tmp_path]
-    start = ["sh", "-c", "cd '%s'; echo start >>calls; setsid ./agent </dev/null >/dev/null 2>&1 & until [ -e '%s' ]; do sleep 0.01; "
-             "done" % (tmp_path, tmp_path / "pid")]
+    start = ["sh", "-c", "cd '%s'; echo start >>calls; setsid ./agent </dev/null >/dev/null 2>&1 & "
+             "until [ -e '%s' ]; do sleep 0.01; done" % (tmp_path, tmp_path / "pid")]
     folder.place.write("change.json", dict(
         folder.place.change(), services=["product"], executables=dict(product=[str(agent)]), command_seconds=1, stop=[stop],
         start=[start]))
@@ -242,15 +242,16 @@ def product(tmp_path):
         os.kill(pid, signal.SIGKILL)
 
 
-def test_record_is_ahead_of_the_stop_with_what_ran_then(product):
+def test_record_is_ahead_of_the_stop_with_what_ran_then(product, tmp_path):
     folder, pids = product
     [old] = pids()
     folder.ask("revert.json")
     folder.place.write("change.json", dict(folder.place.change(), start=folder.place.change()["start"] + [
-        ["sh", "-c", "[ -e '{0}/seen' ] || cp '{0}/boks.json' '{0}/seen'".format(folder.file.parent)]]))
+        ["sh", "-c", 'cd "$0"; [ -e seen ] || cp boks.json seen', str(tmp_path)]]))
     assert folder.run()[0] == REVERTED and len(pids()) == 1 and pids() != [old]
-    seen = json.loads((folder.file.parent / "seen").read_text())
-    assert (seen["state"], seen["files"]) == (CHANGING, []) and [pid for pid, unused in seen["stopped"]["processes"]["product"]] == [old]
+    seen = json.loads((tmp_path / "seen").read_text())
+    assert (seen["state"], seen["files"]) == (CHANGING, [])
+    assert [pid for pid, unused in seen["stopped"]["processes"]["product"]] == [old]
     assert ChangeRecord(folder.record).content["state"] == "rolled_back" and folder.file.read_bytes() == OLD
 
 
