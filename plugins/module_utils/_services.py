@@ -50,7 +50,7 @@ class Services:
             command = ["systemctl", action, name]
         else:
             command = (self.command or ["service"]) + [name, action]
-        return self._execute(name, action, command, seconds)
+        return self._execute(name, action if action in ("start", "stop") else "say how it is", command, seconds)
 
     @staticmethod
     def _execute(name, action, command, seconds):

@@ -95,8 +95,9 @@ class Site:
 
     def reset(self):
         """Old files, the agent down, systemd without a word on it."""
-        self.shell("rm -f /opt/on-*; systemctl stop besclient; pkill -x BESClient || :; "
-                   "rm -rf /run/besclient.pid /var/lib/portshift; systemctl reset-failed; mkdir -p %s %s" % (os.path.dirname(MASTHEAD), os.path.dirname(CONFIG)))
+        self.shell("rm -f /opt/on-*; systemctl stop besclient; pkill -x BESClient || :; systemctl reset-failed; "
+                   "rm -rf /run/besclient.pid /var/lib/portshift; mkdir -p %s %s" % (
+                       os.path.dirname(MASTHEAD), os.path.dirname(CONFIG)))
         self.execute("sh", "-c", "cat >" + MASTHEAD, stdin=plain(port=OLD))
         self.execute("sh", "-c", "cat >" + CONFIG, stdin=SETTINGS.encode())
 
