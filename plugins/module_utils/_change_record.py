@@ -13,6 +13,7 @@ When a new migration begins, the record of the one before moves into that folder
 """
 
 import contextlib
+import copy
 import json
 import os
 import re
@@ -150,11 +151,16 @@ class ChangeRecord:
 
         `processes`: {service: [(pid, start ticks)], or None where that can't be told}.  On the way back there is a record.
         """
+        before = copy.deepcopy(self.content)
         if self.move["new_port"] is not None:
             self._begin()
-        self.content["stopped"] = dict(boot_id=this_boot(), processes=processes)
-        self.content["last_change"] = time.time()
-        self._save()
+        self.content.update(stopped=dict(boot_id=this_boot(), processes=processes), last_change=time.time())
+        try:
+            self._save()
+        except EngineError:
+            # Nothing was stopped, and what is on disk is as it was.
+            self.content = before
+            raise
 
     @property
     def is_bare(self):
