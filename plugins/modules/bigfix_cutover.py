@@ -77,6 +77,7 @@ options:
   bridge:
     description:
       - Let the port that the product leaves go on answering. See M(portshift.agents.port_bridge).
+      - With it, the lease of the host is held from before the services stop until they run.
       - After V(moved) the old port leads to the new one, after V(restored) the new one to the old.
     type: dict
     suboptions:
@@ -112,6 +113,16 @@ options:
         description: The folder of the systemd unit.
         type: path
         default: /etc/systemd/system
+      lease:
+        description:
+          - The file of the host's lease, which lets one task at a time change what the products on a host share. The same one
+            for all that change a host.
+        type: path
+        default: /var/lib/portshift/host.lock
+      lease_wait:
+        description: Seconds that another holder of the lease is waited for, before the services are stopped.
+        type: int
+        default: 300
 extends_documentation_fragment:
   - portshift.agents.bigfix_host
   - portshift.agents.attributes
@@ -168,6 +179,7 @@ seconds:
 """
 
 import base64
+import contextlib
 import os
 import signal
 import time
@@ -178,7 +190,8 @@ from ansible_collections.portshift.agents.plugins.module_utils._bigfix_edit impo
 from ansible_collections.portshift.agents.plugins.module_utils._bigfix_host import HOST_SPEC, BigFixHost
 from ansible_collections.portshift.agents.plugins.module_utils._change_record import ChangeRecord, RecordError, alone_on_host
 from ansible_collections.portshift.agents.plugins.module_utils._errors import EngineError
-from ansible_collections.portshift.agents.plugins.module_utils._port_bridge import BRIDGE_SPEC, set_bridge
+from ansible_collections.portshift.agents.plugins.module_utils._file_edit import take_back_interrupted
+from ansible_collections.portshift.agents.plugins.module_utils._port_bridge import BRIDGE_SPEC, lease_of, set_bridge
 from ansible_collections.portshift.agents.plugins.module_utils._ports import parse_bigfix_port
 from ansible_collections.portshift.agents.plugins.module_utils._services import SERVICE_TIMEOUT, Services
 from ansible_collections.portshift.agents.plugins.module_utils._settings_file import redacted
@@ -206,6 +219,8 @@ class Cutover:
             "services", "service_command", "executables", "service_timeout")])
         self.diffs, self.files, self.bridge = [], [], None
         self.stopped = None
+        # From before the stop to the end, so that no product is down while it waits for another one.
+        self.lease = lease_of(self.params["bridge"]) if self.params["bridge"] and not module.check_mode else None
 
     def stop(self, record, must_note=True):
         try:
@@ -230,7 +245,7 @@ class Cutover:
 
     def turn_bridge(self, listen, target):
         if self.params["bridge"] and listen and target:
-            self.bridge = set_bridge(self.module, self.params["bridge"], [(listen, target, None)])
+            self.bridge = set_bridge(self.module, self.params["bridge"], [(listen, target, None)], self.lease)
 
     def commit(self, edit, record):
         done = edit.file.commit(self.module, redact=edit.redact, record=record)
@@ -248,6 +263,8 @@ class Cutover:
         return host, [make_edit(step, plan, params, issued) for step in plan.edits]
 
     def move(self):
+        take_back_interrupted([path for option in ("masthead_paths", "settings_paths", "clientsettings_paths")
+                               for path in self.params[option]], self.module.check_mode)
         host, edits = self.edits()
         for edit in edits:
             for warning in getattr(edit, "warnings", []):
@@ -333,6 +350,7 @@ class Cutover:
         return dict(move, started=started)
 
     def _restore_record(self, record):
+        record.take_back_interrupted(self.module.check_mode)
         unsafe, move, port = record.review()[1], record.content, self.params["port"]
         if not move or (port and move["new_port"] != port):
             # No record, or that of an earlier migration: the one that is taken back has not reached this host.
@@ -414,7 +432,10 @@ def main():
     try:
         if moving:
             parse_bigfix_port(module.params["port"])
-        with alone_on_host(module.params["record"], module.check_mode, may_be_first=moving):
+        with contextlib.ExitStack() as held:
+            held.enter_context(alone_on_host(module.params["record"], module.check_mode, may_be_first=moving))
+            if cutover.lease:
+                held.enter_context(cutover.lease)
             # Not while it waits: what has not begun can still be called off.
             if not module.check_mode:
                 outlive_the_connection()

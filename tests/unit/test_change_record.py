@@ -66,9 +66,9 @@ def test_record_says_what_was_changed_from_which_bytes_to_which(host):
 def test_backup_and_record_are_written_before_the_file(host, monkeypatch):
     order, rename = [], os.rename
 
-    def noted(source, target):
-        order.append(target)
-        return rename(source, target)
+    def noted(source, target, src_dir_fd, dst_dir_fd):
+        order.append(os.path.join(os.readlink("/proc/self/fd/%d" % dst_dir_fd), target))
+        return rename(source, target, src_dir_fd=src_dir_fd, dst_dir_fd=dst_dir_fd)
 
     monkeypatch.setattr(_file_edit.os, "rename", noted)
     host.edit()
@@ -314,9 +314,9 @@ def test_record_is_put_aside_before_the_new_one_takes_its_place(host, monkeypatc
     host.restore()
     order, rename = [], os.rename
 
-    def noted(source, target):
-        order.append(target)
-        return rename(source, target)
+    def noted(source, target, src_dir_fd, dst_dir_fd):
+        order.append(os.path.join(os.readlink("/proc/self/fd/%d" % dst_dir_fd), target))
+        return rename(source, target, src_dir_fd=src_dir_fd, dst_dir_fd=dst_dir_fd)
 
     monkeypatch.setattr(_file_edit.os, "rename", noted)
     host.edit()
@@ -548,7 +548,7 @@ def test_record_that_can_not_be_written_ahead_is_as_if_it_had_not_been_tried(hos
     def full(*unused, **unused2):
         raise FileError("no space")
 
-    monkeypatch.setattr(_change_record, "write_durably", full)
+    monkeypatch.setattr(_change_record, "write_own", full)
     with pytest.raises(FileError):
         record.before_stop({})
     assert record.content == before == host.content()
