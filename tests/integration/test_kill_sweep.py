@@ -87,8 +87,9 @@ class Host:
         self.config.write_bytes(self.contents[OLD][1])
         subprocess.run([str(self.command), "besclient", "start"], check=True, timeout=60)
         if self.bridged() != NEW:
-            self.module.run("port_bridge", dict(name="sweep", backend="nftables", persistent=False, listen_port=NEW,
-                                                target_port=OLD, lease=str(self.folder / "host.lock"), _ansible_remote_tmp=str(self.folder)))
+            self.module.run("port_bridge", dict(
+                name="sweep", backend="nftables", persistent=False, listen_port=NEW, target_port=OLD,
+                lease=str(self.folder / "host.lock"), _ansible_remote_tmp=str(self.folder)))
 
     def files(self):
         return self.masthead.read_bytes(), self.config.read_bytes()
