@@ -419,7 +419,7 @@ def test_other_names_are_among_the_notes_of_a_plan(tmp_path):
         (tmp_path / name).write_bytes(content)
         os.link(tmp_path / name, tmp_path / (name + "-other"))
     host = BigFixHost(dict(
-        component="client", port=55000, previous_port=None, record=None, clientsettings_paths=[],
+        component="client", port=55000, previous_port=None, record=None, clientsettings_paths=[], credentials_paths=[],
         masthead_paths=[str(tmp_path / "masthead")], settings_paths=[str(tmp_path / "settings")]))
     plan = host.plan()
     assert plan.problems == []
