@@ -419,7 +419,7 @@ def test_other_names_are_among_the_notes_of_a_plan(tmp_path):
         (tmp_path / name).write_bytes(content)
         os.link(tmp_path / name, tmp_path / (name + "-other"))
     host = BigFixHost(dict(
-        component="client", port=55000, previous_port=None, record=None, clientsettings_paths=[],
+        component="client", port=55000, previous_port=None, record=None, clientsettings_paths=[], credentials_paths=[],
         masthead_paths=[str(tmp_path / "masthead")], settings_paths=[str(tmp_path / "settings")]))
     plan = host.plan()
     assert plan.problems == []
@@ -427,7 +427,8 @@ def test_other_names_are_among_the_notes_of_a_plan(tmp_path):
     assert [note.split(":")[0] for note in plan.notes if "has 2 names (hard links)" in note] == [
         edit["path"] for edit in plan.edits]
     found = types.SimpleNamespace(
-        problems=[], notes=[], under_way=None, edit=True, path=str(tmp_path / "HubDetails.xml"), way=None)
+        problems=[], notes=[], under_way=None, edit=True, path=str(tmp_path / "HubDetails.xml"), way=None,
+        shown_url=str)
     assert ["has 2 names (hard links)" in note for note in change_tracker_info.Move(found, 8443).notes] == [True]
 
 
