@@ -160,7 +160,7 @@ from ansible_collections.portshift.agents.plugins.module_utils._bigfix_edit impo
 from ansible_collections.portshift.agents.plugins.module_utils._bigfix_host import HOST_SPEC, BigFixHost
 from ansible_collections.portshift.agents.plugins.module_utils._change_record import ChangeRecord, RecordError, alone_on_host
 from ansible_collections.portshift.agents.plugins.module_utils._errors import EngineError
-from ansible_collections.portshift.agents.plugins.module_utils._port_bridge import BRIDGE_SPEC, set_bridge
+from ansible_collections.portshift.agents.plugins.module_utils._port_bridge import BRIDGE_SPEC, check_bridge, set_bridge
 from ansible_collections.portshift.agents.plugins.module_utils._ports import parse_bigfix_port
 from ansible_collections.portshift.agents.plugins.module_utils._services import Services
 from ansible_collections.portshift.agents.plugins.module_utils._settings_file import redacted
@@ -328,6 +328,9 @@ def main():
     try:
         if moving:
             parse_bigfix_port(module.params["port"])
+        if module.params["bridge"]:
+            # What can't be is refused now, with the product still running.
+            module.params["bridge"] = check_bridge(module.params["bridge"])
         with alone_on_host(module.params["record"], module.check_mode, may_be_first=moving):
             # Not while it waits: what has not begun can still be called off.
             if not module.check_mode:
