@@ -129,6 +129,11 @@ base:
   description: The base port that was proved.
   returned: always
   type: int
+port:
+  description: The same, by the name that M(portshift.agents.phase_gate) asks for.
+  returned: always
+  type: int
+  version_added: 0.2.0
 proved:
   description: One sentence for each piece of evidence found.
   returned: always
@@ -318,7 +323,7 @@ def main():
     try:
         questions = Questions(params)
         proved, missing, waited = gather(questions, params["timeout"])
-        result = dict(ok=not missing, base=questions.base, proved=proved, missing=missing, waited=waited)
+        result = dict(ok=not missing, base=questions.base, port=questions.base, proved=proved, missing=missing, waited=waited)
         if missing:
             module.fail_json(msg="no proof on base port %d after %g s: %s" % (
                 questions.base, waited, "; ".join(missing[name] for name in sorted(missing))), **result)
@@ -329,7 +334,7 @@ def main():
             record.mark_verified()
         module.exit_json(changed=marked, **result)
     except EngineError as err:
-        module.fail_json(msg=str(err), ok=False, base=params["base_port"], proved=[], missing={}, waited=0.0)
+        module.fail_json(msg=str(err), ok=False, base=params["base_port"], port=params["base_port"], proved=[], missing={}, waited=0.0)
 
 
 if __name__ == "__main__":

@@ -520,9 +520,13 @@ def test_probe_tells_what_answers_in_check_mode_too(run_module, closed_port):
         assert [entry["reachable"] for entry in result["results"]] == [False, True, True, False]
         assert [entry["port"] for entry in result["results"]] == [closed_port, port, port, port]
         assert result["unreachable_targets"] == [result["results"][0], result["results"][3]] and result["changed"] is False
+        # Targets on several ports are evidence for none of them.
+        assert (result["ok"], result["port"]) == (False, None)
 
         failed = run_module("port_probe", check=True, targets=targets, timeout=3)
-        assert failed["failed"] is True and len(failed["results"]) == 4
+        assert failed["failed"] is True and len(failed["results"]) == 4 and failed["ok"] is False
+        proof = run_module("port_probe", targets=targets[1:3])
+        assert (proof["ok"], proof["port"]) == (True, port)
         assert failed["msg"] == (
             "2 of 4 targets did not answer: 127.0.0.1 -> 127.0.0.1 port %d tcp: connection refused: nothing listens there; "
             "127.0.0.1 -> 127.0.0.1 port %d tcp: the answer for / does not match _PortNumber=55000" % (closed_port, port))
@@ -583,6 +587,17 @@ def test_gate_closes_and_names_every_host_without_evidence(gate, check):
         "e (not in the inventory). Mend them and run the same command again; it goes on from what is there." % silent)
 
 
+@pytest.mark.parametrize("check", [False, True])
+def test_gate_counts_evidence_for_its_port_and_predictions_in_check_mode_alone(gate, check):
+    evidence = dict(a=dict(ok=True, port=55000), b=dict(ok=True, port="55000"), c=True, d=dict(ok=True, port=52311),
+                    e=dict(ok=True, predicted=True, port=55000), f=dict(changed=False))
+    assert [entry["host"] for entry in gate(evidence, check=check)["missing"]] == (["f"] if check else ["e", "f"])
+    shut = gate(evidence, check=check, port="55000")
+    assert [entry["host"] for entry in shut["missing"]] == (["d", "f"] if check else ["d", "e", "f"])
+    assert "d (proof is about port 52311, and the gate is for port 55000)" in shut["msg"]
+    assert "70000, which is not a port number" in gate(dict(a=True), check=check, port=70000)["msg"]
+
+
 @pytest.mark.parametrize("allowed, missing, closed", [
     (0, 1, True), (1, 1, False), ("1", 2, True), ("5%", 1, False), ("5%", 2, True), ("4%", 1, True), ("100%", 20, False)])
 def test_gate_lets_as_many_be_missing_as_it_was_told(gate, allowed, missing, closed):
@@ -602,15 +617,21 @@ def test_gate_refuses_a_junk_number_even_when_nobody_is_missing(gate, junk):
 
 
 @pytest.mark.parametrize("options", [(), ("--check",)])
-def test_unreachable_host_is_missing_at_the_gate(run_playbook, tmp_path, closed_port, options):
+def test_unreachable_host_is_missing_at_the_gate(run_playbook, options):
     """The one case that needs a whole playbook: Ansible itself drops the host that it can't reach."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        unreachable_host_is_missing(run_playbook, server.getsockname()[1], options)
+
+
+def unreachable_host_is_missing(run_playbook, port, options):
     inventory = dict(all=dict(hosts=dict(
         alive=dict(ansible_connection="local"),
         # No folder can be made there, which Ansible takes for a host that can't be reached.
         dead=dict(ansible_connection="local", ansible_pipelining=False, ansible_remote_tmp="/proc/nowhere"))))
-    probe = {"portshift.agents.port_probe": dict(targets=[dict(host="127.0.0.1", port=closed_port)], fail_on_unreachable=False),
+    probe = {"portshift.agents.port_probe": dict(targets=[dict(host="127.0.0.1", port=port)], fail_on_unreachable=False),
              "register": "proof"}
-    gate = {"portshift.agents.phase_gate": dict(hosts=["alive", "dead"], evidence="proof", max_missing="{{ allowed }}")}
+    gate = {"portshift.agents.phase_gate": dict(
+        hosts=["alive", "dead"], evidence="proof", port=port, max_missing="{{ allowed }}")}
     plays = [dict(hosts="all", gather_facts=False, tasks=[probe]), dict(hosts="alive", gather_facts=False, tasks=[gate])]
     closed = run_playbook(plays, inventory, "-e", "allowed=0", *options)
     assert "UNREACHABLE" in closed.stdout
