@@ -115,10 +115,12 @@ def _nft_rule(rule):
 def _nft_watch(watch):
     local = "fib daddr type local" if watch.address is None else "%s daddr %s" % (
         "ip6" if watch.family == 6 else "ip", watch.address)
+    # What this host sends to itself is seen as it leaves; when it comes in its port may have been rewritten.
+    outside = 'iifname != "lo" ' if watch.hook == HOOKS[0] else ""
     # Acknowledgements and farewells go on after the process that had the connection has ended.
     asking = " tcp flags & (syn | psh) != 0" if watch.protocol == "tcp" else ""
-    return "meta nfproto ipv%d ct direction original %s %s dport %d%s update @%s { %s saddr . %s dport }" % (
-        watch.family, local, watch.protocol, watch.listen, asking, SETS[watch.family],
+    return "%smeta nfproto ipv%d ct direction original %s %s dport %d%s update @%s { %s saddr . %s dport }" % (
+        outside, watch.family, local, watch.protocol, watch.listen, asking, SETS[watch.family],
         "ip6" if watch.family == 6 else "ip", watch.protocol)
 
 
@@ -260,12 +262,12 @@ def iptables_watch_script(name, wanted, ipv6=False):
     """Input for iptables-restore --noflush: fills the chain that remembers users anew.  The jumps to it are not in here."""
     lines = ["*mangle", ":%s - [0:0]" % chain(name)]
     for watch in sorted(watches(wanted), key=str):
-        # One chain serves both hooks.
+        # One chain serves both hooks; of OUTPUT no packet came in by lo.
         if watch.hook != HOOKS[0] or (watch.family == 6) != ipv6:
             continue
         local = "-m addrtype --dst-type LOCAL" if watch.address is None else "-d %s/%d" % (watch.address, 128 if ipv6 else 32)
         for asking in [" --tcp-flags SYN SYN", " --tcp-flags PSH PSH"] if watch.protocol == "tcp" else [""]:
-            lines.append("-A %s %s -p %s -m %s --dport %d%s -m conntrack --ctdir ORIGINAL -m recent --name %s --set" % (
+            lines.append("-A %s %s ! -i lo -p %s -m %s --dport %d%s -m conntrack --ctdir ORIGINAL -m recent --name %s --set" % (
                 chain(name), local, watch.protocol, watch.protocol, watch.listen, asking,
                 recent_list(name, watch.listen, ipv6)))
     return "\n".join(lines + ["COMMIT", ""])
@@ -276,7 +278,7 @@ def watches_from_iptables(text, name, ipv6=False):
     found = set()
     hooks = [hook for hook in HOOKS if re.search(r"(?m)^-A %s -j %s$" % (hook.upper(), re.escape(chain(name))), text)]
     for line in text.splitlines():
-        match = re.match(r"-A %s (?:-d (?P<address>[0-9a-f.:]+)/\d+ )?-p (?P<protocol>tcp|udp) .*--dport (?P<listen>\d+) .*"
+        match = re.match(r"-A %s (?:-d (?P<address>[0-9a-f.:]+)/\d+ )?! -i lo -p (?P<protocol>tcp|udp) .*--dport (?P<listen>\d+) .*"
                          r"-m recent --set --name (?P<list>\S+)" % re.escape(chain(name)), line)
         if match and match.group("list") == recent_list(name, int(match.group("listen")), ipv6):
             found |= {Watch(hook, match.group("address"), match.group("protocol"), int(match.group("listen")), 6 if ipv6 else 4)

@@ -244,6 +244,13 @@ connection.recv(10)
     found = looked(bridge)
     assert used_by(found) == {(PEER, OLD), ("fd00::2", OLD), (HERE, OLD)}
     assert all(user["seconds_ago"] <= found["remembered_seconds"] + 1 for user in found["users"])
+    # What a process of this host sends to the new port may be rewritten to the old one, by a bridge of before the turn.
+    turned = "nft add table ip turned; nft add chain ip turned out '{ type nat hook output priority -110; }'; " \
+             "nft add rule ip turned out tcp dport 7000 redirect to :%d" % OLD
+    assert namespace.run("sh", "-ec", turned).returncode == 0
+    assert namespace.run(sys.executable, "-c", "import socket; socket.socket().connect_ex(('127.0.0.1', 7000))").returncode == 0
+    assert namespace.run("nft", "delete", "table", "ip", "turned").returncode == 0
+    assert ("127.0.0.1", OLD) not in used_by(looked(bridge))
     # Laid once more nothing changes, and nothing is forgotten.
     assert not bridge(listen_port=OLD, target_port=NEW)["changed"]
     assert len(looked(bridge)["users"]) == 3

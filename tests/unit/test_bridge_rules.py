@@ -161,6 +161,7 @@ def test_nft_remembers_in_sets_that_empty_themselves():
     assert script.count("udp dport 55000 update @users_6 { ip6 saddr . udp dport }") == 2
     # Behind connection tracking and before the port is rewritten.
     assert script.count("type filter hook prerouting priority -150; policy accept;") == 1
+    assert script.count('iifname != "lo" meta nfproto ipv4') == 2
 
 
 def test_users_are_read_back_from_nft():
@@ -194,7 +195,7 @@ def test_iptables_remembers_in_a_list_of_each_port_and_family():
 
 def test_users_are_read_back_from_iptables():
     saved = ("-A PREROUTING -j PORTSHIFT-boks\n-A OUTPUT -j PORTSHIFT-boks\n"
-             "-A PORTSHIFT-boks -d 192.0.2.7/32 -p tcp -m tcp --dport 6500 --tcp-flags SYN SYN -m conntrack --ctdir ORIGINAL -m recent "
+             "-A PORTSHIFT-boks -d 192.0.2.7/32 ! -i lo -p tcp -m tcp --dport 6500 --tcp-flags SYN SYN -m conntrack --ctdir ORIGINAL -m recent "
              "--set --name portshift_boks_6500_4 --mask 255.255.255.255 --rsource\n")
     assert watches_from_iptables(saved, "boks") == {
         Watch(hook, "192.0.2.7", "tcp", 6500, 4) for hook in ("prerouting", "output")}
