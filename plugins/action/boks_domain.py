@@ -66,5 +66,5 @@ class ActionModule(ActionBase):
             base, addresses if options["restrict_sources"] else None, options["allowed_sources"])
         order = [host for step in steps for host in step["hosts"]]
         agents = [host for host in order if domain.roles[host] == "agent"]
-        return dict(result, changed=False, begun=time.time(), base_port=base, master=domain.master, roles=domain.roles, steps=steps, order=order,
-                    agents=agents, openings=openings, paths=domain.paths(addresses, set(order)))
+        return dict(result, changed=False, begun=time.time(), base_port=base, master=domain.master, roles=domain.roles,
+                    steps=steps, order=order, agents=agents, openings=openings, paths=domain.paths(addresses, set(order)))

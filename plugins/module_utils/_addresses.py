@@ -40,8 +40,8 @@ def parse_address(value, name):
             raise ValueError(text)
         address = ipaddress.ip_address(text)
     except ValueError:
-        raise AddressError("%s is %r, which is not an IP address; give one of this host's, such as 10.1.2.3, without a prefix and "
-                           "without a zone" % (name, value))
+        raise AddressError("%s is %r, which is not an IP address; give one of this host's, such as 10.1.2.3, without a prefix "
+                           "and without a zone" % (name, value))
     if address.is_unspecified or address.is_multicast or getattr(address, "ipv4_mapped", None):
         raise AddressError("%s is %s, which no host has for its own; give an address of this host, or none for all of them"
                            % (name, text))

@@ -55,8 +55,8 @@ def check_name(name):
 def check_folder(path, option):
     """The folder becomes words of a systemd unit and of a shell command."""
     if not FOLDER.match(path):
-        raise BridgeError("%s is %r; it becomes a part of a systemd unit, so give an absolute path of letters, digits and _ . - + @ ,"
-                          % (option, path))
+        raise BridgeError("%s is %r; it becomes a part of a systemd unit, so give an absolute path of letters, digits "
+                          "and _ . - + @ ," % (option, path))
 
 
 def parse_addresses(addresses):
@@ -130,7 +130,8 @@ def _nft_memory(wanted):
         lines += ["\tset %s {" % name, "\t\ttype ipv%d_addr . inet_service" % family, "\t\tsize %d" % MOST_USERS,
                   "\t\tflags dynamic,timeout", "\t\ttimeout %ds" % REMEMBERED, "\t}"]
     # What is left of the one element's time tells since when users have been remembered.
-    lines += ["\tset since {", "\t\ttype inet_service", "\t\tflags timeout", "\t\telements = { 1 timeout %ds }" % BEGINNING, "\t}"]
+    lines += ["\tset since {", "\t\ttype inet_service", "\t\tflags timeout",
+              "\t\telements = { 1 timeout %ds }" % BEGINNING, "\t}"]
     for hook in HOOKS:
         lines += ["\tchain users_%s {" % hook, "\t\ttype filter hook %s priority %d; policy accept;" % (hook, WATCH_PRIORITY)]
         lines += ["\t\t" + _nft_watch(watch) for watch in sorted(watches(wanted), key=str) if watch.hook == hook]
@@ -278,8 +279,8 @@ def watches_from_iptables(text, name, ipv6=False):
     found = set()
     hooks = [hook for hook in HOOKS if re.search(r"(?m)^-A %s -j %s$" % (hook.upper(), re.escape(chain(name))), text)]
     for line in text.splitlines():
-        match = re.match(r"-A %s (?:-d (?P<address>[0-9a-f.:]+)/\d+ )?! -i lo -p (?P<protocol>tcp|udp) .*--dport (?P<listen>\d+) .*"
-                         r"-m recent --set --name (?P<list>\S+)" % re.escape(chain(name)), line)
+        match = re.match(r"-A %s (?:-d (?P<address>[0-9a-f.:]+)/\d+ )?! -i lo -p (?P<protocol>tcp|udp) "
+                         r".*--dport (?P<listen>\d+) .*-m recent --set --name (?P<list>\S+)" % re.escape(chain(name)), line)
         if match and match.group("list") == recent_list(name, int(match.group("listen")), ipv6):
             found |= {Watch(hook, match.group("address"), match.group("protocol"), int(match.group("listen")), 6 if ipv6 else 4)
                       for hook in hooks}

@@ -255,7 +255,7 @@ class Boot:
 
 
 def check_bridge(options):
-    """`options` (see BRIDGE_SPEC) with the addresses in one spelling; an error where something of it can't be a part of a rule."""
+    """`options` (see BRIDGE_SPEC) with the addresses in one spelling; an error where one can't be a part of a rule."""
     _bridge_rules.check_name(options["name"])
     for option in ("rules_dir", "unit_dir"):
         _bridge_rules.check_folder(options[option], option)

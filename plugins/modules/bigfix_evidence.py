@@ -119,8 +119,8 @@ missing:
   type: dict
 moved_at:
   description:
-    - When the migration to this port last wrote a file of the host, before it started the services, in seconds since 1970 by the host's
-      clock; null where no record says that it did.
+    - When the migration to this port last wrote a file of the host, before it started the services, in seconds since 1970
+      by the host's clock; null where no record says that it did.
   returned: unless the record can't be read
   type: float
   version_added: 0.2.0

@@ -231,7 +231,8 @@ def main():
                           % (host.port, host.port))
     module.exit_json(
         changed=False, ok=not plan.problems, port=host.port, problems=plan.problems, notes=plan.notes,
-        old_port=host.old_port, edits=plan.edits, host_port=host_port, listeners=listening, record=host.record.content if host.record else None,
+        old_port=host.old_port, edits=plan.edits, host_port=host_port, listeners=listening,
+        record=host.record.content if host.record else None,
         neighbours=sorted({entry["port"] for entry in listening or [] if entry["port"] in neighbours
                            and entry["protocol"] == "tcp"}))
 

@@ -50,8 +50,8 @@ options:
     default: []
   close_ignore_users:
     description:
-      - Addresses and networks that may use the old port when it is closed, as a list or as text with commas. Checked here, before any
-        host is asked, for M(portshift.agents.port_users).
+      - Addresses and networks that may use the old port when it is closed, as a list or as text with commas. Checked
+        here, before any host is asked, for M(portshift.agents.port_users).
     type: raw
     default: []
     version_added: 0.2.0

@@ -146,8 +146,8 @@ missing:
   type: dict
 moved_at:
   description:
-    - When the migration to this port last wrote a file of the host, before it started the services, in seconds since 1970 by the host's
-      clock; null where no record says that it did.
+    - When the migration to this port last wrote a file of the host, before it started the services, in seconds since 1970
+      by the host's clock; null where no record says that it did.
   returned: unless the record can't be read
   type: float
   version_added: 0.2.0
@@ -348,7 +348,8 @@ def main():
             record.mark_verified()
         module.exit_json(changed=marked, **result)
     except EngineError as err:
-        module.fail_json(msg=str(err), ok=False, base=params["base_port"], port=params["base_port"], proved=[], missing={}, waited=0.0)
+        module.fail_json(msg=str(err), ok=False, base=params["base_port"], port=params["base_port"], proved=[], missing={},
+                         waited=0.0)
 
 
 if __name__ == "__main__":

@@ -27,8 +27,8 @@ options:
     required: true
   port:
     description:
-      - The port that the evidence has to be about, V(1) to V(65535). A dictionary counts only when its C(port) is this one, as a number
-        or as digits. The boolean V(true) names none and counts.
+      - The port that the evidence has to be about, V(1) to V(65535). A dictionary counts only when its C(port) is this one, as
+        a number or as digits. The boolean V(true) names none and counts.
       - Without it, evidence for whatever port counts.
     type: int
     version_added: 0.2.0

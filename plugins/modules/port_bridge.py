@@ -12,8 +12,8 @@ description:
   - Changing the direction is one transaction of the kernel; there is no moment without a rule.
   - Connections that stand already are not touched.
   - Other rules of the host's firewall stay as they are. Both ports have to be admitted there.
-  - Remembers for a day who uses O(listen_port), by rules of its own beside the bridge, so that it can be told who is still on a port
-    before it is closed. Called with O(state=absent) in check mode, the module changes nothing and returns them.
+  - Remembers for a day who uses O(listen_port), by rules of its own beside the bridge, so that it can be told who is still on
+    a port before it is closed. Called with O(state=absent) in check mode, the module changes nothing and returns them.
 options:
   name:
     description: The name of the bridge. A host has one direction per name.
@@ -94,7 +94,7 @@ attributes:
     platforms: linux
 notes:
   - A firewall that flushes rules which are not its own takes the bridge down until the unit is restarted.
-  - Who uses a port is forgotten when the host boots, when the bridge is turned round, and when its rules are loaded anew by its unit.
+  - Who uses a port is forgotten when the host boots, when the bridge is turned round, and when its unit loads the rules anew.
   - With V(nftables) up to 65535 users are remembered per address family; with V(iptables) as many as the kernel's module
     C(xt_recent) keeps in a list (C(ip_list_tot), 100 unless it was set otherwise), the last ones.
 author:
@@ -176,8 +176,8 @@ users:
       sample: 12
 remembered_seconds:
   description:
-    - The seconds for which users of the port have been remembered; null where they are not, or for so long that it is not known any
-      more (30 days).
+    - The seconds for which users of the port have been remembered; null where they are not, or for so long that it is not known
+      any more (30 days).
   returned: success
   type: int
   version_added: 0.2.0

@@ -8,11 +8,11 @@ module: port_users
 short_description: Fails where a port that is to be closed is still used
 version_added: 0.2.0
 description:
-  - Reads what M(portshift.agents.port_bridge) remembers of the users of bridged ports, on all hosts of an estate, and names those whom
-    closing the port would cut off, by their address and by their name in the inventory.
+  - Reads what M(portshift.agents.port_bridge) remembers of the users of bridged ports, on all hosts of an estate, and names those
+    whom closing the port would cut off, by their address and by their name in the inventory.
   - A host of the inventory that used the old port before it moved itself, and not since, is no such user.
-  - Runs on the control node and asks no managed host. Names of the inventory are looked up there when an address is none of those that
-    the inventory gives. Works in check mode.
+  - Runs on the control node and asks no managed host. Names of the inventory are looked up there when an address is none of
+    those that the inventory gives. Works in check mode.
 options:
   product:
     description: The prefix of the options that its sentences name, and of the variable C(PRODUCT_address) with a host's address.
@@ -29,8 +29,8 @@ options:
     elements: str
   found:
     description:
-      - The name of the host variable that holds the result of M(portshift.agents.port_bridge), called with C(state=absent) in check
-        mode.
+      - The name of the host variable that holds the result of M(portshift.agents.port_bridge), called with C(state=absent) in
+        check mode.
     type: str
     required: true
   evidence:
@@ -55,8 +55,8 @@ options:
     default: 3600
   since:
     description:
-      - A moment before the first of the hosts was asked, in seconds since 1970 by the clock of the control node. What the clock of a host
-        says is corrected as far as it lies outside of the time from then to now. The default is now.
+      - A moment before the first of the hosts was asked, in seconds since 1970 by the clock of the control node. What the clock of a
+        host says is corrected as far as it lies outside of the time from then to now. The default is now.
     type: float
 extends_documentation_fragment:
   - portshift.agents.attributes

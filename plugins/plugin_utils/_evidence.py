@@ -32,7 +32,8 @@ def _is_port(value, port):
 
 def is_answer(value):
     """Whether a variable holds the result of a task that has answered, yes or no."""
-    return isinstance(value, Mapping) and isinstance(value.get("ok"), bool) and not any(_says(value.get(key)) for key in NO_ANSWER)
+    return isinstance(value, Mapping) and isinstance(value.get("ok"), bool) and not any(
+        _says(value.get(key)) for key in NO_ANSWER)
 
 
 def without_evidence(hostvars, host, name, port=None, check_mode=False):

@@ -145,7 +145,7 @@ class Estate:
         short = {host: look["remembered_seconds"] for host, look in sorted(self.looks.items())
                  if look.get("remembered_seconds") is not None and look["remembered_seconds"] < quiet_seconds}
         if short:
-            found.append("%s: who uses the old port has been remembered for less than %d s (%d s on %s), since the bridge was laid "
-                         "or the host booted; an agent that has not reported since then is not among the users" % (
+            found.append("%s: who uses the old port has been remembered for less than %d s (%d s on %s), since the bridge was "
+                         "laid or the host booted; an agent that has not reported since then is not among the users" % (
                              ", ".join(short), quiet_seconds, min(short.values()), min(short, key=short.get)))
         return found

@@ -25,11 +25,12 @@ def test_every_sentence_of_a_role_can_be_put_together_before_anything_is_known(r
 
 def test_evidence_that_a_role_puts_together_is_evidence_there_too(oldest, run_playbook):
     """Numbers of set_fact come out as text there; what is true has to come out as true."""
-    facts = dict(proof=dict(ok="{{ shut | length == 0 }}", port="{{ wanted | int }}", predicted="{{ ansible_check_mode and true }}"))
+    facts = dict(proof=dict(ok="{{ shut | length == 0 }}", port="{{ wanted | int }}",
+                            predicted="{{ ansible_check_mode and true }}"))
     gate = {"portshift.agents.phase_gate": dict(hosts=["localhost"], evidence="proof", port="{{ wanted }}")}
     play = dict(hosts="localhost", gather_facts=False, vars=dict(shut=[], wanted="55000"), tasks=[
-        dict(set_fact=facts), gate, dict(gate, vars=dict(wanted=52311), ignore_errors=True), dict(set_fact=dict(proof="{{ shut == [] }}")),
-        gate, dict(set_fact=dict(proof=dict(ok="{{ shut == [1] }}"))), gate])
+        dict(set_fact=facts), gate, dict(gate, vars=dict(wanted=52311), ignore_errors=True),
+        dict(set_fact=dict(proof="{{ shut == [] }}")), gate, dict(set_fact=dict(proof=dict(ok="{{ shut == [1] }}"))), gate])
     done = run_playbook([play], dict(all=dict(hosts=dict(localhost=dict(ansible_connection="local")))), program=oldest)
     assert "ok=6 " in done.stdout and "failed=1 " in done.stdout and "ignored=1 " in done.stdout, done.stdout
     said = " ".join(done.stdout.split())

@@ -295,5 +295,6 @@ def test_connection_that_stands_already_is_seen_after_a_bridge_of_an_earlier_ver
 def test_text_that_could_become_a_part_of_a_script_is_refused_before_anything_is_written(bridge):
     for check in (False, True):
         refused = bridge(check=check, listen_port=NEW, target_port=OLD, addresses=["192.0.2.7; flush ruleset"])
-        assert refused["failed"] and refused["msg"].startswith("addresses is '192.0.2.7; flush ruleset', which is not an IP address")
+        assert refused["failed"]
+        assert refused["msg"].startswith("addresses is '192.0.2.7; flush ruleset', which is not an IP address")
     assert bridge(check=True, listen_port=NEW, target_port=OLD)["previous"] == []

@@ -140,7 +140,8 @@ def test_addresses_have_one_spelling_and_count_once():
     assert parse_addresses([" 192.0.2.7", "2001:DB8:0::7", "192.0.2.7"]) == ["192.0.2.7", "2001:db8::7"]
 
 
-@pytest.mark.parametrize("path", ["/etc/a b", "/etc/x\nExecStart=/bin/true", "/etc/%n", "etc/portshift", "/etc/$HOME", "/etc/'x", ""])
+@pytest.mark.parametrize("path", [
+    "/etc/a b", "/etc/x\nExecStart=/bin/true", "/etc/%n", "etc/portshift", "/etc/$HOME", "/etc/'x", ""])
 def test_folder_that_could_say_more_in_a_unit_is_refused(path):
     with pytest.raises(BridgeError) as refused:
         check_folder(path, "rules_dir")
@@ -187,16 +188,16 @@ def test_iptables_remembers_in_a_list_of_each_port_and_family():
     script = iptables_watch_script("boks", rules([Mapping(6500, 6530, ["tcp"]), Mapping(6501, 6531, ["udp"])], []))
     assert script.startswith("*mangle\n:PORTSHIFT-boks - [0:0]\n")
     for asking in ("SYN SYN", "PSH PSH"):
-        assert ("-p tcp -m tcp --dport 6500 --tcp-flags %s -m conntrack --ctdir ORIGINAL -m recent --name portshift_boks_6500_4 --set"
-                % asking) in script
+        assert ("-p tcp -m tcp --dport 6500 --tcp-flags %s -m conntrack --ctdir ORIGINAL -m recent "
+                "--name portshift_boks_6500_4 --set" % asking) in script
     assert "-p udp -m udp --dport 6501 -m conntrack" in script and "_6 " not in script
     assert "-d 2001:db8::7/128" in iptables_watch_script("bigfix", ONE, ipv6=True)
 
 
 def test_users_are_read_back_from_iptables():
     saved = ("-A PREROUTING -j PORTSHIFT-boks\n-A OUTPUT -j PORTSHIFT-boks\n"
-             "-A PORTSHIFT-boks -d 192.0.2.7/32 ! -i lo -p tcp -m tcp --dport 6500 --tcp-flags SYN SYN -m conntrack --ctdir ORIGINAL -m recent "
-             "--set --name portshift_boks_6500_4 --mask 255.255.255.255 --rsource\n")
+             "-A PORTSHIFT-boks -d 192.0.2.7/32 ! -i lo -p tcp -m tcp --dport 6500 --tcp-flags SYN SYN -m conntrack "
+             "--ctdir ORIGINAL -m recent --set --name portshift_boks_6500_4 --mask 255.255.255.255 --rsource\n")
     assert watches_from_iptables(saved, "boks") == {
         Watch(hook, "192.0.2.7", "tcp", 6500, 4) for hook in ("prerouting", "output")}
     assert watches_from_iptables(saved, "boks", ipv6=True) == set() == watches_from_iptables(saved, "bigfix")

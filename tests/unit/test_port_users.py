@@ -70,7 +70,8 @@ def test_own_processes_of_the_host_are_it():
     assert users(("127.0.0.1", OLD, 3)) == [("relay1", "127.0.0.1", 3)]
     assert users(("::1", OLD, 300), moves=dict(relay1=(NOW - 200, NOW - 10))) == []
     # Unless a host of the inventory has just that address, as in a lab on one machine.
-    assert users(("127.1.0.7", OLD, 3), addresses=dict(relay1=["127.1.0.1"], client7=["127.1.0.7"])) == [("client7", "127.1.0.7", 3)]
+    assert users(("127.1.0.7", OLD, 3), addresses=dict(relay1=["127.1.0.1"], client7=["127.1.0.7"])) == [
+        ("client7", "127.1.0.7", 3)]
 
 
 def test_names_are_looked_up_once_and_only_for_an_address_that_is_not_known():
@@ -88,12 +89,12 @@ def test_names_are_looked_up_once_and_only_for_an_address_that_is_not_known():
 
 
 def test_what_the_bridges_can_not_tell_is_said():
-    estate = Estate(dict(relay1=look(notes=["laid by an earlier version"], remembered_seconds=None), relay2=look(remembered_seconds=240),
-                         relay3=look(remembered_seconds=60), relay4=look()), {}, Directory({}), SINCE, NOW)
+    estate = Estate(dict(relay1=look(notes=["laid by an earlier version"], remembered_seconds=None),
+                         relay2=look(remembered_seconds=240), relay3=look(remembered_seconds=60), relay4=look()), {}, Directory({}), SINCE, NOW)
     assert estate.notes(3600) == [
         "relay1: laid by an earlier version",
-        "relay2, relay3: who uses the old port has been remembered for less than 3600 s (60 s on relay3), since the bridge was laid or "
-        "the host booted; an agent that has not reported since then is not among the users"]
+        "relay2, relay3: who uses the old port has been remembered for less than 3600 s (60 s on relay3), since the bridge was laid "
+        "or the host booted; an agent that has not reported since then is not among the users"]
     assert estate.notes(30) == ["relay1: laid by an earlier version"]
 
 
@@ -103,7 +104,8 @@ def test_options_are_read_as_a_command_line_gives_them():
     assert parse_ignored([], "x") == [] == parse_ignored("", "x") and parse_quiet("600", "x") == 600 == parse_quiet(600, "x")
 
 
-@pytest.mark.parametrize("value", [["10.0.0.5; x"], ["scanner.example.test"], ["10.0.0.5/24"], ["fe80::1%eth0"], 7, dict(a=1), [None]])
+@pytest.mark.parametrize("value", [["10.0.0.5; x"], ["scanner.example.test"], ["10.0.0.5/24"], ["fe80::1%eth0"], 7, dict(a=1),
+                                   [None]])
 def test_what_is_no_address_is_no_exception(value):
     with pytest.raises(EngineError, match="^bigfix_close_ignore_users is "):
         parse_ignored(value, "bigfix_close_ignore_users")
