@@ -73,8 +73,8 @@ class ActionModule(ActionBase):
                 "; ".join(silent)))
         elif users:
             result.update(failed=True, msg=(
-                "Nothing was closed. An old port is still used, and its users would be cut off: %s. Restart the agents there and see "
-                "that their files name the new port, then run the same command again: a use counts for %d s (%s), or until the host "
-                "itself has moved. Let pass what is no agent, such as a scanner or the monitoring, by its address: "
+                "Nothing was closed. An old port is still used, and its users would be cut off: %s. Restart the agents there and "
+                "see that their files name the new port, then run the same command again: a use counts for %d s (%s), or until "
+                "the host itself has moved. Let pass what is no agent, such as a scanner or the monitoring, by its address: "
                 "-e '{\"%s\": [\"%s\"]}'" % (_told(users), seconds, quiet, ignoring, users[0].address)))
         return result

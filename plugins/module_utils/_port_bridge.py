@@ -107,7 +107,7 @@ class Iptables(Backend):
         try:
             with open(self._list(port, ipv6)) as source:
                 return _bridge_rules.from_recent(source.read())
-        except (IOError, OSError):
+        except OSError:
             return None
 
     def _list(self, port, ipv6):
@@ -118,7 +118,7 @@ class Iptables(Backend):
         try:
             with open(self._list(port, False), "w") as target:
                 target.write("+%s\n" % _bridge_rules.NOW)
-        except (IOError, OSError):
+        except OSError:
             return None
         return (self._seen(port, False) or {}).get(_bridge_rules.NOW)
 

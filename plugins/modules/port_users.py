@@ -55,8 +55,8 @@ options:
     default: 3600
   since:
     description:
-      - A moment before the first of the hosts was asked, in seconds since 1970 by the clock of the control node. What the clock of a
-        host says is corrected as far as it lies outside of the time from then to now. The default is now.
+      - A moment before the first of the hosts was asked, in seconds since 1970 by the clock of the control node. What the
+        clock of a host says is corrected as far as it lies outside of the time from then to now. The default is now.
     type: float
 extends_documentation_fragment:
   - portshift.agents.attributes

@@ -90,11 +90,12 @@ def test_names_are_looked_up_once_and_only_for_an_address_that_is_not_known():
 
 def test_what_the_bridges_can_not_tell_is_said():
     estate = Estate(dict(relay1=look(notes=["laid by an earlier version"], remembered_seconds=None),
-                         relay2=look(remembered_seconds=240), relay3=look(remembered_seconds=60), relay4=look()), {}, Directory({}), SINCE, NOW)
+                         relay2=look(remembered_seconds=240), relay3=look(remembered_seconds=60), relay4=look()), {},
+                    Directory({}), SINCE, NOW)
     assert estate.notes(3600) == [
         "relay1: laid by an earlier version",
-        "relay2, relay3: who uses the old port has been remembered for less than 3600 s (60 s on relay3), since the bridge was laid "
-        "or the host booted; an agent that has not reported since then is not among the users"]
+        "relay2, relay3: who uses the old port has been remembered for less than 3600 s (60 s on relay3), since the bridge was "
+        "laid or the host booted; an agent that has not reported since then is not among the users"]
     assert estate.notes(30) == ["relay1: laid by an earlier version"]
 
 
