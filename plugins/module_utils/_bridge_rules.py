@@ -8,8 +8,9 @@ processes, at a priority of its own beside firewalld (-90) and ufw.  iptables: a
 the nat table, reached from PREROUTING and OUTPUT.  Both are replaced in one transaction, so a change of direction leaves no gap.
 
 Beside them stand rules that remember who uses the bridged port: in sets of our table whose elements time out, or in lists of
-xt_recent filled by a chain of our own in the mangle table.  They look at every packet that asks for something, since the nat
-rules see the first one of a connection alone, and one that stands already would never be seen.
+xt_recent filled by a chain of our own in the mangle table.  They look at every packet that carries data, since the nat rules see
+the first one of a connection alone, and one that stands already would never be seen.  A connection over which no data goes, as
+that of a probe, uses nothing.
 """
 
 import ipaddress
@@ -118,7 +119,7 @@ def _nft_watch(watch):
     # What this host sends to itself is seen as it leaves; when it comes in its port may have been rewritten.
     outside = 'iifname != "lo" ' if watch.hook == HOOKS[0] else ""
     # Acknowledgements and farewells go on after the process that had the connection has ended.
-    asking = " tcp flags & (syn | psh) != 0" if watch.protocol == "tcp" else ""
+    asking = " tcp flags & psh == psh" if watch.protocol == "tcp" else ""
     return "%smeta nfproto ipv%d ct direction original %s %s dport %d%s update @%s { %s saddr . %s dport }" % (
         outside, watch.family, local, watch.protocol, watch.listen, asking, SETS[watch.family],
         "ip6" if watch.family == 6 else "ip", watch.protocol)
@@ -267,10 +268,9 @@ def iptables_watch_script(name, wanted, ipv6=False):
         if watch.hook != HOOKS[0] or (watch.family == 6) != ipv6:
             continue
         local = "-m addrtype --dst-type LOCAL" if watch.address is None else "-d %s/%d" % (watch.address, 128 if ipv6 else 32)
-        for asking in [" --tcp-flags SYN SYN", " --tcp-flags PSH PSH"] if watch.protocol == "tcp" else [""]:
-            lines.append("-A %s %s ! -i lo -p %s -m %s --dport %d%s -m conntrack --ctdir ORIGINAL -m recent --name %s --set" % (
-                chain(name), local, watch.protocol, watch.protocol, watch.listen, asking,
-                recent_list(name, watch.listen, ipv6)))
+        asking = " --tcp-flags PSH PSH" if watch.protocol == "tcp" else ""
+        lines.append("-A %s %s ! -i lo -p %s -m %s --dport %d%s -m conntrack --ctdir ORIGINAL -m recent --name %s --set" % (
+            chain(name), local, watch.protocol, watch.protocol, watch.listen, asking, recent_list(name, watch.listen, ipv6)))
     return "\n".join(lines + ["COMMIT", ""])
 
 

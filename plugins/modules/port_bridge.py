@@ -156,7 +156,8 @@ previous:
 users:
   description:
     - Who used a port that RV(previous) bridges, the last one first, this host's own processes too.
-    - Counted is what asks for something - new connections, data on those that stand, datagrams.
+    - Counted are data on connections, also on those that stood before, and datagrams. A connection over which no data goes, such
+      as that of a probe, is no use.
   returned: success
   type: list
   elements: dict

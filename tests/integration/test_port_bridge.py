@@ -40,17 +40,17 @@ print(" ".join(said))
 """
 
 
-# Answers on NEW of every address, again and again on each connection.
+# Answers on a port of every address, again and again on each connection.
 SERVE = """
-import socket, threading
+import socket, sys, threading
 def serve(connection):
     while connection.recv(10):
         connection.sendall(b"well")
-server = socket.create_server(("::", %d), family=socket.AF_INET6, dualstack_ipv6=True)
+server = socket.create_server(("::", int(sys.argv[1])), family=socket.AF_INET6, dualstack_ipv6=True)
 print("up", flush=True)
 while True:
     threading.Thread(target=serve, args=[server.accept()[0]], daemon=True).start()
-""" % NEW
+"""
 # Connects, and asks once for each line that it reads.
 STAY = """
 import socket, sys
@@ -216,7 +216,7 @@ def used_by(found):
 
 
 def test_who_uses_the_old_port_is_remembered(bridge, backend, namespace, peer, talk):
-    talk(namespace.prefix, SERVE)
+    talk(namespace.prefix, SERVE, NEW)
     bridge(listen_port=OLD, target_port=NEW)
     found = looked(bridge)
     assert found["users"] == [] and found["notes"] == [] and 0 <= found["remembered_seconds"] <= time.monotonic()
@@ -244,11 +244,12 @@ connection.recv(10)
     found = looked(bridge)
     assert used_by(found) == {(PEER, OLD), ("fd00::2", OLD), (HERE, OLD)}
     assert all(user["seconds_ago"] <= found["remembered_seconds"] + 1 for user in found["users"])
-    # What a process of this host sends to the new port may be rewritten to the old one, by a bridge of before the turn.
+    # What a process of this host sends elsewhere may be rewritten to the old port, as by the bridge of before the turn.
     turned = "nft add table ip turned; nft add chain ip turned out '{ type nat hook output priority -110; }'; " \
-             "nft add rule ip turned out tcp dport 7000 redirect to :%d" % OLD
+             "nft add rule ip turned out udp dport 7000 redirect to :%d" % OLD
     assert namespace.run("sh", "-ec", turned).returncode == 0
-    assert namespace.run(sys.executable, "-c", "import socket; socket.socket().connect_ex(('127.0.0.1', 7000))").returncode == 0
+    send = "import socket; socket.socket(socket.AF_INET, socket.SOCK_DGRAM).sendto(b'x', ('127.0.0.1', 7000))"
+    assert namespace.run(sys.executable, "-c", send).returncode == 0
     assert namespace.run("nft", "delete", "table", "ip", "turned").returncode == 0
     assert ("127.0.0.1", OLD) not in used_by(looked(bridge))
     # Laid once more nothing changes, and nothing is forgotten.
@@ -258,19 +259,20 @@ connection.recv(10)
     assert "portshift" not in namespace.run("sh", "-c", "nft list ruleset; iptables-save; ip6tables-save").stdout.lower()
 
 
-def test_datagrams_count_and_each_of_several_ports_on_its_own(bridge, namespace, peer):
+def test_datagrams_and_data_count_and_each_of_several_ports_on_its_own(bridge, namespace, peer, talk):
     bridge(mappings=[dict(listen_port=6500, target_port=6530), dict(listen_port=6501, target_port=6531)], addresses=[HERE])
     send = ("import socket; s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); s.sendto(b'x', ('%s', 6501))" % HERE)
     assert subprocess.run([*peer.prefix, sys.executable, "-c", send], check=False).returncode == 0
-    # Of a connection that is turned away the attempt counts.
-    knock = "import socket; socket.socket().connect_ex(('%s', 6500))" % HERE
-    assert namespace.run(sys.executable, "-c", knock).returncode == 0
+    # A probe, which says nothing.
+    talk(namespace.prefix, SERVE, 6530)
+    assert talk(peer.prefix, STAY, HERE, 6500)
+    assert talk(namespace.prefix, STAY, HERE, 6500).ask() == "well"
     assert used_by(looked(bridge)) == {(PEER, 6501), (HERE, 6500)}
 
 
 def test_connection_that_stands_already_is_seen_after_a_bridge_of_an_earlier_version_is_laid_anew(
         bridge, backend, namespace, peer, talk):
-    talk(namespace.prefix, SERVE)
+    talk(namespace.prefix, SERVE, NEW)
     bridge(listen_port=OLD, target_port=NEW)
     forget = {
         "nftables": "; ".join("nft flush chain inet portshift_bigfix users_%s; nft delete chain inet portshift_bigfix users_%s"
@@ -298,3 +300,25 @@ def test_text_that_could_become_a_part_of_a_script_is_refused_before_anything_is
         assert refused["failed"]
         assert refused["msg"].startswith("addresses is '192.0.2.7; flush ruleset', which is not an IP address")
     assert bridge(check=True, listen_port=NEW, target_port=OLD)["previous"] == []
+
+
+@pytest.mark.parametrize("name, more", [
+    ("bigfix_cutover", dict(component="client", port=NEW, services=["besclient"], service_command=["/bin/false"],
+                            masthead_paths=[], settings_paths=[])),
+    ("confirmed_change", dict(name="boks", new_port=NEW, old_port=OLD, stop=[["/bin/false"]], start=[["/bin/false"]]))])
+@pytest.mark.parametrize("check", [False, True])
+def test_what_moves_a_host_refuses_such_an_address_while_its_product_still_runs(name, more, check, tmp_path):
+    services = tmp_path / "services"
+    services.write_text("boks 6500/tcp\n")
+    bridge = dict(name="bigfix", addresses=["127.0.0.1; reboot"], persistent=False)
+    if name == "confirmed_change":
+        bridge["mappings"] = [dict(old=OLD, new=NEW)]
+        more = dict(more, services_entries=[dict(path=str(services), name="boks", port=6530)],
+                    state_dir=str(tmp_path / "state"), unit_dir=str(tmp_path / "units"))
+    arguments = dict(more, record=str(tmp_path / "record.json"), bridge=bridge, _ansible_check_mode=check,
+                     _ansible_remote_tmp=str(tmp_path))
+    done = subprocess.run(direct_module.command(name, arguments), capture_output=True, text=True, check=False)
+    refused = direct_module.result(done.stdout, done.stderr)
+    assert refused["failed"], refused
+    assert refused["msg"].startswith("addresses is '127.0.0.1; reboot', which is not an IP address")
+    assert services.read_text() == "boks 6500/tcp\n" and not (tmp_path / "record.json").exists()
