@@ -33,20 +33,26 @@ class ActionModule(ActionBase):
     _requires_connection = False
 
     def _estate(self, hostvars, options):
-        looks, moves, silent = {}, {}, []
+        """(the Estate, sentences on hosts whose bridge could not be looked at)."""
+        looks, silent = {}, []
         for host in options["hosts"]:
-            variables = hostvars[host]
-            look, proof = variables.get(options["found"]), variables.get(options["evidence"])
+            look = hostvars[host].get(options["found"])
             if isinstance(look, dict) and "users" in look:
                 looks[host] = look
-            elif isinstance(look, dict) and not look.get("skipped") and not without_evidence(hostvars, host, options["evidence"]):
-                silent.append("%s: %s" % (host, look.get("msg") or "gave no answer"))
-            if isinstance(proof, dict) and proof.get("moved_at") is not None:
-                moves[host] = (proof["moved_at"], proof["looked_at"])
-        addresses = {}
-        for host in options["members"] or options["hosts"]:
+            elif isinstance(look, dict) and look.get("skipped"):
+                continue
+            elif not without_evidence(hostvars, host, options["evidence"]):
+                # Of the others the gate before this one has known.
+                silent.append("%s: %s" % (host, isinstance(look, dict) and look.get("msg") or "gave no answer"))
+        addresses, moves = {}, {}
+        # Reading the variables of every host takes its time, and mostly there is no user to be named.
+        used = any(look["users"] for look in looks.values())
+        for host in (options["members"] or options["hosts"]) if used else ():
             known = [hostvars[host].get(name) for name in ("%s_address" % options["product"], "ansible_host")]
             addresses[host] = [str(text) for text in known if text] or [host]
+            proof = hostvars[host].get(options["evidence"])
+            if isinstance(proof, dict) and proof.get("moved_at") is not None:
+                moves[host] = (proof["moved_at"], proof["looked_at"])
         now = time.time()
         since = now if options["since"] is None else options["since"]
         return Estate(looks, moves, Directory(addresses), min(since, now), now), silent

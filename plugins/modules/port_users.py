@@ -19,12 +19,14 @@ options:
     type: str
     required: true
   hosts:
-    description: The hosts with bridges. One whose bridge was not looked at, by a task that was skipped, has none.
+    description:
+      - The hosts with bridges. One whose look was skipped has none. One that gave O(evidence) and whose bridge could not be looked
+        at is a failure.
     type: list
     elements: str
     required: true
   members:
-    description: The hosts that an address may belong to. The default is O(hosts).
+    description: The hosts that an address may belong to, and that may have moved. The default is O(hosts).
     type: list
     elements: str
   found:

@@ -16,6 +16,7 @@ import socket
 import stat
 import subprocess
 import threading
+import time
 
 import pytest
 
@@ -640,6 +641,57 @@ def unreachable_host_is_missing(run_playbook, port, options):
     assert "failed=1" in closed.stdout
     if not options:
         assert "failed=1" not in run_playbook(plays, inventory, "-e", "allowed=1").stdout
+
+
+# --- port_users -------------------------------------------------------------------------------------------------
+
+
+def bridged(*users, **more):
+    return dict(dict(users=[dict(address=address, port=52311, seconds_ago=ago) for address, ago in users],
+                     remembered_seconds=90000, notes=[], looked_at=time.time()), **more)
+
+
+@pytest.fixture
+def port_users(run_module, tmp_path):
+    """port_users(looks by host, **options): what close is told on an estate of relay1, relay2 and client1."""
+    def call(looks, check=False, **options):
+        moved = dict(ok=True, port=55000, moved_at=time.time() - 60, looked_at=time.time())
+        known = dict(relay1="10.0.1.1", relay2="10.0.1.2", client1="10.0.2.1")
+        (tmp_path / "users.yml").write_text(json.dumps(dict(all=dict(hosts={host: dict(
+            ansible_host=address, bigfix_proof=moved, **({"look": looks[host]} if host in looks else {}))
+            for host, address in known.items()}))))
+        return run_module("port_users", check=check, inventory=str(tmp_path / "users.yml"), host="relay1", **dict(dict(
+            product="bigfix", hosts=list(known), found="look", evidence="bigfix_proof", staying=[55000]), **options))
+    return call
+
+
+@pytest.mark.parametrize("check", [False, True])
+def test_users_of_a_port_that_is_to_be_closed_are_named_for_each_host(port_users, check):
+    shut = port_users(dict(relay1=bridged(("10.0.2.1", 5), ("10.9.9.9", 50)), relay2=bridged(("127.0.0.1", 7)),
+                           client1=dict(skipped=True, changed=False)), check=check)
+    assert shut["failed"] and [(user["host"], user["name"], user["address"]) for user in shut["users"]] == [
+        ("relay1", "client1", "10.0.2.1"), ("relay1", None, "10.9.9.9"), ("relay2", "relay2", "127.0.0.1")]
+    assert shut["msg"].startswith(
+        "Nothing was closed. An old port is still used, and its users would be cut off: port 52311 of relay1 by client1 "
+        "(10.0.2.1, 5 s ago), 10.9.9.9, 50 s ago; port 52311 of relay2 by relay2 (127.0.0.1, 7 s ago). ")
+    assert shut["msg"].endswith("-e '{\"bigfix_close_ignore_users\": [\"10.0.2.1\"]}'")
+
+
+def test_port_that_is_quiet_can_be_closed(port_users):
+    # client1 used it before it moved, 60 s ago; the scanner is let pass.
+    quiet = port_users(dict(relay1=bridged(("10.0.2.1", 70), ("10.9.9.9", 5)), relay2=bridged(remembered_seconds=20)),
+                       hosts=["relay1", "relay2"], members=["relay1", "client1"], ignore="10.9.9.0/24")
+    assert not quiet.get("failed") and quiet["users"] == [] and quiet["changed"] is False
+    assert "relay2: who uses the old port has been remembered for less than 3600 s (20 s on relay2)" in quiet["notes"][0]
+    assert not port_users(dict(relay1=bridged(("10.9.9.9", 5))), hosts=["relay1"], quiet_seconds=0).get("failed")
+
+
+def test_bridge_that_could_not_be_looked_at_ends_the_run_too(port_users):
+    broken = port_users(dict(relay1=bridged(), relay2=dict(failed=True, msg="nft could not list the rules")))
+    assert broken["failed"] and "read: relay2: nft could not list the rules; client1: gave no answer" in broken["msg"]
+    refused = port_users(dict(relay1=bridged()), hosts=["relay1"], ignore=["scanner"])
+    assert refused["failed"]
+    assert refused["msg"].startswith("Nothing was closed. bigfix_close_ignore_users is 'scanner', which is neither")
 
 
 # --- bigfix_topology --------------------------------------------------------------------------------------------

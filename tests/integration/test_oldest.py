@@ -35,3 +35,17 @@ def test_evidence_that_a_role_puts_together_is_evidence_there_too(oldest, run_pl
     assert "ok=6 " in done.stdout and "failed=1 " in done.stdout and "ignored=1 " in done.stdout, done.stdout
     said = " ".join(done.stdout.split())
     assert "proof is about port 55000, and the gate is for port 52311" in said and "proof says that it is not ok" in said
+
+
+def test_users_of_an_old_port_are_told_there_too(oldest, run_playbook):
+    look = dict(users=[dict(address="10.9.9.9", port=port, seconds_ago=5) for port in (52311, 55000)], remembered_seconds=None,
+                notes=[], looked_at=1.0)
+    ask = {"portshift.agents.port_users": dict(
+        product="bigfix", hosts=["localhost"], found="look", evidence="proof", staying=["{{ kept | int }}"],
+        ignore="{{ ignored | default([]) }}", since="{{ begun }}")}
+    play = dict(hosts="localhost", gather_facts=False, vars=dict(kept=55000, begun=1.5), tasks=[
+        dict(ask, ignore_errors=True), dict(ask, vars=dict(ignored="10.9.9.9"))])
+    done = run_playbook([play], dict(all=dict(hosts=dict(localhost=dict(ansible_connection="local", look=look)))), program=oldest)
+    said = " ".join(done.stdout.split())
+    assert "address: 10.9.9.9 host: localhost name: null port: 52311 seconds_ago: 5" in said and "port: 55000" not in said, done.stdout
+    assert "ok=2 " in said and "ignored=1 " in said
