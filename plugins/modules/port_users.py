@@ -20,8 +20,8 @@ options:
     required: true
   hosts:
     description:
-      - The hosts with bridges. One whose look was skipped has none. One that gave O(evidence) and whose bridge could not be looked
-        at is a failure.
+      - The hosts with bridges. One whose look was skipped has none. One that gave O(evidence) and whose bridge could not be
+        looked at is a failure.
     type: list
     elements: str
     required: true

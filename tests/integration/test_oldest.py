@@ -47,5 +47,6 @@ def test_users_of_an_old_port_are_told_there_too(oldest, run_playbook):
         dict(ask, ignore_errors=True), dict(ask, vars=dict(ignored="10.9.9.9"))])
     done = run_playbook([play], dict(all=dict(hosts=dict(localhost=dict(ansible_connection="local", look=look)))), program=oldest)
     said = " ".join(done.stdout.split())
-    assert "address: 10.9.9.9 host: localhost name: null port: 52311 seconds_ago: 5" in said and "port: 55000" not in said, done.stdout
-    assert "ok=2 " in said and "ignored=1 " in said
+    assert "address: 10.9.9.9 host: localhost name: null port: 52311 seconds_ago: 5" in said, done.stdout
+    assert "port: 55000" not in said
+    assert "ok=2 " in said and said.endswith("ignored=1")
