@@ -376,7 +376,7 @@ new_port:
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.portshift.agents.plugins.module_utils._confirmed_change import ConfirmedChange
 from ansible_collections.portshift.agents.plugins.module_utils._errors import EngineError
-from ansible_collections.portshift.agents.plugins.module_utils._port_bridge import BRIDGE_SPEC
+from ansible_collections.portshift.agents.plugins.module_utils._port_bridge import BRIDGE_SPEC, check_bridge
 
 MAPPING_SPEC = dict(old=dict(type="int", required=True), new=dict(type="int", required=True),
                     protocols=dict(type="list", elements="str", choices=["tcp", "udp"]))
@@ -426,6 +426,9 @@ def main():
         commands[:] = [[str(word) for word in command] for command in commands]
     change = None
     try:
+        if module.params["bridge"]:
+            # What can't be is refused now, with the product still running, and on the way back too.
+            module.params["bridge"] = check_bridge(module.params["bridge"])
         change = ConfirmedChange(module)
         result = dict(begun=change.begin, confirmed=change.confirm, reverted=change.revert,
                       present=change.present)[module.params["state"]]()

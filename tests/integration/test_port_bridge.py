@@ -305,7 +305,8 @@ def test_text_that_could_become_a_part_of_a_script_is_refused_before_anything_is
 @pytest.mark.parametrize("name, more", [
     ("bigfix_cutover", dict(component="client", port=NEW, services=["besclient"], service_command=["/bin/false"],
                             masthead_paths=[], settings_paths=[])),
-    ("confirmed_change", dict(name="boks", new_port=NEW, old_port=OLD, stop=[["/bin/false"]], start=[["/bin/false"]]))])
+    ("confirmed_change", dict(name="boks", new_port=NEW, old_port=OLD, stop=[["/bin/false"]], start=[["/bin/false"]])),
+    ("confirmed_change", dict(name="boks", state="reverted", stop=[["/bin/false"]], start=[["/bin/false"]]))])
 @pytest.mark.parametrize("check", [False, True])
 def test_what_moves_a_host_refuses_such_an_address_while_its_product_still_runs(name, more, check, tmp_path):
     services = tmp_path / "services"
