@@ -183,7 +183,7 @@ def _watch_from_nft(rule):
     found = dict(hook=rule["chain"][len("users_"):], address=None, protocol=None, listen=None, family=None)
     for part in rule["expr"]:
         if "set" in part:
-            found["family"] = {"@" + name: family for family, name in SETS.items()}[part["set"]["set"]]
+            found["family"] = {name: family for family, name in SETS.items()}[part["set"]["set"].lstrip("@")]
         elif "match" in part:
             payload = part["match"]["left"].get("payload", {})
             if payload.get("field") == "dport":
@@ -207,7 +207,9 @@ def users_from_nft(text):
     users, since = [], None
     for entry in json.loads(text)["nftables"]:
         name, elements = entry.get("set", {}).get("name"), entry.get("set", {}).get("elem", [])
-        for element in [part["elem"] for part in elements if isinstance(part, dict) and "elem" in part]:
+        for part in elements:
+            # Without its time, where this nft leaves that out, it counts as used just now.
+            element = part["elem"] if isinstance(part, dict) and "elem" in part else {"val": part}
             if name == "since":
                 since = BEGINNING - element.get("expires", BEGINNING)
             elif name in SETS.values():

@@ -113,33 +113,33 @@ class Iptables(Backend):
     def _list(self, port, ipv6):
         return os.path.join(RECENT, _bridge_rules.recent_list(self.name, port, ipv6))
 
-    def _now(self, port):
+    def _now(self, port, ipv6):
         """The kernel's clock, in its own ticks: it notes an address of no host with the time."""
         try:
-            with open(self._list(port, False), "w") as target:
+            with open(self._list(port, ipv6), "w") as target:
                 target.write("+%s\n" % _bridge_rules.NOW)
         except OSError:
             return None
-        return (self._seen(port, False) or {}).get(_bridge_rules.NOW)
+        return (self._seen(port, ipv6) or {}).get(_bridge_rules.NOW)
 
     def users(self, ports):
         """(the users, the seconds for which they have been remembered or None where that is not known)."""
-        found, beginnings = [], []
-        for port in ports:
-            first, began = self._now(port), time.time()
-            time.sleep(TICKS_SECONDS)
-            now, ended = self._now(port), time.time()
-            if first is None or now is None:
+        found, beginnings, rate = [], [], None
+        for port, ipv6 in [(port, ipv6) for port in ports for ipv6 in (False, True)]:
+            now, began = self._now(port, ipv6), time.time()
+            if now is None:
                 continue
-            rate = min(TICK_RATES, key=lambda rate: abs(rate * (ended - began) - (now - first)))
-            for ipv6 in (False, True):
-                for address, ticks in sorted((self._seen(port, ipv6) or {}).items()):
-                    # A list holds the clock of the kernel as 32 or 64 bits; what has come since does not count.
-                    seconds = max(0, now - ticks) // rate
-                    if address == _bridge_rules.MADE:
-                        beginnings.append(seconds)
-                    elif address != _bridge_rules.NOW and seconds < _bridge_rules.REMEMBERED:
-                        found.append(User(address, port, seconds))
+            if rate is None:
+                time.sleep(TICKS_SECONDS)
+                first, now, seconds = now, self._now(port, ipv6), time.time() - began
+                rate = min(TICK_RATES, key=lambda rate: abs(rate * seconds - (now - first)))
+            for address, ticks in sorted(self._seen(port, ipv6).items()):
+                # What has come since counts as just now.
+                seconds = max(0, now - ticks) // rate
+                if address == _bridge_rules.MADE:
+                    beginnings.append(seconds)
+                elif address != _bridge_rules.NOW and seconds < _bridge_rules.REMEMBERED:
+                    found.append(User(address, port, seconds))
         return found, min(beginnings) if beginnings else None
 
     def script(self, wanted):
@@ -164,7 +164,8 @@ class Iptables(Backend):
             lines += ["else", "    echo 'who uses the port is not remembered: %s knows no match recent here' >&2" % tool, "fi"]
         # Since when users are remembered; a list outlives the filling of its chain.
         lines += ["grep -q '^src=%s ' %s 2>/dev/null || { echo +%s > %s; } 2>/dev/null || :" % (
-            _bridge_rules.MADE, self._list(port, False), _bridge_rules.MADE, self._list(port, False)) for port in ports]
+            _bridge_rules.MADE, self._list(port, ipv6), _bridge_rules.MADE, self._list(port, ipv6))
+            for port in ports for ipv6 in (False, True)]
         return lines
 
     def removal(self):
