@@ -32,6 +32,8 @@ def undone(old_port, new_port):
     It gives None for anything but a settings file: a masthead that somebody else changed is not ours to mend.
     """
     def undo(content, before):
+        if before is None:
+            return None
         try:
             values = {name.lower(): value for name, value in _settings_file.parse(before).settings.items()}
             ours = {name: values.get(name.lower()) for name, value in _settings_file.parse(content).settings.items()

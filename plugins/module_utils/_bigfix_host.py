@@ -80,8 +80,7 @@ class BigFixHost:
                          issued=issued, allow_invalid_signature=allow_invalid_signature)
         for edit in plan.edits:
             try:
-                target = os.path.realpath(edit["path"])
-                require_writable(target, os.path.getsize(target))
+                plan.notes += require_writable(edit["path"], os.path.getsize(edit["path"]))
             except EngineError as err:
                 plan.problems.append(str(err))
         plan.problems = self.problems + plan.problems

@@ -220,6 +220,9 @@ class BoundedModule:
     def get_bin_path(self, name, *unused, **unused2):
         return find(name)
 
+    def warn(self, sentence):
+        """Of a change that was planned elsewhere: there it was said."""
+
     def run_command(self, args, data=None, binary_data=False, path_prefix=None, environ_update=None, **unused):
         if isinstance(data, str):
             # As AnsibleModule does, so that what is read by lines ends in a whole one.

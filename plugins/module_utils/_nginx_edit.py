@@ -226,7 +226,7 @@ class ListenEdit:
         entry = self._recorded()
         if not entry:
             return self.before
-        recorded = FileEdit.read(entry["backup"]).before
+        recorded = self.record.backed_up(entry)
         if sha256(self.before) == entry["sha256_after"]:
             return recorded
         undone = self._undone(self.before, recorded)

@@ -8,8 +8,10 @@ import time
 
 from ansible_collections.portshift.agents.plugins.module_utils import _bridge_rules
 from ansible_collections.portshift.agents.plugins.module_utils._bridge_rules import BridgeError, Mapping, User, from_nft
+from ansible_collections.portshift.agents.plugins.module_utils._errors import EngineError
 from ansible_collections.portshift.agents.plugins.module_utils._file_edit import put_file, remove_empty_folder, remove_file
 from ansible_collections.portshift.agents.plugins.module_utils._host_commands import run
+from ansible_collections.portshift.agents.plugins.module_utils._host_lease import LEASE_SPEC, PATH, HostLease
 from ansible_collections.portshift.agents.plugins.module_utils._ports import parse_port
 
 # Options of a module that sets up a bridge, but for its direction.
@@ -19,7 +21,9 @@ BRIDGE_SPEC = dict(
     addresses=dict(type="list", elements="str", default=[]),
     backend=dict(type="str", choices=["auto", "nftables", "iptables"], default="auto"),
     persistent=dict(type="bool", default=True), rules_dir=dict(type="path", default="/etc/portshift"),
-    unit_dir=dict(type="path", default="/etc/systemd/system"))
+    unit_dir=dict(type="path", default="/etc/systemd/system"), **LEASE_SPEC)
+# Seconds that a move waits for the lease of the host while its product is down; then it turns the bridge without it.
+PATIENCE_OF_A_MOVE = 10
 
 
 # Where xt_recent shows its lists, the rates at which a kernel may count, and the seconds that tell them apart.
@@ -281,24 +285,54 @@ def _remembered(backend, before):
 
 def _remove_all(module, options, with_users):
     there = [name for name, command in (("nftables", "nft"), ("iptables", "iptables-restore")) if module.get_bin_path(command)]
-    removed = [_set_bridge(module, dict(options, backend=name), [], with_users) for name in there]
+    removed = [_set_by(module, dict(options, backend=name), (), with_users) for name in there]
     found = dict(changed=any(result["changed"] for result in removed), backend=", ".join(there) or "none", rules=[],
-                 previous=[rule for result in removed for rule in result["previous"]])
+                 previous=[rule for result in removed for rule in result["previous"]],
+                 notes=[note for result in removed for note in result["notes"]])
     if with_users:
         seconds = [result["remembered_seconds"] for result in removed if result["remembered_seconds"] is not None]
         found.update(users=[user for result in removed for user in result["users"]],
-                     notes=[note for result in removed for note in result["notes"]],
                      remembered_seconds=min(seconds) if seconds else None)
     return found
 
 
-def set_bridge(module, options, mappings=(), with_users=False):
+def lease_of(options):
+    """The lease of the host, for a change of the bridge that `options` describe."""
+    return HostLease(options.get("lease") or PATH, options.get("lease_wait") or 0, "%s: port bridge" % options["name"])
+
+
+def set_bridge(module, options, mappings=(), lease=None, with_users=False):
     """Makes the bridge that `options` (see BRIDGE_SPEC) describe lead as `mappings` say; without any, takes it away.
 
     `mappings`: (port on which no service listens, the service's own port, protocols or None for those of `options`).
-    Returns a dict: changed, backend, previous, rules; `with_users` also users, remembered_seconds, notes, of the bridge before.
+    `lease`: that of the host, where it is held; else it is taken for this.
+    Returns a dict: changed, backend, previous, rules, notes; `with_users` also users and remembered_seconds of the bridge before.
     """
     options = check_bridge(options)
+    if lease or module.check_mode:
+        found = _set_bridge(module, options, mappings, with_users)
+        return dict(found, notes=(lease.notes if lease else []) + found["notes"])
+    with lease_of(options) as taken:
+        return set_bridge(module, options, mappings, taken, with_users)
+
+
+def turn_bridge(module, options, mappings):
+    """set_bridge() for a move that is under way, with its product down: it neither waits for long nor fails without the lease.
+
+    Table, chain, unit and files of a bridge are its own, so that those of others are not at risk.
+    """
+    lease = lease_of(options)
+    try:
+        try:
+            lease.hold(wait=PATIENCE_OF_A_MOVE)
+        except EngineError as err:
+            lease.notes.append("the bridge was turned without the lease of this host: %s" % getattr(err, "who", err))
+        return set_bridge(module, options, mappings, lease)
+    finally:
+        lease.release()
+
+
+def _set_bridge(module, options, mappings, with_users):
     mappings = [Mapping(parse_port(listen, "listen_port"), parse_port(target, "target_port"), protocols or options["protocols"])
                 for listen, target, protocols in mappings]
     _bridge_rules.check_mappings(mappings)
@@ -306,16 +340,17 @@ def set_bridge(module, options, mappings=(), with_users=False):
     if not wanted and options["backend"] == "auto":
         # What set it up may have been another one than would be chosen now.
         return _remove_all(module, options, with_users)
-    return _set_bridge(module, options, wanted, with_users)
+    return _set_by(module, options, wanted, with_users)
 
 
-def _set_bridge(module, options, wanted, with_users):
+def _set_by(module, options, wanted, with_users):
+    """The same with the backend that `options` name, for the rules that are wanted."""
     chosen, backend = choose_backend(module, options["name"], options["backend"], options["rules_dir"])
     boot = Boot(module, backend, options["persistent"], options["unit_dir"])
     if wanted:
         boot.require()
     before = backend.live()
-    found = _remembered(backend, before) if with_users else {}
+    found = _remembered(backend, before) if with_users else dict(notes=[])
     changed = set(before) != set(wanted)
     # One that remembers other users, or none, is laid anew.
     watching = backend.watches() if wanted and not changed else None

@@ -35,6 +35,8 @@ def undone(new_port):
     configuration of nginx is a site's own, which may say more by now.
     """
     def content(now, before):
+        if before is None:
+            return None
         engine = _nginx_conf if NGINX.search(before) else _hub_details
         return engine.moved_back(now, before, new_port)
     return content

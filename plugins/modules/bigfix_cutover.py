@@ -59,6 +59,7 @@ options:
   bridge:
     description:
       - Let the port that the product leaves go on answering. See M(portshift.agents.port_bridge).
+      - With it, the lease of the host is held from before the services stop until they run.
       - After V(moved) the old port leads to the new one, after V(restored) the new one to the old.
     type: dict
     suboptions:
@@ -94,6 +95,16 @@ options:
         description: The folder of the systemd unit.
         type: path
         default: /etc/systemd/system
+      lease:
+        description:
+          - The file of the host's lease, which lets one task at a time change what the products on a host share. The same one
+            for all that change a host.
+        type: path
+        default: /var/lib/portshift/host.lock
+      lease_wait:
+        description: Seconds that another holder of the lease is waited for, before the services are stopped.
+        type: int
+        default: 300
 extends_documentation_fragment:
   - portshift.agents.bigfix_host
   - portshift.agents.attributes
@@ -150,6 +161,7 @@ seconds:
 """
 
 import base64
+import contextlib
 import os
 import signal
 import time
@@ -160,7 +172,9 @@ from ansible_collections.portshift.agents.plugins.module_utils._bigfix_edit impo
 from ansible_collections.portshift.agents.plugins.module_utils._bigfix_host import HOST_SPEC, BigFixHost
 from ansible_collections.portshift.agents.plugins.module_utils._change_record import ChangeRecord, RecordError, alone_on_host
 from ansible_collections.portshift.agents.plugins.module_utils._errors import EngineError
-from ansible_collections.portshift.agents.plugins.module_utils._port_bridge import BRIDGE_SPEC, check_bridge, set_bridge
+from ansible_collections.portshift.agents.plugins.module_utils._file_edit import take_back_interrupted
+from ansible_collections.portshift.agents.plugins.module_utils._port_bridge import (
+    BRIDGE_SPEC, check_bridge, lease_of, set_bridge)
 from ansible_collections.portshift.agents.plugins.module_utils._ports import parse_bigfix_port
 from ansible_collections.portshift.agents.plugins.module_utils._services import Services
 from ansible_collections.portshift.agents.plugins.module_utils._settings_file import redacted
@@ -187,6 +201,8 @@ class Cutover:
         self.services = Services(module, module.params["services"], module.params["service_command"])
         self.diffs, self.files, self.bridge = [], [], None
         self.stopped = None
+        # From before the stop to the end, so that no product is down while it waits for another one.
+        self.lease = lease_of(self.params["bridge"]) if self.params["bridge"] and not module.check_mode else None
 
     def stop(self):
         self.stopped = time.time()
@@ -194,7 +210,7 @@ class Cutover:
 
     def turn_bridge(self, listen, target):
         if self.params["bridge"] and listen and target:
-            self.bridge = set_bridge(self.module, self.params["bridge"], [(listen, target, None)])
+            self.bridge = set_bridge(self.module, self.params["bridge"], [(listen, target, None)], self.lease)
 
     def commit(self, edit, record):
         done = edit.file.commit(self.module, redact=edit.redact, record=record)
@@ -212,6 +228,8 @@ class Cutover:
         return host, [make_edit(step, plan, params, issued) for step in plan.edits]
 
     def move(self):
+        take_back_interrupted([path for option in ("masthead_paths", "settings_paths", "clientsettings_paths")
+                               for path in self.params[option]], self.module.check_mode)
         host, edits = self.edits()
         for edit in edits:
             for warning in getattr(edit, "warnings", []):
@@ -273,6 +291,7 @@ class Cutover:
 
     def restore(self):
         record = ChangeRecord(self.params["record"])
+        record.take_back_interrupted(self.module.check_mode)
         unsafe, move = record.review()[1], record.content
         if move and self.params["port"] and move["new_port"] != self.params["port"]:
             # An earlier migration's record: the one that is taken back has not reached this host.
@@ -331,7 +350,10 @@ def main():
         if module.params["bridge"]:
             # What can't be is refused now, with the product still running.
             module.params["bridge"] = check_bridge(module.params["bridge"])
-        with alone_on_host(module.params["record"], module.check_mode, may_be_first=moving):
+        with contextlib.ExitStack() as held:
+            held.enter_context(alone_on_host(module.params["record"], module.check_mode, may_be_first=moving))
+            if cutover.lease:
+                held.enter_context(cutover.lease)
             # Not while it waits: what has not begun can still be called off.
             if not module.check_mode:
                 outlive_the_connection()

@@ -111,7 +111,7 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.portshift.agents.plugins.module_utils._bigfix_edit import MastheadEdit, parse_masthead
 from ansible_collections.portshift.agents.plugins.module_utils._change_record import RECORD_SPEC, ChangeRecord
 from ansible_collections.portshift.agents.plugins.module_utils._errors import EngineError
-from ansible_collections.portshift.agents.plugins.module_utils._file_edit import read_bytes
+from ansible_collections.portshift.agents.plugins.module_utils._file_edit import read_bytes, take_back_interrupted
 from ansible_collections.portshift.agents.plugins.module_utils._masthead import masthead_facts
 from ansible_collections.portshift.agents.plugins.module_utils._ports import PortError, parse_bigfix_port
 
@@ -129,6 +129,7 @@ def main():
         port = parse_bigfix_port(module.params["port"])
         if module.params["previous_port"] == port:
             raise PortError("previous_port and port are both %d: there is nothing to move" % port)
+        take_back_interrupted([path], module.check_mode)
         edit = MastheadEdit(path, port, module.params["previous_port"], issued=src and (src, read_bytes(src)),
                             allow_invalid_signature=module.params["allow_invalid_signature"])
         for warning in edit.warnings:

@@ -96,6 +96,7 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.portshift.agents.plugins.module_utils._bigfix_edit import SettingsEdit
 from ansible_collections.portshift.agents.plugins.module_utils._change_record import RECORD_SPEC, ChangeRecord
 from ansible_collections.portshift.agents.plugins.module_utils._errors import EngineError
+from ansible_collections.portshift.agents.plugins.module_utils._file_edit import take_back_interrupted
 from ansible_collections.portshift.agents.plugins.module_utils._ports import parse_bigfix_port
 from ansible_collections.portshift.agents.plugins.module_utils._settings_file import MASK, SettingsError, is_secret, public
 
@@ -127,6 +128,7 @@ def main():
         changes = {name: as_text(name, value) for name, value in wanted.items()}
         if rewrite:
             rewrite = [parse_bigfix_port(rewrite[end], "rewrite_port.%s" % end) for end in ("from", "to")]
+        take_back_interrupted([path], module.check_mode)
         edit = SettingsEdit(path, changes, rewrite, module.params["effective_date"], flat)
         known = {name.lower() for name in edit.before}
         previous = dict({name: None for name in changes if name.lower() not in known}, **public(edit.before))

@@ -111,6 +111,7 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.portshift.agents.plugins.module_utils._change_record import RECORD_SPEC, ChangeRecord
 from ansible_collections.portshift.agents.plugins.module_utils._change_tracker import PLACES
 from ansible_collections.portshift.agents.plugins.module_utils._errors import EngineError
+from ansible_collections.portshift.agents.plugins.module_utils._file_edit import take_back_interrupted
 from ansible_collections.portshift.agents.plugins.module_utils._hub_details import MASK
 from ansible_collections.portshift.agents.plugins.module_utils._hub_edit import HubEdit
 from ansible_collections.portshift.agents.plugins.module_utils._ports import parse_port
@@ -127,6 +128,7 @@ def main():
     if "@" in (url or ""):
         module.params["url"] = MASK
     try:
+        take_back_interrupted(module.params["path"], module.check_mode)
         edit = HubEdit(module.params["path"], port=None if port is None else parse_port(port), url=url)
         result = edit.commit(module, record=ChangeRecord.from_params(module.params))
         module.exit_json(path=edit.path, url=edit.after.url, previous_url=edit.before.url, port=edit.after.port,

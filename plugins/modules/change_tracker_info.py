@@ -198,7 +198,7 @@ class Move:
             self.new_url = edit.after.url
             if edit.file.after == edit.file.before:
                 return
-            require_writable(edit.file.target, len(edit.file.after))
+            self.notes += require_writable(edit.path, len(edit.file.after))
             self.edits = [dict(kind="hub_url", path=edit.path, port=edit.after.port, previous_port=edit.before.port,
                                url=edit.after.url, previous_url=edit.before.url)]
         except EngineError as err:

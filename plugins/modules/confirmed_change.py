@@ -221,6 +221,17 @@ options:
         description: The folder of the systemd unit.
         type: path
         default: /etc/systemd/system
+      lease:
+        description:
+          - The file of the host's lease, which lets one task at a time change what the products on a host share. The same one
+            for all that change a host.
+        type: path
+        default: /var/lib/portshift/host.lock
+      lease_wait:
+        description: Seconds that another holder of the lease is waited for. At most 10 count while the product is down; then the
+          bridge is turned without the lease.
+        type: int
+        default: 300
   force:
     description: With O(state=reverted), take a confirmed change back even where somebody else has changed a file since; what was
         changed is lost. A change that was not confirmed is always undone; of a file that somebody else has changed meanwhile a

@@ -80,6 +80,16 @@ options:
     description: The folder of the systemd unit, an absolute path as O(rules_dir) is.
     type: path
     default: /etc/systemd/system
+  lease:
+    description:
+      - The file of the host's lease, which lets one task at a time change what the products on a host share. The same one for all
+        that change a host.
+    type: path
+    default: /var/lib/portshift/host.lock
+  lease_wait:
+    description: Seconds that another holder of the lease is waited for.
+    type: int
+    default: 300
 extends_documentation_fragment:
   - portshift.agents.attributes
 attributes:
@@ -188,7 +198,9 @@ looked_at:
   type: float
   version_added: 0.2.0
 notes:
-  description: Sentences on why users are not remembered here.
+  description:
+    - What there is to say about the lease of the host, and why users are not remembered here, a sentence each. Empty when the
+      lease was free and users are remembered.
   returned: success
   type: list
   elements: str

@@ -16,6 +16,7 @@ from .bigfix.host import Host
 from .bigfix.ledger import Tally
 from .files import write_atomically
 from .lab_folder import FORMAT, BadState, LabFolder, vacant
+from .managed_python import managed_python
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 WEB_REPORTS_PORT = 8080
@@ -223,7 +224,7 @@ class Lab(LabFolder):
 
     # -- how Ansible reaches the hosts; the values are YAML
     def _variables(self):
-        return [("ansible_connection", "local"), ("ansible_python_interpreter", json.dumps(sys.executable))]
+        return [("ansible_connection", "local"), ("ansible_python_interpreter", json.dumps(managed_python()))]
 
     def _host_variables(self, host):
         return [("bigfix_address", host.address), ("lab_host_dir", json.dumps(host.root))]

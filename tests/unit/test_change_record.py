@@ -65,9 +65,9 @@ def test_record_says_what_was_changed_from_which_bytes_to_which(host):
 def test_backup_and_record_are_written_before_the_file(host, monkeypatch):
     order, rename = [], os.rename
 
-    def noted(source, target):
-        order.append(target)
-        return rename(source, target)
+    def noted(source, target, src_dir_fd, dst_dir_fd):
+        order.append(os.path.join(os.readlink("/proc/self/fd/%d" % dst_dir_fd), target))
+        return rename(source, target, src_dir_fd=src_dir_fd, dst_dir_fd=dst_dir_fd)
 
     monkeypatch.setattr(_file_edit.os, "rename", noted)
     host.edit()
@@ -313,9 +313,9 @@ def test_record_is_put_aside_before_the_new_one_takes_its_place(host, monkeypatc
     host.restore()
     order, rename = [], os.rename
 
-    def noted(source, target):
-        order.append(target)
-        return rename(source, target)
+    def noted(source, target, src_dir_fd, dst_dir_fd):
+        order.append(os.path.join(os.readlink("/proc/self/fd/%d" % dst_dir_fd), target))
+        return rename(source, target, src_dir_fd=src_dir_fd, dst_dir_fd=dst_dir_fd)
 
     monkeypatch.setattr(_file_edit.os, "rename", noted)
     host.edit()
