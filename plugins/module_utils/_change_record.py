@@ -5,12 +5,15 @@
 
 A JSON file (C(/var/lib/portshift/PRODUCT.json)) beside a folder of backups named by their sha256.  It is written ahead:
 the backup and the entry are on disk before the product's file is touched, so an interruption at any moment
-leaves either the old file, or the new file and the way back.
+leaves either the old file, or the new file and the way back.  It is written ahead of the stop of a service as well, with the
+processes that ran then, C(stopped) (see _service_processes); a record of an earlier version lacks that key.  Until a file is
+noted the record of the migration before stays inside it, as C(earlier).
 
 When a new migration begins, the record of the one before moves into that folder too.  prune() ends its stay there.
 """
 
 import contextlib
+import copy
 import json
 import os
 import re
@@ -21,6 +24,8 @@ from ansible_collections.portshift.agents.plugins.module_utils._errors import En
 from ansible_collections.portshift.agents.plugins.module_utils._file_edit import (
     FileEdit, FileError, make_folder, one_at_a_time, read_if_there, read_own, remove_file, sha256, take_back_interrupted,
     write_own)
+from ansible_collections.portshift.agents.plugins.module_utils._redaction import MASK
+from ansible_collections.portshift.agents.plugins.module_utils._service_processes import this_boot
 
 VERSION = 1
 MOVE_KEYS = {"old_port", "new_port", "phase", "state"}
@@ -105,6 +110,10 @@ def _last_change(content):
     return max(content.get("started", 0), content.get("last_change", 0))
 
 
+def _nothing(unused):
+    return MASK.encode("ascii")
+
+
 def _move(value):
     return {key: value.get(key) for key in ("path", "old_port", "new_port", "phase")}
 
@@ -129,15 +138,14 @@ class ChangeRecord:
         make_folder(os.path.dirname(self.path))
         write_own(self.path, _text(self.content))
 
-    def _archive(self):
-        """Keeps a copy of the record, which is about to be replaced, beside its backups.
+    def _archive(self, content):
+        """Keeps the record `content`, which is about to be replaced, beside its backups.
 
         A copy, so that a run that is killed before the new record is written leaves this one in force.
         """
-        folder, text = os.path.splitext(self.path)[0], _text(self.content)
-        old_port = self.content["old_port"]
-        stem = "%s-%s-%s" % (time.strftime("%Y%m%dT%H%M%S", time.gmtime(self.content.get("started", 0))),
-                             "unknown" if old_port is None else old_port, self.content["new_port"])
+        folder, text = os.path.splitext(self.path)[0], _text(content)
+        stem = "%s-%s-%s" % (time.strftime("%Y%m%dT%H%M%S", time.gmtime(content.get("started", 0))),
+                             "unknown" if content["old_port"] is None else content["old_port"], content["new_port"])
         path, number = os.path.join(folder, stem + ".json"), 1
         while os.path.lexists(path):
             if read_own(path) == text:
@@ -150,16 +158,41 @@ class ChangeRecord:
     def _begin(self):
         """A new migration starts a new record; going on with an interrupted one keeps the first backups."""
         old = self.content
+        if old is not None and old.get("earlier") and old["new_port"] != self.move["new_port"]:
+            # It was interrupted before it changed a file, so the one before it is what there is.
+            old = self.content = old["earlier"]
         if old is None or old["state"] == "rolled_back" or old["new_port"] != self.move["new_port"]:
+            self.content = dict(version=VERSION, started=time.time(), files=[], state="changing", **self.move)
             if old is not None:
-                self._archive()
-            self.content = dict(version=VERSION, started=time.time(), files=[], **self.move)
-        self.content["phase"] = self.move["phase"]
-        self.content["state"] = "changing"
+                self.content["earlier"] = old
+
+    def before_stop(self, processes):
+        """Notes, durably, that services are about to be stopped: with nothing edited yet, a killed run is known by that.
+
+        `processes`: {service: [(pid, start ticks)], or None where that can't be told}.  On the way back there is a record.
+        """
+        before = copy.deepcopy(self.content)
+        if self.move["new_port"] is not None:
+            self._begin()
+        self.content.update(stopped=dict(boot_id=this_boot(), processes=processes), last_change=time.time())
+        try:
+            self._save()
+        except EngineError:
+            # Nothing was stopped, and what is on disk is as it was.
+            self.content = before
+            raise
+
+    @property
+    def is_bare(self):
+        """Whether a migration was begun, and no file was noted since: then services were stopped at most."""
+        return self.content is not None and self.content["state"] == "changing" and not self.content["files"]
 
     def before_write(self, path, before, after):
         """Notes, durably, that `path` is about to go from `before` to `after`.  None stands for no file."""
         self._begin()
+        if self.content.get("earlier"):
+            self._archive(self.content["earlier"])
+        self.content.update(phase=self.move["phase"], state="changing")
         digest = _digest(before)
         for entry in self.content["files"]:
             if entry["path"] == path:
@@ -174,6 +207,7 @@ class ChangeRecord:
                 make_folder(os.path.dirname(backup))
                 write_own(backup, before)
             self.content["files"].append(dict(path=path, sha256_before=digest, sha256_after=_digest(after), backup=backup))
+        self.content.pop("earlier", None)
         # Evidence has to be newer than the last change of a file, by this host's own clock.
         self.content["last_change"] = time.time()
         self._save()
@@ -238,12 +272,13 @@ class ChangeRecord:
             raise FileError("%s: the backup of %s is damaged" % (entry["backup"], entry["path"]))
         return before
 
-    def restore_files(self, module, redact=None, force=False, undo=None, redactor=None):
+    def restore_files(self, module, redactor=None, force=False, undo=None):
         """Puts every file back, byte for byte.  Returns the module's result; refuses before the first write.
 
         `undo`: (bytes now, bytes before or None) -> bytes or None, asked for files that somebody else has changed since: the
-        bytes now with the migration's own change taken out of them.  `redactor`: (bytes now, bytes before) -> what `redact` is
-        for that file.  mark_rolled_back() comes when all that belongs to going back is done; until then it can be done again.
+        bytes now with the migration's own change taken out of them.  `redactor`: (bytes now, bytes before, ports=) -> what
+        makes bytes of that file fit for a diff; without one a diff shows nothing of them.  mark_rolled_back() comes when all
+        that belongs to going back is done; until then it can be done again.
         """
         to_restore, drifted, impossible, undone = self._review(undo)
         # What is gone or damaged can't be restored; force only overrides what somebody else changed.
@@ -253,23 +288,31 @@ class ChangeRecord:
         for entry in to_restore:
             before, edit = self.backed_up(entry), FileEdit.read(entry["path"])
             edit.apply(undone.get(entry["path"], before))
-            done = edit.commit(module, redact=redactor(edit.before, before or b"") if redactor else redact)
+            redact = redactor(edit.before or b"", before or b"", ports=self._ports()) if redactor else _nothing
+            done = edit.commit(module, redact=redact)
             result["diff"] += [done["diff"]] if "diff" in done else []
         return result
+
+    def _ports(self):
+        return self.content["old_port"], self.content["new_port"]
 
     def mark_rolled_back(self):
         """Notes that the host is back.  Returns whether that was news."""
         if self.content is None or self.content["state"] == "rolled_back":
             return False
+        if self.content.get("earlier"):
+            # This migration has changed nothing: the record of the one before, which did, is in force again.
+            self.put_content(self.content["earlier"])
+            return True
         self.content["state"] = "rolled_back"
         self.content["last_change"] = time.time()
         self._save()
         return True
 
-    def restore(self, module, redact=None, force=False, undo=None, redactor=None):
+    def restore(self, module, redactor=None, force=False, undo=None):
         """restore_files() where nothing else belongs to going back."""
         news = self.content is not None and self.content["state"] != "rolled_back"
-        result = self.restore_files(module, redact, force, undo, redactor)
+        result = self.restore_files(module, redactor, force, undo)
         if news and not module.check_mode:
             self.mark_rolled_back()
         return dict(result, changed=result["changed"] or news)
@@ -291,7 +334,8 @@ class ChangeRecord:
             # A record that can't be read may name any of the backups.
             return dict(removed=[], left=found.left + [
                 "%s; nothing was removed from %s while it lies there" % (sentence, folder) for sentence in found.unreadable])
-        needed = _backup_names([self.content or dict(files=[])] + list(found.younger.values()))
+        current = self.content or dict(files=[])
+        needed = _backup_names([current, current.get("earlier") or dict(files=[])] + list(found.younger.values()))
         outdated = _backup_names(found.older.values())
         removed = [path for path, aged in sorted(found.backups.items())
                    if os.path.basename(path) not in needed and (aged or os.path.basename(path) in outdated)]

@@ -15,7 +15,8 @@ from ansible_collections.portshift.agents.plugins.module_utils._confirmed_state 
 from ansible_collections.portshift.agents.plugins.module_utils._errors import EngineError
 from ansible_collections.portshift.agents.plugins.module_utils._host_ports import connections, plain_address
 from ansible_collections.portshift.agents.plugins.module_utils._hub_edit import HubEdit, is_there
-from ansible_collections.portshift.agents.plugins.module_utils._listener import start_time
+from ansible_collections.portshift.agents.plugins.module_utils._redaction import shown_url
+from ansible_collections.portshift.agents.plugins.module_utils._service_processes import start_time
 
 # The name of the change that M(portshift.agents.confirmed_change) makes.
 CHANGE = "change_tracker"
@@ -123,6 +124,11 @@ class AgentHost:
     @property
     def details(self):
         return self.edit and self.edit.before
+
+    @property
+    def shown_url(self):
+        """The hub's URL, as results and sentences may show it."""
+        return self.details and shown_url(self.details.url)
 
     @property
     def path(self):

@@ -17,19 +17,21 @@ import time
 import uuid
 import zipfile
 
-from ansible_collections.portshift.agents.plugins.module_utils._bounded_commands import SEARCH_PATH, find, told
+from ansible_collections.portshift.agents.plugins.module_utils._bounded_commands import (
+    SEARCH_PATH, BoundedModule, find, told)
 from ansible_collections.portshift.agents.plugins.module_utils._bridge_rules import FLUSHING
 from ansible_collections.portshift.agents.plugins.module_utils._change_record import (
     PATIENCE, ChangeRecord, RecordError, alone_on_host)
 from ansible_collections.portshift.agents.plugins.module_utils._confirmed_state import (
     BEGUN, CHANGING, CONFIRMED, ENDED, FAILED, NAME, REVERTED, REVERTING, WAITING, ChangeError, Place, boot_clock, check_paths,
-    edits, take_back_interrupted_edits, this_boot, this_login, turn, words)
+    edits, take_back_interrupted_edits, this_login, turn, words)
 from ansible_collections.portshift.agents.plugins.module_utils._confirmed_unit import PAUSES, RUNTIME_UNITS, unit_name
 from ansible_collections.portshift.agents.plugins.module_utils._errors import EngineError
 from ansible_collections.portshift.agents.plugins.module_utils._file_edit import (
     FileError, make_folder, one_at_a_time, put_file, read_own, remove_empty_folder, remove_file)
-from ansible_collections.portshift.agents.plugins.module_utils._host_commands import run
+from ansible_collections.portshift.agents.plugins.module_utils._host_commands import TOOL_SECONDS, run
 from ansible_collections.portshift.agents.plugins.module_utils._product_files import redactor, undone
+from ansible_collections.portshift.agents.plugins.module_utils._service_processes import this_boot
 
 PACKAGE = "ansible_collections.portshift.agents.plugins.module_utils"
 PROGRAM = """import os
@@ -94,14 +96,14 @@ def program(minded):
     return archive.getvalue()
 
 
-class Looking:
+class Looking(BoundedModule):
     """A module that only looks, whatever the task does: for the plan, before anything is handed over."""
 
-    check_mode, params = True, {}
+    check_mode = True
 
     def __init__(self, module):
-        self._diff, self.run_command, self.get_bin_path = module._diff, module.run_command, module.get_bin_path
-        self.warn = module.warn
+        super().__init__(TOOL_SECONDS)
+        self._diff, self.get_bin_path, self.warn = module._diff, module.get_bin_path, module.warn
 
 
 class ConfirmedChange:
@@ -230,8 +232,8 @@ class ConfirmedChange:
     def _wanted(self):
         params = self.params
         wanted = {key: params[key] for key in (
-            "timeout", "record", "old_port", "new_port", "phase", "stop", "start", "checks", "check_seconds", "command_seconds",
-            "services_entries", "hub_urls", "files", "bridge", "unit_dir", "force")}
+            "timeout", "record", "old_port", "new_port", "phase", "stop", "start", "services", "executables", "checks",
+            "check_seconds", "command_seconds", "services_entries", "hub_urls", "files", "bridge", "unit_dir", "force")}
         self._require_commands()
         check_paths(wanted)
         return dict(wanted, way="forward", systemd=self.systemd, login=this_login())
@@ -353,7 +355,8 @@ class ConfirmedChange:
 
     def _longest(self, change):
         """Seconds after which the process must have come to an end, or to its wait; it is bound in all that it does."""
-        attempt = (len(change["stop"]) + len(change["start"]) + 8) * change["command_seconds"]
+        # Two more each time for processes that are waited for.
+        attempt = (len(change["stop"]) + len(change["start"]) + 10) * change["command_seconds"]
         return PATIENCE + 2 * attempt + change["check_seconds"] + sum(PAUSES) + PATIENCE_WITH_UNIT
 
     def _follow(self, until, seconds, token):
@@ -481,7 +484,7 @@ class ConfirmedChange:
     def _begin_way_back_again(self):
         """What this call says of the product counts from now on: what was known of it may be why there was no way back."""
         self._require_commands()
-        given = {key: self.params[key] for key in ("stop", "start", "bridge") if self.params[key]}
+        given = {key: self.params[key] for key in ("stop", "start", "services", "executables", "bridge") if self.params[key]}
         if "bridge" in given:
             turn(Looking(self.module), given["bridge"], False)
         # Nobody carries the change out meanwhile, also not its own process that is at its end.
@@ -547,7 +550,7 @@ class ConfirmedChange:
     def _hand_over_way_back(self, path, move, known):
         wanted = dict(self._wanted(), record=path, old_port=move["old_port"], new_port=move["new_port"], way="back",
                       files=[], services_entries=[], hub_urls=[], checks=[], record_before=None, modes={}, plan=[])
-        for key in ("stop", "start", "bridge"):
+        for key in ("stop", "start", "services", "executables", "bridge"):
             # What this call does not say is as it was when the change began.
             wanted[key] = wanted[key] or known.get(key, wanted[key])
         return self._hand_over(wanted, [entry["path"] for entry in move["files"]], state=REVERTING,

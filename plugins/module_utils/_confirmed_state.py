@@ -21,8 +21,8 @@ from ansible_collections.portshift.agents.plugins.module_utils._file_access impo
 from ansible_collections.portshift.agents.plugins.module_utils._file_edit import (
     FileEdit, FileError, make_folder, put_file, read_own, remove_empty_folder, remove_file, take_back_interrupted, write_own)
 from ansible_collections.portshift.agents.plugins.module_utils._hub_edit import HubEdit
-from ansible_collections.portshift.agents.plugins.module_utils._listener import start_time
 from ansible_collections.portshift.agents.plugins.module_utils._port_bridge import turn_bridge
+from ansible_collections.portshift.agents.plugins.module_utils._product_files import redactor
 from ansible_collections.portshift.agents.plugins.module_utils._services_file import ServicesEdit
 
 VERSION = 1
@@ -50,16 +50,6 @@ def boot_clock():
         except OSError:
             pass
     return time.monotonic()
-
-
-def this_boot():
-    """A word that is another one after each boot; also in a container, which has the boot id of its machine."""
-    try:
-        with open("/proc/sys/kernel/random/boot_id") as source:
-            machine = source.read().strip()
-    except OSError:
-        machine = ""
-    return "%s/%s" % (machine, start_time(1))
 
 
 def this_login():
@@ -206,14 +196,14 @@ def under_way(record, name):
 class FileContent:
     """Gives the file at `path` other content."""
 
-    redact, warnings = None, ()
+    warnings = ()
 
     def __init__(self, path, content):
         self.path = path
         self.file = FileEdit.read(path).apply(content.encode("utf-8", "surrogateescape"))
 
     def commit(self, module, record=None):
-        return self.file.commit(module, record=record)
+        return self.file.commit(module, redact=redactor(self.file.before, self.file.after), record=record)
 
 
 def edits(change):

@@ -12,6 +12,7 @@ import re
 import time
 
 from ansible_collections.portshift.agents.plugins.module_utils._errors import EngineError
+from ansible_collections.portshift.agents.plugins.module_utils._redaction import shown_words
 
 
 class PatternError(EngineError):
@@ -84,5 +85,5 @@ def failures_since(content, since, patterns, now):
             undated += 1
         # Such a log knows whole seconds: a line of the second of `since` itself may be older than it.
         elif moment >= int(since) + 1:
-            found.append(line.strip())
+            found.append(shown_words(line.strip()))
     return found, undated

@@ -206,8 +206,8 @@ _OPTIONS = {
     "--hashlimit-above": ("single", "rate"), "--connlimit-above": ("single", "rate"), "--connlimit-upto": ("rate", "single"),
     "--quota": ("rate", "single"), "--nfacct-name": _ALL,
     # a list that the kernel keeps: all get on it, few are on it
-    "--set": ("every", "single"), "--rcheck": ("single", "except"), "--update": ("single", "except"), "--remove": ("single",
-    "except"),
+    "--set": ("every", "single"), "--rcheck": ("single", "except"), "--update": ("single", "except"),
+    "--remove": ("single", "except"),
     # senders
     "--mac-source": ("source", "except"), "--src-range": ("source", "except"), "--ctorigsrc": ("source", "except"),
     "--src-cc": ("source", "except"), "--source-country": ("source", "except"), "--src-asn": ("source", "except"),

@@ -323,20 +323,30 @@ def _spliced(content, splices):
     return b"".join(out + [content[at:]])
 
 
+def _effective(lines, name):
+    """{protocol: the line that a lookup of `name` with it ends at}"""
+    first = {}
+    for line in lines:
+        if line and line.answers(name):
+            first.setdefault(line.protocol, line)
+    return first
+
+
 def entries(lines, name):
     """The lines of `name`, of those that parse() found, as dicts; `effective` tells those that lookups of it end at."""
+    effective = _effective(lines, name)
     return [dict(name=shown(line.name), port=line.port, protocol=shown(line.protocol),
                  aliases=[shown(alias) for alias in line.aliases], line=line.number,
-                 effective=lookup(lines, name, line.protocol)[1] is line)
+                 effective=effective[line.protocol] is line)
             for line in lines if line and line.name == name]
 
 
 def shadowed(lines, name):
     """Sentences on the lines of `name` that lookups of it never reach."""
-    found = []
+    found, effective = [], _effective(lines, name)
     for line in lines:
         if line and line.answers(name):
-            first = lookup(lines, name, line.protocol)[1]
+            first = effective[line.protocol]
             if first is not line:
                 found.append("line %d, %s, is never reached by lookups of %s: line %d, %s, comes first"
                              % (line.number, _entry(line), name, first.number, _entry(first)))

@@ -148,6 +148,7 @@ from ansible_collections.portshift.agents.plugins.module_utils._errors import En
 from ansible_collections.portshift.agents.plugins.module_utils._file_edit import FileError, read_bytes
 from ansible_collections.portshift.agents.plugins.module_utils._host_ports import listeners
 from ansible_collections.portshift.agents.plugins.module_utils._masthead_page import masthead_answer
+from ansible_collections.portshift.agents.plugins.module_utils._redaction import shown_words
 from ansible_collections.portshift.agents.plugins.module_utils._services import Services
 
 PAUSE = 0.5
@@ -188,15 +189,15 @@ def ask_log(params, since):
     entries = [entry for name, content in newest(params["log_dir"], ".log") for entry in log_entries(name, content)]
     proof = success_after(entries, since, success, failure)
     if proof:
-        return True, proof.text
+        return True, shown_words(proof.text)
     if params["relay_chain_dir"] and os.path.isdir(params["relay_chain_dir"]):
         chain = [entry for name, content in newest(params["relay_chain_dir"], ".txt")
                  for entry in relay_chain_entries(name, content) if entry.time > since]
         if chain and chain[-1].good:
-            return True, "relay chain: %s" % chain[-1].text
+            return True, "relay chain: %s" % shown_words(chain[-1].text)
     trouble = last_failure(entries, since, failure)
     return False, "%s: no report got through since the change%s" % (
-        params["log_dir"], "; last failure: %s" % trouble.text if trouble else "")
+        params["log_dir"], "; last failure: %s" % shown_words(trouble.text) if trouble else "")
 
 
 def ask_neighbours(params, unused):

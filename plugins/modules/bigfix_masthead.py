@@ -40,8 +40,10 @@ options:
     default: false
   allow_invalid_signature:
     description:
-      - Edit a signed masthead in place all the same, or install a O(src) whose signature is not intact.
-      - Clients reject such a masthead. This is for test systems only.
+      - Edit a signed masthead in place all the same, or install a O(src) whose signature is not V(valid).
+      - Clients reject a masthead with a broken signature. For such ones this is for test systems only.
+      - One that is V(unchecked) may be allowed for the one run that installs it, once
+        C(openssl smime -verify -binary -noverify) has accepted the file.
     type: bool
     default: false
 extends_documentation_fragment:
@@ -88,7 +90,7 @@ signature:
   description:
     - V(valid) when digest and signature agree with the certificate inside the masthead; no chain of trust is built.
     - V(invalid) when they don't, V(absent) for a plain masthead.
-    - V(unchecked) for a kind of key that can't be checked with Python alone.
+    - V(unchecked) for a kind of key or digest that can't be checked with Python alone, or without the signer's certificate.
   returned: success
   type: str
   sample: valid

@@ -83,6 +83,23 @@ options:
     type: list
     elements: list
     default: []
+  services:
+    description:
+      - Services by which it is told whether O(stop) and O(start) did what they say. Their processes are those in the cgroup of
+        the systemd unit of that name, and those of O(executables).
+      - What of them runs before the change may not run after O(stop), or the change is undone with nothing edited; and after
+        O(start) a new process of each of these runs, or it is undone. Each has O(command_seconds). A service of which nothing
+        ran before is not looked at.
+    type: list
+    elements: str
+    default: []
+  executables:
+    description:
+      - For each of the O(services) a list of the paths of what it runs, by which its processes are found wherever they were
+        started. A script counts by its own path.
+      - Only processes of root and of the user that the change runs as are looked at.
+    type: dict
+    default: {}
   checks:
     description: Commands that are tried again and again after the start until all succeed. If they don't in O(check_seconds),
         the change is undone at once.
@@ -161,7 +178,8 @@ options:
         type: path
         required: true
       content:
-        description: All that it is to hold.
+        description: All that it is to hold. It is hidden in results and in the host's log; a diff shows of the file what is
+            known to be harmless.
         type: str
         required: true
   bridge:
@@ -388,6 +406,8 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.portshift.agents.plugins.module_utils._confirmed_change import ConfirmedChange
 from ansible_collections.portshift.agents.plugins.module_utils._errors import EngineError
 from ansible_collections.portshift.agents.plugins.module_utils._port_bridge import BRIDGE_SPEC, check_bridge
+from ansible_collections.portshift.agents.plugins.module_utils._redacted_options import RedactedOptions
+from ansible_collections.portshift.agents.plugins.module_utils._redaction import MASK
 
 MAPPING_SPEC = dict(old=dict(type="int", required=True), new=dict(type="int", required=True),
                     protocols=dict(type="list", elements="str", choices=["tcp", "udp"]))
@@ -409,21 +429,35 @@ def out_of_bounds(params):
     return None
 
 
+class Module(RedactedOptions, AnsibleModule):
+    """This module."""
+
+
+def shown_params(params):
+    """The options as the host's log and the result may show them."""
+    files = params.get("files")
+    if not isinstance(files, list):
+        return dict(params, files=MASK if files else files)
+    return dict(params, files=[dict(entry, content=MASK) if isinstance(entry, dict) else MASK for entry in files])
+
+
 def main():
-    module = AnsibleModule(
+    module = Module(
+        shown_params,
         argument_spec=dict(
             name=dict(type="str", required=True),
             state=dict(type="str", choices=["present", "begun", "confirmed", "reverted"], default="begun"),
             timeout=dict(type="int", default=60), confirm=dict(type="bool", default=False),
             token=dict(type="str", no_log=False), record=dict(type="path"),
             old_port=dict(type="int"), new_port=dict(type="int"), phase=dict(type="str"),
-            stop=COMMANDS, start=COMMANDS, checks=COMMANDS, check_seconds=dict(type="int", default=30),
+            stop=COMMANDS, start=COMMANDS, services=dict(type="list", elements="str", default=[]),
+            executables=dict(type="dict", default={}), checks=COMMANDS, check_seconds=dict(type="int", default=30),
             command_seconds=dict(type="int", default=120),
             services_entries=dict(type="list", elements="dict", default=[], options=ENTRY_SPEC),
             hub_urls=dict(type="list", elements="dict", default=[], options=dict(
                 path=dict(type="path", required=True), port=dict(type="int", required=True))),
             files=dict(type="list", elements="dict", default=[], options=dict(
-                path=dict(type="path", required=True), content=dict(type="str", required=True))),
+                path=dict(type="path", required=True), content=dict(type="str", required=True, no_log=True))),
             bridge=dict(type="dict", options=dict(BRIDGE_SPEC, mappings=dict(
                 type="list", elements="dict", required=True, options=MAPPING_SPEC))),
             force=dict(type="bool", default=False), state_dir=dict(type="path", default="/var/lib/portshift"),

@@ -490,8 +490,8 @@ def test_nftables_names_a_denial_that_the_opening_stands_before(host):
     assert host.gets_in(NEW) == ["tcp", "udp"]
 
 
-@pytest.mark.parametrize(("name", "rule"), [("limited", "limit rate 5/second counter reject"), ("pkttype",
-    "meta pkttype host reject")])
+@pytest.mark.parametrize(("name", "rule"),
+                         [("limited", "limit rate 5/second counter reject"), ("pkttype", "meta pkttype host reject")])
 def test_nftables_opens_before_a_denial_that_every_new_connection_meets(host, name, rule):
     text = (FILTERS / ("filter-%s-reject.nft" % name)).read_text()
     host.write("nftables.conf", text)
@@ -521,7 +521,7 @@ def test_nftables_opens_before_a_denial_that_every_new_connection_meets(host, na
 def test_nftables_refuses_what_stands_behind_such_a_denial_already(host):
     """As earlier versions put their own opening."""
     text = (FILTERS / "filter-limited-reject.nft").read_text().replace("admin-prohibited\n",
-        "admin-prohibited\n    tcp dport %d accept\n" % NEW)
+                                                                       "admin-prohibited\n    tcp dport %d accept\n" % NEW)
     host.write("nftables.conf", text)
     boot_nftables(host)
     refused = host.host_port(openings=both(NEW)[:1], fails=True)

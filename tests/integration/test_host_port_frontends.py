@@ -364,8 +364,8 @@ def test_what_is_asked_before_the_firewalls_own_rules_is_a_failure_that_names_it
     host, state = front
     if host.name == "ufw":
         line = "-A ufw-before-input -p tcp --dport 50000:60000 -j DROP"
-        make = [["cp", "/etc/ufw/before.rules", "/root/before.rules"], ["sed", "-i", "/^COMMIT/i " + line,
-            "/etc/ufw/before.rules"],
+        make = [["cp", "/etc/ufw/before.rules", "/root/before.rules"],
+                ["sed", "-i", "/^COMMIT/i " + line, "/etc/ufw/before.rules"],
                 ["ufw", "reload"]]
         unmake = [["mv", "/root/before.rules", "/etc/ufw/before.rules"], ["ufw", "reload"]]
         words = r"/etc/ufw/before\.rules, line \d+: " + re.escape(line)
@@ -385,7 +385,7 @@ def test_what_is_asked_before_the_firewalls_own_rules_is_a_failure_that_names_it
         made = state(host)
         refused = host.host_port("--check", openings=BOTH)
         assert refused["failed"] and re.search(words,
-            refused["msg"]) and "inet site entry: udp dport 55000 drop" in refused["msg"]
+                                               refused["msg"]) and "inet site entry: udp dport 55000 drop" in refused["msg"]
         assert host.host_port(openings=BOTH)["msg"] == refused["msg"]
         assert state(host) == made and host.gets_in(peer, NEW) == []
     finally:

@@ -15,7 +15,7 @@ import sys
 import pytest
 
 from tests.integration.migration_lab import (
-    CLIENT_CONFIG, CLIENT_MASTHEAD, CUTOVER, NEW, OLD, RECORDS, SERVER_CONFIG, Lab, Namespace, difference)
+    CLIENT_CONFIG, CLIENT_MASTHEAD, CUTOVER, NEW, OLD, RECORDS, SERVER_CONFIG, SERVER_CREDENTIALS, Lab, Namespace, difference)
 
 
 @pytest.fixture
@@ -74,6 +74,10 @@ def moved_as_foretold(lab):
     assert {host for host, _path in moved} == set(lab.hosts)
     assert lab.short(check.edits) == moved      # what was foretold, no more and no less
     assert lab.short(move.edits) == moved
+    credentials = lab.path("server", SERVER_CREDENTIALS).read_text()
+    assert credentials == "RESTURL=https://localhost:%d/api\nUSERNAME=lab-operator\nPASSWORD=lab-secret-7Qz\n" % NEW
+    assert "RESTURL=https://localhost:%d/api" % NEW in check.output and "lab-secret" not in check.output + move.output
+    assert "lab-operator" not in check.output + move.output
     lab.wait(NEW)
     assert set(lab.ports().values()) == {NEW}
     assert lab.pid("server", "beswebreports") == web_reports

@@ -328,6 +328,21 @@ def test_host_that_keeps_its_list_below_usr_gets_a_file_with_what_moves(suse_hos
     assert host.entry()["changed"] and host.entry(state="absent", port=None)["changed"] and not host.services.exists()
 
 
+def test_change_of_that_host_that_is_not_confirmed_takes_the_file_away(suse_host):
+    if os.path.isdir("/run/systemd/system"):
+        pytest.skip("systemd runs here, and the change would be a unit of this machine's own")
+    host = suse_host
+    asked = dict(name="boks", record=str(host.folder / "boks.json"), state_dir=str(host.folder), new_port=6530, stop=[["true"]],
+                 start=[["true"]])
+    begun = host.call("confirmed_change", state="begun", old_port=6500, timeout=600, services_entries=[
+        dict(path="/etc/services", name="boks", port=6530, protocols_if_present=["udp"])], **asked)
+    assert (begun["state"], begun["files"]) == ("waiting", ["/etc/services"]), begun
+    assert host.lookup("boks/udp") == "boks 6530/udp"
+    host.services.write_bytes(b"# ours\n" + host.services.read_bytes())
+    undone = host.call("confirmed_change", state="reverted", **asked)
+    assert (undone["state"], undone["restored"], host.services.read_bytes()) == ("reverted", ["/etc/services"], b"# ours\n")
+
+
 def test_boks_host_that_keeps_its_list_below_usr_is_assessed(suse_host):
     host = suse_host
     (host.folder / "ENV").write_text("BOKSINIT=client\n")

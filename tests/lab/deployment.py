@@ -183,6 +183,8 @@ class Lab(LabFolder):
             self._put(host.server_config, own, 0o600)
             self._put(host.server_masthead, masthead)
             self._put(host.server_actionsite, masthead)
+            self._put(host.server_credentials, "RESTURL=https://localhost:%d/api\nUSERNAME=lab-operator\nPASSWORD=lab-secret-7Qz\n"
+                      % self.data["port"], 0o600)
         self._write_services(host)
 
     def _write_services(self, host):

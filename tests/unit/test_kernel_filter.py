@@ -54,11 +54,11 @@ PORTS = match(payload("tcp", "dport"), {"range": [50000, 60000]})
 BESIDE = nft_tables(
     ("inet", "f2b-table", [("f2b-chain", "input", "accept", [
         [match(payload("tcp", "dport"), {"set": [22, 55000]}), match(payload("ip", "saddr"), "@addr-set-sshd"),
-        {"reject": None}]])]),
+         {"reject": None}]])]),
     ("ip", "crowdsec", [("crowdsec-chain", "input", "accept", [[match(payload("ip", "saddr"), "@crowdsec-blacklists"), DROP]])]),
     ("inet", "netavark", [("INPUT", "input", "accept", [
         [match(payload("ip", "saddr"), {"prefix": {"addr": "10.88.0.0", "len": 16}}), match(payload("udp", "dport"), 53),
-        ACCEPT]]),
+         ACCEPT]]),
         ("FORWARD", "forward", "accept", [[match({"ct": {"key": "state"}}, "invalid", "in"), DROP]])]),
     ("ip", "libvirt_network", [("forward", "forward", "accept", [[{"reject": None}]])]),
     ("ip", "raw", [("PREROUTING", "prerouting", "accept", [
@@ -155,7 +155,7 @@ def firewalld(nft=None, zone="public", default="public", interfaces="eth0", sour
 
 BACKENDS = {"nftables": dict(nft=ruleset()),
             "iptables": dict(nft=ruleset(None), v4=stored("default-firewalld-iptables.v4"),
-            v6=stored("default-firewalld-iptables.v6"))}
+                             v6=stored("default-firewalld-iptables.v6"))}
 
 
 @pytest.mark.parametrize("backend", sorted(BACKENDS))
@@ -203,8 +203,8 @@ def guarded(rules):
 
 @pytest.mark.parametrize(("rules", "failures", "notes"), [
     ([[PORTS, {"reject": None}]], 2, 0), ([[PORTS, match({"meta": {"key": "iifname"}}, "eth0"), DROP]], 2, 0),
-    ([[PORTS, match({"meta": {"key": "iifname"}}, "eth1"), DROP]], 0, 0), ([[PORTS, match(payload("ip", "saddr"), "@bad"),
-    DROP]], 0, 0),
+    ([[PORTS, match({"meta": {"key": "iifname"}}, "eth1"), DROP]], 0, 0),
+    ([[PORTS, match(payload("ip", "saddr"), "@bad"), DROP]], 0, 0),
     ([[PORTS, {"limit": {"rate": 5, "per": "second"}}, DROP]], 2, 0),
     ([[PORTS, {"limit": {"rate": 5, "per": "second", "inv": True}}, DROP]], 0, 0), ([[PORTS, {"new": {"x": 1}}, DROP]], 0, 2),
     ([[match(payload("tcp", "dport"), 55000), ACCEPT], [PORTS, DROP]], 0, 0), ([[DROP]], 4, 0)])
@@ -246,10 +246,10 @@ def test_a_direct_rule_or_a_chain_of_iptables_beside_firewalld_is_named(words, f
 
 
 @pytest.mark.parametrize(("ip", "hook", "policy_", "rules", "count"), [
-    ("inet", "input", "accept", [[PORTS, DROP]], 2), ("inet", "prerouting", "accept", [[PORTS, DROP]], 2), ("inet", "input",
-    "drop", [], 4),
-    ("ip6", "input", "drop", [], 3), ("ip", "input", "drop", [[match({"meta": {"key": "l4proto"}}, {"set": ["tcp", "udp"]}),
-    ACCEPT]], 0),
+    ("inet", "input", "accept", [[PORTS, DROP]], 2), ("inet", "prerouting", "accept", [[PORTS, DROP]], 2),
+    ("inet", "input", "drop", [], 4),
+    ("ip6", "input", "drop", [], 3),
+    ("ip", "input", "drop", [[match({"meta": {"key": "l4proto"}}, {"set": ["tcp", "udp"]}), ACCEPT]], 0),
     ("inet", "forward", "drop", [], 0), ("netdev", "ingress eth0", "accept", [[PORTS, DROP]], 2),
     ("netdev", "ingress eth1", "accept", [[PORTS, DROP]], 0), ("netdev", "ingress", "accept", [], 0)])
 def test_another_table_of_nftables_is_named(ip, hook, policy_, rules, count):
@@ -301,7 +301,7 @@ def ufw(tmp_path, monkeypatch):
             text = stored(name)
             if name.split(".")[0] in lines:
                 text = text.replace("# don't delete the 'COMMIT' line",
-                    lines[name.split(".")[0]] + "\n# don't delete the 'COMMIT' line")
+                                    lines[name.split(".")[0]] + "\n# don't delete the 'COMMIT' line")
             (tmp_path / name).write_text(text)
         return Ufw(Module(ruleset("default-ufw.json", more), stored("default-ufw.v4") if v4 is None else v4,
                           stored("default-ufw.v6") if v6 is None else v6), "bigfix")
@@ -353,7 +353,7 @@ def test_what_stands_behind_ufws_own_rules_is_no_obstacle_and_what_stands_before
     rule = "-A INPUT -p tcp -m tcp --dport 55000 -j DROP\n"
     behind = stored("default-ufw.v4").replace("-A INPUT -j ufw-after-input\n", rule + "-A INPUT -j ufw-after-input\n")
     ahead = stored("default-ufw.v4").replace("-A INPUT -j ufw-before-logging-input\n",
-        rule + "-A INPUT -j ufw-before-logging-input\n")
+                                             rule + "-A INPUT -j ufw-before-logging-input\n")
     assert ufw(v4=behind).obstacles([TCP]) == ([], []) and len(ufw(v4=ahead).obstacles([TCP])[0]) == 1
 
 

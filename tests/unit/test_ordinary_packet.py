@@ -67,8 +67,8 @@ NFT = [
     (match({"fib": {"result": "type", "flags": ["saddr"]}}, "unicast", "!="), "single"),
     # whereabouts
     (match(meta("iifname"), "eth0"), "link"), (match(meta("iifname"), "cali*"), "pattern"), (match(meta("iifgroup"), 1), "place"),
-    (match(payload("ip", "daddr"), "192.0.2.1"), "address"), (match({"fib": {"result": "type", "flags": "daddr"}}, "local"),
-    "every"),
+    (match(payload("ip", "daddr"), "192.0.2.1"), "address"),
+    (match({"fib": {"result": "type", "flags": "daddr"}}, "local"), "every"),
     (match({"fib": {"result": "type", "flags": ["daddr"]}}, {"set": ["broadcast", "multicast"]}), "single"),
     # rates and chance
     ({"limit": {"rate": 5, "burst": 5, "per": "second"}}, "rate"),
@@ -76,12 +76,12 @@ NFT = [
     ({"limit": "excess"}, "single"), ({"limit": "gone"}, "unknown"), ({"quota": {"val": 10, "val_unit": "mbytes"}}, "rate"),
     ({"quota": {"val": 10, "val_unit": "mbytes", "inv": True}}, "single"), ({"ct count": {"val": 20, "inv": True}}, "single"),
     ({"ct count": {"val": 20}}, "rate"), (match({"numgen": {"mode": "random", "mod": 10, "offset": 0}}, 3, "<"), "chance"),
-    (match({"jhash": {"mod": 2, "expr": payload("ip", "saddr")}}, 0), "chance"), (match(meta("hour"), {"range": ["17:00",
-    "19:00"]}), "chance"),
+    (match({"jhash": {"mod": 2, "expr": payload("ip", "saddr")}}, 0), "chance"),
+    (match(meta("hour"), {"range": ["17:00", "19:00"]}), "chance"),
     (match(meta("day"), "Saturday"), "chance"), (match(meta("cpu"), 1), "chance"),
     ({"set": {"op": "add", "elem": payload("ip", "saddr"), "set": "@seen"}}, "every"),
-    ({"set": {"op": "update", "elem": payload("ip", "saddr"), "set": "@seen", "stmt": [{"limit": {"rate": 9, "per": "minute",
-    "inv": True}}]}},
+    ({"set": {"op": "update", "elem": payload("ip", "saddr"), "set": "@seen",
+              "stmt": [{"limit": {"rate": 9, "per": "minute", "inv": True}}]}},
      "single"),
     ({"meter": {"name": "m", "key": payload("ip", "saddr"), "stmt": {"limit": {"rate": 9, "per": "minute"}}}}, "rate"),
     # what lets all pass
@@ -97,7 +97,7 @@ OBJECTS = [{"limit": {"family": "inet", "table": "t", "name": "few", "rate": 5, 
 
 def nft_survey(*rules, policy="accept"):
     entries = OBJECTS + [{"chain": {"family": "inet", "table": "t", "name": "c", "type": "filter", "hook": "input",
-        "policy": policy}}]
+                                    "policy": policy}}]
     entries += [{"rule": {"family": "inet", "table": "t", "chain": "c", "handle": number + 1, "expr": expr}}
                 for number, expr in enumerate(rules)]
     survey, = nft.surveys_of(nft.parse_ruleset(json.dumps({"nftables": entries})), {PORT})
@@ -129,19 +129,19 @@ IPTABLES = [
     ("-p tcp -m tcp --tcp-flags FIN,SYN,RST,ACK SYN", "every"), ("-p tcp -m tcp ! --tcp-flags FIN,SYN,RST,ACK SYN", "single"),
     ("-p tcp -m tcp --tcp-flags FIN,SYN,RST,PSH,ACK,URG NONE", "single"), ("-p tcp -m tcp ! --syn", "single"),
     ("-p tcp -m tcpmss ! --mss 536:65535", "single"), ("-f", "single"), ("-m rt --rt-type 0", "single"),
-    ("-p tcp -m tcp --sport 1024:65535", "every"), ("-p udp -m udp --sport 53", "single"), ("-p tcp -m multiport --sports 20,21",
-    "single"),
+    ("-p tcp -m tcp --sport 1024:65535", "every"), ("-p udp -m udp --sport 53", "single"),
+    ("-p tcp -m multiport --sports 20,21", "single"),
     ("-m mark --mark 0x8000/0x8000", "single"), ("-m mark ! --mark 0x1", "every"), ("-m connmark --mark 0x0/0xff", "every"),
     ("-m conntrack --ctstate INVALID", "never"), ("-m conntrack --ctstate NEW", None), ("-m conntrack --ctdir REPLY", "single"),
-    ("-m conntrack --ctstatus ASSURED", "single"), ("-m helper --helper ftp", "single"), ("-m policy --dir in --pol none",
-    "every"),
+    ("-m conntrack --ctstatus ASSURED", "single"), ("-m helper --helper ftp", "single"),
+    ("-m policy --dir in --pol none", "every"),
     ("-m policy --dir in --pol ipsec", "single"), ("-m rpfilter --invert", "single"), ("-m rpfilter", None),
-    ("-m set --match-set banned src", "source"), ("-m set ! --match-set known src", "except"), ("-m set --match-set own dst",
-    "place"),
+    ("-m set --match-set banned src", "source"), ("-m set ! --match-set known src", "except"),
+    ("-m set --match-set own dst", "place"),
     ("-m mac --mac-source 00:11:22:33:44:55", "source"), ("-m geoip --source-country CN", "source"),
     ("-m geoip ! --src-cc CH", "except"), ("-m iprange --src-range 10.0.0.1-10.0.0.9", "source"),
-    ("-m iprange --dst-range 10.0.0.1-10.0.0.9", "address"), ("-i eth0", "link"), ("-i cali+", "pattern"), ("-d 192.0.2.1/32",
-    "address"),
+    ("-m iprange --dst-range 10.0.0.1-10.0.0.9", "address"), ("-i eth0", "link"), ("-i cali+", "pattern"),
+    ("-d 192.0.2.1/32", "address"),
     ("-m limit --limit 5/sec --limit-burst 9", "rate"), ("-m limit ! --limit 5/sec", "single"),
     ("-m hashlimit --hashlimit-above 5/sec --hashlimit-mode srcip --hashlimit-name h", "single"),
     ("-m hashlimit --hashlimit-upto 5/sec --hashlimit-burst 5 --hashlimit-name h", "rate"),
@@ -151,8 +151,8 @@ IPTABLES = [
     ("-m recent --update --seconds 60 --hitcount 4 --name SCAN --rsource", "single"),
     ("-m recent --rcheck --name SCAN --rsource", "single"),
     ("-m recent ! --rcheck --seconds 30 --name KNOCK --rsource", "except"),
-    ("-m statistic --mode random --probability 0.50000000000", "chance"), ("-m statistic --mode nth --every 2 --packet 0",
-    "chance"),
+    ("-m statistic --mode random --probability 0.50000000000", "chance"),
+    ("-m statistic --mode nth --every 2 --packet 0", "chance"),
     ("-m time --timestart 20:00:00 --timestop 06:00:00", "chance"), ("-m cpu --cpu 1", "chance"),
     ("-m string --string x --algo bm", "single"), ("-m comment --comment \"all of it\"", None), ("-p tcp", None),
     ("-m u32 --u32 0x0=0x1", "unknown"), ("-m socket", "unknown"), ("-m length --length 0:100", "unknown"),
@@ -245,6 +245,6 @@ def test_what_stands_in_front_of_an_opening():
     assert front("-s 192.0.2.0/24 -j DROP") == [] and front("-s 192.0.2.0/24 -j DROP", source="192.0.2.1") == [
         ("all", "-s 192.0.2.0/24 -j DROP")]
     assert front("-m set --match-set f2b src -j DROP", "-m mark --mark 0x1 -j DROP",
-        "-m conntrack --ctstate INVALID -j DROP") == []
+                 "-m conntrack --ctstate INVALID -j DROP") == []
     assert front("-m something --new thing -j DROP") == [("part", "-m something --new thing -j DROP")]
     assert front("! -s 192.0.2.0/24 -j DROP") == [("part", "! -s 192.0.2.0/24 -j DROP")]

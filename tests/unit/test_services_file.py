@@ -17,7 +17,7 @@ from ansible_collections.portshift.agents.plugins.module_utils._file_edit import
 from ansible_collections.portshift.agents.plugins.module_utils._ports import PortError
 from ansible_collections.portshift.agents.plugins.module_utils._services_file import ServicesEdit
 from ansible_collections.portshift.agents.plugins.module_utils._services_lines import ServicesFileError, parse, resolve
-from ansible_collections.portshift.agents.tests.unit import services_lookups
+from ansible_collections.portshift.agents.tests.unit import growth, services_lookups
 
 QUESTIONS = [("boks", "tcp"), ("boks", "udp"), ("boks", None)]
 
@@ -349,6 +349,15 @@ def test_entries_tell_which_line_counts():
     assert [(entry["line"], entry["protocol"], entry["effective"]) for entry in engine.entries(
         parse(b"boks 1/tcp\nboks 2/udp b\nboks 3/tcp\nx 4/tcp\n"), "boks")] == [
             (1, "tcp", True), (2, "udp", True), (3, "tcp", False)]
+
+
+def test_many_lines_of_one_name_take_no_square_of_their_number():
+    def cost(count):
+        lines = parse(b"".join(b"boks %d/p%d\n" % (1 + number % 65535, number) for number in range(count)))
+        return growth.seconds(lambda: (engine.entries(lines, "boks"), engine.shadowed(lines, "boks")))
+
+    eighth, whole = (cost(count) for count in (8000 // growth.SHARE, 8000))
+    assert growth.is_a_line(eighth, whole), (eighth, whole)
 
 
 def test_lookup_without_protocol_that_still_gives_the_old_port_is_told():
