@@ -5,12 +5,15 @@
 
 from __future__ import annotations
 
+import time
+
 from ansible.module_utils.parsing.convert_bool import boolean
 from ansible.plugins.action import ActionBase
 from ansible_collections.portshift.agents.plugins.module_utils._errors import EngineError
 from ansible_collections.portshift.agents.plugins.module_utils._ports import parse_bigfix_port, parse_bigfix_target
 from ansible_collections.portshift.agents.plugins.plugin_utils._bigfix_topology import Topology, parse_phases
 from ansible_collections.portshift.agents.plugins.plugin_utils._issued import find_issued, read_issued
+from ansible_collections.portshift.agents.plugins.plugin_utils._port_users import parse_ignored, parse_quiet
 from ansible_collections.portshift.agents.plugins.plugin_utils._window import parse_window
 
 
@@ -26,6 +29,8 @@ class ActionModule(ActionBase):
     def _check_options(self, options, problems):
         """Values of the options that have one, sentences for those that can't be."""
         checks = dict(
+            close_ignore_users=lambda value: parse_ignored(value, "bigfix_close_ignore_users"),
+            close_quiet_seconds=lambda value: parse_quiet(value, "bigfix_close_quiet_seconds"),
             port=lambda value: parse_bigfix_target(value, "bigfix_port"),
             previous_port=lambda value: parse_bigfix_port(value, "bigfix_previous_port"),
             phases=parse_phases, window=parse_window)
@@ -63,7 +68,8 @@ class ActionModule(ActionBase):
             phases=dict(type="raw", default=[1, 2, 3]), masthead_src=dict(type="str"), window=dict(type="str"),
             forks=dict(type="int"), hosts=dict(type="list", elements="str"),
             relay_waves=dict(type="raw", default=["100%"]), client_waves=dict(type="raw", default=["100%"]),
-            restrict_sources=dict(type="bool", default=False), allowed_sources=dict(type="list", elements="str", default=[])))
+            restrict_sources=dict(type="bool", default=False), allowed_sources=dict(type="list", elements="str", default=[]),
+            close_ignore_users=dict(type="raw", default=[]), close_quiet_seconds=dict(type="raw", default=3600)))
         problems, steps = [], []
         values = self._check_options(options, problems)
         if options["masthead_src"]:
@@ -92,4 +98,4 @@ class ActionModule(ActionBase):
         found.update(port=values.get("port"), server=topology.server, phases=phases, parents=topology.parents,
                      tiers=topology.tiers(), order=[host for step in steps for host in step["hosts"]],
                      components={host: step["component"] for step in steps for host in step["hosts"]})
-        return dict(result, changed=False, **found)
+        return dict(result, changed=False, begun=time.time(), **found)

@@ -5,10 +5,13 @@
 
 from __future__ import annotations
 
+import time
+
 from ansible.plugins.action import ActionBase
 from ansible_collections.portshift.agents.plugins.module_utils._boks import parse_base
 from ansible_collections.portshift.agents.plugins.module_utils._errors import EngineError
 from ansible_collections.portshift.agents.plugins.plugin_utils._boks_domain import Domain
+from ansible_collections.portshift.agents.plugins.plugin_utils._port_users import parse_ignored, parse_quiet
 from ansible_collections.portshift.agents.plugins.plugin_utils._window import parse_window
 
 
@@ -27,7 +30,8 @@ class ActionModule(ActionBase):
             base_port=dict(type="raw"), base_port_required=dict(type="bool", default=True), window=dict(type="str"),
             bridge=dict(type="bool", default=True), forks=dict(type="int"), hosts=dict(type="list", elements="str"),
             agent_waves=dict(type="raw", default=["100%"]), restrict_sources=dict(type="bool", default=False),
-            allowed_sources=dict(type="list", elements="str", default=[])))
+            allowed_sources=dict(type="list", elements="str", default=[]),
+            close_ignore_users=dict(type="raw", default=[]), close_quiet_seconds=dict(type="raw", default=3600)))
         problems, steps, base = [], [], None
         if options["base_port"] not in (None, ""):
             try:
@@ -41,6 +45,11 @@ class ActionModule(ActionBase):
         if not options["bridge"] and len(domain.roles) > 1:
             problems.append("boks_bridge is false: a host that has moved and one that has not would not find each other, and a "
                             "Server Agent that reaches nobody refuses logins; leave the bridge on")
+        for check, name in ((parse_ignored, "ignore_users"), (parse_quiet, "quiet_seconds")):
+            try:
+                check(options["close_" + name], "boks_close_" + name)
+            except EngineError as err:
+                problems.append(str(err))
         try:
             if options["window"]:
                 parse_window(options["window"], "boks_window")
@@ -57,5 +66,5 @@ class ActionModule(ActionBase):
             base, addresses if options["restrict_sources"] else None, options["allowed_sources"])
         order = [host for step in steps for host in step["hosts"]]
         agents = [host for host in order if domain.roles[host] == "agent"]
-        return dict(result, changed=False, base_port=base, master=domain.master, roles=domain.roles, steps=steps, order=order,
-                    agents=agents, openings=openings, paths=domain.paths(addresses, set(order)))
+        return dict(result, changed=False, begun=time.time(), base_port=base, master=domain.master, roles=domain.roles,
+                    steps=steps, order=order, agents=agents, openings=openings, paths=domain.paths(addresses, set(order)))

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from ansible.plugins.action import ActionBase
 from ansible_collections.portshift.agents.plugins.module_utils._errors import EngineError
+from ansible_collections.portshift.agents.plugins.module_utils._ports import parse_port
 from ansible_collections.portshift.agents.plugins.plugin_utils._evidence import without_evidence
 from ansible_collections.portshift.agents.plugins.plugin_utils._waves import share
 
@@ -30,13 +31,16 @@ class ActionModule(ActionBase):
         result = super().run(tmp, task_vars)
         unused, options = self.validate_argument_spec(argument_spec=dict(
             hosts=dict(type="list", elements="str", required=True), evidence=dict(type="str", required=True),
-            max_missing=dict(type="raw", default=0), of=dict(type="int"), phase=dict(type="str", default="")))
+            port=dict(type="int"), max_missing=dict(type="raw", default=0), of=dict(type="int"),
+            phase=dict(type="str", default="")))
         hosts = list(dict.fromkeys(options["hosts"]))
         try:
+            port = None if options["port"] is None else parse_port(options["port"])
             allowed = share(options["max_missing"], options["of"] or len(hosts), "max_missing")
         except EngineError as err:
             return dict(result, failed=True, msg=str(err))
-        reasons = {host: without_evidence(task_vars["hostvars"], host, options["evidence"]) for host in hosts}
+        reasons = {host: without_evidence(task_vars["hostvars"], host, options["evidence"], port, self._task.check_mode)
+                   for host in hosts}
         missing = [dict(host=host, reason=reason) for host, reason in reasons.items() if reason]
         where = "gate after %s" % options["phase"] if options["phase"] else "gate"
         result.update(changed=False, expected=len(hosts), proved=len(hosts) - len(missing), allowed=allowed,

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from ansible.plugins.action import ActionBase
+from ansible_collections.portshift.agents.plugins.plugin_utils._evidence import is_answer
 
 # Seconds by which clocks of two hosts hardly differ, a wrong time zone included.
 SURELY_LATER = 24 * 60 * 60
@@ -59,7 +60,7 @@ class ActionModule(ActionBase):
             force=dict(type="bool", default=False)))
         answers = {host: task_vars["hostvars"][host].get(options["way_back"]) for host in options["hosts"]}
         # Who gave no answer can't be known to stay.  Force goes over files that somebody changed, not over silence.
-        answers = {host: answer for host, answer in answers.items() if answer and "ok" in answer}
+        answers = {host: answer for host, answer in answers.items() if is_answer(answer) and "record" in answer}
         records = sorted([answer["record"] for answer in answers.values() if answer["record"]]
                          + [record for record in options["records"] if record["state"] != "rolled_back"],
                          key=lambda record: record["started"])

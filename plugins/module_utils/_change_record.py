@@ -92,6 +92,16 @@ def _text(content):
     return (json.dumps(content, indent=2, sort_keys=True) + "\n").encode("utf-8")
 
 
+def moved_at(content, port):
+    """When the migration to `port` last wrote a file of this host, by the host's clock; None without one.
+
+    Its services start after that.
+    """
+    if not content or content.get("new_port") != port or content.get("state") == "rolled_back":
+        return None
+    return content.get("last_change")
+
+
 def _digest(content):
     return None if content is None else sha256(content)
 

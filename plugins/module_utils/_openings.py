@@ -7,6 +7,7 @@ import ipaddress
 import re
 from collections import namedtuple
 
+from ansible_collections.portshift.agents.plugins.module_utils._addresses import network_of
 from ansible_collections.portshift.agents.plugins.module_utils._errors import EngineError
 from ansible_collections.portshift.agents.plugins.module_utils._ports import parse_port
 
@@ -51,7 +52,7 @@ def normalised(source):
     """The text of an address or network in one spelling; None for what stands for anybody in both families."""
     if source is None:
         return None
-    network = ipaddress.ip_network(source, strict=False)
+    network = network_of(source, strict=False)
     return str(network.network_address) if network.prefixlen == network.max_prefixlen else str(network)
 
 
@@ -111,11 +112,11 @@ def parse_source(text, resolve):
     """
     text = str(text).strip()
     try:
-        return [normalised(str(ipaddress.ip_network(text)))]
+        return [normalised(str(network_of(text)))]
     except ValueError:
         pass
     try:
-        network = ipaddress.ip_network(text, strict=False)
+        network = network_of(text, strict=False)
     except ValueError:
         network = None
     if network is not None:
@@ -165,7 +166,14 @@ def to_plain(opening):
 
 
 def from_plain(entry):
-    return Opening(entry["protocol"], entry["port"], entry["sources"][0] if entry["sources"] else None)
+    """The same back.  What a record says gets into rules too, so it is read no less strictly than an option."""
+    if entry["protocol"] not in PROTOCOLS:
+        raise OpeningError("protocol is %r; it can be tcp or udp" % (entry["protocol"],))
+    try:
+        source = normalised(entry["sources"][0]) if entry["sources"] else None
+    except ValueError:
+        raise OpeningError("source %r is neither an address nor a network" % (entry["sources"][0],))
+    return Opening(entry["protocol"], parse_port(entry["port"]), source)
 
 
 def settled(openings):

@@ -197,7 +197,8 @@ from ansible_collections.portshift.agents.plugins.module_utils._bigfix_host impo
 from ansible_collections.portshift.agents.plugins.module_utils._change_record import ChangeRecord, RecordError, alone_on_host
 from ansible_collections.portshift.agents.plugins.module_utils._errors import EngineError
 from ansible_collections.portshift.agents.plugins.module_utils._file_edit import take_back_interrupted
-from ansible_collections.portshift.agents.plugins.module_utils._port_bridge import BRIDGE_SPEC, lease_of, set_bridge
+from ansible_collections.portshift.agents.plugins.module_utils._port_bridge import (
+    BRIDGE_SPEC, check_bridge, lease_of, set_bridge)
 from ansible_collections.portshift.agents.plugins.module_utils._ports import parse_bigfix_port
 from ansible_collections.portshift.agents.plugins.module_utils._services import SERVICE_TIMEOUT, Services
 
@@ -442,6 +443,9 @@ def main():
     try:
         if moving:
             parse_bigfix_port(module.params["port"])
+        if module.params["bridge"]:
+            # What can't be is refused now, with the product still running.
+            module.params["bridge"] = check_bridge(module.params["bridge"])
         with contextlib.ExitStack() as held:
             held.enter_context(alone_on_host(module.params["record"], module.check_mode, may_be_first=moving))
             if cutover.lease:

@@ -117,6 +117,18 @@ missing:
   description: One sentence for each piece of evidence that was not found.
   returned: always
   type: dict
+moved_at:
+  description:
+    - When the migration to this port last wrote a file of the host, before it started the services, in seconds since 1970
+      by the host's clock; null where no record says that it did.
+  returned: unless the record can't be read
+  type: float
+  version_added: 0.2.0
+looked_at:
+  description: The moment at which this was looked at, by the same clock.
+  returned: unless the record can't be read
+  type: float
+  version_added: 0.2.0
 waited:
   description: Seconds until the evidence was complete.
   returned: always
@@ -131,6 +143,7 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.portshift.agents.plugins.module_utils._agent_log import (
     compile_patterns, last_failure, log_entries, relay_chain_entries, success_after)
 from ansible_collections.portshift.agents.plugins.module_utils._bigfix_host import HOST_SPEC, BigFixHost
+from ansible_collections.portshift.agents.plugins.module_utils._change_record import moved_at
 from ansible_collections.portshift.agents.plugins.module_utils._errors import EngineError
 from ansible_collections.portshift.agents.plugins.module_utils._file_edit import FileError, read_bytes
 from ansible_collections.portshift.agents.plugins.module_utils._host_ports import listeners
@@ -257,7 +270,8 @@ def main():
         # Without a change, or long after it, an old line says nothing about today.
         since = max((content or {}).get("last_change", 0), time.time() - params["log_max_age"])
         evidence, missing, waited = gather(params, since, Services(module, params["services"], params["service_command"]))
-        result = dict(ok=not missing, port=params["port"], evidence=evidence, missing=missing, waited=waited)
+        result = dict(ok=not missing, port=params["port"], evidence=evidence, missing=missing, waited=waited,
+                      moved_at=moved_at(content, params["port"]), looked_at=time.time())
         if missing:
             module.fail_json(msg="no proof on port %d after %g s: %s" % (
                 params["port"], waited, "; ".join(missing[name] for name in sorted(missing))), **result)

@@ -56,6 +56,11 @@ ok:
   description: Whether nothing stands against the move (RV(problems) is empty).
   returned: success
   type: bool
+port:
+  description: The port that the assessment is about, as O(port) asks.
+  returned: success
+  type: int
+  version_added: 0.2.0
 problems:
   description: Sentences that say what stands against the move.
   returned: success
@@ -225,8 +230,9 @@ def main():
                           "(sysctl net.ipv4.ip_local_reserved_ports=%d), or a restart may find it taken"
                           % (host.port, host.port))
     module.exit_json(
-        changed=False, ok=not plan.problems, problems=plan.problems, notes=plan.notes, old_port=host.old_port,
-        edits=plan.edits, host_port=host_port, listeners=listening, record=host.record.content if host.record else None,
+        changed=False, ok=not plan.problems, port=host.port, problems=plan.problems, notes=plan.notes,
+        old_port=host.old_port, edits=plan.edits, host_port=host_port, listeners=listening,
+        record=host.record.content if host.record else None,
         neighbours=sorted({entry["port"] for entry in listening or [] if entry["port"] in neighbours
                            and entry["protocol"] == "tcp"}))
 

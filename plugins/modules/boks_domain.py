@@ -48,6 +48,18 @@ options:
     type: list
     elements: str
     default: []
+  close_ignore_users:
+    description:
+      - Addresses and networks that may use the old port when it is closed, as a list or as text with commas. Checked
+        here, before any host is asked, for M(portshift.agents.port_users).
+    type: raw
+    default: []
+    version_added: 0.2.0
+  close_quiet_seconds:
+    description: The seconds for which a use of the old port counts when it is closed. Checked here as well.
+    type: raw
+    default: 3600
+    version_added: 0.2.0
 extends_documentation_fragment:
   - portshift.agents.attributes
   - portshift.agents.attributes.variables_only
@@ -68,6 +80,11 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
+begun:
+  description: When this was done, by the clock of the control node in seconds since 1970. No host has been asked before that.
+  returned: success
+  type: float
+  version_added: 0.2.0
 base_port:
   description: The base port to move to; null when none was given.
   returned: success

@@ -129,6 +129,11 @@ base:
   description: The base port that was proved.
   returned: always
   type: int
+port:
+  description: The same, by the name that M(portshift.agents.phase_gate) asks for.
+  returned: always
+  type: int
+  version_added: 0.2.0
 proved:
   description: One sentence for each piece of evidence found.
   returned: always
@@ -139,6 +144,18 @@ missing:
   description: One sentence for each piece of evidence that was not found, by the name of the check.
   returned: always
   type: dict
+moved_at:
+  description:
+    - When the migration to this port last wrote a file of the host, before it started the services, in seconds since 1970
+      by the host's clock; null where no record says that it did.
+  returned: unless the record can't be read
+  type: float
+  version_added: 0.2.0
+looked_at:
+  description: The moment at which this was looked at, by the same clock.
+  returned: unless the record can't be read
+  type: float
+  version_added: 0.2.0
 waited:
   description: Seconds until the evidence was complete.
   returned: always
@@ -150,6 +167,7 @@ import time
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.portshift.agents.plugins.module_utils import _boks
 from ansible_collections.portshift.agents.plugins.module_utils._boks_host import BOKS_HOST_SPEC, BoksHost, run_bounded, who
+from ansible_collections.portshift.agents.plugins.module_utils._change_record import moved_at
 from ansible_collections.portshift.agents.plugins.module_utils._errors import EngineError
 from ansible_collections.portshift.agents.plugins.module_utils._file_edit import read_end
 from ansible_collections.portshift.agents.plugins.module_utils._log_lines import compile_patterns, failures_since
@@ -318,18 +336,20 @@ def main():
     try:
         questions = Questions(params)
         proved, missing, waited = gather(questions, params["timeout"])
-        result = dict(ok=not missing, base=questions.base, proved=proved, missing=missing, waited=waited)
+        content = questions.record.content if questions.record else None
+        result = dict(ok=not missing, base=questions.base, port=questions.base, proved=proved, missing=missing, waited=waited,
+                      moved_at=moved_at(content, questions.base), looked_at=time.time())
         if missing:
             module.fail_json(msg="no proof on base port %d after %g s: %s" % (
                 questions.base, waited, "; ".join(missing[name] for name in sorted(missing))), **result)
         record = questions.record
-        content = record.content if record else None
         marked = bool(params["mark"] and content and content["state"] == "changing" and content["new_port"] == questions.base)
         if marked and not module.check_mode:
             record.mark_verified()
         module.exit_json(changed=marked, **result)
     except EngineError as err:
-        module.fail_json(msg=str(err), ok=False, base=params["base_port"], proved=[], missing={}, waited=0.0)
+        module.fail_json(msg=str(err), ok=False, base=params["base_port"], port=params["base_port"], proved=[], missing={},
+                         waited=0.0)
 
 
 if __name__ == "__main__":

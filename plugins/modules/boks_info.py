@@ -61,6 +61,11 @@ ok:
   description: Whether nothing stands against the move (RV(problems) is empty).
   returned: success
   type: bool
+port:
+  description: The base port that the assessment is about, as O(base_port) asks; null without it, or where it can't be one.
+  returned: success
+  type: int
+  version_added: 0.2.0
 problems:
   description: Sentences that say what stands against the move.
   returned: success
@@ -323,7 +328,7 @@ def main():
     for warning in move.warnings:
         module.warn(warning)
     module.exit_json(
-        changed=False, ok=not move.problems, problems=move.problems, notes=move.notes, base=host.base,
+        changed=False, ok=not move.problems, port=move.wanted, problems=move.problems, notes=move.notes, base=host.base,
         services_port=host.services_port, services_entry=host.services_entry, answered_by=host.answered_by,
         bridge_domain=host.domain, role=host.role, ports=ports, wanted_ports=move.table(move.wanted),
         new_services_port=move.new_services_port, protocols_if_present=host.protocols_if_present(), edits=move.edits,

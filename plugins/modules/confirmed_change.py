@@ -405,7 +405,7 @@ new_port:
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.portshift.agents.plugins.module_utils._confirmed_change import ConfirmedChange
 from ansible_collections.portshift.agents.plugins.module_utils._errors import EngineError
-from ansible_collections.portshift.agents.plugins.module_utils._port_bridge import BRIDGE_SPEC
+from ansible_collections.portshift.agents.plugins.module_utils._port_bridge import BRIDGE_SPEC, check_bridge
 from ansible_collections.portshift.agents.plugins.module_utils._redacted_options import RedactedOptions
 from ansible_collections.portshift.agents.plugins.module_utils._redaction import MASK
 
@@ -471,6 +471,9 @@ def main():
         commands[:] = [[str(word) for word in command] for command in commands]
     change = None
     try:
+        if module.params["bridge"]:
+            # What can't be is refused now, with the product still running, and on the way back too.
+            module.params["bridge"] = check_bridge(module.params["bridge"])
         change = ConfirmedChange(module)
         result = dict(begun=change.begin, confirmed=change.confirm, reverted=change.revert,
                       present=change.present)[module.params["state"]]()

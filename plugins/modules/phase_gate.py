@@ -20,10 +20,18 @@ options:
   evidence:
     description:
       - The name of the host variable that holds the evidence.
-      - A dictionary counts when its C(ok) is true or, without C(ok), when it is neither empty nor the result of a task that
-        failed, was skipped or was not reached. Anything else counts when it is true.
+      - Evidence is the boolean V(true), or a dictionary whose C(ok) is the boolean V(true) and that is not the result of a task
+        that failed, was skipped or was not reached. Text, numbers, lists and dictionaries without C(ok) are none.
+      - A dictionary with C(predicted), as the roles of this collection leave one in check mode, counts in check mode alone.
     type: str
     required: true
+  port:
+    description:
+      - The port that the evidence has to be about, V(1) to V(65535). A dictionary counts only when its C(port) is this one, as
+        a number or as digits. The boolean V(true) names none and counts.
+      - Without it, evidence for whatever port counts.
+    type: int
+    version_added: 0.2.0
   max_missing:
     description: How many hosts may be missing, as a number or as a percentage of O(hosts) such as V(5%), rounded down.
     type: raw
@@ -49,7 +57,23 @@ EXAMPLES = r"""
     phase: phase 2
     hosts: "{{ groups['bigfix_relays'] }}"
     evidence: bigfix_component_evidence
+    port: 55000
     max_missing: 5%
+  run_once: true
+
+- name: Every host reaches the hub on its new port
+  portshift.agents.port_probe:
+    targets:
+      - host: hub.example.test
+        port: 8443
+    fail_on_unreachable: false
+  register: hub_reached
+
+- name: The way to the hub is open
+  portshift.agents.phase_gate:
+    hosts: "{{ ansible_play_hosts_all }}"
+    evidence: hub_reached
+    port: 8443
   run_once: true
 """
 

@@ -12,6 +12,8 @@ description:
   - Changing the direction is one transaction of the kernel; there is no moment without a rule.
   - Connections that stand already are not touched.
   - Other rules of the host's firewall stay as they are. Both ports have to be admitted there.
+  - Remembers for a day who uses O(listen_port), by rules of its own beside the bridge, so that it can be told who is still on
+    a port before it is closed. Called with O(state=absent) in check mode, the module changes nothing and returns them.
 options:
   name:
     description: The name of the bridge. A host has one direction per name.
@@ -49,7 +51,9 @@ options:
     choices: [tcp, udp]
     default: [tcp, udp]
   addresses:
-    description: Bridge these addresses of the host only. The default is all of them.
+    description:
+      - Bridge these addresses of the host only. The default is all of them.
+      - IP addresses without a prefix and without a zone. Neither names nor addresses that stand for all of them.
     type: list
     elements: str
     default: []
@@ -69,11 +73,11 @@ options:
     type: bool
     default: true
   rules_dir:
-    description: The folder of the file with the rules.
+    description: The folder of the file with the rules, an absolute path of letters, digits and C(_.-+@,).
     type: path
     default: /etc/portshift
   unit_dir:
-    description: The folder of the systemd unit.
+    description: The folder of the systemd unit, an absolute path as O(rules_dir) is.
     type: path
     default: /etc/systemd/system
   lease:
@@ -100,6 +104,9 @@ attributes:
     platforms: linux
 notes:
   - A firewall that flushes rules which are not its own takes the bridge down until the unit is restarted.
+  - Who uses a port is forgotten when the host boots, when the bridge is turned round, and when its unit loads the rules anew.
+  - With V(nftables) up to 65535 users are remembered per address family; with V(iptables) as many as the kernel's module
+    C(xt_recent) keeps in a list (C(ip_list_tot), 100 unless it was set otherwise), the last ones.
 author:
   - The portshift.agents authors (@portshift)
 """
@@ -127,6 +134,13 @@ EXAMPLES = r"""
         target_port: 6503
         protocols: [tcp]
 
+- name: Who still uses the old port
+  portshift.agents.port_bridge:
+    name: bigfix
+    state: absent
+  check_mode: true
+  register: still_there
+
 - name: Only the new port is left
   portshift.agents.port_bridge:
     name: bigfix
@@ -149,12 +163,52 @@ previous:
   returned: success
   type: list
   elements: str
+users:
+  description:
+    - Who used a port that RV(previous) bridges, the last one first, this host's own processes too.
+    - Counted are data on connections, also on those that stood before, and datagrams. A connection over which no data goes, such
+      as that of a probe, is no use.
+  returned: success
+  type: list
+  elements: dict
+  version_added: 0.2.0
+  contains:
+    address:
+      description: The address from which the port was used.
+      type: str
+      sample: 10.0.3.7
+    port:
+      description: The port that is bridged.
+      type: int
+      sample: 52311
+    seconds_ago:
+      description: Seconds since it was used for the last time.
+      type: int
+      sample: 12
+remembered_seconds:
+  description:
+    - The seconds for which users of the port have been remembered; null where they are not, or for so long that it is not known
+      any more (30 days).
+  returned: success
+  type: int
+  version_added: 0.2.0
+looked_at:
+  description: The moment of the look by the clock of this host, in seconds since 1970.
+  returned: success
+  type: float
+  version_added: 0.2.0
 notes:
-  description: What there is to say about the lease of the host, a sentence each. Empty when it was free.
+  description:
+    - What there is to say about the lease of the host, and why users are not remembered here, a sentence each. Empty when the
+      lease was free and users are remembered.
   returned: success
   type: list
   elements: str
+  version_added: 0.2.0
 """
+
+import time
+
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.portshift.agents.plugins.module_utils._errors import EngineError
@@ -184,7 +238,7 @@ def main():
         mutually_exclusive=[("listen_port", "mappings")],
         supports_check_mode=True)
     try:
-        result = set_bridge(module, module.params, asked(module.params))
+        result = dict(set_bridge(module, module.params, asked(module.params), with_users=True), looked_at=time.time())
     except EngineError as err:
         module.fail_json(msg=str(err))
     if module._diff:

@@ -142,6 +142,17 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
+ok:
+  description: Whether all targets answered as wanted, so that the result is evidence for M(portshift.agents.phase_gate).
+  returned: success, and on failure for unreachable targets
+  type: bool
+  version_added: 0.2.0
+port:
+  description: The port that all targets share; null where they differ.
+  returned: success, and on failure for unreachable targets
+  type: int
+  sample: 55000
+  version_added: 0.2.0
 results:
   description: One entry per target, in the order of O(targets).
   returned: success, and on failure for unreachable targets
@@ -266,10 +277,14 @@ def main():
         module.fail_json(msg=str(err))
     results = probe_all(targets, module.params["timeout"], module.params["wait"])
     unreachable = [result for result in results if not result["reachable"]]
+    ports = sorted({result["port"] for result in results})
+    # No target is no proof of anything.
+    found = dict(ok=bool(results) and not unreachable, port=ports[0] if len(ports) == 1 else None, results=results,
+                 unreachable_targets=unreachable)
     if unreachable and module.params["fail_on_unreachable"]:
-        module.fail_json(results=results, unreachable_targets=unreachable, msg="%d of %d targets did not answer: %s" % (
-            len(unreachable), len(results), "; ".join(result["error"] for result in unreachable)))
-    module.exit_json(changed=False, results=results, unreachable_targets=unreachable)
+        module.fail_json(msg="%d of %d targets did not answer: %s" % (
+            len(unreachable), len(results), "; ".join(result["error"] for result in unreachable)), **found)
+    module.exit_json(changed=False, **found)
 
 
 if __name__ == "__main__":

@@ -5,23 +5,64 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 
+# What Ansible itself says of a task that has no answer; whatever else it holds was not meant as one.
+NO_ANSWER = ("failed", "unreachable", "skipped")
 
-def without_evidence(hostvars, host, name):
-    """Why variable `name` of `host` is no evidence; None when it is."""
+
+def _says(value):
+    """Whether a key is there and does not say no."""
+    return value is not None and value is not False
+
+
+def _sentences(value):
+    """What a result says stands against it: its C(problems), a list, or C(missing), a dictionary of sentences."""
+    problems, missing = value.get("problems"), value.get("missing")
+    found = problems if isinstance(problems, list) and problems else (
+        list(missing.values()) if isinstance(missing, Mapping) else missing if isinstance(missing, list) else [])
+    return [str(sentence) for sentence in found]
+
+
+def _is_port(value, port):
+    """Whether a result is about `port`; ansible-core before 2.19 makes text of the numbers that set_fact is given."""
+    return not isinstance(value, bool) and re.fullmatch(r"[0-9]{1,5}", str(value)) is not None and int(value) == port
+
+
+def is_answer(value):
+    """Whether a variable holds the result of a task that has answered, yes or no."""
+    return isinstance(value, Mapping) and isinstance(value.get("ok"), bool) and not any(
+        _says(value.get(key)) for key in NO_ANSWER)
+
+
+def without_evidence(hostvars, host, name, port=None, check_mode=False):
+    """Why variable `name` of `host` is no evidence; None when it is.
+
+    Evidence is true, or a result with C(ok) true and, where `port` is given, of that port.  What was only predicted counts in
+    `check_mode`.
+    """
     if host not in hostvars:
         return "not in the inventory"
     if name not in hostvars[host]:
         return "no answer: unreachable, or failed before it could prove anything"
     value = hostvars[host][name]
     if not isinstance(value, Mapping):
-        return None if value else "%s is %r" % (name, value)
-    if value.get("ok") is True and not value.get("failed"):
-        return None
-    reasons = value.get("problems") or list((value.get("missing") or {}).values())
-    if reasons:
-        return "; ".join(reasons)
-    if value.get("unreachable") or value.get("failed") or value.get("skipped"):
-        return str(value.get("msg") or "unreachable or skipped")
-    return None if "ok" not in value and value else "%s says that it is not ok" % name
+        # What many take for a yes needs more words than what nobody does.
+        told = ", and evidence is true or a result whose ok is true" if value else ""
+        return None if value is True else "%s is %r%s" % (name, value, told)
+    silent = [key for key in NO_ANSWER if _says(value.get(key))]
+    if value.get("ok") is not True or silent:
+        if _sentences(value):
+            return "; ".join(_sentences(value))
+        if silent:
+            return str(value.get("msg") or "unreachable or skipped")
+        if value and "ok" not in value:
+            return "%s has no ok, so that it says nothing; evidence is true or a result whose ok is true" % name
+        return "%s says that it is not ok" % name
+    if port is not None and not _is_port(value.get("port"), port):
+        return "%s is about %s, and the gate is for port %d" % (
+            name, "no port" if value.get("port") is None else "port %s" % value["port"], port)
+    if _says(value.get("predicted")) and not check_mode:
+        return "%s was only predicted, as in check mode" % name
+    return None

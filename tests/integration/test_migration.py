@@ -10,6 +10,7 @@ import re
 import shutil
 import socket
 import subprocess
+import sys
 
 import pytest
 
@@ -185,10 +186,39 @@ def lost(lab):
     return {host: agent["lost"] for host, agent in lab.status()["agents"].items() if agent["lost"]}
 
 
-def test_signed_deployment_moves_closes_and_comes_back_as_foretold_and_no_report_is_lost(tmp_path, namespace):
+# An agent that was started by hand and never again: it has read the old port, and keeps a connection there.
+STRAY = """
+import socket, sys, time
+mine, parent, port = sys.argv[1], sys.argv[2], int(sys.argv[3])
+while True:
+    try:
+        with socket.create_connection((parent, port), 5, (mine, 0)) as connection:
+            while True:
+                connection.sendall(b"GET /masthead/masthead.afxm HTTP/1.1\\r\\nHost: x\\r\\n\\r\\n")
+                if not connection.recv(65536):
+                    break
+                time.sleep(0.5)
+    except OSError:
+        time.sleep(0.1)
+"""
+
+
+@pytest.fixture
+def stray(namespace):
+    """stray(lab, host, parent): such an agent runs on `host` until the test ends."""
+    begun = []
+    yield lambda lab, host, parent: begun.append(subprocess.Popen(
+        [*namespace.prefix, sys.executable, "-c", STRAY, lab.address(host), lab.address(parent), str(OLD)]))
+    for process in begun:
+        process.kill()
+        process.wait()
+
+
+def test_signed_deployment_moves_closes_and_comes_back_as_foretold_and_no_report_is_lost(tmp_path, namespace, stray):
     lab = Lab(tmp_path / "lab", "signed", namespace)
     try:
         lab.start(clients=3, give_up=10)
+        stray(lab, "client02", "relay2")
         before, recorded = lab.snapshot(), lab.snapshot(records=True)
         web_reports = lab.pid("server", "beswebreports")
         assert lab.play("plan").good().changed == {}
@@ -214,7 +244,12 @@ def test_signed_deployment_moves_closes_and_comes_back_as_foretold_and_no_report
         assert lab.play("verify").good().changed == {}
         assert difference(before, lab.snapshot()) == moved
 
-        lab.play("close").good()
+        # It lives on what the bridges let pass, and would be cut off.  Everything else that used the old port has moved since.
+        shut = lab.play("close").bad("Nothing was closed", "port %d of relay2 by client02 (%s, " % (OLD, lab.address("client02")),
+                                     "-e '{\"bigfix_close_ignore_users\": [\"%s\"]}'" % lab.address("client02"))
+        assert shut.changed == {} and "Close" not in shut.plays and bridges(namespace) == {("52311", "55000")}
+        assert not any(word in sentence for sentence in shut.failures for word in ("client01", "client03", "relay1", "server"))
+        lab.play("close", "-e", "bigfix_close_ignore_users=%s" % lab.address("client02")).good()
         assert bridges(namespace) == set()
         assert lab.play("close").good().changed == {}
         assert lab.play("migrate").good().changed == {}

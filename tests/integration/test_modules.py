@@ -16,6 +16,7 @@ import socket
 import stat
 import subprocess
 import threading
+import time
 
 import pytest
 
@@ -543,9 +544,13 @@ def test_probe_tells_what_answers_in_check_mode_too(run_module, closed_port):
         assert [entry["reachable"] for entry in result["results"]] == [False, True, True, False]
         assert [entry["port"] for entry in result["results"]] == [closed_port, port, port, port]
         assert result["unreachable_targets"] == [result["results"][0], result["results"][3]] and result["changed"] is False
+        # Targets on several ports are evidence for none of them.
+        assert (result["ok"], result["port"]) == (False, None)
 
         failed = run_module("port_probe", check=True, targets=targets, timeout=3)
-        assert failed["failed"] is True and len(failed["results"]) == 4
+        assert failed["failed"] is True and len(failed["results"]) == 4 and failed["ok"] is False
+        proof = run_module("port_probe", targets=targets[1:3])
+        assert (proof["ok"], proof["port"]) == (True, port)
         assert failed["msg"] == (
             "2 of 4 targets did not answer: 127.0.0.1 -> 127.0.0.1 port %d tcp: connection refused: nothing listens there; "
             "127.0.0.1 -> 127.0.0.1 port %d tcp: the answer for / does not match _PortNumber=55000" % (closed_port, port))
@@ -606,6 +611,17 @@ def test_gate_closes_and_names_every_host_without_evidence(gate, check):
         "e (not in the inventory). Mend them and run the same command again; it goes on from what is there." % silent)
 
 
+@pytest.mark.parametrize("check", [False, True])
+def test_gate_counts_evidence_for_its_port_and_predictions_in_check_mode_alone(gate, check):
+    evidence = dict(a=dict(ok=True, port=55000), b=dict(ok=True, port="55000"), c=True, d=dict(ok=True, port=52311),
+                    e=dict(ok=True, predicted=True, port=55000), f=dict(changed=False))
+    assert [entry["host"] for entry in gate(evidence, check=check)["missing"]] == (["f"] if check else ["e", "f"])
+    shut = gate(evidence, check=check, port="55000")
+    assert [entry["host"] for entry in shut["missing"]] == (["d", "f"] if check else ["d", "e", "f"])
+    assert "d (proof is about port 52311, and the gate is for port 55000)" in shut["msg"]
+    assert "70000, which is not a port number" in gate(dict(a=True), check=check, port=70000)["msg"]
+
+
 @pytest.mark.parametrize("allowed, missing, closed", [
     (0, 1, True), (1, 1, False), ("1", 2, True), ("5%", 1, False), ("5%", 2, True), ("4%", 1, True), ("100%", 20, False)])
 def test_gate_lets_as_many_be_missing_as_it_was_told(gate, allowed, missing, closed):
@@ -625,15 +641,21 @@ def test_gate_refuses_a_junk_number_even_when_nobody_is_missing(gate, junk):
 
 
 @pytest.mark.parametrize("options", [(), ("--check",)])
-def test_unreachable_host_is_missing_at_the_gate(run_playbook, tmp_path, closed_port, options):
+def test_unreachable_host_is_missing_at_the_gate(run_playbook, options):
     """The one case that needs a whole playbook: Ansible itself drops the host that it can't reach."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        unreachable_host_is_missing(run_playbook, server.getsockname()[1], options)
+
+
+def unreachable_host_is_missing(run_playbook, port, options):
     inventory = dict(all=dict(hosts=dict(
         alive=dict(ansible_connection="local"),
         # No folder can be made there, which Ansible takes for a host that can't be reached.
         dead=dict(ansible_connection="local", ansible_pipelining=False, ansible_remote_tmp="/proc/nowhere"))))
-    probe = {"portshift.agents.port_probe": dict(targets=[dict(host="127.0.0.1", port=closed_port)], fail_on_unreachable=False),
+    probe = {"portshift.agents.port_probe": dict(targets=[dict(host="127.0.0.1", port=port)], fail_on_unreachable=False),
              "register": "proof"}
-    gate = {"portshift.agents.phase_gate": dict(hosts=["alive", "dead"], evidence="proof", max_missing="{{ allowed }}")}
+    gate = {"portshift.agents.phase_gate": dict(
+        hosts=["alive", "dead"], evidence="proof", port=port, max_missing="{{ allowed }}")}
     plays = [dict(hosts="all", gather_facts=False, tasks=[probe]), dict(hosts="alive", gather_facts=False, tasks=[gate])]
     closed = run_playbook(plays, inventory, "-e", "allowed=0", *options)
     assert "UNREACHABLE" in closed.stdout
@@ -642,6 +664,57 @@ def test_unreachable_host_is_missing_at_the_gate(run_playbook, tmp_path, closed_
     assert "failed=1" in closed.stdout
     if not options:
         assert "failed=1" not in run_playbook(plays, inventory, "-e", "allowed=1").stdout
+
+
+# --- port_users -------------------------------------------------------------------------------------------------
+
+
+def bridged(*users, **more):
+    return dict(dict(users=[dict(address=address, port=52311, seconds_ago=ago) for address, ago in users],
+                     remembered_seconds=90000, notes=[], looked_at=time.time()), **more)
+
+
+@pytest.fixture
+def port_users(run_module, tmp_path):
+    """port_users(looks by host, **options): what close is told on an estate of relay1, relay2 and client1."""
+    def call(looks, check=False, **options):
+        moved = dict(ok=True, port=55000, moved_at=time.time() - 60, looked_at=time.time())
+        known = dict(relay1="10.0.1.1", relay2="10.0.1.2", client1="10.0.2.1")
+        (tmp_path / "users.yml").write_text(json.dumps(dict(all=dict(hosts={host: dict(
+            ansible_host=address, bigfix_proof=moved, **({"look": looks[host]} if host in looks else {}))
+            for host, address in known.items()}))))
+        return run_module("port_users", check=check, inventory=str(tmp_path / "users.yml"), host="relay1", **dict(dict(
+            product="bigfix", hosts=list(known), found="look", evidence="bigfix_proof", staying=[55000]), **options))
+    return call
+
+
+@pytest.mark.parametrize("check", [False, True])
+def test_users_of_a_port_that_is_to_be_closed_are_named_for_each_host(port_users, check):
+    shut = port_users(dict(relay1=bridged(("10.0.2.1", 5), ("10.9.9.9", 50)), relay2=bridged(("127.0.0.1", 7)),
+                           client1=dict(skipped=True, changed=False)), check=check)
+    assert shut["failed"] and [(user["host"], user["name"], user["address"]) for user in shut["users"]] == [
+        ("relay1", "client1", "10.0.2.1"), ("relay1", None, "10.9.9.9"), ("relay2", "relay2", "127.0.0.1")]
+    assert shut["msg"].startswith(
+        "Nothing was closed. An old port is still used, and its users would be cut off: port 52311 of relay1 by client1 "
+        "(10.0.2.1, 5 s ago), 10.9.9.9, 50 s ago; port 52311 of relay2 by relay2 (127.0.0.1, 7 s ago). ")
+    assert shut["msg"].endswith("-e '{\"bigfix_close_ignore_users\": [\"10.0.2.1\"]}'")
+
+
+def test_port_that_is_quiet_can_be_closed(port_users):
+    # client1 used it before it moved, 60 s ago; the scanner is let pass.
+    quiet = port_users(dict(relay1=bridged(("10.0.2.1", 70), ("10.9.9.9", 5)), relay2=bridged(remembered_seconds=20)),
+                       hosts=["relay1", "relay2"], members=["relay1", "client1"], ignore="10.9.9.0/24")
+    assert not quiet.get("failed") and quiet["users"] == [] and quiet["changed"] is False
+    assert "relay2: who uses the old port has been remembered for less than 3600 s (20 s on relay2)" in quiet["notes"][0]
+    assert not port_users(dict(relay1=bridged(("10.9.9.9", 5))), hosts=["relay1"], quiet_seconds=0).get("failed")
+
+
+def test_bridge_that_could_not_be_looked_at_ends_the_run_too(port_users):
+    broken = port_users(dict(relay1=bridged(), relay2=dict(failed=True, msg="nft could not list the rules")))
+    assert broken["failed"] and "read: relay2: nft could not list the rules; client1: gave no answer" in broken["msg"]
+    refused = port_users(dict(relay1=bridged()), hosts=["relay1"], ignore=["scanner"])
+    assert refused["failed"]
+    assert refused["msg"].startswith("Nothing was closed. bigfix_close_ignore_users is 'scanner', which is neither")
 
 
 # --- bigfix_topology --------------------------------------------------------------------------------------------

@@ -21,3 +21,32 @@ def test_every_sentence_of_a_role_can_be_put_together_before_anything_is_known(r
         tasks=[dict(debug=dict(msg="{{ %s | length }} sentences" % sentences))])
     done = run_playbook([play], dict(all=dict(hosts=dict(localhost=dict(ansible_connection="local")))), program=oldest)
     assert done.returncode == 0 and " sentences" in done.stdout, done.stdout
+
+
+def test_evidence_that_a_role_puts_together_is_evidence_there_too(oldest, run_playbook):
+    """Numbers of set_fact come out as text there; what is true has to come out as true."""
+    facts = dict(proof=dict(ok="{{ shut | length == 0 }}", port="{{ wanted | int }}",
+                            predicted="{{ ansible_check_mode and true }}"))
+    gate = {"portshift.agents.phase_gate": dict(hosts=["localhost"], evidence="proof", port="{{ wanted }}")}
+    play = dict(hosts="localhost", gather_facts=False, vars=dict(shut=[], wanted="55000"), tasks=[
+        dict(set_fact=facts), gate, dict(gate, vars=dict(wanted=52311), ignore_errors=True),
+        dict(set_fact=dict(proof="{{ shut == [] }}")), gate, dict(set_fact=dict(proof=dict(ok="{{ shut == [1] }}"))), gate])
+    done = run_playbook([play], dict(all=dict(hosts=dict(localhost=dict(ansible_connection="local")))), program=oldest)
+    assert "ok=6 " in done.stdout and "failed=1 " in done.stdout and "ignored=1 " in done.stdout, done.stdout
+    said = " ".join(done.stdout.split())
+    assert "proof is about port 55000, and the gate is for port 52311" in said and "proof says that it is not ok" in said
+
+
+def test_users_of_an_old_port_are_told_there_too(oldest, run_playbook):
+    look = dict(users=[dict(address="10.9.9.9", port=port, seconds_ago=5) for port in (52311, 55000)], remembered_seconds=None,
+                notes=[], looked_at=1.0)
+    ask = {"portshift.agents.port_users": dict(
+        product="bigfix", hosts=["localhost"], found="look", evidence="proof", staying=["{{ kept | int }}"],
+        ignore="{{ ignored | default([]) }}", since="{{ begun }}")}
+    play = dict(hosts="localhost", gather_facts=False, vars=dict(kept=55000, begun=1.5), tasks=[
+        dict(ask, ignore_errors=True), dict(ask, vars=dict(ignored="10.9.9.9"))])
+    done = run_playbook([play], dict(all=dict(hosts=dict(localhost=dict(ansible_connection="local", look=look)))), program=oldest)
+    said = " ".join(done.stdout.split())
+    assert "address: 10.9.9.9 host: localhost name: null port: 52311 seconds_ago: 5" in said, done.stdout
+    assert "port: 55000" not in said
+    assert "ok=2 " in said and said.endswith("ignored=1")

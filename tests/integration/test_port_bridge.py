@@ -4,7 +4,9 @@
 """port_bridge on the kernel's own packet filter, in a network namespace of the test's own."""
 
 import os
+import subprocess
 import sys
+import time
 
 import pytest
 
@@ -12,6 +14,7 @@ from tests.integration import direct_module
 from tests.integration.migration_lab import Namespace
 
 OLD, NEW, ADDRESS = 52311, 55000, "127.9.9.9"
+HERE, PEER = "192.0.2.1", "192.0.2.2"
 
 # Listens on OLD by TCP and UDP and says where an attempt on a given port arrives.
 TALK = """
@@ -37,6 +40,89 @@ print(" ".join(said))
 """
 
 
+# Answers on a port of every address, again and again on each connection.
+SERVE = """
+import socket, sys, threading
+def serve(connection):
+    while connection.recv(10):
+        connection.sendall(b"well")
+server = socket.create_server(("::", int(sys.argv[1])), family=socket.AF_INET6, dualstack_ipv6=True)
+print("up", flush=True)
+while True:
+    threading.Thread(target=serve, args=[server.accept()[0]], daemon=True).start()
+"""
+# Connects, and asks once for each line that it reads.
+STAY = """
+import socket, sys
+connection = socket.create_connection((sys.argv[1], int(sys.argv[2])), 5)
+print("up", flush=True)
+for line in sys.stdin:
+    connection.sendall(b"hello")
+    print(connection.recv(10).decode(), flush=True)
+"""
+
+
+class Peer:
+    """Another host: a network namespace of its own, with a cable to the first one."""
+
+    def __init__(self, namespace):
+        self.holder = subprocess.Popen([*namespace.prefix, "unshare", "--net", "--", "sh", "-c", "echo up && exec sleep 7200"],
+                                       stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True)
+        assert self.holder.stdout.readline().strip() == "up"
+        self.prefix = [*namespace.prefix, "nsenter", "--target", str(self.holder.pid), "--net", "--"]
+        cable = ("ip link add cable type veth peer name cable netns %d && ip addr add %s/24 dev cable && "
+                 "ip addr add fd00::1/64 dev cable nodad && ip link set cable up" % (self.holder.pid, HERE))
+        mine = "ip addr add %s/24 dev cable && ip addr add fd00::2/64 dev cable nodad && ip link set cable up" % PEER
+        for prefix, script in ((namespace.prefix, cable), (self.prefix, mine)):
+            done = subprocess.run([*prefix, "sh", "-c", script], capture_output=True, text=True, check=False)
+            assert done.returncode == 0, done.stderr
+
+    def close(self):
+        self.holder.kill()
+        self.holder.wait()
+        self.holder.stdout.close()
+
+
+class Talk:
+    """A program in a namespace that says a line when it is ready, and one for each that it gets."""
+
+    def __init__(self, prefix, program, *arguments):
+        self.process = subprocess.Popen([*prefix, sys.executable, "-c", program, *map(str, arguments)],
+                                        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        assert self.process.stdout.readline() == "up\n"
+
+    def ask(self):
+        self.process.stdin.write("go\n")
+        self.process.stdin.flush()
+        return self.process.stdout.readline().strip()
+
+    def close(self):
+        self.process.kill()
+        self.process.wait()
+        self.process.stdin.close()
+        self.process.stdout.close()
+
+
+@pytest.fixture(scope="module")
+def peer(namespace):
+    found = Peer(namespace)
+    yield found
+    found.close()
+
+
+@pytest.fixture
+def talk():
+    """talk(prefix, program, *arguments) -> a Talk that ends with the test."""
+    begun = []
+
+    def begin(*arguments):
+        begun.append(Talk(*arguments))
+        return begun[-1]
+    yield begin
+    for one in begun:
+        one.close()
+
+
 @pytest.fixture(scope="module")
 def namespace():
     found = Namespace()
@@ -48,13 +134,18 @@ def namespace():
 
 
 @pytest.fixture(params=["nftables", "iptables"])
-def bridge(request, namespace, tmp_path):
-    command = {"nftables": "nft", "iptables": "iptables-restore"}[request.param]
+def backend(request):
+    return request.param
+
+
+@pytest.fixture
+def bridge(backend, namespace, tmp_path):
+    command = {"nftables": "nft", "iptables": "iptables-restore"}[backend]
     if namespace.run("sh", "-c", "PATH=$PATH:/usr/sbin command -v " + command).returncode:
         pytest.skip("the command %s is not on this machine" % command)
 
     def call(check=False, **arguments):
-        arguments = dict(dict(name="bigfix", backend=request.param, persistent=False, rules_dir=str(tmp_path / "rules"),
+        arguments = dict(dict(name="bigfix", backend=backend, persistent=False, rules_dir=str(tmp_path / "rules"),
                               unit_dir=str(tmp_path / "units"), lease=str(tmp_path / "host.lock"), _ansible_check_mode=check,
                               _ansible_diff=True, _ansible_remote_tmp=str(tmp_path)), **arguments)
         done = namespace.run(*direct_module.command("port_bridge", arguments))
@@ -111,3 +202,124 @@ def test_without_systemd_a_persistent_bridge_is_refused(bridge):
     refused = bridge(listen_port=NEW, target_port=OLD, persistent=True)
     assert refused["failed"] and "systemd does not run here" in refused["msg"]
     assert bridge(check=True, listen_port=NEW, target_port=OLD)["previous"] == []
+
+
+def looked(bridge):
+    """What close would learn: the removal, in check mode."""
+    found = bridge(check=True, state="absent")
+    assert found["changed"]
+    return found
+
+
+def used_by(found):
+    return {(user["address"], user["port"]) for user in found["users"]}
+
+
+def test_who_uses_the_old_port_is_remembered(bridge, backend, namespace, peer, talk):
+    talk(namespace.prefix, SERVE, NEW)
+    bridge(listen_port=OLD, target_port=NEW)
+    found = looked(bridge)
+    assert found["users"] == [] and found["notes"] == [] and 0 <= found["remembered_seconds"] <= time.monotonic()
+    # Who uses the new one is nobody's concern, and a connection of this host's that leaves from the old number is no use of it.
+    assert talk(peer.prefix, STAY, HERE, NEW).ask() == "well"
+    outside = 7777 if backend == "nftables" else 7778
+    answer = """
+import socket, sys
+server = socket.create_server((sys.argv[1], int(sys.argv[2])))
+print("up", flush=True)
+connection = server.accept()[0]
+connection.sendall(b"reply")
+connection.recv(10)
+"""
+    talk(peer.prefix, answer, PEER, outside)
+    leave = ("import socket; s = socket.socket(); s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1); s.bind(('%s', %d)); "
+             "s.settimeout(30); s.connect(('%s', %d)); print(s.recv(10))" % (HERE, OLD, PEER, outside))
+    assert namespace.run(sys.executable, "-c", leave).stdout.strip() == "b'reply'"
+    assert looked(bridge)["users"] == []
+
+    assert talk(peer.prefix, STAY, HERE, OLD).ask() == "well"
+    assert used_by(looked(bridge)) == {(PEER, OLD)}
+    assert talk(peer.prefix, STAY, "fd00::1", OLD).ask() == "well"
+    assert talk(namespace.prefix, STAY, HERE, OLD).ask() == "well"
+    found = looked(bridge)
+    assert used_by(found) == {(PEER, OLD), ("fd00::2", OLD), (HERE, OLD)}
+    assert all(user["seconds_ago"] <= found["remembered_seconds"] + 1 for user in found["users"])
+    # What a process of this host sends elsewhere may be rewritten to the old port, as by the bridge of before the turn.
+    turned = "nft add table ip turned; nft add chain ip turned out '{ type nat hook output priority -110; }'; " \
+             "nft add rule ip turned out udp dport 7000 redirect to :%d" % OLD
+    assert namespace.run("sh", "-ec", turned).returncode == 0
+    send = "import socket; socket.socket(socket.AF_INET, socket.SOCK_DGRAM).sendto(b'x', ('127.0.0.1', 7000))"
+    assert namespace.run(sys.executable, "-c", send).returncode == 0
+    assert namespace.run("nft", "delete", "table", "ip", "turned").returncode == 0
+    assert ("127.0.0.1", OLD) not in used_by(looked(bridge))
+    # Laid once more nothing changes, and nothing is forgotten.
+    assert not bridge(listen_port=OLD, target_port=NEW)["changed"]
+    assert len(looked(bridge)["users"]) == 3
+    assert used_by(bridge(state="absent")) == used_by(found)
+    assert "portshift" not in namespace.run("sh", "-c", "nft list ruleset; iptables-save; ip6tables-save").stdout.lower()
+
+
+def test_datagrams_and_data_count_and_each_of_several_ports_on_its_own(bridge, namespace, peer, talk):
+    bridge(mappings=[dict(listen_port=6500, target_port=6530), dict(listen_port=6501, target_port=6531)], addresses=[HERE])
+    send = ("import socket; s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); s.sendto(b'x', ('%s', 6501))" % HERE)
+    assert subprocess.run([*peer.prefix, sys.executable, "-c", send], check=False).returncode == 0
+    # A probe, which says nothing.
+    talk(namespace.prefix, SERVE, 6530)
+    assert talk(peer.prefix, STAY, HERE, 6500)
+    assert talk(namespace.prefix, STAY, HERE, 6500).ask() == "well"
+    assert used_by(looked(bridge)) == {(PEER, 6501), (HERE, 6500)}
+
+
+def test_connection_that_stands_already_is_seen_after_a_bridge_of_an_earlier_version_is_laid_anew(
+        bridge, backend, namespace, peer, talk):
+    talk(namespace.prefix, SERVE, NEW)
+    bridge(listen_port=OLD, target_port=NEW)
+    forget = {
+        "nftables": "; ".join("nft flush chain inet portshift_bigfix users_%s; nft delete chain inet portshift_bigfix users_%s"
+                              % (hook, hook) for hook in ("prerouting", "output")),
+        "iptables": "; ".join("%s -t mangle -D PREROUTING -j PORTSHIFT-bigfix; %s -t mangle -D OUTPUT -j PORTSHIFT-bigfix; "
+                              "%s -t mangle -F PORTSHIFT-bigfix; %s -t mangle -X PORTSHIFT-bigfix" % ((tool,) * 4)
+                              for tool in ("iptables", "ip6tables"))}[backend]
+    assert namespace.run("sh", "-ec", forget).returncode == 0
+    agent = talk(peer.prefix, STAY, HERE, OLD)
+    assert agent.ask() == "well"
+    found = looked(bridge)
+    assert (found["users"], found["remembered_seconds"]) == ([], None)
+    assert "port %d is not remembered on this host: its bridge was laid by an earlier version" % OLD in found["notes"][0]
+
+    assert bridge(check=True, listen_port=OLD, target_port=NEW)["changed"]
+    assert bridge(listen_port=OLD, target_port=NEW)["changed"]
+    assert looked(bridge)["users"] == []
+    assert agent.ask() == "well"
+    assert used_by(looked(bridge)) == {(PEER, OLD)}
+
+
+def test_text_that_could_become_a_part_of_a_script_is_refused_before_anything_is_written(bridge):
+    for check in (False, True):
+        refused = bridge(check=check, listen_port=NEW, target_port=OLD, addresses=["192.0.2.7; flush ruleset"])
+        assert refused["failed"]
+        assert refused["msg"].startswith("addresses is '192.0.2.7; flush ruleset', which is not an IP address")
+    assert bridge(check=True, listen_port=NEW, target_port=OLD)["previous"] == []
+
+
+@pytest.mark.parametrize("name, more", [
+    ("bigfix_cutover", dict(component="client", port=NEW, services=["besclient"], service_command=["/bin/false"],
+                            masthead_paths=[], settings_paths=[])),
+    ("confirmed_change", dict(name="boks", new_port=NEW, old_port=OLD, stop=[["/bin/false"]], start=[["/bin/false"]])),
+    ("confirmed_change", dict(name="boks", state="reverted", stop=[["/bin/false"]], start=[["/bin/false"]]))])
+@pytest.mark.parametrize("check", [False, True])
+def test_what_moves_a_host_refuses_such_an_address_while_its_product_still_runs(name, more, check, tmp_path):
+    services = tmp_path / "services"
+    services.write_text("boks 6500/tcp\n")
+    bridge = dict(name="bigfix", addresses=["127.0.0.1; reboot"], persistent=False)
+    if name == "confirmed_change":
+        bridge["mappings"] = [dict(old=OLD, new=NEW)]
+        more = dict(more, services_entries=[dict(path=str(services), name="boks", port=6530)],
+                    state_dir=str(tmp_path / "state"), unit_dir=str(tmp_path / "units"))
+    arguments = dict(more, record=str(tmp_path / "record.json"), bridge=bridge, _ansible_check_mode=check,
+                     _ansible_remote_tmp=str(tmp_path))
+    done = subprocess.run(direct_module.command(name, arguments), capture_output=True, text=True, check=False)
+    refused = direct_module.result(done.stdout, done.stderr)
+    assert refused["failed"], refused
+    assert refused["msg"].startswith("addresses is '127.0.0.1; reboot', which is not an IP address")
+    assert services.read_text() == "boks 6500/tcp\n" and not (tmp_path / "record.json").exists()

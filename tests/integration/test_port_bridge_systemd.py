@@ -147,9 +147,15 @@ class Site:
         """Everything that a bridge leaves on a host: rules, units, wants links, files."""
         return self.execute(host, "sh", "-ec", """
             nft list ruleset | grep -i portshift || :
-            for tool in iptables-save ip6tables-save; do $tool -t nat | grep -i portshift || :; done
+            for tool in iptables-save ip6tables-save; do $tool | grep -i portshift || :; done
             find /etc/systemd /run/systemd /etc/portshift -name '*portshift*' ! -name '*portshift-lab*' 2>/dev/null || :
             systemctl list-units --all --plain --no-legend '*portshift-bridge*'""").split("\n")[:-1]
+
+    def remembers(self, host):
+        """Whether the bridge knows that the peer used the second port."""
+        listed = self.execute(host, "sh", "-c", "nft list set inet portshift_echo users_4 2>/dev/null || "
+                              "cat /proc/net/xt_recent/portshift_echo_%d_4" % SECOND)
+        return self.addresses["peer"] in listed
 
     def play(self, host, *options, verb=None):
         """The role on one host -> the finished ansible-playbook."""
@@ -204,7 +210,7 @@ def test_both_ports_answer_over_reloads_and_a_boot_and_close_leaves_no_trace(sit
         assert site.answers(host) == ANSWERS_ON_BOTH, "after %s" % upset
     site.reboot(host)
     assert site.execute(host, "systemctl", "is-active", HOSTS[host]).strip() == "active"
-    assert site.answers(host) == ANSWERS_ON_BOTH
+    assert not site.remembers(host) and site.answers(host) == ANSWERS_ON_BOTH and site.remembers(host)
     again = site.play(host)
     assert again.returncode == 0 and "changed=0 " in again.stdout, again.stdout
 

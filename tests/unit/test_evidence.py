@@ -5,37 +5,76 @@
 
 import pytest
 
-from ansible_collections.portshift.agents.plugins.plugin_utils._evidence import without_evidence
+from ansible_collections.portshift.agents.plugins.plugin_utils._evidence import is_answer, without_evidence
+
+PORT = 55000
 
 
-def reason(value):
-    return without_evidence(dict(host=dict(proof=value)), "host", "proof")
+def reason(value, **asked):
+    return without_evidence(dict(host=dict(proof=value)), "host", "proof", **asked)
 
 
 @pytest.mark.parametrize("value", [
-    True, 1, "yes", [1], dict(ok=True), dict(ok=True, changed=False), dict(ok=True, problems=[]), dict(port=55000),
-    dict(ok=True, failed=False)])
+    True, dict(ok=True), dict(ok=True, changed=False), dict(ok=True, problems=[]), dict(ok=True, failed=False),
+    dict(ok=True, unreachable=False, skipped=False), dict(ok=True, predicted=False), dict(ok=True, port=None)])
 def test_evidence(value):
     assert reason(value) is None
 
 
+NOT_TRUE = ", and evidence is true or a result whose ok is true"
+NO_OK = "proof has no ok, so that it says nothing; evidence is true or a result whose ok is true"
+
+
 @pytest.mark.parametrize("value, why", [
     (False, "proof is False"), (None, "proof is None"), ("", "proof is ''"), (0, "proof is 0"), ([], "proof is []"),
-    ({}, "proof says that it is not ok"),
+    ("0", "proof is '0'" + NOT_TRUE), ("no", "proof is 'no'" + NOT_TRUE), ("yes", "proof is 'yes'" + NOT_TRUE),
+    ("true", "proof is 'true'" + NOT_TRUE), (1, "proof is 1" + NOT_TRUE), ([1], "proof is [1]" + NOT_TRUE),
+    ([dict(failed=True)], "proof is [{'failed': True}]" + NOT_TRUE), ([dict(ok=True)], "proof is [{'ok': True}]" + NOT_TRUE),
+    ({}, "proof says that it is not ok"), (dict(rc=1), NO_OK), (dict(rc=0), NO_OK),
+    (dict(changed=False), NO_OK), (dict(changed=True), NO_OK),
+    (dict(reachable=False), NO_OK), (dict(reachable=True), NO_OK), (dict(port=PORT), NO_OK),
     (dict(ok=False), "proof says that it is not ok"),
-    (dict(ok="yes"), "proof says that it is not ok"),
-    (dict(ok=False, port=55000), "proof says that it is not ok"),
+    (dict(ok="yes"), "proof says that it is not ok"), (dict(ok="True"), "proof says that it is not ok"),
+    (dict(ok=1), "proof says that it is not ok"), (dict(ok=None), "proof says that it is not ok"),
+    (dict(ok=False, port=PORT), "proof says that it is not ok"),
     (dict(ok=False, problems=["a is odd", "b too"]), "a is odd; b too"),
     (dict(ok=False, missing=dict(log="no report", parent="no answer")), "no report; no answer"),
-    (dict(ok=True, failed=True, msg="broke"), "broke"),
+    (dict(ok=False, missing=["no report"]), "no report"), (dict(ok=False, missing="no report"), "proof says that it is not ok"),
+    (dict(ok=True, failed=True, msg="broke"), "broke"), (dict(ok=True, failed="yes", msg="broke"), "broke"),
+    (dict(ok=True, unreachable=True, msg="no route"), "no route"),
+    (dict(ok=True, skipped=True), "unreachable or skipped"),
     (dict(failed=True, msg="broke"), "broke"),
     (dict(unreachable=True, msg="no route"), "no route"),
     (dict(unreachable=True), "unreachable or skipped"),
     (dict(skipped=True, changed=False), "unreachable or skipped"),
     (dict(failed=True, missing=dict(log="no report"), msg="broke"), "no report"),
+    (dict(ok=True, predicted=True), "proof was only predicted, as in check mode"),
+    (dict(ok=True, predicted="yes"), "proof was only predicted, as in check mode"),
 ])
 def test_no_evidence_and_why(value, why):
     assert reason(value) == why
+
+
+# Text of digits is what set_fact of ansible-core before 2.19 makes of a number.
+@pytest.mark.parametrize("value", [True, dict(ok=True, port=PORT), dict(ok=True, port="55000")])
+def test_evidence_for_the_port_of_the_gate(value):
+    assert reason(value, port=PORT) is None
+
+
+@pytest.mark.parametrize("port, said", [
+    (52311, "port 52311"), ("52311", "port 52311"), (None, "no port"), (True, "port True"), ("55000x", "port 55000x"),
+    (55000.5, "port 55000.5"), ([55000], "port [55000]"), ("", "port "), ("\u0665\u0665\u0660\u0660\u0660", "port \u0665")])
+def test_evidence_for_another_port_is_none_and_both_are_named(port, said):
+    sentence = reason(dict(ok=True, port=port), port=PORT)
+    assert sentence.startswith("proof is about " + said) and sentence.endswith(", and the gate is for port 55000")
+    assert "the gate is for port 55000" in reason(dict(ok=True), port=PORT)
+
+
+def test_prediction_counts_in_check_mode_alone():
+    assert reason(dict(ok=True, predicted=True, port=PORT), port=PORT, check_mode=True) is None
+    assert "predicted" in reason(dict(ok=True, predicted=True, port=PORT), port=PORT)
+    assert "gate is for port" in reason(dict(ok=True, predicted=True, port=52311), port=PORT, check_mode=True)
+    assert reason(dict(ok=False, predicted=True), check_mode=True) == "proof says that it is not ok"
 
 
 def test_host_that_never_answered_has_given_none():
@@ -44,3 +83,9 @@ def test_host_that_never_answered_has_given_none():
 
 def test_unknown_host_has_given_none():
     assert without_evidence({}, "host", "proof") == "not in the inventory"
+
+
+def test_answer_may_be_no():
+    assert is_answer(dict(ok=False)) and is_answer(dict(ok=True, record=None))
+    for value in (None, "ok", [], {}, dict(ok="yes"), dict(ok=True, failed=True), dict(ok=False, unreachable=True)):
+        assert not is_answer(value)

@@ -49,7 +49,8 @@ def test_the_same_opening_counts_once():
     (dict(port=55000, protocol="sctp"), "give tcp or udp"), (tcp(55000, "10.1.2.3/24"), "10.1.2.0/24"),
     (tcp(55000, "nowhere.example.test"), "does not resolve"), (tcp(55000, "10.1.2"), "neither an address"),
     (tcp(55000, "10.1.2.0/33"), "neither an address"), (tcp(55000, "a b"), "neither an address"), (tcp(55000, ""), "neither"),
-    (tcp(55000, "; rm -rf /"), "neither")])
+    (tcp(55000, "; rm -rf /"), "neither"), (tcp(55000, "fe80::1%eth0"), "neither"),
+    (tcp(55000, "fe80::1%; flush ruleset"), "neither"), (tcp(55000, "fe80::1%eth0\nCOMMIT"), "neither")])
 def test_what_can_not_be_an_opening_is_refused_with_its_place(entry, words):
     with pytest.raises(OpeningError) as refused:
         parse(tcp(1), entry)
@@ -88,3 +89,9 @@ def test_an_opening_survives_the_way_through_option_and_record(openings):
     wanted = _openings.in_order(_openings.both_families(openings))
     plain = [_openings.to_plain(opening) for opening in wanted]
     assert [_openings.from_plain(entry) for entry in plain] == wanted == parse(*plain)
+
+
+@pytest.mark.parametrize("damage", [dict(sources=["10.1.2.3; drop"]), dict(sources=["fe80::1%x y"]), dict(protocol="tcp accept")])
+def test_a_record_is_read_no_less_strictly_than_an_option(damage):
+    with pytest.raises(OpeningError):
+        _openings.from_plain(dict(dict(port=55000, protocol="tcp", sources=[]), **damage))
