@@ -151,10 +151,9 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.portshift.agents.plugins.module_utils import _boks
 from ansible_collections.portshift.agents.plugins.module_utils._boks_host import BOKS_HOST_SPEC, BoksHost, run_bounded, who
 from ansible_collections.portshift.agents.plugins.module_utils._errors import EngineError
-from ansible_collections.portshift.agents.plugins.module_utils._file_edit import read_end
-from ansible_collections.portshift.agents.plugins.module_utils._log_lines import compile_patterns, failures_since
+from ansible_collections.portshift.agents.plugins.module_utils._log_lines import compile_patterns, failures_since, read_log
 from ansible_collections.portshift.agents.plugins.module_utils._probe import probe_all
-from ansible_collections.portshift.agents.plugins.module_utils._questions import LOG_TAIL, gather
+from ansible_collections.portshift.agents.plugins.module_utils._questions import gather, told
 PROBE_TIMEOUT = 5
 # The product's command asks its daemons, and a daemon that hangs must not hang this one.
 STATUS_TIMEOUT = 30
@@ -276,10 +275,10 @@ class Questions:
 
     def errlog(self, unused):
         path = self.params["errlog_path"]
-        content = read_end(path, LOG_TAIL)
+        content = read_log(path)
         if content is None:
             return True, ["%s does not exist, so that it holds no error" % path]
-        found, undated = failures_since(content, self.since, self.failures, time.time())
+        found, undated = failures_since(path, content, self.since, self.failures, time.time())
         if found:
             return False, ["%s, since the change: %s" % (path, " / ".join(found[-QUOTED:]))]
         return True, ["%s: no failure since the change%s" % (
@@ -318,7 +317,7 @@ def main():
     try:
         questions = Questions(params)
         proved, missing, waited = gather(questions, params["timeout"])
-        result = dict(ok=not missing, base=questions.base, proved=proved, missing=missing, waited=waited)
+        result = dict(ok=not missing, base=questions.base, proved=told(proved), missing=missing, waited=waited)
         if missing:
             module.fail_json(msg="no proof on base port %d after %g s: %s" % (
                 questions.base, waited, "; ".join(missing[name] for name in sorted(missing))), **result)

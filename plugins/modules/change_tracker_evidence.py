@@ -122,10 +122,9 @@ from ansible_collections.portshift.agents.plugins.module_utils._change_tracker i
 from ansible_collections.portshift.agents.plugins.module_utils._change_tracker_host import (
     AGENT_SPEC, AgentHost, addresses_of, connections_of, shown, who)
 from ansible_collections.portshift.agents.plugins.module_utils._errors import EngineError
-from ansible_collections.portshift.agents.plugins.module_utils._file_edit import read_end
-from ansible_collections.portshift.agents.plugins.module_utils._log_lines import compile_patterns, failures_since
+from ansible_collections.portshift.agents.plugins.module_utils._log_lines import compile_patterns, failures_since, read_log
 from ansible_collections.portshift.agents.plugins.module_utils._ports import parse_port
-from ansible_collections.portshift.agents.plugins.module_utils._questions import LOG_TAIL, Hopeless, gather
+from ansible_collections.portshift.agents.plugins.module_utils._questions import Hopeless, gather, told
 
 # An agent may connect for each report anew, and be done in a moment: looked at often, for this long at a time.
 LOOK_AGAIN = 0.05
@@ -266,11 +265,11 @@ class Questions:
     def log(self, unused):
         self._installed()
         path = self.host.log_path
-        content = read_end(path, LOG_TAIL)
+        content = read_log(path)
         if content is None:
             return True, ["%s does not exist, so that it holds no failure" % path]
         since, words = self._since(self.host.service.started())
-        found, undated = failures_since(content, since, self.failures, time.time())
+        found, undated = failures_since(path, content, since, self.failures, time.time())
         if found:
             return False, ["%s, %s: %s" % (path, words, " / ".join(found[-QUOTED:]))]
         if self.well and undated > self.well[1]:
@@ -303,7 +302,7 @@ def main():
     try:
         questions = Questions(params)
         proved, missing, waited = gather(questions, params["timeout"], questions.settle_seconds)
-        result = dict(ok=not missing, port=questions.port, agent=questions.host.agent, proved=proved, missing=missing,
+        result = dict(ok=not missing, port=questions.port, agent=questions.host.agent, proved=told(proved), missing=missing,
                       waited=waited)
         if missing:
             module.fail_json(msg="no proof on port %d after %g s: %s" % (
