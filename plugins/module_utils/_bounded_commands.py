@@ -40,10 +40,15 @@ def find(name):
     return shutil.which(name, path=search_path())
 
 
+def last_words(text):
+    """The last words of a command, for a sentence; may be empty."""
+    return " / ".join([line.strip() for line in text.splitlines() if line.strip()][-TOLD_LINES:])[-TOLD_LENGTH:]
+
+
 def told(text):
-    """The last words of a command, for a sentence; in brackets, or nothing."""
-    lines = [line.strip() for line in text.splitlines() if line.strip()][-TOLD_LINES:]
-    return " (%s)" % " / ".join(lines)[-TOLD_LENGTH:] if lines else ""
+    """The same in brackets, or nothing."""
+    words = last_words(text)
+    return " (%s)" % words if words else ""
 
 
 def _find_prctl():

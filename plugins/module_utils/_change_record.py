@@ -5,7 +5,9 @@
 
 A JSON file (C(/var/lib/portshift/PRODUCT.json)) beside a folder of backups named by their sha256.  It is written ahead:
 the backup and the entry are on disk before the product's file is touched, so an interruption at any moment
-leaves either the old file, or the new file and the way back.
+leaves either the old file, or the new file and the way back.  It is written ahead of the stop of a service as well, with the
+processes that ran then, C(stopped) (see _service_processes); a record of an earlier version lacks that key.  Until a file is
+noted the record of the migration before stays inside it, as C(earlier).
 
 When a new migration begins, the record of the one before moves into that folder too.  prune() ends its stay there.
 """
@@ -20,6 +22,7 @@ import time
 from ansible_collections.portshift.agents.plugins.module_utils._errors import EngineError
 from ansible_collections.portshift.agents.plugins.module_utils._file_edit import (
     FileEdit, FileError, make_folder, one_at_a_time, read_bytes, read_if_there, remove_file, sha256, write_durably)
+from ansible_collections.portshift.agents.plugins.module_utils._service_processes import this_boot
 
 VERSION = 1
 MOVE_KEYS = {"old_port", "new_port", "phase", "state"}
@@ -114,15 +117,14 @@ class ChangeRecord:
         make_folder(os.path.dirname(self.path))
         write_durably(self.path, _text(self.content))
 
-    def _archive(self):
-        """Keeps a copy of the record, which is about to be replaced, beside its backups.
+    def _archive(self, content):
+        """Keeps the record `content`, which is about to be replaced, beside its backups.
 
         A copy, so that a run that is killed before the new record is written leaves this one in force.
         """
-        folder, text = os.path.splitext(self.path)[0], _text(self.content)
-        old_port = self.content["old_port"]
-        stem = "%s-%s-%s" % (time.strftime("%Y%m%dT%H%M%S", time.gmtime(self.content.get("started", 0))),
-                             "unknown" if old_port is None else old_port, self.content["new_port"])
+        folder, text = os.path.splitext(self.path)[0], _text(content)
+        stem = "%s-%s-%s" % (time.strftime("%Y%m%dT%H%M%S", time.gmtime(content.get("started", 0))),
+                             "unknown" if content["old_port"] is None else content["old_port"], content["new_port"])
         path, number = os.path.join(folder, stem + ".json"), 1
         while os.path.lexists(path):
             if read_bytes(path) == text:
@@ -135,16 +137,43 @@ class ChangeRecord:
     def _begin(self):
         """A new migration starts a new record; going on with an interrupted one keeps the first backups."""
         old = self.content
+        if old is not None and old.get("earlier") and old["new_port"] != self.move["new_port"]:
+            # It was interrupted before it changed a file, so the one before it is what there is.
+            old = self.content = old["earlier"]
         if old is None or old["state"] == "rolled_back" or old["new_port"] != self.move["new_port"]:
+            self.content = dict(version=VERSION, started=time.time(), files=[], state="changing", **self.move)
             if old is not None:
-                self._archive()
-            self.content = dict(version=VERSION, started=time.time(), files=[], **self.move)
-        self.content["phase"] = self.move["phase"]
-        self.content["state"] = "changing"
+                self.content["earlier"] = old
+
+    def before_stop(self, processes):
+        """Notes, durably, that services are about to be stopped: with nothing edited yet, a killed run is known by that.
+
+        `processes`: {service: [(pid, start ticks)], or None where that can't be told}.
+        """
+        self._begin()
+        self.content["stopped"] = dict(boot_id=this_boot(), processes=processes)
+        self.content["last_change"] = time.time()
+        self._save()
+
+    def take_back_stop(self):
+        """After a stop that no edit followed, with the services up again: what was before this migration is in force again.
+
+        Returns whether this was so: false when there is a file to be restored, or nothing at all.
+        """
+        if self.content is None or self.content["files"] or self.content["state"] != "changing":
+            return False
+        if self.content.get("earlier"):
+            self.put_content(self.content["earlier"])
+        else:
+            self.mark_rolled_back()
+        return True
 
     def before_write(self, path, before, after):
         """Notes, durably, that `path` is about to go from `before` to `after`."""
         self._begin()
+        if self.content.get("earlier"):
+            self._archive(self.content["earlier"])
+        self.content.update(phase=self.move["phase"], state="changing")
         digest = sha256(before)
         for entry in self.content["files"]:
             if entry["path"] == path:
@@ -158,6 +187,7 @@ class ChangeRecord:
             write_durably(self._backup_path(digest), before)
             self.content["files"].append(dict(path=path, sha256_before=digest, sha256_after=sha256(after),
                                               backup=self._backup_path(digest)))
+        self.content.pop("earlier", None)
         # Evidence has to be newer than the last change of a file, by this host's own clock.
         self.content["last_change"] = time.time()
         self._save()
@@ -263,7 +293,8 @@ class ChangeRecord:
             # A record that can't be read may name any of the backups.
             return dict(removed=[], left=found.left + [
                 "%s; nothing was removed from %s while it lies there" % (sentence, folder) for sentence in found.unreadable])
-        needed = _backup_names([self.content or dict(files=[])] + list(found.younger.values()))
+        current = self.content or dict(files=[])
+        needed = _backup_names([current, current.get("earlier") or dict(files=[])] + list(found.younger.values()))
         outdated = _backup_names(found.older.values())
         removed = [path for path, aged in sorted(found.backups.items())
                    if os.path.basename(path) not in needed and (aged or os.path.basename(path) in outdated)]

@@ -15,7 +15,7 @@ from ansible_collections.portshift.agents.plugins.module_utils._confirmed_state 
 from ansible_collections.portshift.agents.plugins.module_utils._errors import EngineError
 from ansible_collections.portshift.agents.plugins.module_utils._host_ports import connections, plain_address
 from ansible_collections.portshift.agents.plugins.module_utils._hub_edit import HubEdit, is_there
-from ansible_collections.portshift.agents.plugins.module_utils._listener import start_time
+from ansible_collections.portshift.agents.plugins.module_utils._service_processes import start_time
 
 # The name of the change that M(portshift.agents.confirmed_change) makes.
 CHANGE = "change_tracker"

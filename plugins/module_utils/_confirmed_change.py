@@ -23,13 +23,14 @@ from ansible_collections.portshift.agents.plugins.module_utils._change_record im
     PATIENCE, ChangeRecord, RecordError, alone_on_host)
 from ansible_collections.portshift.agents.plugins.module_utils._confirmed_state import (
     BEGUN, CHANGING, CONFIRMED, ENDED, FAILED, NAME, REVERTED, REVERTING, WAITING, ChangeError, Place, boot_clock, check_paths,
-    edits, this_boot, this_login, turn, words)
+    edits, this_login, turn, words)
 from ansible_collections.portshift.agents.plugins.module_utils._confirmed_unit import PAUSES, RUNTIME_UNITS, unit_name
 from ansible_collections.portshift.agents.plugins.module_utils._errors import EngineError
 from ansible_collections.portshift.agents.plugins.module_utils._file_edit import (
     FileError, make_folder, one_at_a_time, put_file, read_bytes, remove_empty_folder, remove_file)
 from ansible_collections.portshift.agents.plugins.module_utils._host_commands import run
 from ansible_collections.portshift.agents.plugins.module_utils._product_files import redactor, undone
+from ansible_collections.portshift.agents.plugins.module_utils._service_processes import this_boot
 
 PACKAGE = "ansible_collections.portshift.agents.plugins.module_utils"
 PROGRAM = """import os

@@ -20,7 +20,6 @@ from ansible_collections.portshift.agents.plugins.module_utils._errors import En
 from ansible_collections.portshift.agents.plugins.module_utils._file_edit import (
     FileEdit, FileError, make_folder, put_file, read_if_there, remove_empty_folder, remove_file, write_durably)
 from ansible_collections.portshift.agents.plugins.module_utils._hub_edit import HubEdit
-from ansible_collections.portshift.agents.plugins.module_utils._listener import start_time
 from ansible_collections.portshift.agents.plugins.module_utils._port_bridge import set_bridge
 from ansible_collections.portshift.agents.plugins.module_utils._services_file import ServicesEdit
 
@@ -49,16 +48,6 @@ def boot_clock():
         except OSError:
             pass
     return time.monotonic()
-
-
-def this_boot():
-    """A word that is another one after each boot; also in a container, which has the boot id of its machine."""
-    try:
-        with open("/proc/sys/kernel/random/boot_id") as source:
-            machine = source.read().strip()
-    except OSError:
-        machine = ""
-    return "%s/%s" % (machine, start_time(1))
 
 
 def this_login():

@@ -20,12 +20,13 @@ from ansible_collections.portshift.agents.plugins.module_utils._bounded_commands
 from ansible_collections.portshift.agents.plugins.module_utils._change_record import (
     PATIENCE, ChangeRecord, alone_on_host, read_record)
 from ansible_collections.portshift.agents.plugins.module_utils._confirmed_state import (
-    BEGUN, CHANGING, CONFIRMED, ENDED, FAILED, REVERTED, REVERTING, WAITING, ChangeError, Place, boot_clock, edits, this_boot,
-    turn, words)
+    BEGUN, CHANGING, CONFIRMED, ENDED, FAILED, REVERTED, REVERTING, WAITING, ChangeError, Place, boot_clock, edits, turn,
+    words)
 from ansible_collections.portshift.agents.plugins.module_utils._errors import EngineError
 from ansible_collections.portshift.agents.plugins.module_utils._file_edit import (
     FileError, NoSpace, one_at_a_time, overwrite, put_file, read_bytes, remove_file, sha256, write_durably)
 from ansible_collections.portshift.agents.plugins.module_utils._product_files import undone
+from ansible_collections.portshift.agents.plugins.module_utils._service_processes import this_boot
 from ansible_collections.portshift.agents.plugins.module_utils import _services_lines
 
 # Seconds between two looks for a confirmation, and between two rounds of the checks.

@@ -24,6 +24,7 @@ from ansible_collections.portshift.agents.plugins.module_utils._errors import En
 from ansible_collections.portshift.agents.plugins.module_utils._file_edit import (
     FileError, make_folder, put_file, read_bytes, remove_file)
 from ansible_collections.portshift.agents.plugins.module_utils._host_ports import listeners
+from ansible_collections.portshift.agents.plugins.module_utils._service_processes import start_time
 
 MAX_SECONDS = 3600
 # A datagram with a forged sender must not become a big answer to somebody else.
@@ -316,16 +317,6 @@ def _network():
 def state_path(port, address):
     where = re.sub(r"[^0-9A-Za-z.]", "_", address or "all")
     return os.path.join(_folder(), "listener-%d-%s-%d.json" % (port, where, _network()))
-
-
-def start_time(pid):
-    """When the process began, in the kernel's own count; None for one that is gone, or is a zombie."""
-    try:
-        with open("/proc/%d/stat" % pid, "rb") as source:
-            fields = source.read().rpartition(b")")[2].split()
-        return None if fields[0] in (b"Z", b"X") else int(fields[19])
-    except (OSError, IndexError, ValueError, TypeError):
-        return None
 
 
 def running(path):

@@ -1,14 +1,27 @@
 # Copyright (c) 2026 The portshift.agents authors
 # GNU General Public License v3.0-or-later (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Stopping and starting services of a host, by its service manager or by a command that the site gives."""
+"""Stopping and starting services of a host, by its service manager or by a command that the site gives.
+
+An exit status is not believed: after a stop nothing of a service runs, after a start a process that did not run before.
+"""
 
 import os
+import time
 
+from ansible_collections.portshift.agents.plugins.module_utils._bounded_commands import CommandTimeout, execute, last_words
 from ansible_collections.portshift.agents.plugins.module_utils._errors import EngineError
+from ansible_collections.portshift.agents.plugins.module_utils._service_processes import can_tell, find, of_service
 
-# What a service says in vain is said at the end.
-TOLD_LINES = 4
+# Seconds that the stop, and the start, of a service may take.
+SERVICE_TIMEOUT = 120
+# Seconds that a service manager may take to say how a service is.
+STATUS_SECONDS = 30
+# Seconds after a start in which a service may still say that it does not run.
+START_SECONDS = 10
+LOOK_AGAIN = 0.1
+# Processes that a sentence names.
+NAMED = 3
 
 
 class ServiceError(EngineError):
@@ -19,42 +32,175 @@ class Services:
     """The services `names`, in the order in which they start.
 
     `command`: called with SERVICE and start, stop or status, as service(8) is.  Empty: systemctl where systemd runs,
-    else service(8).
+    else service(8).  `executables`: {service: [path, ...]}, by which processes are found that systemd does not know.
+    `timeout`: seconds that the stop of a service may take, and its start.
     """
 
-    def __init__(self, module, names, command):
+    def __init__(self, module, names, command, executables=None, timeout=SERVICE_TIMEOUT):
         self.module, self.names, self.command = module, names, command
+        self.executables, self.timeout = executables or {}, timeout
         self.systemd = not command and os.path.isdir("/run/systemd/system")
+        self._units = {}
 
-    def _run(self, name, action):
+    # -- asking
+
+    def _run(self, name, action, seconds):
         if self.systemd:
-            action = "is-active" if action == "status" else action
-            return self.module.run_command(["systemctl", action, name])
-        return self.module.run_command((self.command or ["service"]) + [name, action])
+            command = ["systemctl", action, name]
+        else:
+            command = (self.command or ["service"]) + [name, action]
+        return self._execute(name, action, command, seconds)
 
-    def _told(self, name, action):
-        code, out, err = self._run(name, action)
+    @staticmethod
+    def _execute(name, action, command, seconds):
+        try:
+            return execute(command, max(0.1, seconds))
+        except CommandTimeout as err:
+            raise ServiceError("service %s could not %s: %s" % (name, action, err))
+        except (OSError, ValueError) as err:
+            raise ServiceError("service %s could not %s: %s can't be run: %s" % (
+                name, action, command[0], getattr(err, "strerror", None) or err))
+
+    def _told(self, name, action, seconds):
+        code, out, err = self._run(name, action, seconds)
         if code:
-            words = " / ".join([line.strip() for line in (out + "\n" + err).splitlines() if line.strip()][-TOLD_LINES:])
-            raise ServiceError("service %s could not %s: %s" % (name, action, words or "exit status %d" % code))
+            raise ServiceError("service %s could not %s: %s" % (
+                name, action, last_words(out + "\n" + err) or "exit status %d" % code))
 
-    def stop(self):
-        """Stops all, last started first."""
-        for name in reversed(self.names):
-            try:
-                self._told(name, "stop")
-            except ServiceError:
-                # Some scripts fail when there is nothing to stop; what counts is that nothing runs.
-                if self._run(name, "status")[0] == 0:
-                    raise
+    def _is_up(self, name):
+        """Whether the service manager says that it runs."""
+        return self._run(name, "is-active" if self.systemd else "status", STATUS_SECONDS)[0] == 0
 
-    def start(self):
-        """Starts those that don't run.  Returns their names."""
-        down = [name for name in self.names if self._run(name, "status")[0]]
-        for name in down:
-            self._told(name, "start")
-        return down
+    def _shown(self, name, *properties):
+        """What systemd says of a unit."""
+        words = [word for key in properties for word in ("-p", key)]
+        _code, out, _err = self._execute(name, "be looked at", ["systemctl", "show"] + words + [name], STATUS_SECONDS)
+        return dict(line.partition("=")[::2] for line in out.splitlines())
+
+    def _unit(self, name):
+        """The name of the unit that systemd keeps for `name`, which may be another name of it."""
+        if name not in self._units:
+            self._units[name] = self._shown(name, "Id").get("Id") or name
+        return self._units[name]
+
+    def _found(self, name):
+        """The processes of a service, and what an agent has left in its cgroup; None where that can't be told."""
+        executables = self.executables.get(name) or ()
+        if not can_tell() or not (self.systemd or executables):
+            return None
+        return find(self._unit(name) if self.systemd else None, executables)
+
+    def processes(self):
+        """{service: its processes as sorted (pid, start ticks), or None where that can't be told}."""
+        found = {name: self._found(name) for name in self.names}
+        return {name: None if known is None else [(process.pid, process.ticks) for process in of_service(known)]
+                for name, known in found.items()}
+
+    def _runs(self, name):
+        found = self._found(name)
+        if found is None:
+            return self._is_up(name)
+        # What an agent has left in its cgroup does not make it run.
+        return any(process.runs_executable for process in found) or (bool(found) and self._is_up(name))
 
     def down(self):
         """The names of those that don't run."""
-        return [name for name in self.names if self._run(name, "status")[0]]
+        return [name for name in self.names if not self._runs(name)]
+
+    # -- stopping
+
+    def require_known(self):
+        """ServiceError when a process of a service runs that systemd did not start: systemctl stop would leave it."""
+        for name in self.names if self.systemd else ():
+            strangers = [process for process in self._found(name) or () if not process.in_unit]
+            if strangers and self._shown(name, "ActiveState").get("ActiveState") in ("inactive", "failed"):
+                raise ServiceError(
+                    "service %s is run by %s, which systemd did not start, so systemctl stop %s would not end it; stop it in the "
+                    "way it was started (such as /etc/init.d/%s stop), start it with systemctl start %s, and run again"
+                    % (name, _named(strangers), name, name, name))
+
+    def stop(self):
+        """Stops all, last started first.  ServiceError when something of them still runs after that."""
+        self.require_known()
+        for name in reversed(self.names):
+            self._stop(name)
+
+    def _stop(self, name):
+        end = time.monotonic() + self.timeout
+        found, trouble = self._found(name) or [], None
+        by_executable = any(process.runs_executable for process in found)
+        try:
+            self._told(name, "stop", self.timeout)
+        except ServiceError as err:
+            # Some scripts fail when there is nothing to stop; what counts is that nothing runs.
+            trouble = err
+        while True:
+            left = self._left(name, by_executable)
+            if not left:
+                return
+            if trouble:
+                raise trouble
+            if time.monotonic() > end:
+                raise ServiceError("service %s was told to stop, and %g s later %s; stop it by hand, start the service again, "
+                                   "and run again" % (name, self.timeout, left))
+            time.sleep(LOOK_AGAIN)
+
+    def _left(self, name, by_executable):
+        """What of a service still runs, for a sentence; None when nothing does."""
+        left = self._found(name) or []
+        if by_executable:
+            # Not the children of an agent: they outlive it.
+            left = [process for process in left if process.runs_executable]
+        if left:
+            return "%s still runs" % _named(left)
+        # systemd is not asked: that nothing runs has been seen.
+        return None if self.systemd or not self._is_up(name) else "its status says that it still runs"
+
+    # -- starting
+
+    def start(self):
+        """Starts those that don't run.  Returns their names.  ServiceError when one does not run after that."""
+        down = self.down()
+        before = {name: self._found(name) for name in down}
+        for name in down:
+            if before[name] is not None and self._is_up(name):
+                # Such as an init script whose daemon has ended: its unit is active, so that a start does nothing.
+                self._told(name, "stop", self.timeout)
+            self._told(name, "start", self.timeout)
+        for name in down:
+            self._await_start(name, before[name])
+        return down
+
+    def _await_start(self, name, before):
+        begun = time.monotonic()
+        while True:
+            found, is_up = self._found(name), self._is_up(name)
+            if found is None:
+                if is_up:
+                    return
+            elif set(_keys(found)) - set(_keys(before)) and (is_up or any(process.runs_executable for process in found)):
+                return
+            waited = time.monotonic() - begun
+            if waited > self.timeout or (not is_up and waited > START_SECONDS and not self._is_starting(name)):
+                raise ServiceError(self._not_started(name, found, is_up, waited))
+            time.sleep(LOOK_AGAIN)
+
+    def _is_starting(self, name):
+        return self.systemd and self._shown(name, "ActiveState").get("ActiveState") == "activating"
+
+    def _not_started(self, name, found, is_up, waited):
+        if not is_up:
+            return "service %s was started, and %d s later it does not run" % (name, waited)
+        paths = ", ".join(self.executables.get(name) or ())
+        return ("service %s was started and says that it runs, and %d s later there is no new process of it (%s%s); name what it "
+                "runs with executables" % (name, waited, "of %s" % paths if paths else "in its cgroup",
+                                           "; still there: %s" % _named(found) if found else ""))
+
+
+def _keys(found):
+    return [(process.pid, process.ticks) for process in found or ()]
+
+
+def _named(found):
+    named = ["process %d (%s)" % (process.pid, process.program) for process in found[:NAMED]]
+    return ", ".join(named) + (" and %d more" % (len(found) - NAMED) if len(found) > NAMED else "")

@@ -15,7 +15,8 @@ import urllib.request
 
 import pytest
 
-from ansible_collections.portshift.agents.plugins.module_utils._listener import start_time, state_path
+from ansible_collections.portshift.agents.plugins.module_utils._listener import state_path
+from ansible_collections.portshift.agents.plugins.module_utils._service_processes import start_time
 from tests.integration import direct_module, test_modules
 from tests.integration.migration_lab import CHECKOUT, Namespace
 from tests.integration.ports import free_ports

@@ -326,7 +326,7 @@ def test_record_is_put_aside_before_the_new_one_takes_its_place(host, monkeypatc
 def test_migration_that_was_killed_after_putting_the_record_aside_does_so_once(host):
     host.edit()
     host.restore()
-    host.record()._archive()
+    host.record()._archive(host.content())
     assert host.content()["state"] == "rolled_back" and len(archived(host)) == 1
     host.edit()
     assert len(archived(host)) == 1 and host.content()["state"] == "changing"

@@ -24,9 +24,10 @@ from ansible_collections.portshift.agents.plugins.module_utils._bounded_commands
 from ansible_collections.portshift.agents.plugins.module_utils._change_record import ChangeRecord
 from ansible_collections.portshift.agents.plugins.module_utils._confirmed_change import ConfirmedChange, program
 from ansible_collections.portshift.agents.plugins.module_utils._confirmed_state import (
-    BEGUN, CHANGING, CONFIRMED, FAILED, RESERVE, REVERTED, REVERTING, WAITING, ChangeError, Place, boot_clock, this_boot, turn)
+    BEGUN, CHANGING, CONFIRMED, FAILED, RESERVE, REVERTED, REVERTING, WAITING, ChangeError, Place, boot_clock, turn)
 from ansible_collections.portshift.agents.plugins.module_utils._confirmed_unit import Unit
 from ansible_collections.portshift.agents.plugins.module_utils._file_edit import FileEdit, FileError
+from ansible_collections.portshift.agents.plugins.module_utils._service_processes import this_boot
 
 TOKEN = "t" * 32
 OLD, NEW = b"BRIDGE_DOMAIN=0\n", b"BRIDGE_DOMAIN=3\n"
