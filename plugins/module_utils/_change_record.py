@@ -13,6 +13,7 @@ When a new migration begins, the record of the one before moves into that folder
 """
 
 import contextlib
+import fcntl
 import json
 import os
 import re
@@ -21,7 +22,7 @@ import time
 
 from ansible_collections.portshift.agents.plugins.module_utils._errors import EngineError
 from ansible_collections.portshift.agents.plugins.module_utils._file_edit import (
-    FileEdit, FileError, make_folder, one_at_a_time, read_bytes, read_if_there, remove_file, sha256, write_durably)
+    FileEdit, FileError, explain, make_folder, one_at_a_time, read_bytes, read_if_there, remove_file, sha256, write_durably)
 from ansible_collections.portshift.agents.plugins.module_utils._service_processes import this_boot
 
 VERSION = 1
@@ -85,12 +86,45 @@ def alone_on_host(path, check_mode=False, may_be_first=True, patience=PATIENCE):
         yield
 
 
+def other_change(path):
+    """A sentence on the change of this host that is under way, or None.  `path`: the record.  Waits for nothing."""
+    try:
+        handle = os.open(lock_path(path), os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
+    except FileNotFoundError:
+        return None
+    except OSError as err:
+        raise FileError(explain(err, lock_path(path), "open"))
+    try:
+        # Shared: two that only look are not in each other's way.
+        fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        return None
+    except OSError:
+        return ("another migration or rollback of this host is under way (%s is locked%s); it proves nothing until that has ended"
+                % (lock_path(path), _holder(handle)))
+    finally:
+        os.close(handle)
+
+
+def _holder(handle):
+    found = os.read(handle, 20).decode("ascii", "replace").strip()
+    return " by process %s" % found if found.isdigit() else ""
+
+
 def _text(content):
     return (json.dumps(content, indent=2, sort_keys=True) + "\n").encode("utf-8")
 
 
 def _last_change(content):
     return max(content.get("started", 0), content.get("last_change", 0))
+
+
+def known_change(content):
+    """When the last change of a record was, for what speaks against a host since; 0 without one.
+
+    One that is dated later than now was noted while the clock was ahead: nothing would be newer.
+    """
+    changed = (content or {}).get("last_change", 0)
+    return changed if changed <= time.time() else 0
 
 
 def _move(value):

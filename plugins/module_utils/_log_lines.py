@@ -58,8 +58,10 @@ def matches(patterns, line):
 
 
 @contextlib.contextmanager
-def limited(log, patterns, seconds=SEARCH_LIMIT):
+def limited(log, patterns):
     """Ends a search that would last, with a sentence.  The time is that of this process: a busy host is no reason."""
+    seconds = SEARCH_LIMIT
+
     def give_up(*unused):
         raise PatternError("%s: looking for the patterns %s was given up after %g s of work; make them simpler, such as without a "
                            "repetition inside another one" % (

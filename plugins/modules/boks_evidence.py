@@ -150,6 +150,7 @@ import time
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.portshift.agents.plugins.module_utils import _boks
 from ansible_collections.portshift.agents.plugins.module_utils._boks_host import BOKS_HOST_SPEC, BoksHost, run_bounded, who
+from ansible_collections.portshift.agents.plugins.module_utils._change_record import known_change
 from ansible_collections.portshift.agents.plugins.module_utils._errors import EngineError
 from ansible_collections.portshift.agents.plugins.module_utils._log_lines import compile_patterns, failures_since, read_log
 from ansible_collections.portshift.agents.plugins.module_utils._probe import probe_all
@@ -179,7 +180,7 @@ class Questions:
         content = self.record.content if self.record else None
         self.old_base = params["old_base"] if params["old_base"] is not None else self.host.recorded_base(self.base)
         # Without a change, or long after it, an old line says nothing about today.
-        self.since = max((content or {}).get("last_change", 0), time.time() - params["log_max_age"])
+        self.since = max(known_change(content), time.time() - params["log_max_age"])
 
     def look(self):
         """Reads the host anew, once for all questions of a round."""

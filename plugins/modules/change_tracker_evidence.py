@@ -118,19 +118,18 @@ waited:
 import time
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.portshift.agents.plugins.module_utils._change_record import known_change
 from ansible_collections.portshift.agents.plugins.module_utils._change_tracker import FAILURES, ChangeTrackerError
-from ansible_collections.portshift.agents.plugins.module_utils._change_tracker_host import (
-    AGENT_SPEC, AgentHost, addresses_of, connections_of, shown, who)
+from ansible_collections.portshift.agents.plugins.module_utils._change_tracker_host import AGENT_SPEC, AgentHost
 from ansible_collections.portshift.agents.plugins.module_utils._errors import EngineError
 from ansible_collections.portshift.agents.plugins.module_utils._log_lines import compile_patterns, failures_since, read_log
+from ansible_collections.portshift.agents.plugins.module_utils._peer_connections import (
+    addresses_of, connections_of, shown, wait_for_connection, who)
 from ansible_collections.portshift.agents.plugins.module_utils._ports import parse_port
 from ansible_collections.portshift.agents.plugins.module_utils._questions import Hopeless, gather, told
 
-# An agent may connect for each report anew, and be done in a moment: looked at often, for this long at a time.
-LOOK_AGAIN = 0.05
-LOOK_FOR = 2
-# By how much the start of a process may seem later than it was: the kernel tells the time of its boot in whole seconds.
-BOOT_IS_ROUNDED = 1
+# A log knows whole seconds: a failure of the second in which the agent was started may be its own.
+OF_A_LOG = 1
 # Seconds that are enough to settle for an agent that has proved itself before, and in which its log may not speak against it.
 SETTLED_BEFORE = 2
 QUIET = 30
@@ -150,7 +149,7 @@ class Questions:
         self.record = self.host.record
         content = self.record.content if self.record else None
         self.old_port = params["old_port"] if params["old_port"] is not None else self.host.left_port(self.port)
-        self.changed = (content or {}).get("last_change", 0)
+        self.changed = known_change(content)
         # What an agent that is known to work has lost and found again since does not speak against it.
         self.proved_before = bool(content) and content["state"] == "verified" and content["new_port"] == self.port
         self.settle_seconds = 0 if not self.host.agent else (
@@ -236,17 +235,13 @@ class Questions:
     def connection(self, seconds_left):
         self._installed()
         name, port, what = self._peer()
-        addresses, service, end = self._addresses(name), self.host.service, time.monotonic() + min(LOOK_FOR, seconds_left)
-        while True:
-            found = connections_of(service, addresses, port)
-            if found is None:
-                raise ChangeTrackerError("this host does not tell its connections (no /proc/net/tcp)")
-            ours = [entry for entry in found[0] if entry["established"]]
-            if ours:
-                return True, ["%s is connected to %s" % (who(ours[0]), what)]
-            if time.monotonic() >= end:
-                break
-            time.sleep(LOOK_AGAIN)
+        addresses, service = self._addresses(name), self.host.service
+        found = wait_for_connection(service.owns, addresses, port, seconds_left)
+        if found is None:
+            raise ChangeTrackerError("this host does not tell its connections (no /proc/net/tcp)")
+        ours = [entry for entry in found[0] if entry["established"]]
+        if ours:
+            return True, ["%s is connected to %s" % (who(ours[0]), what)]
         if found[0]:
             return False, ["%s tries to connect to %s, and gets no answer" % (who(found[0][0]), what)]
         others = ["; %s has one, which is no process of that service" % who(entry) for entry in found[1][:1]]
@@ -257,7 +252,7 @@ class Questions:
         if self.host.proxy():
             return True, []
         name = self.host.way.host
-        left = (connections_of(self.host.service, self._addresses(name), self.old_port) or ([],))[0]
+        left = (connections_of(self.host.service.owns, self._addresses(name), self.old_port) or ([],))[0]
         if left:
             return False, ["%s still has a connection to %s, the old port" % (who(left[0]), shown(name, self.old_port))]
         return True, ["nothing is connected to the old port %d any more" % self.old_port]
@@ -287,7 +282,7 @@ class Questions:
             moments.append((now - QUIET, "in the last %d s" % QUIET))
         if started is not None:
             # What an agent wrote before it was started anew says nothing of the one that runs.
-            moments.append((started - BOOT_IS_ROUNDED, "since the agent was started"))
+            moments.append((started - OF_A_LOG, "since the agent was started"))
         return max(moments)
 
 
