@@ -12,11 +12,13 @@ import sys
 import time
 
 from ansible_collections.portshift.agents.plugins.module_utils._errors import EngineError
-from ansible_collections.portshift.agents.plugins.module_utils._host_commands import ADMINISTRATION
 
+# A user's search path often lacks these, sudo's too.
+ADMINISTRATION = "/usr/sbin:/sbin"
 # What a command says in vain is said at the end.
 TOLD_LINES, TOLD_LENGTH = 4, 600
 LOOK_AGAIN = 0.05
+FIRST_LOOK = 0.001
 # Seconds for a process to heed the request to end, and for the kernel to end it.
 GRACE = 3
 # Reads, at most, of what a pipe may still hold.
@@ -117,7 +119,7 @@ class _Exchange:
 
     def __init__(self, process, data):
         self.said = {process.stdout: [], process.stderr: []}
-        self.selector, self.data = selectors.DefaultSelector(), data
+        self.selector, self.data, self.pause = selectors.DefaultSelector(), data, FIRST_LOOK
         for stream in self.said:
             self.selector.register(stream, selectors.EVENT_READ)
         if process.stdin:
@@ -127,7 +129,9 @@ class _Exchange:
     def step(self, seconds):
         """Whether anything came or went; waits for it, but no longer than `seconds`."""
         if not self.selector.get_map():
-            time.sleep(seconds)
+            # Most end as soon as they have closed these; some close them and go on.
+            time.sleep(min(seconds, self.pause))
+            self.pause = min(2 * self.pause, LOOK_AGAIN)
             return False
         ready = self.selector.select(seconds)
         for key, _events in ready:
@@ -186,7 +190,8 @@ def execute(command, seconds, data=None, environ_update=None, path_prefix=None):
         for _round in range(ROUNDS):
             if not exchange.step(0):
                 break
-        return (process.wait(),) + tuple(b"".join(exchange.said[stream]).decode("utf-8", "replace") for stream in streams)
+        # Undecodable bytes go back to a tool as they came.
+        return (process.wait(),) + tuple(b"".join(exchange.said[stream]).decode("utf-8", "surrogateescape") for stream in streams)
     finally:
         exchange.close()
 
@@ -228,5 +233,5 @@ class BoundedModule:
     def run_command(self, args, data=None, binary_data=False, path_prefix=None, environ_update=None, **unused):
         if isinstance(data, str):
             # As AnsibleModule does, so that what is read by lines ends in a whole one.
-            data = data.encode("utf-8") + (b"" if binary_data or data.endswith("\n") else b"\n")
+            data = data.encode("utf-8", "surrogateescape") + (b"" if binary_data or data.endswith("\n") else b"\n")
         return execute(args, self.seconds, data, environ_update, path_prefix)

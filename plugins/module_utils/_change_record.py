@@ -182,25 +182,18 @@ class ChangeRecord:
     def before_stop(self, processes):
         """Notes, durably, that services are about to be stopped: with nothing edited yet, a killed run is known by that.
 
-        `processes`: {service: [(pid, start ticks)], or None where that can't be told}.
+        `processes`: {service: [(pid, start ticks)], or None where that can't be told}.  On the way back there is a record.
         """
-        self._begin()
+        if self.move["new_port"] is not None:
+            self._begin()
         self.content["stopped"] = dict(boot_id=this_boot(), processes=processes)
         self.content["last_change"] = time.time()
         self._save()
 
-    def take_back_stop(self):
-        """After a stop that no edit followed, with the services up again: what was before this migration is in force again.
-
-        Returns whether this was so: false when there is a file to be restored, or nothing at all.
-        """
-        if self.content is None or self.content["files"] or self.content["state"] != "changing":
-            return False
-        if self.content.get("earlier"):
-            self.put_content(self.content["earlier"])
-        else:
-            self.mark_rolled_back()
-        return True
+    @property
+    def is_bare(self):
+        """Whether a migration was begun, and no file was noted since: then services were stopped at most."""
+        return self.content is not None and self.content["state"] == "changing" and not self.content["files"]
 
     def before_write(self, path, before, after):
         """Notes, durably, that `path` is about to go from `before` to `after`."""
@@ -297,6 +290,10 @@ class ChangeRecord:
         """Notes that the host is back.  Returns whether that was news."""
         if self.content is None or self.content["state"] == "rolled_back":
             return False
+        if self.content.get("earlier"):
+            # This migration has changed nothing: the record of the one before, which did, is in force again.
+            self.put_content(self.content["earlier"])
+            return True
         self.content["state"] = "rolled_back"
         self.content["last_change"] = time.time()
         self._save()

@@ -17,7 +17,8 @@ import time
 import uuid
 import zipfile
 
-from ansible_collections.portshift.agents.plugins.module_utils._bounded_commands import SEARCH_PATH, find, told
+from ansible_collections.portshift.agents.plugins.module_utils._bounded_commands import (
+    SEARCH_PATH, BoundedModule, find, told)
 from ansible_collections.portshift.agents.plugins.module_utils._bridge_rules import FLUSHING
 from ansible_collections.portshift.agents.plugins.module_utils._change_record import (
     PATIENCE, ChangeRecord, RecordError, alone_on_host)
@@ -28,7 +29,7 @@ from ansible_collections.portshift.agents.plugins.module_utils._confirmed_unit i
 from ansible_collections.portshift.agents.plugins.module_utils._errors import EngineError
 from ansible_collections.portshift.agents.plugins.module_utils._file_edit import (
     FileError, make_folder, one_at_a_time, put_file, read_bytes, remove_empty_folder, remove_file)
-from ansible_collections.portshift.agents.plugins.module_utils._host_commands import run
+from ansible_collections.portshift.agents.plugins.module_utils._host_commands import TOOL_SECONDS, run
 from ansible_collections.portshift.agents.plugins.module_utils._product_files import redactor, undone
 from ansible_collections.portshift.agents.plugins.module_utils._service_processes import this_boot
 
@@ -95,13 +96,14 @@ def program(minded):
     return archive.getvalue()
 
 
-class Looking:
+class Looking(BoundedModule):
     """A module that only looks, whatever the task does: for the plan, before anything is handed over."""
 
-    check_mode, params = True, {}
+    check_mode = True
 
     def __init__(self, module):
-        self._diff, self.run_command, self.get_bin_path = module._diff, module.run_command, module.get_bin_path
+        super().__init__(TOOL_SECONDS)
+        self._diff, self.get_bin_path = module._diff, module.get_bin_path
 
 
 class ConfirmedChange:

@@ -3,14 +3,22 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """How the administration tools of a host are run."""
 
-# A user's search path often lacks these, sudo's too.
-ADMINISTRATION = "/usr/sbin:/sbin"
+from ansible_collections.portshift.agents.plugins.module_utils._bounded_commands import ADMINISTRATION, BoundedModule
+
+# Seconds that a tool may take.
+TOOL_SECONDS = 120
 # What a shell answers for a command that is not there.
 NOT_FOUND = 127
 
 
 def run(module, command, data=None):
-    """(exit status, output, error) of a tool that speaks English; a tool that is not there is an exit status, too."""
+    """(exit status, output, error) of a tool that speaks English; a tool that is not there is an exit status, too.
+
+    CommandTimeout when it did not end in time.
+    """
+    if hasattr(module, "exit_json"):
+        # run_command of an AnsibleModule knows no time limit.
+        module = BoundedModule(TOOL_SECONDS)
     try:
         return module.run_command(command, data=data, binary_data=isinstance(data, bytes), path_prefix=ADMINISTRATION,
                                   environ_update=dict(LANG="C", LC_ALL="C"), handle_exceptions=False)

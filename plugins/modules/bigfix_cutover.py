@@ -12,18 +12,23 @@ description:
     module run. So the services are down for as long as that takes and not for the round trips of a playbook, and a control
     node that dies in between does not leave them stopped.
   - What has to be edited is what M(portshift.agents.bigfix_info) reports. Nothing to edit, all services up - nothing changed.
+  - A service counts as stopped when none of its processes runs any more, and as started when one runs that did not run before.
+    Its processes are those in the cgroup of its systemd unit, and those of O(executables). Where neither is known, as with
+    O(service_command) alone, its status counts.
+  - A process that systemd did not start, such as that of an init script run by hand, ends with no C(systemctl stop). With such
+    a process the module fails before it changes anything, and names it.
   - When an edit, the bridge or the start of a service fails, the files are put back, byte for byte, and the services are
     started on the old port, before the failure is returned.
   - A cutover of the same host that is still under way, such as that of a control node that died, is waited for, up to 120
     seconds; then this one goes on from what it finds. Meanwhile a file O(record) with C(.lock) behind it lies there.
 options:
   record:
-    description: The record of a migration on this host. It is written before each change.
+    description: The record of a migration on this host. It is written before services are stopped and before each change.
     type: path
     required: true
   state:
     description: V(moved) goes to O(port). V(restored) puts back every file that O(record) names, when it
-        is the record of a move to O(port); V(0) takes any.
+        is the record of a move to O(port); V(0) takes any. Either starts the services that do not run.
     type: str
     choices: [moved, restored]
     default: moved
@@ -49,6 +54,19 @@ options:
     type: list
     elements: str
     default: []
+  executables:
+    description:
+      - For each of the O(services) a list of the paths of what it runs, by which its processes are found wherever they were
+        started. A script counts by its own path.
+      - Only processes of root and of the user that the module runs as are looked at.
+    type: dict
+    default: {}
+  service_timeout:
+    description:
+      - Seconds that the stop of a service may take, and as many its start.
+      - A command that takes longer is ended, and the host is put back.
+    type: float
+    default: 120
   phase:
     description: The phase of the migration, for the person who reads the record.
     type: str
@@ -162,7 +180,7 @@ from ansible_collections.portshift.agents.plugins.module_utils._change_record im
 from ansible_collections.portshift.agents.plugins.module_utils._errors import EngineError
 from ansible_collections.portshift.agents.plugins.module_utils._port_bridge import BRIDGE_SPEC, set_bridge
 from ansible_collections.portshift.agents.plugins.module_utils._ports import parse_bigfix_port
-from ansible_collections.portshift.agents.plugins.module_utils._services import Services
+from ansible_collections.portshift.agents.plugins.module_utils._services import SERVICE_TIMEOUT, Services
 from ansible_collections.portshift.agents.plugins.module_utils._settings_file import redacted
 
 
@@ -184,13 +202,26 @@ class Cutover:
 
     def __init__(self, module):
         self.module, self.params = module, module.params
-        self.services = Services(module, module.params["services"], module.params["service_command"])
+        self.services = Services(*[module] + [module.params[key] for key in (
+            "services", "service_command", "executables", "service_timeout")])
         self.diffs, self.files, self.bridge = [], [], None
         self.stopped = None
 
-    def stop(self):
+    def stop(self, record):
+        # Ahead of the stop: a run that is killed after it is known by that, and evidence tells old processes from new ones.
+        record.before_stop(self.services.processes())
         self.stopped = time.time()
         self.services.stop()
+
+    def start(self):
+        """The services that were started; in check mode those that don't run."""
+        return self.services.down() if self.module.check_mode else self.services.start()
+
+    def require_known_services(self):
+        try:
+            self.services.require_known()
+        except EngineError as err:
+            raise CutoverError("nothing was changed: %s" % err)
 
     def turn_bridge(self, listen, target):
         if self.params["bridge"] and listen and target:
@@ -216,11 +247,13 @@ class Cutover:
         for edit in edits:
             for warning in getattr(edit, "warnings", []):
                 self.module.warn(warning)
+        if edits:
+            self.require_known_services()
         record = ChangeRecord(self.params["record"], host.old_port, host.port, self.params["phase"])
         if self.module.check_mode:
             for edit in edits:
                 self.commit(edit, None)
-            started = self.services.down()
+            started = self.start()
         else:
             started = self._move(bool(edits), record)
         return dict(old_port=host.old_port, started=started,
@@ -234,7 +267,7 @@ class Cutover:
     def _move(self, stop, record):
         try:
             if stop:
-                self.stop()
+                self.stop(record)
                 # The agent may have written its files while it stopped.
                 for edit in self.edits()[1]:
                     self.commit(edit, record)
@@ -255,7 +288,7 @@ class Cutover:
             record.restore_files(self.module, redact=redacted, undo=undone(move["old_port"], move["new_port"]))
             self.turn_bridge(move["new_port"], move["old_port"])
 
-        if self._under_way(record):
+        if self._under_way(record) and not (record.is_bare and self.bridge is None):
             steps = [self.services.stop, files_and_bridge]
         trouble = []
         for step in steps + [self.services.start]:
@@ -266,35 +299,78 @@ class Cutover:
         if trouble:
             raise CutoverError("%s. Putting the host back did not work out either: %s. It needs a person; %s names the old "
                                "files" % (str(error).rstrip("."), "; ".join(trouble), record.path))
-        if steps:
+        if steps or record.is_bare:
             record.mark_rolled_back()
         raise CutoverError("%s. Its files are as they were before, byte for byte, and its services run on the old port"
                            % str(error).rstrip("."))
 
     def restore(self):
-        record = ChangeRecord(self.params["record"])
-        unsafe, move = record.review()[1], record.content
-        if move and self.params["port"] and move["new_port"] != self.params["port"]:
-            # An earlier migration's record: the one that is taken back has not reached this host.
-            return dict(changed=False, old_port=None, started=[])
+        record, bare = ChangeRecord(self.params["record"]), None
+        if record.is_bare:
+            bare = self._restore_bare(record)
+            if not record.content or self.params["port"] in (0, bare["new_port"]):
+                return dict(changed=True, old_port=bare["old_port"], started=bare["started"])
+        result = self._restore_record(record)
+        return dict(result, changed=True, started=bare["started"] + result["started"]) if bare else result
+
+    def _restore_bare(self, record):
+        """Takes back a move that has changed no file.  The record of the one before is in force again, if there is one."""
+        move = record.content
+        started = self.start()
+        if self.module.check_mode:
+            record.content = move.get("earlier")
+        else:
+            self.turn_bridge(move["new_port"], move["old_port"])
+            record.mark_rolled_back()
+        return dict(move, started=started)
+
+    def _restore_record(self, record):
+        unsafe, move, port = record.review()[1], record.content, self.params["port"]
+        if not move or (port and move["new_port"] != port):
+            # No record, or that of an earlier migration: the one that is taken back has not reached this host.
+            return self._start_untouched()
         # Before its proof a host is put back even though the agent has written its settings since it started.
-        undo = undone(move["old_port"], move["new_port"]) if move and move["state"] == "changing" else None
+        undo = undone(move["old_port"], move["new_port"]) if move["state"] == "changing" else None
         if unsafe and not self.params["force"] and not undo:
             raise RecordError("going back is no longer safe, nothing was changed: %s" % "; ".join(unsafe))
-        if not move or move["state"] == "rolled_back":
-            return dict(changed=False, old_port=move and move["old_port"], started=[])
+        if move["state"] == "rolled_back":
+            started = self.start()
+            return dict(changed=bool(started), old_port=move["old_port"], started=started)
+        self.require_known_services()
+        started = self._restore_files(record, undo)
+        if not self.module.check_mode:
+            record.mark_rolled_back()
+        return dict(changed=True, old_port=move["old_port"], started=started)
+
+    def _restore_files(self, record, undo):
+        """Puts the files and the bridge back.  Returns the services that were started, which is tried whatever happens."""
+        move, trouble, started = record.content, [], []
         try:
             if not self.module.check_mode:
-                self.stop()
+                self.stop(record)
             result = record.restore_files(self.module, redact=redacted, force=self.params["force"], undo=undo)
             self.files, self.diffs = result["restored"], result["diff"]
             if not self.module.check_mode:
                 self.turn_bridge(move["new_port"], move["old_port"])
-        finally:
-            started = [] if self.module.check_mode else self.services.start()
-        if not self.module.check_mode:
-            record.mark_rolled_back()
-        return dict(changed=True, old_port=move["old_port"], started=started)
+        except EngineError as err:
+            trouble.append(str(err).rstrip("."))
+        try:
+            started = self.start()
+        except EngineError as err:
+            trouble.append(str(err))
+        if trouble:
+            raise CutoverError("; ".join(trouble))
+        return started
+
+    def _start_untouched(self):
+        """What an interrupted run has left down is started, also where nothing is to be put back."""
+        try:
+            started = self.start()
+        except EngineError as err:
+            # It may never have run on this host.
+            self.module.warn(str(err))
+            started = []
+        return dict(changed=bool(started), old_port=None, started=started)
 
 
 def outlive_the_connection():
@@ -320,7 +396,8 @@ def main():
             masthead_src=dict(type="path"), masthead_content=dict(type="str"),
             allow_invalid_signature=dict(type="bool", default=False),
             services=dict(type="list", elements="str", required=True),
-            service_command=dict(type="list", elements="str", default=[]), phase=dict(type="str"),
+            service_command=dict(type="list", elements="str", default=[]), executables=dict(type="dict", default={}),
+            service_timeout=dict(type="float", default=SERVICE_TIMEOUT), phase=dict(type="str"),
             force=dict(type="bool", default=False), bridge=dict(type="dict", options=BRIDGE_SPEC)),
         supports_check_mode=True)
     cutover = Cutover(module)

@@ -11,6 +11,7 @@ import time
 
 import pytest
 
+from ansible_collections.portshift.agents.plugins.module_utils._service_processes import processes_of, start_time, this_boot
 from ansible_collections.portshift.agents.tests.unit.masthead_files import plain
 from tests.integration import direct_module
 
@@ -216,6 +217,178 @@ def test_cutover_outlives_the_connection_that_began_it(host, number):
     assert host.on_new_port() and host.runs()
 
 
+# --- services that do not do as told ---------------------------------------------------------------------------------
+
+
+# A service whose agent is a process, that of a script.  A hook may take the place of what it precedes.
+AGENT_SERVICE = """#!/bin/sh
+cd '{folder}'
+echo "$1 $2" >> calls
+[ ! -e on-$2 ] || . ./on-$2
+case $2 in
+    status) [ -e pid ] && kill -0 "$(cat pid)" 2>/dev/null || exit 3 ;;
+    stop) [ ! -e pid ] || kill "$(cat pid)"; rm -f pid ;;
+    start) setsid ./agent </dev/null >/dev/null 2>&1 & echo $! > pid ;;
+esac
+"""
+AGENT = """#!/bin/sh
+read stay < fifo
+"""
+
+
+class AgentHost(Host):
+    def __init__(self, folder):
+        super().__init__(folder)
+        self.command.write_text(AGENT_SERVICE.format(folder=folder))
+        self.agent, self.pid_file = folder / "agent", folder / "pid"
+        self.agent.write_text(AGENT)
+        self.agent.chmod(0o755)
+        os.mkfifo(str(folder / "fifo"))
+        self.serve("start")
+
+    def serve(self, action):
+        return subprocess.run([str(self.command), "besclient", action], check=False, timeout=60).returncode
+
+    def begin(self, *arguments, **options):
+        return super().begin(*arguments, **dict(dict(executables={"besclient": [str(self.agent)]}, service_timeout=2), **options))
+
+    def pids(self):
+        return [pid for pid, unused in processes_of(None, [str(self.agent)])]
+
+    def runs(self):
+        return self.pids() == [int(self.pid_file.read_text())] if self.pid_file.exists() else bool(self.pids())
+
+    def lock_is_free(self):
+        return not os.path.lexists(self.lock)
+
+    def end_agents(self):
+        for pid in self.pids():
+            os.kill(pid, signal.SIGKILL)
+
+
+@pytest.fixture
+def agent(tmp_path):
+    host = AgentHost(tmp_path)
+    yield host
+    host.end_agents()
+
+
+def test_record_ahead_of_the_stop_holds_the_processes_that_ran(agent):
+    [old] = agent.pids()
+    ticks = start_time(old)
+    agent.hook("stop", "cp state/b.json ahead\n")
+    assert agent.run()["started"] == ["besclient"]
+    ahead = json.loads((agent.folder / "ahead").read_text())
+    assert (ahead["state"], ahead["files"], ahead["new_port"]) == ("changing", [], NEW)
+    assert ahead["stopped"] == dict(boot_id=this_boot(), processes=dict(besclient=[[old, ticks]]))
+    assert json.loads(agent.record.read_text())["stopped"] == ahead["stopped"]
+    assert agent.on_new_port() and agent.runs() and agent.pids() != [old]
+
+
+def test_stop_that_stops_nothing_changes_nothing(agent):
+    agent.hook("stop", "exit 0\n")
+    before = agent.pids()
+    failed = agent.run()
+    assert failed["failed"] and "was told to stop, and 2 s later process %d (" % before[0] in failed["msg"], failed
+    assert agent.files() == agent.before and agent.pids() == before and agent.state() == "rolled_back" and agent.lock_is_free()
+    agent.unhook("stop")
+    assert agent.run()["changed"] and agent.on_new_port() and agent.pids() != before
+
+
+def test_stop_that_stops_nothing_is_seen_by_the_status_too(host):
+    host.command.write_text(host.command.read_text().replace("; rm -f running", ""))
+    failed = host.run(service_timeout=1)
+    assert failed["failed"] and "1 s later its status says that it still runs" in failed["msg"], failed
+    assert host.files() == host.before and host.runs()
+
+
+def test_start_that_starts_nothing_puts_the_host_back(agent):
+    agent.hook("start", "grep -q _PortNumber=55000 actionsite.afxm && exit 0\n")
+    failed = agent.run()
+    assert failed["failed"] and "it does not run. Its files are as they were before" in failed["msg"], failed
+    assert agent.files() == agent.before and agent.runs() and agent.state() == "rolled_back"
+
+
+def test_status_without_a_process_is_not_believed(agent):
+    agent.end_agents()
+    agent.hook("status", "exit 0\n")
+    agent.hook("start", "exit 0\n")
+    failed = agent.run()
+    assert failed["failed"] and "says that it runs" in failed["msg"] and "name what it runs with executables" in failed["msg"]
+    agent.unhook("start")
+    agent.unhook("status")
+    assert agent.run()["started"] == ["besclient"] and agent.runs()
+
+
+@pytest.mark.parametrize("action", ["stop", "start"])
+def test_service_command_that_hangs_is_ended_and_the_host_put_back(agent, action):
+    agent.hook(action, "grep -q _PortNumber=%d actionsite.afxm && sleep 1000\n" % (OLD if action == "stop" else NEW))
+    failed = agent.run()
+    assert failed["failed"] and "service besclient could not %s: %s besclient %s had not ended after 2 s, and was ended" % (
+        action, agent.command, action) in failed["msg"], failed
+    assert "Its files are as they were before" in failed["msg"]
+    assert agent.files() == agent.before and agent.runs() and agent.state() == "rolled_back" and agent.lock_is_free()
+
+
+def test_service_that_was_stopped_comes_up_again_when_another_one_stays(agent):
+    """Stopped last first: the second goes, the first stays."""
+    agent.hook("stop", "[ $1 = besclient ] && exit 0\nrm -f other\nexit 0\n")
+    agent.hook("start", "[ $1 = besclient ] || { touch other; exit 0; }\n")
+    agent.hook("status", "[ $1 = besclient ] || { [ -e other ] || exit 3; exit 0; }\n")
+    (agent.folder / "other").touch()
+    assert "besclient was told to stop" in agent.run(services=["besclient", "besother"])["msg"]
+    assert (agent.folder / "other").exists() and agent.files() == agent.before
+    assert agent.calls() == ["besclient start", "besother stop", "besclient stop", "besother start"]
+
+
+def test_failure_of_a_later_move_leaves_the_record_of_the_earlier_one_in_force(host):
+    host.run()
+    host.record.write_text(json.dumps(dict(json.loads(host.record.read_text()), state="verified")))
+    before = json.loads(host.record.read_text())
+    host.hook("stop", "cp state/b.json ahead; exit 1\n")
+    assert host.run(56000)["failed"]
+    ahead = json.loads((host.folder / "ahead").read_text())
+    assert (ahead["new_port"], ahead["files"], ahead["earlier"]) == (56000, [], before)
+    assert json.loads(host.record.read_text()) == before
+    # Killed there, it gives way to the earlier one as well.
+    host.unhook("stop")
+    host.record.write_text(json.dumps(ahead))
+    (host.folder / "running").unlink()
+    assert host.run(56000, state="restored", _ansible_check_mode=True)["started"] == ["besclient"] and not host.runs()
+    back = host.run(56000, state="restored")
+    assert (back["changed"], back["started"], host.runs()) == (True, ["besclient"], True)
+    assert json.loads(host.record.read_text()) == before and host.on_new_port()
+    host.record.write_text(json.dumps(ahead))
+    assert host.run(state="restored")["changed"] and host.files() == host.before and host.state() == "rolled_back"
+
+
+@pytest.mark.parametrize("record", ["none", "rolled_back", "another port", "of an earlier version"])
+def test_restoring_starts_what_is_down(host, record):
+    if record != "none":
+        host.run()
+        if record == "rolled_back":
+            host.run(state="restored")
+        elif record == "of an earlier version":
+            content = json.loads(host.record.read_text())
+            host.record.write_text(json.dumps({key: value for key, value in content.items() if key != "stopped"}))
+    (host.folder / "running").unlink()
+    port = 56000 if record == "another port" else NEW
+    assert host.run(port, state="restored", _ansible_check_mode=True)["started"] == ["besclient"] and not host.runs()
+    back = host.run(port, state="restored")
+    assert (back["started"], back["changed"], host.runs()) == (["besclient"], True, True)
+    assert host.on_new_port() if record == "another port" else host.files() == host.before
+    assert host.run(port, state="restored")["changed"] is False
+
+
+def test_host_that_the_move_never_reached_is_no_failure_when_its_service_can_not_start(host):
+    (host.folder / "running").unlink()
+    host.hook("start", "echo no such service >&2; exit 5\n")
+    back = host.run(state="restored")
+    assert (back["changed"], back["started"]) == (False, []) and "no such service" in str(back["warnings"])
+    # Reached, it is one.
+    assert host.run()["failed"] and host.run(state="restored")["failed"]
+
+
 # --- two at once ------------------------------------------------------------------------------------------------
 
 
@@ -252,9 +425,9 @@ def test_way_back_waits_for_the_cutover_that_is_under_way_and_takes_it_back(host
     assert host.files() == host.before and host.runs() and host.state() == "rolled_back"
 
 
-def test_restoring_the_record_waits_for_a_cutover_that_has_not_written_one_yet(host):
+def test_restoring_the_record_waits_for_a_cutover_that_has_noted_no_file_yet(host):
     first = host.begin_and_stay()
-    assert not host.record.exists()
+    assert json.loads(host.record.read_text())["files"] == []
     second = host.begin_record(state="restored")
     host.until_waiting(second)
     host.go()
