@@ -23,6 +23,7 @@ from ansible_collections.portshift.agents.plugins.module_utils._services import 
 from ansible_collections.portshift.agents.plugins.modules.bigfix_evidence import Questions
 from ansible_collections.portshift.agents.tests.unit.masthead_files import plain
 from tests.integration import direct_module
+from tests.integration.migration_lab import CHECKOUT
 from tests.integration.ports import own_addresses
 
 [PARENT] = own_addresses(1)
@@ -394,3 +395,24 @@ def test_a_server_is_asked_for_the_connection_of_its_agent_to_itself(moved):
     assert questions.agent == "besclient" and questions.log(20)[1][0].endswith("is connected to %s:%d" % (PARENT, NEW))
     assert moved.questions(services=["besrelay", "agent"]).agent is None
     assert moved.questions(services=["besrelay", "agent"], agent_service="agent").agent == "agent"
+
+
+@pytest.mark.parametrize("program", ["of today", "oldest"])
+def test_a_line_of_a_log_is_never_a_template_of_the_control_node(moved, program, request, run_playbook):
+    oldest = request.getfixturevalue("oldest") if program == "oldest" else None
+    moved.date(-60, "verified")
+    moved.say(-10, "GetURL failed {{ 7*7 }} {%% set x = 7 %%} {{ lookup('pipe', 'touch %s') }}" % (moved.folder / "planted"))
+    role = CHECKOUT / "roles/bigfix_component"
+    given = {name: value for name, value in moved.arguments(executables={}).items() if value is not None}
+    host = dict(record_path=str(moved.record))
+    play = dict(
+        hosts="localhost", gather_facts=False, vars_files=[str(role / name / "main.yml") for name in ("defaults", "vars")],
+        tasks=[{"vars": dict(bigfix_component_host=host, bigfix_component_assessment={}), "block": [{"name": "Verify", "portshift.agents.bigfix_evidence": given, "register": "evidence"}],
+                "rescue": [{"ansible.builtin.import_tasks": str(role / "tasks/rescue.yml")}],
+                "always": [{"portshift.agents.phase_gate": dict(phase="the test", hosts=["localhost"], evidence="evidence")}]}])
+    done = run_playbook([play], dict(all=dict(hosts=dict(localhost=dict(
+        ansible_connection="local", ansible_python_interpreter=sys.executable)))), program=oldest)
+    assert done.returncode == 2 and not (moved.folder / "planted").exists(), done.stdout
+    said = " ".join(done.stdout.split())
+    # The module, the role and the gate.
+    assert said.count("GetURL failed {{ 7*7 }} {%") >= 3 and "It was not put back" in said and "failed 49" not in said, done.stdout
