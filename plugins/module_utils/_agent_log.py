@@ -31,7 +31,8 @@ _DATED_NAME = re.compile(r"(?:.*[/\\])?([0-9]{4})([0-9]{2})([0-9]{2})(?![0-9])[^
 _TIMED_LINE = re.compile(r"At ([0-9]{1,2}):([0-9]{2}):([0-9]{2}) ([+-])([0-9]{2})([0-9]{2}) -(.*)", re.S)
 _CHAIN_TEXT = re.compile(r"([SF])(?: -(.*))?", re.S)
 # HOST:PORT, in a URL or not, and the words that the agent has for a port.
-_NAMED_PORT = re.compile(r"(?:^|[\s'\"(,;@]|://)(?:\[[^\]\s]*\]|[\w.-]+):([0-9]{4,5})(?![\w:@]|\.\w)|\bport ([0-9]{1,5})(?!\w|\.\w)")
+_NAMED_PORT = re.compile(r"(?:^|[\s'\"(,;@]|://)(?:\[[^\]\s]*\]|[\w.-]+):([0-9]{4,5})(?![\w:@]|\.\w)"
+                         r"|\bport ([0-9]{1,5})(?!\w|\.\w)")
 # A line with the parent that the agent turns to.
 _PARENT = re.compile(r"regist|connect to relay", re.IGNORECASE)
 

@@ -6,7 +6,7 @@
 import os
 
 from ansible_collections.portshift.agents.plugins.module_utils import _hub_details
-from ansible_collections.portshift.agents.plugins.module_utils._bounded_commands import CommandTimeout, execute, told
+from ansible_collections.portshift.agents.plugins.module_utils._bounded_commands import execute, told
 from ansible_collections.portshift.agents.plugins.module_utils._change_record import ChangeRecord
 from ansible_collections.portshift.agents.plugins.module_utils._change_tracker import (
     LOG, PLACES, ChangeTrackerError, service_of)

@@ -63,8 +63,8 @@ def limited(log, patterns):
     seconds = SEARCH_LIMIT
 
     def give_up(*unused):
-        raise PatternError("%s: looking for the patterns %s was given up after %g s of work; make them simpler, such as without a "
-                           "repetition inside another one" % (
+        raise PatternError("%s: looking for the patterns %s was given up after %g s of work; make them simpler, such as without "
+                           "a repetition inside another one" % (
                                log, ", ".join('"%s"' % pattern.pattern for pattern in patterns), seconds))
 
     before = signal.signal(signal.SIGVTALRM, give_up)
@@ -100,8 +100,8 @@ def quoted(line):
 def line_time(line, now):
     """When a line was written (seconds since the epoch), or None.
 
-    A date without a year is the last one that was.  Within a day from now it is this year's: the log may be that of a zone where it
-    is later.
+    A date without a year is the last one that was.  Within a day from now it is this year's: the log may be that of a zone where
+    it is later.
     """
     match = _ISO.search(line)
     if match:

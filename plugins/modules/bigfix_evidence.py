@@ -16,8 +16,8 @@ description:
     is newer than the change of the files and than the start of the agent. A success that names another port than O(port) is
     none. The port is that of the line itself, of the heading of its time or a line between them, else that of the parent to
     which the agent turned last.
-  - Nothing that is dated later than now counts, without any tolerance. Lines that a clock wrote while it was ahead prove nothing when
-    that time has come either.
+  - Nothing that is dated later than now counts, without any tolerance. Lines that a clock wrote while it was ahead prove nothing
+    when that time has come either.
   - Without any word since then, an established connection of the agent's own process to O(parent) (on a server, to O(address)) on
     O(port) proves it. Connections of other processes do not, such as the question that this module asks O(parent).
   - Where the processes of a service can't be told, as with O(service_command) and no O(executables), whether it was started anew
@@ -43,8 +43,8 @@ options:
       - Of each file the last 4 MiB are read, and of a line the first 4096 bytes.
     type: path
   relay_chain_dir:
-    description: Folder of the agent's relay chain files, named C(yyyymmdd.txt). An entry there, good or failed, counts as a line of
-        the log does.
+    description: Folder of the agent's relay chain files, named C(yyyymmdd.txt). An entry there, good or failed, counts as a line
+        of the log does.
     type: path
   success_patterns:
     description:
@@ -92,9 +92,11 @@ options:
       - With systemd, processes are found by the unit of the service as well.
     type: dict
     default: {}
+    version_added: 0.2.0
   agent_service:
     description: Which of the O(services) is the agent. The default is the only one, or the only one with C(client) in its name.
     type: str
+    version_added: 0.2.0
   neighbours:
     description: Ports of Web Reports and WebUI that have to be listened on.
     type: list
@@ -110,6 +112,7 @@ options:
       - At most 2 for a host that has proved itself on O(port) before, as O(record) has it. V(0) for one look alone.
     type: float
     default: 5
+    version_added: 0.2.0
   mark:
     description: Note in O(record), once, that the host has proved itself. Nothing else is ever written.
     type: bool
@@ -481,7 +484,8 @@ def main():
             record.mark_verified()
         module.exit_json(changed=marked, **result)
     except EngineError as err:
-        module.fail_json(msg=str(err), ok=False, port=params["port"], old_port=None, evidence={}, proved=[], missing={}, waited=0.0)
+        module.fail_json(msg=str(err), ok=False, port=params["port"], old_port=None, evidence={}, proved=[], missing={},
+                         waited=0.0)
 
 
 if __name__ == "__main__":

@@ -52,7 +52,9 @@ options:
       - Regular expressions for lines of O(errlog_path) that show a daemon that could not take its port. Upper and lower case are
         the same.
       - A line counts when it is newer than the last change that O(record) names. Its date, or else that of the line before
-        it, is read as V(2026-11-22 20:18:05), V(Nov 22 20:18:05) or V(Nov 22 20:18:05 2026). One without a date does not count.
+        it, is read as V(2026-11-22 20:18:05), V(Nov 22 20:18:05) or V(Nov 22 20:18:05 2026). One without a date, or with one that
+        is later than now, does not count and is told.
+      - The last 4 MiB are read, and of a line the first 4096 bytes.
     type: list
     elements: str
     default:

@@ -33,8 +33,9 @@ options:
         agent. For an agent that has proved itself on O(port) before, as O(record) has it, only lines of the last 30 seconds
         count, since it may have lost its hub and found it again meanwhile.
       - Its date, or else that of the line before it, is read as V(2026-11-22 20:18:05), V(Nov 22 20:18:05) or
-        V(Nov 22 20:18:05 2026). One without a date counts when it comes up within O(settle). A log that does not exist holds
-        no failure.
+        V(Nov 22 20:18:05 2026). One without a date, or with one that is later than now, counts when it comes up within O(settle).
+        A log that does not exist holds no failure.
+      - The last 4 MiB are read, and of a line the first 4096 bytes.
     type: list
     elements: str
     default:
