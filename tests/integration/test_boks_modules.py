@@ -423,6 +423,8 @@ def test_a_record_of_another_base_is_not_marked(moved):
 def test_everything_that_is_missing_is_told(host):
     host.env.write_text("BOKSINIT=client\n")
     host.changed()
+    content = json.loads(host.record.read_text())
+    host.record.write_text(json.dumps(dict(content, last_change=time.time() - 60)))
     host.services.write_text(REDHAT.replace("boks            16500/tcp", "boks            16530/tcp"))
     host.start("16503/tcp")
     host.errlog.write_text("%s boks_clntd\n  WARNING: could not bind to port\n" % stamp(-30))
