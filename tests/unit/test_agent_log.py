@@ -3,6 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 import datetime
 import os
+import signal
 import tracemalloc
 
 import pytest
@@ -237,6 +238,21 @@ def test_an_agent_that_was_silent_for_long_is_read_as_far_back_as_a_line_counts(
     touched(tmp_path, "20261101.log", "20261102.log", "20261103.log", "20261104.log")
     assert names(tmp_path, since=T - 20 * DAY) == ["20261102.log", "20261103.log", "20261104.log"]
     assert names(tmp_path, since=T - DAY) == [] and names(tmp_path, since=float("-inf")) != []
+
+
+def test_a_fifo_in_the_place_of_a_log_holds_nothing_up(tmp_path):
+    def hangs(*unused):
+        raise TimeoutError
+
+    os.mkfifo(tmp_path / "20261121.log")
+    before = signal.signal(signal.SIGALRM, hangs)
+    signal.alarm(60)
+    try:
+        with pytest.raises(EngineError, match="20261121.log: is a special file, not a file"):
+            names(tmp_path)
+    finally:
+        signal.alarm(0)
+        signal.signal(signal.SIGALRM, before)
 
 
 def test_a_folder_that_is_none_is_a_sentence(tmp_path):
