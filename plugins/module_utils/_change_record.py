@@ -6,8 +6,9 @@
 A JSON file (C(/var/lib/portshift/PRODUCT.json)) beside a folder of backups named by their sha256.  It is written ahead:
 the backup and the entry are on disk before the product's file is touched, so an interruption at any moment
 leaves either the old file, or the new file and the way back.  It is written ahead of the stop of a service as well, with the
-processes that ran then, C(stopped) (see _service_processes); a record of an earlier version lacks that key.  Until a file is
-noted the record of the migration before stays inside it, as C(earlier).
+processes that ran then, C(stopped) (see _service_processes), and C(stopped_at), which is C(last_change) until something is
+changed after it; a record of an earlier version lacks both.  Until a file is noted the record of the migration before stays
+inside it, as C(earlier).
 
 When a new migration begins, the record of the one before moves into that folder too.  prune() ends its stay there.
 """
@@ -186,8 +187,8 @@ class ChangeRecord:
         """
         if self.move["new_port"] is not None:
             self._begin()
-        self.content["stopped"] = dict(boot_id=this_boot(), processes=processes)
-        self.content["last_change"] = time.time()
+        now = time.time()
+        self.content.update(stopped=dict(boot_id=this_boot(), processes=processes), stopped_at=now, last_change=now)
         self._save()
 
     @property

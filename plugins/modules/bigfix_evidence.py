@@ -257,8 +257,8 @@ class Questions:
             found.append(("files", self.files, True))
         if params["services"]:
             found.append(("services", self.runs, False))
-            # Before its files are changed, nothing has to be started anew for them.
-            if self.content.get("files"):
+            # As long as its files were not changed after a stop, nothing has to be started anew for them.
+            if self.content.get("files") and self.content.get("stopped_at") != self.changed:
                 found.append(("restarted", self.restarted, False))
         if params["component"] != "client" and params["address"]:
             found.append(("listening", self.listening, True))

@@ -256,6 +256,17 @@ def test_a_host_that_was_never_moved_by_us_is_not_asked_whether_it_was_restarted
     assert "restarted" not in host.proved()
 
 
+def test_a_stop_on_the_way_back_that_failed_says_nothing_against_the_agent_that_runs(moved):
+    agent = moved.processes[0]
+    record = ChangeRecord(str(moved.record))
+    record.before_stop(dict(besclient=[(agent.pid, start_time(agent.pid))]))
+    assert "restarted" not in moved.proved()
+    # The files are put back, and it runs still.
+    record.mark_rolled_back()
+    moved.put(OLD)
+    assert "still runs as process %d" % agent.pid in moved.missing(port=OLD)["restarted"]
+
+
 def test_a_success_from_before_the_agent_was_started_is_no_proof(host):
     host.move()
     host.date(-3600)
