@@ -230,8 +230,8 @@ class ConfirmedChange:
     def _wanted(self):
         params = self.params
         wanted = {key: params[key] for key in (
-            "timeout", "record", "old_port", "new_port", "phase", "stop", "start", "checks", "check_seconds", "command_seconds",
-            "services_entries", "hub_urls", "files", "bridge", "unit_dir", "force")}
+            "timeout", "record", "old_port", "new_port", "phase", "stop", "start", "services", "executables", "checks",
+            "check_seconds", "command_seconds", "services_entries", "hub_urls", "files", "bridge", "unit_dir", "force")}
         self._require_commands()
         check_paths(wanted)
         return dict(wanted, way="forward", systemd=self.systemd, login=this_login())
@@ -352,7 +352,8 @@ class ConfirmedChange:
 
     def _longest(self, change):
         """Seconds after which the process must have come to an end, or to its wait; it is bound in all that it does."""
-        attempt = (len(change["stop"]) + len(change["start"]) + 8) * change["command_seconds"]
+        # Two more each time for processes that are waited for.
+        attempt = (len(change["stop"]) + len(change["start"]) + 10) * change["command_seconds"]
         return PATIENCE + 2 * attempt + change["check_seconds"] + sum(PAUSES) + PATIENCE_WITH_UNIT
 
     def _follow(self, until, seconds, token):
@@ -480,7 +481,7 @@ class ConfirmedChange:
     def _begin_way_back_again(self):
         """What this call says of the product counts from now on: what was known of it may be why there was no way back."""
         self._require_commands()
-        given = {key: self.params[key] for key in ("stop", "start", "bridge") if self.params[key]}
+        given = {key: self.params[key] for key in ("stop", "start", "services", "executables", "bridge") if self.params[key]}
         if "bridge" in given:
             turn(Looking(self.module), given["bridge"], False)
         # Nobody carries the change out meanwhile, also not its own process that is at its end.
@@ -545,7 +546,7 @@ class ConfirmedChange:
     def _hand_over_way_back(self, path, move, known):
         wanted = dict(self._wanted(), record=path, old_port=move["old_port"], new_port=move["new_port"], way="back",
                       files=[], services_entries=[], hub_urls=[], checks=[], record_before=None, modes={}, plan=[])
-        for key in ("stop", "start", "bridge"):
+        for key in ("stop", "start", "services", "executables", "bridge"):
             # What this call does not say is as it was when the change began.
             wanted[key] = wanted[key] or known.get(key, wanted[key])
         return self._hand_over(wanted, [entry["path"] for entry in move["files"]], state=REVERTING,

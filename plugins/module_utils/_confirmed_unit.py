@@ -27,6 +27,7 @@ from ansible_collections.portshift.agents.plugins.module_utils._file_edit import
     FileError, NoSpace, one_at_a_time, overwrite, put_file, read_bytes, remove_file, sha256, write_durably)
 from ansible_collections.portshift.agents.plugins.module_utils._product_files import undone
 from ansible_collections.portshift.agents.plugins.module_utils._service_processes import this_boot
+from ansible_collections.portshift.agents.plugins.module_utils._services import Services
 from ansible_collections.portshift.agents.plugins.module_utils import _services_lines
 
 # Seconds between two looks for a confirmation, and between two rounds of the checks.
@@ -82,6 +83,7 @@ class Unit:
             raise ChangeError("%s: holds no change; nothing was done" % place.folder)
         self.seconds = self.change["command_seconds"]
         self.module = BoundedModule(self.seconds)
+        self.services = Services(self.module, self.change.get("services") or [], [], self.change.get("executables"))
         self.told_to_end = False
         # What of the way back is done.
         self.product_is_back = False
@@ -138,6 +140,17 @@ class Unit:
                     words(command), status, "; its own words are in journalctl -u " + unit_name(self.place.name)
                     if self.change["systemd"] else ""))
         return trouble
+
+    def _await_none(self, ask, abort=lambda: None):
+        """A sentence on what ask() still has sentences on when time is over, or None."""
+        end = boot_clock() + self.seconds
+        while True:
+            found = ask()
+            if not found or boot_clock() >= end:
+                return "%s after %g s" % ("; ".join(found), self.seconds) if found else None
+            self._heed(abort())
+            self._make_way_for_shutdown()
+            time.sleep(LOOK_AGAIN)
 
     def _edit(self):
         change = self.change
@@ -211,7 +224,13 @@ class Unit:
         self._wait()
 
     def _make_steps(self):
+        before = self.services.look()
+        if before:
+            # Evidence tells old processes from new ones by that.
+            ChangeRecord(*[self.change[key] for key in ("record", "old_port", "new_port", "phase")]).before_stop(
+                self.services.processes())
         self._heed("; ".join(self._stop()))
+        self._heed(self._await_none(lambda: self.services.left(before), self._asked_to_revert))
         self._heed(self._asked_to_revert())
         self._edit()
         if self.change["bridge"]:
@@ -221,6 +240,8 @@ class Unit:
         trouble = self._start()
         if trouble:
             raise ChangeError("; ".join(trouble))
+        # An exit status is not believed.
+        self._heed(self._await_none(lambda: self.services.missing(before), self._asked_to_revert))
         self.state["seconds"] = round(boot_clock() - self.state["stopped"], 2)
         self._check()
         self.note(state=WAITING, until=boot_clock() + self.change["timeout"])
@@ -337,7 +358,7 @@ class Unit:
         """One attempt at going back.  Returns sentences on what did not work."""
         trouble = []
         if not self.product_is_back:
-            stopped = self._stop()
+            stopped = self._stop_for_way_back()
             if self._may_run_changed():
                 # What still runs would go on with what it has read.
                 trouble += stopped
@@ -362,6 +383,20 @@ class Unit:
             except Exception as err:
                 trouble.append(_sentence(err))
         return trouble
+
+    def _stop_for_way_back(self):
+        """The same as _stop(), and waits for what it stops where that may run with what was changed."""
+        before = {}
+        try:
+            before = self.services.look()
+        except EngineError as err:
+            self.remark(str(err))
+        stopped = self._stop()
+        try:
+            left = self._await_none(lambda: self.services.left(before)) if before and self._may_run_changed() else None
+        except EngineError as err:
+            left = str(err)
+        return stopped + ([left] if left else [])
 
     def _may_run_changed(self):
         """Whether the product may have been started with other files, or another bridge, than it is to have."""

@@ -40,7 +40,8 @@ class Services:
         self.module, self.names, self.command = module, names, command
         self.executables, self.timeout = executables or {}, timeout
         self.systemd = not command and os.path.isdir("/run/systemd/system")
-        self._units = {}
+        # Names of units, and the services that were seen to run one of their executables.
+        self._units, self._by_executable = {}, set()
 
     # -- asking
 
@@ -49,7 +50,7 @@ class Services:
             command = ["systemctl", action, name]
         else:
             command = (self.command or ["service"]) + [name, action]
-        return self._execute(name, action, command, seconds)
+        return self._execute(name, action if action in ("start", "stop") else "say how it is", command, seconds)
 
     @staticmethod
     def _execute(name, action, command, seconds):
@@ -88,13 +89,30 @@ class Services:
         executables = self.executables.get(name) or ()
         if not can_tell() or not (self.systemd or executables):
             return None
-        return find(self._unit(name) if self.systemd else None, executables)
+        found = find(self._unit(name) if self.systemd else None, executables)
+        if any(process.runs_executable for process in found):
+            self._by_executable.add(name)
+        return found
 
     def processes(self):
         """{service: its processes as sorted (pid, start ticks), or None where that can't be told}."""
         found = {name: self._found(name) for name in self.names}
         return {name: None if known is None else [(process.pid, process.ticks) for process in of_service(known)]
                 for name, known in found.items()}
+
+    def look(self):
+        """What `left` and `missing` compare with: {service: what runs of it}."""
+        return {name: self._found(name) or [] for name in self.names}
+
+    def left(self, before):
+        """Sentences on what still runs of services that ran `before`."""
+        found = [(name, self._left_of(name)) for name, processes in before.items() if processes]
+        return ["%s of the service %s still runs" % (_named(left), name) for name, left in found if left]
+
+    def missing(self, before):
+        """Sentences on services that ran `before`, and of which no other process runs now."""
+        return ["no new process of the service %s runs" % name for name, processes in before.items()
+                if processes and not _is_new(processes, self._found(name))]
 
     def _runs(self, name):
         found = self._found(name)
@@ -121,21 +139,20 @@ class Services:
 
     def stop(self):
         """Stops all, last started first.  ServiceError when something of them still runs after that."""
-        self.require_known()
         for name in reversed(self.names):
             self._stop(name)
 
     def _stop(self, name):
         end = time.monotonic() + self.timeout
-        found, trouble = self._found(name) or [], None
-        by_executable = any(process.runs_executable for process in found)
+        trouble = None
+        self._found(name)
         try:
             self._told(name, "stop", self.timeout)
         except ServiceError as err:
             # Some scripts fail when there is nothing to stop; what counts is that nothing runs.
             trouble = err
         while True:
-            left = self._left(name, by_executable)
+            left = self._left(name)
             if not left:
                 return
             if trouble:
@@ -145,12 +162,15 @@ class Services:
                                    "and run again" % (name, self.timeout, left))
             time.sleep(LOOK_AGAIN)
 
-    def _left(self, name, by_executable):
+    def _left_of(self, name):
+        """What of a service still runs."""
+        found = self._found(name) or []
+        # Not what is left of an agent in its cgroup, once it is known what that one runs: children outlive it.
+        return [process for process in found if process.runs_executable] if name in self._by_executable else found
+
+    def _left(self, name):
         """What of a service still runs, for a sentence; None when nothing does."""
-        left = self._found(name) or []
-        if by_executable:
-            # Not the children of an agent: they outlive it.
-            left = [process for process in left if process.runs_executable]
+        left = self._left_of(name)
         if left:
             return "%s still runs" % _named(left)
         # systemd is not asked: that nothing runs has been seen.
@@ -178,7 +198,7 @@ class Services:
             if found is None:
                 if is_up:
                     return
-            elif set(_keys(found)) - set(_keys(before)) and (is_up or any(process.runs_executable for process in found)):
+            elif _is_new(before, found) and (is_up or any(process.runs_executable for process in found)):
                 return
             waited = time.monotonic() - begun
             if waited > self.timeout or (not is_up and waited > START_SECONDS and not self._is_starting(name)):
@@ -198,7 +218,12 @@ class Services:
 
 
 def _keys(found):
-    return [(process.pid, process.ticks) for process in found or ()]
+    return {(process.pid, process.ticks) for process in found or ()}
+
+
+def _is_new(before, now):
+    """Whether a process runs that did not run before."""
+    return bool(_keys(now) - _keys(before))
 
 
 def _named(found):

@@ -83,6 +83,23 @@ options:
     type: list
     elements: list
     default: []
+  services:
+    description:
+      - Services by which it is told whether O(stop) and O(start) did what they say. Their processes are those in the cgroup of
+        the systemd unit of that name, and those of O(executables).
+      - What of them runs before the change may not run after O(stop), or the change is undone with nothing edited; and after
+        O(start) a new process of each of these runs, or it is undone. Each has O(command_seconds). A service of which nothing
+        ran before is not looked at.
+    type: list
+    elements: str
+    default: []
+  executables:
+    description:
+      - For each of the O(services) a list of the paths of what it runs, by which its processes are found wherever they were
+        started. A script counts by its own path.
+      - Only processes of root and of the user that the change runs as are looked at.
+    type: dict
+    default: {}
   checks:
     description: Commands that are tried again and again after the start until all succeed. If they don't in O(check_seconds),
         the change is undone at once.
@@ -406,7 +423,8 @@ def main():
             timeout=dict(type="int", default=60), confirm=dict(type="bool", default=False),
             token=dict(type="str", no_log=False), record=dict(type="path"),
             old_port=dict(type="int"), new_port=dict(type="int"), phase=dict(type="str"),
-            stop=COMMANDS, start=COMMANDS, checks=COMMANDS, check_seconds=dict(type="int", default=30),
+            stop=COMMANDS, start=COMMANDS, services=dict(type="list", elements="str", default=[]),
+            executables=dict(type="dict", default={}), checks=COMMANDS, check_seconds=dict(type="int", default=30),
             command_seconds=dict(type="int", default=120),
             services_entries=dict(type="list", elements="dict", default=[], options=ENTRY_SPEC),
             hub_urls=dict(type="list", elements="dict", default=[], options=dict(

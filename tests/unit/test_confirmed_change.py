@@ -27,7 +27,7 @@ from ansible_collections.portshift.agents.plugins.module_utils._confirmed_state 
     BEGUN, CHANGING, CONFIRMED, FAILED, RESERVE, REVERTED, REVERTING, WAITING, ChangeError, Place, boot_clock, turn)
 from ansible_collections.portshift.agents.plugins.module_utils._confirmed_unit import Unit
 from ansible_collections.portshift.agents.plugins.module_utils._file_edit import FileEdit, FileError
-from ansible_collections.portshift.agents.plugins.module_utils._service_processes import this_boot
+from ansible_collections.portshift.agents.plugins.module_utils._service_processes import processes_of, this_boot
 
 TOKEN = "t" * 32
 OLD, NEW = b"BRIDGE_DOMAIN=0\n", b"BRIDGE_DOMAIN=3\n"
@@ -209,6 +209,71 @@ class Folder:
 
     def called(self):
         return self.calls.read_text().split() if self.calls.exists() else []
+
+
+AGENT = """#!/bin/sh
+echo $$ > pid.new
+mv pid.new pid
+read stay < fifo
+"""
+
+
+@pytest.fixture
+def product(tmp_path):
+    """A change of a product whose processes are told, and that runs: (the change, the numbers of what runs)."""
+    folder, agent = Folder(tmp_path, BEGUN), tmp_path / "agent"
+    agent.write_text(AGENT)
+    agent.chmod(0o755)
+    os.mkfifo(str(tmp_path / "fifo"))
+    stop = ["sh", "-c", "cd '%s'; echo stop >>calls; kill $(cat pid); rm pid" % tmp_path]
+    start = ["sh", "-c", "cd '%s'; echo start >>calls; setsid ./agent </dev/null >/dev/null 2>&1 & "
+             "until [ -e '%s' ]; do sleep 0.01; done" % (tmp_path, tmp_path / "pid")]
+    folder.place.write("change.json", dict(
+        folder.place.change(), services=["product"], executables=dict(product=[str(agent)]), command_seconds=1, stop=[stop],
+        start=[start]))
+    subprocess.run(start, check=True, timeout=60)
+    folder.calls.unlink()
+
+    def pids():
+        return [pid for pid, unused in processes_of(None, [str(agent)])]
+
+    yield folder, pids
+    for pid in pids():
+        os.kill(pid, signal.SIGKILL)
+
+
+def test_record_is_ahead_of_the_stop_with_what_ran_then(product, tmp_path):
+    folder, pids = product
+    [old] = pids()
+    folder.ask("revert.json")
+    folder.place.write("change.json", dict(folder.place.change(), start=folder.place.change()["start"] + [
+        ["sh", "-c", 'cd "$0"; [ -e seen ] || cp boks.json seen', str(tmp_path)]]))
+    assert folder.run()[0] == REVERTED and len(pids()) == 1 and pids() != [old]
+    seen = json.loads((tmp_path / "seen").read_text())
+    assert (seen["state"], seen["files"]) == (CHANGING, [])
+    assert [pid for pid, unused in seen["stopped"]["processes"]["product"]] == [old]
+    assert ChangeRecord(folder.record).content["state"] == "rolled_back" and folder.file.read_bytes() == OLD
+
+
+def test_product_that_its_stop_leaves_running_is_named_with_nothing_edited(product):
+    folder, pids = product
+    [old] = pids()
+    folder.place.write("change.json", dict(folder.place.change(), stop=[["true"]], start=[["true"]]))
+    state, reason = folder.run()
+    assert state == REVERTED and "process %d (" % old in reason and "of the service product still runs after 1 s" in reason
+    assert folder.file.read_bytes() == OLD and pids() == [old] and folder.place.state()["files"] == []
+
+
+def test_product_that_its_start_does_not_start_is_put_back(product):
+    folder, pids = product
+    start = folder.place.change()["start"][0]
+    # Nothing comes up with the new content.
+    folder.place.write("change.json", dict(folder.place.change(), start=[
+        ["sh", "-c", "grep -q =3 '%s' || exec \"$@\"" % folder.file, "sh"] + start]))
+    state, reason = folder.run()
+    assert state == REVERTED and reason == "no new process of the service product runs after 1 s"
+    assert folder.file.read_bytes() == OLD and len(pids()) == 1
+    assert folder.calls.read_text().split() == ["stop", "stop", "start"]
 
 
 @pytest.mark.parametrize("state, boot, asked, until, ends", [
@@ -403,8 +468,8 @@ def asked(folder, **params):
         check_mode=False, _diff=False, warn=lambda sentence: None, get_bin_path=lambda name: None, run_command=None,
         params=dict(dict(
             name="boks", timeout=60, token=None, record=str(folder / "boks.json"), old_port=6500, new_port=6530, phase=None,
-            stop=[], start=[], checks=[], check_seconds=1, command_seconds=10, services_entries=[], hub_urls=[], files=[],
-            bridge=None, force=False, state_dir=str(folder), unit_dir=str(folder)), **params))
+            stop=[], start=[], services=[], executables={}, checks=[], check_seconds=1, command_seconds=10, services_entries=[],
+            hub_urls=[], files=[], bridge=None, force=False, state_dir=str(folder), unit_dir=str(folder)), **params))
     return ConfirmedChange(module)
 
 

@@ -33,7 +33,8 @@ class Proc:
         (path / "ns").mkdir(parents=True)
         (path / "stat").write_text("%s (a (b) c) %s %s %d 0\n" % (pid, state, " ".join(["0"] * 18), ticks))
         (path / "cgroup").write_text("3:cpu:/whatever/besclient.service\n%s%s\n" % (hierarchy, cgroup))
-        (path / "status").write_text("Name:\tx\nUid:\t%d\t%d\t%d\t%d\n" % ((uid,) + 3 * (uid if effective is None else effective,)))
+        users = (uid,) + 3 * (uid if effective is None else effective,)
+        (path / "status").write_text("Name:\tx\nUid:\t%d\t%d\t%d\t%d\n" % users)
         (path / "cmdline").write_bytes(b"\0".join(os.fsencode(word) for word in (arguments or [exe])) + b"\0")
         os.symlink(exe, str(path / "exe"))
         os.symlink(cwd, str(path / "cwd"))
@@ -55,7 +56,8 @@ def test_both_ways_find_what_the_other_lacks_and_nothing_else(proc):
     assert proc.of(executables=()) == [7]
     assert proc.of(unit=None) == [7, 8]
     assert processes_of("besclient.service", (), str(proc.folder)) == [(7, 100)]
-    assert [process[2:] for process in find("besclient", [AGENT], str(proc.folder))] == [(AGENT, True, True), (AGENT, False, True)]
+    assert [process[2:] for process in find("besclient", [AGENT], str(proc.folder))] == [
+        (AGENT, True, True), (AGENT, False, True)]
 
 
 def test_children_of_an_agent_are_not_the_agent_but_a_script_alone_in_its_unit_is(proc):
