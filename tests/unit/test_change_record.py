@@ -11,7 +11,8 @@ import time
 import pytest
 
 from ansible_collections.portshift.agents.plugins.module_utils import _file_edit
-from ansible_collections.portshift.agents.plugins.module_utils._change_record import ChangeRecord, RecordError, alone_on_host
+from ansible_collections.portshift.agents.plugins.module_utils._change_record import (
+    ChangeRecord, RecordError, alone_on_host, known_change)
 from ansible_collections.portshift.agents.plugins.module_utils._file_edit import FileEdit, sha256
 
 OLD, NEW = b"port 52311\r\ncaf\xe9", b"port 55000\r\ncaf\xe9"
@@ -484,3 +485,19 @@ def test_proof_of_what_another_run_has_changed_since_does_not_count(host):
     with pytest.raises(RecordError, match="another run has changed this host while it proved itself"):
         proved.mark_verified()
     assert host.content()["state"] == "changing"
+
+
+def test_a_change_that_was_noted_while_the_clock_was_ahead_hides_nothing():
+    now = time.time()
+    assert [known_change(content) for content in (None, {}, dict(last_change=now - 5), dict(last_change=now + 3600))] == [
+        0, 0, now - 5, 0]
+
+
+def test_a_stop_is_told_from_one_that_something_was_changed_after(host):
+    host.edit()
+    record = host.record()
+    record.before_stop(dict(service=[(7, 8)]))
+    content = host.content()
+    assert content["stopped_at"] == content["last_change"] and content["stopped"]["processes"] == dict(service=[[7, 8]])
+    record.mark_rolled_back()
+    assert host.content()["stopped_at"] < host.content()["last_change"]
