@@ -14,6 +14,7 @@ When a new migration begins, the record of the one before moves into that folder
 """
 
 import contextlib
+import copy
 import fcntl
 import json
 import os
@@ -185,11 +186,17 @@ class ChangeRecord:
 
         `processes`: {service: [(pid, start ticks)], or None where that can't be told}.  On the way back there is a record.
         """
+        before = copy.deepcopy(self.content)
         if self.move["new_port"] is not None:
             self._begin()
         now = time.time()
         self.content.update(stopped=dict(boot_id=this_boot(), processes=processes), stopped_at=now, last_change=now)
-        self._save()
+        try:
+            self._save()
+        except EngineError:
+            # Nothing was stopped, and what is on disk is as it was.
+            self.content = before
+            raise
 
     @property
     def is_bare(self):

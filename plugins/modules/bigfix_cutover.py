@@ -207,9 +207,14 @@ class Cutover:
         self.diffs, self.files, self.bridge = [], [], None
         self.stopped = None
 
-    def stop(self, record):
-        # Ahead of the stop: a run that is killed after it is known by that, and evidence tells old processes from new ones.
-        record.before_stop(self.services.processes())
+    def stop(self, record, must_note=True):
+        try:
+            # Ahead of the stop: a run that is killed after it is known by that, and evidence tells old processes from new ones.
+            record.before_stop(self.services.processes())
+        except EngineError as err:
+            if must_note:
+                raise
+            self.module.warn(str(err))
         self.stopped = time.time()
         self.services.stop()
 
@@ -300,7 +305,10 @@ class Cutover:
             raise CutoverError("%s. Putting the host back did not work out either: %s. It needs a person; %s names the old "
                                "files" % (str(error).rstrip("."), "; ".join(trouble), record.path))
         if steps or record.is_bare:
-            record.mark_rolled_back()
+            try:
+                record.mark_rolled_back()
+            except EngineError as err:
+                error = "%s; %s" % (str(error).rstrip("."), err)
         raise CutoverError("%s. Its files are as they were before, byte for byte, and its services run on the old port"
                            % str(error).rstrip("."))
 
@@ -347,7 +355,8 @@ class Cutover:
         move, trouble, started = record.content, [], []
         try:
             if not self.module.check_mode:
-                self.stop(record)
+                # The record is there already, and a full disk is not in the way of going back.
+                self.stop(record, must_note=False)
             result = record.restore_files(self.module, redact=redacted, force=self.params["force"], undo=undo)
             self.files, self.diffs = result["restored"], result["diff"]
             if not self.module.check_mode:

@@ -10,10 +10,11 @@ import time
 
 import pytest
 
-from ansible_collections.portshift.agents.plugins.module_utils import _file_edit
+from ansible_collections.portshift.agents.plugins.module_utils import _change_record, _file_edit
 from ansible_collections.portshift.agents.plugins.module_utils._change_record import (
     ChangeRecord, RecordError, alone_on_host, known_change)
-from ansible_collections.portshift.agents.plugins.module_utils._file_edit import FileEdit, sha256
+from ansible_collections.portshift.agents.plugins.module_utils._file_edit import FileEdit, FileError, sha256
+from ansible_collections.portshift.agents.plugins.module_utils._service_processes import this_boot
 
 OLD, NEW = b"port 52311\r\ncaf\xe9", b"port 55000\r\ncaf\xe9"
 
@@ -485,6 +486,73 @@ def test_proof_of_what_another_run_has_changed_since_does_not_count(host):
     with pytest.raises(RecordError, match="another run has changed this host while it proved itself"):
         proved.mark_verified()
     assert host.content()["state"] == "changing"
+
+
+# --- ahead of a stop ------------------------------------------------------------------------------------------------
+
+
+def stopping(host, new_port=55000, processes=None):
+    record = ChangeRecord(str(host.path), 52311, new_port, "phase 1")
+    record.before_stop(processes or dict(besclient=[(7, 100)], besrelay=None))
+    return record
+
+
+def test_stop_is_noted_ahead_of_any_file(host):
+    stopping(host)
+    content = host.content()
+    assert (content["state"], content["files"], content["new_port"]) == ("changing", [], 55000)
+    assert content["stopped"] == dict(boot_id=this_boot(), processes=dict(besclient=[[7, 100]], besrelay=None))
+    assert host.record().is_bare and host.record().review() == ([], [])
+    host.edit()
+    assert not host.record().is_bare and host.content()["stopped"] == content["stopped"] and len(host.content()["files"]) == 1
+
+
+def test_migration_that_changed_no_file_gives_way_to_the_one_before(host):
+    host.edit()
+    host.record().mark_verified()
+    verified = host.content()
+    stopping(host, 56000)
+    assert host.content()["earlier"] == verified and archived(host) == []
+    # A further attempt, to whichever port, keeps it.
+    stopping(host, 56000)
+    stopping(host, 57000)
+    assert host.content()["earlier"] == verified and host.content()["new_port"] == 57000
+    assert host.record().mark_rolled_back() and host.content() == verified
+    # Back to the port of the one before, that one goes on.
+    stopping(host, 56000)
+    stopping(host)
+    assert host.content()["state"] == "verified" and len(host.content()["files"]) == 1 and "earlier" not in host.content()
+
+
+def test_first_file_puts_the_migration_before_aside(host):
+    host.edit()
+    host.record().mark_verified()
+    verified = host.content()
+    record = stopping(host, 56000)
+    record.before_write(str(host.file), b"port 55000", b"port 56000")
+    assert "earlier" not in host.content() and len(archived(host)) == 1
+    assert json.loads((host.path.parent / "bigfix" / archived(host)[0]).read_text()) == verified
+
+
+def test_backups_of_a_migration_that_has_to_wait_are_not_pruned(host):
+    host.edit()
+    stopping(host, 56000)
+    backup = host.content()["earlier"]["files"][0]["backup"]
+    os.utime(backup, (1, 1))
+    assert host.record().prune(0, False)["removed"] == [] and os.path.exists(backup)
+
+
+def test_record_that_can_not_be_written_ahead_is_as_if_it_had_not_been_tried(host, monkeypatch):
+    host.edit()
+    before, record = host.content(), ChangeRecord(str(host.path), 52311, 56000)
+
+    def full(*unused, **unused2):
+        raise FileError("no space")
+
+    monkeypatch.setattr(_change_record, "write_durably", full)
+    with pytest.raises(FileError):
+        record.before_stop({})
+    assert record.content == before == host.content()
 
 
 def test_a_change_that_was_noted_while_the_clock_was_ahead_hides_nothing():
