@@ -13,7 +13,7 @@ export ANSIBLE_CONFIG := $(CURDIR)/ansible.cfg
 # Two set-ups at once would write into the same .venv.
 .NOTPARALLEL:
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint sanity unit integration molecule soak headline bench docs changelog clean setup-demo setup-test
+.PHONY: help demo test lint sanity unit integration stand-ins molecule soak headline bench docs changelog clean setup-demo setup-test
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -34,14 +34,16 @@ unit: setup-test ## unit tests (PYTEST_ARGS='-k masthead' to choose)
 	@$(VENV)/python -m pytest tests/unit -n auto $(PYTEST_ARGS)
 
 integration: setup-test ## playbooks and roles against the lab
-	@# By file: the tests of one share a lab, which each process that runs tests would bring up for itself.
-	@$(VENV)/python -m pytest tests/integration -n 2 --dist loadfile --no-loadscope-reorder -m "not long" $(PYTEST_ARGS)
+	@$(VENV)/python tools/integration $(PYTEST_ARGS)
+
+stand-ins: setup-test ## the tests of the lab's stand-ins alone; `make test` runs them when tests/lab changed
+	@$(VENV)/python tools/integration --stand-ins
 
 molecule: setup-test ## whole migrations in systemd containers (needs root and podman, or docker)
 	@$(VENV)/python tools/molecule
 
-soak: setup-test ## long proofs that CI does not run: killed at ten moments, zero loss again and again
-	@$(VENV)/python -m pytest tests/soak tests/integration -s -m long $(PYTEST_ARGS)
+soak: setup-test ## long proofs that CI does not run (killed at ten moments, zero loss again and again), and the stand-ins
+	@$(VENV)/python -m pytest tests/soak tests/integration -s -m "long or stand_ins" $(PYTEST_ARGS)
 
 headline: setup-test ## the hand procedure and ours on the same containers, in one table (a quarter of an hour)
 	@$(VENV)/python tests/bench/headline.py

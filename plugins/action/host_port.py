@@ -8,15 +8,21 @@ On a Windows host, which runs no module in Python, all is done by win_firewall_r
 
 from __future__ import annotations
 
+import time
+import uuid
+
+from ansible.errors import AnsibleError
 from ansible.plugins.action import ActionBase
+from ansible_collections.portshift.agents.plugins.action.run_lock import has_ended, this_run
 from ansible_collections.portshift.agents.plugins.module_utils._errors import EngineError
-from ansible_collections.portshift.agents.plugins.module_utils._host_port import HOST_PORT_SPEC, STATES, check_options
+from ansible_collections.portshift.agents.plugins.module_utils._host_port import (
+    CALL_SECONDS, HOST_PORT_SPEC, OWN_SECONDS, STATES, check_options)
 from ansible_collections.portshift.agents.plugins.plugin_utils._other_modules import (
     is_powershell, lacking, said, stranger)
 from ansible_collections.portshift.agents.plugins.plugin_utils._windows_firewall import (
     MODULE, WindowsFirewall, asked_rules, nothing)
 
-INTERNAL = ("calls", "picture")
+INTERNAL = ("calls", "picture", "lease", "holder")
 
 
 class ActionModule(ActionBase):
@@ -26,8 +32,17 @@ class ActionModule(ActionBase):
         self._vars = task_vars
         if is_powershell(self) or self._task.args.get("backend") == "windows":
             return dict(result, **self._windows())
-        first = self._step()
-        calls, picture = (first.pop(key, None) for key in INTERNAL)
+        # One asker for each task: two names of the inventory may lead to one host.
+        self._asker, self._kept = dict(this_run(), token=uuid.uuid4().hex), False
+        try:
+            return self._change(result)
+        finally:
+            if self._kept:
+                self._release()
+
+    def _change(self, result):
+        first = self._first()
+        calls, picture = [first.pop(key, None) for key in INTERNAL][:2]
         result.update(first)
         if result.get("failed") or not calls:
             return result
@@ -36,6 +51,7 @@ class ActionModule(ActionBase):
             return dict(result, failed=True, changed=False, msg="nothing was changed: " + missing) if missing else result
         trouble = missing or self._run_calls(calls)
         last = self._step(step="verify", picture=picture, **(dict(trouble=trouble) if trouble else {}))
+        self._note(result, last)
         if not last.get("failed"):
             result["rules"] = last["rules"]
             if "diff" in last:
@@ -43,12 +59,42 @@ class ActionModule(ActionBase):
             return result
         return self._back(result, last, picture)
 
+    @staticmethod
+    def _note(result, answer):
+        if answer.get("notes"):
+            result["notes"] = list(dict.fromkeys(result.get("notes", []) + answer["notes"]))
+
+    def _first(self):
+        """The first step.  Where another one holds the lease of the host, it is asked twice: who runs here may have ended."""
+        answer = self._step()
+        holder = answer.get("holder")
+        if answer.get("failed") and isinstance(holder, dict):
+            self._asker["waits"] = True
+            if has_ended(holder, self._asker):
+                self._asker["ended"] = holder.get("id")
+            answer = self._step()
+        return answer
+
     def _step(self, **more):
-        return self._execute_module(module_args=dict(self._task.args, **more), task_vars=self._vars)
+        # Until the host has answered, it may have taken the lease.
+        self._kept, self._renewed = not self._task.check_mode, time.monotonic()
+        answer = self._execute_module(module_args=dict(self._task.args, run=self._asker, **more), task_vars=self._vars)
+        self._kept = answer.get("lease", "kept" if answer.get("failed") else "free") == "kept"
+        self._lasts = OWN_SECONDS + CALL_SECONDS * len(answer.get("calls") or ())
+        return answer
+
+    def _release(self):
+        try:
+            self._step(step="release")
+        except AnsibleError:
+            # The host is out of reach.  The lease lapses by itself, and the next one says whose it was.
+            pass
 
     def _run_calls(self, calls):
         """Runs other modules on the host.  Returns a sentence about the first that failed, or None."""
         for call in calls:
+            if self._kept and time.monotonic() - self._renewed > self._lasts / 2:
+                self._step(step="renew")
             done = self._execute_module(module_name=call["module"], module_args=call["args"], task_vars=self._vars)
             if done.get("failed") or done.get("unreachable"):
                 return "%s failed on the host (%s)" % (call["module"], said(done))
@@ -59,6 +105,7 @@ class ActionModule(ActionBase):
         message = last.get("msg", "the host did not say what came of the change")
         trouble = self._run_calls(last.get("calls") or [])
         seen = self._step(step="undone", picture=picture)
+        self._note(result, seen)
         message = "%s. %s" % (message, seen.get("msg", "What is there now could not be read"))
         if trouble:
             message += ". On the way back %s" % trouble

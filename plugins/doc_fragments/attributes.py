@@ -106,4 +106,7 @@ attributes:
 notes:
   - The file is replaced as a whole in one step (same directory, fsync, rename), with its owner, mode, SELinux label
     and ACL kept. A symbolic link stays a link.
+  - A link that belongs to neither root nor the user who runs the module is followed only to a file of the same owner.
+  - A file with other names (hard links) is told in a warning, since those keep the old bytes. A flag of C(chattr) on the file
+    or its folder that stands against the replacement is a failure, in check mode too.
 """

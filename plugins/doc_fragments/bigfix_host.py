@@ -40,6 +40,15 @@ options:
     type: list
     elements: path
     default: []
+  credentials_paths:
+    description:
+      - Places where a server may have the credentials for its own REST API, such as
+        C(/var/opt/BESServer/Applications/MasterOperatorCredentials). Of those that exist the port of C(RESTURL) is looked at, and
+        moved; nothing else of them is read or shown.
+    type: list
+    elements: path
+    default: []
+    version_added: 0.2.0
   record:
     description: The record of a migration on this host.
     type: path

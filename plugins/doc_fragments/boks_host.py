@@ -17,7 +17,9 @@ options:
     type: str
     choices: [master, replica, agent]
   services_path:
-    description: The services database.
+    description:
+      - The services database.
+      - What it does not have is looked up in C(/usr/etc/services) where nsswitch.conf says C(files usrfiles), as on SLES 16.
     type: path
     default: /etc/services
   env_path:

@@ -1,14 +1,16 @@
 # Copyright (c) 2026 The portshift.agents authors
 # GNU General Public License v3.0-or-later (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""One edit of a BigFix file, from what is asked for to a FileEdit that is ready to be committed."""
+"""One edit of a BigFix file, from what is asked for to a FileEdit that is ready to be committed, and what a diff shows of it."""
 
 from email.utils import formatdate
 
-from ansible_collections.portshift.agents.plugins.module_utils import _masthead, _settings_file
+from ansible_collections.portshift.agents.plugins.module_utils import _credentials_file, _masthead, _settings_file
 from ansible_collections.portshift.agents.plugins.module_utils._errors import EngineError
 from ansible_collections.portshift.agents.plugins.module_utils._file_edit import FileEdit, FileError
-from ansible_collections.portshift.agents.plugins.module_utils._deployment import PORT_SETTINGS, signed_refusal
+from ansible_collections.portshift.agents.plugins.module_utils._deployment import bare_address_notes, signed_refusal
+from ansible_collections.portshift.agents.plugins.module_utils._redaction import MASK
+from ansible_collections.portshift.agents.plugins.module_utils._setting_names import PORT_SETTINGS
 
 
 def _with_path(path, action, *arguments, **options):
@@ -27,11 +29,15 @@ def now():
 
 
 def undone(old_port, new_port):
-    """A function (bytes now, bytes before) that takes our change out of a settings file that the agent has written since.
+    """A function (bytes now, bytes before) that takes our change out of a file that has been written since, as agents do.
 
-    It gives None for anything but a settings file: a masthead that somebody else changed is not ours to mend.
+    It gives None for a masthead: one that was changed is not ours to mend.
     """
     def undo(content, before):
+        if before is None:
+            return None
+        if old_port and old_port in _credentials_file.rest_ports(before):
+            return _credentials_file.with_port(content, new_port, old_port)
         try:
             values = {name.lower(): value for name, value in _settings_file.parse(before).settings.items()}
             ours = {name: values.get(name.lower()) for name, value in _settings_file.parse(content).settings.items()
@@ -47,10 +53,24 @@ def parse_masthead(path, content):
     return _with_path(path, _masthead.parse, content)
 
 
+def redactor(*states, ports=()):
+    """What makes bytes of a BigFix file fit for a diff.  `states`: what it holds, and what it held before; `ports`: those that
+    move.
+
+    One of the states tells what the file is for all: what is left of it may be a piece that no longer looks like it.
+    """
+    if any(_settings_file.is_config(state) for state in states):
+        return lambda content: _settings_file.redacted(content, ports=ports)
+    if any(_masthead.is_masthead(state) for state in states):
+        # What is no masthead any more may be anything.
+        return lambda content: _masthead.redacted(content) if _masthead.is_masthead(content) else MASK.encode("ascii")
+    return lambda content: _settings_file.redacted(content, flat=True, ports=ports)
+
+
 class MastheadEdit:
     """Brings the masthead at `path` to `port`.  `issued`: (path, bytes) of a masthead to install instead of editing."""
 
-    redact = None
+    redact = staticmethod(_masthead.redacted)
 
     def __init__(self, path, port, previous_port=None, issued=None, allow_invalid_signature=False):
         self.path, self.port, self.warnings = path, port, []
@@ -74,17 +94,38 @@ class SettingsEdit:
     """Changes settings of the file at `path`.  `rewrite`: (old port, new port) for URL-valued settings."""
 
     def __init__(self, path, changes, rewrite=None, effective_date=None, flat=False):
-        self.path, self.flat, self.rewritten = path, flat, []
+        self.path, self.flat, self.rewritten, self.ports, self.warnings = path, flat, [], rewrite or (), []
         self.file = FileEdit.read(path)
         self.before = self._parse(self.file.before)
         after = self.file.before
         if rewrite:
-            after, self.rewritten = _with_path(path, _settings_file.with_port_rewritten, after, *rewrite, flat=flat)
+            after, rewritten = _with_path(path, _settings_file.with_port_rewritten, after, *rewrite, flat=flat)
+            self.rewritten = [_settings_file.shown_name(name) for name in rewritten]
+            self.warnings = bare_address_notes(path, after, *rewrite, flat=flat)
         self.file.apply(_with_path(path, _settings_file.with_settings, after, changes, effective_date or now(), flat=flat))
         self.after = self._parse(self.file.after)
 
     def _parse(self, content):
         return _with_path(self.path, _settings_file.parse, content, flat=self.flat).settings
 
+    def shown(self, settings):
+        """Settings of this file as a result may show them."""
+        return _settings_file.shown_settings(settings, self.ports)
+
     def redact(self, content):
-        return _settings_file.redacted(content, flat=self.flat)
+        return _settings_file.redacted(content, flat=self.flat, ports=self.ports)
+
+
+class CredentialsEdit:
+    """Moves the port of the REST API in the MasterOperatorCredentials at `path`."""
+
+    warnings = ()
+
+    def __init__(self, path, old_port, new_port):
+        self.path = path
+        self.file = FileEdit.read(path)
+        self.file.apply(_credentials_file.with_port(self.file.before, old_port, new_port))
+
+    @staticmethod
+    def redact(content):
+        return _settings_file.redacted(content, flat=True)

@@ -7,7 +7,7 @@ import os
 
 from ansible_collections.portshift.agents.plugins.module_utils._change_record import ChangeRecord
 from ansible_collections.portshift.agents.plugins.module_utils._deployment import (
-    MastheadFile, SettingsSource, find_old_port, make_plan)
+    CredentialsSource, MastheadFile, SettingsSource, find_old_port, make_plan)
 from ansible_collections.portshift.agents.plugins.module_utils._errors import EngineError
 from ansible_collections.portshift.agents.plugins.module_utils._file_edit import FileError, read_bytes, require_writable, sha256
 from ansible_collections.portshift.agents.plugins.module_utils import _masthead, _settings_file
@@ -19,6 +19,7 @@ HOST_SPEC = dict(
     masthead_paths=dict(type="list", elements="path", required=True),
     settings_paths=dict(type="list", elements="path", required=True),
     clientsettings_paths=dict(type="list", elements="path", default=[]),
+    credentials_paths=dict(type="list", elements="path", default=[]),
     record=dict(type="path"))
 
 
@@ -27,11 +28,12 @@ class BigFixHost:
 
     def __init__(self, params):
         self.port, self.component = params["port"], params["component"]
-        self.problems, self.mastheads, self.settings = [], [], []
+        self.problems, self.mastheads, self.settings, self.credentials = [], [], [], []
         self.record = ChangeRecord(params["record"]) if params["record"] else None
         self._read_mastheads(params["masthead_paths"])
         self._read_settings(params["settings_paths"], required=True)
         self._read_settings(params["clientsettings_paths"], flat=True)
+        self._read_credentials(params["credentials_paths"])
         self.old_port, doubts = find_old_port(self.mastheads, self.settings, self.port,
                                               recorded=self._recorded_old_port(), given=params["previous_port"])
         self.problems += doubts
@@ -71,17 +73,27 @@ class BigFixHost:
             except EngineError as err:
                 self._problem(path, err)
 
+    def _read_credentials(self, paths):
+        seen = set()
+        for path in paths:
+            if not os.path.lexists(path) or os.path.realpath(path) in seen:
+                continue
+            seen.add(os.path.realpath(path))
+            try:
+                self.credentials.append(CredentialsSource(path, read_bytes(path)))
+            except EngineError as err:
+                self._problem(path, err)
+
     def _problem(self, path, err):
         self.problems.append(str(err) if isinstance(err, FileError) else "%s: %s" % (path, err))
 
     def plan(self, issued=None, allow_invalid_signature=False):
         """The plan for this host; its problems are complete: those of reading too, and files that can't be written."""
         plan = make_plan(self.component, self.mastheads, self.settings, self.port, self.old_port,
-                         issued=issued, allow_invalid_signature=allow_invalid_signature)
+                         issued=issued, allow_invalid_signature=allow_invalid_signature, credentials=self.credentials)
         for edit in plan.edits:
             try:
-                target = os.path.realpath(edit["path"])
-                require_writable(target, os.path.getsize(target))
+                plan.notes += require_writable(edit["path"], os.path.getsize(edit["path"]))
             except EngineError as err:
                 plan.problems.append(str(err))
         plan.problems = self.problems + plan.problems

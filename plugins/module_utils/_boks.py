@@ -129,11 +129,11 @@ def overlaps(base, old_base=None, allow_overlap=False):
 
 
 def named_by_others(base, lines):
-    """Sentences for ports of the range that the services database gives to other names.
+    """(line, sentence) for each port of the range that the services database gives to another name.
 
     `lines`: what the services database's parse() found.
     """
-    return ["line %d gives port %d/%s to %s" % (line.number, line.port, line.protocol, shown(line.name)) for line in lines
+    return [(line, "line %d gives port %d/%s to %s" % (line.number, line.port, line.protocol, shown(line.name))) for line in lines
             if line and line.port in base_range(base) and line.protocol in ("tcp", "udp") and not OWN_NAMES.match(line.name)]
 
 

@@ -3,19 +3,17 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """A BoKS host as it is: its services database, ENV, record, and who listens, for the modules that look before others write."""
 
-import os
-
 from ansible_collections.portshift.agents.plugins.module_utils import _boks
 from ansible_collections.portshift.agents.plugins.module_utils._boks import SERVICE, BoksError
 from ansible_collections.portshift.agents.plugins.module_utils._bounded_commands import CommandTimeout, execute
 from ansible_collections.portshift.agents.plugins.module_utils._change_record import ChangeRecord
 from ansible_collections.portshift.agents.plugins.module_utils._confirmed_state import under_way
 from ansible_collections.portshift.agents.plugins.module_utils._errors import EngineError
-from ansible_collections.portshift.agents.plugins.module_utils._file_edit import read_bytes, require_writable
+from ansible_collections.portshift.agents.plugins.module_utils._file_edit import read_bytes, read_if_there, require_writable
 from ansible_collections.portshift.agents.plugins.module_utils._host_ports import listeners, outgoing
 from ansible_collections.portshift.agents.plugins.module_utils._listener import running, state_path
 from ansible_collections.portshift.agents.plugins.module_utils._services_file import (
-    SERVICES, ServicesEdit, answered_by, host_lookup)
+    SERVICES, USR_SERVICES, ServicesEdit, answered_by, host_lookup, is_asked_by_lookups, shipped)
 from ansible_collections.portshift.agents.plugins.module_utils._services_lines import parse, shown
 
 # Options of every module that looks at a whole host.
@@ -33,7 +31,8 @@ class BoksHost:
     def __init__(self, params):
         self.params, self.problems, self.notes = params, [], []
         self.env, self.domain, self.record = {}, None, None
-        self.services, self.lines, self.services_port, self.services_entry = None, [], None, {}
+        # Those of the services database come first; behind them are those that lookups ask where that one has no answer.
+        self.services, self.lines, self.own_lines, self.services_port, self.services_entry = None, [], 0, None, {}
         self.answered_by, self.base = None, None
         self._read_env()
         self.role, contradictions = _boks.find_role(self.env, params["role"])
@@ -56,11 +55,14 @@ class BoksHost:
     def _read_services(self):
         path = self.params["services_path"]
         try:
-            self.services = read_bytes(path)
+            behind = shipped(path)
+            self.services = read_bytes(path) if behind is None else read_if_there(path) or b""
         except EngineError as err:
             self.problems.append(str(err))
             return
         self.lines = parse(self.services)
+        self.own_lines = len(self.lines)
+        self.lines += behind or []
         for line in self.lines:
             if line and line.protocol and line.answers(SERVICE) and (line.name == SERVICE or line.protocol == "tcp"):
                 self.services_entry.setdefault(line.protocol, self.answering(line.protocol).port)
@@ -79,7 +81,11 @@ class BoksHost:
             self.problems.append(str(err))
 
     def is_asked_by_lookups(self):
-        return os.path.realpath(self.params["services_path"]) == os.path.realpath(SERVICES)
+        return is_asked_by_lookups(self.params["services_path"])
+
+    def place_of(self, line):
+        """The path of the file that has this line."""
+        return self.params["services_path"] if any(line is own for own in self.lines[:self.own_lines]) else USR_SERVICES
 
     def answering(self, protocol):
         """The line of the file at which lookups end, or None."""
@@ -88,7 +94,8 @@ class BoksHost:
     def claimed_by_alias(self):
         """A sentence when daemons end at a line of another name, else None."""
         line = self.answering("tcp")
-        if line is None or line.name == SERVICE:
+        # Behind the services database it is no obstacle: an entry of its own comes first.
+        if line is None or line.name == SERVICE or self.place_of(line) == USR_SERVICES:
             return None
         return "%s: line %d, %s %d/tcp, has %s as an alias, so lookups of %s/tcp end there; remove the alias from that line" % (
             self.params["services_path"], line.number, shown(line.name), line.port, SERVICE, SERVICE)
@@ -111,20 +118,22 @@ class BoksHost:
         return sorted(set(self.services_entry) - {"tcp"})
 
     def plan_edit(self, port):
-        """(edits that make the services database name `port`, warnings, problems)."""
+        """(edits that make the services database name `port`, warnings, notes, problems)."""
         path, beside = self.params["services_path"], self.protocols_if_present()
         try:
             edit = ServicesEdit(path, SERVICE, port, protocols=("tcp",), protocols_if_present=beside)
             if edit.file.after == edit.file.before:
-                return [], [], []
-            require_writable(edit.file.target, len(edit.file.after))
+                return [], [], [], []
+            notes = require_writable(path, len(edit.file.after or b""))
             refusal = edit.foreseen()
         except EngineError as err:
             # A file that can't be read has been told already.
-            return [], [], [] if self.services is None else [str(err)]
+            return [], [], [], [] if self.services is None else [str(err)]
+        if edit.file.before is None:
+            notes.append("%s does not exist, and is made with what moves; the rest stays in %s" % (path, USR_SERVICES))
         return [dict(kind="services", path=path, name=SERVICE, port=port, previous_port=edit.previous.get("tcp"),
-                     previous=edit.previous, protocols=["tcp"], protocols_if_present=beside)], edit.warnings + edit.shadowed, (
-                         [refusal] if refusal else [])
+                     previous=edit.previous, protocols=["tcp"], protocols_if_present=beside)], (
+                         edit.warnings + edit.shadowed), notes, [refusal] if refusal else []
 
     def listeners(self, ports):
         return listeners(set(ports), self.params["bind_address"])

@@ -12,6 +12,7 @@ import sys
 import time
 
 from ansible_collections.portshift.agents.plugins.module_utils._errors import EngineError
+from ansible_collections.portshift.agents.plugins.module_utils._redaction import shown_words
 
 # A user's search path often lacks these, sudo's too.
 ADMINISTRATION = "/usr/sbin:/sbin"
@@ -44,7 +45,8 @@ def find(name):
 
 def last_words(text):
     """The last words of a command, for a sentence; may be empty."""
-    return " / ".join([line.strip() for line in text.splitlines() if line.strip()][-TOLD_LINES:])[-TOLD_LENGTH:]
+    lines = [line.strip() for line in text.splitlines() if line.strip()][-TOLD_LINES:]
+    return " / ".join(map(shown_words, lines))[-TOLD_LENGTH:]
 
 
 def told(text):
@@ -229,6 +231,9 @@ class BoundedModule:
 
     def get_bin_path(self, name, *unused, **unused2):
         return find(name)
+
+    def warn(self, sentence):
+        """Of a change that was planned elsewhere: there it was said."""
 
     def run_command(self, args, data=None, binary_data=False, path_prefix=None, environ_update=None, **unused):
         if isinstance(data, str):

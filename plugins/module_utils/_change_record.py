@@ -24,7 +24,9 @@ import time
 
 from ansible_collections.portshift.agents.plugins.module_utils._errors import EngineError
 from ansible_collections.portshift.agents.plugins.module_utils._file_edit import (
-    FileEdit, FileError, explain, make_folder, one_at_a_time, read_bytes, read_if_there, remove_file, sha256, write_durably)
+    FileEdit, FileError, explain, make_folder, one_at_a_time, read_if_there, read_own, remove_file, sha256,
+    take_back_interrupted, write_own)
+from ansible_collections.portshift.agents.plugins.module_utils._redaction import MASK
 from ansible_collections.portshift.agents.plugins.module_utils._service_processes import this_boot
 
 VERSION = 1
@@ -53,7 +55,7 @@ class RecordError(EngineError):
 
 def read_record(path):
     """The content of the record at `path`, or None where there is none."""
-    data = read_if_there(path)
+    data = read_own(path)
     if data is None:
         return None
     try:
@@ -116,6 +118,10 @@ def _text(content):
     return (json.dumps(content, indent=2, sort_keys=True) + "\n").encode("utf-8")
 
 
+def _digest(content):
+    return None if content is None else sha256(content)
+
+
 def _last_change(content):
     return max(content.get("started", 0), content.get("last_change", 0))
 
@@ -127,6 +133,10 @@ def known_change(content):
     """
     changed = (content or {}).get("last_change", 0)
     return changed if changed <= time.time() else 0
+
+
+def _nothing(unused):
+    return MASK.encode("ascii")
 
 
 def _move(value):
@@ -151,7 +161,7 @@ class ChangeRecord:
 
     def _save(self):
         make_folder(os.path.dirname(self.path))
-        write_durably(self.path, _text(self.content))
+        write_own(self.path, _text(self.content))
 
     def _archive(self, content):
         """Keeps the record `content`, which is about to be replaced, beside its backups.
@@ -163,12 +173,12 @@ class ChangeRecord:
                              "unknown" if content["old_port"] is None else content["old_port"], content["new_port"])
         path, number = os.path.join(folder, stem + ".json"), 1
         while os.path.lexists(path):
-            if read_bytes(path) == text:
+            if read_own(path) == text:
                 return
             number += 1
             path = os.path.join(folder, "%s-%d.json" % (stem, number))
         make_folder(folder)
-        write_durably(path, text)
+        write_own(path, text)
 
     def _begin(self):
         """A new migration starts a new record; going on with an interrupted one keeps the first backups."""
@@ -204,24 +214,25 @@ class ChangeRecord:
         return self.content is not None and self.content["state"] == "changing" and not self.content["files"]
 
     def before_write(self, path, before, after):
-        """Notes, durably, that `path` is about to go from `before` to `after`."""
+        """Notes, durably, that `path` is about to go from `before` to `after`.  None stands for no file."""
         self._begin()
         if self.content.get("earlier"):
             self._archive(self.content["earlier"])
         self.content.update(phase=self.move["phase"], state="changing")
-        digest = sha256(before)
+        digest = _digest(before)
         for entry in self.content["files"]:
             if entry["path"] == path:
                 if digest not in (entry["sha256_before"], entry["sha256_after"]):
                     # The bytes that the first backup holds lack what somebody else wrote in between.
                     entry["changed_between"] = True
-                entry["sha256_after"] = sha256(after)
+                entry["sha256_after"] = _digest(after)
                 break
         else:
-            make_folder(os.path.dirname(self._backup_path(digest)))
-            write_durably(self._backup_path(digest), before)
-            self.content["files"].append(dict(path=path, sha256_before=digest, sha256_after=sha256(after),
-                                              backup=self._backup_path(digest)))
+            backup = None if before is None else self._backup_path(digest)
+            if backup:
+                make_folder(os.path.dirname(backup))
+                write_own(backup, before)
+            self.content["files"].append(dict(path=path, sha256_before=digest, sha256_after=_digest(after), backup=backup))
         self.content.pop("earlier", None)
         # Evidence has to be newer than the last change of a file, by this host's own clock.
         self.content["last_change"] = time.time()
@@ -251,36 +262,49 @@ class ChangeRecord:
         for entry in self.content["files"]:
             path = entry["path"]
             try:
-                now = read_bytes(path)
-                digest = sha256(now)
+                now = read_if_there(path)
+                digest = _digest(now)
                 if digest == entry["sha256_before"]:
                     continue
-                before = self._backed_up(entry)
+                if now is None:
+                    raise FileError("%s: does not exist any more; its old bytes are in %s" % (path, entry["backup"]))
+                before = self.backed_up(entry)
                 to_restore.append(entry)
                 changed = digest != entry["sha256_after"] or entry.get("changed_between")
                 content = undo(now, before) if undo and changed else None
                 if content is not None:
                     undone[path] = content
                 elif changed:
-                    drifted.append("%s: somebody else has changed it since the migration (sha256 %s..., expected %s...); "
-                                   "its old bytes are in %s" % (path, digest[:12], entry["sha256_after"][:12], entry["backup"]))
+                    drifted.append("%s: somebody else has changed it since the migration (sha256 %s..., expected %s...); %s" % (
+                        path, digest[:12], (entry["sha256_after"] or "no file")[:12],
+                        "its old bytes are in %s" % entry["backup"] if entry["backup"] else "it did not exist before"))
             except FileError as err:
                 impossible.append(str(err))
         return to_restore, drifted, impossible, undone
 
+    def take_back_interrupted(self, check_mode=False):
+        """Before review(), for who is about to restore."""
+        take_back_interrupted([entry["path"] for entry in (self.content or {"files": []})["files"]], check_mode)
+
     @staticmethod
-    def _backed_up(entry):
-        before = read_bytes(entry["backup"])
+    def backed_up(entry):
+        """The bytes of a file before the migration; None where there was no file."""
+        if entry["backup"] is None:
+            return None
+        before = read_own(entry["backup"])
+        if before is None:
+            raise FileError("%s: does not exist, and held the old bytes of %s" % (entry["backup"], entry["path"]))
         if sha256(before) != entry["sha256_before"]:
             raise FileError("%s: the backup of %s is damaged" % (entry["backup"], entry["path"]))
         return before
 
-    def restore_files(self, module, redact=None, force=False, undo=None, redactor=None):
+    def restore_files(self, module, redactor=None, force=False, undo=None):
         """Puts every file back, byte for byte.  Returns the module's result; refuses before the first write.
 
-        `undo`: (bytes now, bytes before) -> bytes or None, asked for files that somebody else has changed since: the bytes
-        now with the migration's own change taken out of them.  `redactor`: (bytes now, bytes before) -> what `redact` is for
-        that file.  mark_rolled_back() comes when all that belongs to going back is done; until then it can be done again.
+        `undo`: (bytes now, bytes before or None) -> bytes or None, asked for files that somebody else has changed since: the
+        bytes now with the migration's own change taken out of them.  `redactor`: (bytes now, bytes before, ports=) -> what
+        makes bytes of that file fit for a diff; without one a diff shows nothing of them.  mark_rolled_back() comes when all
+        that belongs to going back is done; until then it can be done again.
         """
         to_restore, drifted, impossible, undone = self._review(undo)
         # What is gone or damaged can't be restored; force only overrides what somebody else changed.
@@ -288,11 +312,15 @@ class ChangeRecord:
             raise RecordError("going back is no longer safe, nothing was restored: %s" % "; ".join(drifted + impossible))
         result = dict(changed=bool(to_restore), restored=[entry["path"] for entry in to_restore], diff=[])
         for entry in to_restore:
-            before, edit = self._backed_up(entry), FileEdit.read(entry["path"])
+            before, edit = self.backed_up(entry), FileEdit.read(entry["path"])
             edit.apply(undone.get(entry["path"], before))
-            done = edit.commit(module, redact=redactor(edit.before, before) if redactor else redact)
+            redact = redactor(edit.before or b"", before or b"", ports=self._ports()) if redactor else _nothing
+            done = edit.commit(module, redact=redact)
             result["diff"] += [done["diff"]] if "diff" in done else []
         return result
+
+    def _ports(self):
+        return self.content["old_port"], self.content["new_port"]
 
     def mark_rolled_back(self):
         """Notes that the host is back.  Returns whether that was news."""
@@ -307,10 +335,10 @@ class ChangeRecord:
         self._save()
         return True
 
-    def restore(self, module, redact=None, force=False, undo=None, redactor=None):
+    def restore(self, module, redactor=None, force=False, undo=None):
         """restore_files() where nothing else belongs to going back."""
         news = self.content is not None and self.content["state"] != "rolled_back"
-        result = self.restore_files(module, redact, force, undo, redactor)
+        result = self.restore_files(module, redactor, force, undo)
         if news and not module.check_mode:
             self.mark_rolled_back()
         return dict(result, changed=result["changed"] or news)
@@ -339,7 +367,7 @@ class ChangeRecord:
                    if os.path.basename(path) not in needed and (aged or os.path.basename(path) in outdated)]
         for path in list(removed):
             # A backup that no record names is ours when it is what its name says.
-            if os.path.basename(path) not in outdated and sha256(read_bytes(path)) != os.path.basename(path):
+            if os.path.basename(path) not in outdated and sha256(read_own(path) or b"") != os.path.basename(path):
                 removed.remove(path)
                 found.left.append("%s: has the name of a backup, but other content, and no record names it" % path)
         # Records last: what is interrupted here is found and gone on with by the next call.
@@ -350,7 +378,7 @@ class ChangeRecord:
 
 
 def _backup_names(records):
-    return {os.path.basename(entry["backup"]) for content in records for entry in content["files"]}
+    return {os.path.basename(entry["backup"]) for content in records for entry in content["files"] if entry["backup"]}
 
 
 class _Folder:

@@ -13,6 +13,7 @@ from ansible_collections.portshift.agents.plugins.module_utils._change_tracker i
 from ansible_collections.portshift.agents.plugins.module_utils._confirmed_state import under_way
 from ansible_collections.portshift.agents.plugins.module_utils._errors import EngineError
 from ansible_collections.portshift.agents.plugins.module_utils._hub_edit import HubEdit, is_there
+from ansible_collections.portshift.agents.plugins.module_utils._redaction import shown_url
 from ansible_collections.portshift.agents.plugins.module_utils._service_processes import moment_of, start_time
 
 # The name of the change that M(portshift.agents.confirmed_change) makes.
@@ -115,6 +116,11 @@ class AgentHost:
     @property
     def details(self):
         return self.edit and self.edit.before
+
+    @property
+    def shown_url(self):
+        """The hub's URL, as results and sentences may show it."""
+        return self.details and shown_url(self.details.url)
 
     @property
     def path(self):

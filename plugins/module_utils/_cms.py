@@ -7,8 +7,8 @@ It answers one question: were these bytes signed by the key of the certificate t
 There is NO chain of trust, no expiry, revocation or key usage check: whoever can make a certificate can make a
 "valid" signature.  Compare `signer_sha256` with a known one where that matters.
 
-"valid" is never said where `openssl smime -verify -noverify` says no.  For that, certificates are read as strictly as
-OpenSSL reads them, and whatever is not understood here ends as "unchecked" or "invalid".
+"valid" is never said where `openssl smime -verify -noverify` says no.  For that, certificates and revocation lists are read
+as strictly as OpenSSL reads them, and whatever is not understood here ends as "unchecked" or "invalid".
 """
 
 import hashlib
@@ -45,6 +45,7 @@ def verify_detached(der, content):
 # --- object identifiers, as they stand in the encoding ----------------------------------------------------------
 
 _DATA = bytes.fromhex("2a864886f70d010701")
+_UNSPECIFIED = b"\0"  # 0.0, which dual-signed mastheads give as the type of their content
 _SIGNED_DATA = bytes.fromhex("2a864886f70d010702")
 _CONTENT_TYPE = bytes.fromhex("2a864886f70d010903")
 _MESSAGE_DIGEST = bytes.fromhex("2a864886f70d010904")
@@ -220,17 +221,55 @@ def _certificate(node):
     extensions = tbs.maybe(0xA3)
     if extensions:
         explicit = _Elements(extensions, 0xA3, True)
-        for extension in _Elements(explicit.take(_SEQUENCE), _SEQUENCE, True).rest():
-            parts = _Elements(extension, _SEQUENCE, True)
-            oid = parts.take(_OID).body
-            parts.maybe(_BOOLEAN)
-            value = parts.take(_OCTETS).body
-            parts.end()
-            if oid == _KEY_IDENTIFIER:
-                key_identifier = _read(value, 0, True)[0].body
+        key_identifier = _extensions(explicit.take(_SEQUENCE)).get(_KEY_IDENTIFIER)
         explicit.end()
+        if key_identifier is not None:
+            key_identifier = _read(key_identifier, 0, True)[0].body
     tbs.end()
     return _Certificate(hashlib.sha256(node.raw).hexdigest(), issuer, serial, key_identifier, key)
+
+
+def _extensions(node):
+    """Extensions -> {OID: value}; None for one that comes twice, which OpenSSL does not use either."""
+    found = {}
+    for extension in _Elements(node, _SEQUENCE, True).rest():
+        parts = _Elements(extension, _SEQUENCE, True)
+        oid = parts.take(_OID).body
+        parts.maybe(_BOOLEAN)
+        value = parts.take(_OCTETS).body
+        parts.end()
+        found[oid] = None if oid in found else value
+    return found
+
+
+def _read_revocation_list(node):
+    """Nothing here uses a revocation list (RFC 5280, 5.1); OpenSSL refuses a signature with a malformed one, though."""
+    outer = _Elements(_read(node.raw, 0, True)[0], _SEQUENCE, True)
+    tbs = _Elements(outer.take(_SEQUENCE), _SEQUENCE, True)
+    _algorithm(outer.take(_SEQUENCE), True)
+    outer.take(_BITS)
+    outer.end()
+    tbs.maybe(_INTEGER)
+    _algorithm(tbs.take(_SEQUENCE), True)
+    _name(tbs.take(_SEQUENCE))
+    tbs.take(_UTC_TIME, _GENERALIZED_TIME)
+    if not tbs.maybe(_UTC_TIME):
+        tbs.maybe(_GENERALIZED_TIME)
+    revoked = tbs.maybe(_SEQUENCE)
+    for entry in _Elements(revoked, _SEQUENCE, True).rest() if revoked else ():
+        parts = _Elements(entry, _SEQUENCE, True)
+        parts.take(_INTEGER)
+        parts.take(_UTC_TIME, _GENERALIZED_TIME)
+        extensions = parts.maybe(_SEQUENCE)
+        if extensions:
+            _extensions(extensions)
+        parts.end()
+    extensions = tbs.maybe(0xA0)
+    if extensions:
+        explicit = _Elements(extensions, 0xA0, True)
+        _extensions(explicit.take(_SEQUENCE))
+        explicit.end()
+    tbs.end()
 
 
 def _name(node):
@@ -302,7 +341,9 @@ def _verify(der, content):
     inside.end()
     certificates = signed.maybe(0xA0)
     certificates = [_certificate(node) for node in _Elements(certificates, 0xA0).rest()] if certificates else []
-    lists = signed.maybe(0xA1)  # revocation lists: nothing here uses them
+    lists = signed.maybe(0xA1)
+    for node in _Elements(lists, 0xA1).rest() if lists else ():
+        _read_revocation_list(node)
     signers = list(_Elements(signed.take(_SET), _SET).rest())
     signed.end()
     if not 1 <= len(signers) <= MAX_SIGNERS:
@@ -311,7 +352,7 @@ def _verify(der, content):
     verdicts = [_verify_signer(node, certificates, announced, content_type, content) for node in signers]
     # One bad signer spoils it.
     verdict = min(verdicts, key=lambda one: ("invalid", "unchecked", "valid").index(one.status))
-    if verdict.status == "valid" and (lists or content_type != _DATA or not set(announced) <= set(_DIGESTS)):
+    if verdict.status == "valid" and not (content_type in (_DATA, _UNSPECIFIED) and set(announced) <= set(_DIGESTS)):
         return verdict._replace(status="unchecked", reason="the signature has parts that are not understood here")
     return verdict
 
@@ -339,7 +380,9 @@ def _verify_signer(node, certificates, announced, content_type, content):
     to_sign = digest
     if attributes:
         values = _attributes(attributes, 0xA0, True)
-        if values.get(_CONTENT_TYPE) != [_tlv(_OID, content_type)]:
+        # Dual-signed mastheads are signed as data, and leave the type open outside of the attributes.
+        types = (_UNSPECIFIED, _DATA) if content_type == _UNSPECIFIED else (content_type,)
+        if values.get(_CONTENT_TYPE) not in [[_tlv(_OID, one)] for one in types]:
             return Verdict("invalid", sha256, "the signed attributes name another type of content")
         if name and values.get(_MESSAGE_DIGEST) != [_tlv(_OCTETS, digest)]:
             return Verdict("invalid", sha256, "the content is not what was signed: its %s digest differs" % name)

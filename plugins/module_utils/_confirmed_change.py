@@ -24,11 +24,11 @@ from ansible_collections.portshift.agents.plugins.module_utils._change_record im
     PATIENCE, ChangeRecord, RecordError, alone_on_host)
 from ansible_collections.portshift.agents.plugins.module_utils._confirmed_state import (
     BEGUN, CHANGING, CONFIRMED, ENDED, FAILED, NAME, REVERTED, REVERTING, WAITING, ChangeError, Place, boot_clock, check_paths,
-    edits, this_login, turn, words)
+    edits, take_back_interrupted_edits, this_login, turn, words)
 from ansible_collections.portshift.agents.plugins.module_utils._confirmed_unit import PAUSES, RUNTIME_UNITS, unit_name
 from ansible_collections.portshift.agents.plugins.module_utils._errors import EngineError
 from ansible_collections.portshift.agents.plugins.module_utils._file_edit import (
-    FileError, make_folder, one_at_a_time, put_file, read_bytes, remove_empty_folder, remove_file)
+    FileError, make_folder, one_at_a_time, put_file, read_own, remove_empty_folder, remove_file)
 from ansible_collections.portshift.agents.plugins.module_utils._host_commands import TOOL_SECONDS, run
 from ansible_collections.portshift.agents.plugins.module_utils._product_files import redactor, undone
 from ansible_collections.portshift.agents.plugins.module_utils._service_processes import this_boot
@@ -103,7 +103,7 @@ class Looking(BoundedModule):
 
     def __init__(self, module):
         super().__init__(TOOL_SECONDS)
-        self._diff, self.get_bin_path = module._diff, module.get_bin_path
+        self._diff, self.get_bin_path, self.warn = module._diff, module.get_bin_path, module.warn
 
 
 class ConfirmedChange:
@@ -207,6 +207,8 @@ class ConfirmedChange:
         wanted = self._wanted()
         with alone_on_host(wanted["record"], self.module.check_mode):
             self._refuse_beside_another()
+            if not self.module.check_mode:
+                take_back_interrupted_edits(wanted)
             wanted = self._with_plan(wanted)
             if not wanted["plan"] or self.module.check_mode:
                 return dict(self._nothing(), changed=bool(wanted["plan"]), files=wanted["plan"], token=None,
@@ -257,14 +259,15 @@ class ConfirmedChange:
             self.diffs += [done["diff"]] if "diff" in done else []
             if done["changed"]:
                 plan += [edit.path] if edit.path not in plan else []
-                modes[edit.file.target] = os.stat(edit.file.target).st_mode & 0o7777
+                if edit.file.before is not None:
+                    modes[edit.file.target] = os.stat(edit.file.target).st_mode & 0o7777
         if plan and wanted["bridge"]:
             # What can't be is refused now, with the product still running.
             turn(looking, wanted["bridge"], True)
         record = ChangeRecord(wanted["record"])
         # Also one of a move to another port: undone, this change leaves that one to be taken back.
         goes_on = record.content and record.content["state"] != "rolled_back"
-        before = read_bytes(wanted["record"]).decode("utf-8") if goes_on else None
+        before = read_own(wanted["record"]).decode("utf-8") if goes_on else None
         return dict(wanted, plan=plan, modes=modes, record_before=before)
 
     def _hand_over(self, wanted, paths, **state):
@@ -528,6 +531,7 @@ class ConfirmedChange:
             if not move or move["state"] == "rolled_back" or self.params["new_port"] not in (None, move["new_port"]):
                 # Another port: an earlier migration's record, so the one that is taken back has not reached this host.
                 return dict(self.look(), changed=False, restored=[], token=state and state["token"])
+            record.take_back_interrupted(self.module.check_mode)
             undo = undone(move["new_port"])
             unsafe = record.review(undo)[1]
             if unsafe and not self.params["force"]:

@@ -17,10 +17,12 @@ import sys
 import time
 
 from ansible_collections.portshift.agents.plugins.module_utils._errors import EngineError
+from ansible_collections.portshift.agents.plugins.module_utils._file_access import Location
 from ansible_collections.portshift.agents.plugins.module_utils._file_edit import (
-    FileEdit, FileError, make_folder, put_file, read_if_there, remove_empty_folder, remove_file, write_durably)
+    FileEdit, FileError, make_folder, put_file, read_own, remove_empty_folder, remove_file, take_back_interrupted, write_own)
 from ansible_collections.portshift.agents.plugins.module_utils._hub_edit import HubEdit
-from ansible_collections.portshift.agents.plugins.module_utils._port_bridge import set_bridge
+from ansible_collections.portshift.agents.plugins.module_utils._port_bridge import turn_bridge
+from ansible_collections.portshift.agents.plugins.module_utils._product_files import redactor
 from ansible_collections.portshift.agents.plugins.module_utils._services_file import ServicesEdit
 
 VERSION = 1
@@ -105,7 +107,7 @@ class Place:
     def read(self, name):
         """The content of one of the files, or None where it is not there."""
         path = self.path(name)
-        data = read_if_there(path)
+        data = read_own(path)
         if data is None:
             return None
         try:
@@ -119,7 +121,7 @@ class Place:
 
     def write(self, name, content):
         make_folder(self.folder)
-        write_durably(self.path(name), _text(dict(content, version=VERSION)))
+        write_own(self.path(name), _text(dict(content, version=VERSION)))
 
     def state(self):
         return self.read("state.json")
@@ -138,8 +140,10 @@ class Place:
     def is_carried_out(self):
         """Whether the process lives that carries the change out."""
         try:
-            handle = os.open(self.lock, os.O_RDONLY | os.O_CLOEXEC)
-        except OSError:
+            with Location(self.lock) as place:
+                place.require_own()
+                handle = place.open()
+        except (OSError, FileError):
             return False
         try:
             fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
@@ -192,14 +196,14 @@ def under_way(record, name):
 class FileContent:
     """Gives the file at `path` other content."""
 
-    redact, warnings = None, ()
+    warnings = ()
 
     def __init__(self, path, content):
         self.path = path
         self.file = FileEdit.read(path).apply(content.encode("utf-8", "surrogateescape"))
 
     def commit(self, module, record=None):
-        return self.file.commit(module, record=record)
+        return self.file.commit(module, redact=redactor(self.file.before, self.file.after), record=record)
 
 
 def edits(change):
@@ -207,6 +211,11 @@ def edits(change):
     return ([functools.partial(ServicesEdit, **entry) for entry in change["services_entries"]] +
             [functools.partial(HubEdit, [entry["path"]], port=entry["port"]) for entry in change["hub_urls"]] +
             [functools.partial(FileContent, **entry) for entry in change["files"]])
+
+
+def take_back_interrupted_edits(change):
+    """What writes in place of these files have left half done, for who is about to make the edits."""
+    take_back_interrupted([entry["path"] for key in ("services_entries", "hub_urls", "files") for entry in change[key]])
 
 
 def check_paths(change):
@@ -223,7 +232,7 @@ def check_paths(change):
 
 
 def turn(module, options, forward):
-    """Turns the bridge: forward, old ports lead to the new ones; else new to old.  Returns what set_bridge() does."""
+    """Turns the bridge: forward, old ports lead to the new ones; else new to old.  Returns what turn_bridge() does."""
     mappings = [(mapping["old"], mapping["new"], mapping["protocols"]) if forward else
                 (mapping["new"], mapping["old"], mapping["protocols"]) for mapping in options["mappings"]]
-    return set_bridge(module, options, mappings)
+    return turn_bridge(module, options, mappings)

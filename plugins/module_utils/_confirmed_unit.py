@@ -20,11 +20,11 @@ from ansible_collections.portshift.agents.plugins.module_utils._bounded_commands
 from ansible_collections.portshift.agents.plugins.module_utils._change_record import (
     PATIENCE, ChangeRecord, alone_on_host, read_record)
 from ansible_collections.portshift.agents.plugins.module_utils._confirmed_state import (
-    BEGUN, CHANGING, CONFIRMED, ENDED, FAILED, REVERTED, REVERTING, WAITING, ChangeError, Place, boot_clock, edits, turn,
-    words)
+    BEGUN, CHANGING, CONFIRMED, ENDED, FAILED, REVERTED, REVERTING, WAITING, ChangeError, Place, boot_clock, edits,
+    take_back_interrupted_edits, turn, words)
 from ansible_collections.portshift.agents.plugins.module_utils._errors import EngineError
 from ansible_collections.portshift.agents.plugins.module_utils._file_edit import (
-    FileError, NoSpace, one_at_a_time, overwrite, put_file, read_bytes, remove_file, sha256, write_durably)
+    FileError, NoSpace, one_at_a_time, overwrite, put_file, read_bytes, remove_file, sha256, write_durably, write_own)
 from ansible_collections.portshift.agents.plugins.module_utils._product_files import undone
 from ansible_collections.portshift.agents.plugins.module_utils._service_processes import this_boot
 from ansible_collections.portshift.agents.plugins.module_utils._services import Services
@@ -157,6 +157,7 @@ class Unit:
         records = _Both(ChangeRecord(self.place.undo, change["old_port"], change["new_port"]),
                         ChangeRecord(change["record"], change["old_port"], change["new_port"], change["phase"]))
         # Planned anew: the product may have written its files while it stopped.
+        take_back_interrupted_edits(change)
         for edit in edits(change):
             made = edit()
             if made.file.after != made.file.before:
@@ -424,12 +425,14 @@ class Unit:
     def _restore(self):
         if self.change["way"] == "back":
             record, undo = ChangeRecord(self.change["record"]), undone(self.change["new_port"])
+            record.take_back_interrupted()
             unsafe = record.review(undo)[1]
             if unsafe and not self.change["force"]:
                 raise _Refused("going back is no longer safe, nothing was restored: %s" % "; ".join(unsafe))
             restored = self._restore_by(record, self.change["force"], undo)
         else:
             undo = ChangeRecord(self.place.undo)
+            undo.take_back_interrupted()
             drifted = self._keep_what_others_wrote(undo)
             # By force: a host that nobody may be able to enter has to come back, and what others wrote is kept.
             restored = self._restore_by(undo, True, self._without_our_ports(drifted))
@@ -445,23 +448,29 @@ class Unit:
         except NoSpace as err:
             self.say("%s; writes in place what is left to be restored" % err)
         for entry in record.review()[0]:
-            now, before = read_bytes(entry["path"]), read_bytes(entry["backup"])
+            now, before = read_bytes(entry["path"]), record.backed_up(entry)
             mended = undo(now, before) if undo and sha256(now) != entry["sha256_after"] else None
-            overwrite(entry["path"], before if mended is None else mended)
+            if mended is None and before is None:
+                # That takes no room.
+                remove_file(entry["path"], False)
+            else:
+                overwrite(entry["path"], before if mended is None else mended)
         return foreseen
 
     def _keep_what_others_wrote(self, undo):
         """Copies files that somebody else has changed since; -> {sha256 of such a file: its path}."""
         drifted = {}
         for entry in (undo.content or {"files": []})["files"]:
+            before = undo.backed_up(entry)
             if not os.path.lexists(entry["path"]):
-                self.remark("%s: somebody has removed it since; it is there again, with its old bytes" % entry["path"])
-                write_durably(entry["path"], read_bytes(entry["backup"]), mode=self.change["modes"].get(entry["path"], 0o600))
+                if before is not None:
+                    self.remark("%s: somebody has removed it since; it is there again, with its old bytes" % entry["path"])
+                    write_durably(entry["path"], before, mode=self.change["modes"].get(entry["path"], 0o600))
                 continue
             now = read_bytes(entry["path"])
             if sha256(now) not in (entry["sha256_before"], entry["sha256_after"]):
                 drifted[sha256(now)] = entry["path"]
-                if self._hub_moved_back(entry["path"], now, read_bytes(entry["backup"])) is not None:
+                if self._hub_moved_back(entry["path"], now, before) is not None:
                     # All that it holds stays, but for the port.
                     continue
                 copy = self.place.path("changed-by-others-%s" % sha256(now)[:12])
@@ -493,21 +502,21 @@ class Unit:
                         continue
                     mended = True
                     for protocol in list(entry["protocols"]) + list(entry["protocols_if_present"]):
-                        old = _services_lines.resolve(before, entry["name"], protocol)
+                        old = _services_lines.resolve(before or b"", entry["name"], protocol)
                         if old:
                             content = _services_lines.with_entry(content, entry["name"], old[0], [protocol]).after
                         else:
                             content = _services_lines.without_entry(content, entry["name"], entry["port"], [protocol]).after
             except EngineError:
                 return None
-            return content if mended else None
+            return content if mended and (content or before is not None) else None
         return undo
 
     def _settle_record(self):
         """The migration's record says that the host is back, or what it said before this change."""
         path = self.change["record"]
         if self.change["record_before"] is not None:
-            write_durably(path, self.change["record_before"].encode("utf-8"))
+            write_own(path, self.change["record_before"].encode("utf-8"))
             return
         content = read_record(path)
         if content and content["new_port"] == self.change["new_port"]:

@@ -1,26 +1,17 @@
 # Copyright (c) 2026 The portshift.agents authors
 # GNU General Public License v3.0-or-later (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Where BigFix keeps its port on one host, and which edits move it there.  Pure: parsed files in, a list of edits out.
-
-Source of the names: the vendor's settings reference, but for C(_BESClient_RelaySelect_Port), which only the document
-of this project's user knows.  It is set as asked; the URLs are what agents really follow.
-"""
+"""Where BigFix keeps its port on one host, and which edits move it there.  Pure: parsed files in, a list of edits out."""
 
 from urllib.parse import urlsplit
 
+from ansible_collections.portshift.agents.plugins.module_utils._credentials_file import rest_ports
 from ansible_collections.portshift.agents.plugins.module_utils._masthead import MastheadError, check_issued
 from ansible_collections.portshift.agents.plugins.module_utils._ports import PortError, parse_port
-from ansible_collections.portshift.agents.plugins.module_utils._settings_file import with_port_rewritten
-
-RELAY_SELECT = "_BESClient_RelaySelect_Port"
-LISTEN = "_BESRelay_HTTPServer_PortNumber"
-UDP_MESSAGES = "_Enterprise Server_ClientRegister_UDPMessagePort"
-WEB_REPORTS = "_WebReports_HTTPServer_PortNumber"
-SELECTED_RELAYS = ("__RelayServer1", "__RelayServer2")
-
-# Settings that hold the port as a plain number.
-PORT_SETTINGS = (RELAY_SELECT, LISTEN, UDP_MESSAGES)
+from ansible_collections.portshift.agents.plugins.module_utils._setting_names import (
+    LISTEN, PORT_SETTINGS, RELAY_SELECT, SELECTED_RELAYS)
+from ansible_collections.portshift.agents.plugins.module_utils._settings_file import (
+    bare_addresses, shown_name, shown_value, with_port_rewritten)
 
 # Per component: the settings that it has to have, and whether the first or the last settings file gets a missing one.
 # [vendor] every component reads besclient.config first, so the listening port goes to the component's own file.
@@ -50,6 +41,10 @@ class SettingsSource:
                 return value
         return None
 
+    def shown(self, name):
+        """The value of a setting, as far as a sentence may quote it."""
+        return shown_value(name, self._value(name) or "")
+
     def number(self, name):
         """The port that a setting holds, None when it is absent, 0 when it is no port number."""
         value = self._value(name)
@@ -64,6 +59,13 @@ class SettingsSource:
             return urlsplit(self._value(name) or "").port
         except ValueError:
             return None
+
+
+class CredentialsSource:
+    """A file of the operator's credentials for the REST API: its path and its bytes."""
+
+    def __init__(self, path, data):
+        self.path, self.data = path, data
 
 
 class Plan:
@@ -155,10 +157,10 @@ def _settings_edits(plan, component, sources):
                 wanted[source.path][name] = plan.new_port
                 if number != plan.old_port:
                     plan.notes.append("%s: %s is %s, neither the old port nor the new one; it becomes %d"
-                                      % (source.path, name, source.settings.get(name), plan.new_port))
+                                      % (source.path, name, source.shown(name), plan.new_port))
             else:
                 plan.notes.append("%s: %s is %s, which is not the port that moves; left alone"
-                                  % (source.path, name, source.settings.get(name)))
+                                  % (source.path, name, source.shown(name)))
     for name, position in REQUIRED[component]:
         if agents and all(source.number(name) is None for source in agents):
             wanted[agents[position].path][name] = plan.new_port
@@ -168,15 +170,39 @@ def _settings_edits(plan, component, sources):
         if plan.old_port and plan.old_port != plan.new_port:
             urls = with_port_rewritten(source.data, plan.old_port, plan.new_port, flat=source.flat)[1]
         if settings or urls:
-            plan.edits.append(dict(kind="settings", path=source.path, settings=settings, urls=urls,
+            plan.edits.append(dict(kind="settings", path=source.path, settings=settings, urls=[shown_name(name) for name in urls],
                                    format="clientsettings" if source.flat else "config"))
             if source.flat:
                 plan.notes.append("%s: holds the old port; agents read it at installation only" % source.path)
+        plan.notes += bare_address_notes(source.path, source.data, plan.old_port, plan.new_port, source.flat)
 
 
-def make_plan(component, mastheads, settings, new_port, old_port=None, issued=None, allow_invalid_signature=False):
+def bare_address_notes(path, data, old_port, new_port, flat=False):
+    """Sentences on settings that name the old port in a way which is not known to be read, and is left alone."""
+    found = bare_addresses(data, old_port, flat) if old_port != new_port else []
+    return ["%s: %s names an address as HOST:PORT%s without http:// in front. Whether agents read that is not known, so it was "
+            "left alone: look whether it is in use, and if so write http://HOST:%d/bfmirror/downloads/ there"
+            % (path, name, " with port %d" % old_port if old_port else "", new_port) for name in found]
+
+
+def _credentials_edits(plan, sources):
+    for source in sources:
+        for port in rest_ports(source.data):
+            if port is None:
+                plan.notes.append("%s: its RESTURL names no port that can be read, so it was left alone; look whether it has to "
+                                  "name port %d" % (source.path, plan.new_port))
+            elif port not in (plan.old_port, plan.new_port):
+                plan.notes.append("%s: its RESTURL names port %d, which is not the port that moves, so it was left alone; look "
+                                  "whether it has to name port %d" % (source.path, port, plan.new_port))
+        if plan.old_port != plan.new_port and plan.old_port in rest_ports(source.data):
+            plan.edits.append(dict(kind="credentials", path=source.path, previous_port=plan.old_port))
+
+
+def make_plan(component, mastheads, settings, new_port, old_port=None, issued=None, allow_invalid_signature=False,
+              credentials=()):
     """The edits that bring one host (component: server, relay or client) to `new_port`; none when it is there."""
     plan = Plan(old_port, new_port)
     _masthead_edits(plan, mastheads, issued, allow_invalid_signature)
     _settings_edits(plan, component, settings)
+    _credentials_edits(plan, credentials)
     return plan

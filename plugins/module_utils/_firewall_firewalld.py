@@ -12,6 +12,7 @@ import shlex
 from xml.etree import ElementTree
 
 from ansible_collections.portshift.agents.plugins.module_utils._host_commands import run
+from ansible_collections.portshift.agents.plugins.module_utils._kernel_filter import KernelFilter, links, sentences
 from ansible_collections.portshift.agents.plugins.module_utils._openings import (
     ANYBODY_4, ANYBODY_6, PROTOCOLS, Opening, OpeningError, Reading, denies, described, family, in_order, join_families,
     normalised)
@@ -130,7 +131,11 @@ class ZoneReader:
 
     def __init__(self, zone, ports, service_ports):
         self.zone, self.ports, self.service_ports = zone, sorted(ports), service_ports
-        self.spelled, self.covered, self.wider, self.lines, self.rest = {}, set(), [], [], []
+        self.spelled, self.covered, self.wider, self.lines, self.rest, self.about = {}, set(), [], [], [], {}
+
+    def admits_more(self, rule, pairs):
+        """Notes that `rule`, one of the rest, admits ports asked about beside others."""
+        self.about.setdefault("%s: %s" % (self.zone.name, rule), set()).update(pairs)
 
     def note(self, rule):
         self.lines.append("%s: %s" % (self.zone.name, rule))
@@ -159,6 +164,9 @@ class ZoneReader:
             if not self.admit(protocol, span, None, "port " + word):
                 # firewalld answers ALREADY_ENABLED to an attempt to add a port of a range.
                 self.covered |= {Opening(protocol, port, None) for port in _overlap(span, self.ports)}
+                for part in without([span], self.ports):
+                    self.admits_more("port %s/%s" % (_shown(part), protocol), [
+                        (protocol, port) for port in _overlap(span, self.ports)])
         for protocol, found in spans.items():
             self.rest += ["port %s/%s" % (_shown(span), protocol) for span in without(found, self.ports)]
 
@@ -168,6 +176,7 @@ class ZoneReader:
                 hit = _overlap(span, self.ports)
                 if hit and protocol in PROTOCOLS:
                     self.note("service %s (%s/%s)" % (name, _shown(span), protocol))
+                    self.admits_more("service " + name, [(protocol, port) for port in hit])
                     self.wider.append("zone %s admits the service %s, which holds %s %s" % (
                         self.zone.name, name, protocol, ", ".join(map(str, hit))))
 
@@ -194,6 +203,9 @@ class ZoneReader:
             self.wider.append("zone %s holds a rule that admits more than the port: %s" % (self.zone.name, text))
         if not exact:
             self.rest.append("rich-rule " + text)
+            if "accept" in rule:
+                self.admits_more("rich-rule " + text, [(protocol, port) for protocol, span in concerned
+                                                       for port in _overlap(span, self.ports)])
 
     def reading(self):
         self.read_ports()
@@ -203,6 +215,7 @@ class ZoneReader:
                 self.read_rich_rule(value)
             elif kind == "protocol" and value in PROTOCOLS:
                 self.note("protocol " + value)
+                self.admits_more("protocol " + value, [(value, port) for port in self.ports])
                 self.wider.append("zone %s admits all of %s" % (self.zone.name, value))
         if self.zone.fields.get("target") == "ACCEPT":
             self.note("target ACCEPT")
@@ -210,7 +223,8 @@ class ZoneReader:
         self.rest += ["%s %s" % (kind, value) for kind, value in self.zone.rules() if kind not in ("port", "rich-rule")]
         spelled = join_families(self.spelled)
         return Reading(self.lines, spelled, self.wider, frozenset("%s: %s" % (self.zone.name, rule) for rule in self.rest),
-                       {opening for opening in self.covered if opening not in spelled}, spelled)
+                       {opening for opening in self.covered if opening not in spelled}, spelled,
+                       {rule: pairs for rule, pairs in self.about.items() if pairs})
 
 
 def spans_of(rule, service_ports):
@@ -251,6 +265,30 @@ def admits(rule):
     """Whether a rule lets traffic in that would not come in without it."""
     kind, value = _parts(rule)
     return kind in _OPTIONS and (kind != "rich-rule" or "accept" in parse_rich_rule(value))
+
+
+def denying_policies(policies, zone, opening, service_ports):
+    """[(how much, policy, rule)] of what the policies before a zone turn away of an opening in it; rule None: the target.
+
+    In the order in which firewalld asks them, up to the first that admits it.
+    """
+    found = []
+    for policy in sorted(policies.values(), key=lambda policy: (int(policy.fields.get("priority") or -1), policy.name)):
+        concerned = set(policy.words("ingress-zones")) & {"ANY", zone} and set(policy.words("egress-zones")) & {"ANY", "HOST"}
+        if not concerned or int(policy.fields.get("priority") or -1) >= 0:
+            continue
+        denied = [(how_much, policy.name, text) for how_much, text in denying_rules(policy, opening, service_ports)]
+        found += denied
+        if any(how_much == "all" for how_much, _name, _text in denied):
+            break
+        reading = ZoneReader(policy, [opening.port], service_ports).reading()
+        admitted = {opening, opening._replace(source=None)} & (reading.exact | reading.covered)
+        if admitted or policy.fields.get("target") == "ACCEPT":
+            break
+        if policy.fields.get("target") in ("DROP", "REJECT"):
+            found.append(("all", policy.name, None))
+            break
+    return found
 
 
 def denying_rules(zone, opening, service_ports):
@@ -403,6 +441,62 @@ class Firewalld:
                     if sentence not in kind:
                         kind.append(sentence)
         return found
+
+    def obstacles(self, add):
+        """(failures, notes): what turns `add` away before the zone is asked, by firewalld's policies or by rules of others."""
+        if self.stopped or not add:
+            return [], []
+        failures, notes, named = [], [], set()
+        for half in HALVES:
+            policies = self._policies(half)
+            for opening in in_order(add):
+                for how_much, policy, text in denying_policies(policies, self.zone, opening, self.service_ports):
+                    named.add(policy)
+                    sentence = 'policy "%s" of firewalld rejects %s %s, before the zone %s is asked (%s): %s' % (
+                        policy, "what is to be opened," if how_much == "all" else "a part of what is to be opened,",
+                        described(opening), self.zone, half, text or "its target is %s" % policies[policy].fields["target"])
+                    (failures if how_much == "all" else notes).append(sentence)
+        kernel = KernelFilter(self.module, self.mark)
+        found = kernel.in_front(
+            in_order(add), [(tool, "IN_%s_allow" % self.zone) for tool in ("iptables", "ip6tables")] +
+            [(ip, "firewalld", "filter_IN_%s_allow" % self.zone) for ip in ("inet", "ip", "ip6")], self._cases(), self._is_own)
+        more = sentences([obstacle for obstacle in found if self._policy_of(obstacle.place) not in named],
+                         "zone %s of firewalld" % self.zone, self._name_of)
+        return failures + more[0], notes + more[1] + kernel.unread
+
+    def _policies(self, half):
+        """name -> policy, which reads like a zone; none before firewalld 0.9."""
+        code, out, unused = self.run(*(["--permanent"] if half == "permanent" else []) + ["--list-all-policies"])
+        return {} if code else parse_zones(out)
+
+    def _cases(self):
+        """(interface, network) by which connections come to the zone; a list of networks that is kept elsewhere is none."""
+        zones = self.zones["runtime"]
+        chosen = zones[self.zone]
+        found = chosen.words("interfaces")
+        if self.zone == self.default:
+            found += sorted(set(links()) - {link for zone in zones.values() for link in zone.words("interfaces")})
+        networks = [word for word in chosen.words("sources") if re.match(r"[0-9a-fA-F.:/]+\Z", word) and word.count(":") != 5]
+        return [(link, None) for link in found] + [(None, network) for network in networks]
+
+    def _policy_of(self, place):
+        """The policy that a chain of the kernel's belongs to, or None."""
+        match = re.match(r"filter_IN_policy_(.+?)(_pre|_log|_deny|_allow|_post)?\Z", place[-1])
+        if not match and place[0] in ("iptables", "ip6tables"):
+            match = re.match(r"IN_(.+?)(_pre|_log|_deny|_allow|_post)?\Z", place[-1])
+            return match.group(1) if match and match.group(1) not in self.zones["runtime"] else None
+        return match.group(1) if match else None
+
+    def _is_own(self, place):
+        """Whether a chain of the kernel's is made of a zone, whose rules are read as firewalld prints them."""
+        if self._policy_of(place):
+            return False
+        return place[1] == "firewalld" or place[0] in ("iptables", "ip6tables") and place[1].startswith("IN_")
+
+    def _name_of(self, obstacle):
+        policy = self._policy_of(obstacle.place)
+        return policy and 'policy "%s" of firewalld (%s): %s' % (
+            policy, " ".join(obstacle.place), obstacle.rule.text if obstacle.rule else "")
 
     def _lost_by_kernel(self):
         if not self.module.get_bin_path("nft"):

@@ -6,13 +6,16 @@
 import os
 
 from ansible_collections.portshift.agents.plugins.module_utils import _iptables_rules as saved
-from ansible_collections.portshift.agents.plugins.module_utils._file_edit import FileEdit, read_bytes
+from ansible_collections.portshift.agents.plugins.module_utils._file_edit import (
+    ChangedMeanwhile, FileEdit, read_bytes)
 from ansible_collections.portshift.agents.plugins.module_utils._firewall_nftables import Nftables, legacy_sentences
 from ansible_collections.portshift.agents.plugins.module_utils._host_commands import Reader
 from ansible_collections.portshift.agents.plugins.module_utils._input_filter import (
-    Atom, Survey, admitted, atoms_of, denial_sentences, openings_of, reading, refusal_sentences, remains, rules_to_remove,
-    still_missing)
-from ansible_collections.portshift.agents.plugins.module_utils._openings import OpeningError, Reading, family, listed
+    Atom, Survey, admitted, atoms_of, by_owner, denial_sentences, openings_of, reading, refusal_sentences, remains,
+    rules_to_remove, still_missing)
+from ansible_collections.portshift.agents.plugins.module_utils._kernel_filter import KernelFilter
+from ansible_collections.portshift.agents.plugins.module_utils._openings import (
+    OpeningError, Reading, family, in_order, listed)
 
 TOOLS = {4: "iptables", 6: "ip6tables"}
 # (the files, the units that load them): Debian's netfilter-persistent, and Red Hat's iptables-services.
@@ -43,7 +46,9 @@ class Half:
     def reading(self, ports):
         keys = {key for survey in self.everything.values() for key in survey.atoms}
         whole = set().union(*[table.everything_but(keys) for table in self.tables.values()] or [set()])
-        return reading(list(self.surveys.values()), set(ports), saved.where, whole, every=list(self.everything.values()))
+        surveys = list(self.surveys.values())
+        found = reading(surveys, set(ports), saved.where, whole, every=list(self.everything.values()))
+        return by_owner(found, surveys, self.ours)
 
 
 class Iptables(Reader):
@@ -51,6 +56,8 @@ class Iptables(Reader):
 
     name = "iptables"
     precise = False
+    # Of what is to be taken away, leave what rules of the site's open.
+    only_ours = False
 
     def __init__(self, module, mark, zone=None):
         super().__init__(module)
@@ -68,9 +75,7 @@ class Iptables(Reader):
         for number, tool in sorted(TOOLS.items()):
             if not self.module.get_bin_path(tool + "-save"):
                 continue
-            code, out, err = self._run([tool + "-save"])
-            if code:
-                raise OpeningError("%s-save failed: %s; run with become: true" % (tool, err.strip() or "exit status %d" % code))
+            out = self._saved_text(number)
             if "table `filter' is incompatible" in out.lower():
                 continue    # rules that nft has written into a table of that name
             found[number] = saved.SavedTable(out, tool, number, self.mark)
@@ -193,12 +198,17 @@ class Iptables(Reader):
         return ["iptables and nftables both filter what comes in to this host, and nftables does not admit %s; open it there "
                 "too (backend: nftables, with a name of its own), or give up one of the two" % listed(lacking)]
 
+    def obstacles(self, add):
+        """(failures, notes): what turns `add` away in the other tables, and in those of nftables."""
+        kernel = KernelFilter(self.module, self.mark)
+        return kernel.obstacles(in_order(add), "iptables", mine=lambda place: place[0] in TOOLS.values() or "legacy" in place[0])
+
     # -- the change
 
     def change(self, add, remove):
         """Makes the change, live and in the saved files.  In check mode it stops before the first write."""
         try:
-            return self._change(add, remove)
+            return self._on_what_is_there(lambda: self._change(add, remove))
         finally:
             if not self.module.check_mode:
                 self._known, self._readings = {}, ()
@@ -218,8 +228,23 @@ class Iptables(Reader):
             FileEdit.read(boot[number][0]).apply(content).commit(self.module)
         if not self.module.check_mode:
             for number, script in sorted(scripts.items()):
+                self._require_no_other_rules(number)
                 self._restore(number, ["--noflush"], script.encode("latin-1"), None)
         return []
+
+    def _saved_text(self, number):
+        tool = TOOLS[number]
+        code, out, err = self._run([tool + "-save"])
+        if code:
+            raise OpeningError("%s-save failed: %s; run with become: true" % (tool, err.strip() or "exit status %d" % code))
+        return out
+
+    def _require_no_other_rules(self, number):
+        # Places are numbers here: with a rule more in front they would be those of other rules.
+        now = saved.SavedTable(self._saved_text(number), TOOLS[number], number, self.mark)
+        if now.whole != self.live()[number].whole:
+            raise ChangedMeanwhile("the live rules of %s were changed by another program each time while they were being "
+                                   "changed; look which one does, and run again" % TOOLS[number])
 
     def _restore(self, number, arguments, content, path):
         tool = TOOLS[number] + "-restore"
@@ -228,10 +253,9 @@ class Iptables(Reader):
             raise OpeningError("%s%s does not take the change: %s" % (
                 path + ": " if path else "", tool, (err.strip() or out.strip() or "exit status %d" % code)[:1000]))
 
-    @staticmethod
-    def _wanted(half, add, remove):
+    def _wanted(self, half, add, remove):
         """(keys of the rules to take away, family -> atoms to add)."""
-        gone = rules_to_remove(list(half.surveys.values()), half.ours, remove, list(half.everything.values()))
+        gone = rules_to_remove(list(half.surveys.values()), half.ours, remove, list(half.everything.values()), self.only_ours)
         # For anybody IPv6 gets its rule even where it does not filter yet.
         asked, news = still_missing(list(half.everything.values()), add, gone), {}
         for number, survey in half.everything.items():
@@ -284,7 +308,7 @@ class Iptables(Reader):
         tables.update((number, self._table(content, number)) for number, content in contents.items())
         after = Half(tables, ports, self.mark)
         before, now = permanent.reading(ports), after.reading(ports)
-        expected = (before.exact - set(remove)) | set(add)
+        expected = (before.exact - set(remove)) | set(add) | (before.others & set(remove) if self.only_ours else set())
         surplus, lacking = now.exact - expected, expected - now.exact
         if surplus or lacking or before.whole != now.whole:
             raise OpeningError("%s: the change would not come out as asked (too much: %s; missing: %s), nothing was written; "

@@ -15,12 +15,13 @@ import re
 from ansible_collections.portshift.agents.plugins.module_utils import _iptables_rules as saved
 from ansible_collections.portshift.agents.plugins.module_utils import _nftables_rules as nft
 from ansible_collections.portshift.agents.plugins.module_utils._file_edit import (
-    FileEdit, FileError, put_file, read_bytes, remove_file)
+    ChangedMeanwhile, FileEdit, FileError, put_file, read_bytes, remove_file)
 from ansible_collections.portshift.agents.plugins.module_utils._host_commands import Reader
 from ansible_collections.portshift.agents.plugins.module_utils._input_filter import (
-    Survey, admitted, atoms_of, denial_sentences, openings_of, reading, refusal_sentences, remains, rules_to_remove,
+    Survey, admitted, atoms_of, by_owner, denial_sentences, openings_of, reading, refusal_sentences, remains, rules_to_remove,
     still_missing)
-from ansible_collections.portshift.agents.plugins.module_utils._openings import OpeningError, Reading, family, listed
+from ansible_collections.portshift.agents.plugins.module_utils._openings import (
+    OpeningError, Reading, family, in_order, listed)
 
 UNIT = "nftables.service"
 # Where the unit can't be asked.
@@ -39,15 +40,7 @@ def legacy_sentences(module, run, openings=()):
     """What iptables-legacy turns away beside the rules of nf_tables, but for what it admits of `openings`."""
     found = []
     for number, tool in ((4, "iptables"), (6, "ip6tables")):
-        names, command = "/proc/net/%s_tables_names" % tool[:-6], module.get_bin_path(tool + "-legacy-save")
-        if not command or not os.path.exists(names) or b"filter" not in read_bytes(names).split():
-            continue
-        if not nf_tables(module, run, tool):
-            continue    # then these rules are the ones that are read as those of iptables
-        code, out, err = run([command, "-t", "filter"])
-        if code:
-            raise OpeningError("%s failed: %s; run with become: true" % (command, err.strip() or "exit status %d" % code))
-        table = saved.SavedTable(out, tool, number)
+        table = saved.SavedTable(legacy_save(module, run, tool), tool, number)
         survey = Survey(table.chains, table.base, {opening.port for opening in openings}) if table.base else None
         mine = {opening for opening in openings if family(opening.source) in (None, number)}
         if survey and survey.filters and (not mine or mine - openings_of([survey]) - admitted([survey], mine)):
@@ -55,6 +48,19 @@ def legacy_sentences(module, run, openings=()):
                          "(%s-legacy-save shows them); bring them over to %s and empty the old ones, or open the port in both by "
                          "hand" % (tool, tool, tool))
     return found
+
+
+def legacy_save(module, run, tool):
+    """What iptables-legacy holds beside the rules of nf_tables, as its own tool prints it; empty where that is nothing."""
+    names, command = "/proc/net/%s_tables_names" % tool[:-6], module.get_bin_path(tool + "-legacy-save")
+    if not command or not os.path.exists(names) or not read_bytes(names).split():
+        return ""
+    if not nf_tables(module, run, tool):
+        return ""       # then these rules are the ones that are read as those of iptables
+    code, out, err = run([command])
+    if code:
+        raise OpeningError("%s failed: %s; run with become: true" % (command, err.strip() or "exit status %d" % code))
+    return out
 
 
 def nf_tables(module, run, tool):
@@ -119,6 +125,8 @@ class Nftables(Reader):
 
     name = "nftables"
     precise = False
+    # Of what is to be taken away, leave what rules of the site's open.
+    only_ours = False
 
     def __init__(self, module, mark, zone=None):
         super().__init__(module)
@@ -132,11 +140,23 @@ class Nftables(Reader):
         return self._once("live", self._live)
 
     def _live(self):
+        return nft.parse_ruleset(*self._listing())
+
+    def everything(self):
+        """The live Ruleset, in which the chains of firewalld are among the base chains."""
+        return nft.parse_ruleset(*self._listing(), others=True)
+
+    def _listing(self):
+        """(what nft lists, the tables in it that are those of iptables)."""
+        out = self._once("listing", self._list)
+        return out, self._once("theirs", lambda: self._theirs(nft.iptables_named(out)))
+
+    def _list(self):
         code, out, err = self._run(["nft", "-j", "list", "ruleset"])
         if code:
             raise OpeningError("nft could not list the rules: %s; run with become: true" % (
                 err.strip() or "exit status %d" % code))
-        return nft.parse_ruleset(out, self._once("theirs", lambda: self._theirs(nft.iptables_named(out))))
+        return out
 
     def _theirs(self, tables):
         """Those of `tables` that are iptables' own: it lists them; a table of the same name that nft made it does not."""
@@ -209,9 +229,11 @@ class Nftables(Reader):
 
     def _read_half(self, ruleset, ports, removable=None):
         surveys = nft.filtering(ruleset, ports)
-        keys = {key for survey in surveys for key in survey.atoms} | nft.keys_of(ruleset, self.mark)
-        return reading(surveys, set(ports), nft.where, nft.everything_but(ruleset, keys, self.mark), removable, STAYS,
-                       nft.surveys_of(ruleset, ports, ("input", "prerouting")))
+        ours = nft.keys_of(ruleset, self.mark)
+        keys = {key for survey in surveys for key in survey.atoms} | ours
+        return by_owner(reading(
+            surveys, set(ports), nft.where, nft.everything_but(ruleset, keys, self.mark), removable, STAYS,
+            nft.surveys_of(ruleset, ports, ("input", "prerouting"))), surveys, ours)
 
     def read(self, ports):
         live, (files, boot, why) = self.live(), self._boot()
@@ -331,12 +353,20 @@ class Nftables(Reader):
                        for atoms in nft.by_port(atoms_of(new, survey.base.families))):
             self._boot_change(files, boot, ports, new, [])
 
+    def obstacles(self, add):
+        """(failures, notes): what turns `add` away in the tables of iptables."""
+        # Here, since what reads all tables of the kernel reads those of nftables by this class.
+        from ansible_collections.portshift.agents.plugins.module_utils._kernel_filter import KernelFilter
+
+        kernel = KernelFilter(self.module, self.mark, self)
+        return kernel.obstacles(in_order(add), "nftables", mine=lambda place: len(place) == 3 or "legacy" in place[0])
+
     # -- the change
 
     def change(self, add, remove):
         """Makes the change, live and for the next boot.  In check mode it stops before the first write."""
         try:
-            return self._change(add, remove)
+            return self._on_what_is_there(lambda: self._change(add, remove))
         finally:
             if not self.module.check_mode:
                 self._known, self._halves = {}, []
@@ -356,7 +386,11 @@ class Nftables(Reader):
         if not why:
             self._write(edits, own)
         if script and not self.module.check_mode:
-            self._nft(["-f", "-"], script)
+            try:
+                self._nft(["-f", "-"], script)
+            except OpeningError as err:
+                # It was taken as a trial, so that a rule which it names by its handle is gone since.
+                raise ChangedMeanwhile(str(err))
         return []
 
     def _nft(self, arguments, script):
@@ -378,7 +412,7 @@ class Nftables(Reader):
         surveys = nft.filtering(boot, ports)
         removable = self._removable(files, surveys)
         ours = {(rule.place, rule.number) for survey in surveys for rule in survey.rules() if self._is_ours(rule)}
-        gone = {key for key in rules_to_remove(surveys, ours, remove) if key in removable}
+        gone = {key for key in rules_to_remove(surveys, ours, remove, only_ours=self.only_ours) if key in removable}
         reopened = self._to_reopen(files, surveys, add)
         news = still_missing(surveys, add, gone)
         by_rule, starts, by_chain = self._lines_by_rule(files), {}, self._own_atoms(boot)
@@ -516,7 +550,7 @@ class Nftables(Reader):
     def _require(self, files, boot, later, ports, add, remove, removable):
         """Fails where the files would not come out as asked; nothing has been written yet."""
         before, after = nft.filtering(boot, ports), nft.filtering(later, ports)
-        stays = set(remove) & openings_of(before, removable)
+        stays = set(remove) & openings_of(before, nft.keys_of(boot, self.mark) if self.only_ours else removable)
         expected, found = (openings_of(before) - set(remove)) | set(add) | stays, openings_of(after)
         surplus, lacking = found - expected, expected - found
         keys = [{key for survey in surveys for key in survey.atoms} | nft.keys_of(half, self.mark)
@@ -530,7 +564,7 @@ class Nftables(Reader):
         """Commands for nft -f, one transaction; empty where nothing has to change."""
         surveys = nft.filtering(live, ports)
         ours = {(rule.place, rule.number) for survey in surveys for rule in survey.rules() if self._is_ours(rule)}
-        gone = rules_to_remove(surveys, ours, remove)
+        gone = rules_to_remove(surveys, ours, remove, only_ours=self.only_ours)
         lines = ["delete rule %s handle %d" % (nft.where(place), number) for place, number in sorted(gone)]
         news = still_missing(surveys, add, gone)
         for survey in surveys:

@@ -13,7 +13,12 @@ import re
 import shlex
 from collections import namedtuple
 
+from ansible_collections.portshift.agents.plugins.module_utils import _iptables_rules
+from ansible_collections.portshift.agents.plugins.module_utils._file_edit import read_if_there
 from ansible_collections.portshift.agents.plugins.module_utils._host_commands import run
+from ansible_collections.portshift.agents.plugins.module_utils._input_filter import Scene, Survey
+from ansible_collections.portshift.agents.plugins.module_utils._kernel_filter import (
+    KernelFilter, Obstacle, own_addresses, sentences)
 from ansible_collections.portshift.agents.plugins.module_utils._openings import (
     ANYBODY_4, ANYBODY_6, PROTOCOLS, Opening, OpeningError, Reading, denies, described, family, in_order, join_families,
     normalised)
@@ -22,6 +27,9 @@ FOLDERS = ("/etc/ufw", "/lib/ufw", "/var/lib/ufw")
 SWITCH, DEFAULTS = "/etc/ufw/ufw.conf", "/etc/default/ufw"
 KERNEL_IPV6 = "/proc/sys/net/ipv6"
 FILES = {"v4": "user.rules", "v6": "user6.rules"}
+# Rules of the site's own that ufw loads ahead of those that it manages, in the form of iptables-restore.
+BEFORE = {"v4": "before.rules", "v6": "before6.rules"}
+SITE_FOLDER = "/etc/ufw"
 ANYBODY = {"v4": ANYBODY_4, "v6": ANYBODY_6}
 TOOLS = {"v4": "iptables", "v6": "ip6tables"}
 CHAINS = {"v4": "ufw-user", "v6": "ufw6-user"}
@@ -110,7 +118,7 @@ def openings_of(rule, inside):
 
 def permanent_reading(rules, ports, policy):
     """What the rule files say about `ports`; `policy`: what happens to what no rule names."""
-    spelled, wider, lines, rest = {}, [], [], ["incoming by default: %s" % policy]
+    spelled, wider, lines, rest, about = {}, [], [], ["incoming by default: %s" % policy], {}
     for rule in rules:
         inside, nothing_else = hit(spans(rule.ports), ports)
         if not incoming(rule) or not inside or not protocols(rule):
@@ -124,6 +132,8 @@ def permanent_reading(rules, ports, policy):
                 spelled.setdefault(opening, []).append(raw(rule))
             continue
         rest.append("%s: %s" % (rule.family, rule.text))
+        if rule.action == "allow":
+            about[rest[-1]] = {(protocol, port) for protocol in protocols(rule) for port in inside}
         if rule.action in ("allow", "limit"):
             wider.append("ufw holds a rule that is not an opening of exactly %s, and which stays: %s" % (
                 ", ".join(map(str, inside)), shown(rule)))
@@ -131,7 +141,7 @@ def permanent_reading(rules, ports, policy):
         lines.append("incoming by default: ACCEPT")
         wider.append("ufw admits by default what no rule names (DEFAULT_INPUT_POLICY in %s)" % DEFAULTS)
     spelled = join_families(spelled)
-    return Reading(lines, spelled, wider, frozenset(rest), (), spelled)
+    return Reading(lines, spelled, wider, frozenset(rest), (), spelled, about)
 
 
 def parse_saved(line):
@@ -151,7 +161,7 @@ def parse_saved(line):
 
 def runtime_reading(saved, ports):
     """What the kernel's chains of ufw say about `ports`; saved: family -> text of iptables-save."""
-    spelled, lines, rest = {}, [], []
+    spelled, lines, rest, about = {}, [], [], {}
     for ip, text in sorted(saved.items()):
         for line in text.splitlines():
             if re.match(r":INPUT ", line):
@@ -174,8 +184,11 @@ def runtime_reading(saved, ports):
             elif not (nothing_else and "logging-input" in rule["-A"] + rule.get("-j", "")):
                 # The lines that log an opening come and go with it.
                 rest.append("%s %s" % (ip, line))
+                if rule.get("-j") == "ACCEPT":
+                    about[rest[-1]] = {(protocol, port) for protocol in PROTOCOLS if rule.get("-p", protocol) == protocol
+                                       for port in inside}
     spelled = join_families(spelled)
-    return Reading(lines, spelled, (), frozenset(rest), (), spelled)
+    return Reading(lines, spelled, (), frozenset(rest), (), spelled, about)
 
 
 def kernel_lines(rule):
@@ -299,6 +312,37 @@ class Ufw:
                     kind.append(sentence)
         return found
 
+    def obstacles(self, add):
+        """(failures, notes): what turns `add` away before ufw's own rules are asked, now and after a boot."""
+        if not add:
+            return [], []
+        front = {(TOOLS[ip], CHAINS[ip] + "-input") for ip in TOOLS}
+        kernel = KernelFilter(self.module, self.mark)
+        files = self._site_files(kernel.unread)
+        lines = _lines_of(files)
+        if self._families() == ["v4"]:
+            add = [opening._replace(source=ANYBODY_4) if opening.source is None else opening for opening in add]
+        live = kernel.in_front(in_order(add), front, mine=lambda place: place[-1].startswith(tuple(CHAINS.values())))
+        said = {(obstacle.opening, _sense(obstacle.rule)) for obstacle in live if obstacle.rule}
+        later = [obstacle for obstacle in _in_front_in_files(files, in_order(add))
+                 if (obstacle.opening, _sense(obstacle.rule)) not in said]
+        failures, notes = sentences(live + later, "ufw", lambda obstacle: lines.get(obstacle.rule and _sense(obstacle.rule)))
+        return failures, notes + kernel.unread
+
+    def _site_files(self, unread):
+        """family -> (path, SavedTable) of the files whose rules come before ufw's own; `unread`: takes what can't be read."""
+        found = {}
+        for ip in self._families():
+            path = os.path.join(SITE_FOLDER, BEFORE[ip])
+            content = read_if_there(path)
+            try:
+                if content is not None:
+                    # Comments may be in any encoding.
+                    found[ip] = path, _iptables_rules.SavedTable(content.decode("latin-1"), TOOLS[ip], 4 if ip == "v4" else 6)
+            except OpeningError as err:
+                unread.append("%s could not be looked at: %s" % (path, err))
+        return found
+
     def spelling(self, opening):
         """half -> the rules that make the opening; the kernel's follow from those of the files."""
         comment = binascii.hexlify(("portshift %s" % self.mark).encode("utf-8")).decode("ascii")
@@ -356,6 +400,34 @@ class Ufw:
             dict(permanent=[rule for opening in in_order(add) if opening not in permanent.exact
                             for rule in self.spelling(opening)["permanent"]]),
             dict(permanent=sorted({rule for opening in remove for rule in permanent.spelled.get(opening, [])})))
+
+
+def _lines_of(files):
+    """sense of a rule -> the line of a file of Ufw._site_files() that says it."""
+    found = {}
+    for path, table in files.values():
+        for rule in [rule for chain in table.chains.values() for rule in chain.rules]:
+            number = table.text.count("\n", 0, table.lines[(rule.place, rule.number)][0]) + 1
+            found.setdefault(_sense(rule), "%s, line %d: %s" % (path, number, rule.text))
+    return found
+
+
+def _in_front_in_files(files, openings):
+    """The Obstacles of the next boot in the files of Ufw._site_files()."""
+    found, addresses = [], own_addresses()
+    for ip, (_path, table) in sorted(files.items()):
+        before = CHAINS[ip].replace("user", "before")
+        for name in ("INPUT", before + "-logging-input", before + "-input"):
+            base = table.built_in(name)
+            survey = base and Survey(table.chains, base, {opening.port for opening in openings}, Scene(None, addresses))
+            found += [Obstacle(how_much, opening, rule.place, rule) for opening in openings if survey
+                      for how_much, rule in survey.in_front(opening) if rule]
+    return found
+
+
+def _sense(rule):
+    """The same for one rule in a file of iptables-restore and in the kernel."""
+    return rule.place, rule.condition, rule.verdict
 
 
 def _paired(rules, placed=True):

@@ -4,9 +4,12 @@
 """How the administration tools of a host are run."""
 
 from ansible_collections.portshift.agents.plugins.module_utils._bounded_commands import ADMINISTRATION, BoundedModule
+from ansible_collections.portshift.agents.plugins.module_utils._file_edit import ChangedMeanwhile
 
 # Seconds that a tool may take.
 TOOL_SECONDS = 120
+# How often a change is planned anew because another process overtook it.
+ATTEMPTS = 3
 # What a shell answers for a command that is not there.
 NOT_FOUND = 127
 
@@ -39,3 +42,12 @@ class Reader:
         if what not in self._known:
             self._known[what] = read()
         return self._known[what]
+
+    def _on_what_is_there(self, change):
+        """What change() returns; where another process overtook it, it is planned anew on what is there by then."""
+        for _attempt in range(ATTEMPTS - 1):
+            try:
+                return change()
+            except ChangedMeanwhile:
+                self._known = {}
+        return change()

@@ -5,9 +5,12 @@
 
 A change goes in steps.  V(change) reads, plans, writes the record ahead and changes what this module changes itself; what
 other modules change is handed back as calls.  V(verify) reads all again, compares it with what was asked and with the
-picture from before; where they differ it hands back the calls that undo the change.  V(undone) looks whether they did.
+picture from before; where what these calls can have caused differs it hands back the calls that undo the change.  V(undone)
+looks whether they did.  The lease of the host is held from the first look to the last one; what differs beside that is the
+work of others, which stays and is told.
 """
 
+import collections
 import json
 import os
 import re
@@ -17,14 +20,22 @@ from ansible_collections.portshift.agents.plugins.module_utils import _port_rese
 from ansible_collections.portshift.agents.plugins.module_utils._bridge_rules import NAME
 from ansible_collections.portshift.agents.plugins.module_utils._errors import EngineError
 from ansible_collections.portshift.agents.plugins.module_utils._file_edit import (
-    make_folder, read_if_there, remove_file, write_durably)
+    make_folder, read_own, remove_file, write_own)
 from ansible_collections.portshift.agents.plugins.module_utils._host_commands import run
+from ansible_collections.portshift.agents.plugins.module_utils._host_lease import (
+    LEASE_SPEC, HostLease, holder_beside)
 from ansible_collections.portshift.agents.plugins.module_utils._openings import (
-    ANYBODY_4, ANYBODY_6, OpeningError, Reading, described, family, from_plain, in_order, listed, parse_openings,
+    ANYBODY_4, ANYBODY_6, OpeningError, Reading, described, family, from_plain, holds, in_order, listed, parse_openings,
     settled, to_plain)
 
 HALVES = ("runtime", "permanent")
 VERSION = 1
+# Seconds that the lease of the host lasts: for the module itself, and for each run of another one that follows.
+OWN_SECONDS, CALL_SECONDS = 300, 60
+# Seconds that the first step waits for another holder: then the control node looks whether that one has ended.
+SOON = 5
+# Of a rule that others changed meanwhile, as many are named.
+MOST_NAMED = 8
 # The states that take something back -> the lists of the record that they do it for.
 RESTORING = dict(restored=("added", "removed", "reserved", "selinux"), reopened=("removed",))
 RECORD = "/var/lib/portshift/%s.host_port.json"
@@ -41,7 +52,7 @@ HOST_PORT_SPEC = dict(
         sources=dict(type="list", elements="str", default=[]))),
     backend=dict(type="str", choices=["auto", "windows"] + list(BACKENDS), default="auto"),
     zone=dict(type="str"), reserve=dict(type="bool", default=True), selinux_type=dict(type="str"),
-    selinux=dict(type="str", choices=["auto", "always", "never"], default="auto"), record=dict(type="path"))
+    selinux=dict(type="str", choices=["auto", "always", "never"], default="auto"), record=dict(type="path"), **LEASE_SPEC)
 STATES = dict(type="str", choices=["open", "closed", "reopened", "restored"], default="open")
 
 
@@ -121,6 +132,11 @@ def choose_backend(module, options, name=None):
     return NoFirewall(), ["no firewall filters what comes in to this host, so nothing has to be opened in one"], []
 
 
+def obstacles(backend, openings):
+    """(failures, notes) about what turns `openings` away beside the rules that a firewall calls its own."""
+    return backend.obstacles(openings) if hasattr(backend, "obstacles") else ([], [])
+
+
 def leftovers(module, iptables):
     """Sentences about rules of firewalld or ufw that filter on, though neither of them runs here."""
     found = []
@@ -155,7 +171,7 @@ class Record:
     LISTS = ("added", "removed", "reserved", "selinux")
 
     def __init__(self, path):
-        self.path, self.content, data = path, None, read_if_there(path)
+        self.path, self.content, data = path, None, read_own(path)
         if data is not None:
             try:
                 self.content = json.loads(data.decode("utf-8"))
@@ -177,7 +193,7 @@ class Record:
             content = None
         elif content != self.content:
             make_folder(os.path.dirname(self.path))
-            write_durably(self.path, (json.dumps(content, indent=2, sort_keys=True) + "\n").encode("utf-8"))
+            write_own(self.path, (json.dumps(content, indent=2, sort_keys=True) + "\n").encode("utf-8"))
         self.content = content
 
     def merged(self, backend, added, removed, reserved, selinux):
@@ -254,6 +270,7 @@ class Plan:
             self._leave_unserved()
         self._read()
         dict(open=self._open, closed=self._closed, restored=self._restored, reopened=self._restored)[options["state"]]()
+        self.backend.only_ours = self.restoring
         self.left = unique(self.left)
         self.notes = unique(self.notes + list(getattr(self.backend, "notes", ())))
         self._reservation()
@@ -314,6 +331,9 @@ class Plan:
 
     def _open(self):
         self.problems += self.backend.problems(self.asked)
+        failures, notes = obstacles(self.backend, self.asked)
+        self.problems += failures
+        self.notes += notes
         if self.backend.name == "none":
             return
         for opening in self.asked:
@@ -387,8 +407,13 @@ class Plan:
                     entry["rules"] = {half: rules for half, rules in entry["rules"].items() if rules}
                     if entry["rules"]:
                         target.append(entry)
-                elif any((from_plain(entry) in self.before[half].exact) == wanted for half in halves):
+                elif any(self._is_there(from_plain(entry), half, wanted) == wanted for half in halves):
                     target.append(entry)
+
+    def _is_there(self, opening, half, ours):
+        """Whether the half has an opening; `ours`: by a rule of ours, where that can be told."""
+        found = self.before[half]
+        return opening in (found.ours if ours and found.ours is not None else found.exact)
 
     def _reservation(self):
         """The ports to reserve, or to let go."""
@@ -439,6 +464,7 @@ class Plan:
     def every_call(self):
         # What can't be had fails here, before the firewall is touched.
         others = OtherCalls(self.module, self.options, self.reserved, self.selinux, self.restoring)
+        self.notes += others.notes
         try:
             found = self.firewall_calls()
         except EngineError as err:
@@ -456,8 +482,11 @@ class Plan:
         found |= {from_plain(entry) for entry in self.added if not self.backend.precise or source in entry["rules"]}
         for entry in self.removed:
             opening = from_plain(entry)
-            if not self.backend.precise or not set(self.before[source].spelled.get(opening, [])) - set(
-                    entry["rules"].get(source, [])):
+            if not self.backend.precise:
+                # What a rule of the site's opens too stays where only ours are taken back.
+                if not self.restoring or opening not in self.before[half].others:
+                    found.discard(opening)
+            elif not set(self.before[source].spelled.get(opening, [])) - set(entry["rules"].get(source, [])):
                 found.discard(opening)
         return found
 
@@ -467,9 +496,12 @@ class Plan:
             backend=self.backend.name, zone=getattr(self.backend, "zone", None), ports=self.ports,
             stopped=self.stopped,
             whole={half: plain_whole(self.before[half].whole) if half in compared_whole(self.backend) else [] for half in HALVES},
+            about={half: plain_about(self.before[half]) if self.backend.precise else {} for half in HALVES},
+            admits=[] if self.backend.precise else sorted(self.before["runtime"].admits),
             exact={half: [to_plain(opening) for opening in in_order(self.before[half].exact)] for half in HALVES},
             expected={half: [to_plain(opening) for opening in in_order(self.expected(half))] for half in HALVES},
-            rules={half: sorted({rule for rules in self.before[half].spelled.values() for rule in rules}) for half in HALVES},
+            spelled={half: [dict(to_plain(opening), rules=rules) for opening, rules in sorted(
+                self.before[half].spelled.items(), key=str)] for half in HALVES},
             added=self.added, removed=self.removed, reserved=self.reserved, selinux=self.selinux,
             record=self.record.content, lines=shown_rules(self.before))
 
@@ -505,9 +537,18 @@ class OtherCalls:
     """The calls for what is not the firewall's.  What they need is read at once, what they change is changed by made()."""
 
     def __init__(self, module, options, reserved, selinux, remove):
-        self.reserved, self.remove = reserved, remove
+        self.reserved, self.remove, self.notes = reserved, remove, []
         self.reservation = _port_reservation.read(module) if reserved else None
-        self.types = policy_store(module, options).calls(selinux, remove=remove) if selinux else []
+        self.types = self._types(policy_store(module, options), selinux) if selinux else []
+
+    def _types(self, store, entries):
+        if not self.remove:
+            return store.calls(entries)
+        ours = [entry for entry in entries if store.type_of(entry["protocol"], entry["port"]) == entry["type"]]
+        self.notes += ["%s port %d has the type %s in SELinux, not %s, which the record says was given to it; it stays" % (
+            entry["protocol"], entry["port"], store.type_of(entry["protocol"], entry["port"]), entry["type"])
+            for entry in entries if entry not in ours]
+        return store.calls(ours, remove=True)
 
     def made(self):
         return (self.reservation.calls(self.reserved, remove=self.remove) if self.reservation else []) + self.types
@@ -521,6 +562,16 @@ def plain_whole(whole):
     if isinstance(whole, dict):
         whole = ["%s: %s" % (key, json.dumps(value, sort_keys=True, default=sorted)) for key, value in whole.items()]
     return sorted(str(item) for item in whole)
+
+
+def plain_about(found):
+    """Reading.about as plain data."""
+    return {rule: [list(pair) for pair in sorted(pairs)] for rule, pairs in found.about.items()}
+
+
+def unnumbered(rule):
+    """A rule of `whole` without its place among the others, which moves when one before it comes or goes."""
+    return re.sub(r"\A(ip6?tables )?\d+ ", r"\1", rule)
 
 
 def shown_rules(readings):
@@ -583,15 +634,17 @@ def change(module):
             return dict(outcome(plan, shown_rules(plan.before)), calls=calls, picture=picture)
     except EngineError as err:
         trouble = str(err)
-    return dict(outcome(plan, settle(module, picture, trouble)), notes=plan.notes)
+    after, notes = settle(module, picture, trouble)
+    return dict(outcome(plan, after), notes=unique(plan.notes + notes))
 
 
 def settle(module, picture, trouble):
-    """The rules after a change that was made at once; where it failed or came out otherwise, it is taken back and an error."""
+    """(rules, notes) after a change that was made at once; where it failed or came out otherwise, it is taken back and an error.
+    """
     try:
         done = verify(module, picture, trouble)
         if not done.get("failed"):
-            return done["rules"]["after"]
+            return done["rules"]["after"], done["notes"]
         message = "%s. %s" % (done["msg"], undone(module, picture)["msg"])
     except EngineError as err:
         message = "%s. It could not be read again and taken back (%s), so a person has to look; %s holds what was changed" % (
@@ -608,7 +661,12 @@ def _rest(content, plan):
 
 
 class Aftermath:
-    """What is there after a change, against the picture from before it."""
+    """What is there after a change, against the picture from before it.
+
+    What the calls of this change can have caused: what they asked for, and what holds that and more, since a module that goes
+    wrong does too much.  Where the backend makes the change itself, in one transaction that was tried out before, it is what
+    was asked for alone.  All else was changed by others.
+    """
 
     def __init__(self, module, picture):
         self.module, self.picture = module, picture
@@ -620,25 +678,86 @@ class Aftermath:
         else:
             self.backend = choose_backend(module, options, picture["backend"])[0]
         self.now = dict(zip(HALVES, self.backend.read(picture["ports"])))
+        self.asked = [from_plain(entry) for entry in picture["added"] + picture["removed"]]
+        self.pairs = {(opening.protocol, opening.port) for opening in self.asked}
+
+    def caused(self, opening):
+        """Whether the calls can have opened or closed this."""
+        if self.backend.precise:
+            return any(holds(opening, asked) for asked in self.asked)
+        return any(opening == asked or (asked.source is None and opening.source in (ANYBODY_4, ANYBODY_6) and
+                                        holds(opening, asked)) for asked in self.asked)
+
+    def caused_rule(self, rule, about):
+        """The same for a rule of Reading.whole; `about`: the reading's, as it is or as plain data."""
+        return self.backend.precise and bool(self.pairs & {tuple(pair) for pair in about.get(rule, ())})
+
+    def _openings(self, half, wanted):
+        """(lacking, surplus) openings of a half."""
+        expected = settled(from_plain(entry) for entry in self.picture[wanted][half])
+        # Where an opening is a part of something wider, the firewall may say so instead of naming it.
+        now = settled(self.now[half].exact)
+        return expected - now - self.now[half].covered, now - expected
+
+    def _whole(self, half):
+        """(lost, new) rules of the rest of a half."""
+        if half not in compared_whole(self.backend):
+            return set(), set()
+        whole, before = set(plain_whole(self.now[half].whole)), set(self.picture["whole"][half])
+        return before - whole, whole - before
+
+    def _ours(self, half):
+        """_whole(), as far as the calls can have caused it."""
+        lost, new = self._whole(half)
+        return ({rule for rule in lost if self.caused_rule(rule, self.picture["about"].get(half, {}))},
+                {rule for rule in new if self.caused_rule(rule, self.now[half].about)})
 
     def differences(self, wanted):
         """Sentences; `wanted`: the key in the picture of the exact openings that are to be there."""
         found = []
         for half in self.halves:
-            expected = settled(from_plain(entry) for entry in self.picture[wanted][half])
-            # Where an opening is a part of something wider, the firewall may say so instead of naming it.
-            now = settled(self.now[half].exact)
-            lacking, surplus = expected - now - self.now[half].covered, now - expected
-            whole, before = set(), set(self.picture["whole"][half])
-            if half in compared_whole(self.backend):
-                whole = set(plain_whole(self.now[half].whole))
-            for verb, things in (("lacks", [described(opening) for opening in in_order(lacking)]),
-                                 ("holds beyond it", [described(opening) for opening in in_order(surplus)]),
-                                 ("holds rules that nobody asked for", sorted(whole - before)),
-                                 ("has lost rules that were to stay", sorted(before - whole))):
+            lacking, surplus = [in_order(filter(self.caused, openings)) for openings in self._openings(half, wanted)]
+            lost, new = self._ours(half)
+            for verb, things in (("lacks", [described(opening) for opening in lacking]),
+                                 ("holds beyond it", [described(opening) for opening in surplus]),
+                                 ("holds rules that nobody asked for", sorted(new)),
+                                 ("has lost rules that were to stay", sorted(lost))):
                 if things:
                     found.append("the %s configuration of %s %s: %s" % (half, self.backend.name, verb, "; ".join(things)))
+        if wanted == "expected" and self.module.params["state"] == "open":
+            found += obstacles(self.backend, [from_plain(entry) for entry in self.picture["added"]])[0]
         return found + self.elsewhere(wanted == "expected")
+
+    def others(self, wanted="expected"):
+        """Sentences about what others changed in the firewall meanwhile."""
+        found = {}
+        for half in reversed(self.halves):
+            lacking, surplus = [[described(opening) for opening in in_order(openings) if not self.caused(opening)]
+                                for openings in self._openings(half, wanted)]
+            gone, come = self._moved(half)
+            if self.backend.precise and not self.backend.separate and found:
+                # The kernel's half follows from the files.
+                continue
+            for verb, things in (("new in", surplus + come), ("gone from", lacking + gone)):
+                for thing in things:
+                    found.setdefault((verb, thing), []).append(half)
+        by_halves = {}
+        for (verb, thing), halves in found.items():
+            by_halves.setdefault((verb, tuple(sorted(halves, reverse=True))), []).append(thing)
+        return ["%s was changed by others meanwhile, which stays: %s its %s configuration: %s" % (
+            self.backend.name, verb, " and its ".join(halves), "; ".join(things[:MOST_NAMED]) + (
+                "; and %d more" % (len(things) - MOST_NAMED) if len(things) > MOST_NAMED else ""))
+            for (verb, halves), things in sorted(by_halves.items())]
+
+    def _moved(self, half):
+        """(gone, come) rules that others took away or made, each list sorted."""
+        ours = self._ours(half)
+        lost, new = (collections.Counter(map(unnumbered, rules - mine)) for rules, mine in zip(self._whole(half), ours))
+        if half == "runtime" and not self.backend.precise:
+            before = set(self.picture["admits"])
+            lost.update(before - self.now[half].admits)
+            new.update(self.now[half].admits - before)
+        return sorted((lost - new).elements()), sorted((new - lost).elements())
 
     def elsewhere(self, done):
         """The same for the ports kept free and for SELinux.  `done`: the change is to be there, else it is to be gone."""
@@ -665,20 +784,29 @@ class Aftermath:
         if self.backend.precise:
             additions, removals = {}, {}
             for half in self.halves if self.backend.separate else HALVES[1:]:
-                key = self.backend.key
-                now = {key(rule): rule for rules in self.now[half].spelled.values() for rule in rules}
-                before = {key(rule): rule for rule in self.picture["rules"][half]}
-                whole, whole_before = set(plain_whole(self.now[half].whole)), set(self.picture["whole"][half])
-                removals[half] = [rule for name, rule in now.items() if name not in before] + [
-                    rule for rule in whole - whole_before if self.backend.can_write(rule)]
-                additions[half] = [rule for name, rule in before.items() if name not in now] + [
-                    rule for rule in whole_before - whole if self.backend.can_write(rule)]
+                before = {from_plain(entry): entry["rules"] for entry in self.picture["spelled"][half]}
+                lost, new = self._ours(half)
+                removals[half] = self._rules_gone(self.now[half].spelled, before, "added", half) + [
+                    rule for rule in new if self.backend.can_write(rule)]
+                additions[half] = self._rules_gone(before, self.now[half].spelled, "removed", half) + [
+                    rule for rule in lost if self.backend.can_write(rule)]
             calls += self.backend.calls(additions, removals)
         elif self.picture["added"] or self.picture["removed"]:
+            # What a restoration had brought back is the site's, and goes again.
+            self.backend.only_ours = self.module.params["state"] == "open"
             self.backend.change([from_plain(entry) for entry in self.picture["removed"]],
                                 [from_plain(entry) for entry in self.picture["added"]])
         return calls + OtherCalls(self.module, self.module.params, self.picture["reserved"], self.picture["selinux"],
                                   self.module.params["state"] not in RESTORING).made()
+
+    def _rules_gone(self, there, elsewhere, asked, half):
+        """The rules of `there` (opening -> rules) that `elsewhere` lacks and the calls can have made so."""
+        key = self.backend.key
+        named = {key(rule) for entry in self.picture[asked] for rules in entry["rules"].values() for rule in rules}
+        known = {key(rule) for rules in elsewhere.values() for rule in rules}
+        found = {key(rule): rule for opening, rules in there.items() for rule in rules
+                 if key(rule) not in known and (key(rule) in named or self.caused(opening))}
+        return list(found.values())
 
 
 def asked_sentence(picture):
@@ -694,7 +822,7 @@ def verify(module, picture, trouble=None):
     after = shown_rules(found.now)
     if not differences and not trouble:
         Record(record_path(module.params)).save(picture["rest"])
-        return dict(changed=True, rules=dict(before=picture["lines"], after=after))
+        return dict(changed=True, rules=dict(before=picture["lines"], after=after), notes=found.others())
     sentence = trouble or "the change did not come out as asked"
     return dict(failed=True, msg="%s; %s; found was: %s" % (
         sentence, asked_sentence(picture), "; ".join(differences) or "just that"),
@@ -710,7 +838,62 @@ def undone(module, picture):
             "; ".join(differences)))
     record = Record(record_path(module.params))
     record.save(picture["record"])
-    return dict(restored=True, msg="It was undone: the rules are what they were before")
+    others = found.others("exact")
+    return dict(restored=True, msg="It was undone: the rules are what they were before%s" % (
+        ", but for this: %s" % "; ".join(others) if others else ""))
+
+
+def run_step(module):
+    """One step, under the lease of the host.  Returns the result; V(lease) in it says whether the lease is kept for the next one.
+
+    C(run) among the parameters is who asks.  Without it there is no control node that goes on, and the lease ends with this
+    process.
+    """
+    params, step = module.params, module.params["step"]
+    if module.check_mode:
+        found = change(module)
+        beside = holder_beside(params["lease"])
+        return dict(found, notes=found["notes"] + ([beside] if beside else []), lease="free")
+    asker = params["run"]
+    lease = HostLease(params["lease"], params["lease_wait"], "%s: host_port, state %s" % (params["name"], params["state"]),
+                      asker and dict(asker))
+    if step == "release":
+        lease.release()
+        return dict(changed=False, lease="free")
+    kept = False
+    try:
+        result = _under_lease(module, lease, step)
+        kept = bool(asker) and bool(result.get("calls") if step == "change" else result.get("failed") or step == "renew")
+        if kept:
+            try:
+                lease.hold(OWN_SECONDS + CALL_SECONDS * len(result.get("calls") or ()), wait=0)
+            except EngineError:
+                # Lost since; the next step says so, and these calls are to be made all the same.
+                pass
+    finally:
+        if not kept:
+            lease.release()
+    return dict(result, lease="kept" if kept else "free")
+
+
+def _under_lease(module, lease, step):
+    params, asker = module.params, module.params["run"] or {}
+    if step == "change":
+        soon = SOON if asker and not asker["waits"] else params["lease_wait"]
+        lease.hold(OWN_SECONDS, ended=asker.get("ended"), wait=min(soon, params["lease_wait"]))
+        result = change(module)
+        return dict(result, notes=lease.notes + result["notes"])
+    try:
+        if not lease.is_held():
+            lease.notes.append("the lease of this host (%s) was lost while the change was made" % lease.path)
+        lease.hold(OWN_SECONDS)
+    except EngineError as err:
+        # What was begun is looked at and, where need be, taken back all the same: it is this change's own alone.
+        lease.notes.append(getattr(err, "who", str(err)))
+    if step == "renew":
+        return dict(changed=False)
+    result = verify(module, params["picture"], params["trouble"]) if step == "verify" else undone(module, params["picture"])
+    return dict(result, notes=lease.notes + result.get("notes", []))
 
 
 def assess(module, options):

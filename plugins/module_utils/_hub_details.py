@@ -29,13 +29,13 @@ from xml.parsers import expat
 from ansible_collections.portshift.agents.plugins.module_utils._certificate import CertificateError, parse_thumbprint
 from ansible_collections.portshift.agents.plugins.module_utils._errors import EngineError
 from ansible_collections.portshift.agents.plugins.module_utils._ports import PortError, parse_port
+from ansible_collections.portshift.agents.plugins.module_utils._redaction import MASK
 
 # The vendor's files have about 1 KB.  What is beyond this is something else, and isn't worth this host's memory.
 LIMIT = 256 * 1024
 DEPTH_LIMIT = 100
 URL_LIMIT = 2048
 
-MASK = "********"
 ROOT = "HubDetails"
 # Elements whose text a diff may show, and names that a sentence may.
 SHOWN = ("Url", "NamePrefix", "NameSuffix", "UseDefaultProxy", "UseDeterministicGuid", "UseNewHub")
@@ -55,6 +55,8 @@ _SUPPORTED = {"utf-8", "ascii", "utf-16-le", "utf-16-be"} | {"iso8859-%d" % part
 _DECLARED = re.compile(r"""<\?xml[ \t\r\n][^>]*?[ \t\r\n]encoding[ \t\r\n]*=[ \t\r\n]*(?:"([^"<>]*)"|'([^'<>]*)')""")
 # A name begins behind a blank: tried inside of one as well, a long one would cost the square of its length.
 _ATTRIBUTE = re.compile(br"""(?<=[ \t\r\n])([^ \t\r\n=/<>]+)([ \t\r\n]*=[ \t\r\n]*)("[^"]*"|'[^']*')""")
+# A character of the URL as the file spells it, or where a CDATA section begins or ends.
+_SPELLED = re.compile(br"&(?:#[xX]?[0-9A-Fa-f]+|[A-Za-z]+);|<!\[CDATA\[|\]\]>|.", re.S)
 _URL = re.compile(r"(https?)://(\[[0-9A-Za-z:.%_~-]+\]|[^\[\]:/?#%]+)(?::([0-9]*))?(?=[/?#]|\Z)", re.I)
 
 _CODES = expat.errors.codes
@@ -93,7 +95,8 @@ def way(data):
     """How the agent with this file reaches its hub.  What it returns holds no secret."""
     found, text = _read(data)
     parts = _parts(found.url, "the URL is ")
-    host, rest = parts.group(2), found.url[parts.end():].partition("#")[0]
+    # Nothing but the path: what an agent sends as a query may be a secret, and no path to the hub depends on it.
+    host, rest = parts.group(2), re.split("[?#]", found.url[parts.end():])[0]
     if host.startswith("["):
         host = host[1:-1].replace("%25", "%")
     text, digits = text.setting, None
@@ -277,7 +280,7 @@ class _Text:
         self.stack, self.urls, self.similar, self.settings = [], [], None, {}
         # The text as a diff may show it, up to `copied`; `open`: where something begins that may have to be masked, and how.
         self.shown, self.copied, self.open = bytearray(), 0, None
-        self.piece, self.cdata = None, False
+        self.piece, self.cdata, self.query = None, False, False
         self.parser = expat.ParserCreate("utf-8")
         for name in ("StartElement", "EndElement", "CharacterData", "Comment", "ProcessingInstruction", "StartCdataSection",
                      "EndCdataSection", "StartDoctypeDecl"):
@@ -368,11 +371,30 @@ class _Text:
         """Text and CDATA that follow each other are one run, masked as one, so that not even its parts show."""
         if self.piece:
             self._end_piece(self.parser.CurrentByteIndex)
-        if self.open and self.open[1] is _masked_text:
+        if self.open and self.open[1] in (_masked_text, self._shown_url):
             return
         index = self._at()
-        if not (len(self.stack) == 2 and self.stack[1][0] in SHOWN):
+        if self._in_live_url():
+            self.open = index, self._shown_url
+        elif not (len(self.stack) == 2 and self.stack[1][0] in SHOWN):
             self.open = index, _masked_text
+
+    def _shown_url(self, raw):
+        """A run of the text of a Url, up to where its query or fragment begins; these may go on behind a comment."""
+        if self.query:
+            return _masked_text(raw)
+        cdata = False
+        for piece in _SPELLED.finditer(raw):
+            spelled = piece.group()
+            if spelled == b"<![CDATA[":
+                cdata = True
+            elif spelled == b"]]>":
+                cdata = False
+            elif _character(spelled, cdata) in ("?", "#"):
+                self.query = True
+                return raw[:piece.start()] + _character(spelled, cdata).encode("ascii") + MASK.encode("ascii") + (
+                    b"]]>" if cdata else b"")
+        return raw
 
     def _end_piece(self, end):
         start, characters, cdata = self.piece
@@ -449,6 +471,15 @@ class _Text:
         chars = self.urls[0]["chars"]
         places = [place for place, char in enumerate(chars) if char.char not in _BLANKS]
         return chars[places[0]:places[-1] + 1]
+
+
+def _character(spelled, cdata):
+    """The character that a reference stands for; what is none stands for itself."""
+    number = re.match(br"&#(?:[xX]([0-9A-Fa-f]+)|([0-9]+));", spelled)
+    if cdata or not number:
+        return spelled.decode("latin-1")
+    code = int(number.group(1), 16) if number.group(1) else int(number.group(2))
+    return chr(code) if code < 128 else ""
 
 
 def _masked_text(raw):

@@ -11,7 +11,8 @@ import ipaddress
 from collections import namedtuple
 
 from ansible_collections.portshift.agents.plugins.module_utils._openings import (
-    ANYBODY_4, ANYBODY_6, PROTOCOLS, Opening, OpeningError, Reading, family)
+    ANYBODY_4, ANYBODY_6, PROTOCOLS, Opening, OpeningError, Reading, described, family)
+from ansible_collections.portshift.agents.plugins.module_utils._ordinary_packet import MET_BY_ALL, SINGLES_OUT
 
 FAMILIES = frozenset((4, 6))
 EVERY_PORT = 65536
@@ -21,10 +22,12 @@ DEPTH = 16
 STEPS = 200000
 
 # Which packets a rule is about.  ports: None (all) or pairs (first, last); sources: None or a set of addresses and networks;
-# narrow: (kind, text) of conditions beside these.  Kinds: place (interface, own address), pattern (interfaces by the start of
-# their name, as container networks have them), except (all sources but some), source (a list of sources that is kept
-# elsewhere), other.
+# narrow: a tuple of Limit, conditions beside these.
 Condition = namedtuple("Condition", "families protocols ports sources narrow")
+# kind: one of those in _ordinary_packet.py; names: of a link or pattern its interfaces (with * at the end of one that goes by its
+# start), of an address the networks; negated: all but these.
+Limit = namedtuple("Limit", "kind text names negated")
+Limit.__new__.__defaults__ = ((), False)
 ANYTHING = Condition(FAMILIES, frozenset(PROTOCOLS), None, None, ())
 NOTHING = Condition(frozenset(), frozenset(), (), None, ())
 # Nothing arrives from another host for these.
@@ -35,6 +38,8 @@ OWN_NETWORKS = (ipaddress.ip_network("127.0.0.0/8"), ipaddress.ip_network("::1/1
 Rule = namedtuple("Rule", "place number condition verdict target plain comment text")
 # policy: of a base chain; None for the others.
 Chain = namedtuple("Chain", "place families policy rules")
+# By which interface connections come, and the addresses of this host; None: not told.
+Scene = namedtuple("Scene", "link addresses")
 # What one rule opens in one family.  source None: everybody of that family.
 Atom = namedtuple("Atom", "family protocol port source")
 
@@ -72,7 +77,7 @@ def both(one, other):
     if sources is None:
         sources = other.sources
     elif other.sources is not None and other.sources != sources:
-        narrow += (("source", "from " + ", ".join(sorted(other.sources))),)
+        narrow += (Limit("source", "from " + ", ".join(sorted(other.sources))),)
     return Condition(one.families & other.families, one.protocols & other.protocols, _common_ports(one.ports, other.ports),
                      sources, narrow)
 
@@ -85,6 +90,67 @@ def own_network(text):
         return False
     return any(own.version == network.version and own.overlaps(network) and own.prefixlen <= network.prefixlen
                for own in OWN_NETWORKS)
+
+
+def limited(kind, text, names=(), negated=False):
+    """The condition of packets that meet one Limit."""
+    return ANYTHING._replace(narrow=(Limit(kind, text, tuple(names), negated),))
+
+
+def kinds_of(condition):
+    return {limit.kind for limit in condition.narrow}
+
+
+def certain(condition):
+    """Whether every new connection to its ports meets it."""
+    return condition.sources is None and kinds_of(condition) <= {"every"}
+
+
+def singles_out(condition):
+    """Whether a denial is about some senders or packets that are not those of an ordinary new connection."""
+    return condition.sources is not None or bool(kinds_of(condition) & SINGLES_OUT)
+
+
+def _named(name, link):
+    return link.startswith(name[:-1]) if name.endswith("*") else link == name
+
+
+def _meets_link(limit, link):
+    return any(_named(name, link) for name in limit.names) != limit.negated
+
+
+def link_classes(chains, links):
+    """One of `links` for each group of them that no rule tells apart."""
+    names = {name for chain in chains.values() for rule in chain.rules for limit in rule.condition.narrow
+             if limit.kind in ("link", "pattern") for name in limit.names}
+    found = {}
+    for link in sorted(links):
+        found.setdefault(frozenset(name for name in names if _named(name, link)), link)
+    return sorted(found.values())
+
+
+def _meets_address(limit, addresses, families):
+    """True or False where it holds for all or none of this host's addresses; else None."""
+    networks = [ipaddress.ip_network(name) for name in limit.names]
+    found = {any(network.version == address.version and address in network for network in networks) != limit.negated
+             for address in addresses if address.version in families}
+    return found.pop() if len(found) == 1 else None
+
+
+def at_scene(condition, scene):
+    """The condition without what the scene decides."""
+    left = []
+    for limit in condition.narrow:
+        met = None
+        if limit.names and limit.kind in ("link", "pattern") and scene.link is not None:
+            met = _meets_link(limit, scene.link)
+        elif limit.names and limit.kind == "address" and scene.addresses is not None:
+            met = _meets_address(limit, scene.addresses, condition.families)
+        if met is False:
+            return NOTHING
+        if met is None:
+            left.append(limit)
+    return condition._replace(narrow=tuple(left))
 
 
 def never(condition):
@@ -106,7 +172,7 @@ def _meets(condition, kind):
         return True
     if port is None:
         # Any port that nobody speaks of: what is about most ports is about this one.
-        return sum(last - first + 1 for first, last in condition.ports) > EVERY_PORT // 2
+        return most_ports(condition.ports)
     return any(first <= port <= last for first, last in condition.ports)
 
 
@@ -114,15 +180,16 @@ class Survey:
     """The way of new connections to `ports` through one base chain.
 
     reached   (rule, condition on the way to it, condition with its own), in the order in which packets meet them
-    filters   whether the chain turns anything away that is not on a list of sources
+    filters   whether the chain turns anything away without singling it out
     outcome   (family, protocol, port) -> accept or drop, for a source that no rule speaks of; port None: any other port
     atoms     (place, number) -> the Atoms that this rule opens; rules alone that can be taken away without touching another port
     met       number of a rule of the base chain -> [(rule that drops, condition with its own)], itself and what it jumps to
     ends      (family, protocol, port) -> number of the rule of the base chain behind which none of these comes
     """
 
-    def __init__(self, chains, base, ports):
+    def __init__(self, chains, base, ports, scene=None):
         self.chains, self.base, self.reached, self.filters = chains, base, [], base.policy == "drop"
+        self.scene = scene
         self.outcome, self.atoms, self._steps = {}, {}, 0
         self.met, self.ends, self._at = {}, {}, None
         kinds = {(number, protocol, port) for number in base.families for protocol in PROTOCOLS for port in list(ports) + [None]}
@@ -142,36 +209,35 @@ class Survey:
             if self._steps > STEPS:
                 raise OpeningError("the rules that incoming traffic passes take more than %d steps to follow; host_port does "
                                    "not change such a filter, open the port there by hand and say backend: none" % STEPS)
-            condition = both(path, rule.condition)
+            condition = both(path, rule.condition if self.scene is None else at_scene(rule.condition, self.scene))
             if never(condition):
                 continue
             hit = {kind for kind in alive if _meets(condition, kind)}
-            certain = not condition.narrow and condition.sources is None
+            all_meet = certain(condition)
             if hit:
                 self.reached.append((rule, path, condition))
                 self._note_atoms(rule, path, condition, hit)
                 if rule.verdict == "drop":
                     self.met.setdefault(self._at, []).append((rule, condition))
-            if rule.verdict == "drop" and condition.sources is None and all(
-                    kind in ("place", "except") for kind, text in condition.narrow):
+            if rule.verdict == "drop" and condition.sources is None and not kinds_of(condition) & (SINGLES_OUT - {"except"}):
                 self.filters = True
             if rule.verdict in ("jump", "goto"):
                 after = set(hit)
                 if rule.target in self.chains and depth < DEPTH:
                     after = self._walk(rule.target, condition, set(hit), depth + 1)
-                if certain:
+                if all_meet:
                     alive = alive - hit
                     if rule.verdict == "goto":
                         returned |= after
                     else:
                         alive |= after
-            elif certain and rule.verdict in ("accept", "drop"):
+            elif all_meet and rule.verdict in ("accept", "drop"):
                 for kind in hit:
                     self.outcome.setdefault(kind, rule.verdict)
                 # What is accepted goes on in this walk: a second rule that opens the same port has to be found too.
                 if rule.verdict == "drop":
                     alive = alive - hit
-            elif certain and rule.verdict == "return":
+            elif all_meet and rule.verdict == "return":
                 alive = alive - hit
                 returned |= hit
             if not depth and alive is not before:
@@ -180,7 +246,7 @@ class Survey:
 
     def _note_atoms(self, rule, path, condition, hit):
         port = single_port(rule.condition)
-        if not rule.plain or rule.verdict != "accept" or port is None or path.narrow or path.sources is not None:
+        if not rule.plain or rule.verdict != "accept" or port is None or not certain(path):
             return
         found = {Atom(number, protocol, port, source) for number, protocol, reached in hit if reached == port
                  for source in (condition.sources or [None]) if source is None or family(source) == number}
@@ -200,8 +266,8 @@ class Survey:
         return found
 
     def _accepted(self, number, protocol, port):
-        return any(rule.verdict == "accept" and not condition.narrow and condition.sources is None and
-                   _meets(condition, (number, protocol, port)) for rule, _path, condition in self.reached)
+        return any(rule.verdict == "accept" and certain(condition) and _meets(condition, (number, protocol, port))
+                   for rule, _path, condition in self.reached)
 
     def rules(self):
         """The rules that open exactly one port, each once."""
@@ -215,6 +281,21 @@ class Survey:
         """The rules that name one of the ports, or admit it by a wider condition."""
         return ["%s: %s" % (where(rule.place), rule.text) for rule, _path, condition in self.reached
                 if _about(condition, self.ports) and (rule.condition.ports is not None or rule.verdict == "accept")]
+
+    def admits(self, where):
+        """What the rules of this chain, and of those it leads to, accept beside exact openings of the ports."""
+        found, seen, ahead = set(), set(), [self.base.place]
+        while ahead:
+            place = ahead.pop()
+            if place in seen or place not in self.chains:
+                continue
+            seen.add(place)
+            for rule in self.chains[place].rules:
+                if rule.verdict in ("jump", "goto"):
+                    ahead.append(rule.target)
+                elif rule.verdict == "accept" and (place, rule.number) not in self.atoms:
+                    found.add("%s: %s" % (where(place), rule.text))
+        return found
 
     def denials(self, openings, named_only):
         """The rules of the site that turn away what `openings` would admit; `named_only`: those alone that name the port."""
@@ -235,58 +316,81 @@ class Survey:
         for number in self.base.families if opening.source is None else self.base.families & {family(opening.source)}:
             kind = (number, opening.protocol, opening.port)
             for rule, _path, condition in self.reached:
-                if condition.narrow or not _meets(condition, kind) or not _holds(condition.sources, opening.source):
+                kinds = kinds_of(condition)
+                if not _meets(condition, kind) or not _holds(condition.sources, opening.source):
                     continue
-                if rule.verdict == "accept":
+                if rule.verdict == "accept" and kinds <= {"every"}:
                     break
-                if rule.verdict == "drop" and (condition.sources is not None or _few_ports(condition)):
+                if rule.verdict == "drop" and kinds <= MET_BY_ALL and (condition.sources is not None or _few_ports(condition)):
                     return rule
         return None
 
+    def in_front(self, opening, accepting=()):
+        """[(how much, rule)] of what turns connections of `opening` away in this chain before a rule admits them.
+
+        how much: V(all) or V(part) of it; denials that single out do not count.  rule None: the policy.  `accepting`: the
+        (place, number) of rules that stand for the opening, however they are reached.
+        """
+        found = []
+        for number in self.base.families if family(opening.source) is None else self.base.families & {family(opening.source)}:
+            kind = (number, opening.protocol, opening.port)
+            for rule, _path, condition in self.reached:
+                if not _meets(condition, kind) or rule.verdict not in ("accept", "drop"):
+                    continue
+                kinds, all_of_it = kinds_of(condition), _holds(condition.sources, opening.source)
+                if rule.verdict == "accept":
+                    if (rule.place, rule.number) in accepting or all_of_it and kinds <= {"every"}:
+                        break
+                elif all_of_it and kinds <= MET_BY_ALL:
+                    found.append(("all", rule))
+                    break
+                elif not singles_out(condition) or "except" in kinds:
+                    found.append(("part", rule))
+            else:
+                if self.outcome.get(kind) == "drop":
+                    found.append(("all", None))
+        return list(dict.fromkeys(found))
+
     def place_for(self, atoms):
-        """Where in the base chain a rule that opens `atoms` stands: behind the denials that have a condition of their own.
+        """Where in the base chain a rule that opens `atoms` stands: behind the denials that single out, before all others.
 
         (number of the rule that it stands behind, None for the head; denials before it; denials that it overrides)
         """
         kinds = {(atom.family, atom.protocol, atom.port) for atom in atoms}
         numbers = list(dict.fromkeys(rule.number for rule in self.chains[self.base.place].rules))
-        last = min([numbers.index(self.ends[kind]) for kind in kinds if kind in self.ends] or [len(numbers)])
-        behind, ahead, overridden = None, [], []
-        for at, number in enumerate(numbers):
-            for rule, condition in self.met.get(number, ()):
-                if not _limited(condition) or not any(
-                        _meets(condition, (atom.family, atom.protocol, atom.port)) and (
-                            atom.source is None or condition.sources is None or _share(condition.sources, atom.source))
-                        for atom in atoms):
-                    continue
-                if at < last and _stays_ahead(condition):
-                    behind = number
-                    ahead, overridden = ahead + overridden + [(rule, condition)], []
-                else:
-                    overridden.append((rule, condition))
-        return behind, ahead, [rule for rule, _condition in overridden]
+        found = [(at, rule, condition) for at, number in enumerate(numbers) for rule, condition in self.met.get(number, ())
+                 if (condition.narrow or condition.sources is not None) and any(
+                     _meets(condition, (atom.family, atom.protocol, atom.port)) and (
+                         atom.source is None or condition.sources is None or _share(condition.sources, atom.source))
+                     for atom in atoms)]
+        last = min([numbers.index(self.ends[kind]) for kind in kinds if kind in self.ends] +
+                   [at for at, _rule, condition in found if not _stays_ahead(condition)] + [len(numbers)])
+        ahead = [(rule, condition) for at, rule, condition in found if at < last]
+        behind = max([at for at, _rule, _condition in found if at < last] or [-1])
+        return None if behind < 0 else numbers[behind], ahead, [rule for at, rule, _condition in found if at >= last]
 
     def lets_pass(self, kind):
         """Whether this chain admits (family, protocol, port) without a rule that says so, from wherever it comes."""
         return self.base.policy == "accept" and self.outcome.get(kind) == "accept" and not self._accepted(*kind) and not any(
-            rule.verdict == "drop" and _meets(condition, kind) and any(
-                word in ("place", "except") for word, _text in condition.narrow)
+            rule.verdict == "drop" and _meets(condition, kind) and condition.narrow and condition.sources is None
+            and not kinds_of(condition) & (SINGLES_OUT - {"except"})
             for rule, _path, condition in self.reached)
 
 
+def most_ports(ports):
+    return sum(last - first + 1 for first, last in ports) > EVERY_PORT // 2
+
+
 def _few_ports(condition):
-    return condition.ports is not None and sum(
-        last - first + 1 for first, last in condition.ports) <= EVERY_PORT // 2
-
-
-def _limited(condition):
-    """Whether a denial is about some packets that come to its ports and not about others."""
-    return bool(condition.narrow) or condition.sources is not None
+    return condition.ports is not None and not most_ports(condition.ports)
 
 
 def _stays_ahead(condition):
-    """Whether an opening leaves a limited denial in force: all but those for whatever arrives at one place."""
-    return condition.sources is not None or _few_ports(condition) or any(kind != "place" for kind, _text in condition.narrow)
+    """Whether an opening leaves a denial in force: one that singles out, or names the port.
+
+    One that names the port and is met by all is a refusal, ahead of this question.
+    """
+    return singles_out(condition) or _few_ports(condition)
 
 
 def _holds(sources, source):
@@ -325,7 +429,7 @@ def denial_sentences(survey, atoms, where):
     """What a person should know of the denials around a rule that opens `atoms`."""
     _behind, ahead, overridden = survey.place_for(atoms)
     said = ["%s: the site turns away here some of what is opened, and goes on doing so: %s" % (where(rule.place), rule.text)
-            for rule, condition in ahead if any(kind in ("except", "place") for kind, _text in condition.narrow)]
+            for rule, condition in ahead if not singles_out(condition) or "except" in kinds_of(condition)]
     return said + ["%s: the site turns away here some of what is opened; the opening stands before it: %s" % (
         where(rule.place), rule.text) for rule in overridden]
 
@@ -334,11 +438,18 @@ def refusal_sentences(surveys, openings, where):
     """Rules of the site's that say no to what is to be opened; nobody but the site can take them back."""
     found = []
     for survey in surveys:
+        there = openings_of([survey])
         for opening in openings:
             rule = survey.refusal(opening)
             if rule:
                 found.append("%s: a rule of the site turns away what is to be opened: %s; take it away first" % (
                     where(rule.place), rule.text))
+                continue
+            for how_much, rule in survey.in_front(opening) if opening in there else ():
+                if rule and how_much == "all":
+                    found.append("%s: a rule of the site turns new connections away before the rule that opens %s: %s; take it "
+                                 "away, or take the opening away and open the port again" % (
+                                     where(rule.place), described(opening), rule.text))
     return list(dict.fromkeys(found))
 
 
@@ -349,10 +460,10 @@ def _about(condition, ports):
 
 def _overlap(condition, opening):
     """Whether a denial concerns the opening's sources; a list that is kept elsewhere concerns nobody in particular."""
-    if any(kind in ("source", "pattern", "other") for kind, text in condition.narrow):
+    if kinds_of(condition) & (SINGLES_OUT - {"except"}):
         return False
     if condition.sources is None:
-        return not any(kind == "except" for kind, text in condition.narrow)
+        return "except" not in kinds_of(condition)
     if opening.source is None:
         return condition.ports is not None
     mine = ipaddress.ip_network(opening.source)
@@ -392,17 +503,25 @@ def openings_of(surveys, without=()):
     return found
 
 
-def rules_to_remove(surveys, ours, openings, everywhere=None):
+def rules_to_remove(surveys, ours, openings, everywhere=None, only_ours=False):
     """The (place, number) of the rules to take away so that none of `openings` is left: ours first, the site's if need be.
 
-    `everywhere`: Surveys of more chains than those that decide whether an opening is there.
+    `everywhere`: Surveys of more chains than those that decide whether an opening is there.  `only_ours`: the site's stay.
     """
     everywhere = everywhere or surveys
     gone = {key for survey in everywhere for key, atoms in survey.atoms.items()
             if key in ours and any(_belongs(atom, opening) for atom in atoms for opening in openings)}
-    left = openings_of(surveys, gone) & set(openings)
+    left = set() if only_ours else openings_of(surveys, gone) & set(openings)
     return gone | {key for survey in everywhere for key, atoms in survey.atoms.items()
                    if any(_belongs(atom, opening) for atom in atoms for opening in left)}
+
+
+def by_owner(found, surveys, ours):
+    """Completes a Reading by whose rules make its openings; `ours`: the keys of the rules of ours."""
+    mine = {atom for survey in surveys for key, atoms in survey.atoms.items() if key in ours for atom in atoms}
+    found.ours = {opening for opening in found.exact if any(_belongs(atom, opening) for atom in mine)}
+    found.others = openings_of(surveys, ours) & found.exact
+    return found
 
 
 def atoms_of(openings, families):
@@ -470,4 +589,5 @@ def reading(surveys, ports, where, whole, removable=None, why_not=None, every=No
                 if any(_belongs(atom, opening) for atom in survey.atoms[(rule.place, rule.number)]):
                     spelled.setdefault(opening, []).append(line)
     return Reading(lines=[line for survey in surveys for line in survey.lines(where)], exact=exact, wider=wider, spelled=spelled,
-                   whole=frozenset(whole), covered=admitted(surveys if every is None else every, everybody(ports)) - exact)
+                   whole=frozenset(whole), covered=admitted(surveys if every is None else every, everybody(ports)) - exact,
+                   admits=set().union(*[survey.admits(where) for survey in surveys]))

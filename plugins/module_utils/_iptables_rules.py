@@ -11,17 +11,20 @@ import re
 import shlex
 
 from ansible_collections.portshift.agents.plugins.module_utils._input_filter import (
-    ANYTHING, NOTHING, Chain, Rule, all_but, both, joined, own_network, single_port)
+    ANYTHING, NOTHING, Chain, Rule, all_but, both, joined, limited, most_ports, own_network, single_port)
 from ansible_collections.portshift.agents.plugins.module_utils._openings import (
     ANYBODY_4, ANYBODY_6, PROTOCOLS, OpeningError, normalised)
+from ansible_collections.portshift.agents.plugins.module_utils._ordinary_packet import kind_of_option, of
 
-VERDICTS = {"ACCEPT": "accept", "DROP": "drop", "REJECT": "drop", "RETURN": "return"}
+# The last three hold a connection or answer it in the host's stead.
+VERDICTS = {"ACCEPT": "accept", "DROP": "drop", "REJECT": "drop", "RETURN": "return", "TARPIT": "drop", "DELUDE": "drop",
+            "CHAOS": "drop"}
 # Targets that do something to a packet and let it go on.
 _GO_ON = {"LOG", "NFLOG", "ULOG", "MARK", "CONNMARK", "SET", "TRACE", "AUDIT", "CT", "NOTRACK", "DSCP", "TOS", "CLASSIFY",
-          "TCPMSS"}
+          "TCPMSS", "HL", "TTL", "SECMARK", "CONNSECMARK", "CHECKSUM", "TEE", "IDLETIMER", "LED", "RATEEST"}
 _PROTOCOLS = {"6": "tcp", "17": "udp"}
 # Options that say no more than the words that follow them.
-_SILENT = {"-m", "--match", "--comment", "--reject-with"}
+_SILENT = {"--comment", "--reject-with"}
 _COUNTERS = re.compile(r"\A\[\d+:\d+\]\s*")      # the counters that iptables-save -c prints
 _RULE = re.compile(r"(\[\d+:\d+\]\s*)?-A\s")
 
@@ -53,34 +56,44 @@ def _condition(option, values, negated, text, number):
         name = _PROTOCOLS.get(value, value)
         chosen = frozenset(protocol for protocol in PROTOCOLS if name in (protocol, "all", "0"))
         return ANYTHING._replace(protocols=frozenset(PROTOCOLS) - chosen if negated else chosen), not negated
-    if option in ("--dport", "--destination-port", "--dports", "--destination-ports"):
+    if option in ("--dport", "--destination-port", "--dports", "--destination-ports", "--ports", "--ctorigdstport"):
         ports = _spans(value)
         if ports is None:
-            return ANYTHING._replace(narrow=(("other", text),)), False
-        return ANYTHING._replace(ports=all_but(ports) if negated else ports), not negated
+            return limited("unknown", text), False
+        return ANYTHING._replace(ports=all_but(ports) if negated else ports), not negated and option.startswith("--d")
+    if option in ("--sport", "--source-port", "--sports", "--source-ports", "--ctorigsrcport"):
+        ports = _spans(value)
+        # Clients take any port of theirs that is free.
+        return limited("unknown" if ports is None else of(most_ports(all_but(ports) if negated else ports)), text), False
     if option in ("-s", "--source", "--src"):
         try:
             source = normalised(value)
         except ValueError:
             source = None
         if source is None or negated:
-            return ANYTHING._replace(narrow=(("except" if negated else "source", text),)), False
+            return limited("except" if negated else "source", text), False
         anybody = source in (ANYBODY_4, ANYBODY_6)
         return ANYTHING._replace(sources=None if anybody else frozenset((source,))), True
     if option in ("-i", "--in-interface"):
         if value == "lo":
             return (ANYTHING if negated else NOTHING), False
-        return ANYTHING._replace(narrow=(("pattern" if value.endswith("+") and not negated else "place", text),)), False
+        name = value[:-1] + "*" if value.endswith("+") else value
+        return limited("pattern" if value.endswith("+") and not negated else "link", text, (name,), negated), False
     if option in ("--ctstate", "--state"):
         matches = ("NEW" in value.split(",")) != negated
         return (ANYTHING if matches else NOTHING), not negated
-    if option in ("-d", "--destination", "--dst") and own_network(value):
-        return (ANYTHING if negated else NOTHING), False
-    if option in ("-d", "--destination", "--dst", "--dst-type"):
-        return ANYTHING._replace(narrow=(("place", text),)), False
-    if option in ("--src-range", "--match-set"):
-        return ANYTHING._replace(narrow=(("except" if negated and option == "--src-range" else "source", text),)), False
-    return ANYTHING._replace(narrow=(("other", text),)), False
+    if option in ("-d", "--destination", "--dst"):
+        if own_network(value):
+            return (ANYTHING if negated else NOTHING), False
+        try:
+            return limited("address", text, (normalised(value),), negated), False
+        except ValueError:
+            return limited("address", text), False
+    if option == "--ctproto":
+        return _condition("-p", values, negated, text, number)[0], False
+    kind = kind_of_option(option, values, negated)
+    return (ANYTHING, True) if kind is None and option in ("-m", "--match") else (
+        ANYTHING if kind is None else limited(kind, text), False)
 
 
 def _options(words):
@@ -104,7 +117,7 @@ def parse_rule(line, number, family, place):
         # The shell's rules cost fifty times as much, and few lines need them.
         words = shlex.split(line) if re.search(r"[\"'\\]", line) else line.split()
     except ValueError:
-        raise OpeningError("%s-save printed a rule that can't be read: %s" % (tool, line))
+        raise OpeningError("%s-save printed a rule that can't be read: %s" % (tool.split()[0], line))
     condition, plain, verdict, target, comment = ANYTHING._replace(families=frozenset((family,))), True, None, None, None
     for option, values, negated in _options(words[2:]):
         value = values[0] if values else ""
@@ -127,7 +140,7 @@ def parse_rule(line, number, family, place):
 
 
 class SavedTable:
-    """The table filter in the output of iptables-save or in a saved file.
+    """One table, filter mostly, in the output of iptables-save or in a saved file.
 
     chains   place -> Chain; the places are (tool, chain)
     whole    (key of a rule or None, text) of everything in the table but comments and counters
@@ -136,8 +149,11 @@ class SavedTable:
     head     where a rule would have to stand to be the first of INPUT; None without a chain INPUT
     """
 
-    def __init__(self, text, tool, family, name=None):
-        self.tool, self.family = tool, family
+    def __init__(self, text, tool, family, name=None, table="filter"):
+        wanted = table
+        # Chains of the other tables have the same names.
+        tool = tool if table == "filter" else "%s -t %s" % (tool, table)
+        self.tool, self.family, self.text = tool, family, text
         self.whole, self.lines, self.closed, self.head = [], {}, [], None
         policies, rules = {}, {}
         mark, table, at, count = "# %s: " % mark_of(name), None, 0, 0
@@ -146,7 +162,7 @@ class SavedTable:
             at += len(line)
             if said.startswith("*"):
                 table = said[1:]
-            elif table != "filter":
+            elif table != wanted:
                 continue
             elif said == "COMMIT":
                 if self.head is None and (tool, "INPUT") in policies:
@@ -177,7 +193,11 @@ class SavedTable:
 
     @property
     def base(self):
-        chain = self.chains.get((self.tool, "INPUT"))
+        return self.built_in("INPUT")
+
+    def built_in(self, name):
+        """A chain that packets pass by themselves, or None."""
+        chain = self.chains.get((self.tool, name))
         return chain and chain._replace(policy=chain.policy or "accept")
 
     @property

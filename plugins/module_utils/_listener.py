@@ -22,7 +22,7 @@ import time
 
 from ansible_collections.portshift.agents.plugins.module_utils._errors import EngineError
 from ansible_collections.portshift.agents.plugins.module_utils._file_edit import (
-    FileError, make_folder, put_file, read_bytes, remove_file)
+    FileError, make_folder, put_file, read_own, remove_file)
 from ansible_collections.portshift.agents.plugins.module_utils._host_ports import listeners
 from ansible_collections.portshift.agents.plugins.module_utils._service_processes import start_time
 
@@ -324,7 +324,7 @@ def running(path):
     if not os.path.lexists(path):
         return None
     try:
-        content = json.loads(read_bytes(path).decode("utf-8"))
+        content = json.loads((read_own(path) or b"").decode("utf-8"))
         if not STATE_KEYS <= set(content):
             return None
     except (FileError, ValueError, TypeError):

@@ -20,6 +20,7 @@ import time
 
 from ansible_collections.portshift.agents.plugins.module_utils._errors import EngineError
 from ansible_collections.portshift.agents.plugins.module_utils._file_edit import read_end
+from ansible_collections.portshift.agents.plugins.module_utils._redaction import shown_words
 
 # Of a log that has grown for years only the end can be newer than a change of today.
 LOG_TAIL = 4 * 1024 * 1024
@@ -35,7 +36,6 @@ _ISO = re.compile(r"(?<![0-9])([0-9]{4})[-/]([0-9]{2})[-/]([0-9]{2})[T ]([0-9]{2
                   r"(?: ?(Z|[+-][0-9]{2}:?[0-9]{2})\b)?")
 _UNIX = re.compile(r"\b(%s) +([0-9]{1,2}) ([0-9]{2}):([0-9]{2}):([0-9]{2})(?: ([A-Z]{3,4}))?(?: ([0-9]{4}))?\b"
                    % "|".join(_MONTHS))
-_USER_OF_URL, _QUERY_OF_URL = re.compile(r"(?<=://)[^/?#\s]*@"), re.compile(r"(://[^?#\s]*)[?#]\S*")
 
 
 class PatternError(EngineError):
@@ -92,9 +92,9 @@ def lines_of(content):
 
 
 def quoted(line):
-    """A line of a log for a sentence: short, printable, and of a URL neither its user nor its query."""
-    line = _QUERY_OF_URL.sub(r"\1", _USER_OF_URL.sub("", line.strip()))
-    return "".join(char if char.isprintable() else "?" for char in line[:QUOTE_LIMIT]) + ("..." if line[QUOTE_LIMIT:] else "")
+    """A line of a log for a sentence: short, printable, and without what may be a secret."""
+    line = "".join(char if char.isprintable() else "?" for char in shown_words(line.strip()))
+    return line[:QUOTE_LIMIT] + ("..." if line[QUOTE_LIMIT:] else "")
 
 
 def line_time(line, now):

@@ -19,6 +19,7 @@ from collections import OrderedDict, namedtuple
 
 from ansible_collections.portshift.agents.plugins.module_utils._cms import Verdict, verify_detached
 from ansible_collections.portshift.agents.plugins.module_utils._errors import EngineError
+from ansible_collections.portshift.agents.plugins.module_utils._redaction import shown_url, with_urls_shown
 
 _MAX_BASE64_LINE = 1000  # OpenSSL gives up at 1023, the standard says 76
 _MAX_LISTED = 20  # places named in one sentence
@@ -120,8 +121,9 @@ def check_issued(installed, issued, port, allow_invalid_signature=False):
             raise MastheadError("signed masthead whose signature is broken (%s): clients would reject it. %s"
                                 % (issued.signature_reason, remedy))
         if issued.signature == "unchecked":
-            raise MastheadError("signed masthead whose signature cannot be checked (%s). Check it by other means, then"
-                                " allow it with allow_invalid_signature." % issued.signature_reason)
+            raise MastheadError("signed masthead whose signature cannot be checked here (%s). Have openssl check the file"
+                                " (openssl smime -verify -binary -noverify -in FILE -out /dev/null), and where it is"
+                                " successful allow it with allow_invalid_signature in that one run." % issued.signature_reason)
     if issued.ports != [port]:
         raise MastheadError("masthead issued for another port than %d (%s). %s"
                             % (port, issued.describe_ports(), remedy))
@@ -145,7 +147,19 @@ def check_issued(installed, issued, port, allow_invalid_signature=False):
 def masthead_facts(masthead):
     """What modules return of a masthead."""
     return dict(port=masthead.port, format=masthead.format, signature=masthead.signature,
-                signer_sha256=masthead.signer_sha256, urls=dict(masthead.urls))
+                signer_sha256=masthead.signer_sha256, urls={name: shown_url(url) for name, url in masthead.urls.items()})
+
+
+def is_masthead(data):
+    try:
+        return bool(parse(data))
+    except MastheadError:
+        return False
+
+
+def redacted(data):
+    """The same bytes for a diff.  A masthead is public, its server gives it to everyone; a URL may hold more than that."""
+    return with_urls_shown(data.decode("latin-1")).encode("latin-1")
 
 
 class IssuedFacts:
@@ -283,7 +297,8 @@ def _url_port(url, name, line):
                             " again." % where)
     if not url.group(3):
         raise MastheadError("%s has no port in %s. A masthead names its port in every URL: copy the"
-                            " masthead from the root server again." % (where, _shown(url.group())))
+                            " masthead from the root server again."
+                            % (where, _shown(shown_url(_text(url.group())).encode("latin-1"))))
     return _Place(url.start(3), url.end(3), _port(url.group(3), where), name, line)
 
 

@@ -12,11 +12,16 @@ import re
 from collections import namedtuple
 
 from ansible_collections.portshift.agents.plugins.module_utils._input_filter import (
-    ANYTHING, FAMILIES, NOTHING, Atom, Chain, Rule, Survey, all_but, apart, both, joined, own_network, single_port)
+    ANYTHING, EVERY_PORT, FAMILIES, NOTHING, Atom, Chain, Rule, Survey, all_but, apart, both, joined, limited, most_ports,
+    own_network, single_port)
 from ansible_collections.portshift.agents.plugins.module_utils._openings import (
     ANYBODY_4, ANYBODY_6, PROTOCOLS, OpeningError, family, normalised)
+from ansible_collections.portshift.agents.plugins.module_utils._ordinary_packet import (
+    kind_of_match, kind_of_statement, of)
 
 TABLE_FAMILIES = {"inet": FAMILIES, "ip": frozenset((4,)), "ip6": frozenset((6,))}
+# Those whose chains see packets for this host; nothing is opened in the last.
+SEEN_FAMILIES = dict(TABLE_FAMILIES, netdev=FAMILIES)
 PROTOCOL_NUMBERS = {6: "tcp", 17: "udp"}
 # Tables that another front end fills; their rules are its business.
 _OTHERS = re.compile(r"(firewalld|firewalld_policy_.*)\Z")
@@ -87,6 +92,8 @@ def _statement(part):
     if kind == "log":
         return "log" + "".join(" %s %s" % (key, json.dumps(inner[key]) if key == "prefix" else _render(inner[key]))
                                for key in sorted(inner or {}))
+    if kind in ("limit", "quota") and isinstance(inner, str):
+        return '%s name "%s"' % (kind, inner)
     if kind == "limit":
         over = "over " if inner.get("inv") else ""
         return "limit rate %s%s/%s" % (over, inner.get("rate"), inner.get("per"))
@@ -113,19 +120,22 @@ def _elements(value, sets):
     return found
 
 
-def _ports(value, sets):
+def _ports(value, sets, op="=="):
     """The ranges of ports that `value` names, or None where that can't be told."""
     elements, found = _elements(value, sets), []
     for part in [None] if elements is None else elements:
         if isinstance(part, bool) or part is None:
             return None
         if isinstance(part, int):
-            found.append((part, part))
+            first = {">": part + 1, ">=": part, "<": 0, "<=": 0}.get(op, part)
+            last = {">": EVERY_PORT - 1, ">=": EVERY_PORT - 1, "<": part - 1, "<=": part}.get(op, part)
+            if first <= last:
+                found.append((first, last))
         elif isinstance(part, dict) and set(part) == {"range"} and all(isinstance(end, int) for end in part["range"]):
             found.append(tuple(part["range"]))
         else:
             return None
-    return joined(found)
+    return all_but(found) if op == "!=" else joined(found)
 
 
 def _sources(value):
@@ -149,35 +159,64 @@ def _chosen(members, chosen, negated):
     return frozenset(member for member in members if (member in chosen) != negated)
 
 
+def _payload(part):
+    """The protocol of the header that an expression reads, inside of bit operations too; None where there is none."""
+    if isinstance(part, dict) and len(part) == 1:
+        (kind, inner), = part.items()
+        if kind == "payload" and isinstance(inner, dict):
+            return inner.get("protocol")
+        if kind in ("&", "|", "^") and isinstance(inner, list):
+            return _payload(inner[0])
+    return None
+
+
+def _field(kind, inner):
+    """What an expression is about, as (protocol, field); what conntrack knows of the first packet is what the packet says."""
+    if kind == "payload":
+        return inner.get("protocol"), inner.get("field")
+    if kind == "ct" and inner.get("dir", "original") == "original":
+        key = inner.get("key")
+        if key in ("saddr", "ip saddr", "ip6 saddr", "daddr", "ip daddr", "ip6 daddr"):
+            version = inner.get("family") or key.partition(" ")[0]
+            return {"ip": "ip", "ip6": "ip6"}.get(version, "ct"), key.split()[-1]
+        if key in ("proto-dst", "proto-src"):
+            return "th", {"proto-dst": "dport", "proto-src": "sport"}[key]
+        if key in ("protocol", "l3proto"):
+            return "meta", {"protocol": "l4proto", "l3proto": "nfproto"}[key]
+    return kind, inner.get("key")
+
+
 def _match(left, op, right, sets, text):
     """(Condition, whether it may stand in a plain rule)."""
-    other, negated = (ANYTHING._replace(narrow=(("other", text),)), False), op == "!="
-    if op not in ("==", "!=", "in") or not isinstance(left, dict) or len(left) != 1:
-        return other
-    (kind, inner), = left.items()
-    if kind == "concat":
+    negated = op == "!="
+    (kind, inner), = left.items() if isinstance(left, dict) and len(left) == 1 else [(None, None)]
+    if kind == "concat" and op in ("==", "!=", "in"):
         return _concat(inner, negated, right, sets, text), False
-    if not isinstance(inner, dict):
-        return other
-    field = (inner.get("protocol"), inner.get("field")) if kind == "payload" else (kind, inner.get("key"))
-    if field[1] == "dport" and field[0] in PROTOCOLS + ("th",):
-        ports = _ports(right, sets)
-        found = ANYTHING if field[0] == "th" else ANYTHING._replace(protocols=frozenset((field[0],)))
-        if ports is None:
-            return found._replace(narrow=(("other", text),)), False
-        found = found._replace(ports=all_but(ports) if negated else ports)
+    field = _field(kind, inner) if isinstance(inner, dict) else (None, None)
+    found = ANYTHING
+    if _payload(left) in PROTOCOLS:
+        found = found._replace(protocols=frozenset((_payload(left),)))
+    if field[1] in ("dport", "sport") and field[0] in PROTOCOLS + ("th",):
+        ports = _ports(right, sets, op) if op in ("==", "!=", "in", "<", ">", "<=", ">=") else None
+        if field[1] == "sport" or ports is None:
+            # Clients take any port of theirs that is free.
+            return both(found, limited("unknown" if ports is None else of(most_ports(ports)), text)), False
+        found = found._replace(ports=ports)
         named = isinstance(right, str) and right.startswith("@")
-        return found, single_port(found) is not None and not negated and not named
-    if field in (("ip", "saddr"), ("ip6", "saddr")):
-        found = ANYTHING._replace(families=frozenset((4,) if field[0] == "ip" else (6,)))
+        return found, single_port(found) is not None and op in ("==", "in") and not named
+    if op not in ("==", "!=", "in"):
+        return both(found, limited(kind_of_match(left, op, right), text)), False
+    if field in (("ip", "saddr"), ("ip6", "saddr"), ("ct", "saddr")):
+        if field[0] != "ct":
+            found = ANYTHING._replace(families=frozenset((4,) if field[0] == "ip" else (6,)))
         sources = _sources(right)
         if negated or sources is None:
-            return found._replace(narrow=(("except" if negated else "source", text),)), False
-        return found._replace(sources=None if sources & {ANYBODY_4, ANYBODY_6} else sources), True
+            return both(found, limited("except" if negated else "source", text)), False
+        return found._replace(sources=None if sources & {ANYBODY_4, ANYBODY_6} else sources), kind == "payload"
     if field in (("ip", "protocol"), ("ip6", "nexthdr"), ("meta", "l4proto")):
         numbers = {"ip": frozenset((4,)), "ip6": frozenset((6,))}.get(field[0], FAMILIES)
         return ANYTHING._replace(families=numbers, protocols=_chosen(PROTOCOLS, _names(right, sets), negated)), not negated
-    if field in (("meta", "nfproto"), ("meta", "protocol")):
+    if field in (("meta", "nfproto"), ("meta", "protocol"), ("ether", "type")):
         chosen = {{"ipv4": 4, "ip": 4, "ipv6": 6, "ip6": 6, 2: 4, 10: 6}.get(name) for name in _elements(right, sets) or []
                   if isinstance(name, (str, int))}
         return ANYTHING._replace(families=_chosen(FAMILIES, chosen, negated)), not negated
@@ -186,36 +225,48 @@ def _match(left, op, right, sets, text):
             # Other hosts do not arrive there.
             return (ANYTHING if negated else NOTHING), False
         names = _elements(right, sets) or [None]
-        pattern = all(isinstance(name, str) and name.endswith("*") for name in names) and not negated
-        return ANYTHING._replace(narrow=(("pattern" if pattern else "place", text),)), False
+        known = all(isinstance(name, str) for name in names)
+        pattern = known and all(name.endswith("*") for name in names) and not negated
+        return limited("pattern" if pattern else "link", text, names if known else (), negated), False
     if field == ("ct", "state"):
         matches = ("new" in (_elements(right, sets) or [])) != negated
         return (ANYTHING if matches else NOTHING), not negated
-    if kind == "payload" and field[0] in PROTOCOLS:
-        return ANYTHING._replace(protocols=frozenset((field[0],)), narrow=(("other", text),)), False
-    if kind == "payload" and field[0] in ("icmp", "icmpv6", "igmp", "sctp", "dccp"):
+    if kind == "payload" and field[0] in ("icmp", "icmpv6", "igmp", "sctp", "dccp", "esp", "ah", "comp", "udplite", "gre"):
         return NOTHING, False
-    if field in (("ip", "daddr"), ("ip6", "daddr")):
-        found, addresses = ANYTHING._replace(families=frozenset((4,) if field[0] == "ip" else (6,))), _sources(right)
+    if field in (("ip", "daddr"), ("ip6", "daddr"), ("ct", "daddr")):
+        addresses = _sources(right)
+        if field[0] != "ct":
+            found = ANYTHING._replace(families=frozenset((4,) if field[0] == "ip" else (6,)))
         if addresses and all(own_network(address) for address in addresses):
             return (found if negated else NOTHING), False
-        return found._replace(narrow=(("place", text),)), False
-    return ANYTHING._replace(narrow=(("place" if kind == "fib" else "other", text),)), False
+        return both(found, limited("address", text, addresses or (), negated)), False
+    return both(found, limited(kind_of_match(left, op, right), text)), False
 
 
 def _concat(parts, negated, right, sets, text):
     """A comparison of several fields at once: which ports it may be about, and that there is more to it."""
-    found = ANYTHING._replace(narrow=(("except" if negated else "source", text),))
+    fields = [_field(*list(part.items())[0]) if isinstance(part, dict) and len(part) == 1 and isinstance(
+        list(part.values())[0], dict) else (None, None) for part in parts]
+    by_sender = any(field[1] == "saddr" for field in fields)
     elements = _elements(right, sets)
-    for number, part in enumerate(parts):
-        payload = part.get("payload", {}) if isinstance(part, dict) else {}
-        if payload.get("field") == "dport" and payload.get("protocol") in PROTOCOLS and not negated:
-            found = found._replace(protocols=frozenset((payload["protocol"],)))
+    if elements is not None and len(elements) == 1 and not negated and isinstance(elements[0], dict) and len(
+            elements[0].get("concat", ())) == len(parts):
+        # One element says what its parts say one after the other.
+        found = ANYTHING
+        for part, value in zip(parts, elements[0]["concat"]):
+            found = both(found, _match(part, "==", value, sets, text)[0])
+        return found
+    found = limited("except" if negated and by_sender else "source" if by_sender else "unknown", text)
+    for number, field in enumerate(fields):
+        if field[1] == "dport" and field[0] in PROTOCOLS + ("th",) and not negated:
+            if field[0] in PROTOCOLS:
+                found = found._replace(protocols=frozenset((field[0],)))
             try:
                 ports = _ports([element["concat"][number] for element in elements], sets)
             except (KeyError, IndexError, TypeError):
                 ports = None
-            found = found._replace(ports=ports)
+            # A list that is empty now can be filled at any time.
+            found = found._replace(ports=ports or None)
     return found
 
 
@@ -232,7 +283,7 @@ def _verdict(part, place):
 
 def parse_rule(place, number, expr, comment, sets):
     """The Rules that one rule of nftables is: one, but for a verdict map."""
-    condition, plain, text = ANYTHING._replace(families=TABLE_FAMILIES[place[0]]), True, rule_text(expr, comment)
+    condition, plain, text = ANYTHING._replace(families=SEEN_FAMILIES[place[0]]), True, rule_text(expr, comment)
     rules = []
     for part in expr:
         (kind, inner), = part.items() if isinstance(part, dict) and len(part) == 1 else [("unknown", None)]
@@ -250,10 +301,10 @@ def parse_rule(place, number, expr, comment, sets):
                 rules.append(Rule(place, number, both(condition, met), verdict, target, False, comment, text))
         elif verdict:
             rules.append(Rule(place, number, condition, verdict, target, plain, comment, text))
-        elif kind == "limit" or kind == "quota" or kind == "ct count" or kind == "xt" or kind == "unknown":
-            condition, plain = both(condition, ANYTHING._replace(narrow=(("other", kind),))), False
         elif kind != "counter":
-            plain = False
+            met, plain = kind_of_statement(kind, inner, sets), False
+            if met:
+                condition = both(condition, limited(met, _statement(part) if kind != "unknown" else kind))
     return rules
 
 
@@ -263,10 +314,8 @@ def iptables_named(text):
             and entry["table"]["family"] in ("ip", "ip6") and entry["table"]["name"] in _IPTABLES_TABLES}
 
 
-def _is_others(chain, theirs):
-    """Chains of firewalld, and those that iptables keeps in nftables."""
-    if _OTHERS.match(chain["table"]):
-        return True
+def _is_iptables(chain, theirs):
+    """Whether iptables keeps this chain in nftables."""
     # INPUT of another priority is not the one that iptables shows.
     return (chain["family"], chain["table"]) in theirs and chain["name"].isupper() and (
         chain["table"] != "filter" or chain.get("prio", 0) == 0)
@@ -284,22 +333,24 @@ def _unread(err):
                         "nft -j list ruleset" % (type(err).__name__, err))
 
 
-def parse_ruleset(text, theirs=()):
+def parse_ruleset(text, theirs=(), others=False):
     """The Ruleset in what C(nft -j list ruleset) says.  `theirs`: the (family, table) that iptables itself lists.
 
-    bases: hook -> chains; whole: (key of a rule or None, text) of everything.
+    bases: hook -> chains, with `others` those of firewalld too; whole: (key of a rule or None, text) of everything.
     """
     try:
-        return _ruleset(_entries(text), theirs)
+        return _ruleset(_entries(text), theirs, others)
     except (ValueError, KeyError, TypeError, AttributeError) as err:
         raise _unread(err)
 
 
-def _ruleset(entries, theirs):
-    sets, rules, chains, bases, whole = {}, {}, {}, {"input": [], "prerouting": []}, []
+def _ruleset(entries, theirs, others):
+    sets, rules, chains, bases, whole = {}, {}, {}, {"input": [], "prerouting": [], "ingress": []}, []
     for kind, entry in [(kind, entry) for item in entries for kind, entry in item.items()]:
         if kind in ("set", "map"):
             sets.setdefault((entry["family"], entry["table"]), {})[entry["name"]] = entry.get("elem", [])
+        elif kind in ("limit", "quota"):
+            sets.setdefault((entry["family"], entry["table"]), {})[(kind, entry["name"])] = entry
     for kind, entry in [(kind, entry) for item in entries for kind, entry in item.items()]:
         if kind != "rule":
             plain = {key: value for key, value in entry.items() if key not in ("handle", "packets", "bytes", "used")}
@@ -308,18 +359,22 @@ def _ruleset(entries, theirs):
             whole.append((None, "%s %s" % (kind, json.dumps(plain, sort_keys=True))))
             continue
         place = (entry["family"], entry["table"], entry["chain"])
-        if place[0] in TABLE_FAMILIES:
+        if place[0] in SEEN_FAMILIES:
             rules.setdefault(place, []).extend(parse_rule(
                 place, entry["handle"], entry["expr"], entry.get("comment"), sets.get(place[:2], {})))
         whole.append(((place, entry["handle"]), "%s: %s" % (where(place), rule_text(entry["expr"], entry.get("comment")))))
     for entry in [item["chain"] for item in entries if "chain" in item]:
         place = (entry["family"], entry["table"], entry["name"])
-        if place[0] not in TABLE_FAMILIES:
+        if place[0] not in SEEN_FAMILIES:
             continue
-        based = entry.get("type") == "filter"
-        chains[place] = Chain(place, TABLE_FAMILIES[place[0]], entry.get("policy", "accept") if based else None,
-                              rules.get(place, []))
-        if based and entry.get("hook") in bases and not _is_others(entry, theirs):
+        based, devices = entry.get("type") == "filter", entry.get("dev", [])
+        devices = [devices] if isinstance(devices, str) else devices
+        # nft 1.0.6 does not tell the devices of a chain at the ingress.
+        at_device = limited("link", "device", devices) if entry.get("hook") == "ingress" else ANYTHING
+        chains[place] = Chain(place, SEEN_FAMILIES[place[0]], entry.get("policy", "accept") if based else None, [
+            rule._replace(condition=both(rule.condition, at_device)) for rule in rules.get(place, [])])
+        if based and entry.get("hook") in bases and not _is_iptables(entry, theirs) and (
+                others or not _OTHERS.match(entry["table"])):
             bases[entry["hook"]].append(chains[place])
     return Ruleset(chains, bases, whole)
 

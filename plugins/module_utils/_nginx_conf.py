@@ -11,7 +11,7 @@ An edit is a splice: a listen gets a twin for another port beside it, or goes wi
 """
 
 import re
-from collections import namedtuple
+from collections import OrderedDict, namedtuple
 
 from ansible_collections.portshift.agents.plugins.module_utils._errors import EngineError
 from ansible_collections.portshift.agents.plugins.module_utils._ports import parse_port
@@ -32,6 +32,10 @@ _MEANING = {b"t": b"\t", b"r": b"\r", b"n": b"\n"}
 # Code of a language of its own, in which braces, quotes and # mean something else.
 _LUA_BLOCK = b"_by_lua_block"
 _LUA = re.compile(br"""--\[(=*)\[.*?\]\1\]|--[^\n]*|\[(=*)\[.*?\]\2\]|"(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*'|[{}]""", re.S)
+
+# The rest of a line on which nothing but a comment follows.
+_REST_OF_LINE = re.compile(br"[ \t\r]*(?:#[^\n]*)?\n")
+_BLANKS = re.compile(br"[ \t]*")
 
 _PORT_ALONE = re.compile(br"([0-9]+)(?:-([0-9]+))?\Z")
 _WITH_PORT = re.compile(br"(\[[^\]]*\]|[^:\[\]]+):([0-9]+)(?:-([0-9]+))?\Z")
@@ -238,8 +242,7 @@ def server_names(data, port=None):
     servers = _servers(data)
     having = [server for server in servers if any(listen.port == port for listen in server.listens)]
     names = [name.lower() for server in having or servers for name in server.names]
-    found = [name for position, name in enumerate(names) if _NAME.match(name) and name not in names[:position]]
-    return sorted(found, key=lambda name: bool(_ADDRESS.match(name)))
+    return sorted(OrderedDict.fromkeys(filter(_NAME.match, names)), key=lambda name: bool(_ADDRESS.match(name)))
 
 
 def every_port(data):
@@ -262,7 +265,11 @@ def other_ports(data):
 
 
 def _ports(found):
-    return {port for listen in found for port in range(listen.port, listen.last_port + 1)}
+    ports, reached = set(), 0
+    for first, last in sorted((listen.port, listen.last_port) for listen in found):
+        ports.update(range(max(first, reached + 1), last + 1))
+        reached = max(reached, last)
+    return ports
 
 
 def _every_listen(data, reader, but_in=()):
@@ -350,14 +357,20 @@ def _missing_twins(server, beside, port):
     return missing
 
 
+def _behind_blanks(data, at, blanks):
+    """Where the `blanks` in front of a place begin."""
+    while at and data[at - 1] in blanks:
+        at -= 1
+    return at
+
+
 def _alone(data, span):
-    """(start, end) of the lines that a directive has for itself, a comment behind it included; None where it shares them."""
-    start = data.rfind(b"\n", 0, span[0]) + 1
-    end = data.find(b"\n", span[1]) + 1
-    if not end or data[start:span[0]].strip(b" \t\r"):
-        return None
-    behind = data[span[1]:end].strip(b" \t\r\n")
-    return None if behind and not behind.startswith(b"#") else (start, end)
+    """(start, end) of the lines that a directive has for itself, a comment behind it included; None where it shares them.
+
+    Looks no further than those lines, which may be all of the file, so that asking for each directive does not read it each time.
+    """
+    start, rest = _behind_blanks(data, span[0], b" \t\r"), _REST_OF_LINE.match(data, span[1])
+    return (start, rest.end()) if rest and data[start - 1:start] in (b"", b"\n") else None
 
 
 def with_twins(data, beside, port):
@@ -376,8 +389,12 @@ def with_twins(data, beside, port):
     reader = _Reader(data)
     servers = _servers(data, reader)
     _without_ranges(servers, beside, port)
-    having = [server for server in servers if any(listen.port == beside for listen in server.listens)]
-    others = [listen for server in servers if server not in having for listen in server.listens if listen.port == port]
+    having, others = [], []
+    for server in servers:
+        if any(listen.port == beside for listen in server.listens):
+            having.append(server)
+        else:
+            others += [listen for listen in server.listens if listen.port == port]
     if not having:
         if others:
             return data
@@ -390,9 +407,9 @@ def with_twins(data, beside, port):
         raise NginxError("something else than a web server, such as stream or mail, listens on port %d in this file already "
                          "(%s), and nginx could not give the port to both; choose another port, or remove that listen"
                          % (port, _lines(outside)))
-    after = data
+    pieces, done = [], 0
     for listen in sorted((listen for server in having for listen in _missing_twins(server, beside, port)),
-                         key=lambda found: -found.span[0]):
+                         key=lambda found: found.span[0]):
         start, end = listen.span
         digits = b"%d" % port if listen.port_span[0] < listen.port_span[1] else b":%d" % port
         twin = data[start:listen.port_span[0]] + digits + data[listen.port_span[1]:end]
@@ -402,8 +419,20 @@ def with_twins(data, beside, port):
         else:
             at = lines[1]
             twin = data[lines[0]:start] + twin + (b"\r\n" if data[at - 2:at] == b"\r\n" else b"\n")
-        after = after[:at] + twin + after[at:]
-    return after
+        pieces += [data[done:at], twin]
+        done = at
+    return b"".join(pieces + [data[done:]])
+
+
+def _neighbours(data, going):
+    """The spans of directives, those as one that have nothing but blanks between them: they go as one does."""
+    spans = []
+    for start, end in going:
+        if spans and _BLANKS.match(data, spans[-1][1]).end() == start:
+            spans[-1] = spans[-1][0], end
+        else:
+            spans.append((start, end))
+    return spans
 
 
 def _span_to_remove(data, span):
@@ -411,11 +440,11 @@ def _span_to_remove(data, span):
     if lines:
         return lines
     start, end = span
-    before = data[:start].rstrip(b" \t")
-    if before and not before.endswith(b"\n"):
-        return len(before), end
+    before = _behind_blanks(data, start, b" \t")
+    if before and data[before - 1:before] != b"\n":
+        return before, end
     # The first of several on its line: those behind it take over its place.
-    return start, end + len(data) - end - len(data[end:].lstrip(b" \t"))
+    return start, _BLANKS.match(data, end).end()
 
 
 def _is_any(host):
@@ -424,32 +453,40 @@ def _is_any(host):
 
 
 def _takes_in(wide, listen):
-    """Whether a listen has every address of another one, which is of the same protocol.  What a name stands for is not known."""
-    if wide.host == listen.host:
-        return True
-    if not _is_any(wide.host):
-        return False
+    """Whether a listen on every address of its family has that of another one, of the same protocol.
+
+    What a name stands for is not known.
+    """
     if listen.host.startswith("["):
         return wide.host != "*"
     return (listen.host == "*" or bool(_ADDRESS.match(listen.host))) and (wide.host == "*" or "ipv6only=off" in wide.parameters)
 
 
-def _left_alone(server, servers, port, beside):
+def _addresses(listens_of, port):
+    return {(listen.host, listen.protocol) for listen in listens_of if listen.port == port}
+
+
+def _left_alone(server, named, port, beside):
     """The listens of a server on `port` whose addresses it does not have on `beside`.
 
-    How it is spoken to on the port that stays is for that one to say.  Where any server has an address of its own there, nginx
-    asks none of those that have every address.
+    How it is spoken to on the port that stays is for that one to say.  Where any server has an address of its own there, which is
+    in `named`, nginx asks none of those that have every address.
     """
-    named = {(listen.host, listen.protocol) for one in servers for listen in one.listens if listen.port == beside}
-    return [listen for listen in server.listens if listen.port == port and not any(
-        (kept.port, kept.protocol) == (beside, listen.protocol) and _takes_in(kept, listen)
-        and (kept.host == listen.host or (listen.host, listen.protocol) not in named) for kept in server.listens)]
+    kept = [listen for listen in server.listens if listen.port == beside]
+    own = _addresses(kept, beside)
+    # One for each of those that differ in what they take in.
+    wide = {(listen.protocol, listen.host == "*", "ipv6only=off" in listen.parameters): listen
+            for listen in kept if _is_any(listen.host)}.values()
+    return [listen for listen in server.listens if listen.port == port and (listen.host, listen.protocol) not in own and (
+        (listen.host, listen.protocol) in named or not any(
+            one.protocol == listen.protocol and _takes_in(one, listen) for one in wide))]
 
 
 def _require_left(data, servers, port, beside):
     """Fails where whoever comes to a server on `port` would lose it, since it does not have that address on `beside`."""
+    named = _addresses((listen for server in servers for listen in server.listens), beside)
     for server in servers:
-        alone = _left_alone(server, servers, port, beside)
+        alone = _left_alone(server, named, port, beside)
         if not alone:
             continue
         try:
@@ -484,13 +521,12 @@ def without(data, port, beside=None):
         if going and len(going) == len(server.listens) and not server.sockets:
             raise NginxError("the server in line %d would have no listen left without port %d (%s), and nginx would let it "
                              "answer on port %d; give it another listen first" % (server.line, port, _lines(going), DEFAULT_PORT))
-    while True:
-        # One at a time: they may share a line.
-        going = [listen for listen in listens(data) if listen.port == port]
-        if not going:
-            return data
-        start, end = _span_to_remove(data, going[-1].span)
-        data = data[:start] + data[end:]
+    pieces, done = [], 0
+    for span in _neighbours(data, sorted(listen.span for server in servers for listen in server.listens if listen.port == port)):
+        start, end = _span_to_remove(data, span)
+        pieces.append(data[done:start])
+        done = end
+    return b"".join(pieces + [data[done:]])
 
 
 def _compared(found):

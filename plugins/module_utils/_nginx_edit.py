@@ -120,10 +120,15 @@ def _address(host):
         return None
 
 
+def _bound_to(host):
+    """The addresses that the kernel may show for the socket of a listen on `host`; None in them stands for every one."""
+    wanted = _address(host)
+    return {None} if wanted is None else {wanted, "::" if ":" in wanted else "0.0.0.0"}
+
+
 def _serves(address, host):
     """Whether a socket that is bound to `address` is one for a listen on `host`."""
-    wanted = _address(host)
-    return wanted is None or address in (wanted, "::" if ":" in wanted else "0.0.0.0")
+    return not {address, None}.isdisjoint(_bound_to(host))
 
 
 def _overlaps(address, listen):
@@ -226,7 +231,7 @@ class ListenEdit:
         entry = self._recorded()
         if not entry:
             return self.before
-        recorded = FileEdit.read(entry["backup"]).before
+        recorded = self.record.backed_up(entry)
         if sha256(self.before) == entry["sha256_after"]:
             return recorded
         undone = self._undone(self.before, recorded)
@@ -278,7 +283,7 @@ class ListenEdit:
         ports = {listen.port for listen in self.listens[0]} - (
             self.watched if self.state != "restored" else {(self.record.content or self.record.move)["new_port"]})
         for asked in (ports, self.watched):
-            found = [entry for entry in self._listeners(asked) if self._may_serve(entry)] if asked else []
+            found = self._may_serve(self._listeners(asked)) if asked else []
             if found:
                 # Where it has lost one of its ports to another process, that one is found too.
                 seen = sorted((entry for entry in found if entry["pid"] is not None),
@@ -295,11 +300,14 @@ class ListenEdit:
                 return None
         return None
 
-    def _may_serve(self, entry):
-        """Whether a listen of this file has that address; where it is about a port that the file does not have, any of them."""
-        every = self.listens[0] + self.listens[1]
-        having = [listen for listen in every if (listen.port, listen.protocol) == (entry["port"], entry["protocol"])]
-        return any(_serves(entry["address"], listen.host) for listen in having or every)
+    def _may_serve(self, entries):
+        """Those whose address a listen of this file has; where it is about a port that the file does not have, any of them."""
+        places = {}
+        for listen in self.listens[0] + self.listens[1]:
+            places.setdefault((listen.port, listen.protocol), set()).update(_bound_to(listen.host))
+        anywhere = set().union(*places.values())
+        return [entry for entry in entries if not {entry["address"], None}.isdisjoint(
+            places.get((entry["port"], entry["protocol"]), anywhere))]
 
     def _is_ours(self, entry):
         return self.master is not None and any(master_of(pid) == self.master for pid in entry["owners"])
@@ -312,21 +320,20 @@ class ListenEdit:
         there = self._listeners(self.watched)
         found = [entry for entry in there if self._is_ours(entry)]
         serving = [entry for entry in found if self._has_worker(entry)] if self._shows_workers() else found
-        lacking = []
-        for listen in self.listens[1]:
-            if listen.port in self.watched and not any(
-                    (entry["port"], entry["protocol"]) == (listen.port, listen.protocol)
-                    and _serves(entry["address"], listen.host) for entry in serving):
-                lacking.append("does not listen on %s" % listen.text.split()[0])
-        going = {entry["port"] for entry in found + [entry for entry in there if self._is_left_behind(entry)]}
+        # Looked at several times a second, and a server may have hundreds of addresses.
+        sockets = {(entry["port"], entry["protocol"], address) for entry in serving for address in (entry["address"], None)}
+        lacking = ["does not listen on %s" % listen.text.split()[0] for listen in self.listens[1]
+                   if listen.port in self.watched and sockets.isdisjoint(
+                       (listen.port, listen.protocol, address) for address in _bound_to(listen.host))]
+        going = {entry["port"] for entry in found + self._left_behind(there)}
         return lacking + ["still listens on port %d" % port for port in sorted(
             going - {listen.port for listen in self.listens[1]} - self.elsewhere)]
 
-    def _is_left_behind(self, entry):
-        """Whether that is a socket of this file which an old worker has for a moment longer, unseen from here."""
-        return not entry["owners"] and any(
-            (listen.port, listen.protocol, _address(listen.host)) == (entry["port"], entry["protocol"], entry["address"])
-            for listen in self.listens[0])
+    def _left_behind(self, entries):
+        """The sockets of this file which an old worker has for a moment longer, unseen from here."""
+        places = {(listen.port, listen.protocol, _address(listen.host)) for listen in self.listens[0]}
+        return [entry for entry in entries if not entry["owners"]
+                and (entry["port"], entry["protocol"], entry["address"]) in places]
 
     def _shows_workers(self):
         return self.master is not None and has_workers(self.master)
@@ -578,7 +585,7 @@ class ListenEdit:
         if self.options.get("backup"):
             self._require_no_copy_read(self.nginx.files()[1])
         self._require_no_users_of_the_new_port()
-        done = self.record.restore_files(self.module, redact=_nginx_conf.shown, force=self.options["force"],
+        done = self.record.restore_files(self.module, lambda *states, ports: _nginx_conf.shown, force=self.options["force"],
                                          undo=self._undone)
         if self.module.check_mode:
             return self._result(done, True)

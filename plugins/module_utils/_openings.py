@@ -33,11 +33,18 @@ class Reading:
              backends that are `precise`, so that what was taken away comes back exactly as it was written
     whole    a frozenset of strings: all of the filter's configuration but `exact` of the ports asked about; whoever adds
              and takes away exact openings leaves it equal
+    about    string of `whole` -> the (protocol, port) of the ports asked about that it admits beside others; a call for one of
+             these that does too much comes out as such
+    admits   strings: what else the filter admits, by rules for other ports; of backends whose live `whole` is not compared
+    ours     those of `exact` that a rule of ours makes, maybe beside others; None where that can't be told
+    others   those of `exact` that would be there without the rules of ours
     """
 
-    def __init__(self, lines=(), exact=(), wider=(), whole=(), covered=(), spelled=None):
+    def __init__(self, lines=(), exact=(), wider=(), whole=(), covered=(), spelled=None, about=None, admits=(),
+                 ours=None, others=()):
         self.lines, self.exact, self.wider = list(lines), set(exact), list(wider)
         self.whole, self.covered, self.spelled = whole, set(covered), dict(spelled or {})
+        self.about, self.admits, self.ours, self.others = dict(about or {}), frozenset(admits), ours, set(others)
 
 
 def normalised(source):
@@ -66,6 +73,21 @@ def join_families(spelled):
 def both_families(openings):
     """The same set, in which everybody over IPv4 together with everybody over IPv6 is anybody."""
     return set(join_families({opening: [] for opening in openings}))
+
+
+def holds(opening, other):
+    """Whether an opening admits all that another one does."""
+    if (opening.protocol, opening.port) != (other.protocol, other.port):
+        return False
+    if opening.source is None or opening.source == other.source:
+        return True
+    if other.source is None:
+        # One of the two families of anybody.
+        return opening.source in (ANYBODY_4, ANYBODY_6)
+    if family(opening.source) != family(other.source):
+        return False
+    wide, narrow = ipaddress.ip_network(opening.source), ipaddress.ip_network(other.source)
+    return wide.network_address <= narrow.network_address and narrow.broadcast_address <= wide.broadcast_address
 
 
 def denies(source, opening):

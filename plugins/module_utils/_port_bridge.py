@@ -7,8 +7,10 @@ import os
 
 from ansible_collections.portshift.agents.plugins.module_utils import _bridge_rules
 from ansible_collections.portshift.agents.plugins.module_utils._bridge_rules import BridgeError, Mapping, from_nft
+from ansible_collections.portshift.agents.plugins.module_utils._errors import EngineError
 from ansible_collections.portshift.agents.plugins.module_utils._file_edit import put_file, remove_empty_folder, remove_file
 from ansible_collections.portshift.agents.plugins.module_utils._host_commands import run
+from ansible_collections.portshift.agents.plugins.module_utils._host_lease import LEASE_SPEC, PATH, HostLease
 from ansible_collections.portshift.agents.plugins.module_utils._ports import parse_port
 
 # Options of a module that sets up a bridge, but for its direction.
@@ -18,7 +20,9 @@ BRIDGE_SPEC = dict(
     addresses=dict(type="list", elements="str", default=[]),
     backend=dict(type="str", choices=["auto", "nftables", "iptables"], default="auto"),
     persistent=dict(type="bool", default=True), rules_dir=dict(type="path", default="/etc/portshift"),
-    unit_dir=dict(type="path", default="/etc/systemd/system"))
+    unit_dir=dict(type="path", default="/etc/systemd/system"), **LEASE_SPEC)
+# Seconds that a move waits for the lease of the host while its product is down; then it turns the bridge without it.
+PATIENCE_OF_A_MOVE = 10
 
 
 class Backend:
@@ -166,17 +170,46 @@ class Boot:
 
 def _remove_all(module, options):
     there = [name for name, command in (("nftables", "nft"), ("iptables", "iptables-restore")) if module.get_bin_path(command)]
-    removed = [set_bridge(module, dict(options, backend=name)) for name in there]
+    removed = [_set_bridge(module, dict(options, backend=name), ()) for name in there]
     return dict(changed=any(result["changed"] for result in removed), backend=", ".join(there) or "none", rules=[],
                 previous=[rule for result in removed for rule in result["previous"]])
 
 
-def set_bridge(module, options, mappings=()):
+def lease_of(options):
+    """The lease of the host, for a change of the bridge that `options` describe."""
+    return HostLease(options.get("lease") or PATH, options.get("lease_wait") or 0, "%s: port bridge" % options["name"])
+
+
+def set_bridge(module, options, mappings=(), lease=None):
     """Makes the bridge that `options` (see BRIDGE_SPEC) describe lead as `mappings` say; without any, takes it away.
 
     `mappings`: (port on which no service listens, the service's own port, protocols or None for those of `options`).
-    Returns a dict: changed, backend, previous, rules.
+    `lease`: that of the host, where it is held; else it is taken for this.
+    Returns a dict: changed, backend, previous, rules, notes.
     """
+    if lease or module.check_mode:
+        return dict(_set_bridge(module, options, mappings), notes=lease.notes if lease else [])
+    with lease_of(options) as taken:
+        return set_bridge(module, options, mappings, taken)
+
+
+def turn_bridge(module, options, mappings):
+    """set_bridge() for a move that is under way, with its product down: it neither waits for long nor fails without the lease.
+
+    Table, chain, unit and files of a bridge are its own, so that those of others are not at risk.
+    """
+    lease = lease_of(options)
+    try:
+        try:
+            lease.hold(wait=PATIENCE_OF_A_MOVE)
+        except EngineError as err:
+            lease.notes.append("the bridge was turned without the lease of this host: %s" % getattr(err, "who", err))
+        return set_bridge(module, options, mappings, lease)
+    finally:
+        lease.release()
+
+
+def _set_bridge(module, options, mappings):
     mappings = [Mapping(parse_port(listen, "listen_port"), parse_port(target, "target_port"), protocols or options["protocols"])
                 for listen, target, protocols in mappings]
     _bridge_rules.check_name(options["name"])

@@ -12,7 +12,6 @@ import re
 
 from ansible_collections.portshift.agents.plugins.module_utils._file_edit import (
     FileError, put_file, read_bytes, remove_file)
-from ansible_collections.portshift.agents.plugins.module_utils._host_commands import run
 from ansible_collections.portshift.agents.plugins.module_utils._host_ports import ephemeral_ports, is_ephemeral, parse_ranges
 from ansible_collections.portshift.agents.plugins.module_utils._input_filter import joined
 from ansible_collections.portshift.agents.plugins.module_utils._openings import OpeningError
@@ -25,6 +24,8 @@ OLD_FILE = "etc/sysctl.conf"
 # list on most hosts; where one does, ours is made of that one's name.
 OWN_NAME = "99-zz-portshift.conf"
 OWN_FOLDER = "etc/sysctl.d"
+# How often the live list is written anew because another one wrote it in the same moment.
+ATTEMPTS = 20
 
 
 def setting(line):
@@ -186,30 +187,25 @@ class Reservation:
         """The runs of ansible.posix.sysctl that reserve `ports`, or let them go.  Only our own file is written.
 
         That module writes a whole file anew, and of a key that stands in it twice it keeps the first, so that it must not be
-        given a file of the site's.  What it can't do is done here, unless in check mode: the live list without a file,
-        and our file taken away when it says no more than the others do.
+        given a file of the site's.  What it can't do is done here, unless in check mode: our file taken away when it says no
+        more than the others do, and the live list, which others of this host may change any time, so that it is read right
+        before it is written.
         """
         change = without_ports if remove else with_ports
-        live, boot = change(self.live, ports), change(self.boot, ports)
+        self._change_live(change, ports)
+        boot = change(self.boot, ports)
         if remove:
             boot = joined(list(boot) + list(self.others))
         if boot == self.others:
-            self._set_live(live)
             self._remove_own()
             return []
-        target, found, in_file = self.own_path(), [], self.boot
-        if live != self.live and live:
-            # That module writes the file whenever it sets the live value: what the file is to hold comes last.
-            found, in_file = [self._call(target, written(live), live=True)], live
-        else:
-            self._set_live(live)
-        return found + ([self._call(target, written(boot))] if in_file != boot else [])
+        return [self._call(self.own_path(), written(boot))] if boot != self.boot else []
 
     @staticmethod
-    def _call(target, value, live=False):
+    def _call(target, value):
         # Not reload: that would set everything else that the file holds, too.
         return dict(module="ansible.posix.sysctl", args={
-            "name": RESERVED, "value": value, "state": "present", "reload": False, "sysctl_set": live, "sysctl_file": target})
+            "name": RESERVED, "value": value, "state": "present", "reload": False, "sysctl_set": False, "sysctl_file": target})
 
     def _remove_own(self):
         for path in self.own:
@@ -220,13 +216,34 @@ class Reservation:
                 # Somebody keeps more in it.
                 put_file(path, without_key(content, RESERVED), self.module.check_mode, mode=0o644)
 
-    def _set_live(self, ranges):
-        if ranges == self.live or not self.writable or self.module.check_mode:
+    def _change_live(self, change, ports):
+        """Changes the kernel's list; read again after each write, since it has no other lock than that."""
+        if not self.writable or self.module.check_mode:
             return
-        # sysctl -w refuses an empty value in many versions; an empty line is what the kernel's documentation names.
-        code, unused, err = run(self.module, ["sh", "-c", 'echo "$1" > "$0"', self.path, written(ranges)])
-        if code:
-            raise OpeningError("%s could not be set to %r: %s" % (self.path, written(ranges), err.strip()))
+        for _attempt in range(ATTEMPTS):
+            now = parse_list(self._live_text())
+            wanted = change(now, ports)
+            if wanted == now:
+                self.live = now
+                return
+            self._set_live(wanted)
+        raise OpeningError("%s: holds other ports each time right after it was written; look what else sets it on this host, "
+                           "and run again" % self.path)
+
+    def _live_text(self):
+        try:
+            with open(self.path) as source:
+                return source.read()
+        except OSError as err:
+            raise OpeningError("%s: could not be read: %s" % (self.path, err.strerror))
+
+    def _set_live(self, ranges):
+        try:
+            # sysctl -w refuses an empty value in many versions; an empty line is what the kernel's documentation names.
+            with open(self.path, "w") as target:
+                target.write(written(ranges) + "\n")
+        except OSError as err:
+            raise OpeningError("%s could not be set to %r: %s" % (self.path, written(ranges), err.strerror))
 
 
 def _within(port, ranges):

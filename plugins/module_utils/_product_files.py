@@ -5,12 +5,15 @@
 
 import re
 
-from ansible_collections.portshift.agents.plugins.module_utils import _hub_details, _nginx_conf, _settings_file
+from ansible_collections.portshift.agents.plugins.module_utils import _bigfix_edit, _hub_details, _nginx_conf
+from ansible_collections.portshift.agents.plugins.module_utils._redaction import MASK
 
 # What a file of XML begins with, after a byte order mark; that of UTF-16 is none of a settings file's.
 XML = (b"<", b"\xef\xbb\xbf<", b"\xff\xfe", b"\xfe\xff")
 # Also in a configuration of nginx that is broken, and in no file of the other products.
 NGINX = re.compile(br"^[ \t]*(?:server[ \t\r\n]*\{|listen[ \t])", re.M)
+# An entry of a services database, without its comment.
+SERVICE = re.compile(br"[ \t]*[\w.+-]+[ \t]+[0-9]{1,5}/[a-z]{3,7}(?:[ \t]+[\w.+-]+)*[ \t]*(?=#|\r?\Z)")
 
 
 def _is_xml(content):
@@ -18,14 +21,32 @@ def _is_xml(content):
     return content.lstrip(b" \t\r\n").startswith(XML) or b"</" in content
 
 
-def redactor(*states):
-    """What makes bytes of a file fit for a diff, without secrets.  `states`: what it holds, and what it held before.
+def _is_services(content):
+    return any(SERVICE.match(line) for line in content.split(b"\n"))
 
-    One of them tells what the file is for all: what is left of it may be a piece that no longer looks like it.
+
+def _entries(content):
+    """The entries of a services database, in a diff of a file that is taken for one."""
+    lines, hidden = [], MASK.encode("ascii")
+    for line in content.split(b"\n"):
+        entry, end = SERVICE.match(line), b"\r" if line.endswith(b"\r") else b""
+        shown = entry.group() if entry else b""
+        rest = line[len(shown):].strip()
+        lines.append(shown + (b"# " if shown and rest else b"") + (hidden if rest else b"") + end)
+    return b"\n".join(lines)
+
+
+def redactor(*states, ports=()):
+    """What makes bytes of a file fit for a diff, without secrets.  `states`: what it holds, and what it held before; `ports`:
+    those that move.
+
+    One of the states tells what the file is for all: what is left of it may be a piece that no longer looks like it.
     """
     if any(map(_is_xml, states)):
         return _hub_details.redacted
-    return _nginx_conf.shown if any(map(NGINX.search, states)) else _settings_file.redacted
+    if any(map(NGINX.search, states)):
+        return _nginx_conf.shown
+    return _entries if any(map(_is_services, states)) else _bigfix_edit.redactor(*states, ports=ports)
 
 
 def undone(new_port):
@@ -35,6 +56,8 @@ def undone(new_port):
     configuration of nginx is a site's own, which may say more by now.
     """
     def content(now, before):
+        if before is None:
+            return None
         engine = _nginx_conf if NGINX.search(before) else _hub_details
         return engine.moved_back(now, before, new_port)
     return content

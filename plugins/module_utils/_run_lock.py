@@ -18,6 +18,11 @@ VERSION = 1
 
 # What tells a run from every other.  A process id alone comes again; so does one within a container.
 IDENTITY = ("machine_id", "node", "boot", "pid_namespace", "pid", "process_start")
+# The option of a module that says who asks.
+RUN_SPEC = dict(
+    node=dict(type="str", required=True), machine_id=dict(type="str", required=True), boot=dict(type="str", default=""),
+    pid_namespace=dict(type="str", default=""), user=dict(type="str", required=True), pid=dict(type="int", required=True),
+    process_start=dict(type="str", default=""), begun=dict(type="str", default=""))
 HOLDER_KEYS = {"id", "node", "user", "pid", "purpose", "since", "renewed", "expires", "seconds"}
 LOST_KEYS = {"id", "at", "by"}
 
@@ -46,8 +51,9 @@ def moment(seconds):
 
 
 def run_id(run):
-    """The name of a run of ansible-playbook, the same for all its tasks."""
-    return hashlib.sha256("\0".join(str(run.get(key) or "") for key in IDENTITY).encode("utf-8")).hexdigest()[:16]
+    """The name of a run of ansible-playbook, the same for all its tasks; with a V(token), that of one task."""
+    keys = IDENTITY + (("token",) if run.get("token") else ())
+    return hashlib.sha256("\0".join(str(run.get(key) or "") for key in keys).encode("utf-8")).hexdigest()[:16]
 
 
 def described(holder):

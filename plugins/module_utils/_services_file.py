@@ -3,7 +3,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """One edit of /etc/services, from what is asked for to a FileEdit that is ready to be committed, and what the host makes of it.
 
-The file is one source of several: nsswitch.conf may have NIS, sssd or a database answer before it.
+The file is one source of several: nsswitch.conf may have NIS, sssd or a database answer before it.  Where a distribution
+keeps its own list below /usr (SLES 16, openSUSE Tumbleweed), /etc/services need not be there: it has only what the site adds,
+and what it has is found first.
 """
 
 import os
@@ -14,11 +16,15 @@ import time
 from ansible_collections.portshift.agents.plugins.module_utils import _services_lines
 from ansible_collections.portshift.agents.plugins.module_utils._bounded_commands import CommandTimeout, execute
 from ansible_collections.portshift.agents.plugins.module_utils._errors import EngineError
-from ansible_collections.portshift.agents.plugins.module_utils._file_edit import FileEdit, FileError
+from ansible_collections.portshift.agents.plugins.module_utils._file_edit import FileEdit, FileError, read_if_there
 from ansible_collections.portshift.agents.plugins.module_utils._services_lines import ServicesFileError, entries
 
 SERVICES = "/etc/services"
 NSSWITCH = "/etc/nsswitch.conf"
+# The C library of SUSE goes by these where the ones in /etc are not there, or have no answer.
+USR_SERVICES, USR_NSSWITCH = "/usr/etc/services", "/usr/etc/nsswitch.conf"
+# The source of nsswitch.conf that reads the first of them.
+USR_SOURCE = "usrfiles"
 # The longest services files in use have 15,000 lines, 1 MB.
 SIZE_LIMIT = 16 * 1024 * 1024
 # Seconds that a directory server may take to answer.
@@ -45,12 +51,30 @@ def sources(content):
     return ["files"]
 
 
+def nsswitch():
+    """The path of the file that says who is asked."""
+    return USR_NSSWITCH if not os.path.lexists(NSSWITCH) and os.path.lexists(USR_NSSWITCH) else NSSWITCH
+
+
 def _host_sources():
     try:
-        with open(NSSWITCH, "rb") as source:
-            return sources(source.read(1024 * 1024))
-    except OSError:
+        return sources(read_if_there(nsswitch()) or b"")
+    except FileError:
         return sources(b"")
+
+
+def is_asked_by_lookups(path):
+    """Whether this is the file that the host's own lookup reads."""
+    return os.path.realpath(path) == os.path.realpath(SERVICES)
+
+
+def shipped(path):
+    """What parse() finds in the distribution's own database, when lookups ask it for what `path` does not have; else None."""
+    order = _host_sources() if is_asked_by_lookups(path) else []
+    if USR_SOURCE not in order or "files" not in order[:order.index(USR_SOURCE)]:
+        return None
+    content = read_if_there(USR_SERVICES)
+    return None if content is None else _services_lines.parse(content)
 
 
 def _asked(source, name, protocol):
@@ -75,7 +99,7 @@ def answered_by(name, protocol, file_port):
     if port == file_port:
         return None
     order = _host_sources()
-    where = "the services line of %s is: %s" % (NSSWITCH, " ".join(order) or "empty")
+    where = "the services line of %s is: %s" % (nsswitch(), " ".join(order) or "empty")
     if port is None:
         return "nobody answers for %s/%s on this host (%s)" % (name, protocol or "any", where)
     source = _who(name, protocol, port, order)
@@ -101,17 +125,21 @@ class ServicesEdit:
                  state="present"):
         self.path, self.name, self.port, self.state = path, name, port, state
         _refuse_huge(path)
-        self.file = FileEdit.read(path)
+        behind = shipped(path)
+        self.file = FileEdit.read(path, may_be_missing=behind is not None)
+        before = self.file.before or b""
         try:
             if state == "absent":
-                change = _services_lines.without_entry(self.file.before, name, port, protocols, protocols_if_present)
+                change = _services_lines.without_entry(before, name, port, protocols, protocols_if_present)
             else:
-                change = _services_lines.with_entry(self.file.before, name, port, protocols, protocols_if_present, aliases,
-                                                    comment)
+                change = _services_lines.with_entry(before, name, port, protocols, protocols_if_present, aliases, comment,
+                                                    behind or ())
         except EngineError as err:
             raise ServicesFileError("%s: %s; nothing was written" % (path, err))
-        self.file.apply(change.after)
-        self.previous, self._lines = change.previous, change.lines
+        # Without a line of the site's the file need not be there, as it was not before the first one came.
+        no_file = not change.after and (self.file.before is None or (before and behind is not None))
+        self.file.apply(None if no_file else change.after)
+        self.previous, self._lines = change.previous, change.lines + (behind or [])
         self.warnings = ["%s: %s" % (path, warning) for warning in change.warnings]
         self.entries = entries(change.lines, name)
         self.shadowed = ["%s: %s" % (path, sentence) for sentence in _services_lines.shadowed(change.lines, name)]
@@ -121,8 +149,7 @@ class ServicesEdit:
         return {protocol: host_lookup(self.name, protocol) for protocol in self.previous}
 
     def is_asked_by_lookups(self):
-        """Whether this is the file that the host's own lookup reads."""
-        return os.path.realpath(self.path) == os.path.realpath(SERVICES)
+        return is_asked_by_lookups(self.path)
 
     def _wanted(self, protocol):
         found = _services_lines.lookup(self._lines, self.name, protocol)
@@ -179,7 +206,7 @@ class ServicesEdit:
 
     def _put_back(self, module):
         try:
-            edit = FileEdit.read(self.path)
+            edit = FileEdit.read(self.path, may_be_missing=True)
             if edit.before != self.file.after:
                 return "the file was NOT put back, since somebody else has changed it meanwhile"
             edit.apply(self.file.before).commit(module)

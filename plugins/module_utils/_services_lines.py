@@ -191,10 +191,12 @@ def _claim(name, protocol, line):
             % (line.number, _entry(line), name, name, protocol))
 
 
-def with_entry(content, name, port, protocols=("tcp",), protocols_if_present=(), aliases=None, comment=None):
+def with_entry(content, name, port, protocols=("tcp",), protocols_if_present=(), aliases=None, comment=None, behind=()):
     """The Change that makes `name` resolve to `port`; nothing but digits of lines of that name, or new lines at the end.
 
     `protocols` get a line when they have none; `protocols_if_present` don't.  `aliases` and `comment` are for new lines.
+    `behind`: what parse() found in a second database, which is asked for what this one does not have.  An entry there that
+    has to move gets a line here, which is found first, with the aliases that it has there.
     """
     check_name(name)
     check_protocols(protocols, protocols_if_present)
@@ -218,9 +220,14 @@ def with_entry(content, name, port, protocols=("tcp",), protocols_if_present=(),
             if lacking:
                 warnings.append("line %d, %s, lacks the alias %s; lines that are there keep their names"
                                 % (found[1].number, _entry(found[1]), ", ".join(lacking)))
-        elif required:
-            previous[protocol] = None
-            missing.append(_new_line(name, port, protocol, aliases, comment))
+        elif required or _own(behind, name, protocol):
+            shipped = lookup(behind, name, protocol)
+            previous[protocol] = shipped and shipped[0]
+            if shipped and shipped[0] == port:
+                continue
+            same = shipped[1].aliases if shipped and shipped[1].name == name else []
+            missing.append(_new_line(
+                name, port, protocol, same + [alias for alias in aliases if alias not in same], comment))
             for alias in aliases:
                 taken = lookup(lines, alias, protocol)
                 if taken:
@@ -229,8 +236,9 @@ def with_entry(content, name, port, protocols=("tcp",), protocols_if_present=(),
     after = _spliced(content, splices)
     after += _lines_put(after, missing, _line_end(after))
     lines = parse(after)
-    _require(lines, name, dict.fromkeys(previous, port))
-    other = lookup(lines, name)
+    asked = lines + list(behind)
+    _require(asked, name, dict.fromkeys(previous, port))
+    other = lookup(asked, name)
     if other and other[0] != port:
         warnings.append("line %d, %s, answers who asks for %s without a protocol, with port %d"
                         % (other[1].number, _entry(other[1]), name, other[0]))
@@ -286,7 +294,7 @@ def _new_line(name, port, protocol, aliases, comment):
     line = "%-15s %d/%s" % (name, port, protocol)
     if aliases:
         line = "%-31s %s" % (line, " ".join(aliases))
-    return ("%-47s # %s" % (line, comment) if comment else line).encode("utf-8")
+    return ("%-47s # %s" % (line, comment) if comment else line).encode("utf-8", "surrogateescape")
 
 
 def _line_end(content):
@@ -315,20 +323,30 @@ def _spliced(content, splices):
     return b"".join(out + [content[at:]])
 
 
+def _effective(lines, name):
+    """{protocol: the line that a lookup of `name` with it ends at}"""
+    first = {}
+    for line in lines:
+        if line and line.answers(name):
+            first.setdefault(line.protocol, line)
+    return first
+
+
 def entries(lines, name):
     """The lines of `name`, of those that parse() found, as dicts; `effective` tells those that lookups of it end at."""
+    effective = _effective(lines, name)
     return [dict(name=shown(line.name), port=line.port, protocol=shown(line.protocol),
                  aliases=[shown(alias) for alias in line.aliases], line=line.number,
-                 effective=lookup(lines, name, line.protocol)[1] is line)
+                 effective=effective[line.protocol] is line)
             for line in lines if line and line.name == name]
 
 
 def shadowed(lines, name):
     """Sentences on the lines of `name` that lookups of it never reach."""
-    found = []
+    found, effective = [], _effective(lines, name)
     for line in lines:
         if line and line.answers(name):
-            first = lookup(lines, name, line.protocol)[1]
+            first = effective[line.protocol]
             if first is not line:
                 found.append("line %d, %s, is never reached by lookups of %s: line %d, %s, comes first"
                              % (line.number, _entry(line), name, first.number, _entry(first)))

@@ -20,13 +20,13 @@ from collections import OrderedDict, namedtuple
 from urllib.parse import quote, unquote_to_bytes
 
 from ansible_collections.portshift.agents.plugins.module_utils._errors import EngineError
+from ansible_collections.portshift.agents.plugins.module_utils._redaction import MASK, shown_url
+from ansible_collections.portshift.agents.plugins.module_utils._setting_names import ADDRESS_SETTINGS, SHOWN
 
 PREFIX = b"Software\\BigFix\\EnterpriseClient\\Settings\\Client"
-MASK = "********"
 
 _BLANKS = b" \t\r\n"
 _LITERAL = "!\"#$&'()*+,-./:;<=>?@[\\]^_`{|}~"  # everything printable in ASCII but the blank and the percent sign
-_SECRETS = ("pass", "secret", "token", "credential", "privatekey")
 _AGENT_LAYOUT = (b"value".ljust(31), b" ")  # what the agent itself writes left and right of the "="
 
 # The words of a value.  The file's percent-encoding may hide any character, so both spellings count everywhere.
@@ -39,8 +39,16 @@ _URL = re.compile(br"""
       | (?: [^/?#:@%\[\]\s] | % (?! 2f | 3f | 23 | 3a | 40 | 5b | 5d ) )+ )            # name or IPv4
     (?: (?: : | %3a ) ([0-9]*) )?
     (?= [/?#] | % (?: 2f | 3f | 23 ) | \Z )""", re.I | re.X)
-# Always matches up to the next "://" or the end of the authority, so that a line is read once however odd it is.
-_AUTHORITY = re.compile(br"((?::|%3a)(?:/|%2f){2})((?:(?!(?::|%3a)(?:/|%2f){2})[^/?#\s])*)", re.I)
+# An address as some write it into a list of relays, without a scheme.
+_BARE = re.compile(r"(?://)?(?:\[[0-9A-Fa-f:.%_~-]+\]|[\w.-]+):([0-9]{1,5})(?:/\S*)?")
+
+# What of a file may be shown beside values: a section of the agent, the name of a setting, the date as the agent writes it.
+_HEADER = re.compile(r"\[(software\\bigfix[^\[\]]*)\]", re.I)
+_SECTION = re.compile(br"[ \t]*\[software\\bigfix", re.I)
+_NAME = re.compile(r"[\w .()-]{1,200}")
+_DATE = re.compile(r"[A-Z][a-z]{2}, [0-9]{1,2} [A-Z][a-z]{2} [0-9]{4} [0-9]{2}:[0-9]{2}:[0-9]{2} [+-][0-9]{4}")
+_BETWEEN_WORDS = re.compile(r"([;,| \t]+)")
+_SHOWN_WORD = re.compile(r"(?:\[[0-9A-Fa-f:.%_~-]+\]|[\w.-]+)(?::[0-9]{1,5})?")
 
 
 class SettingsError(EngineError):
@@ -111,39 +119,103 @@ def with_port_rewritten(data, old, new, flat=False):
     return _spliced(data, splices), names
 
 
-def is_secret(name):
-    return any(word in name.lower() for word in _SECRETS)
+def bare_addresses(data, port=None, flat=False):
+    """Names of settings that list relays or servers, one of them as HOST:PORT without the http:// of a URL.
+
+    `port`: the one that counts; without it any, in settings that are known to name relays.  Whether agents read that spelling
+    is not known, so it is for a person to judge.
+    """
+    names = []
+    for lower, sections in _by_name(data, flat).items():
+        known = lower in {name.lower() for name in ADDRESS_SETTINGS}
+        for field in _values(sections)[:1]:
+            words = [word for word in _BETWEEN_WORDS.split(_decoded(data, field))[::2] if word]
+            bare = [_BARE.fullmatch(word) for word in words]
+            if not known and not all(one or _is_url(word) for one, word in zip(bare, words)):
+                continue
+            ports = [int(one.group(1)) for one in bare if one]
+            if port in ports or (port is None and known and ports):
+                names.append(shown_name(sections[0].name))
+    return names
 
 
-def public(settings):
-    return {name: text if text is None else _shown(name, text) for name, text in settings.items()}
+def _is_url(word):
+    return bool(_URL.match(word.encode("utf-8", "surrogatepass")))
 
 
-def redacted(data, flat=False):
-    """The same bytes for a diff, without secrets.  Judged line by line: a broken file gives none away either."""
+def shown_name(name):
+    """A name of a setting; of what no setting is called by, nothing."""
+    return name if _NAME.fullmatch(name) else MASK
+
+
+def shown_value(name, text, ports=()):
+    """The value of a setting as far as it may be shown: what is known to be harmless, without the secrets of URLs.
+
+    Of every other value the places are shown where a URL in it has one of `ports`, and nothing else.
+    """
+    if name.lower() in SHOWN:
+        words = _BETWEEN_WORDS.split(text)
+        words[::2] = [word if not word or _SHOWN_WORD.fullmatch(word) else shown_url(word) for word in words[::2]]
+        if MASK not in words:
+            return "".join(words)
+    raw = text.encode("utf-8", "surrogatepass")
+    spans = [raw[start:end].decode("ascii") for start, end in port_spans(raw)]
+    return MASK + "".join(":%s%s" % (digits, MASK) for digits in spans if digits in {"%d" % port for port in ports if port})
+
+
+def shown_settings(settings, ports=()):
+    return {shown_name(name): text if text is None else shown_value(name, text, ports) for name, text in settings.items()}
+
+
+def is_config(data):
+    """Whether there is a section of the agent in it, in a file that is broken too."""
+    return any(_SECTION.match(line) for _number, _start, line in lines(data))
+
+
+def redacted(data, flat=False, ports=()):
+    """The same bytes for a diff.  Judged line by line, by what is known to be harmless: a broken file gives no more away."""
     if b"\0" in data:  # not lines of text: no telling where a secret stands
         return MASK.encode()
-    out, secret = [data[:_after_bom(data)]], False
-    for _number, _start, line in _lines(data):
+    out, name = [data[:_after_bom(data)]], None
+    for _number, _start, line in lines(data):
         body = line.strip(_BLANKS)
-        key, equals, rest = line.partition(b"=")
         if body.startswith(b"[") and not flat:
-            secret = is_secret(_text(body))
-        elif equals and key.strip(_BLANKS).lower() != b"effective date" and (secret or is_secret(_text(key))):
-            text = rest.strip(_BLANKS)
-            at = rest.find(text) if text else len(rest.rstrip(b"\r\n"))
-            line = key + equals + rest[:at] + MASK.encode() + rest[at + len(text):]
-        elif body and not equals and not body.startswith((b"#", b";")) and (secret or is_secret(_text(body))):
-            line = line.replace(body, MASK.encode())
-        out.append(_without_userinfo(line))
+            header = _HEADER.fullmatch(_text(body))
+            parts = header.group(1).rpartition("\\") if header else ("", "", "")
+            name = parts[2] if parts[0].lower().encode("utf-8") == PREFIX.lower() else None
+            shown = header and all(_NAME.fullmatch(part) for part in header.group(1).split("\\"))
+        elif body:
+            shown = False
+            key, equals, rest = line.partition(b"=")
+            word = _text(key.strip(_BLANKS)).lower()
+            of = name if word == "value" else None
+            if flat and word in SHOWN:
+                of = word
+            if equals and of is not None:
+                line, shown = key + equals + _shown_raw(of, rest, ports), True
+            elif equals and not flat and word == "effective date":
+                shown = _DATE.fullmatch(_text(unquote_to_bytes(rest.strip(_BLANKS))))
+        out.append(line if not body or shown else line.replace(body, MASK.encode()))
     return b"".join(out)
+
+
+def _shown_raw(name, rest, ports):
+    """What follows a "=" in the file, as it may be shown."""
+    raw = rest.strip(_BLANKS)
+    quote_mark = raw[:1] if len(raw) > 1 and raw[:1] == raw[-1:] and raw[:1] in (b'"', b"'") else b""
+    text = _text(unquote_to_bytes(raw[len(quote_mark):len(raw) - len(quote_mark)]))
+    shown = shown_value(name, text, ports)
+    if shown == text:
+        return rest
+    at = rest.find(raw) if raw else len(rest.rstrip(b"\r\n"))
+    return rest[:at] + quote_mark + shown.encode("utf-8", "surrogatepass") + quote_mark + rest[at + len(raw):]
 
 
 def _after_bom(data):
     return len(codecs.BOM_UTF8) if data.startswith(codecs.BOM_UTF8) else 0
 
 
-def _lines(data):
+def lines(data):
     """Number, offset and bytes of each line, ending included; a byte order mark is no part of the first."""
     number, start = 0, _after_bom(data)
     while start < len(data):
@@ -169,13 +241,13 @@ def _by_name(data, flat):
             first, other = _decoded(data, fields[0]), _decoded(data, field)
             if first != other:
                 raise SettingsError('the setting %s has two values: "%s" in line %d, "%s" in line %d; remove one' % (
-                    name, _shown(name, first), fields[0].line, _shown(name, other), field.line))
+                    shown_name(name), shown_value(name, first), fields[0].line, shown_value(name, other), field.line))
     return known
 
 
 def _sections(data):
     found, current, agent = [], None, False
-    for number, start, line in _lines(data):
+    for number, start, line in lines(data):
         body = line.strip(_BLANKS)
         if body.startswith(b"["):
             header = body[1:].partition(b"]")[0]
@@ -199,7 +271,7 @@ def _sections(data):
 
 
 def _flat_sections(data):
-    for number, start, line in _lines(data):
+    for number, start, line in lines(data):
         body = line.strip(_BLANKS)
         if not body or body.startswith((b"#", b";")):
             continue
@@ -274,10 +346,10 @@ def _update(data, section, raw, date, layout, eol):
     return splices + ([(at, at, _lines_put(data, at, missing, eol))] if missing else [])
 
 
-def _lines_put(data, at, lines, eol):
+def _lines_put(data, at, texts, eol):
     """Lines as the bytes to put in at an offset; after a last line without newline, they end without one."""
-    text = eol.join(lines)
-    if not lines:
+    text = eol.join(texts)
+    if not texts:
         return b""
     return eol + text if at > _after_bom(data) and data[at - 1:at] != b"\n" else text + eol
 
@@ -303,28 +375,22 @@ def _spliced(data, splices):
     return b"".join(out + [data[at:]])
 
 
-def _moved(raw, old, new):
+def port_spans(raw):
+    """(start, end) of the ports of a value that is a URL or a list of them; none of anything else."""
     parts = _SEPARATORS.split(raw)  # words at even places, what separates them at odd ones
     urls = [_URL.match(word) for word in parts[::2]]
     for place, separator in enumerate(parts[1::2]):
         between = parts[2 * place] and parts[2 * place + 2] and _ONLY_BLANKS.fullmatch(separator)
         if between and not (urls[place] and urls[place + 1]):
-            return raw  # words side by side that are not all URLs: free text
-    for place, url in enumerate(urls):
-        if url and url.group(1) == old:
-            parts[2 * place] = url.string[:url.start(1)] + new + url.string[url.end(1):]
-    return b"".join(parts)
+            return []  # words side by side that are not all URLs: free text
+    spans, at = [], 0
+    for place, part in enumerate(parts):
+        url = urls[place // 2] if place % 2 == 0 else None
+        if url and url.group(1) is not None:
+            spans.append((at + url.start(1), at + url.end(1)))
+        at += len(part)
+    return spans
 
 
-def _without_userinfo(raw):
-    def masked(found):
-        authority = found.group(2)
-        at = max(authority.rfind(b"@"), authority.rfind(b"%40"))  # the last one: a password may hold an "@" itself
-        return found.group(1) + (MASK.encode() + authority[at:] if at > 0 else authority)
-    return _AUTHORITY.sub(masked, raw)
-
-
-def _shown(name, text):
-    if is_secret(name):
-        return MASK
-    return _without_userinfo(text.encode("utf-8", "surrogatepass")).decode("utf-8", "surrogatepass")
+def _moved(raw, old, new):
+    return _spliced(raw, [(start, end, new) for start, end in port_spans(raw) if raw[start:end] == old])

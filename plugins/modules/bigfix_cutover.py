@@ -77,6 +77,7 @@ options:
   bridge:
     description:
       - Let the port that the product leaves go on answering. See M(portshift.agents.port_bridge).
+      - With it, the lease of the host is held from before the services stop until they run.
       - After V(moved) the old port leads to the new one, after V(restored) the new one to the old.
     type: dict
     suboptions:
@@ -112,6 +113,16 @@ options:
         description: The folder of the systemd unit.
         type: path
         default: /etc/systemd/system
+      lease:
+        description:
+          - The file of the host's lease, which lets one task at a time change what the products on a host share. The same one
+            for all that change a host.
+        type: path
+        default: /var/lib/portshift/host.lock
+      lease_wait:
+        description: Seconds that another holder of the lease is waited for, before the services are stopped.
+        type: int
+        default: 300
 extends_documentation_fragment:
   - portshift.agents.bigfix_host
   - portshift.agents.attributes
@@ -152,6 +163,12 @@ old_port:
   description: The port that the host moves away from; null when it holds no other port than O(port).
   returned: success
   type: int
+notes:
+  description: Sentences that a person should read, such as on a setting that was left alone.
+  returned: with O(state=moved)
+  type: list
+  elements: str
+  version_added: 0.2.0
 started:
   description: The services that were started. In check mode those that do not run now.
   returned: success
@@ -168,20 +185,25 @@ seconds:
 """
 
 import base64
+import contextlib
 import os
 import signal
 import time
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.portshift.agents.plugins.module_utils._bigfix_edit import (
-    MastheadEdit, SettingsEdit, parse_masthead, undone)
+    CredentialsEdit, MastheadEdit, SettingsEdit, parse_masthead, redactor, undone)
 from ansible_collections.portshift.agents.plugins.module_utils._bigfix_host import HOST_SPEC, BigFixHost
 from ansible_collections.portshift.agents.plugins.module_utils._change_record import ChangeRecord, RecordError, alone_on_host
 from ansible_collections.portshift.agents.plugins.module_utils._errors import EngineError
-from ansible_collections.portshift.agents.plugins.module_utils._port_bridge import BRIDGE_SPEC, set_bridge
+from ansible_collections.portshift.agents.plugins.module_utils._file_edit import take_back_interrupted
+from ansible_collections.portshift.agents.plugins.module_utils._port_bridge import BRIDGE_SPEC, lease_of, set_bridge
 from ansible_collections.portshift.agents.plugins.module_utils._ports import parse_bigfix_port
 from ansible_collections.portshift.agents.plugins.module_utils._services import SERVICE_TIMEOUT, Services
-from ansible_collections.portshift.agents.plugins.module_utils._settings_file import redacted
+
+
+# Options with the paths of the files that are edited.
+FILES = ("masthead_paths", "settings_paths", "clientsettings_paths", "credentials_paths")
 
 
 class CutoverError(EngineError):
@@ -193,6 +215,8 @@ def make_edit(step, plan, params, issued):
     if step["kind"] == "masthead":
         return MastheadEdit(step["path"], plan.new_port, step["previous_port"], issued=issued,
                             allow_invalid_signature=params["allow_invalid_signature"])
+    if step["kind"] == "credentials":
+        return CredentialsEdit(step["path"], plan.old_port, plan.new_port)
     return SettingsEdit(step["path"], step["settings"], (plan.old_port, plan.new_port) if step["urls"] else None,
                         flat=step["format"] == "clientsettings")
 
@@ -206,6 +230,8 @@ class Cutover:
             "services", "service_command", "executables", "service_timeout")])
         self.diffs, self.files, self.bridge = [], [], None
         self.stopped = None
+        # From before the stop to the end, so that no product is down while it waits for another one.
+        self.lease = lease_of(self.params["bridge"]) if self.params["bridge"] and not module.check_mode else None
 
     def stop(self, record, must_note=True):
         try:
@@ -230,7 +256,7 @@ class Cutover:
 
     def turn_bridge(self, listen, target):
         if self.params["bridge"] and listen and target:
-            self.bridge = set_bridge(self.module, self.params["bridge"], [(listen, target, None)])
+            self.bridge = set_bridge(self.module, self.params["bridge"], [(listen, target, None)], self.lease)
 
     def commit(self, edit, record):
         done = edit.file.commit(self.module, redact=edit.redact, record=record)
@@ -238,19 +264,20 @@ class Cutover:
         self.files += [edit.path] if done["changed"] else []
 
     def edits(self):
-        """(the host, its edits, ready to be committed): read anew on each call."""
+        """(the host, its edits, ready to be committed, the notes of its plan): read anew on each call."""
         params, content = self.params, self.params["masthead_content"]
         issued = content and (params["masthead_src"], base64.b64decode(content))
         host = BigFixHost(params)
         plan = host.plan(issued and parse_masthead(*issued), params["allow_invalid_signature"])
         if plan.problems:
             raise CutoverError("nothing was changed: %s" % "; ".join(plan.problems))
-        return host, [make_edit(step, plan, params, issued) for step in plan.edits]
+        return host, [make_edit(step, plan, params, issued) for step in plan.edits], plan.notes
 
     def move(self):
-        host, edits = self.edits()
+        take_back_interrupted([path for option in FILES for path in self.params[option]], self.module.check_mode)
+        host, edits, notes = self.edits()
         for edit in edits:
-            for warning in getattr(edit, "warnings", []):
+            for warning in edit.warnings:
                 self.module.warn(warning)
         if edits:
             self.require_known_services()
@@ -261,7 +288,7 @@ class Cutover:
             started = self.start()
         else:
             started = self._move(bool(edits), record)
-        return dict(old_port=host.old_port, started=started,
+        return dict(old_port=host.old_port, started=started, notes=notes,
                     changed=bool(self.files or started or (self.bridge or {}).get("changed")))
 
     def _under_way(self, record):
@@ -290,7 +317,7 @@ class Cutover:
 
         def files_and_bridge():
             # The bridge leads to where the product listens, and that is the old port only when its files say so.
-            record.restore_files(self.module, redact=redacted, undo=undone(move["old_port"], move["new_port"]))
+            record.restore_files(self.module, redactor, undo=undone(move["old_port"], move["new_port"]))
             self.turn_bridge(move["new_port"], move["old_port"])
 
         if self._under_way(record) and not (record.is_bare and self.bridge is None):
@@ -333,6 +360,7 @@ class Cutover:
         return dict(move, started=started)
 
     def _restore_record(self, record):
+        record.take_back_interrupted(self.module.check_mode)
         unsafe, move, port = record.review()[1], record.content, self.params["port"]
         if not move or (port and move["new_port"] != port):
             # No record, or that of an earlier migration: the one that is taken back has not reached this host.
@@ -357,7 +385,7 @@ class Cutover:
             if not self.module.check_mode:
                 # The record is there already, and a full disk is not in the way of going back.
                 self.stop(record, must_note=False)
-            result = record.restore_files(self.module, redact=redacted, force=self.params["force"], undo=undo)
+            result = record.restore_files(self.module, redactor, force=self.params["force"], undo=undo)
             self.files, self.diffs = result["restored"], result["diff"]
             if not self.module.check_mode:
                 self.turn_bridge(move["new_port"], move["old_port"])
@@ -414,7 +442,10 @@ def main():
     try:
         if moving:
             parse_bigfix_port(module.params["port"])
-        with alone_on_host(module.params["record"], module.check_mode, may_be_first=moving):
+        with contextlib.ExitStack() as held:
+            held.enter_context(alone_on_host(module.params["record"], module.check_mode, may_be_first=moving))
+            if cutover.lease:
+                held.enter_context(cutover.lease)
             # Not while it waits: what has not begun can still be called off.
             if not module.check_mode:
                 outlive_the_connection()

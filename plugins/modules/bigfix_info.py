@@ -78,13 +78,13 @@ edits:
   elements: dict
   contains:
     kind:
-      description: V(masthead) or V(settings).
+      description: V(masthead), V(settings) or V(credentials).
       type: str
     path:
       description: The file.
       type: str
     previous_port:
-      description: For a masthead, the port that it names now.
+      description: For a masthead, and for a file of credentials the URL in it, the port that is named now.
       type: int
     settings:
       description: For a settings file, the settings that get a value.
@@ -132,7 +132,6 @@ record:
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.portshift.agents.plugins.module_utils._bigfix_host import HOST_SPEC, BigFixHost
-from ansible_collections.portshift.agents.plugins.module_utils._deployment import WEB_REPORTS
 from ansible_collections.portshift.agents.plugins.module_utils._errors import EngineError
 from ansible_collections.portshift.agents.plugins.module_utils._host_port import assess_beside
 from ansible_collections.portshift.agents.plugins.module_utils._host_ports import (
@@ -141,6 +140,7 @@ from ansible_collections.portshift.agents.plugins.module_utils._listener import 
 from ansible_collections.portshift.agents.plugins.module_utils._masthead import IssuedFacts
 from ansible_collections.portshift.agents.plugins.module_utils._masthead_page import masthead_answer
 from ansible_collections.portshift.agents.plugins.module_utils._ports import BIGFIX_NEIGHBOURS, parse_bigfix_port
+from ansible_collections.portshift.agents.plugins.module_utils._setting_names import WEB_REPORTS
 
 PROBE_TIMEOUT = 3
 

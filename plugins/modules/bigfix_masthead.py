@@ -40,8 +40,10 @@ options:
     default: false
   allow_invalid_signature:
     description:
-      - Edit a signed masthead in place all the same, or install a O(src) whose signature is not intact.
-      - Clients reject such a masthead. This is for test systems only.
+      - Edit a signed masthead in place all the same, or install a O(src) whose signature is not V(valid).
+      - Clients reject a masthead with a broken signature. For such ones this is for test systems only.
+      - One that is V(unchecked) may be allowed for the one run that installs it, once
+        C(openssl smime -verify -binary -noverify) has accepted the file.
     type: bool
     default: false
 extends_documentation_fragment:
@@ -88,7 +90,7 @@ signature:
   description:
     - V(valid) when digest and signature agree with the certificate inside the masthead; no chain of trust is built.
     - V(invalid) when they don't, V(absent) for a plain masthead.
-    - V(unchecked) for a kind of key that can't be checked with Python alone.
+    - V(unchecked) for a kind of key or digest that can't be checked with Python alone, or without the signer's certificate.
   returned: success
   type: str
   sample: valid
@@ -111,7 +113,7 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.portshift.agents.plugins.module_utils._bigfix_edit import MastheadEdit, parse_masthead
 from ansible_collections.portshift.agents.plugins.module_utils._change_record import RECORD_SPEC, ChangeRecord
 from ansible_collections.portshift.agents.plugins.module_utils._errors import EngineError
-from ansible_collections.portshift.agents.plugins.module_utils._file_edit import read_bytes
+from ansible_collections.portshift.agents.plugins.module_utils._file_edit import read_bytes, take_back_interrupted
 from ansible_collections.portshift.agents.plugins.module_utils._masthead import masthead_facts
 from ansible_collections.portshift.agents.plugins.module_utils._ports import PortError, parse_bigfix_port
 
@@ -129,6 +131,7 @@ def main():
         port = parse_bigfix_port(module.params["port"])
         if module.params["previous_port"] == port:
             raise PortError("previous_port and port are both %d: there is nothing to move" % port)
+        take_back_interrupted([path], module.check_mode)
         edit = MastheadEdit(path, port, module.params["previous_port"], issued=src and (src, read_bytes(src)),
                             allow_invalid_signature=module.params["allow_invalid_signature"])
         for warning in edit.warnings:

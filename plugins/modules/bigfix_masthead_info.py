@@ -52,7 +52,7 @@ signature:
   description:
     - V(valid) when digest and signature agree with the certificate inside the masthead; no chain of trust is built.
     - V(invalid) when they don't, V(absent) for a plain masthead.
-    - V(unchecked) for a kind of key that can't be checked with Python alone.
+    - V(unchecked) for a kind of key or digest that can't be checked with Python alone, or without the signer's certificate.
   returned: success
   type: str
   sample: valid

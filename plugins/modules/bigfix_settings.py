@@ -21,12 +21,15 @@ options:
     description:
       - The values by the name of the setting; null removes a setting.
       - Names compare without regard to letter case, as the agent does.
+      - Values are shown, in results, diffs and the host's log, for names that are known to be harmless, and hidden for all
+        others.
     type: dict
     default: {}
   rewrite_port:
     description:
       - Moves a port inside settings whose value is a URL or a list of URLs, and nowhere else.
       - The effective date of these settings stays.
+      - An address without a scheme, as in C(relay1:52311;relay2:52311), is left alone and named in RV(notes).
     type: dict
     suboptions:
       from:
@@ -69,14 +72,17 @@ EXAMPLES = r"""
 
 RETURN = r"""
 settings:
-  description: All settings of the file after the change. Values of secret settings are masked.
+  description:
+    - All settings of the file after the change. Of the values, those are shown that are known to be harmless, a URL among them
+      without user info, query and fragment.
+    - Of all others only the port that O(rewrite_port) moves is shown, as in V(********:55000********), or V(********).
   returned: success
   type: dict
   sample: {"_BESClient_RelaySelect_Port": "55000", "__RelayServer1": "http://relay1.example.test:55000/bfmirror/downloads/"}
 previous:
   description:
-    - All settings of the file before the change; null for one that was asked for and was not there. Values of secret
-      settings are masked.
+    - All settings of the file before the change; null for one that was asked for and was not there. What is shown of the values
+      is the same.
   returned: success
   type: dict
   sample: {"_BESClient_RelaySelect_Port": null, "__RelayServer1": "http://relay1.example.test:52311/bfmirror/downloads/"}
@@ -86,6 +92,14 @@ rewritten:
   type: list
   elements: str
   sample: ["__RelayServer1"]
+notes:
+  description:
+    - Sentences on settings that name an address with the port of O(rewrite_port), but without C(http://) in front, as in
+      C(relay1:52311;relay2:52311). They were left alone. Each is a warning, too.
+  returned: success
+  type: list
+  elements: str
+  version_added: 0.2.0
 backup_file:
   description: The copy of the file as it was.
   returned: when O(backup=true) and the file changed
@@ -96,8 +110,12 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.portshift.agents.plugins.module_utils._bigfix_edit import SettingsEdit
 from ansible_collections.portshift.agents.plugins.module_utils._change_record import RECORD_SPEC, ChangeRecord
 from ansible_collections.portshift.agents.plugins.module_utils._errors import EngineError
+from ansible_collections.portshift.agents.plugins.module_utils._file_edit import take_back_interrupted
 from ansible_collections.portshift.agents.plugins.module_utils._ports import parse_bigfix_port
-from ansible_collections.portshift.agents.plugins.module_utils._settings_file import MASK, SettingsError, is_secret, public
+from ansible_collections.portshift.agents.plugins.module_utils._redacted_options import RedactedOptions
+from ansible_collections.portshift.agents.plugins.module_utils._redaction import MASK
+from ansible_collections.portshift.agents.plugins.module_utils._settings_file import (
+    SettingsError, shown_name, shown_value)
 
 
 def as_text(name, value):
@@ -105,13 +123,29 @@ def as_text(name, value):
     if value is None or (isinstance(value, (int, str)) and not isinstance(value, bool)):
         return None if value is None else str(value)
     raise SettingsError("the value of %s is a %s (%s); write it as quoted text, as the agent is to read it"
-                        % (name, type(value).__name__, MASK if is_secret(name) else repr(value)))
+                        % (name, type(value).__name__, value if isinstance(value, bool) else MASK))
+
+
+class Module(RedactedOptions, AnsibleModule):
+    """This module."""
+
+
+def shown_params(params):
+    """The options as the host's log and the result may show them."""
+    wanted = params.get("settings")
+    if not isinstance(wanted, dict):
+        # Text that is still to become one, or nothing.
+        return dict(params, settings=MASK if wanted else wanted)
+    return dict(params, settings={
+        shown_name(str(name)): value if value is None or shown_value(str(name), str(value)) == str(value)
+        else shown_value(str(name), str(value)) for name, value in wanted.items()})
 
 
 def main():
-    module = AnsibleModule(
+    module = Module(
+        shown_params,
         argument_spec=dict(
-            path=dict(type="path", required=True), settings=dict(type="dict", default={}, no_log=True),
+            path=dict(type="path", required=True), settings=dict(type="dict", default={}),
             rewrite_port=dict(type="dict", options={"from": dict(type="int", required=True),
                                                     "to": dict(type="int", required=True)}),
             effective_date=dict(type="str"), format=dict(type="str", choices=["config", "clientsettings"],
@@ -119,19 +153,20 @@ def main():
             backup=dict(type="bool", default=False), record=RECORD_SPEC),
         supports_check_mode=True)
     path, rewrite, wanted = module.params["path"], module.params["rewrite_port"], module.params["settings"]
-    # no_log keeps the values out of the host's log; in results only what is secret is masked, and that by name.
-    module.no_log_values.clear()
-    module.params["settings"] = {name: MASK if is_secret(name) else value for name, value in wanted.items()}
     flat = module.params["format"] == "clientsettings"
     try:
         changes = {name: as_text(name, value) for name, value in wanted.items()}
         if rewrite:
             rewrite = [parse_bigfix_port(rewrite[end], "rewrite_port.%s" % end) for end in ("from", "to")]
+        take_back_interrupted([path], module.check_mode)
         edit = SettingsEdit(path, changes, rewrite, module.params["effective_date"], flat)
         known = {name.lower() for name in edit.before}
-        previous = dict({name: None for name in changes if name.lower() not in known}, **public(edit.before))
+        previous = dict({name: None for name in changes if name.lower() not in known}, **edit.shown(edit.before))
         result = edit.file.commit(module, redact=edit.redact, record=ChangeRecord.from_params(module.params))
-        module.exit_json(path=path, settings=public(edit.after), previous=previous, rewritten=edit.rewritten, **result)
+        for sentence in edit.warnings:
+            module.warn(sentence)
+        module.exit_json(path=path, settings=edit.shown(edit.after), previous=previous, rewritten=edit.rewritten,
+                         notes=edit.warnings, **result)
     except EngineError as err:
         module.fail_json(msg=str(err))
 

@@ -254,10 +254,11 @@ class Move:
             return
         self.old_base = host.old_base(self.wanted)
         if self.new_services_port is not None:
-            self.edits, warnings, problems = host.plan_edit(self.new_services_port)
+            self.edits, warnings, notes, problems = host.plan_edit(self.new_services_port)
             self.problems += problems
             if self.edits:
                 self.warnings += warnings
+                self.notes += notes
         self.problems += _boks.overlaps(self.wanted)
         if host.role is None:
             self.problems.append("what this host is in the BoKS domain can't be told from %s=%s in %s; say role: master, replica "
@@ -271,7 +272,7 @@ class Move:
         host, wanted = self.host, self.wanted
         self.problems += [sentence for sentence in _boks.overlaps(wanted, self.old_base, self.params["allow_overlap"])
                           if sentence not in self.problems]
-        named = ["%s: %s" % (self.params["services_path"], sentence) for sentence in _boks.named_by_others(wanted, host.lines)]
+        named = ["%s: %s" % (host.place_of(line), sentence) for line, sentence in _boks.named_by_others(wanted, host.lines)]
         if self.params["allow_named_ports"]:
             self.notes += named
         else:

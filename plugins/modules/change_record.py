@@ -10,6 +10,7 @@ version_added: 0.1.0
 description:
   - Restores every file that the record of a migration names, byte for byte, from the backups beside the record.
   - Refuses, before anything is written, when somebody else has changed one of the files since.
+  - A file that was not there before the migration is taken away.
   - The C(HubDetails.xml) of an agent of Netwrix Change Tracker may have been written anew by its agent, as it is when its
     credentials change. The port alone goes back then, since the old credentials would lock the agent out.
   - When a new migration begins, the record of the one before moves to the folder beside the record, where its backups lie, as
@@ -49,6 +50,8 @@ attributes:
     support: full
     platforms: posix
 notes:
+  - The folder of the record, and its files, have to belong to root or the user who runs the module, and no other user may be able
+    to write there. Else the module fails, since a record says what is written where.
   - With O(state=restored) and O(state=pruned) a cutover, rollback or pruning of the same host that is under way is waited for,
     up to 120 seconds. Meanwhile a file O(path) with C(.lock) behind it lies there.
 author:
@@ -127,6 +130,8 @@ def pruned(module, record):
 def outcome(module):
     """Reads the record and does what is asked with it.  Returns the module's result."""
     record = ChangeRecord(module.params["path"])
+    if module.params["state"] == "restored":
+        record.take_back_interrupted(module.check_mode)
     undo = undone(record.content["new_port"]) if record.content else None
     to_restore, unsafe = record.review(undo)
     result = dict(changed=False)

@@ -191,8 +191,8 @@ class Questions:
         if not host.agent:
             return True, host.notes
         if host.details.port != self.port:
-            return False, ["%s leads to %s, not to port %d" % (host.path, host.details.url, self.port)]
-        return True, ["%s leads to %s" % (host.path, host.details.url)]
+            return False, ["%s leads to %s, not to port %d" % (host.path, host.shown_url, self.port)]
+        return True, ["%s leads to %s" % (host.path, host.shown_url)]
 
     def _installed(self):
         """Fails where the agent can't be told; the sentence that says why stands with its file."""

@@ -44,6 +44,7 @@ options:
   url:
     description:
       - The hub's URL as a whole, C(http) or C(https), without user name and password.
+      - A query and a fragment are written, but neither shown nor logged.
       - The characters that it has in common with the URL in the file stay in the spelling that they have there.
     type: str
 extends_documentation_fragment:
@@ -82,12 +83,12 @@ path:
   type: str
   sample: /var/nnt/gen7agent.app.netcore/HubDetails.xml
 url:
-  description: The hub's URL after the change.
+  description: The hub's URL after the change. A query and a fragment are hidden, as in V(https://hub.example.com/api/?********).
   returned: success
   type: str
   sample: https://hub.example.com:8443/api/
 previous_url:
-  description: The hub's URL before the change.
+  description: The hub's URL before the change, with the same hidden.
   returned: success
   type: str
   sample: https://hub.example.com/api/
@@ -111,26 +112,35 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.portshift.agents.plugins.module_utils._change_record import RECORD_SPEC, ChangeRecord
 from ansible_collections.portshift.agents.plugins.module_utils._change_tracker import PLACES
 from ansible_collections.portshift.agents.plugins.module_utils._errors import EngineError
-from ansible_collections.portshift.agents.plugins.module_utils._hub_details import MASK
+from ansible_collections.portshift.agents.plugins.module_utils._file_edit import take_back_interrupted
 from ansible_collections.portshift.agents.plugins.module_utils._hub_edit import HubEdit
 from ansible_collections.portshift.agents.plugins.module_utils._ports import parse_port
+from ansible_collections.portshift.agents.plugins.module_utils._redacted_options import RedactedOptions
+from ansible_collections.portshift.agents.plugins.module_utils._redaction import shown_url
+
+
+class Module(RedactedOptions, AnsibleModule):
+    """This module."""
+
+
+def shown_params(params):
+    """The options as the host's log and the result may show them."""
+    return dict(params, url=shown_url(str(params["url"]))) if params.get("url") else params
 
 
 def main():
-    module = AnsibleModule(
+    module = Module(
+        shown_params,
         argument_spec=dict(path=dict(type="list", elements="path", default=PLACES), port=dict(type="int"),
-                           url=dict(type="str", no_log=True), backup=dict(type="bool", default=False), record=RECORD_SPEC),
+                           url=dict(type="str"), backup=dict(type="bool", default=False), record=RECORD_SPEC),
         required_one_of=[("port", "url")], mutually_exclusive=[("port", "url")], supports_check_mode=True)
     port, url = module.params["port"], module.params["url"]
-    # no_log keeps a URL with a password in it, which is going to be refused, out of the host's log; others are no secret.
-    module.no_log_values.clear()
-    if "@" in (url or ""):
-        module.params["url"] = MASK
     try:
+        take_back_interrupted(module.params["path"], module.check_mode)
         edit = HubEdit(module.params["path"], port=None if port is None else parse_port(port), url=url)
         result = edit.commit(module, record=ChangeRecord.from_params(module.params))
-        module.exit_json(path=edit.path, url=edit.after.url, previous_url=edit.before.url, port=edit.after.port,
-                         previous_port=edit.before.port, **result)
+        module.exit_json(path=edit.path, url=shown_url(edit.after.url), previous_url=shown_url(edit.before.url),
+                         port=edit.after.port, previous_port=edit.before.port, **result)
     except EngineError as err:
         module.fail_json(msg=str(err))
 

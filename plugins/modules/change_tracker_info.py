@@ -66,7 +66,7 @@ path:
   type: str
   sample: /var/nnt/gen7agent.app.netcore/HubDetails.xml
 url:
-  description: The hub's URL.
+  description: The hub's URL, with a query and a fragment hidden, as in all URLs here.
   returned: success
   type: str
   sample: https://hub.example.com/api/
@@ -81,7 +81,7 @@ host:
   type: str
   sample: hub.example.com
 url_path:
-  description: The path of the URL.
+  description: The path of the URL, without its query.
   returned: success
   type: str
   sample: /api/
@@ -177,6 +177,7 @@ from ansible_collections.portshift.agents.plugins.module_utils._errors import En
 from ansible_collections.portshift.agents.plugins.module_utils._file_edit import require_writable
 from ansible_collections.portshift.agents.plugins.module_utils._hub_edit import HubEdit
 from ansible_collections.portshift.agents.plugins.module_utils._ports import parse_port
+from ansible_collections.portshift.agents.plugins.module_utils._redaction import shown_url
 
 
 class Move:
@@ -195,12 +196,12 @@ class Move:
     def _plan(self):
         try:
             edit = HubEdit([self.host.path], port=self.port)
-            self.new_url = edit.after.url
+            self.new_url = shown_url(edit.after.url)
             if edit.file.after == edit.file.before:
                 return
-            require_writable(edit.file.target, len(edit.file.after))
+            self.notes += require_writable(edit.path, len(edit.file.after))
             self.edits = [dict(kind="hub_url", path=edit.path, port=edit.after.port, previous_port=edit.before.port,
-                               url=edit.after.url, previous_url=edit.before.url)]
+                               url=self.new_url, previous_url=self.host.shown_url)]
         except EngineError as err:
             self.problems.append(str(err))
 
@@ -222,7 +223,7 @@ def described(host, move):
     """What the module returns of the agent itself."""
     details, way, service = host.details, host.way, host.service
     return dict(
-        agent=host.agent, path=host.path, url=details and details.url, new_url=move.new_url, host=way and way.host,
+        agent=host.agent, path=host.path, url=host.shown_url, new_url=move.new_url, host=way and way.host,
         url_path=way and way.path, tls=way and way.tls, port=details and details.port, old_port=host.old_port(move.port),
         service=service and service.name, service_active=service and service.active,
         stop=service and service.words("stop"), start=service and service.words("start"), thumbprint=way and way.thumbprint,

@@ -178,7 +178,8 @@ options:
         type: path
         required: true
       content:
-        description: All that it is to hold.
+        description: All that it is to hold. It is hidden in results and in the host's log; a diff shows of the file what is
+            known to be harmless.
         type: str
         required: true
   bridge:
@@ -238,6 +239,17 @@ options:
         description: The folder of the systemd unit.
         type: path
         default: /etc/systemd/system
+      lease:
+        description:
+          - The file of the host's lease, which lets one task at a time change what the products on a host share. The same one
+            for all that change a host.
+        type: path
+        default: /var/lib/portshift/host.lock
+      lease_wait:
+        description: Seconds that another holder of the lease is waited for. At most 10 count while the product is down; then the
+          bridge is turned without the lease.
+        type: int
+        default: 300
   force:
     description: With O(state=reverted), take a confirmed change back even where somebody else has changed a file since; what was
         changed is lost. A change that was not confirmed is always undone; of a file that somebody else has changed meanwhile a
@@ -394,6 +406,8 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.portshift.agents.plugins.module_utils._confirmed_change import ConfirmedChange
 from ansible_collections.portshift.agents.plugins.module_utils._errors import EngineError
 from ansible_collections.portshift.agents.plugins.module_utils._port_bridge import BRIDGE_SPEC
+from ansible_collections.portshift.agents.plugins.module_utils._redacted_options import RedactedOptions
+from ansible_collections.portshift.agents.plugins.module_utils._redaction import MASK
 
 MAPPING_SPEC = dict(old=dict(type="int", required=True), new=dict(type="int", required=True),
                     protocols=dict(type="list", elements="str", choices=["tcp", "udp"]))
@@ -415,8 +429,21 @@ def out_of_bounds(params):
     return None
 
 
+class Module(RedactedOptions, AnsibleModule):
+    """This module."""
+
+
+def shown_params(params):
+    """The options as the host's log and the result may show them."""
+    files = params.get("files")
+    if not isinstance(files, list):
+        return dict(params, files=MASK if files else files)
+    return dict(params, files=[dict(entry, content=MASK) if isinstance(entry, dict) else MASK for entry in files])
+
+
 def main():
-    module = AnsibleModule(
+    module = Module(
+        shown_params,
         argument_spec=dict(
             name=dict(type="str", required=True),
             state=dict(type="str", choices=["present", "begun", "confirmed", "reverted"], default="begun"),
@@ -430,7 +457,7 @@ def main():
             hub_urls=dict(type="list", elements="dict", default=[], options=dict(
                 path=dict(type="path", required=True), port=dict(type="int", required=True))),
             files=dict(type="list", elements="dict", default=[], options=dict(
-                path=dict(type="path", required=True), content=dict(type="str", required=True))),
+                path=dict(type="path", required=True), content=dict(type="str", required=True, no_log=True))),
             bridge=dict(type="dict", options=dict(BRIDGE_SPEC, mappings=dict(
                 type="list", elements="dict", required=True, options=MAPPING_SPEC))),
             force=dict(type="bool", default=False), state_dir=dict(type="path", default="/var/lib/portshift"),

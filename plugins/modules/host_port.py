@@ -10,8 +10,11 @@ version_added: 0.2.0
 description:
   - Opens ports in the firewall that filters on the host (firewalld, ufw, nftables or iptables), at once and for the next boot,
     keeps them from being handed out to outgoing connections, and gives them a type in SELinux where asked to.
-  - Reads everything again after the change. What came out has to be exactly what was asked and nothing beside it; where it
-    is not, the change is undone and the task fails with both.
+  - Reads everything again after the change. Of what the change can have caused, that has to be exactly what was asked for; where
+    it is not, the change is undone and the task fails with both.
+  - What others changed meanwhile, such as a port that an administrator opened, is no failure. It stays, and RV(notes) says so.
+  - Holds the lease of the host (O(lease)) from the first look to the last, so that one task at a time changes what the products
+    on a host share. M(portshift.agents.port_bridge) and M(portshift.agents.bigfix_cutover) take the same one.
   - Notes every change in a record on the host before it is made, so that O(state=restored) brings back what was there.
   - For firewalld, ufw, kernel settings and SELinux the change itself is made by C(ansible.posix.firewalld),
     C(community.general.ufw), C(ansible.posix.sysctl) and C(community.general.seport). Where nothing is missing, they are not run.
@@ -91,10 +94,27 @@ options:
   record:
     description: The record on the host. The default is C(/var/lib/portshift/NAME.host_port.json). Without a meaning on Windows.
     type: path
+  lease:
+    description:
+      - The file of the host's lease, on a local file system of the host. It is root's, and there while the lease is held; while
+        it is read and written, a file with C(.guard) behind that name lies beside it.
+      - The same one for all that change a host. Without a meaning on Windows, where each product has rules of its own.
+      - It lasts 300 seconds and 60 more for each module of another collection that is to run, and is renewed where these take
+        long. One whose holder was killed is taken over when the host can tell, when the control node where it ran asks, when it
+        lapses, or when the host was booted; a note says whose it was.
+      - Check mode takes none and says in RV(notes) who holds it.
+    type: path
+    default: /var/lib/portshift/host.lock
+  lease_wait:
+    description:
+      - Seconds that another holder of the lease is waited for before the task fails, with nothing changed and that one's name.
+        A change takes some seconds for each port.
+    type: int
+    default: 300
   step:
     description: Set by the action plugin, which runs the module once or twice. Leave it alone.
     type: str
-    choices: [change, verify, undone]
+    choices: [change, renew, verify, undone, release]
     default: change
   picture:
     description: Set by the action plugin. What was there before the change.
@@ -102,6 +122,53 @@ options:
   trouble:
     description: Set by the action plugin. What failed between the steps.
     type: str
+  run:
+    description: Set by the action plugin. Who asks for the lease.
+    type: dict
+    suboptions:
+      node:
+        description: The control node's host name.
+        type: str
+        required: true
+      machine_id:
+        description: The control node's C(/etc/machine-id), or else its host name.
+        type: str
+        required: true
+      boot:
+        description: The boot of the control node that the process belongs to.
+        type: str
+        default: ""
+      pid_namespace:
+        description: The process id namespace of the process.
+        type: str
+        default: ""
+      user:
+        description: Who runs the playbook.
+        type: str
+        required: true
+      pid:
+        description: The process id of C(ansible-playbook).
+        type: int
+        required: true
+      process_start:
+        description: When that process started, in the words of its operating system.
+        type: str
+        default: ""
+      begun:
+        description: When that process started, by the control node's clock.
+        type: str
+        default: ""
+      token:
+        description: Tells the tasks of one run apart.
+        type: str
+        required: true
+      waits:
+        description: Wait for as long as O(lease_wait) says, not for 5 seconds at most.
+        type: bool
+        default: false
+      ended:
+        description: The holder that the control node knows to have ended.
+        type: str
 extends_documentation_fragment:
   - portshift.agents.attributes
 attributes:
@@ -125,9 +192,16 @@ notes:
   - Ranges and services that hold a port, trusted zones and policies that accept are never narrowed.
   - A rule of the site that rejects what is to be opened is a failure that names it. One of firewalld or ufw that rejects a
     part of it is mentioned in RV(notes).
-  - In nftables and iptables an opening stands behind the denials of its chain that are about some sources, lists, rates or
-    states, live and after a boot, so that these stay in force. A denial for whatever arrives at an interface is overridden,
-    and so is, after a boot of nftables, one whose place in the files can't be told; each of these is a note.
+  - In nftables and iptables an opening stands behind the denials of its chain that single out - some sources, lists of them,
+    what exceeds a rate or a count, what was seen before, marked, spoofed or malformed packets - live and after a boot, so that
+    these stay in force. Every other denial, such as one within a rate, for all unicast packets, for an interface, or under a
+    condition that is not known, is met by new connections, so the opening stands before it; so it does, after a boot of nftables,
+    before one whose place in the files can't be told. Each of these is a note. One that names the port is a failure where
+    all new connections meet it, and otherwise goes on, with a note.
+  - Before a change and after it all chains of the kernel that a new connection passes are looked at, whoever has made them -
+    policies and direct rules of firewalld, lines of ufw's C(before.rules) and C(before6.rules), other tables of nftables, the
+    tables raw, mangle and security of iptables. What turns the opening away there is a failure that names it, what turns a part
+    of it away is a note. Lists of banned sources, as fail2ban keeps them, are neither. What could not be looked at is a note.
   - What C(nftables.service) loads can't fail because of an opening - the include names a pattern, and the included file makes
     the chain where the site has none of that name any more. Boot files that can't be read fail O(state=restored), and the
     record stays.
@@ -200,7 +274,7 @@ left:
   type: list
   elements: str
 notes:
-  description: What somebody who looks after the host should know, a sentence each.
+  description: What the administrator of the host should know, a sentence each; also what others changed meanwhile.
   returned: success
   type: list
   elements: str
@@ -232,7 +306,9 @@ rules:
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.portshift.agents.plugins.module_utils._errors import EngineError
-from ansible_collections.portshift.agents.plugins.module_utils._host_port import HOST_PORT_SPEC, STATES, change, undone, verify
+from ansible_collections.portshift.agents.plugins.module_utils._host_lease import BusyError
+from ansible_collections.portshift.agents.plugins.module_utils._host_port import HOST_PORT_SPEC, STATES, run_step
+from ansible_collections.portshift.agents.plugins.module_utils._run_lock import RUN_SPEC
 
 
 def with_diff(module, result):
@@ -246,20 +322,19 @@ def with_diff(module, result):
 def main():
     module = AnsibleModule(
         argument_spec=dict(HOST_PORT_SPEC, state=STATES,
-                           step=dict(type="str", choices=["change", "verify", "undone"], default="change"),
-                           picture=dict(type="dict"), trouble=dict(type="str")),
+                           step=dict(type="str", choices=["change", "renew", "verify", "undone", "release"], default="change"),
+                           picture=dict(type="dict"), trouble=dict(type="str"),
+                           run=dict(type="dict", options=dict(
+                               RUN_SPEC, token=dict(type="str", required=True, no_log=False),
+                               waits=dict(type="bool", default=False), ended=dict(type="str")))),
         supports_check_mode=True)
     module.run_command_environ_update = dict(LANG="C", LC_ALL="C")
-    step = module.params["step"]
     try:
-        if step == "change":
-            result = change(module)
-        elif step == "verify":
-            result = verify(module, module.params["picture"], module.params["trouble"])
-        else:
-            result = undone(module, module.params["picture"])
+        result = run_step(module)
+    except BusyError as err:
+        module.fail_json(msg=str(err), holder=err.holder, lease="free")
     except EngineError as err:
-        module.fail_json(msg=str(err))
+        module.fail_json(msg=str(err), lease="free")
     if result.pop("failed", False):
         module.fail_json(**result)
     module.exit_json(**with_diff(module, result))

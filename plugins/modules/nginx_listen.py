@@ -269,6 +269,7 @@ backup_file:
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.portshift.agents.plugins.module_utils._change_record import RECORD_SPEC
 from ansible_collections.portshift.agents.plugins.module_utils._errors import EngineError
+from ansible_collections.portshift.agents.plugins.module_utils._file_edit import take_back_interrupted
 from ansible_collections.portshift.agents.plugins.module_utils._nginx_edit import PortInUse, set_listen
 
 
@@ -285,6 +286,7 @@ def main():
         required_if=[("state", "present", ["port"]), ("state", "absent", ["port"]), ("state", "restored", ["record"])],
         supports_check_mode=True)
     try:
+        take_back_interrupted([module.params["path"]], module.check_mode)
         result, warnings = set_listen(module, module.params)
     except PortInUse as err:
         module.fail_json(msg=str(err), users=err.users)

@@ -76,6 +76,16 @@ options:
     description: The folder of the systemd unit.
     type: path
     default: /etc/systemd/system
+  lease:
+    description:
+      - The file of the host's lease, which lets one task at a time change what the products on a host share. The same one for all
+        that change a host.
+    type: path
+    default: /var/lib/portshift/host.lock
+  lease_wait:
+    description: Seconds that another holder of the lease is waited for.
+    type: int
+    default: 300
 extends_documentation_fragment:
   - portshift.agents.attributes
 attributes:
@@ -136,6 +146,11 @@ rules:
   sample: ["prerouting: tcp 55000 of this host -> 52311"]
 previous:
   description: The live rules before the change.
+  returned: success
+  type: list
+  elements: str
+notes:
+  description: What there is to say about the lease of the host, a sentence each. Empty when it was free.
   returned: success
   type: list
   elements: str

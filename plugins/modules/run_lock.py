@@ -166,20 +166,15 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.portshift.agents.plugins.module_utils import _run_lock
 from ansible_collections.portshift.agents.plugins.module_utils._errors import EngineError
 from ansible_collections.portshift.agents.plugins.module_utils._file_edit import (
-    one_at_a_time, read_if_there, remove_file, write_durably)
+    one_at_a_time, read_own, remove_file, write_own)
 
 # Seconds that are waited for another one who asks in the same moment.
 PATIENCE = 30
 
-RUN_SPEC = dict(
-    node=dict(type="str", required=True), machine_id=dict(type="str", required=True), boot=dict(type="str", default=""),
-    pid_namespace=dict(type="str", default=""), user=dict(type="str", required=True), pid=dict(type="int", required=True),
-    process_start=dict(type="str", default=""), begun=dict(type="str", default=""))
-
 
 def read(path):
     try:
-        return _run_lock.parse(read_if_there(path))
+        return _run_lock.parse(read_own(path))
     except _run_lock.LockError as err:
         raise _run_lock.LockError("%s: %s" % (path, err))
 
@@ -188,7 +183,7 @@ def write(path, content):
     if _run_lock.is_empty(content):
         remove_file(path, False)
     else:
-        write_durably(path, _run_lock.text(content))
+        write_own(path, _run_lock.text(content))
 
 
 def held(params):
@@ -212,7 +207,7 @@ def main():
         argument_spec=dict(
             path=dict(type="path", required=True), state=dict(type="str", choices=["held", "released"], default="held"),
             seconds=dict(type="int", default=600), take_over=dict(type="bool", default=False),
-            purpose=dict(type="str", default=""), run=dict(type="dict", options=RUN_SPEC), dead_owner=dict(type="str")),
+            purpose=dict(type="str", default=""), run=dict(type="dict", options=_run_lock.RUN_SPEC), dead_owner=dict(type="str")),
         supports_check_mode=True)
     params = module.params
     if not params["run"]:

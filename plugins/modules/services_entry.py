@@ -15,6 +15,9 @@ description:
   - Lines of other names are never touched. When an earlier one has the name as an alias, the module fails and names that line.
   - After a change of C(/etc/services) the host's own lookup has to answer the new port. When something else answers (NIS, sssd, a
     database, as nsswitch.conf says), the file is put back and the module fails and says who answers.
+  - Where a distribution keeps its list in C(/usr/etc/services) and nsswitch.conf says C(files usrfiles) (SLES 16, openSUSE
+    Tumbleweed), C(/etc/services) need not be there. It is made with the entries that move, with the aliases that they have in
+    that list, and is taken away with the last of them. The list itself is never written.
 options:
   name:
     description:
@@ -63,7 +66,8 @@ extends_documentation_fragment:
   - portshift.agents.attributes.edit
 notes:
   - A file that is a mount point of its own, as C(/etc/services) is in some containers, can't be replaced by a rename. It is
-    written in place, after its old bytes were kept safely in a file beside it.
+    written in place, after its old bytes were kept safely in a file beside it. A run that edits takes back first what such a
+    write has left half done; check mode and modules that only look do not.
   - A line about the name that versions of the C library read differently is refused, such as an indented last line without a
     newline, or a number that 32 bits don't hold.
 author:
@@ -96,6 +100,7 @@ previous:
   description:
     - The port before the change by protocol; null for one that was asked for and was not there.
     - Protocols of O(protocols_if_present) that were not there are left out.
+    - An entry that lookups find in C(/usr/etc/services) was there.
   returned: success
   type: dict
   sample: {"tcp": 6500, "udp": 6500}
@@ -123,6 +128,7 @@ backup_file:
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.portshift.agents.plugins.module_utils._change_record import RECORD_SPEC, ChangeRecord
 from ansible_collections.portshift.agents.plugins.module_utils._errors import EngineError
+from ansible_collections.portshift.agents.plugins.module_utils._file_edit import take_back_interrupted
 from ansible_collections.portshift.agents.plugins.module_utils._services_file import SERVICES, ServicesEdit
 
 
@@ -140,6 +146,7 @@ def main():
     wanted = {option: module.params[option] for option in (
         "path", "name", "port", "protocols", "protocols_if_present", "aliases", "comment", "state")}
     try:
+        take_back_interrupted([wanted["path"]], module.check_mode)
         edit = ServicesEdit(**wanted)
         for warning in edit.warnings:
             module.warn(warning)

@@ -45,7 +45,8 @@ class Topology:
         self.server = servers[0] if servers else None
         self.relays = [host for host in groups.get(RELAYS, []) if host not in servers]
         # A relay runs an agent too, which its own role takes care of.
-        self.clients = [host for host in groups.get(CLIENTS, []) if host not in servers and host not in self.relays]
+        others = {*servers, *self.relays}
+        self.clients = [host for host in groups.get(CLIENTS, []) if host not in others]
         self.pilot = [host for host in groups.get(PILOT, []) if host not in servers]
         self.parents = {host: parents.get(host) or self.server for host in self.relays + self.clients}
         if not self.problems:
@@ -83,8 +84,9 @@ class Topology:
 
     def check_parent_connects(self, hosts):
         """Sentences for hosts that can't be reached from their parent."""
+        relays = set(self.relays)
         return ["%s: bigfix_parent_connects is set, and only a relay listens for its parent; take the variable away or put the "
-                "host into %s" % (host, RELAYS) for host in hosts if host not in self.relays]
+                "host into %s" % (host, RELAYS) for host in hosts if host not in relays]
 
     def _check_pilot(self):
         known, early = {*self.relays, *self.clients}, {self.server, *self.pilot}
@@ -114,8 +116,9 @@ class Topology:
         """
         found = {}
         if addresses is None:
+            listening = {self.server, *self.relays}
             for host in [self.server, *self.relays, *self.clients]:
-                protocols = ("udp",) if host in self.parents and host not in self.relays else ("tcp", "udp")
+                protocols = ("tcp", "udp") if host in listening else ("udp",)
                 found[host] = [dict(protocol=protocol, sources=[]) for protocol in protocols]
             return found
         callers = {host: [] for host in [self.server, *self.relays]}

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 
 from ansible_collections.portshift.agents.plugins.module_utils._change_tracker import ports
 from ansible_collections.portshift.agents.plugins.module_utils._errors import EngineError
+from ansible_collections.portshift.agents.plugins.module_utils._redaction import MASK
 from ansible_collections.portshift.agents.plugins.plugin_utils._waves import waves
 
 HUB, PROXIES, AGENTS = "change_tracker_hub", "change_tracker_proxies", "change_tracker_agents"
@@ -93,17 +94,25 @@ class Estate:
             if "proxy" not in self.components.get(host, []):
                 continue
             if not isinstance(entries, list):
-                raise EngineError("%s: %s has to be a list of hosts, each with host and kind; it is %r" % (
-                    host, MONITORED, entries))
+                raise EngineError("%s: %s has to be a list of hosts, each with host and kind; it is %s" % (
+                    host, MONITORED, _shown(entries)))
             found[host] = [flow for number, entry in enumerate(entries, 1)
                            for flow in _flows("%s: %s, entry %d" % (host, MONITORED, number), entry, telnet)]
         return found
 
 
+def _shown(entry):
+    """An entry for a sentence.  A site may keep more in it than is asked for, such as how to log in there."""
+    if not isinstance(entry, Mapping):
+        return repr(entry) if isinstance(entry, str) else type(entry).__name__
+    return repr({str(key): value if key in ("host", "kind", "by") and isinstance(value, str) else MASK
+                 for key, value in entry.items()})
+
+
 def _flows(where, entry, telnet):
     if not isinstance(entry, Mapping) or not entry.get("host") or entry.get("kind") not in KINDS:
-        raise EngineError("%s is %r; give the host's name or address as host, and its kind: linux, windows or network" % (
-            where, dict(entry) if isinstance(entry, Mapping) else entry))
+        raise EngineError("%s is %s; give the host's name or address as host, and its kind: linux, windows or network" % (
+            where, _shown(entry)))
     rows = [row for row in ports(DEFAULT_PORT, "proxy", "out", telnet=True) if entry["kind"] in row["to"]]
     asked = entry.get("by")
     if asked is not None and asked not in [row["service"] for row in rows]:

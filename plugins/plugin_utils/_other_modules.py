@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 
 from ansible.errors import AnsibleConnectionFailure, AnsibleError
+from ansible_collections.portshift.agents.plugins.module_utils._redaction import shown_words
 
 # What microsoft.iis.website puts before the words of an error: its result, as PowerShell prints a table.
 TABLE = "System.Collections.Hashtable - "
@@ -15,7 +16,7 @@ TABLE = "System.Collections.Hashtable - "
 
 def said(done):
     """What a module that failed says, in one line that goes into a sentence."""
-    return " ".join(str(done.get("msg", done)).split()).removeprefix(TABLE)
+    return shown_words(" ".join(str(done.get("msg", done)).split()).removeprefix(TABLE))
 
 
 def lacking(loader, names):

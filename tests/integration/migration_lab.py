@@ -32,6 +32,7 @@ CUTOVER = "portshift.agents.bigfix_cutover"
 CLIENT_MASTHEAD = "etc/opt/BESClient/actionsite.afxm"
 CLIENT_CONFIG = "var/opt/BESClient/besclient.config"
 SERVER_CONFIG = "var/opt/BESServer/besserver.config"
+SERVER_CREDENTIALS = "var/opt/BESServer/Applications/MasterOperatorCredentials"
 CAP_DAC_OVERRIDE, PR_CAPBSET_DROP = 1, 24
 
 # As much of ssh as Ansible sees: it is called as SCRIPT [options] HOST COMMAND, and 255 is its own failure.

@@ -301,7 +301,7 @@ def test_a_failure_in_the_log_outweighs_the_connection_and_a_relay_chain_before_
     failed = "RegisterOnce: GetURL failed - General transport failure. - registration url - http://%s%s:%d/a%s"
     moved.say(0, failed % ("admin:hunter2@", PARENT, NEW, "?pw=hunter2"))
     assert moved.missing() == dict(log="%s: no report got through since besclient was started; last failure: %s" % (
-        moved.logs, failed % ("", PARENT, NEW, "")))
+        moved.logs, failed % ("********@", PARENT, NEW, "?********")))
 
 
 def test_an_attempt_is_no_proof_and_a_success_of_another_port_is_none(host):

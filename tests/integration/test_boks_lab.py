@@ -26,6 +26,8 @@ LISTENING = {
 SET_BASE = r"sed -i 's/^\(boks \+\)[0-9]*/\1%d/' /etc/services"
 KNOCK = """
 import socket, sys
+
+pytestmark = pytest.mark.stand_ins
 for port in range(6499, 6506):
     try:
         socket.create_connection((sys.argv[1], port), 2).close()

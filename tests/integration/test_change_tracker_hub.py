@@ -6,12 +6,12 @@
 import json
 import re
 import socket
-import sys
 
 import pytest
 
 from ansible_collections.portshift.agents.tests.integration.nginx_hub import NGINX, Hub
 from tests.integration.ports import free_ports
+from tests.lab.managed_python import managed_python
 
 ROLE = "portshift.agents.change_tracker_hub"
 
@@ -29,13 +29,14 @@ class Site(Hub):
                 change_tracker_port=self.new, change_tracker_hub_old_port=self.old, change_tracker_hub_conf_path=str(self.conf),
                 change_tracker_hub_test_command=[*self.command, "-t"],
                 change_tracker_hub_reload_command=[*self.command, "-s", "reload"],
-                change_tracker_hub_record_path=str(self.record), change_tracker_hub_firewall="none",
+                change_tracker_hub_record_path=str(self.record), host_port_lease=str(self.record) + ".lease",
+                change_tracker_hub_firewall="none",
                 change_tracker_hub_reserve_port=False, change_tracker_hub_evidence_timeout=10), **variables),
             tasks=[{"ansible.builtin.include_role": dict(name=ROLE, tasks_from=verb)} for verb in verbs] + [
                 {"name": "Facts",
                  "ansible.builtin.copy": dict(content="{{ found | to_json }}", dest=str(self.folder / "facts.json")),
                  "vars": dict(found=facts), "check_mode": False, "changed_when": False}])]
-        inventory = dict(all=dict(hosts=dict(hub=dict(ansible_connection="local", ansible_python_interpreter=sys.executable))))
+        inventory = dict(all=dict(hosts=dict(hub=dict(ansible_connection="local", ansible_python_interpreter=managed_python()))))
         done = self.run_playbook(plays, inventory, *(["--check", "--diff"] if check else []))
         assert (done.returncode != 0) is fails, done.stdout
         self.said = " ".join(done.stdout.split())

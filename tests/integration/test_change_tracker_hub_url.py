@@ -17,6 +17,7 @@ from ansible_collections.portshift.agents.plugins.module_utils._file_edit import
 from ansible_collections.portshift.agents.plugins.module_utils._hub_edit import HubEdit
 from ansible_collections.portshift.agents.tests.unit import growth
 from tests.integration import direct_module
+from tests.lab.managed_python import managed_python
 
 OLD_URL, NEW_URL = "https://hub.example.test/api/", "https://hub.example.test:8443/api/"
 FILE = """<?xml version="1.0" encoding="utf-8"?>
@@ -371,7 +372,7 @@ def test_ansible_shows_no_secret_at_any_verbosity(put, run_playbook, options):
              {"name": "Ask for a URL with a password", name: dict(path=str(good), url="https://user:hunter2@hub/"),
               "ignore_errors": True},
              {"name": "Show", "ansible.builtin.debug": dict(var="moved")}]
-    host = dict(ansible_connection="local", ansible_python_interpreter=sys.executable)
+    host = dict(ansible_connection="local", ansible_python_interpreter=managed_python())
     done = run_playbook([dict(name="Move", hosts="all", gather_facts=False, tasks=tasks)], dict(all=dict(hosts=dict(host=host))),
                         "-vvv", "--diff", *options)
     assert done.returncode == 0, done.stdout

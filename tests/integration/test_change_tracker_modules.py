@@ -207,9 +207,9 @@ def test_without_a_port_an_agent_is_looked_at_as_it_is(host):
 
 @pytest.mark.parametrize("url, expected", [
     ("http://hub.example.test/api", ("hub.example.test", 80, False, "/api")),
-    ("https://[2001:db8::7]/x/?a=1&amp;b=2#c", ("2001:db8::7", 443, True, "/x/?a=1&b=2")),
+    ("https://[2001:db8::7]/x/?a=1&amp;b=2#c", ("2001:db8::7", 443, True, "/x/")),
     ("https://[fe80::1%25eth0]:8443", ("fe80::1%eth0", 8443, True, "/")),
-    ("https://hub.example.test?x", ("hub.example.test", 443, True, "/?x")),
+    ("https://hub.example.test?x", ("hub.example.test", 443, True, "/")),
 ])
 def test_every_kind_of_url_is_taken_apart(host, url, expected):
     host.put(content="<HubDetails><Url>%s</Url></HubDetails>" % url)

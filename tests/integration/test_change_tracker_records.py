@@ -6,9 +6,10 @@
 import json
 import os
 import pathlib
-import sys
 
 import pytest
+
+from tests.lab.managed_python import managed_python
 
 PLAYBOOKS = pathlib.Path(__file__).resolve().parents[2] / "playbooks"
 
@@ -25,10 +26,11 @@ class Records:
 
     def play(self, *playbooks, **variables):
         """(exit status, what was said) of the playbooks on a hub and one agent."""
-        hosts = {host: dict(ansible_connection="local", ansible_python_interpreter=sys.executable,
+        hosts = {host: dict(ansible_connection="local", ansible_python_interpreter=managed_python(),
                             change_tracker_agent_record_path=str(self.folder / host)) for host in ("hub", "agent01")}
         groups = dict(change_tracker_hub=["hub"], change_tracker_agents=["agent01"], change_tracker_proxies=[])
         common = dict(change_tracker_hub_conf_path=str(self.conf), change_tracker_hub_record_path=str(self.folder / "nginx.json"),
+                      host_port_lease=str(self.folder / "host.lock"),
                       change_tracker_hub_test_command=["true"], change_tracker_hub_reload_command=["true"],
                       change_tracker_hub_firewall="none", change_tracker_hub_reserve_port=False, change_tracker_lock=False)
         inventory = dict(all=dict(hosts=hosts, vars=common, children={

@@ -18,6 +18,7 @@ import pytest
 from ansible_collections.portshift.agents.plugins.module_utils._confirmed_state import Place
 from tests.integration import direct_module
 from tests.integration.ports import free_ports
+from tests.lab.managed_python import managed_python
 
 SERVICES = b"# Services\r\nssh\t22/tcp\nboks\t\t%d/tcp   # caf\xe9\nbad line"
 SETTINGS = b"BOKSINIT=client\n"
@@ -235,7 +236,7 @@ def test_one_task_begins_the_change_and_confirms_it(host, check_mode):
         services_entries=[dict(path=str(host.services), name="boks", port=host.new)])
     done = subprocess.run(
         host.prefix + [os.path.join(os.path.dirname(sys.executable), "ansible"), "localhost", "-i", "localhost,", "-c", "local",
-                       "-e", "ansible_python_interpreter=" + sys.executable, "-m", "portshift.agents.confirmed_change",
+                       "-e", "ansible_python_interpreter=" + managed_python(), "-m", "portshift.agents.confirmed_change",
                        "-a", json.dumps(arguments)] + (["--check"] if check_mode else []),
         env=dict(os.environ, ANSIBLE_NOCOLOR="1", ANSIBLE_CALLBACK_RESULT_FORMAT="json"), stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, check=False, timeout=120)

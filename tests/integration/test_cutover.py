@@ -11,6 +11,7 @@ import time
 
 import pytest
 
+from ansible_collections.portshift.agents.plugins.module_utils._host_lease import HostLease
 from ansible_collections.portshift.agents.plugins.module_utils._service_processes import processes_of, start_time, this_boot
 from ansible_collections.portshift.agents.tests.unit.masthead_files import plain
 from tests.integration import direct_module
@@ -132,6 +133,17 @@ class Host:
 @pytest.fixture
 def host(tmp_path):
     return Host(tmp_path)
+
+
+def test_a_move_with_a_bridge_waits_for_the_hosts_lease_before_it_stops_anything(host):
+    path = str(host.folder / "host.lock")
+    bridge = dict(name="bigfix", persistent=False, lease=path, lease_wait=0)
+    with HostLease(path, 0, "boks: host_port, state open"):
+        refused = host.run(bridge=bridge)
+        assert not host.run(_ansible_check_mode=True, bridge=bridge).get("failed")
+    assert refused["failed"] and "boks: host_port, state open" in refused["msg"] and "nothing was changed" in refused["msg"]
+    assert host.files() == host.before and host.runs() and host.calls() == [] and not host.record.exists()
+    assert not os.path.exists(path)
 
 
 def test_there_and_back(host):

@@ -8,6 +8,7 @@ done by hand here: the filter is emptied and its files are loaded.  At the end s
 """
 
 import os
+import pathlib
 import re
 import subprocess
 import sys
@@ -22,6 +23,7 @@ from tests.lab.processes import Failed
 OLD, NEW = 52311, 55000
 HOST, PEER, STRANGER = "192.0.2.1", "192.0.2.2", "192.0.2.3"
 HOST6, PEER6 = "2001:db8:1::1", "2001:db8:1::2"
+FILTERS = pathlib.Path(__file__).parent.parent / "data" / "filters"
 
 # Answers on the ports given by TCP and UDP, IPv4 and IPv6.
 ANSWER = """
@@ -110,7 +112,8 @@ class Host(Place):
         return direct_module.result(self.run(*direct_module.command(name, arguments), check=False))
 
     def host_port(self, check=False, fails=False, **arguments):
-        arguments = dict(dict(name="bigfix", reserve=False, record=str(self.folder / "record.json")), **arguments)
+        arguments = dict(dict(name="bigfix", reserve=False, record=str(self.folder / "record.json"),
+                              lease=str(self.folder / "host.lock")), **arguments)
         result = self.module("host_port", dict(arguments, _ansible_check_mode=check))
         assert bool(result.get("failed")) == fails, result.get("msg") or result
         return result
@@ -191,6 +194,80 @@ def boot_nftables(host):
 
 def ruleset(host):
     return host.run("nft", "-s", "list", "ruleset")
+
+
+# In the place of nft: once our change is in the kernel, an administrator opens 8080, now and for the next boot.
+ADMIN = """#!/bin/sh
+case "$*" in
+"-f -") real=%s; $real "$@"; code=$?
+    # What a boot would load is tried out in a namespace of its own.
+    if [ "$(readlink /proc/self/ns/net)" = "$(cat %s)" ]; then
+        rm %s
+        $real insert rule inet filter input tcp dport 8080 accept
+        sed -i 's/iif lo accept/&\\n\\t\\ttcp dport 8080 accept/' /etc/nftables.conf
+    fi
+    exit $code ;;
+esac
+exec %s "$@"
+"""
+
+
+def test_what_an_administrator_opens_in_nftables_meanwhile_stays_and_is_a_note(nftables):
+    host, before = nftables, nftables.read("nftables.conf")
+    real, flag, wrapper = host.folder / "nft.real", host.folder / "admin", host.folder / "nft.wrapper"
+    nft = host.run("sh", "-c", "command -v nft").strip()
+    host.run("cp", nft, str(real))
+    wrapper.write_text(ADMIN % (real, flag, flag, real))
+    wrapper.chmod(0o755)
+    host.run("mount", "--bind", str(wrapper), nft)
+    try:
+        for change in (dict(openings=both(NEW)), dict(state="restored")):
+            flag.write_text(host.run("readlink", "/proc/self/ns/net"))
+            host.run(str(real), "flush", "ruleset")
+            host.run(str(real), "-f", "/etc/nftables.conf")
+            done = host.host_port(**change)
+            assert done["changed"] and not flag.exists()
+            assert done["notes"][-1] == (
+                "nftables was changed by others meanwhile, which stays: new in its runtime and its permanent configuration: "
+                "inet filter input: tcp dport 8080 accept")
+            assert "tcp dport 8080 accept" in ruleset(host) and b"8080" in host.read("nftables.conf")
+            assert host.gets_in(NEW) == (["tcp", "udp"] if "openings" in change else [])
+            # It is there now, and is not told of again.
+            host.write("nftables.conf", host.read("nftables.conf").decode().replace("\t\ttcp dport 8080 accept\n", ""))
+        assert host.read("nftables.conf") == before and not (host.folder / "host.lock").exists()
+    finally:
+        host.run("umount", nft)
+
+
+def test_an_opening_of_the_sites_stays_in_nftables_when_ours_is_taken_back(nftables):
+    host, site = nftables, "\t\ttcp dport %d accept\n" % NEW
+    host.host_port(openings=both(NEW))
+    host.run("nft", "insert", "rule", "inet", "filter", "input", "tcp", "dport", str(NEW), "accept")
+    host.write("nftables.conf", host.read("nftables.conf").decode().replace("\t\tiif lo accept\n", "\t\tiif lo accept\n" + site))
+    done = host.host_port(state="restored")
+    assert done["changed"] and "portshift" not in ruleset(host) and host.gets_in(NEW) == ["tcp"]
+    boot_nftables(host)
+    assert host.gets_in(NEW) == ["tcp"] and "portshift" not in ruleset(host)
+    assert host.read("nftables.conf").decode().replace(site, "") == NFTABLES
+
+
+def test_two_products_at_once_both_open_their_ports_in_nftables(nftables):
+    host, before = nftables, nftables.read("nftables.conf")
+    ports = dict(bigfix=both(NEW), boks=[dict(port=number, protocol="tcp", sources=[]) for number in range(6530, 6534)])
+    for state in ("open", "restored"):
+        running = {name: subprocess.Popen(
+            [*host.inside, *direct_module.command("host_port", dict(
+                name=name, state=state, openings=openings, reserve=False, record=str(host.folder / (name + ".json")),
+                lease=str(host.folder / "host.lock"), _ansible_remote_tmp=str(host.folder)))],
+            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True, env=dict(
+                os.environ, PATH=os.environ["PATH"] + ":/usr/sbin:/sbin")) for name, openings in ports.items()}
+        for name, process in running.items():
+            done = direct_module.result(process.communicate()[0])
+            assert not done.get("failed") and done["changed"], "%s: %s" % (name, done.get("msg"))
+        boot_nftables(host)
+        assert host.gets_in(NEW) == (["tcp", "udp"] if state == "open" else [])
+        assert ("tcp dport 6533 accept" in ruleset(host)) == (state == "open")
+    assert host.read("nftables.conf") == before and not (host.folder / "host.lock").exists()
 
 
 def test_nftables_opens_exactly_the_port_now_and_after_a_boot(nftables):
@@ -413,6 +490,44 @@ def test_nftables_names_a_denial_that_the_opening_stands_before(host):
     assert host.gets_in(NEW) == ["tcp", "udp"]
 
 
+@pytest.mark.parametrize(("name", "rule"),
+                         [("limited", "limit rate 5/second counter reject"), ("pkttype", "meta pkttype host reject")])
+def test_nftables_opens_before_a_denial_that_every_new_connection_meets(host, name, rule):
+    text = (FILTERS / ("filter-%s-reject.nft" % name)).read_text()
+    host.write("nftables.conf", text)
+    boot_nftables(host)
+    # Answers of neighbours are no exception to "pkttype host".
+    for place, address in ((host, PEER6), (host.peer, HOST6)):
+        link = (host.peer if place is host else host).run("ip", "-o", "link", "show", "uplink").split("link/ether ")[1].split()[0]
+        place.run("ip", "neigh", "replace", address, "lladdr", link, "dev", "uplink", "nud", "permanent")
+    try:
+        before = ruleset(host)
+        assert host.gets_in(NEW) == host.gets_in(NEW, HOST6, PEER6) == []
+        foretold = host.host_port(check=True, openings=both(NEW))
+        opened = host.host_port(openings=both(NEW))
+        assert opened["changed"] and opened["backend"] == "nftables" and opened["notes"] == foretold["notes"]
+        assert [note for note in opened["notes"] if "the opening stands before it: " in note and rule in note]
+        for again in (lambda host: None, boot_nftables):
+            again(host)
+            assert host.gets_in(NEW) == ["tcp", "udp"] == host.gets_in(NEW, HOST6, PEER6) and host.gets_in(OLD) == []
+        assert not host.host_port(openings=both(NEW))["changed"]
+        host.host_port(state="restored")
+        assert ruleset(host) == before and host.read("nftables.conf") == text.encode() and host.gets_in(NEW) == []
+    finally:
+        for place in (host, host.peer):
+            place.run("ip", "neigh", "flush", "dev", "uplink", "nud", "permanent")
+
+
+def test_nftables_refuses_what_stands_behind_such_a_denial_already(host):
+    """As earlier versions put their own opening."""
+    text = (FILTERS / "filter-limited-reject.nft").read_text().replace("admin-prohibited\n",
+                                                                       "admin-prohibited\n    tcp dport %d accept\n" % NEW)
+    host.write("nftables.conf", text)
+    boot_nftables(host)
+    refused = host.host_port(openings=both(NEW)[:1], fails=True)
+    assert "limit rate 5/second counter reject" in refused["msg"] and "nothing was changed" in refused["msg"]
+
+
 @pytest.mark.parametrize("denial", ["tcp dport %d drop" % NEW, "meta l4proto { tcp, udp } th dport 54000-56000 reject"])
 def test_nftables_refuses_to_override_a_denial_that_names_the_port(host, denial):
     host.write("nftables.conf", NFTABLES.replace("\t\tjump services", "\t\t%s\n\t\tjump services" % denial))
@@ -532,6 +647,61 @@ def test_rules_of_nftables_read_as_nft_writes_them(nftables):
     assert [text for text in texts if text not in shown] == ["iif lo accept"] or not [text for text in texts if text not in shown]
 
 
+# Texts of conditions and their kinds; None: all pass.  test_ordinary_packet.py has the same and more, as JSON.
+CONDITIONS = [
+    ("meta pkttype host", "every"), ("meta pkttype != host", "single"), ("meta pkttype { broadcast, multicast }", "single"),
+    ("tcp flags & (fin|syn) == fin|syn", "single"), ("tcp flags & (fin|syn|rst|ack) == syn", "every"),
+    ("tcp flags != syn", "single"), ("tcp flags syn", "every"), ("tcp flags & (fin|syn|rst|ack) != syn ct state new", "single"),
+    ("tcp flags syn / fin,syn,rst,ack", "every"), ("tcp flags ! syn", "single"), ("ip frag-off & 0x1fff != 0", "single"),
+    ("tcp option maxseg size 1-535", "single"), ("exthdr frag exists", "single"), ("rt type 0", "single"),
+    ("tcp sport 1024-65535", "every"), ("tcp sport 53", "single"), ("th sport < 1024", "single"), ("ip ttl < 5", "unknown"),
+    ("meta length > 1000", "unknown"), ("meta mark 1", "single"), ("meta mark != 1", "every"), ("meta mark 0", "every"),
+    ("meta mark & 0x10 == 0x10", "single"), ("ct mark != 0", "single"), ("ct status dnat", "single"),
+    ("ct direction original", "every"), ("ct state invalid", "never"), ("ct state new,untracked", None),
+    ("ct state & new != 0", None), ("ct original ip saddr 10.0.0.0/8", None), ("ip saddr @s", "source"),
+    ("ip saddr != @s", "except"), ("ether saddr 00:11:22:33:44:55", "source"), ("ip saddr . tcp dport @p", "source"),
+    ("fib saddr . iif oif missing", "single"), ("fib saddr . iif oif exists", "every"), ("fib saddr type != unicast", "single"),
+    ("fib daddr type local", "every"), ("fib daddr type { broadcast, multicast }", "single"),
+    ("fib daddr . iif type != { local, broadcast, multicast }", "single"), ('iifname "eth0"', "link"),
+    ('iifname "cali*"', "pattern"), ("iifgroup 1", "place"), ("ip daddr 192.0.2.1", "address"), ("limit rate 5/second", "rate"),
+    ("limit rate over 5/second", "single"), ("limit name few", "rate"), ("limit name excess", "single"),
+    ("quota 10 mbytes", "rate"), ("quota over 10 mbytes", "single"), ("ct count 20", "rate"), ("ct count over 20", "single"),
+    ("add @c { ip saddr ct count over 20 }", "single"), ("numgen random mod 10 < 3", "chance"),
+    ("jhash ip saddr mod 2 0", "chance"), ('meta hour "17:00"-"19:00"', "chance"), ("meta day Saturday", "chance"),
+    ("meta cpu 1", "chance"), ("add @d { ip saddr }", "every"), ("update @d { ip saddr limit rate over 9/minute }", "single"),
+    ("update @d { ip saddr limit rate 9/minute }", "rate"), ("meter m { ip saddr limit rate over 9/minute }", "single"),
+    ("counter", None), ('log prefix "x"', None), ("meta mark set 1", None), ("notrack", None),
+    ("meta secpath exists", "single"), ("meta ipsec missing", "every"), ("ipsec in reqid 1", "single"),
+    ("socket transparent 1", "single"), ('osf name "Windows"', "single"), ("meta l4proto . th dport { tcp . 55000 }", None),
+    ("ip option lsrr exists", "single"), ("tcp dport > 1024", None), ("tcp dport != { 22, 80 }", None),
+    ('ct helper "ftp"', "single"), ("rt classid 1", "unknown"), ("ip dscp cs1", "unknown"), ("ct packets > 20", "unknown"),
+    ("ct bytes > 100", "unknown"), ("meta skuid 1", "unknown"), ("meta cgroup 1", "unknown"), ("meta iiftype ether", "place"),
+    ("ct expiration < 1s", "unknown")]
+OBJECTS = """table inet t {
+    limit few { rate 5/second; }
+    limit excess { rate over 5/second; }
+    set s { type ipv4_addr; }
+    set p { type ipv4_addr . inet_service; }
+    set d { type ipv4_addr; flags dynamic,timeout; timeout 1m; }
+    set c { type ipv4_addr; flags dynamic; }
+}
+"""
+
+
+def test_conditions_are_judged_in_the_words_in_which_nft_prints_them(host):
+    from ansible_collections.portshift.agents.plugins.module_utils import _nftables_rules
+    from ansible_collections.portshift.agents.plugins.module_utils._input_filter import kinds_of
+
+    host.run("nft", "-f", "-", data=OBJECTS + "".join("table inet t { chain c%d { %s drop; }; }\n" % (number, text)
+                                                      for number, (text, _kind) in enumerate(CONDITIONS)))
+    chains = _nftables_rules.parse_ruleset(host.run("nft", "-j", "list", "ruleset")).chains
+    found = []
+    for number, (text, _kind) in enumerate(CONDITIONS):
+        rule, = chains[("inet", "t", "c%d" % number)].rules
+        found.append((text, "never" if not rule.condition.families else next(iter(kinds_of(rule.condition)), None)))
+    assert found == CONDITIONS
+
+
 # -- iptables
 
 IPTABLES = """# Generated by iptables-save on Mon Jun  3 10:00:00 2019
@@ -581,6 +751,18 @@ def iptables(host, request):
     for name in sorted({unit, unit.replace("iptables", "ip6tables")}):
         host.run("systemctl", "disable", name + ".service")
         (host.etc / ("systemd/system/%s.service" % name)).unlink()
+
+
+def test_an_opening_of_the_sites_stays_in_iptables_when_ours_is_taken_back(iptables):
+    host, site = iptables, "-A INPUT -p tcp -m tcp --dport %d -j ACCEPT\n" % NEW
+    host.host_port(openings=both(NEW))
+    for tool, path in (("iptables", host.v4), ("ip6tables", host.v6)):
+        host.run(tool, "-I", "INPUT", *site.split()[2:])
+        host.write(path, host.read(path).decode().replace("-A INPUT -i lo -j ACCEPT\n", "-A INPUT -i lo -j ACCEPT\n" + site))
+    assert host.host_port(state="restored")["changed"] and host.gets_in(NEW) == ["tcp"]
+    boot_iptables(host)
+    assert host.gets_in(NEW) == ["tcp"] and "portshift" not in host.run("iptables-save") + host.run("ip6tables-save")
+    assert [host.read(path).decode().replace(site, "") for path in (host.v4, host.v6)] == [V4, V6]
 
 
 def boot_iptables(host):
@@ -700,6 +882,25 @@ def test_iptables_leaves_the_sites_denials_ahead_of_what_it_opens_now_and_after_
         assert host.gets_in(NEW, own=STRANGER) == []
     host.host_port(state="restored")
     assert host.read(host.v4) == text.encode() and sorted(tables(host)) == sorted(before)
+
+
+@pytest.mark.parametrize("iptables", ["debian"], indirect=True)
+def test_iptables_opens_before_a_denial_that_puts_every_new_connection_on_a_list(iptables):
+    host = iptables
+    text = (FILTERS / "filter-recent-reject.rules.v4").read_text()
+    host.write(host.v4, text)
+    host.write(host.v6, text.replace("-A INPUT -i lo", "-A INPUT -p ipv6-icmp -j ACCEPT\n-A INPUT -i lo"))
+    boot_iptables(host)
+    before = tables(host)
+    assert host.gets_in(NEW) == host.gets_in(NEW, HOST6, PEER6) == []
+    opened = host.host_port(openings=both(NEW))
+    assert opened["changed"] and opened["backend"] == "iptables"
+    assert [note for note in opened["notes"] if "the opening stands before it: " in note and "--set --name SCAN" in note]
+    for again in (lambda host: None, boot_iptables):
+        again(host)
+        assert host.gets_in(NEW) == ["tcp", "udp"] == host.gets_in(NEW, HOST6, PEER6) and host.gets_in(OLD) == []
+    host.host_port(state="restored")
+    assert host.read(host.v4) == text.encode() and sorted(tables(host)) == sorted(before) and host.gets_in(NEW) == []
 
 
 def test_iptables_refuses_to_override_a_denial_that_names_the_port(iptables):

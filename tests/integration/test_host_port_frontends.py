@@ -71,6 +71,38 @@ MEANWHILE = TOO_MUCH.replace(
     "module.run_command(['firewall-cmd', '--zone=drop', '--add-source=192.0.2.9'])\n")
 
 
+# An ansible.posix.firewalld that fails on its second port, after an administrator has opened one.
+FAILS = TOO_MUCH.replace(
+    'if wanted == "add":\n    given.append(("protocol", "tcp"))\n',
+    "if module.params['port'] == '55000/udp':\n"
+    "    for half in ([], ['--permanent']):\n"
+    "        module.run_command(['firewall-cmd', *half, '--add-port=8080/tcp'], check_rc=True)\n"
+    "    module.fail_json(msg='no more ports')\n")
+
+# In the place of a tool that the look after a change uses: an administrator opens 8080 once our own opening is there.
+ADMIN = """#!/bin/sh
+if [ -e /run/admin ] && {opened}; then
+    rm /run/admin
+    {opens}
+fi >/dev/null 2>&1
+exec {real} "$@"
+"""
+ADMINS = dict(
+    firewalld=dict(
+        tool="/usr/bin/firewall-cmd", real="/opt/real/firewall-cmd",
+        opened="/opt/real/firewall-cmd -q --query-port=55000/udp && /opt/real/firewall-cmd -q --permanent --query-port=55000/udp",
+        opens="/opt/real/firewall-cmd --add-port=8080/tcp; /opt/real/firewall-cmd --permanent --add-port=8080/tcp"),
+    ufw=dict(
+        tool="/usr/sbin/iptables-save", real="/opt/real/iptables-save", opened="grep -q 'dport 55000' /etc/ufw/user.rules",
+        opens="ufw allow 8080/tcp"))
+HAS_8080 = dict(
+    firewalld=["sh", "-c", "firewall-cmd -q --query-port=8080/tcp && firewall-cmd -q --permanent --query-port=8080/tcp"],
+    ufw=["sh", "-c", "grep -q 'dport 8080' /etc/ufw/user.rules && iptables-save | grep -q 'dport 8080'"])
+CLOSE_8080 = dict(
+    firewalld=["sh", "-c", "firewall-cmd --remove-port=8080/tcp; firewall-cmd --permanent --remove-port=8080/tcp"],
+    ufw=["ufw", "delete", "allow", "8080/tcp"])
+
+
 class Host:
     """One container with systemd in it."""
 
@@ -228,6 +260,7 @@ def test_a_port_opens_for_anybody_and_everything_comes_back(front, peer):
     opened = host.opens("--diff", openings=BOTH)
     assert opened["changed"] and opened["rules"] == foretold["rules"] and opened["diff"] == foretold["diff"]
     assert opened["added"] == BOTH == foretold["added"]
+    assert not [note for note in opened["notes"] if "turned away" in note or "looked at" in note]
     assert host.gets_in(peer, NEW) == ["tcp", "udp"] and host.gets_in(peer, OLD) == []
     assert reserved(host) == str(NEW) and opened["reserved"] == [NEW]
     assert host.run("stat", "-c", "%a %U", "/var/lib/portshift/bigfix.host_port.json") == "600 root\n"
@@ -326,6 +359,41 @@ def test_a_deny_of_the_site_is_a_failure_that_names_it(front):
         host.run(*command)
 
 
+def test_what_is_asked_before_the_firewalls_own_rules_is_a_failure_that_names_it(front, peer):
+    """A policy of firewalld and a line in ufw's before.rules, as guides to hardening have them; another table beside either."""
+    host, state = front
+    if host.name == "ufw":
+        line = "-A ufw-before-input -p tcp --dport 50000:60000 -j DROP"
+        make = [["cp", "/etc/ufw/before.rules", "/root/before.rules"],
+                ["sed", "-i", "/^COMMIT/i " + line, "/etc/ufw/before.rules"],
+                ["ufw", "reload"]]
+        unmake = [["mv", "/root/before.rules", "/etc/ufw/before.rules"], ["ufw", "reload"]]
+        words = r"/etc/ufw/before\.rules, line \d+: " + re.escape(line)
+    else:
+        policy = ["firewall-cmd", "--permanent", "--policy=guard"]
+        make = [["firewall-cmd", "--permanent", "--new-policy=guard"], [*policy, "--add-ingress-zone=ANY"],
+                [*policy, "--add-egress-zone=HOST"], [*policy, "--set-priority=-10"],
+                [*policy, '--add-rich-rule=rule port port="50000-60000" protocol="tcp" reject'], ["firewall-cmd", "--reload"]]
+        unmake = [["firewall-cmd", "--permanent", "--delete-policy=guard"], ["firewall-cmd", "--reload"]]
+        words = r'policy "guard" of firewalld rejects .*port="50000-60000"'
+    table = ["nft", "add table inet site; add chain inet site entry { type filter hook input priority -5; }; "
+             "add rule inet site entry udp dport %d drop" % NEW]
+    before = state(host)
+    for command in [*make, table]:
+        host.run(*command)
+    try:
+        made = state(host)
+        refused = host.host_port("--check", openings=BOTH)
+        assert refused["failed"] and re.search(words,
+                                               refused["msg"]) and "inet site entry: udp dport 55000 drop" in refused["msg"]
+        assert host.host_port(openings=BOTH)["msg"] == refused["msg"]
+        assert state(host) == made and host.gets_in(peer, NEW) == []
+    finally:
+        for command in [*unmake, ["nft", "delete table inet site"]]:
+            host.run(*command)
+    assert state(host) == before
+
+
 def test_a_zone_that_is_not_there_is_refused_with_those_that_are(firewalld):
     refused = firewalld.host_port(openings=BOTH, zone="dmz2")
     assert refused["failed"] and "no zone dmz2" in refused["msg"] and "public, trusted" in refused["msg"]
@@ -396,6 +464,93 @@ def test_a_ban_that_comes_meanwhile_is_no_obstacle_and_stays(firewalld, peer, tm
         firewalld.run("firewall-cmd", "--remove-rich-rule=" + BAN, check=False)
         firewalld.run("firewall-cmd", "--zone=drop", "--remove-source=192.0.2.9", check=False)
     assert fw_state(firewalld) == before
+
+
+@pytest.fixture
+def admin(front):
+    """The host of `front`, where 8080 is opened between our change and our second look."""
+    host, unused = front
+    said = ADMINS[host.name]
+    host.run("sh", "-c", "mkdir -p /opt/real && mv %(tool)s %(real)s && cat >%(tool)s <<'END' && chmod 755 %(tool)s && touch "
+                         "/run/admin\n%(text)sEND" % dict(said, text=ADMIN.format(**said)))
+    yield host
+    host.run("sh", "-c", "mv %(real)s %(tool)s; rm -f /run/admin" % said)
+    host.run(*CLOSE_8080[host.name], check=False)
+
+
+def test_what_an_administrator_opens_meanwhile_stays_and_is_a_note(admin, front, peer):
+    host, state = front
+    before = state(host)
+    opened = host.opens(openings=BOTH)
+    assert opened["changed"] and opened["added"] == BOTH and host.gets_in(peer, NEW) == ["tcp", "udp"]
+    assert host.run("ls", "/run/admin", check=False)[0] and not host.run(*HAS_8080[host.name], check=False)[0]
+    [note] = [note for note in opened["notes"] if "was changed by others meanwhile, which stays: new in its" in note]
+    assert "8080" in note and reserved(host) == str(NEW)
+    assert host.run("ls", "/var/lib/portshift") == "bigfix.host_port.json\n"
+
+    # The way back leaves it, too.
+    host.opens(state="restored")
+    assert not host.run(*HAS_8080[host.name], check=False)[0] and host.gets_in(peer, NEW) == [] and reserved(host) == ""
+    host.run(*CLOSE_8080[host.name])
+    assert state(host) == before and host.run("ls", "/var/lib/portshift") == ""
+
+
+def test_a_call_that_fails_half_way_takes_back_its_own_alone(firewalld, peer, tmp_path):
+    collections = link_collections(tmp_path, "portshift", "containers")
+    modules = collections / "ansible_collections" / "ansible" / "posix" / "plugins" / "modules"
+    modules.mkdir(parents=True)
+    (modules / "firewalld.py").write_text(FAILS)
+    before = fw_state(firewalld)
+    failed = firewalld.host_port(openings=BOTH, reserve=False, collections=collections)
+    assert failed["failed"] and "no more ports" in failed["msg"] and "It was undone" in failed["msg"] and not failed["changed"]
+    assert "but for this: firewalld was changed by others meanwhile" in failed["msg"] and "port 8080/tcp" in failed["msg"]
+    assert not firewalld.run(*HAS_8080["firewalld"], check=False)[0] and firewalld.gets_in(peer, NEW) == []
+    firewalld.run(*CLOSE_8080["firewalld"])
+    assert fw_state(firewalld) == before and firewalld.run("ls", "/var/lib/portshift") == ""
+
+
+PRODUCTS = dict(bigfix=BOTH, boks=[port(number) for number in range(6530, 6534)])
+
+
+def at_once(host, tmp_path, verb):
+    """What two runs of ansible-playbook say, one for each product, that begin in the same moment."""
+    running = {}
+    for product, openings in PRODUCTS.items():
+        (tmp_path / (product + ".json")).write_text(json.dumps([dict(
+            hosts="all", gather_facts=False, tasks=[{"ansible.builtin.include_role": dict(
+                name="portshift.agents.host_port", tasks_from=verb), "vars": dict(
+                    host_port_name=product, host_port_openings=openings)}])]))
+        running[product] = subprocess.Popen(
+            [sys.executable, "-m", "ansible", "playbook", "-v", "-i", host.container + ",", "-e", json.dumps(dict(
+                ansible_connection="containers.podman.podman", ansible_python_interpreter="/usr/bin/python3")),
+             str(tmp_path / (product + ".json"))], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+            text=True, env=dict(os.environ, ANSIBLE_PIPELINING="true"))
+    return {product: (process.communicate()[0], process.returncode) for product, process in running.items()}
+
+
+def test_two_products_at_once_both_open_their_ports_and_both_go_back(front, peer, tmp_path):
+    host, state = front
+    before = state(host)
+    # So that the ports of both have to be reserved.
+    span = host.run("sysctl", "-n", "net.ipv4.ip_local_port_range").split()
+    host.run("sysctl", "-w", "net.ipv4.ip_local_port_range=1024 65535")
+    try:
+        for product, (said, code) in at_once(host, tmp_path, "main").items():
+            assert code == 0, "%s: %s" % (product, said)
+        assert reserved(host) == "6530-6533,55000"
+        kept = host.run("cat", "/etc/sysctl.d/99-zz-portshift.conf")
+        assert re.search(r"ip_local_reserved_ports *= *6530-6533,55000$", kept, re.M), kept
+        for product, openings in PRODUCTS.items():
+            looked = host.opens("--check", name=product, openings=openings)
+            assert not looked["changed"] and looked["rules"]["after"]
+        assert host.gets_in(peer, NEW) == ["tcp", "udp"]
+        assert sorted(host.run("ls", "/var/lib/portshift").split()) == ["bigfix.host_port.json", "boks.host_port.json"]
+        for product, (said, code) in at_once(host, tmp_path, "rollback").items():
+            assert code == 0, "%s: %s" % (product, said)
+        assert state(host) == before and reserved(host) == "" and host.run("ls", "/var/lib/portshift") == ""
+        assert host.run("ls", "/etc/sysctl.d/99-zz-portshift.conf", check=False)[0]
+    finally:
+        host.run("sysctl", "-w", "net.ipv4.ip_local_port_range=" + " ".join(span))
 
 
 STOP = dict(firewalld=["systemctl", "stop", "firewalld"], ufw=["ufw", "disable"])

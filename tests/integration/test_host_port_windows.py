@@ -15,6 +15,7 @@ import yaml
 
 from tests.conftest import CHECKOUT, COLLECTIONS
 from tests.lab.change_tracker.windows import lay_out, new_rule
+from tests.lab.managed_python import managed_python
 
 DOUBLES = os.path.join(CHECKOUT, "tests", "doubles")
 NEW, OLD = 8443, 443
@@ -65,7 +66,7 @@ class Host:
     def run(self, tasks, *options, **given):
         """Runs tasks with these variables; what Ansible says is in `said`."""
         inventory = dict(all=dict(hosts=dict(hub=dict(
-            given, ansible_connection=self.connection, ansible_python_interpreter=sys.executable))))
+            given, ansible_connection=self.connection, ansible_python_interpreter=managed_python()))))
         (self.folder / "inventory.yml").write_text(json.dumps(inventory))
         (self.folder / "play.json").write_text(json.dumps([dict(hosts="hub", gather_facts=False, tasks=tasks)]))
         done = subprocess.run(

@@ -22,6 +22,7 @@ from tests.integration.iis_hub import HUB, WindowsHub, certificate
 from tests.integration.migration_lab import DOUBLES
 from tests.integration.nginx_hub import until
 from tests.lab.change_tracker.windows import CCS, SNI, STARTED, STOPPED, write
+from tests.lab.managed_python import managed_python
 
 RECORD = "C:\\ProgramData\\portshift\\hub.json"
 OTHER = "Reports"
@@ -112,7 +113,7 @@ class Hub(WindowsHub):
 
     def by_ansible(self, *tasks, options=("--diff",), **environment):
         """-> what each task, a dict of its options, returned"""
-        inventory = dict(all=dict(hosts=dict(hub=dict(ansible_connection="local", ansible_python_interpreter=sys.executable))))
+        inventory = dict(all=dict(hosts=dict(hub=dict(ansible_connection="local", ansible_python_interpreter=managed_python()))))
         play = dict(hosts="hub", gather_facts=False, tasks=[
             {"portshift.agents.iis_listen": task, "ignore_errors": True} for task in tasks])
         for name, content in (("inventory.yml", inventory), ("play.json", [play])):

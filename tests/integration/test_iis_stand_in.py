@@ -15,6 +15,8 @@ from tests.integration.iis_hub import HUB, WindowsHub, certificate
 from tests.integration.nginx_hub import until
 from tests.lab.change_tracker.windows import CCS, SNI, write
 
+pytestmark = pytest.mark.stand_ins
+
 OTHER = "Reports"
 
 

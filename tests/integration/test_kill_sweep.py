@@ -65,7 +65,7 @@ class Host:
             component="client", port=NEW, previous_port=OLD, state=state, record=str(self.record), services=["besclient"],
             masthead_paths=[str(self.masthead)], settings_paths=[str(self.config)], service_command=[str(self.command)],
             executables=dict(besclient=[str(self.agent)]), service_timeout=30, _ansible_remote_tmp=str(self.folder),
-            bridge=dict(name="sweep", backend="nftables", persistent=False)), kill_at)
+            bridge=dict(name="sweep", backend="nftables", persistent=False, lease=str(self.folder / "host.lock"))), kill_at)
         if done.killed:
             self.await_service()
         else:
@@ -87,8 +87,9 @@ class Host:
         self.config.write_bytes(self.contents[OLD][1])
         subprocess.run([str(self.command), "besclient", "start"], check=True, timeout=60)
         if self.bridged() != NEW:
-            self.module.run("port_bridge", dict(name="sweep", backend="nftables", persistent=False, listen_port=NEW,
-                                                target_port=OLD, _ansible_remote_tmp=str(self.folder)))
+            self.module.run("port_bridge", dict(
+                name="sweep", backend="nftables", persistent=False, listen_port=NEW, target_port=OLD,
+                lease=str(self.folder / "host.lock"), _ansible_remote_tmp=str(self.folder)))
 
     def files(self):
         return self.masthead.read_bytes(), self.config.read_bytes()

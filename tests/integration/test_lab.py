@@ -20,6 +20,8 @@ import yaml
 from tests.lab import processes
 from tests.lab.process_lab import ProcessLab
 
+pytestmark = pytest.mark.stand_ins
+
 CHECKOUT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 PYTHON = os.environ.get("PORTSHIFT_LAB_PYTHON", sys.executable)    # to try the stand-ins with an older one
 CLIENT_CONFIG = "var/opt/BESClient/besclient.config"

@@ -14,7 +14,7 @@ import subprocess
 import pytest
 
 from tests.integration.migration_lab import (
-    CLIENT_CONFIG, CLIENT_MASTHEAD, CUTOVER, NEW, OLD, RECORDS, SERVER_CONFIG, Lab, Namespace, difference)
+    CLIENT_CONFIG, CLIENT_MASTHEAD, CUTOVER, NEW, OLD, RECORDS, SERVER_CONFIG, SERVER_CREDENTIALS, Lab, Namespace, difference)
 
 
 @pytest.fixture
@@ -73,33 +73,14 @@ def moved_as_foretold(lab):
     assert {host for host, _path in moved} == set(lab.hosts)
     assert lab.short(check.edits) == moved      # what was foretold, no more and no less
     assert lab.short(move.edits) == moved
+    credentials = lab.path("server", SERVER_CREDENTIALS).read_text()
+    assert credentials == "RESTURL=https://localhost:%d/api\nUSERNAME=lab-operator\nPASSWORD=lab-secret-7Qz\n" % NEW
+    assert "RESTURL=https://localhost:%d/api" % NEW in check.output and "lab-secret" not in check.output + move.output
+    assert "lab-operator" not in check.output + move.output
     lab.wait(NEW)
     assert set(lab.ports().values()) == {NEW}
     assert lab.pid("server", "beswebreports") == web_reports
     return moved
-
-
-def test_signed_deployment_there_and_back(new_lab):
-    lab = new_lab().start()
-    before = lab.snapshot(records=True)
-    web_reports = lab.pid("server", "beswebreports")
-    assert lab.play("plan").good().changed == {}
-    assert lab.snapshot(records=True) == before
-
-    moved_as_foretold(lab)
-    moved = lab.snapshot()
-    assert lab.play("migrate").good().changed == {}
-    assert lab.play("verify").good().changed == {}
-    assert lab.snapshot() == moved
-
-    back = lab.play("rollback").good()
-    assert set(back.changed) == set(lab.hosts)
-    assert lab.snapshot() == before
-    lab.wait(OLD)
-    assert lab.pid("server", "beswebreports") == web_reports
-    assert lab.play("rollback", "-e", "bigfix_port=%d" % NEW).good().changed == {}
-    refused = lab.play("verify", "-e", "bigfix_evidence_timeout=2").bad("no proof on port %d" % NEW)
-    assert refused.failed == set(lab.hosts)
 
 
 @pytest.mark.long
@@ -204,19 +185,34 @@ def lost(lab):
     return {host: agent["lost"] for host, agent in lab.status()["agents"].items() if agent["lost"]}
 
 
-def test_no_report_is_lost_there_and_back_when_both_ports_answer(tmp_path, namespace):
-    lab = Lab(tmp_path / "lab", "plain", namespace)
+def test_signed_deployment_moves_closes_and_comes_back_as_foretold_and_no_report_is_lost(tmp_path, namespace):
+    lab = Lab(tmp_path / "lab", "signed", namespace)
     try:
         lab.start(clients=3, give_up=10)
-        before = lab.snapshot()
-        lab.play("migrate", "-e", "bigfix_phases=1").good()
+        before, recorded = lab.snapshot(), lab.snapshot(records=True)
+        web_reports = lab.pid("server", "beswebreports")
+        assert lab.play("plan").good().changed == {}
+        check = lab.play("migrate", "--check", "--diff").good()
+        assert lab.snapshot(records=True) == recorded
+        assert set(lab.ports().values()) == {OLD} and bridges(namespace) == set()
+        assert all(event["diff"] for event in check.events if event["event"] == "ok" and event["action"] == CUTOVER)
+
+        first = lab.play("migrate", "-e", "bigfix_phases=1").good()
         # The server and relay1 have moved and go on answering on the old port; relay2 answers on the new one already.
         assert bridges(namespace) == {("52311", "55000"), ("55000", "52311")}
-        lab.play("migrate").good()
+        rest = lab.play("migrate").good()
         lab.wait(NEW)
         assert lost(lab) == {}
         assert bridges(namespace) == {("52311", "55000")}
+        moved = difference(before, lab.snapshot())
+        assert {host for host, _path in moved} == set(lab.hosts)
+        assert lab.short(check.edits) == moved      # what was foretold, no more and no less
+        assert lab.short(first.edits) | lab.short(rest.edits) == moved and not first.edits & rest.edits
+        assert set(lab.ports().values()) == {NEW}
+        assert lab.pid("server", "beswebreports") == web_reports
         assert lab.play("migrate").good().changed == {}
+        assert lab.play("verify").good().changed == {}
+        assert difference(before, lab.snapshot()) == moved
 
         lab.play("close").good()
         assert bridges(namespace) == set()
@@ -224,11 +220,16 @@ def test_no_report_is_lost_there_and_back_when_both_ports_answer(tmp_path, names
         assert lab.play("migrate").good().changed == {}
         assert bridges(namespace) == set()
 
-        lab.play("rollback").good()
+        back = lab.play("rollback").good()
+        assert set(back.changed) == set(lab.hosts)
         assert lab.snapshot() == before
         lab.wait(OLD)
         assert lost(lab) == {}
         assert bridges(namespace) == set()
+        assert lab.pid("server", "beswebreports") == web_reports
+        assert lab.play("rollback", "-e", "bigfix_port=%d" % NEW).good().changed == {}
+        refused = lab.play("verify", "-e", "bigfix_evidence_timeout=2").bad("no proof on port %d" % NEW)
+        assert refused.failed == set(lab.hosts)
     finally:
         lab.stop()
 

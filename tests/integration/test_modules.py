@@ -19,8 +19,10 @@ import threading
 
 import pytest
 
+from ansible_collections.portshift.agents.tests.unit.cms_forgeries import MASTHEAD_SHAPES, in_masthead
 from ansible_collections.portshift.agents.tests.unit.masthead_files import (
     certificate_sha256, inner_part, make_signer, plain, session_signer, sign)
+from tests.integration import direct_module
 
 CHECKOUT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 OLD, NEW = 52311, 55000
@@ -159,6 +161,20 @@ def test_issued_masthead_takes_the_place_of_the_signed_one(changed, put, tmp_pat
     assert (result["port"], result["previous_port"], result["format"], result["signature"]) == (NEW, OLD, "signed", "valid")
     assert result["signer_sha256"] == certificate_sha256(session_signer()[1])
     assert stat.S_IMODE(path.stat().st_mode) == 0o600 and not result.get("warnings")
+
+
+@pytest.mark.parametrize("shape", sorted(set(MASTHEAD_SHAPES) - {"ordinary"}))
+def test_masthead_of_each_shape_is_installed(put, tmp_path, shape):
+    installed, issued = (in_masthead(sign(inner_part(port=port)), MASTHEAD_SHAPES[shape]) for port in (OLD, NEW))
+    (tmp_path / "issued.afxm").write_bytes(issued)
+    path = put("actionsite.afxm", installed)
+    for changed in (True, False):
+        done = subprocess.run(direct_module.command("bigfix_masthead", dict(
+            path=str(path), port=NEW, src=str(tmp_path / "issued.afxm"), remote_src=True)), stdin=subprocess.DEVNULL,
+            capture_output=True, text=True, check=False)
+        result = direct_module.result(done.stdout, done.stderr)
+        assert (result.get("msg"), result["changed"], result["signature"], result["port"]) == (None, changed, "valid", NEW)
+        assert path.read_bytes() == issued and not result.get("warnings")
 
 
 def test_another_signer_is_a_warning_that_names_both(run_module, put, tmp_path):
@@ -351,11 +367,12 @@ def test_settings_file_behind_a_link_stays_there(changed, put, folder):
 
 def test_new_setting_is_appended_and_null_takes_it_away_again(changed, put):
     path = put("besclient.config", CONFIG)
-    added = changed("bigfix_settings", path, CONFIG + b"\n" + (SETTING % ("_New", "7")).encode(),
-                    settings=dict(_New=7), effective_date=OLD_DATE)
-    assert (added["previous"]["_New"], added["settings"]["_New"]) == (None, "7")
-    removed = changed("bigfix_settings", path, CONFIG, settings=dict(_NEW=None))
-    assert "_New" not in removed["settings"] and removed["previous"]["_New"] == "7"
+    name = "_BESClient_Log_Days"
+    added = changed("bigfix_settings", path, CONFIG + b"\n" + (SETTING % (name, "7")).encode(),
+                    settings={name: 7}, effective_date=OLD_DATE)
+    assert (added["previous"][name], added["settings"][name]) == (None, "7")
+    removed = changed("bigfix_settings", path, CONFIG, settings={name.upper(): None})
+    assert name not in removed["settings"] and removed["previous"][name] == "7"
 
 
 def test_clientsettings_are_written_in_their_own_form(changed, put):
@@ -366,17 +383,22 @@ def test_clientsettings_are_written_in_their_own_form(changed, put):
 
 
 SECRETS = config(_BESClient_Comm_ProxyPass=SECRET, _BESClient_RelaySelect_Port=OLD,
-                 __RelayServer1="http://admin:%s@relay1.example.test:52311/" % SECRET)
+                 __RelayServer1="http://admin:%s@relay1.example.test:52311/x?key=%s" % (SECRET, SECRET), SiteAccess=SECRET,
+                 _BESClient_SecureRegistration=SECRET, _Custom="http://relay2:52311/?pwd=" + SECRET,
+                 _Free="pwd=%s" % SECRET)
 
 
 def test_secrets_stay_out_of_diff_and_result(changed, put):
     result = changed("bigfix_settings", put("besclient.config", SECRETS), SECRETS.replace(b"52311", b"55000"), **move())
     assert SECRET not in json.dumps(result)
     # What was changed is shown all the same, beside the secrets too.
-    assert "********@relay1.example.test:55000/" in result["diff"]["after"]
-    assert "********@relay1.example.test:52311/" in result["diff"]["before"]
-    assert result["settings"]["_BESClient_Comm_ProxyPass"] == "********"
-    assert result["settings"]["__RelayServer1"] == "http://********@relay1.example.test:55000/"
+    assert "********@relay1.example.test:55000/x?********" in result["diff"]["after"]
+    assert "********@relay1.example.test:52311/x?********" in result["diff"]["before"]
+    for key, port in (("previous", OLD), ("settings", NEW)):
+        assert result[key] == {
+            "_BESClient_Comm_ProxyPass": "********", "_BESClient_RelaySelect_Port": "%d" % port,
+            "__RelayServer1": "http://********@relay1.example.test:%d/x?********" % port, "SiteAccess": "********",
+            "_BESClient_SecureRegistration": "********", "_Custom": "********:%d********" % port, "_Free": "********"}
 
 
 def test_secret_that_is_set_stays_out_of_diff_and_result(changed, put):
@@ -403,6 +425,7 @@ def test_secret_that_is_set_stays_out_of_the_hosts_log(put, monkeypatch, capsys)
     assert len(logged) == 1 and SECRET not in str(logged) + told
     assert json.loads(told)["invocation"]["module_args"]["settings"] == {
         "_Other_Password": "********", "_BESClient_RelaySelect_Port": NEW}
+    assert "'_BESClient_RelaySelect_Port': 55000" in str(logged)
 
 
 def test_secret_stays_out_of_the_diff_of_a_rollback(run_module, put, folder):

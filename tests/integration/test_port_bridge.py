@@ -55,8 +55,8 @@ def bridge(request, namespace, tmp_path):
 
     def call(check=False, **arguments):
         arguments = dict(dict(name="bigfix", backend=request.param, persistent=False, rules_dir=str(tmp_path / "rules"),
-                              unit_dir=str(tmp_path / "units"), _ansible_check_mode=check, _ansible_diff=True,
-                              _ansible_remote_tmp=str(tmp_path)), **arguments)
+                              unit_dir=str(tmp_path / "units"), lease=str(tmp_path / "host.lock"), _ansible_check_mode=check,
+                              _ansible_diff=True, _ansible_remote_tmp=str(tmp_path)), **arguments)
         done = namespace.run(*direct_module.command("port_bridge", arguments))
         return direct_module.result(done.stdout, done.stderr)
 

@@ -20,6 +20,7 @@ from ansible_collections.portshift.agents.plugins.module_utils._service_processe
 from tests.integration import direct_module, test_modules
 from tests.integration.migration_lab import CHECKOUT, Namespace
 from tests.integration.ports import free_ports
+from tests.lab.managed_python import managed_python
 
 python36 = test_modules.python36
 HOST = "127.0.0.1"
@@ -290,7 +291,7 @@ def test_ansible_returns_at_once_and_the_listener_stays(tmp_path, port, pipelini
     temporary = tmp_path / "remote"
     inventory.write_text(json.dumps({"all": {"hosts": {"relay1": dict(
         ansible_connection="ssh", ansible_host=HOST, ansible_ssh_executable=str(script), ansible_ssh_args="",
-        ansible_ssh_transfer_method="piped", ansible_pipelining=pipelining, ansible_python_interpreter=sys.executable,
+        ansible_ssh_transfer_method="piped", ansible_pipelining=pipelining, ansible_python_interpreter=managed_python(),
         ansible_remote_tmp=str(temporary))}}}))
 
     def ansible(options):

@@ -11,11 +11,11 @@ import os
 import pathlib
 import re
 import shlex
-import sys
 
 import pytest
 
 from tests.integration.migration_lab import Namespace
+from tests.lab.managed_python import managed_python
 
 PLAYBOOKS = pathlib.Path(__file__).resolve().parents[2] / "playbooks"
 # Three migrations, one after the other; ANOTHER was opened at most.
@@ -27,8 +27,8 @@ BEFORE, BEGAN, SINCE = 1000, 2000, 3000
 class Records:
     """Two hosts, each of which is a folder with what a migration left there."""
 
-    def __init__(self, folder, run_playbook, python=sys.executable):
-        self.folder, self.run_playbook, self.python = folder, run_playbook, python
+    def __init__(self, folder, run_playbook, python=None):
+        self.folder, self.run_playbook, self.python = folder, run_playbook, python or managed_python()
         for host in self.HOSTS:
             (folder / host).mkdir()
 
@@ -89,7 +89,7 @@ class BigFix(Records):
 
     @staticmethod
     def host(folder):
-        return dict(bigfix_record_path=str(folder / "bigfix.json"))
+        return dict(bigfix_record_path=str(folder / "bigfix.json"), host_port_lease=str(folder / "host.lock"))
 
 
 class Boks(Records):
@@ -102,7 +102,7 @@ class Boks(Records):
 
     @staticmethod
     def host(folder):
-        return dict(boks_record_path=str(folder / "boks.json"))
+        return dict(boks_record_path=str(folder / "boks.json"), host_port_lease=str(folder / "host.lock"))
 
 
 @pytest.fixture
@@ -119,7 +119,7 @@ def namespace():
 def inside(namespace, tmp_path):
     """A Python that runs in the namespace, whose packet filter is nobody's."""
     path = tmp_path / "python"
-    path.write_text("#!/bin/sh\nexec %s \"$@\"\n" % shlex.join([*namespace.prefix, sys.executable]))
+    path.write_text("#!/bin/sh\nexec %s \"$@\"\n" % shlex.join([*namespace.prefix, managed_python()]))
     path.chmod(0o755)
     return str(path)
 

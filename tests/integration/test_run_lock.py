@@ -13,6 +13,8 @@ import time
 
 import pytest
 
+from tests.lab.managed_python import managed_python
+
 NODE = os.uname().nodename
 ROUNDS = 50
 
@@ -120,7 +122,7 @@ class Site:
         self.folder, self.lock, self.processes = folder, folder / "state" / "bigfix.lock", []
         self.inventory = folder / "inventory.json"
         self.inventory.write_text(json.dumps(dict(all=dict(
-            hosts={name: dict(ansible_connection="local", ansible_python_interpreter=sys.executable)
+            hosts={name: dict(ansible_connection="local", ansible_python_interpreter=managed_python())
                    for name in ("server", "relay1", "relay2")}))))
 
     def task(self, **options):

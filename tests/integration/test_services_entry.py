@@ -30,10 +30,47 @@ MOVED = REDHAT.replace(b"boks            6500/", b"boks            6530/")
 PLAIN = b"# Network services, Internet style\n\ntcpmux\t\t1/tcp\t\t\t\t# TCP port service multiplexer\nssh\t\t22/tcp\n"
 
 ENTER = """
+[ ! -d "$1/usr" ] || mount -t overlay -o "lowerdir=/usr,upperdir=$1/usr,workdir=$1/work" overlay /usr
 mount --bind "$1/etc" /etc
 [ ! -d /var/lib/misc ] || mount --bind "$1/databases" /var/lib/misc
 [ ! -d /var/db ] || mount --bind "$1/databases" /var/db
 [ ! -e "$1/outside" ] || mount --bind "$1/outside" /etc/services
+"""
+
+
+# The source usrfiles of SUSE's C library, as far as lookups of services by name go.
+USRFILES = """
+#include <arpa/inet.h>
+#include <errno.h>
+#include <netdb.h>
+#include <nss.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum nss_status _nss_usrfiles_getservbyname_r(const char *name, const char *protocol, struct servent *found, char *buffer,
+                                              size_t size, int *error)
+{
+    static char *none[] = { NULL };
+    char line[1024], entry[256], number[32], its_protocol[32];
+    FILE *list = fopen("/usr/etc/services", "re");
+    *error = ENOENT;
+    if (!list)
+        return NSS_STATUS_UNAVAIL;
+    while (fgets(line, sizeof line, list)) {
+        if (sscanf(line, "%255s %31[0-9]/%31s", entry, number, its_protocol) == 3 && !strcmp(entry, name) &&
+            (!protocol || !strcmp(protocol, its_protocol))) {
+            found->s_name = strcpy(buffer, entry);
+            found->s_proto = strcpy(buffer + strlen(entry) + 1, its_protocol);
+            found->s_aliases = none;
+            found->s_port = htons(atoi(number));
+            fclose(list);
+            return NSS_STATUS_SUCCESS;
+        }
+    }
+    fclose(list);
+    return NSS_STATUS_NOTFOUND;
+}
 """
 
 
@@ -103,6 +140,32 @@ class Host:
 @pytest.fixture(params=["plain", "mounted"])
 def host(request, tmp_path):
     return lambda content: Host(tmp_path, content, request.param == "mounted")
+
+
+@pytest.fixture
+def suse_host(tmp_path):
+    """As SLES 16 and openSUSE Tumbleweed are: the list lies below /usr, and /etc has none.
+
+    Other distributions' C library knows no source usrfiles and passes over it, so it is made here.  Where there is no C
+    compiler, nothing answers until there is an entry in /etc/services.
+    """
+    for name in ("usr", "usr/etc", "work"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "usr" / "etc" / "services").write_bytes(REDHAT)
+    host = Host(tmp_path, b"", False)
+    host.services.unlink()
+    host.sources("files usrfiles")
+    if subprocess.run([*host.prefix, "cat", "/usr/etc/services"], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                      check=False).stdout != REDHAT:
+        pytest.skip("no file can be laid over /usr here: that takes an overlay file system in a mount namespace")
+    if shutil.which("cc"):
+        (tmp_path / "usrfiles.c").write_text(USRFILES)
+        subprocess.run(["cc", "-shared", "-fPIC", "-o", str(tmp_path / "libnss_usrfiles.so.2"), str(tmp_path / "usrfiles.c")],
+                       check=True)
+        host.prefix += ["env", "LD_LIBRARY_PATH=%s" % tmp_path]
+        assert host.lookup("boks/tcp") == "boks 6500/tcp"
+    host.answers_below_usr = bool(shutil.which("cc"))
+    return host
 
 
 @pytest.fixture
@@ -242,6 +305,63 @@ def test_host_that_does_not_ask_the_file_is_refused(plain_host):
     host = plain_host(REDHAT)
     host.sources("hesiod")
     assert "nobody answers for boks/tcp on this host (the services line of /etc/nsswitch.conf is: hesiod)" in host.refused()
+
+
+def test_host_that_keeps_its_list_below_usr_gets_a_file_with_what_moves(suse_host):
+    host, record = suse_host, dict(old_port=6500, new_port=6530)
+    record["path"] = str(host.folder / "boks.json")
+    predicted = host.entry(check=True, record=record)
+    assert predicted["changed"] and not host.services.exists() and predicted["previous"] == {"tcp": 6500, "udp": 6500}
+    done = host.entry(record=record)
+    assert predicted["resolved"] == dict.fromkeys(("tcp", "udp"), 6500 if host.answers_below_usr else None)
+    for key in ("changed", "diff", "entries", "previous", "shadowed"):
+        assert predicted[key] == done[key]
+    assert host.services.read_bytes() == b"boks            6530/tcp\nboks            6530/udp\n"
+    assert os.stat(host.services).st_mode & 0o7777 == 0o644
+    assert done["resolved"] == {"tcp": 6530, "udp": 6530} and host.lookup("boks/udp") == "boks 6530/udp"
+    assert host.entry(record=record)["changed"] is False
+    for check in (True, False):
+        back = host.call("change_record", check, path=record["path"], state="restored")
+        assert (back["changed"], back["restored"], host.services.exists()) == (True, ["/etc/services"], check)
+    assert host.lookup("boks/tcp") == ("boks 6500/tcp" if host.answers_below_usr else "")
+    # Without a record, by the module that made it.
+    assert host.entry()["changed"] and host.entry(state="absent", port=None)["changed"] and not host.services.exists()
+
+
+def test_change_of_that_host_that_is_not_confirmed_takes_the_file_away(suse_host):
+    if os.path.isdir("/run/systemd/system"):
+        pytest.skip("systemd runs here, and the change would be a unit of this machine's own")
+    host = suse_host
+    asked = dict(name="boks", record=str(host.folder / "boks.json"), state_dir=str(host.folder), new_port=6530, stop=[["true"]],
+                 start=[["true"]])
+    begun = host.call("confirmed_change", state="begun", old_port=6500, timeout=600, services_entries=[
+        dict(path="/etc/services", name="boks", port=6530, protocols_if_present=["udp"])], **asked)
+    assert (begun["state"], begun["files"]) == ("waiting", ["/etc/services"]), begun
+    assert host.lookup("boks/udp") == "boks 6530/udp"
+    host.services.write_bytes(b"# ours\n" + host.services.read_bytes())
+    undone = host.call("confirmed_change", state="reverted", **asked)
+    assert (undone["state"], undone["restored"], host.services.read_bytes()) == ("reverted", ["/etc/services"], b"# ours\n")
+
+
+def test_boks_host_that_keeps_its_list_below_usr_is_assessed(suse_host):
+    host = suse_host
+    (host.folder / "ENV").write_text("BOKSINIT=client\n")
+    asked = dict(env_path=str(host.folder / "ENV"), record=str(host.folder / "boks.json"))
+    found = host.call("boks_info", base_port=6530, **asked)
+    assert (found["services_port"], found["services_entry"]) == (6500, {"tcp": 6500, "udp": 6500})
+    assert [(edit["path"], edit["previous"], edit["protocols_if_present"]) for edit in found["edits"]] == [
+        ("/etc/services", {"tcp": 6500, "udp": 6500}, ["udp"])]
+    assert "/etc/services does not exist, and is made with what moves; the rest stays in /usr/etc/services" in found["notes"]
+    assert not [problem for problem in found["problems"] if "does not exist" in problem]
+    # Where no C library answers from there, that is what is told.
+    assert [problem.split(":")[0] for problem in found["problems"]] == ([] if host.answers_below_usr else ["/etc/services"])
+    taken = [sentence for sentence in host.call("boks_info", base_port=6199, **asked)["problems"] if "lm-x" in sentence]
+    assert taken and taken[0].startswith("/usr/etc/services: line 1 gives port 6200/tcp to lm-x")
+    host.entry()
+    found = host.call("boks_info", base_port=6530, **asked)
+    assert (found["problems"], found["edits"], found["base"]) == ([], [], 6530)
+    host.services.write_bytes(b"# ours\n" + host.services.read_bytes())
+    assert host.call("boks_info", base_port=6540, **asked)["edits"][0]["previous"] == {"tcp": 6530, "udp": 6530}
 
 
 def test_another_file_is_edited_without_asking_the_host(run_playbook, tmp_path):

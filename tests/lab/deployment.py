@@ -16,6 +16,7 @@ from .bigfix.host import Host
 from .bigfix.ledger import Tally
 from .files import write_atomically
 from .lab_folder import FORMAT, BadState, LabFolder, vacant
+from .managed_python import managed_python
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 WEB_REPORTS_PORT = 8080
@@ -182,6 +183,8 @@ class Lab(LabFolder):
             self._put(host.server_config, own, 0o600)
             self._put(host.server_masthead, masthead)
             self._put(host.server_actionsite, masthead)
+            self._put(host.server_credentials, "RESTURL=https://localhost:%d/api\nUSERNAME=lab-operator\nPASSWORD=lab-secret-7Qz\n"
+                      % self.data["port"], 0o600)
         self._write_services(host)
 
     def _write_services(self, host):
@@ -223,7 +226,7 @@ class Lab(LabFolder):
 
     # -- how Ansible reaches the hosts; the values are YAML
     def _variables(self):
-        return [("ansible_connection", "local"), ("ansible_python_interpreter", json.dumps(sys.executable))]
+        return [("ansible_connection", "local"), ("ansible_python_interpreter", json.dumps(managed_python()))]
 
     def _host_variables(self, host):
         return [("bigfix_address", host.address), ("lab_host_dir", json.dumps(host.root))]

@@ -12,6 +12,8 @@ import tempfile
 
 KEYS = {
     "rsa": ["-newkey", "rsa:2048"],
+    "cubic": ["-newkey", "rsa:2048", "-pkeyopt", "rsa_keygen_pubexp:3"],
+    **{"rsa%d" % bits: ["-newkey", "rsa:%d" % bits] for bits in (1024, 1025, 1536, 2047, 3072, 4096)},
     "ec": ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1"],
 }
 
@@ -73,11 +75,11 @@ def make_signer(directory, name, kind="rsa"):
 @functools.cache
 def session_signer(name="issuer", kind="rsa"):
     """As make_signer, made once per test session."""
-    return make_signer(_session_directory(), name, kind)
+    return make_signer(session_directory(), name, kind)
 
 
 @functools.cache
-def _session_directory():
+def session_directory():
     directory = tempfile.mkdtemp(prefix="masthead-signer-")
     atexit.register(shutil.rmtree, directory, ignore_errors=True)
     return directory
@@ -98,7 +100,7 @@ def sign_der(inner, key=None, cert=None, md="sha256", options=(), command="smime
 
 
 def _sign(inner, md, *arguments):
-    with tempfile.NamedTemporaryFile(dir=_session_directory(), delete=False) as content:
+    with tempfile.NamedTemporaryFile(dir=session_directory(), delete=False) as content:
         content.write(inner)
     try:
         return _made(*(arguments + ("-md", md, "-in", content.name)))

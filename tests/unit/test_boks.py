@@ -143,7 +143,7 @@ def test_names_of_others_in_the_range_are_told_with_their_line():
     lines = [Line("boks", 6500, "tcp", 3), None, Line("syslog-tls", 6514, "tcp", 4), Line("mythtv", 6515, "udp", 5),
              Line("boks_servc", 6516, "tcp", 6), Line("boks_helper", 6517, "tcp", 7), Line("else", 6518, "tcp", 8),
              Line("pier", 6514, "sctp", 9)]
-    assert _boks.named_by_others(6514, lines) == [
+    assert [sentence for unused, sentence in _boks.named_by_others(6514, lines)] == [
         "line 4 gives port 6514/tcp to syslog-tls", "line 5 gives port 6515/udp to mythtv",
         "line 7 gives port 6517/tcp to boks_helper"]
 

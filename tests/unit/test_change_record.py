@@ -67,9 +67,9 @@ def test_record_says_what_was_changed_from_which_bytes_to_which(host):
 def test_backup_and_record_are_written_before_the_file(host, monkeypatch):
     order, rename = [], os.rename
 
-    def noted(source, target):
-        order.append(target)
-        return rename(source, target)
+    def noted(source, target, src_dir_fd, dst_dir_fd):
+        order.append(os.path.join(os.readlink("/proc/self/fd/%d" % dst_dir_fd), target))
+        return rename(source, target, src_dir_fd=src_dir_fd, dst_dir_fd=dst_dir_fd)
 
     monkeypatch.setattr(_file_edit.os, "rename", noted)
     host.edit()
@@ -98,12 +98,18 @@ def test_check_mode_and_unchanged_files_leave_no_record(host):
 
 def test_restore_gives_bytes_and_mode_back(host):
     host.edit()
-    result = host.restore()
+    result = host.restore(redactor=lambda now, before, ports: lambda content: b"%d-%d " % ports + content)
     assert (result["changed"], result["restored"]) == (True, [str(host.file)])
     assert (host.file.read_bytes(), stat.S_IMODE(host.file.stat().st_mode)) == (OLD, 0o640)
     assert [result["diff"][0][side] for side in ("before", "after")] == [
-        content.decode("latin-1") for content in (NEW, OLD)]
+        "52311-55000 " + content.decode("latin-1") for content in (NEW, OLD)]
     assert host.content()["state"] == "rolled_back"
+
+
+def test_a_diff_shows_nothing_of_a_file_of_which_no_one_says_what_may_be_shown(host):
+    host.edit()
+    [diff] = host.restore()["diff"]
+    assert (diff["before"], diff["after"]) == ("********", "********")
 
 
 def test_second_restore_changes_nothing(host):
@@ -315,9 +321,9 @@ def test_record_is_put_aside_before_the_new_one_takes_its_place(host, monkeypatc
     host.restore()
     order, rename = [], os.rename
 
-    def noted(source, target):
-        order.append(target)
-        return rename(source, target)
+    def noted(source, target, src_dir_fd, dst_dir_fd):
+        order.append(os.path.join(os.readlink("/proc/self/fd/%d" % dst_dir_fd), target))
+        return rename(source, target, src_dir_fd=src_dir_fd, dst_dir_fd=dst_dir_fd)
 
     monkeypatch.setattr(_file_edit.os, "rename", noted)
     host.edit()
@@ -549,7 +555,7 @@ def test_record_that_can_not_be_written_ahead_is_as_if_it_had_not_been_tried(hos
     def full(*unused, **unused2):
         raise FileError("no space")
 
-    monkeypatch.setattr(_change_record, "write_durably", full)
+    monkeypatch.setattr(_change_record, "write_own", full)
     with pytest.raises(FileError):
         record.before_stop({})
     assert record.content == before == host.content()

@@ -115,6 +115,10 @@ def test_telnet_is_looked_at_on_request_only():
     (["lx"], "p1: change_tracker_monitored, entry 1 is 'lx'; give the host's name"),
     ([dict(host="lx", kind="linux"), dict(host="x", kind="vms")], "entry 2 is .*'vms'"),
     ([dict(kind="linux")], "give the host's name"),
+    (dict(host="x", password="7Qz"), r"it is {'host': 'x', 'password': '\*{8}'}$"),
+    ([dict(host="x", kind="vms", password="7Qz", by=["7Qz"])],
+     r"entry 1 is {'host': 'x', 'kind': 'vms', 'password': '\*{8}', 'by': '\*{8}'}; give"),
+    ([["7Qz"]], "entry 1 is list; give"),
     ([dict(host="win", kind="windows", by="ssh")], "win is a host of kind windows, which is monitored by smb, and not by 'ssh'"),
 ])
 def test_monitored_hosts_that_can_not_be_are_named(told, words):

@@ -162,7 +162,7 @@ def test_unit_is_understood_in_full_and_is_begun_again_however_often(tmp_path):
 
 def test_bridge_leads_old_to_new_and_back(monkeypatch):
     asked = []
-    monkeypatch.setattr("ansible_collections.portshift.agents.plugins.module_utils._confirmed_state.set_bridge",
+    monkeypatch.setattr("ansible_collections.portshift.agents.plugins.module_utils._confirmed_state.turn_bridge",
                         lambda module, options, mappings: asked.append(mappings))
     options = dict(name="boks", mappings=[dict(old=6500, new=6530, protocols=["tcp"]), dict(old=6501, new=6531, protocols=None)])
     turn(None, options, True)

@@ -7,8 +7,10 @@ import pytest
 
 from ansible_collections.portshift.agents.plugins.module_utils import _settings_file
 from ansible_collections.portshift.agents.plugins.module_utils._deployment import (
-    LISTEN, RELAY_SELECT, UDP_MESSAGES, WEB_REPORTS, MastheadFile, SettingsSource, find_old_port, make_plan)
+    CredentialsSource, MastheadFile, SettingsSource, find_old_port, make_plan)
 from ansible_collections.portshift.agents.plugins.module_utils._masthead import parse
+from ansible_collections.portshift.agents.plugins.module_utils._setting_names import (
+    LISTEN, RELAY_SELECT, UDP_MESSAGES, WEB_REPORTS)
 from ansible_collections.portshift.agents.tests.unit.masthead_files import inner_part, make_signer, plain, session_signer, sign
 
 OLD, NEW = 52311, 55000
@@ -123,6 +125,56 @@ def test_finished_host_has_nothing_to_edit():
     for old in (None, OLD):
         found = plan("relay", [masthead(plain(port=NEW))], finished, old)
         assert (found.edits, found.problems, found.notes) == ([], [], [])
+
+
+def test_setting_that_is_no_port_is_quoted_as_far_as_it_may_be_shown():
+    found = plan(settings=[config(**{RELAY_SELECT.upper(): "http://u:7Qz@a:1/?7Qz", UDP_MESSAGES: "a=7Qz"})])
+    assert found.notes == [
+        "/besclient.config: %s is http://********@a:1/?********, neither the old port nor the new one; it becomes 55000"
+        % RELAY_SELECT, "/besclient.config: %s is ********, which is not the port that moves; left alone" % UDP_MESSAGES]
+
+
+BARE = ("%s: %s names an address as HOST:PORT%s without http:// in front. Whether agents read that is not known, so it was left "
+        "alone: look whether it is in use, and if so write http://HOST:55000/bfmirror/downloads/ there")
+
+
+@pytest.mark.parametrize("old, place", [(OLD, " with port 52311"), (None, "")])
+def test_relay_list_without_a_scheme_is_a_note_and_left_alone(old, place):
+    names = ("_BESClient_RelaySelect_FailoverRelayList", "_BESClient_RelaySelect_TertiaryRelayList", "__RelayServer1")
+    settings = [config(**dict({RELAY_SELECT: NEW}, **dict.fromkeys(names, "host:52311;host:52311"))),
+                flat(**{names[0]: "host:52311"})]
+    found = plan(mastheads=[masthead(plain(port=NEW))], settings=settings, old=old)
+    assert (found.edits, found.problems) == ([], [])
+    assert found.notes == [BARE % ("/besclient.config", name, place) for name in names] + [
+        BARE % ("/clientsettings.cfg", names[0], place)]
+    assert plan(settings=[config(__RelayServer1="host:55000;host:40000")]).notes == []
+
+
+# --- the server's credentials -----------------------------------------------------------------------------------
+
+
+def credentials(content, old=OLD, path="/MasterOperatorCredentials"):
+    finished = dict(mastheads=[masthead(plain(port=NEW))], settings=[config(**{RELAY_SELECT: NEW, LISTEN: NEW})])
+    return plan("server", old=old, credentials=[CredentialsSource(path, content)], **finished)
+
+
+def test_credentials_with_the_old_port_are_an_edit():
+    found = credentials(b"RESTURL=https://localhost:52311/api\nPASSWORD=7Qz\n")
+    assert found.edits == [dict(kind="credentials", path="/MasterOperatorCredentials", previous_port=OLD)]
+    assert (found.problems, found.notes) == ([], [])
+
+
+@pytest.mark.parametrize("content, old, said", [
+    (b"RESTURL=https://localhost:55000/api\n", OLD, None), (b"PASSWORD=7Qz\n", OLD, None), (b"", OLD, None),
+    (b"RESTURL=https://localhost:52312/api\n", OLD, "names port 52312, which is not the port that moves"),
+    (b"RESTURL=https://localhost:52311/api\n", None, "names port 52311, which is not the port that moves"),
+    (b"RESTURL=https://u:7Qz@localhost/api\n", OLD, "names no port that can be read"),
+    (b"\0", OLD, "names no port that can be read"),
+])
+def test_credentials_without_the_old_port_are_left_alone_and_told(content, old, said):
+    found = credentials(content, old)
+    assert found.edits == [] and found.notes == ([] if said is None else [
+        "/MasterOperatorCredentials: its RESTURL %s, so it was left alone; look whether it has to name port 55000" % said])
 
 
 # --- mastheads --------------------------------------------------------------------------------------------------

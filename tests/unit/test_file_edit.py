@@ -19,6 +19,7 @@ import warnings
 import pytest
 
 from ansible_collections.portshift.agents.plugins.module_utils import _file_edit as engine
+from ansible_collections.portshift.agents.plugins.module_utils._file_access import Location
 from ansible_collections.portshift.agents.plugins.module_utils._file_edit import FileEdit, FileError
 
 NOBODY = 65534
@@ -44,6 +45,12 @@ def open_folder():
 
 def commit(module, path, content=NEW, **options):
     return FileEdit.read(str(path)).apply(content).commit(module, **options)
+
+
+def replaced(path, content, before_rename=None):
+    """What a commit comes down to."""
+    with Location(str(path)) as place, place.opened() as old:
+        engine._replace(place, content, old, before_rename=before_rename)
 
 
 def verdict(action, *arguments, **options):
@@ -166,8 +173,8 @@ def test_file_is_on_disk_before_the_rename_and_the_folder_after_it(file, monkeyp
     seen = []
     fsync, rename = os.fsync, os.rename
     monkeypatch.setattr(os, "fsync", lambda fd: seen.append("fsync of " + stat.filemode(os.fstat(fd).st_mode)[0]) or fsync(fd))
-    monkeypatch.setattr(os, "rename", lambda *pair: seen.append("rename") or rename(*pair))
-    engine.write_durably(str(file), NEW, like=str(file), before_rename=lambda: seen.append("before_rename"))
+    monkeypatch.setattr(os, "rename", lambda *pair, **where: seen.append("rename") or rename(*pair, **where))
+    replaced(file, NEW, lambda: seen.append("before_rename"))
     assert seen == ["fsync of -", "before_rename", "rename", "fsync of d"]
 
 
@@ -214,6 +221,19 @@ def test_file_of_another_user_that_is_closed_is_a_sentence(open_folder):
 
     told = in_child(try_it)
     assert told.startswith(path + ": could not read it: permission denied; run with become: true")
+
+
+def test_file_in_a_folder_that_may_be_entered_and_not_listed_is_read(open_folder):
+    needs_root("the test takes away its own rights in a child")
+    with open(os.path.join(open_folder, "log"), "wb") as target:
+        target.write(OLD)
+    os.chmod(open_folder, 0o711)
+
+    def try_it():
+        os.setuid(NOBODY)
+        return engine.read_bytes(os.path.join(open_folder, "log")) == engine.read_end(os.path.join(open_folder, "log"), 99) == OLD
+
+    assert in_child(try_it)
 
 
 # --- what can't be written: the same words in check mode and for real, and nothing is left behind ----------------
@@ -275,7 +295,7 @@ def test_disk_that_fills_up_while_writing(tmp_path):
         path = str(tmp_path / "besclient.config")
         with open(path, "wb") as target:
             target.write(OLD)
-        told = verdict(engine.write_durably, path, b"x" * 65536, like=path)
+        told = verdict(replaced, path, b"x" * 65536)
         with open(path, "rb") as source:
             return [told, source.read() == OLD, os.listdir(str(tmp_path))]
 
@@ -288,7 +308,7 @@ def test_write_that_breaks_off_in_the_middle(file):
     def try_it():
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
         resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))
-        return verdict(engine.write_durably, str(file), b"x" * 5000, like=str(file))
+        return verdict(replaced, file, b"x" * 5000)
 
     told = in_child(try_it)
     assert told == "%s: could not write it: File too large; nothing was written" % file
@@ -330,7 +350,7 @@ def test_file_that_went_away_in_between_is_not_made_again(file, fake_module):
 
 
 def test_end_of_the_process_just_before_the_rename_leaves_the_old_file(file, fake_module):
-    told = in_child(engine.write_durably, str(file), NEW, str(file), 0o600, lambda: os._exit(9))
+    told = in_child(replaced, file, NEW, lambda: os._exit(9))
     assert told == "ended with status 9"
     assert file.read_bytes() == OLD
     # The next run is not disturbed by what the dead one left.
@@ -338,9 +358,7 @@ def test_end_of_the_process_just_before_the_rename_leaves_the_old_file(file, fak
 
 
 def test_two_who_write_at_once_do_not_take_each_others_new_file_for_a_leftover(file):
-    engine.write_durably(
-        str(file), NEW, like=str(file),
-        before_rename=lambda: in_child(engine.write_durably, str(file), b"theirs", str(file), 0o600, None))
+    replaced(file, NEW, lambda: in_child(replaced, file, b"theirs"))
     assert file.read_bytes() == NEW and os.listdir(file.parent) == [file.name]
 
 
@@ -350,8 +368,8 @@ def test_file_that_somebody_else_has_removed_is_not_there(file):
 
 
 def test_file_that_reads_differently_than_written_is_a_failure(file, monkeypatch):
-    monkeypatch.setattr(os, "rename", lambda *pair: os.unlink(pair[0]))
-    assert "holds other bytes than were just written to it" in verdict(engine.write_durably, str(file), NEW, like=str(file))
+    monkeypatch.setattr(os, "rename", lambda *pair, src_dir_fd, dst_dir_fd: os.unlink(pair[0], dir_fd=src_dir_fd))
+    assert "holds other bytes than were just written to it" in verdict(replaced, file, NEW)
 
 
 def test_failure_after_the_rename_does_not_claim_that_nothing_was_written(file, monkeypatch):
@@ -363,7 +381,7 @@ def test_failure_after_the_rename_does_not_claim_that_nothing_was_written(file, 
         fsync(fd)
 
     monkeypatch.setattr(os, "fsync", failing)
-    told = verdict(engine.write_durably, str(file), NEW, like=str(file))
+    told = verdict(replaced, file, NEW)
     assert file.read_bytes() == NEW
     assert "Input/output error" in told and "nothing was written" not in told
 
@@ -444,7 +462,7 @@ def test_mount_point_on_a_full_disk_is_foreseen(tmp_path, fake_module):
 def test_mount_point_whose_disk_fills_up_while_writing_holds_the_old_bytes(tmp_path):
     def try_it():
         path = small_mount(tmp_path)
-        told = verdict(engine.write_durably, str(path), b"x" * 100000, like=str(path))
+        told = verdict(replaced, path, b"x" * 100000)
         return [told, path.read_bytes() == OLD, names_beside(path)]
 
     told, kept, names = in_child(try_it)
@@ -452,39 +470,112 @@ def test_mount_point_whose_disk_fills_up_while_writing_holds_the_old_bytes(tmp_p
     assert (kept, names) == (True, ["services"])
 
 
-def dies_half_way(path, content):
-    with open(path, "r+b") as target:
-        target.write(content[:5])
+def dies_half_way(handle, content):
+    os.pwrite(handle, content[:5], 0)
     os._exit(9)
 
 
-def test_write_in_place_that_was_interrupted_is_taken_back_by_the_next_reader(file, fake_module, monkeypatch):
-    monkeypatch.setattr(engine, "_overwrite", dies_half_way)
+def edited(fake_module, path, content=NEW, check=False):
+    """As a module edits: takes back first what an interrupted write has left."""
+    engine.take_back_interrupted([str(path)], check)
+    return commit(fake_module(check=check), path, content)
 
+
+def editing(fake_module, file, check=False):
+    """What an editing run says of the file as a mount point, in a process of its own."""
     def try_it():
         bind(file)
-        commit(fake_module(), file)
+        return verdict(edited, fake_module, file, NEW, check)
+    return in_child(try_it)
 
-    assert in_child(try_it) == "ended with status 9"
+
+def kept(file, old=OLD, new=NEW):
+    """A copy as a write in place of `new` over `old` leaves it; -> its path."""
+    path = engine.kept_path(str(file))
+    with open(path, "wb") as target:
+        target.write(engine._kept_text(old, new))
+    os.chmod(path, 0o640)
+    return path
+
+
+def test_write_in_place_that_was_interrupted_is_taken_back_by_the_next_edit(file, fake_module, monkeypatch):
+    monkeypatch.setattr(engine, "_overwrite", dies_half_way)
+    assert editing(fake_module, file) == "ended with status 9"
     monkeypatch.undo()
-    kept = engine.kept_path(str(file))
-    assert file.read_bytes() not in (OLD, NEW) and names_beside(file)[0] == os.path.basename(kept)
-    with open(kept, "rb") as copy:
-        assert copy.read() == OLD
-    assert stat.S_IMODE(os.stat(kept).st_mode) == 0o640
-    assert engine.read_bytes(str(file)) == OLD
-    assert file.read_bytes() == OLD and not os.path.lexists(kept)
-    # What is left goes with the next write: the new bytes that never came to their place.
-    assert commit(fake_module(), file)["changed"] is True and names_beside(file) == [file.name]
+    beside, torn = engine.kept_path(str(file)), file.read_bytes()
+    assert torn not in (OLD, NEW) and names_beside(file)[0] == os.path.basename(beside)
+    with open(beside, "rb") as copy:
+        assert engine._kept_states(copy.read()) == (OLD, NEW)
+    assert stat.S_IMODE(os.stat(beside).st_mode) == 0o640
+
+    def looks():
+        bind(file)
+        # Neither one who only reads nor check mode writes.
+        found = [engine.read_bytes(str(file)) == torn]
+        engine.take_back_interrupted([str(file)], True)
+        commit(fake_module(check=True), file)
+        found.append(file.read_bytes() == torn)
+        engine.take_back_interrupted([str(file)])
+        return found + [file.read_bytes() == OLD, os.path.exists(beside)]
+
+    assert in_child(looks) == [True, True, True, False]
+    assert editing(fake_module, file) is True and (file.read_bytes(), names_beside(file)) == (NEW, [file.name])
 
 
-def test_reader_waits_for_a_write_in_place_that_is_under_way(file, fake_module, monkeypatch):
+STEPS = ["write", "pwrite", "fsync", "fchown", "fchmod", "ftruncate", "rename", "unlink", "open"]
+
+
+def dies_at(number):
+    """Ends this process at its system call `number` of those that change something."""
+    count = [0]
+
+    def counted(call):
+        def stepped(*arguments, **options):
+            count[0] += 1
+            if count[0] == number:
+                os._exit(9)
+            return call(*arguments, **options)
+        return stepped
+
+    for name in STEPS:
+        setattr(os, name, counted(getattr(os, name)))
+
+
+def test_write_in_place_that_is_killed_at_any_step_is_taken_back_by_the_next_edit(file, fake_module):
+    torn, number = 0, 0
+    while True:
+        number += 1
+        file.write_bytes(OLD)
+
+        def killed(number=number):
+            bind(file)
+            # In pieces, as a write is that the kernel ends amid it.
+            engine.os = Pieces()
+            dies_at(number)
+            return verdict(edited, fake_module, file)
+
+        class Pieces:
+            def __getattr__(self, name):
+                if name == "write":
+                    return lambda handle, content: os.write(handle, content[:1])
+                return getattr(os, name)
+
+        if in_child(killed) is True:
+            break
+        torn += file.read_bytes() not in (OLD, NEW)
+        # One that had come to its end is none to be taken back.
+        assert editing(fake_module, file) in (True, False), number
+        assert (file.read_bytes(), names_beside(file)) == (NEW, [file.name]), number
+    assert number > 40 and torn >= 2, (number, torn)
+
+
+def test_editor_waits_for_a_write_in_place_that_is_under_way(file, fake_module, monkeypatch):
     overwrite, (arrived, arrival), (going, go) = engine._overwrite, os.pipe(), os.pipe()
 
-    def slowly(path, content):
+    def slowly(handle, content):
         os.write(arrival, b"x")
         os.read(going, 1)
-        overwrite(path, content)
+        overwrite(handle, content)
 
     def try_it():
         monkeypatch.setattr(engine, "_overwrite", slowly)
@@ -503,6 +594,7 @@ def test_reader_waits_for_a_write_in_place_that_is_under_way(file, fake_module, 
             sleep(seconds)
 
         monkeypatch.setattr(engine.time, "sleep", look_again)
+        engine.take_back_interrupted([str(file)])
         found = engine.read_bytes(str(file))
         os.waitpid(writer, 0)
         return [found == NEW, bool(looks), names_beside(file)]
@@ -511,40 +603,115 @@ def test_reader_waits_for_a_write_in_place_that_is_under_way(file, fake_module, 
 
 
 def test_old_bytes_that_can_not_be_put_back_lie_beside_and_the_sentence_says_so(file, fake_module, monkeypatch):
-    def broken(path, content):
-        with open(path, "r+b") as target:
-            target.write(content[:3])
+    def broken(handle, content):
+        os.pwrite(handle, content[:3], 0)
         raise OSError(errno.EIO, os.strerror(errno.EIO))
 
     monkeypatch.setattr(engine, "_overwrite", broken)
-
-    def try_it():
-        bind(file)
-        return verdict(commit, fake_module(), file)
-
-    told, kept = in_child(try_it), engine.kept_path(str(file))
+    told, beside = editing(fake_module, file), engine.kept_path(str(file))
     assert told.startswith("%s: could not restore it: Input/output error; it may hold parts of old and new bytes. The old ones "
-                           "are in %s: mend the cause and run again" % (file, kept))
+                           "are in %s: mend the cause and run again" % (file, beside))
     monkeypatch.undo()
-    assert engine.read_bytes(str(file)) == OLD and not os.path.lexists(kept)
+    assert editing(fake_module, file) is True and (file.read_bytes(), names_beside(file)) == (NEW, [file.name])
 
 
-def test_interrupted_write_that_the_reader_may_not_take_back_is_a_sentence(open_folder):
+def test_interrupted_write_that_may_not_be_taken_back_is_a_sentence(open_folder):
     needs_root("the test takes away its own rights in a child")
     path = os.path.join(open_folder, "services")
-    for name, content in ((path, OLD[:4]), (engine.kept_path(path), OLD)):
-        with open(name, "wb") as target:
-            target.write(content)
-        os.chmod(name, 0o644)
+    with open(path, "wb") as target:
+        target.write(NEW[:4] + OLD[4:])
+    os.chmod(path, 0o644)
+    os.chmod(kept(path), 0o644)
 
-    def try_it():
+    def try_it(user):
+        bind(path)
         os.setgroups([])
-        os.setuid(NOBODY)
-        return verdict(engine.read_bytes, path)
+        os.setuid(user)
+        return verdict(engine.take_back_interrupted, [path])
 
-    told = in_child(try_it)
-    assert told.startswith(path + ": could not restore it: permission denied; run with become: true")
-    assert engine.read_bytes(path) == OLD and os.listdir(open_folder) == ["services"]
+    assert "can't be put back: Permission denied; run with become: true" in in_child(try_it, NOBODY)
+    assert in_child(try_it, 0) is None and os.listdir(open_folder) == ["services"]
+    with open(path, "rb") as source:
+        assert source.read() == OLD
+
+
+@pytest.mark.parametrize("now", [OLD, NEW], ids=["not begun", "at its end"])
+def test_copy_of_a_write_that_left_nothing_half_done_goes(file, now):
+    def try_it():
+        bind(file)
+        engine.take_back_interrupted([str(file)])
+        return [file.read_bytes() == now, names_beside(file)]
+
+    file.write_bytes(now)
+    kept(file)
+    assert in_child(try_it) == [True, [file.name]]
+
+
+@pytest.mark.parametrize("old, new", [(b"x" * 9, b"yyy"), (b"xxx", b"y" * 9), (b"port 52311", b"port 55000"), (b"", b"abc")])
+def test_what_an_interrupted_write_leaves_is_known_and_nothing_else(old, new):
+    states = set()
+    forward = [new[:k] + old[k:] for k in range(len(new) + 1)]
+    for torn in forward + [new]:
+        states |= {old[:j] + torn[j:] for j in range(len(old) + 1)}
+    assert states and all(engine._is_interrupted(state, old, new) for state in states)
+    for other in (b"port 52300", b"port 6530", b"mended by an admin", b"zzz", old + b"z", new + b"z", b"z" + new):
+        assert other in states or not engine._is_interrupted(other, old, new), other
+
+
+@pytest.mark.parametrize("now", [b"mended since", b"", OLD + NEW], ids=["mended", "empty", "both"])
+def test_stale_copy_of_an_interrupted_write_changes_nothing_and_both_are_named(file, fake_module, now):
+    file.write_bytes(now)
+    beside = kept(file)
+    told = editing(fake_module, file)
+    assert told.startswith("%s: a write into it was interrupted once, and its old bytes lie in %s, but it does not hold what "
+                           "such a write leaves: it was changed since; nothing was changed now." % (file, beside))
+    assert file.read_bytes() == now and os.path.exists(beside)
+    # What the sentence says to do gives the old bytes.
+    command = told[told.index("(tail") + 1:told.index(") and remove")]
+    subprocess.run(["sh", "-c", command], check=True)
+    assert file.read_bytes() == OLD
+
+
+def test_copy_of_the_version_before_is_named_unless_it_says_nothing(file, fake_module):
+    beside = engine.kept_path(str(file))
+    for content in (b"", b"of a year ago"):
+        with open(beside, "wb") as target:
+            target.write(content)
+        told = editing(fake_module, file)
+        assert beside in told and "nothing was changed now" in told and file.read_bytes() == OLD
+    with open(beside, "wb") as target:
+        target.write(OLD)
+    assert editing(fake_module, file) is True and (file.read_bytes(), names_beside(file)) == (NEW, [file.name])
+
+
+@pytest.mark.parametrize("make, why", [
+    (lambda path: os.chmod(path, 0o660), "is not its owner's alone"), (lambda path: os.chown(path, 1234, -1), "(user 1234, mode"),
+    (lambda path: (os.unlink(path), os.mkfifo(path)), "is a special file, not a file"),
+    (lambda path: (os.unlink(path), os.symlink("/etc/passwd", path)), "is a special file, not a file"),
+    (lambda path: (os.unlink(path), os.mkdir(path)), "is a directory, not a file"),
+])
+def test_copy_that_others_can_have_planted_beside_a_mount_point_is_not_believed(file, fake_module, make, why):
+    needs_root("only root can give a file to another user")
+    file.write_bytes(NEW[:4] + OLD[4:])
+    beside = kept(file)
+    make(beside)
+    told = editing(fake_module, file)
+    assert told.startswith("%s: " % file) and beside in told and why in told and told.endswith("; nothing was changed")
+    assert file.read_bytes() == NEW[:4] + OLD[4:] and os.path.lexists(beside)
+
+
+@pytest.mark.parametrize("plant", [
+    lambda path: open(path, "wb").close(), os.mkfifo, os.mkdir, lambda path: os.symlink("/etc/passwd", path), kept],
+    ids=["empty", "fifo", "folder", "link", "a copy"])
+def test_what_lies_beside_an_ordinary_file_under_that_name_is_not_looked_at(file, fake_module, plant):
+    beside = engine.kept_path(str(file))
+    plant(beside if plant is not kept else file)
+    before = os.lstat(beside)
+    engine.take_back_interrupted([str(file)])
+    assert engine.read_bytes(str(file)) == OLD
+    for check in (True, False):
+        assert edited(fake_module, file, check=check)["changed"] is True
+    assert file.read_bytes() == NEW and os.path.samestat(os.lstat(beside), before)
 
 
 # --- the diff ---------------------------------------------------------------------------------------------------

@@ -48,8 +48,10 @@ class Paper:
                     for one in openings:
                         spelled.setdefault(one, []).append(rule)
             rest = [rule for rule, openings in self.held[half].items() if not all(one.port in ports for one in openings)]
+            rest += self.whole.get(half, [])
             readings.append(Reading(sorted({rule for rules in spelled.values() for rule in rules}), spelled, [],
-                                    frozenset(rest + self.whole.get(half, [])), (), spelled))
+                                    frozenset(rest), (), spelled, {rule: {("tcp", port) for port in ports} for rule in rest
+                                                                   if "all of tcp" in rule}, rest))
         return tuple(readings)
 
     def problems(self, add):
@@ -113,7 +115,7 @@ class Module:
     def __init__(self, check=False, **params):
         self.check_mode, self._diff = check, True
         self.params = dict(dict(name="bigfix", state="open", openings=None, backend="auto", zone=None, reserve=False,
-                                selinux_type=None, selinux="auto", record=None), **params)
+                                selinux_type=None, selinux="auto", record=None, lease=None, lease_wait=0), **params)
 
 
 @pytest.fixture
@@ -127,14 +129,15 @@ def run(paper, tmp_path):
             return first
         # As it travels to the control node and back.
         picture = json.loads(json.dumps(picture))
-        paper.obey(calls)
+        go.obey(calls)
         if spoil:
             spoil()
         last = verify(module, picture)
         if last.get("failed"):
-            paper.obey(last["calls"])
+            go.obey(last["calls"])
             return dict(first, failed=True, msg=last["msg"], undone=undone(module, picture))
-        return dict(first, rules=last["rules"])
+        return dict(first, rules=last["rules"], notes=first["notes"] + last["notes"])
+    go.obey = paper.obey
     go.record = tmp_path / "record.json"
     return go
 
@@ -231,6 +234,18 @@ def test_what_nobody_asked_for_is_undone_and_named_with_what_was_asked(run, pape
     assert failed["undone"]["restored"] and held(paper) == before and not run.record.exists()
 
 
+def test_what_stands_in_front_is_a_failure_before_the_change_and_undoes_it_after(run, paper, monkeypatch):
+    said, before = ["policy guard rejects it"], held(paper)
+    monkeypatch.setattr(paper, "obstacles", lambda self, add: (list(said) if add else [], ["a part of it"]), raising=False)
+    for check in (True, False):
+        with pytest.raises(OpeningError, match="nothing was changed: policy guard rejects it"):
+            run("open", opening(55000), check=check)
+    del said[:]
+    assert run("open", opening(55000), check=True)["notes"] == ["a part of it"]
+    late = run("open", opening(55000), spoil=lambda: said.append("it came since"))
+    assert late["failed"] and "it came since" in late["msg"] and late["undone"]["restored"] and held(paper) == before
+
+
 def test_what_did_not_come_is_named(run, paper):
     failed = run("open", opening(55000), spoil=paper.held["permanent"].clear)
     assert "the permanent configuration of firewalld lacks: tcp 55000 from anybody" in failed["msg"]
@@ -238,7 +253,7 @@ def test_what_did_not_come_is_named(run, paper):
 
 
 def test_a_way_back_that_does_not_lead_back_says_so(run, paper):
-    failed = run("open", opening(55000), spoil=lambda: paper.whole["runtime"].append("stays"))
+    failed = run("open", opening(55000), spoil=lambda: paper.whole["runtime"].append("all of tcp, for good"))
     assert not failed["undone"]["restored"] and "a person has to look" in failed["undone"]["msg"]
     assert run.record.exists()
 
@@ -246,7 +261,7 @@ def test_a_way_back_that_does_not_lead_back_says_so(run, paper):
 def test_an_earlier_record_outlives_a_change_that_was_undone(run, paper):
     run("open", opening(55000))
     before = run.record.read_text()
-    run("open", opening(55001), spoil=lambda: paper.whole["runtime"].append("extra"))
+    run("open", opening(55001), spoil=lambda: paper.whole["runtime"].append("extra all of tcp"))
     assert run.record.read_text() == before
 
 
@@ -370,6 +385,114 @@ def test_what_can_not_be_read_again_leaves_the_record(run, direct, monkeypatch):
     with pytest.raises(OpeningError, match="the change failed. It could not be read again.*no more nft.*holds what was changed"):
         run("open", opening(55000))
     assert json.loads(run.record.read_text())["added"]
+
+
+def test_what_others_change_meanwhile_stays_and_is_told(run, paper):
+    paper.whole["permanent"].append("port 9000")
+
+    def admin():
+        for half in HALVES:
+            paper.whole[half].append("port 8080")
+            paper.held[half]["udp 55000 None"] = [Opening("udp", 55000, None)]
+            paper.held[half]["tcp 55000 10.9.9.9"] = [Opening("tcp", 55000, "10.9.9.9")]
+        paper.whole["permanent"].remove("port 9000")
+
+    done = run("open", opening(55000), spoil=admin)
+    assert done["changed"] and not done.get("failed") and "tcp 55000 None" in paper.held["runtime"]
+    assert all("port 8080" in paper.whole[half] and len(paper.held[half]) == 3 for half in HALVES)
+    assert done["notes"] == [
+        "firewalld was changed by others meanwhile, which stays: gone from its permanent configuration: port 9000",
+        "firewalld was changed by others meanwhile, which stays: new in its runtime and its permanent configuration: "
+        "tcp 55000 from 10.9.9.9; udp 55000 from anybody; port 8080"]
+    # Nor does the way back take it away.
+    assert run("restored", spoil=lambda: paper.whole["runtime"].append("port 8081"))["notes"] == [
+        "firewalld was changed by others meanwhile, which stays: new in its runtime configuration: port 8081"]
+    assert sorted(paper.held["runtime"]) == ["tcp 55000 10.9.9.9", "udp 55000 None"] and not run.record.exists()
+
+
+def test_a_change_that_fails_takes_back_its_own_and_nothing_of_others(run, paper):
+    def admin():
+        paper.held["permanent"].clear()
+        for half in HALVES:
+            paper.whole[half].append("extra port 8080")
+            paper.held[half]["udp 55000 None"] = [Opening("udp", 55000, None)]
+
+    failed = run("open", opening(55000), spoil=admin)
+    assert "lacks: tcp 55000 from anybody" in failed["msg"] and "8080" not in failed["msg"]
+    assert failed["undone"]["restored"] and "8080" in failed["undone"]["msg"] and not run.record.exists()
+    assert all(list(paper.held[half]) == ["udp 55000 None"] and "extra port 8080" in paper.whole[half] for half in HALVES)
+
+
+def test_a_call_that_opens_for_more_than_it_was_asked_to_is_undone(run, paper):
+    def too_wide():
+        for half in HALVES:
+            paper.held[half]["tcp 55000 None"] = [Opening("tcp", 55000, None)]
+
+    failed = run("open", opening(55000, "tcp", "10.1.2.0/24"), spoil=too_wide)
+    assert "holds beyond it: tcp 55000 from anybody" in failed["msg"] and failed["undone"]["restored"]
+    assert paper.held == {half: {} for half in HALVES}
+
+
+def test_a_call_that_closes_more_than_it_was_asked_to_is_undone_and_what_others_close_is_not(run, paper):
+    for half in HALVES:
+        paper.held[half] = {"tcp 52311 10.1.2.3": [Opening("tcp", 52311, "10.1.2.3")]}
+        paper.whole[half] += ["port 8080", "extra all of tcp"]
+
+    def spoil():
+        for half in HALVES:
+            paper.whole[half].remove("port 8080")
+            paper.whole[half].remove("extra all of tcp")
+
+    # As obey() does it; the paper's own only takes such rules away.
+    def bring_back(calls):
+        for call in calls:
+            if call["args"]["rule"].startswith("extra") and call["args"]["there"]:
+                paper.whole[call["args"]["half"]].append(call["args"]["rule"])
+            else:
+                obey([call])
+
+    obey = paper.obey
+    run.obey = bring_back
+    failed = run("closed", opening(52311), spoil=spoil)
+    assert "has lost rules that were to stay: extra all of tcp" in failed["msg"]
+    assert failed["undone"]["restored"]
+    assert "gone from its runtime and its permanent configuration: port 8080" in failed["undone"]["msg"]
+    assert all("extra all of tcp" in paper.whole[half] and "port 8080" not in paper.whole[half] and
+               list(paper.held[half]) == ["tcp 52311 10.1.2.3"] for half in HALVES)
+
+
+def test_what_others_do_to_a_filter_that_changes_itself_is_told(run, direct, monkeypatch):
+    change = Direct.change
+
+    def meanwhile(self, add, remove):
+        direct.whole["permanent"].append("12 -A INPUT --dport 8080")
+        direct.whole["runtime"].append("-A INPUT --dport 8081")
+        return change(self, add, remove)
+
+    direct.whole["permanent"][:] = ["1 -A INPUT a", "2 -A INPUT b"]
+    monkeypatch.setattr(Direct, "change", meanwhile)
+    done = run("open", opening(55000))
+    assert done["notes"] == [
+        "iptables was changed by others meanwhile, which stays: new in its permanent configuration: -A INPUT --dport 8080",
+        "iptables was changed by others meanwhile, which stays: new in its runtime configuration: -A INPUT --dport 8081"]
+    # A rule that only moved, because one before it came or went, is none that changed.
+    direct.whole["permanent"][:] = ["1 -A INPUT a", "2 -A INPUT b"]
+
+    def moved(self, add, remove):
+        direct.whole["permanent"][:] = ["1 -A INPUT new", "2 -A INPUT a", "3 -A INPUT b"]
+        return change(self, add, remove)
+
+    monkeypatch.setattr(Direct, "change", moved)
+    assert run("open", opening(55001))["notes"] == [
+        "iptables was changed by others meanwhile, which stays: new in its permanent configuration: -A INPUT new"]
+
+
+@pytest.mark.parametrize(("wide", "narrow", "found"), [
+    (None, None, True), (None, "10.1.2.3", True), ("10.1.0.0/16", "10.1.2.0/24", True), ("0.0.0.0/0", None, True),
+    ("10.1.2.0/24", "10.1.0.0/16", False), ("10.1.2.3", None, False), ("::/0", "10.1.2.3", False)])
+def test_which_opening_holds_another(wide, narrow, found):
+    assert _host_port.holds(Opening("tcp", 1, wide), Opening("tcp", 1, narrow)) == found
+    assert not _host_port.holds(Opening("udp", 1, wide), Opening("tcp", 1, narrow))
 
 
 def test_live_rules_that_are_not_compared_do_not_travel(run, direct):

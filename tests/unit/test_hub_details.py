@@ -448,6 +448,27 @@ def test_no_secret_outside_of_the_root_is_in_a_diff(text):
         assert "hunter2" not in shown and shown.count("\n") == whole.count("\n")
 
 
+@pytest.mark.parametrize("text, shown", [
+    ("https://hub/api/", "https://hub/api/"), ("https://hub:8443/api/?key=7Qz", "https://hub:8443/api/?********"),
+    ("https://hub/api#7Qz?7Qz", "https://hub/api#********"), ("https://hub/api&#63;key=7Qz", "https://hub/api?********"),
+    ("https://hub/api&#x23;7Qz", "https://hub/api#********"), ("https:&#47;&#x2f;hub/api", "https:&#47;&#x2f;hub/api"),
+    ("https://hub/api?a=b&amp;key=7Qz", "https://hub/api?********"),
+    ("<![CDATA[https://hub/api?a=b&key=7Qz]]>", "<![CDATA[https://hub/api?********]]>"),
+    ("https://hub/<![CDATA[api?]]>key=7Qz", "https://hub/<![CDATA[api?********]]>"),
+    ("https://hub/api?<!-- x -->key=7Qz<!-- y -->7Qz",
+     "https://hub/api?********<!-- ******** -->********<!-- ******** -->********"),
+])
+def test_a_diff_shows_the_url_without_its_query_and_fragment(text, shown):
+    frame = "<HubDetails><Url>%s</Url><E1 /></HubDetails>"
+    assert engine.redacted((frame % text).encode()).decode() == frame % shown
+    assert ET.fromstring(frame % shown) is not None
+
+
+def test_the_way_to_the_hub_is_a_path_without_query():
+    assert engine.way(b"<HubDetails><Url>https://hub/api?key=7Qz#x</Url></HubDetails>").path == "/api"
+    assert engine.way(b"<HubDetails><Url>https://hub?key=7Qz</Url></HubDetails>").path == "/"
+
+
 @pytest.mark.parametrize("place", range(0, len(FILE), 7))
 def test_no_sentence_on_a_broken_file_holds_a_secret(place):
     for broken in (FILE[:place], FILE[:place] + "<" + FILE[place:], FILE[:place] + "&" + FILE[place:],
@@ -558,7 +579,7 @@ def test_the_redacted_file_is_one_with_the_same_url_and_elements(file):
     data, url, encoding = file
     shown = engine.redacted(data).decode("utf-8")
     root = ET.fromstring(re.sub(r"^\ufeff?<\?xml[^>]*>", "", shown).strip())
-    assert root.find("Url").text.strip() == url
+    assert root.find("Url").text.strip() == re.sub("([?#]).*", r"\1********", url)
     assert [item.tag for item in root.iter()] == [item.tag for item in ET.fromstring(data).iter()]
     for item in root.iter():
         assert item is root.find("Url") or (item.text or "").strip() in ("", "********")

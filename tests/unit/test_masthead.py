@@ -17,6 +17,7 @@ from ansible_collections.portshift.agents.plugins.module_utils._masthead import 
     parse,
     with_port,
 )
+from ansible_collections.portshift.agents.tests.unit.cms_forgeries import MASTHEAD_SHAPES, in_masthead
 from ansible_collections.portshift.agents.tests.unit.masthead_files import (
     certificate_sha256,
     inner_part,
@@ -323,6 +324,17 @@ def test_hand_edited_port_breaks_the_signature(kind):
     assert parse(edited).signature_reason == "the content is not what was signed: its sha256 digest differs"
 
 
+@pytest.mark.parametrize("shape", sorted(MASTHEAD_SHAPES))
+def test_each_shape_of_masthead_is_valid_and_may_take_the_place_of_each_other(signed, shape, tmp_path):
+    installed, issued = (in_masthead(sign(inner_part(port=port)), MASTHEAD_SHAPES[shape]) for port in (52311, 55000))
+    assert openssl_accepts(issued, tmp_path)
+    masthead = parse(issued)
+    assert (masthead.signature, masthead.signer_sha256) == ("valid", certificate_sha256(session_signer()[1]))
+    assert check(installed, issued) == check(signed, issued) == check(installed, sign(inner_part(port=55000))) == []
+    for edited in (with_port(parse(installed), 55000), installed.replace(b"test:52311", b"tost:52311")):
+        assert (parse(edited).signature, openssl_accepts(edited, tmp_path)) == ("invalid", False)
+
+
 def in_base64(data, change):
     return re.sub(rb'(?s)(?<=p7s"\n\n).*?(?=\n\n------)', lambda found: change(found.group()), data)
 
@@ -430,8 +442,9 @@ def test_broken_signature_is_refused_unless_allowed(installed):
 def test_unchecked_signature_is_refused_unless_allowed(signed):
     issued = sign(inner_part(port=55000), *session_signer("masthead-ec", "ec"))
     assert refusal(signed, issued) == (
-        "signed masthead whose signature cannot be checked (only RSA (PKCS#1 v1.5) signatures are checked here). Check"
-        " it by other means, then allow it with allow_invalid_signature.")
+        "signed masthead whose signature cannot be checked here (only RSA (PKCS#1 v1.5) signatures are checked here). Have"
+        " openssl check the file (openssl smime -verify -binary -noverify -in FILE -out /dev/null), and where it is"
+        " successful allow it with allow_invalid_signature in that one run.")
     assert len(check(signed, issued, allow_invalid_signature=True)) == 1  # the other signer
 
 

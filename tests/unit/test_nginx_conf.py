@@ -374,6 +374,75 @@ def test_a_hostile_file_takes_no_square_of_its_length(before, piece, times, behi
     assert growth.is_a_line(eighth, whole), (eighth, whole)
 
 
+def servers(form, count):
+    return b"".join(form % {b"n": number} for number in range(count))
+
+
+SERVER_FORMS = {
+    "a line for each listen": b"server {\n    listen 10.0.%(n)d.1:443 ssl;  # the old one\n    listen 10.0.%(n)d.1:8443 ssl;\n"
+                              b"    server_name s%(n)d.example.test;\n}\n",
+    "all on one line": b"server { listen 10.0.%(n)d.1:443; listen 10.0.%(n)d.1:8443; server_name s%(n)d.example.test; } ",
+    "two addresses on a line": b"server { listen 443; listen [::]:443; listen 8443; listen [::]:8443; server_name s%(n)d; }\n",
+    "one server": b"    listen 10.0.%(n)d.1:443 ssl;\n    listen 10.0.%(n)d.1:8443 ssl;\n    server_name s%(n)d.example.test;\n",
+    "one server on one line": b"listen 10.0.%(n)d.1:443; listen 10.0.%(n)d.1:8443; server_name s%(n)d.example.test; ",
+    "one server, every address stays": b"    listen 10.0.%(n)d.1:443 ssl;\n    listen [::%(n)x]:443;\n    listen *:8443;\n"
+                                       b"    listen [::]:8443;\n",
+}
+FUNCTIONS = {
+    "without": lambda data: engine.without(data, 443, 8443),
+    "without what stays": lambda data: engine.without(data, 443),
+    "with_twins": lambda data: engine.with_twins(data, 8443, 9443),
+    "with_twins refused": lambda data: sentence(engine.with_twins, data + b"server { listen 9443; }", 8443, 9443),
+    "without refused": lambda data: sentence(engine.without, data + b"server { listen 443; listen 81; }", 443, 8443),
+    "moved_back": lambda data: engine.moved_back(
+        data.replace(b":443", b":9443").replace(b"listen 443", b"listen 9443"), data, 9443),
+}
+
+
+@pytest.mark.parametrize("function", sorted(FUNCTIONS))
+@pytest.mark.parametrize("form", sorted(SERVER_FORMS))
+def test_a_file_of_many_servers_takes_no_square_of_their_number(form, function):
+    def cost(count):
+        data = servers(SERVER_FORMS[form], count)
+        return growth.seconds(FUNCTIONS[function], data if b"server {" in data else b"server {\n" + data + b"}\n")
+
+    eighth, whole = (cost(count) for count in (800 // growth.SHARE, 800))
+    assert growth.is_a_line(eighth, whole), (eighth, whole)
+
+
+def test_names_take_no_square_of_their_number():
+    def cost(count):
+        return growth.seconds(engine.server_names, b"server { server_name %s; }" % servers(b"s%(n)d.test ", count))
+
+    eighth, whole = (cost(count) for count in (16000 // growth.SHARE, 16000))
+    assert growth.is_a_line(eighth, whole), (eighth, whole)
+
+
+def test_a_range_of_ports_costs_what_a_port_does():
+    def cost(last):
+        return growth.seconds(engine.every_port, servers(b"server { listen 1%%(n)04d-%d; }" % last, 1000))
+
+    narrow, wide = cost(11000), cost(60000)
+    assert growth.is_a_line(narrow, wide), (narrow, wide)
+
+
+@pytest.mark.parametrize("before, after", [
+    (b"server { listen 443; listen [::]:443; listen 81; }", b"server { listen 81; }"),
+    (b"server { listen 81; listen 443;  listen [::]:443;\tserver_name a; }", b"server { listen 81;\tserver_name a; }"),
+    (b"server {\n  listen 443; listen [::]:443; # both\n  listen 81;\n}", b"server {\n  listen 81;\n}"),
+    (b"server {\n  listen 443; server_name a; listen [::]:443; # one\n  listen 81;\n}",
+     b"server {\n  server_name a; # one\n  listen 81;\n}"),
+    (b"server {\n  listen 443; listen [::]:443; server_name a;\n  listen 81;\n}",
+     b"server {\n  server_name a;\n  listen 81;\n}"),
+    (b"server {\r\n  listen 443\r\n    ssl; \t listen\n [::]:443;\r\n  listen 81;\r\n}", b"server {\r\n  listen 81;\r\n}"),
+    (b"server { listen 81; listen 443 ;listen [::]:443;}server { listen 443;listen 82;}",
+     b"server { listen 81;}server {listen 82;}"),
+    (b"server { listen 81;\n  listen 443;}", b"server { listen 81;\n  }"),
+])
+def test_listens_that_share_a_line_all_go(before, after):
+    assert engine.without(before, 443) == after
+
+
 @pytest.mark.parametrize("data", [
     b"a{" * 16000 + b"}" * 16000, b"a{" * 100 + b"b{c;}" * 5000 + b"}" * 100, b"a{" * 100 + b"c;" * 10000 + b"}" * 100,
 ])

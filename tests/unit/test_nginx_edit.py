@@ -10,6 +10,7 @@ import pytest
 from ansible_collections.portshift.agents.plugins.module_utils import _nginx_conf, _nginx_edit
 from ansible_collections.portshift.agents.plugins.module_utils._nginx_edit import (
     ListenEdit, _overlaps, _serves, has_workers, master_of, workers_of)
+from ansible_collections.portshift.agents.tests.unit import growth
 
 
 def listen(text):
@@ -158,3 +159,23 @@ def test_a_port_that_stream_has_too_goes_on_in_the_same_file(edit):
     assert found._lacking() == []
     assert found.others == ["%s (outside of its web servers)" % found.path]
     assert edit(content, "absent", 8443, [NEW]).others == []
+
+
+@pytest.mark.parametrize("state, port, owners, lacking", [
+    ("absent", 443, OURS, ["still listens on port 443"]), ("absent", 443, [], ["still listens on port 443"]),
+    ("present", 8443, [], None)])
+def test_a_look_at_many_addresses_takes_no_square_of_their_number(edit, state, port, owners, lacking):
+    def cost(count):
+        addresses = ["10.%d.%d.1" % divmod(number, 250) for number in range(count)]
+        content = b"server {%s}" % b"".join(
+            b"listen %s:443; listen %s:8443;" % ((address.encode(),) * 2) for address in addresses)
+        there = [socket_of(owners, 443, address) for address in addresses]
+        found = edit(content, state, port, there)
+
+        def look():
+            assert found._lacking() == (lacking or ["does not listen on %s:8443" % address for address in addresses])
+            assert found._may_serve(there) == there
+        return growth.seconds(look)
+
+    eighth, whole = (cost(count) for count in (2000 // growth.SHARE, 2000))
+    assert growth.is_a_line(eighth, whole), (eighth, whole)

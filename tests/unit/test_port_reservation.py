@@ -4,7 +4,6 @@
 """Which ports are reserved, now and after a boot, and the calls that change it."""
 
 import os
-import subprocess
 
 import pytest
 from hypothesis import given
@@ -20,14 +19,7 @@ class Module:
     """What a Reservation sees of an AnsibleModule."""
 
     def __init__(self, check=False):
-        self.check_mode, self.commands, self.answer = check, [], None
-
-    def run_command(self, command, **options):
-        self.commands.append(command)
-        if self.answer:
-            return self.answer
-        done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, check=False)
-        return done.returncode, done.stdout, done.stderr
+        self.check_mode = check
 
 
 @pytest.fixture
@@ -52,11 +44,10 @@ def host(tmp_path):
 
 
 def arguments(found):
-    """(value or state, live, file's name) of each call."""
+    """(value or state, file's name) of each call; none of them sets the live list."""
     assert all(call["module"] == "ansible.posix.sysctl" and call["args"]["name"] == KEY and call["args"]["reload"] is False
-               for call in found)
-    return [(call["args"].get("value", call["args"]["state"]), call["args"].get("sysctl_set", False),
-             os.path.basename(call["args"]["sysctl_file"])) for call in found]
+               and call["args"]["sysctl_set"] is False for call in found)
+    return [(call["args"].get("value", call["args"]["state"]), os.path.basename(call["args"]["sysctl_file"])) for call in found]
 
 
 @pytest.mark.parametrize(("text", "found"), [
@@ -76,12 +67,12 @@ def test_files_count_by_their_name_and_hide_those_of_later_folders(host):
     assert (found.boot, os.path.basename(found.boot_path)) == (((3, 3),), "20-b.conf")
 
 
-def test_the_old_file_counts_by_its_link_with_systemd_and_last_without(host):
+def test_the_old_file_counts_by_its_link_with_systemd_and_last_without(host, tmp_path):
     files = {"etc/sysctl.conf": KEY + "=7000"}
     assert host(files=files).boot == ()
     linked = host(files={"etc/sysctl.d/99-sysctl.conf": "-> ../sysctl.conf", "etc/sysctl.d/zz.conf": "vm.swappiness=1"})
     assert linked.boot == ((7000, 7000),)
-    assert arguments(linked.calls([55000])) == [("55000", True, OWN), ("7000,55000", False, OWN)]
+    assert arguments(linked.calls([55000])) == [("7000,55000", OWN)] and live_list(tmp_path) == "55000"
 
 
 def test_the_old_file_counts_last_without_systemd(host):
@@ -107,21 +98,47 @@ def test_a_range_that_a_boot_widens_counts_too(host):
 OWN = "99-zz-portshift.conf"
 
 
-@pytest.mark.parametrize(("live", "files", "calls"), [
-    ("", {}, [("55000", True, OWN)]),
-    ("8080", {"etc/sysctl.d/70-site.conf": "x=1\n%s=8080" % KEY}, [("8080,55000", True, OWN)]),
-    ("8080", {}, [("8080,55000", True, OWN), ("55000", False, OWN)]),
-    ("54999", {"etc/sysctl.d/70-site.conf": "%s=54999,55001" % KEY}, [("54999-55000", True, OWN), ("54999-55001", False, OWN)]),
-    ("55000", {}, [("55000", False, OWN)]),
-    ("", {"usr/lib/sysctl.d/90-vendor.conf": "%s=1" % KEY}, [("55000", True, OWN), ("1,55000", False, OWN)]),
-    ("", {"run/sysctl.d/zy.conf": "%s=1" % KEY},
-     [("55000", True, "zy.conf-" + OWN), ("1,55000", False, "zy.conf-" + OWN)]),
-    ("", {"etc/sysctl.d/zy.conf": "%s=1" % KEY, "etc/sysctl.d/" + OWN: "%s=2,3" % KEY},
-     [("55000", True, "zy.conf-" + OWN), ("1,55000", False, "zy.conf-" + OWN)]),
+@pytest.mark.parametrize(("live", "files", "after", "calls"), [
+    ("", {}, "55000", [("55000", OWN)]),
+    ("8080", {"etc/sysctl.d/70-site.conf": "x=1\n%s=8080" % KEY}, "8080,55000", [("8080,55000", OWN)]),
+    ("8080", {}, "8080,55000", [("55000", OWN)]),
+    ("54999", {"etc/sysctl.d/70-site.conf": "%s=54999,55001" % KEY}, "54999-55000", [("54999-55001", OWN)]),
+    ("55000", {}, "55000", [("55000", OWN)]),
+    ("", {"usr/lib/sysctl.d/90-vendor.conf": "%s=1" % KEY}, "55000", [("1,55000", OWN)]),
+    ("", {"run/sysctl.d/zy.conf": "%s=1" % KEY}, "55000", [("1,55000", "zy.conf-" + OWN)]),
+    ("", {"etc/sysctl.d/zy.conf": "%s=1" % KEY, "etc/sysctl.d/" + OWN: "%s=2,3" % KEY}, "55000",
+     [("1,55000", "zy.conf-" + OWN)]),
 ])
-def test_calls_add_to_what_is_there_and_end_with_what_a_boot_is_to_find(host, live, files, calls):
-    found = host(live, files)
-    assert arguments(found.calls([55000])) == calls
+def test_the_live_list_is_added_to_at_once_and_calls_end_with_what_a_boot_is_to_find(host, tmp_path, live, files, after, calls):
+    assert arguments(host(live, files, check=True).calls([55000])) == calls and live_list(tmp_path) == live
+    assert arguments(host(live, files).calls([55000])) == calls and live_list(tmp_path) == after
+
+
+def test_what_another_one_reserves_meanwhile_is_not_overwritten(host, tmp_path):
+    found = host("8080")
+    path = tmp_path / "proc/sys/net/ipv4/ip_local_reserved_ports"
+    path.write_text("8080,6530-6533\n")
+    assert arguments(found.calls([55000])) == [("55000", OWN)] and live_list(tmp_path) == "6530-6533,8080,55000"
+    found = host("8080,55000", {"etc/sysctl.d/" + OWN: KEY + "=55000"})
+    path.write_text("9000,55000\n")
+    assert found.calls([55000], remove=True) == [] and live_list(tmp_path) == "9000"
+
+
+def test_a_list_that_another_one_writes_in_the_same_moment_is_written_anew(host, tmp_path, monkeypatch):
+    found, put, path = host(""), reservation.Reservation._set_live, tmp_path / "proc/sys/net/ipv4/ip_local_reserved_ports"
+    overtakers = ["6530-6533", "6530-6533,9000"]
+
+    def overtaken(self, ranges):
+        put(self, ranges)
+        if overtakers:
+            path.write_text(overtakers.pop(0) + "\n")
+
+    monkeypatch.setattr(reservation.Reservation, "_set_live", overtaken)
+    found.calls([55000])
+    assert live_list(tmp_path) == "6530-6533,9000,55000"
+    monkeypatch.setattr(reservation.Reservation, "_set_live", lambda self, ranges: None)
+    with pytest.raises(OpeningError, match="look what else sets it on this host"):
+        host("").calls([55000])
 
 
 @pytest.mark.parametrize("name", ["etc/sysctl.d/70-site.conf", "etc/sysctl.d/99-sysctl.conf", "etc/sysctl.d/99-zz.conf",
@@ -139,7 +156,7 @@ def test_the_name_of_our_file_wins_over_the_sites(host, tmp_path, name):
 def test_a_file_of_the_sites_that_sets_a_key_twice_keeps_every_byte(host, tmp_path):
     site = "net.ipv4.ip_forward   =  0\n%s=7000\nnet.ipv4.ip_forward = 1\n" % KEY
     found = host("7000", {"etc/sysctl.d/70-site.conf": site})
-    assert arguments(found.calls([55000])) == [("7000,55000", True, OWN)]
+    assert arguments(found.calls([55000])) == [("7000,55000", OWN)] and live_list(tmp_path) == "7000,55000"
     found = host("7000,55000", {"etc/sysctl.d/" + OWN: KEY + "=7000,55000\n"})
     assert found.calls([55000], remove=True) == []
     assert (tmp_path / "etc/sysctl.d/70-site.conf").read_text() == site
@@ -162,9 +179,10 @@ def test_letting_go_takes_our_file_away_and_keeps_what_others_reserved(host, tmp
     assert not host(live_list(tmp_path)).held(55000)
 
 
-def test_letting_go_of_one_of_several_keeps_the_others_in_our_file(host):
+def test_letting_go_of_one_of_several_keeps_the_others_in_our_file(host, tmp_path):
     files = {"etc/sysctl.d/70-site.conf": KEY + "=8080", "etc/sysctl.d/" + OWN: KEY + "=8080,55000,55002"}
-    assert arguments(host("8080,55000,55002", files).calls([55000], remove=True)) == [("8080,55002", True, OWN)]
+    assert arguments(host("8080,55000,55002", files).calls([55000], remove=True)) == [("8080,55002", OWN)]
+    assert live_list(tmp_path) == "8080,55002"
 
 
 def test_a_port_that_the_site_reserves_for_a_boot_is_set_live_alone_and_stays_the_sites(host, tmp_path):
@@ -189,7 +207,7 @@ def test_what_the_site_reserves_later_is_named_and_not_lost_when_ours_goes(host,
 def test_letting_go_of_the_last_one_empties_the_kernel_and_takes_our_file_away(host, tmp_path):
     files = {"etc/sysctl.d/" + OWN: "%s=55000\n" % KEY}
     found = host("55000", files, check=True)
-    assert found.calls([55000], remove=True) == [] and found.module.commands == []
+    assert found.calls([55000], remove=True) == [] and live_list(tmp_path) == "55000"
     assert (tmp_path / "etc/sysctl.d" / OWN).exists()
     found = host("55000", files)
     assert found.calls([55000], remove=True) == [] and live_list(tmp_path) == ""
@@ -210,10 +228,11 @@ def test_where_the_old_file_is_read_last_and_sets_the_list_a_person_has_to_add_t
     assert found.problems([55000]) == []
 
 
-def test_a_kernel_that_refuses_the_list_is_an_error(host):
+def test_a_kernel_that_refuses_the_list_is_an_error(host, tmp_path, monkeypatch):
     found = host("55000")
-    found.module.answer = (1, "", "Permission denied\n")
-    with pytest.raises(OpeningError, match="could not be set to '': Permission denied"):
+    monkeypatch.setattr(found, "_live_text", lambda: "55000")
+    monkeypatch.setattr(found, "path", str(tmp_path))
+    with pytest.raises(OpeningError, match="could not be set to '': Is a directory"):
         found.calls([55000], remove=True)
 
 

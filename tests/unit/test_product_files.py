@@ -9,6 +9,7 @@ import pytest
 
 from ansible_collections.portshift.agents.plugins.module_utils._change_record import ChangeRecord
 from ansible_collections.portshift.agents.plugins.module_utils._product_files import redactor, undone
+from ansible_collections.portshift.agents.tests.unit.masthead_files import plain
 
 NGINX = b"""server {
     listen 443 ssl;
@@ -16,12 +17,16 @@ NGINX = b"""server {
 }
 """
 HUB = b"<HubDetails><Url>https://hub/api/</Url><E1>hunter2</E1></HubDetails>"
+SERVICES = b"# hunter2\nboks\t\t6500/tcp boks-master # hunter2\n boks 6500/udp\r\n\nhunter2 = 6500/tcp\n"
+CREDENTIALS = b"USERNAME=hunter2\nRESTURL=https://localhost:52311/api?hunter2\n"
 SETTINGS = b"[Software\\BigFix\\EnterpriseClient\\Settings\\Client\\_Secret]\nvalue = hunter2\n"
 
 
 @pytest.mark.parametrize("content", [
     NGINX, NGINX[:-2], b"server\n{\n proxy_set_header X hunter2;", b"  listen 443;\n password hunter2;\n",
     HUB, HUB[3:], HUB.decode().encode("utf-16"), b"\xef\xbb\xbf" + HUB, b"<!-- " + HUB,
+    SETTINGS, SETTINGS[:-9] + b"\nhunter2", b"[x]\nvalue = hunter2", SERVICES, SERVICES[:3] + b"hunter2", CREDENTIALS,
+    b"hunter2", b"password: hunter2\n", plain().replace(b".exe", b".exe?hunter2"),
 ])
 def test_no_secret_is_shown_whatever_the_file_is_and_however_broken(content):
     shown = redactor(content)(content)
@@ -31,6 +36,18 @@ def test_no_secret_is_shown_whatever_the_file_is_and_however_broken(content):
 def test_what_moved_is_shown():
     assert b"listen 443 ssl;" in redactor(NGINX, NGINX)(NGINX) and b"https://hub/api/" in redactor(HUB, HUB)(HUB)
     assert b"EnterpriseClient" in redactor(SETTINGS, SETTINGS)(SETTINGS)
+    assert redactor(SERVICES)(SERVICES) == (
+        b"********\nboks\t\t6500/tcp boks-master # ********\n boks 6500/udp\r\n\n********\n")
+    assert redactor(CREDENTIALS)(CREDENTIALS) == b"********\nRESTURL=https://localhost:52311/api?********\n"
+    assert redactor(plain())(plain()) == plain()
+    moved = b"[Software\\BigFix\\EnterpriseClient\\Settings\\Client\\X]\nvalue = http://u:hunter2@a:55000/\n"
+    assert b"value = ********:55000********\n" in redactor(moved, ports=(52311, 55000))(moved)
+
+
+@pytest.mark.parametrize("content", [plain(), SERVICES, SETTINGS, CREDENTIALS, HUB])
+def test_what_a_masthead_has_become_is_not_shown(content):
+    for states in ((content, plain()), (plain(), content)):
+        assert b"hunter2" not in redactor(*states)(content)
 
 
 @pytest.mark.parametrize("before", [HUB, NGINX])

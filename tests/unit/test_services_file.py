@@ -17,7 +17,7 @@ from ansible_collections.portshift.agents.plugins.module_utils._file_edit import
 from ansible_collections.portshift.agents.plugins.module_utils._ports import PortError
 from ansible_collections.portshift.agents.plugins.module_utils._services_file import ServicesEdit
 from ansible_collections.portshift.agents.plugins.module_utils._services_lines import ServicesFileError, parse, resolve
-from ansible_collections.portshift.agents.tests.unit import services_lookups
+from ansible_collections.portshift.agents.tests.unit import growth, services_lookups
 
 QUESTIONS = [("boks", "tcp"), ("boks", "udp"), ("boks", None)]
 
@@ -284,6 +284,39 @@ def test_line_that_is_there_keeps_its_aliases_and_comment_and_a_lacking_alias_is
     assert change.warnings == ["line 1, boks 1/tcp, lacks the alias bq; lines that are there keep their names"]
 
 
+@pytest.mark.parametrize("content, added, previous", [
+    (b"", b"boks            6530/tcp\nboks            6530/udp\n", {"tcp": 6500, "udp": 6500}),
+    (b"boks 6510/udp\n", b"boks            6530/tcp\n", {"tcp": 6500, "udp": 6510}),
+    (b"boks 6500/tcp # ours\nboks 6500/udp\n", b"", {"tcp": 6500, "udp": 6500}),
+])
+def test_entry_of_the_distributions_own_list_moves_by_a_line_that_is_found_first(content, added, previous):
+    behind = parse(REDHAT)
+    change = engine.with_entry(content, "boks", 6530, ["tcp"], ["udp"], behind=behind)
+    assert change.after == content.replace(b"6510/", b"6530/").replace(b"6500/", b"6530/") + added
+    assert change.previous == previous
+    for protocol in ("tcp", "udp"):
+        assert engine.lookup(parse(change.after) + behind, "boks", protocol)[0] == 6530
+    assert engine.with_entry(change.after, "boks", 6530, ["tcp"], ["udp"], behind=behind).after == change.after
+
+
+def test_entry_that_the_distributions_own_list_has_right_needs_no_line():
+    behind = parse(b"boks 6530/tcp\n")
+    assert engine.with_entry(b"", "boks", 6530, ["tcp"], ["udp"], behind=behind)[0::2] == (b"", {"tcp": 6530})
+    assert edited(b"", 6540, behind=behind) == b"boks            6540/tcp\n"
+
+
+def test_line_that_stands_before_the_distributions_own_has_its_aliases():
+    behind = parse(b"boks 6500/tcp bk caf\xe9 # shipped\n")
+    assert edited(b"", aliases=["bq", "bk"], comment="ours", behind=behind) == (
+        b"boks            6530/tcp        bk caf\xe9 bq      # ours\n")
+
+
+def test_alias_in_the_distributions_own_list_is_no_obstacle():
+    behind = parse(b"boksm 6600/tcp boks\nboksm 6600/udp boks\n")
+    change = engine.with_entry(b"", "boks", 6530, ["tcp"], ["udp"], behind=behind)
+    assert (change.after, change.previous, change.warnings) == (b"boks            6530/tcp\n", {"tcp": 6600}, [])
+
+
 def test_alias_that_another_line_claims_is_told():
     change = engine.with_entry(b"bk 1/tcp\n", "boks", 6530, aliases=["bk"])
     assert change.warnings == ["the alias bk is claimed by line 1, bk 1/tcp, so that lookups of it end there"]
@@ -316,6 +349,15 @@ def test_entries_tell_which_line_counts():
     assert [(entry["line"], entry["protocol"], entry["effective"]) for entry in engine.entries(
         parse(b"boks 1/tcp\nboks 2/udp b\nboks 3/tcp\nx 4/tcp\n"), "boks")] == [
             (1, "tcp", True), (2, "udp", True), (3, "tcp", False)]
+
+
+def test_many_lines_of_one_name_take_no_square_of_their_number():
+    def cost(count):
+        lines = parse(b"".join(b"boks %d/p%d\n" % (1 + number % 65535, number) for number in range(count)))
+        return growth.seconds(lambda: (engine.entries(lines, "boks"), engine.shadowed(lines, "boks")))
+
+    eighth, whole = (cost(count) for count in (8000 // growth.SHARE, 8000))
+    assert growth.is_a_line(eighth, whole), (eighth, whole)
 
 
 def test_lookup_without_protocol_that_still_gives_the_old_port_is_told():
@@ -437,6 +479,61 @@ def test_what_is_no_file_is_a_sentence(services):
 ])
 def test_sources_of_the_host(content, order):
     assert _services_file.sources(content) == order
+
+
+@pytest.fixture
+def suse(tmp_path, monkeypatch):
+    """A host without /etc/services and /etc/nsswitch.conf, which the distribution has below /usr/etc."""
+    for name in ("etc", "usr"):
+        (tmp_path / name).mkdir()
+    for name, path in dict(SERVICES="etc/services", NSSWITCH="etc/nsswitch.conf", USR_SERVICES="usr/services",
+                           USR_NSSWITCH="usr/nsswitch.conf").items():
+        monkeypatch.setattr(_services_file, name, str(tmp_path / path))
+    (tmp_path / "usr" / "services").write_bytes(REDHAT)
+    (tmp_path / "usr" / "nsswitch.conf").write_text("services: files usrfiles\n")
+    # The C library here has its own paths: what it would make of these files is asked of what reads them as it does.
+    monkeypatch.setattr(_services_file, "host_lookup", lambda name, protocol=None: next((found[0] for found in [engine.lookup(
+        parse(path.read_bytes() if path.exists() else b"") + parse(REDHAT), name, protocol)
+        for path in [tmp_path / "etc" / "services"]] if found), None))
+    return tmp_path / "etc" / "services"
+
+
+def test_host_without_a_services_file_gets_one_with_what_moves(suse, fake_module):
+    edit = ServicesEdit(str(suse), "boks", 6530, protocols_if_present=["udp"])
+    assert (edit.previous, edit.resolved(), edit.shadowed) == ({"tcp": 6500, "udp": 6500}, {"tcp": 6500, "udp": 6500}, [])
+    predicted = edit.commit(fake_module(check=True))
+    assert not suse.exists()
+    assert predicted == edit.commit(fake_module()) and predicted["diff"]["before"] == ""
+    assert suse.read_bytes() == b"boks            6530/tcp\nboks            6530/udp\n" == predicted["diff"]["after"].encode()
+    assert edit.resolved() == {"tcp": 6530, "udp": 6530}
+    again = ServicesEdit(str(suse), "boks", 6530, protocols_if_present=["udp"])
+    assert again.commit(fake_module())["changed"] is False
+    gone = ServicesEdit(str(suse), "boks", None, protocols_if_present=["udp"], state="absent")
+    assert gone.commit(fake_module(check=True)) == gone.commit(fake_module()) and not suse.exists()
+    assert gone.resolved() == {"tcp": 6500, "udp": 6500}
+    assert ServicesEdit(str(suse), "boks", None, state="absent").commit(fake_module())["changed"] is False
+
+
+def test_services_file_that_lookups_do_not_go_by_is_taken_away_again(suse, fake_module, monkeypatch):
+    monkeypatch.setattr(_services_file, "host_lookup", lambda *unused: 6500)
+    monkeypatch.setattr(_services_file, "PATIENCE_WITH_CACHE", 0)
+    edit = ServicesEdit(str(suse), "boks", 6530)
+    monkeypatch.setattr(edit, "foreseen", lambda: None)
+    with pytest.raises(ServicesFileError, match="the file was put back as it was"):
+        edit.commit(fake_module())
+    assert not suse.exists()
+
+
+@pytest.mark.parametrize("sources", ["files", "usrfiles", "usrfiles files", "db"])
+def test_services_file_is_not_made_where_lookups_would_not_ask_it_first(suse, sources):
+    suse.with_name("nsswitch.conf").write_text("services: %s\n" % sources)
+    with pytest.raises(FileError, match="does not exist"):
+        ServicesEdit(str(suse), "boks", 6530)
+
+
+def test_other_services_file_of_that_host_has_to_be_there(suse):
+    with pytest.raises(FileError, match="does not exist"):
+        ServicesEdit(str(suse) + "-other", "boks", 6530)
 
 
 def test_host_lookup_is_that_of_the_c_library():

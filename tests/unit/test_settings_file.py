@@ -93,9 +93,13 @@ def test_settings_read_as_text(data, flat, expected):
     (b"A=1\n\n# x\nB 2\n", True, "line 4 is not of the form NAME=VALUE; correct it, or put # in front of it"),
     (b"A=1\n = 2\n", True, "line 2 is not of the form NAME=VALUE; correct it, or put # in front of it"),
     (section(b"X", b"1") + section(b"x", b"2"), False,
-     'the setting X has two values: "1" in line 2, "2" in line 5; remove one'),
-    (section(b"X", b"1\nvalue=2"), False, 'the setting X has two values: "1" in line 2, "2" in line 3; remove one'),
-    (b"X=1\nx=2\n", True, 'the setting X has two values: "1" in line 1, "2" in line 2; remove one'),
+     'the setting X has two values: "********" in line 2, "********" in line 5; remove one'),
+    (section(b"_BESRelay_HTTPServer_PortNumber", b"1\nvalue=2"), False,
+     'the setting _BESRelay_HTTPServer_PortNumber has two values: "1" in line 2, "2" in line 3; remove one'),
+    (b"__RelayServer1=http://a:1/?k=x\n__relayserver1=http://u:p@a:2/\n", True, 'the setting __RelayServer1 has two values: '
+     '"http://a:1/?********" in line 1, "http://********@a:2/" in line 2; remove one'),
+    (b"My:Password@=hunter1\nmy:password@=hunter2\n", True,
+     'the setting ******** has two values: "********" in line 1, "********" in line 2; remove one'),
     (b"MyPassword=hunter1\nMyPassword=hunter2\n", True,
      'the setting MyPassword has two values: "********" in line 1, "********" in line 2; remove one'),
 ])
@@ -306,6 +310,27 @@ def test_other_sections_of_the_agent_keep_their_urls():
     assert engine.with_port_rewritten(data, 52311, 55000) == (data, [])
 
 
+@pytest.mark.parametrize("name, value, found", [
+    (b"_BESClient_RelaySelect_FailoverRelayList", b"host:52311;host:52311", (True, True)),
+    (b"_BESClient_RelaySelect_TertiaryRelayList", b"http://a:52311/x,b:52311/bfmirror", (True, True)),
+    (b"__relayserver1", b"host%3a52311", (True, True)), (b"__RelayServer2", b"[2001:db8::1]:52311", (True, True)),
+    (b"__RelayServer1", b"//host:52311/", (True, True)), (b"__RelayServer1", b"host:40000", (False, True)),
+    (b"_BESRelay_UploadManager_ParentURL", b"see host:52311", (True, True)),
+    (b"__RelayServer1", b"http://a:52311/", (False, False)), (b"__RelayServer1", b"host", (False, False)),
+    (b"__RelayServer1", b"", (False, False)), (b"_BESClient_RelaySelect_Port", b"52311", (False, False)),
+    (b"_Custom", b"a:52311;b:52311", (True, False)), (b"_Custom", b"http://a:52311/;b:52311", (True, False)),
+    (b"_Custom", b"see b:52311", (False, False)), (b"_Custom", b"u:p@b:52311", (False, False)),
+    (b"_Custom", b"a:40000", (False, False)),
+])
+def test_an_address_without_a_scheme_is_named_and_left_alone(name, value, found):
+    data = OTHER + NAP + section(name, value)
+    assert tuple(engine.bare_addresses(data, port) == [name.decode()] for port in (52311, None)) == found
+    flat = name + b"=" + value
+    assert tuple(engine.bare_addresses(flat, port, flat=True) == [name.decode()] for port in (52311, None)) == found
+    if b"http" not in value:
+        assert name.decode() not in engine.with_port_rewritten(data, 52311, 55000)[1]
+
+
 def test_a_port_is_not_moved_to_itself():
     with pytest.raises(engine.SettingsError) as refused:
         engine.with_port_rewritten(FILE, 52311, 52311)
@@ -326,56 +351,161 @@ def test_moving_ports_touches_digits_only_and_moving_back_restores(data, value, 
     assert engine.with_port_rewritten(moved, new, 52311) == (data, names_moved)
 
 
-# --- secrets
+# --- what may be shown
 
-SECRETS = b"""[Software\\BigFix\\EnterpriseClient\\Proxy]
+MASK = "********"
+PORT_OF_RELAYS = b"_BESRelay_HTTPServer_PortNumber"
+CONFIG = b"""\xef\xbb\xbf; by hand: hunter0
+[Software\\BigFix\\EnterpriseClient\\Proxy]
 ProxyUser                      = bob
-proxypassword                  = hunter1
-[%sMyToken]
+[%(prefix)s_BESClient_SecureRegistration]
 value                          =  hunter2\x20
-effective date                 = %s
-[%sX]
-value                          = http://bob:hunter3@a:1;http://bob:hunter@4@b:1/x@y
-other                          = http://a:1;http%%3a%%2f%%2fbob:hunter%%405%%40c:1/x@y
-""".replace(b"\n", b"\r\n") % (PREFIX, OLD_RAW, PREFIX)
+effective date                 = %(date)s
+[%(prefix)sSiteAccess]
+value                          = hunter3
+effective date                 = hunter4
+other                          = hunter5
+[%(prefix)s__RelayServer1]
+value                          = http://bob:hunter6@a:52311/x;https://b:52311/?key=hunter7#hunter8;c:52311
+[%(prefix)s_BESRelay_HTTPServer_PortNumber]
+value                          = 52311
+hunter9
+[%(prefix)s_Custom]
+value                          = http://bob:hunter@1@b:52311/x@y;http://c:40000/
+[%(prefix)s_Encoded]
+value                          = http%%3a%%2f%%2fbob:hunter%%405%%40c:52311/x%%3fpwd%%3dhunter1
+[hunter
+value                          = hunter
+[main]
+value                          = hunter
+[%(prefix)s_X] hunter
+value                          = hunter
+\xff\xfehunter
+""".replace(b"\n", b"\r\n") % {b"prefix": PREFIX, b"date": OLD_RAW}
+SHOWN_CONFIG = b"""\xef\xbb\xbf********
+[Software\\BigFix\\EnterpriseClient\\Proxy]
+********
+[%(prefix)s_BESClient_SecureRegistration]
+value                          =  ********\x20
+effective date                 = %(date)s
+[%(prefix)sSiteAccess]
+value                          = ********
+********
+********
+[%(prefix)s__RelayServer1]
+value                          = http://********@a:52311/x;https://b:52311/?********#********;c:52311
+[%(prefix)s_BESRelay_HTTPServer_PortNumber]
+value                          = 52311
+********
+[%(prefix)s_Custom]
+value                          = ********:52311********
+[%(prefix)s_Encoded]
+value                          = ********:52311********
+********
+********
+********
+********
+********
+********
+********
+""".replace(b"[main]\n", b"********\n").replace(b"\n", b"\r\n") % {b"prefix": PREFIX, b"date": OLD_RAW}
 
 
-def test_a_diff_shows_everything_but_the_secrets():
-    expected = (SECRETS.replace(b"hunter1", b"********").replace(b"hunter2", b"********")
-                .replace(b"bob:hunter3@", b"********@").replace(b"bob:hunter@4@", b"********@")
-                .replace(b"bob:hunter%405%40", b"********%40"))
-    assert engine.redacted(SECRETS) == expected
-    assert engine.redacted(b"\xef\xbb\xbf" + SECRETS[:-2]) == b"\xef\xbb\xbf" + expected[:-2]
-    assert engine.redacted(FILE) == FILE
+def test_a_diff_shows_what_is_known_to_be_harmless_and_of_other_values_the_port_that_moves():
+    assert engine.redacted(CONFIG, ports=(52311, 55000)) == SHOWN_CONFIG
+    assert engine.redacted(CONFIG[:-2], ports=(52311, 55000)) == SHOWN_CONFIG[:-2]
+    assert engine.redacted(CONFIG) == SHOWN_CONFIG.replace(b"********:52311********", b"********")
 
 
-@pytest.mark.parametrize("before, after, flat", [
-    (b"A=1\nMyPassword = hunter\n", b"A=1\nMyPassword = ********\n", True),
-    (b"MyPassword=\n", b"MyPassword=********\n", True),
-    (b"MyPassword: hunter\n", b"********\n", True),
-    (b"# password = hunter", b"# password = ********", True),
-    (b"# how passwords are kept\nA=1", b"# how passwords are kept\nA=1", True),
-    (b"[" + PREFIX + b"MyToken\nvalue = hunter\n", b"[" + PREFIX + b"MyToken\nvalue = ********\n", False),
-    (section(b"Token", b"hunter1") + section(b"token", b"hunter2\nhunter3"),
-     section(b"Token", b"********") + section(b"token", b"********\n********"), False),
-    ("MyPassword=hunter".encode("utf-16"), b"********", True),
-    (b"", b"", False),
+def test_what_an_edit_changes_is_seen_in_its_diff():
+    before = FILE + section(PORT_OF_RELAYS, b"52311") + section(b"_Custom", b"http://a:52311/;http://u:p@b:52311/?k=v")
+    after = engine.with_port_rewritten(with_settings(before, {PORT_OF_RELAYS.decode(): "55000"}), 52311, 55000)[0]
+    old, new = (engine.redacted(data, ports=(52311, 55000)).splitlines() for data in (before, after))
+    assert [pair for pair in zip(old, new) if pair[0] != pair[1]] == [
+        (b"value                          = " + one, b"value                          = " + one.replace(b"52311", b"55000"))
+        for one in (b"http://relay1.example.test:52311/bfmirror/downloads/",)] + [
+        (b"value                          = 52311", b"value                          = 55000"),
+        (b"effective date                 = " + OLD_RAW, b"effective date                 = " + NEW_RAW),
+        (b"value                          = ********:52311********:52311********",
+         b"value                          = ********:55000********:55000********")]
+
+
+@pytest.mark.parametrize("before, after", [
+    (b"A=1\n__RelayServer1 = http://u:p@a:1/\n", b"********\n__RelayServer1 = http://********@a:1/\n"),
+    (b"_BESClient_RelaySelect_Port=55000", b"_BESClient_RelaySelect_Port=55000"),
+    (b"MyPassword=\n", b"********\n"), (b"  MyPassword: hunter\r\n", b"  ********\r\n"),
+    (b"# password = hunter", b"********"), (b"#__RelayServer1=http://a/", b"********"),
+    (b"hunter2==\n\n", b"********\n\n"), (b"[x]\n", b"********\n"),
+    (b"RESTURL=https://localhost:52311/api\nUSERNAME=hunter\n", b"RESTURL=https://localhost:52311/api\n********\n"),
+    (b"restUrl = \"https://u:p@localhost:52311/api?k=v\"\n", b"restUrl = \"https://********@localhost:52311/api?********\"\n"),
+    ("MyPassword=hunter".encode("utf-16"), b"********"), (b"", b""),
 ])
-def test_files_that_cannot_be_read_give_no_secret_away(before, after, flat):
-    assert engine.redacted(before, flat) == after
+def test_a_flat_file_shows_the_settings_that_are_known_alone(before, after):
+    assert engine.redacted(before, flat=True) == after
 
 
-@pytest.mark.parametrize("name, secret", [
-    ("_BESRelay_Comm_KeyPassPhrase", True), ("MySECRET", True), ("apiToken", True), ("Credentials", True),
-    ("PrivateKeyFile", True), ("__RelayServer1", False), ("_BESClient_PublicKey", False),
+@pytest.mark.parametrize("name, value, shown", [
+    ("_BESClient_RelaySelect_Port", "55000", "55000"), ("_besclient_RELAYSELECT_port", "none", "none"),
+    ("__RelayServer2", "http://a.test:52311/bfmirror/downloads/", "http://a.test:52311/bfmirror/downloads/"),
+    ("__RelayServer1", "https://u:p@ss@[fe80::1%eth0]:52311/x?key=y#z", "https://********@[fe80::1%eth0]:52311/x?********#********"),
+    ("__RelayServer1", "http://a:1; relay2:52311|[::1]:7", "http://a:1; relay2:52311|[::1]:7"),
+    ("__RelayServer1", "http://bob:12/hunter@host:52311/", "http://bob:12/********"),
+    ("__RelayServer1", "http://bob:12;hunter@host:52311/", MASK), ("__RelayServer1", "bob:hunter@host:52311", MASK),
+    ("__RelayServer1", "http://bob:hunter/2@host/", MASK), ("__RelayServer1", "ftp://a/;hunter=2", MASK),
+    ("__RelayServer1", "http://a/?u=http://u:p@b/", "http://a/?********"),
+    ("__RelayServer1", "http://u%3ap%40a:52311/", "********:52311********"),
+    ("__RelayServer1", "http://a/%3fkey=hunter", "http://a/********"),
+    ("RESTURL", "https://localhost:52311/api", "https://localhost:52311/api"), ("__RelayServer1", "", ""),
+    ("_BESClient_SecureRegistration", "hunter", MASK), ("SiteAccess", "55000", MASK), ("_Custom", "", MASK),
+    ("_Custom", "http://a:55000/x", "********:55000********"), ("_Custom", "http://a:52312/x", MASK),
+    ("_Custom", "http://u:55000@a/x", MASK), ("_Custom", "see http://a:55000/ x", MASK), ("_Custom", "pwd=a:55000", MASK),
+    ("_Custom", "http://a:55000/;http://u:p@b:52311", "********:55000********:52311********"),
 ])
-def test_secret_settings_are_known_by_their_names(name, secret):
-    assert engine.is_secret(name) is secret
+def test_a_value_is_shown_as_far_as_it_is_known_to_be_harmless(name, value, shown):
+    assert engine.shown_value(name, value, (52311, 55000)) == shown
 
 
-def test_returned_settings_hold_no_secret():
-    assert engine.public({"a": "1", "Token": "x", "gone": None, "url": "http://u:p\xe4@h:1/ http://h@h"}) == {
-        "a": "1", "Token": "********", "gone": None, "url": "http://********@h:1/ http://********@h"}
+def test_returned_settings_show_listed_names_and_no_others():
+    assert engine.shown_settings({"a": "1", "_BESRelay_HTTPServer_PortNumber": "2", "gone": None, "x=hunter": "y"}) == {
+        "a": MASK, "_BESRelay_HTTPServer_PortNumber": "2", "gone": None, MASK: MASK}
+
+
+CANARY = "c4n4ry"
+around = st.text(st.sampled_from("ab1:/?#@;,| %=&\"'[]().-_\\\u00e9"), max_size=12)
+holding = st.builds(lambda left, right: left + CANARY + right, around, around)
+urls = st.builds(lambda start, rest: start + rest, st.sampled_from(
+    ["http://", "https://u:", "http://a:52311/?", "http://a:52311/x#", "http%3a%2f%2f", "http://a:52311;", "a:52311;"]), holding)
+not_listed = names.filter(lambda name: name.lower() not in engine.SHOWN)
+
+
+@given(not_listed, holding | urls, st.booleans())
+def test_no_value_of_an_unlisted_name_is_shown(name, value, flat):
+    data = with_settings(FLAT if flat else FILE, {name: value}, flat=flat)
+    ports = (52311, 55000)
+    assert CANARY not in engine.redacted(data, flat, ports).decode("utf-8", "replace").replace(name, "")
+    assert CANARY not in str(engine.shown_settings(settings(data, flat), ports)).replace(name, "")
+    # What looks like a file of one kind and is one of another.
+    assert CANARY not in engine.redacted(data, not flat, ports).decode("utf-8", "replace").replace(name, "")
+
+
+secret_part = st.text(st.sampled_from("abc1:@!$&'()*+=-._~"), max_size=8).map(lambda text: text + CANARY)
+
+
+@given(st.sampled_from(["http", "HTTPS"]), secret_part, secret_part, secret_part, st.booleans())
+def test_no_user_info_query_or_fragment_of_a_listed_url_is_shown(scheme, user, query, fragment, encoded):
+    url = "%s://%s@host.test:52311/a/b?%s#%s" % (scheme, user, query, fragment)
+    raw = re.sub("[:/?#@]", lambda found: "%%%02x" % ord(found.group()), url) if encoded else url
+    data = FILE + section(b"__RelayServer2", raw.encode())
+    for shown in (engine.redacted(data).decode("latin-1"), engine.shown_settings(settings(data))["__RelayServer2"]):
+        assert CANARY not in shown and "%s://********@host.test:52311/a/b?********#********" % scheme in shown
+
+
+@given(st.binary(max_size=60), st.binary(max_size=60), st.booleans())
+def test_no_line_that_is_not_understood_is_shown(before, after, flat):
+    line = (before + CANARY.encode() + after).replace(b"\n", b"").replace(b"\r", b"")
+    assume(b"=" not in line and not line.strip().startswith(b"[") and b"\0" not in line)
+    for data in (FILE + line, FILE + line + b"\n" + NAP, line + b"\n" + FILE):
+        assert CANARY.encode() not in engine.redacted(data, flat)
 
 
 @given(st.binary(), st.booleans())

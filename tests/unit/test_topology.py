@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from ansible_collections.portshift.agents.plugins.module_utils._errors import EngineError
 from ansible_collections.portshift.agents.plugins.plugin_utils._bigfix_topology import Topology, parse_phases
 from ansible_collections.portshift.agents.plugins.plugin_utils._waves import share, waves
+from ansible_collections.portshift.agents.tests.unit import growth
 
 PARENTS = dict(r2="r1", r3="r2", p2="r1", c1="r1", c2="r2", c3="r3", c4="srv")
 
@@ -260,3 +261,17 @@ def test_only_a_relay_can_be_called_by_its_parent():
     assert tree.check_parent_connects(["r3"]) == []
     [sentence] = tree.check_parent_connects(["c1"])
     assert sentence.startswith("c1: bigfix_parent_connects is set, and only a relay")
+
+
+def test_a_large_estate_takes_no_square_of_its_hosts():
+    def cost(count):
+        relays, clients = (["%s%d.example.test" % (kind, number) for number in range(count)] for kind in ("relay", "client"))
+
+        def look():
+            found = Topology(groups(relays=relays, clients=clients, pilot=[]), dict(zip(clients, relays)))
+            assert found.problems == [] and len(found.openings()) == 2 * count + 1
+            assert len(found.check_parent_connects(clients)) == count and len(found.steps("10%", "10%")) == 21
+        return growth.seconds(look)
+
+    eighth, whole = (cost(count) for count in (6000 // growth.SHARE, 6000))
+    assert growth.is_a_line(eighth, whole), (eighth, whole)

@@ -72,6 +72,10 @@ class Host:
     def server_actionsite(self):
         return self.path("etc/opt/BESServer/actionsite.afxm")
 
+    @property
+    def server_credentials(self):
+        return self.path("var/opt/BESServer/Applications/MasterOperatorCredentials")
+
     # The lab's own files.
     @property
     def ledger(self):
