@@ -65,7 +65,7 @@ def test_a_long_line_costs_no_more_than_its_length(piece):
 
 def test_logs_and_last_words_are_shown_that_way():
     line = "2026-11-21 20:18:00 INFO Hub connection failed (403 https://hub/api?key=7Qz)"
-    [found], undated = failures_since(line.encode(), 0, compile_patterns(["connection failed .*7Qz"]), 1795292280)
+    [found], undated = failures_since("log", line.encode(), 0, compile_patterns(["connection failed .*7Qz"]), 1795292280)
     assert (found, undated) == (line.replace("key=7Qz)", "********)"), 0)
     assert told("a\nfailed: pwd=7Qz\n") == " (a / failed: pwd=********)"
 
