@@ -69,11 +69,9 @@ def test_logs_and_last_words_are_shown_that_way():
     assert (found, undated) == (line.replace("key=7Qz)", "********)"), 0)
     assert told("a\nfailed: pwd=7Qz\n") == " (a / failed: pwd=********)"
 
-    class Module:
-        def run_command(self, unused):
-            return 1, "token=7Qz", "http://u:7Qz@a/"
+    says = '[ "$2" = status ] && exit 3; echo token=7Qz; echo http://u:7Qz@a/ >&2; exit 1'
     with pytest.raises(ServiceError) as failed:
-        Services(Module(), ["besclient"], ["command"]).start()
+        Services(None, ["besclient"], ["sh", "-c", says, "service"]).start()
     assert str(failed.value) == "service besclient could not start: token=******** / http://********@a/"
     assert log_entries("20261121.log", b"At 20:18:05 +0000 - x?key=7Qz")[0].text == "x?key=7Qz"
 
