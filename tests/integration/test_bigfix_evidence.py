@@ -147,6 +147,7 @@ class Host:
         return dict(dict(
             component="client", port=NEW, previous_port=None, address=None, bind_address=None, parent=PARENT, tls=False,
             masthead_paths=[str(self.masthead)], settings_paths=[str(self.config)], clientsettings_paths=[], files=True,
+            credentials_paths=[],
             allow_invalid_signature=False, record=str(self.record), log_dir=str(self.logs), relay_chain_dir=str(self.chain),
             success_patterns=SUCCESS, failure_patterns=FAILURE, log_max_age=86400, services=["besclient"], agent_service=None,
             service_command=[str(self.manager)], executables=dict(besclient=[str(self.program)]), neighbours=[],
