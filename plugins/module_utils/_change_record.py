@@ -6,14 +6,16 @@
 A JSON file (C(/var/lib/portshift/PRODUCT.json)) beside a folder of backups named by their sha256.  It is written ahead:
 the backup and the entry are on disk before the product's file is touched, so an interruption at any moment
 leaves either the old file, or the new file and the way back.  It is written ahead of the stop of a service as well, with the
-processes that ran then, C(stopped) (see _service_processes); a record of an earlier version lacks that key.  Until a file is
-noted the record of the migration before stays inside it, as C(earlier).
+processes that ran then, C(stopped) (see _service_processes), and C(stopped_at), which is C(last_change) until something is
+changed after it; a record of an earlier version lacks both.  Until a file is noted the record of the migration before stays
+inside it, as C(earlier).
 
 When a new migration begins, the record of the one before moves into that folder too.  prune() ends its stay there.
 """
 
 import contextlib
 import copy
+import fcntl
 import json
 import os
 import re
@@ -22,8 +24,8 @@ import time
 
 from ansible_collections.portshift.agents.plugins.module_utils._errors import EngineError
 from ansible_collections.portshift.agents.plugins.module_utils._file_edit import (
-    FileEdit, FileError, make_folder, one_at_a_time, read_if_there, read_own, remove_file, sha256, take_back_interrupted,
-    write_own)
+    FileEdit, FileError, explain, make_folder, one_at_a_time, read_if_there, read_own, remove_file, sha256,
+    take_back_interrupted, write_own)
 from ansible_collections.portshift.agents.plugins.module_utils._redaction import MASK
 from ansible_collections.portshift.agents.plugins.module_utils._service_processes import this_boot
 
@@ -88,6 +90,30 @@ def alone_on_host(path, check_mode=False, may_be_first=True, patience=PATIENCE):
         yield
 
 
+def other_change(path):
+    """A sentence on the change of this host that is under way, or None.  `path`: the record.  Waits for nothing."""
+    try:
+        handle = os.open(lock_path(path), os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
+    except FileNotFoundError:
+        return None
+    except OSError as err:
+        raise FileError(explain(err, lock_path(path), "open"))
+    try:
+        # Shared: two that only look are not in each other's way.
+        fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        return None
+    except OSError:
+        return ("another migration or rollback of this host is under way (%s is locked%s); it proves nothing until that has ended"
+                % (lock_path(path), _holder(handle)))
+    finally:
+        os.close(handle)
+
+
+def _holder(handle):
+    found = os.read(handle, 20).decode("ascii", "replace").strip()
+    return " by process %s" % found if found.isdigit() else ""
+
+
 def _text(content):
     return (json.dumps(content, indent=2, sort_keys=True) + "\n").encode("utf-8")
 
@@ -108,6 +134,15 @@ def _digest(content):
 
 def _last_change(content):
     return max(content.get("started", 0), content.get("last_change", 0))
+
+
+def known_change(content):
+    """When the last change of a record was, for what speaks against a host since; 0 without one.
+
+    One that is dated later than now was noted while the clock was ahead: nothing would be newer.
+    """
+    changed = (content or {}).get("last_change", 0)
+    return changed if changed <= time.time() else 0
 
 
 def _nothing(unused):
@@ -174,7 +209,8 @@ class ChangeRecord:
         before = copy.deepcopy(self.content)
         if self.move["new_port"] is not None:
             self._begin()
-        self.content.update(stopped=dict(boot_id=this_boot(), processes=processes), last_change=time.time())
+        now = time.time()
+        self.content.update(stopped=dict(boot_id=this_boot(), processes=processes), stopped_at=now, last_change=now)
         try:
             self._save()
         except EngineError:

@@ -4,19 +4,17 @@
 """A host with a Change Tracker agent as it is: its HubDetails.xml, service, connections and record."""
 
 import os
-import socket
 
 from ansible_collections.portshift.agents.plugins.module_utils import _hub_details
-from ansible_collections.portshift.agents.plugins.module_utils._bounded_commands import CommandTimeout, execute, told
+from ansible_collections.portshift.agents.plugins.module_utils._bounded_commands import execute, told
 from ansible_collections.portshift.agents.plugins.module_utils._change_record import ChangeRecord
 from ansible_collections.portshift.agents.plugins.module_utils._change_tracker import (
     LOG, PLACES, ChangeTrackerError, service_of)
 from ansible_collections.portshift.agents.plugins.module_utils._confirmed_state import under_way
 from ansible_collections.portshift.agents.plugins.module_utils._errors import EngineError
-from ansible_collections.portshift.agents.plugins.module_utils._host_ports import connections, plain_address
 from ansible_collections.portshift.agents.plugins.module_utils._hub_edit import HubEdit, is_there
 from ansible_collections.portshift.agents.plugins.module_utils._redaction import shown_url
-from ansible_collections.portshift.agents.plugins.module_utils._service_processes import start_time
+from ansible_collections.portshift.agents.plugins.module_utils._service_processes import moment_of, start_time
 
 # The name of the change that M(portshift.agents.confirmed_change) makes.
 CHANGE = "change_tracker"
@@ -27,9 +25,8 @@ AGENT_SPEC = dict(
     service_command=dict(type="list", elements="str", default=[]), log_path=dict(type="path"),
     required=dict(type="bool", default=True), record=dict(type="path", default=RECORD))
 
-# Seconds that a service manager, and a resolver, may take to answer.
+# Seconds that a service manager may take to answer.
 PATIENCE_WITH_SERVICE = 30
-PATIENCE_WITH_NAMES = 10
 NAMES_OF_PROXY = ("https_proxy", "all_proxy")
 
 
@@ -90,12 +87,7 @@ class Service:
     def started(self):
         """When its main process began, in seconds since the epoch; None where that can't be told."""
         ticks = start_time(self.pid) if self.pid else None
-        try:
-            with open("/proc/stat") as source:
-                booted = next(int(line.split()[1]) for line in source if line.startswith("btime "))
-        except (OSError, StopIteration):
-            return None
-        return None if ticks is None else booted + ticks / os.sysconf("SC_CLK_TCK")
+        return None if ticks is None else moment_of(ticks)
 
     def environment(self):
         """The environment of its main process; empty where that can't be read."""
@@ -207,38 +199,3 @@ def _spared(host, no_proxy):
     """Whether a variable C(no_proxy) names the host, or the domain that it is in."""
     entries = [entry.strip().lstrip(".").lower() for entry in no_proxy.split(",") if entry.strip()]
     return any(entry == "*" or host.lower() == entry or host.lower().endswith("." + entry) for entry in entries)
-
-
-def addresses_of(host):
-    """All addresses of a name, as this host's own lookup has them; empty when it does not resolve."""
-    for family in (socket.AF_INET, socket.AF_INET6):
-        try:
-            return {plain_address(socket.inet_ntop(family, socket.inet_pton(family, host.partition("%")[0])))}
-        except (OSError, ValueError):
-            continue
-    try:
-        # In a process of its own, which can be ended: a resolver without an answer takes as long as it likes.
-        output = execute(["getent", "ahosts", host], PATIENCE_WITH_NAMES)[1]
-    except (OSError, CommandTimeout):
-        return set()
-    return {plain_address(line.split()[0].partition("%")[0]) for line in output.splitlines() if line.strip()}
-
-
-def connections_of(service, addresses, port):
-    """(those of the service, those of other processes) among the connections to `port` at one of these addresses.
-
-    Where it can't be told whose one is, it counts as the service's.  None where the host has no /proc/net.
-    """
-    found = connections(addresses, port)
-    if found is None:
-        return None
-    owned = [(entry, service.owns(entry["pid"]) if service else None) for entry in found]
-    return [entry for entry, ours in owned if ours is not False], [entry for entry, ours in owned if ours is False]
-
-
-def shown(host, port):
-    return ("[%s]:%d" if ":" in host else "%s:%d") % (host, port)
-
-
-def who(entry):
-    return "%(process)s (pid %(pid)s)" % entry if entry["pid"] else "a process of another user"

@@ -126,7 +126,7 @@ def outgoing(port, address=None, proc="/proc"):
 def connections(addresses, port, proc="/proc"):
     """The TCP connections from this host to `port` at one of `addresses`, established ones and those that are being made.
 
-    None where the host has no /proc/net.
+    Each with the numbers of all processes that have its socket, as C(owners).  None where the host has no /proc/net.
     """
     if not os.path.exists(os.path.join(proc, "net", "tcp")):
         return None
@@ -134,10 +134,14 @@ def connections(addresses, port, proc="/proc"):
     found = [(local, remote, inode, state == TCP_ESTABLISHED) for content in tables
              for state in (TCP_ESTABLISHED, TCP_CONNECTING) for local, remote, inode in _rows(content, (state,))
              if remote[1] == port and plain_address(remote[0]) in addresses]
-    owners = _owners({entry[2] for entry in found}, proc) if found else {}
-    return [dict(address=plain_address(local[0]), remote=plain_address(remote[0]), established=established,
-                 pid=owners.get(inode, (None, None))[0], process=owners.get(inode, (None, None))[1])
-            for local, remote, inode, established in found]
+    owners = _every_owner({entry[2] for entry in found}, proc) if found else {}
+    entries = []
+    for local, remote, inode, established in found:
+        having = owners.get(inode, [])
+        pid, process = having[-1] if having else (None, None)
+        entries.append(dict(address=plain_address(local[0]), remote=plain_address(remote[0]), established=established, pid=pid,
+                            process=process, owners=[one for one, unused in having]))
+    return entries
 
 
 def clients(port, proc="/proc"):

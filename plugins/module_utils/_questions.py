@@ -8,8 +8,6 @@ import time
 from ansible_collections.portshift.agents.plugins.module_utils._errors import EngineError
 
 PAUSE = 0.5
-# Of a log that has grown for years only the end can be newer than a change of today.
-LOG_TAIL = 4 * 1024 * 1024
 
 
 class Hopeless(EngineError):
@@ -17,7 +15,8 @@ class Hopeless(EngineError):
 
 
 def gather(questions, timeout, settle=0):
-    """(proved, missing, seconds).  `missing`: a sentence for each question that was not answered well, by its name.
+    """(proved, missing, seconds): by the name of each question, the sentences of its good answer, or the sentence that says what
+    is missing.
 
     `questions`: look() reads the host for one round; asked() gives (name, function, whether a good answer lasts).  The function
     gets the seconds that are left and answers (good, sentences).
@@ -37,7 +36,7 @@ def gather(questions, timeout, settle=0):
 def _ask(questions, end):
     lasting = {}
     while True:
-        proved, missing, hopeless = [], {}, False
+        proved, missing, hopeless = {}, {}, False
         questions.look()
         for name, ask, lasts in questions.asked():
             try:
@@ -45,7 +44,7 @@ def _ask(questions, end):
             except EngineError as err:
                 good, sentences, hopeless = False, [str(err)], hopeless or isinstance(err, Hopeless)
             if good:
-                proved += sentences
+                proved[name] = sentences
                 if lasts:
                     lasting[name] = (True, sentences)
             else:
@@ -53,3 +52,8 @@ def _ask(questions, end):
         if not missing or hopeless or time.monotonic() + PAUSE > end:
             return proved, missing
         time.sleep(PAUSE)
+
+
+def told(proved):
+    """The sentences of all good answers, one after another."""
+    return [sentence for sentences in proved.values() for sentence in sentences]

@@ -22,12 +22,15 @@ null: it could not be told.  still_running() compares that with what runs now.
 import collections
 import os
 import re
+import time
 
 INTERPRETER = re.compile(r"(?:sh|[bd]ash|ksh\w*|zsh|busybox|perl|python|ruby|node)[\d.]*\Z")
 # Behind these an interpreter has no script.
 NO_SCRIPT = (b"-c", b"-m", b"-e")
 DELETED = " (deleted)"
 MAX_COMMAND_LINE = 65536
+# Of Linux; Python 3.6 has no name for it.
+CLOCK_BOOTTIME = 7
 
 # program: the path of what it runs, for a sentence.
 Process = collections.namedtuple("Process", "pid ticks program in_unit runs_executable")
@@ -40,6 +43,14 @@ def start_time(pid, proc="/proc"):
             fields = source.read().rpartition(b")")[2].split()
         return None if fields[0] in (b"Z", b"X") else int(fields[19])
     except (OSError, IndexError, ValueError, TypeError):
+        return None
+
+
+def moment_of(ticks):
+    """When that was, in seconds since the epoch by the clock as it is now, to a hundredth; None where that can't be told."""
+    try:
+        return time.time() - time.clock_gettime(CLOCK_BOOTTIME) + ticks / os.sysconf("SC_CLK_TCK")
+    except (OSError, ValueError, AttributeError):
         return None
 
 

@@ -52,7 +52,9 @@ options:
       - Regular expressions for lines of O(errlog_path) that show a daemon that could not take its port. Upper and lower case are
         the same.
       - A line counts when it is newer than the last change that O(record) names. Its date, or else that of the line before
-        it, is read as V(2026-11-22 20:18:05), V(Nov 22 20:18:05) or V(Nov 22 20:18:05 2026). One without a date does not count.
+        it, is read as V(2026-11-22 20:18:05), V(Nov 22 20:18:05) or V(Nov 22 20:18:05 2026). One without a date, or with one that
+        is later than now, does not count and is told.
+      - The last 4 MiB are read, and of a line the first 4096 bytes.
     type: list
     elements: str
     default:
@@ -167,12 +169,11 @@ import time
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.portshift.agents.plugins.module_utils import _boks
 from ansible_collections.portshift.agents.plugins.module_utils._boks_host import BOKS_HOST_SPEC, BoksHost, run_bounded, who
-from ansible_collections.portshift.agents.plugins.module_utils._change_record import moved_at
+from ansible_collections.portshift.agents.plugins.module_utils._change_record import known_change, moved_at
 from ansible_collections.portshift.agents.plugins.module_utils._errors import EngineError
-from ansible_collections.portshift.agents.plugins.module_utils._file_edit import read_end
-from ansible_collections.portshift.agents.plugins.module_utils._log_lines import compile_patterns, failures_since
+from ansible_collections.portshift.agents.plugins.module_utils._log_lines import compile_patterns, failures_since, read_log
 from ansible_collections.portshift.agents.plugins.module_utils._probe import probe_all
-from ansible_collections.portshift.agents.plugins.module_utils._questions import LOG_TAIL, gather
+from ansible_collections.portshift.agents.plugins.module_utils._questions import gather, told
 PROBE_TIMEOUT = 5
 # The product's command asks its daemons, and a daemon that hangs must not hang this one.
 STATUS_TIMEOUT = 30
@@ -198,7 +199,7 @@ class Questions:
         content = self.record.content if self.record else None
         self.old_base = params["old_base"] if params["old_base"] is not None else self.host.recorded_base(self.base)
         # Without a change, or long after it, an old line says nothing about today.
-        self.since = max((content or {}).get("last_change", 0), time.time() - params["log_max_age"])
+        self.since = max(known_change(content), time.time() - params["log_max_age"])
 
     def look(self):
         """Reads the host anew, once for all questions of a round."""
@@ -294,10 +295,10 @@ class Questions:
 
     def errlog(self, unused):
         path = self.params["errlog_path"]
-        content = read_end(path, LOG_TAIL)
+        content = read_log(path)
         if content is None:
             return True, ["%s does not exist, so that it holds no error" % path]
-        found, undated = failures_since(content, self.since, self.failures, time.time())
+        found, undated = failures_since(path, content, self.since, self.failures, time.time())
         if found:
             return False, ["%s, since the change: %s" % (path, " / ".join(found[-QUOTED:]))]
         return True, ["%s: no failure since the change%s" % (
@@ -337,8 +338,8 @@ def main():
         questions = Questions(params)
         proved, missing, waited = gather(questions, params["timeout"])
         content = questions.record.content if questions.record else None
-        result = dict(ok=not missing, base=questions.base, port=questions.base, proved=proved, missing=missing, waited=waited,
-                      moved_at=moved_at(content, questions.base), looked_at=time.time())
+        result = dict(ok=not missing, base=questions.base, port=questions.base, proved=told(proved), missing=missing,
+                      waited=waited, moved_at=moved_at(content, questions.base), looked_at=time.time())
         if missing:
             module.fail_json(msg="no proof on base port %d after %g s: %s" % (
                 questions.base, waited, "; ".join(missing[name] for name in sorted(missing))), **result)

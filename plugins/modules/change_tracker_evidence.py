@@ -33,8 +33,9 @@ options:
         agent. For an agent that has proved itself on O(port) before, as O(record) has it, only lines of the last 30 seconds
         count, since it may have lost its hub and found it again meanwhile.
       - Its date, or else that of the line before it, is read as V(2026-11-22 20:18:05), V(Nov 22 20:18:05) or
-        V(Nov 22 20:18:05 2026). One without a date counts when it comes up within O(settle). A log that does not exist holds
-        no failure.
+        V(Nov 22 20:18:05 2026). One without a date, or with one that is later than now, counts when it comes up within O(settle).
+        A log that does not exist holds no failure.
+      - The last 4 MiB are read, and of a line the first 4096 bytes.
     type: list
     elements: str
     default:
@@ -118,20 +119,18 @@ waited:
 import time
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.portshift.agents.plugins.module_utils._change_record import known_change
 from ansible_collections.portshift.agents.plugins.module_utils._change_tracker import FAILURES, ChangeTrackerError
-from ansible_collections.portshift.agents.plugins.module_utils._change_tracker_host import (
-    AGENT_SPEC, AgentHost, addresses_of, connections_of, shown, who)
+from ansible_collections.portshift.agents.plugins.module_utils._change_tracker_host import AGENT_SPEC, AgentHost
 from ansible_collections.portshift.agents.plugins.module_utils._errors import EngineError
-from ansible_collections.portshift.agents.plugins.module_utils._file_edit import read_end
-from ansible_collections.portshift.agents.plugins.module_utils._log_lines import compile_patterns, failures_since
+from ansible_collections.portshift.agents.plugins.module_utils._log_lines import compile_patterns, failures_since, read_log
+from ansible_collections.portshift.agents.plugins.module_utils._peer_connections import (
+    addresses_of, connections_of, shown, wait_for_connection, who)
 from ansible_collections.portshift.agents.plugins.module_utils._ports import parse_port
-from ansible_collections.portshift.agents.plugins.module_utils._questions import LOG_TAIL, Hopeless, gather
+from ansible_collections.portshift.agents.plugins.module_utils._questions import Hopeless, gather, told
 
-# An agent may connect for each report anew, and be done in a moment: looked at often, for this long at a time.
-LOOK_AGAIN = 0.05
-LOOK_FOR = 2
-# By how much the start of a process may seem later than it was: the kernel tells the time of its boot in whole seconds.
-BOOT_IS_ROUNDED = 1
+# A log knows whole seconds: a failure of the second in which the agent was started may be its own.
+OF_A_LOG = 1
 # Seconds that are enough to settle for an agent that has proved itself before, and in which its log may not speak against it.
 SETTLED_BEFORE = 2
 QUIET = 30
@@ -151,7 +150,7 @@ class Questions:
         self.record = self.host.record
         content = self.record.content if self.record else None
         self.old_port = params["old_port"] if params["old_port"] is not None else self.host.left_port(self.port)
-        self.changed = (content or {}).get("last_change", 0)
+        self.changed = known_change(content)
         # What an agent that is known to work has lost and found again since does not speak against it.
         self.proved_before = bool(content) and content["state"] == "verified" and content["new_port"] == self.port
         self.settle_seconds = 0 if not self.host.agent else (
@@ -237,17 +236,13 @@ class Questions:
     def connection(self, seconds_left):
         self._installed()
         name, port, what = self._peer()
-        addresses, service, end = self._addresses(name), self.host.service, time.monotonic() + min(LOOK_FOR, seconds_left)
-        while True:
-            found = connections_of(service, addresses, port)
-            if found is None:
-                raise ChangeTrackerError("this host does not tell its connections (no /proc/net/tcp)")
-            ours = [entry for entry in found[0] if entry["established"]]
-            if ours:
-                return True, ["%s is connected to %s" % (who(ours[0]), what)]
-            if time.monotonic() >= end:
-                break
-            time.sleep(LOOK_AGAIN)
+        addresses, service = self._addresses(name), self.host.service
+        found = wait_for_connection(service.owns, addresses, port, seconds_left)
+        if found is None:
+            raise ChangeTrackerError("this host does not tell its connections (no /proc/net/tcp)")
+        ours = [entry for entry in found[0] if entry["established"]]
+        if ours:
+            return True, ["%s is connected to %s" % (who(ours[0]), what)]
         if found[0]:
             return False, ["%s tries to connect to %s, and gets no answer" % (who(found[0][0]), what)]
         others = ["; %s has one, which is no process of that service" % who(entry) for entry in found[1][:1]]
@@ -258,7 +253,7 @@ class Questions:
         if self.host.proxy():
             return True, []
         name = self.host.way.host
-        left = (connections_of(self.host.service, self._addresses(name), self.old_port) or ([],))[0]
+        left = (connections_of(self.host.service.owns, self._addresses(name), self.old_port) or ([],))[0]
         if left:
             return False, ["%s still has a connection to %s, the old port" % (who(left[0]), shown(name, self.old_port))]
         return True, ["nothing is connected to the old port %d any more" % self.old_port]
@@ -266,11 +261,11 @@ class Questions:
     def log(self, unused):
         self._installed()
         path = self.host.log_path
-        content = read_end(path, LOG_TAIL)
+        content = read_log(path)
         if content is None:
             return True, ["%s does not exist, so that it holds no failure" % path]
         since, words = self._since(self.host.service.started())
-        found, undated = failures_since(content, since, self.failures, time.time())
+        found, undated = failures_since(path, content, since, self.failures, time.time())
         if found:
             return False, ["%s, %s: %s" % (path, words, " / ".join(found[-QUOTED:]))]
         if self.well and undated > self.well[1]:
@@ -288,7 +283,7 @@ class Questions:
             moments.append((now - QUIET, "in the last %d s" % QUIET))
         if started is not None:
             # What an agent wrote before it was started anew says nothing of the one that runs.
-            moments.append((started - BOOT_IS_ROUNDED, "since the agent was started"))
+            moments.append((started - OF_A_LOG, "since the agent was started"))
         return max(moments)
 
 
@@ -303,7 +298,7 @@ def main():
     try:
         questions = Questions(params)
         proved, missing, waited = gather(questions, params["timeout"], questions.settle_seconds)
-        result = dict(ok=not missing, port=questions.port, agent=questions.host.agent, proved=proved, missing=missing,
+        result = dict(ok=not missing, port=questions.port, agent=questions.host.agent, proved=told(proved), missing=missing,
                       waited=waited)
         if missing:
             module.fail_json(msg="no proof on port %d after %g s: %s" % (

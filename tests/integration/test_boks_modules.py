@@ -16,8 +16,7 @@ import pytest
 
 from ansible_collections.portshift.agents.plugins.module_utils._boks_host import BoksHost, run_bounded
 from ansible_collections.portshift.agents.plugins.module_utils._change_record import ChangeRecord
-from ansible_collections.portshift.agents.plugins.module_utils._file_edit import FileError, read_end
-from ansible_collections.portshift.agents.plugins.module_utils._questions import LOG_TAIL
+from ansible_collections.portshift.agents.plugins.module_utils._log_lines import LOG_TAIL
 from ansible_collections.portshift.agents.plugins.modules import boks_evidence, boks_info
 from tests.integration import direct_module
 from tests.integration.ports import own_addresses
@@ -424,9 +423,11 @@ def test_a_record_of_another_base_is_not_marked(moved):
 def test_everything_that_is_missing_is_told(host):
     host.env.write_text("BOKSINIT=client\n")
     host.changed()
+    content = json.loads(host.record.read_text())
+    host.record.write_text(json.dumps(dict(content, last_change=time.time() - 60)))
     host.services.write_text(REDHAT.replace("boks            16500/tcp", "boks            16530/tcp"))
     host.start("16503/tcp")
-    host.errlog.write_text("%s boks_clntd\n  WARNING: could not bind to port\n" % stamp(30))
+    host.errlog.write_text("%s boks_clntd\n  WARNING: could not bind to port\n" % stamp(-30))
     found = host.evidence(status_command=["sh", "-c", "echo trouble; exit 3"], errlog_path=str(host.errlog),
                           reach=[dict(host=UNUSED)], mark=True)
     assert found["failed"] and not found["ok"] and found["proved"] == []
@@ -531,13 +532,16 @@ def test_a_host_that_can_not_tell_who_listens_is_asked_by_connecting(moved, monk
         dict(port=1, protocol="tcp", listening_by=None)]
 
 
-def test_of_a_log_that_has_grown_for_years_only_the_end_is_read(host):
-    host.errlog.write_bytes(b"%s Address already in use\n" % stamp(30).encode() + b"x" * LOG_TAIL + b"\n")
-    read = read_end(str(host.errlog), LOG_TAIL)
-    assert len(read) == LOG_TAIL and b"Address" not in read
-    with pytest.raises(FileError, match="boks_errlog.d: is a directory, not a file"):
-        (host.folder / "boks_errlog.d").mkdir()
-        read_end(str(host.folder / "boks_errlog.d"), LOG_TAIL)
+def test_of_a_log_that_has_grown_for_years_only_the_end_is_read(moved):
+    moved.errlog.write_bytes(b"%s Address already in use\n" % stamp(-30).encode() + b"x" * LOG_TAIL + b"\n"
+                             + b"%s Address already in use\n" % stamp(3600).encode())
+    found = moved.evidence(errlog_path=str(moved.errlog))
+    assert "%s: no failure since the change (1 that can't be dated)" % moved.errlog in found["proved"]
+
+
+def test_a_log_that_is_a_folder_is_a_sentence(moved):
+    moved.errlog.mkdir()
+    assert moved.evidence(errlog_path=str(moved.errlog))["missing"]["errlog"].startswith("%s: " % moved.errlog)
 
 
 def test_a_services_database_as_long_as_they_come_is_read_in_a_moment(host):

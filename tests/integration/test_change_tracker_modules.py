@@ -146,10 +146,14 @@ class Host:
     def evidence(self, **more):
         return self.run("change_tracker_evidence", **dict(dict(port=NEW, timeout=0, settle=0.2), **more))
 
+    def changed(self, seconds, state="changing"):
+        """Its last change was that many seconds ago."""
+        content = json.loads(self.record.read_text())
+        self.record.write_text(json.dumps(dict(content, state=state, last_change=time.time() - seconds)))
+
     def verified(self, seconds):
         """The host has proved itself on its new port, that many seconds ago."""
-        content = json.loads(self.record.read_text())
-        self.record.write_text(json.dumps(dict(content, state="verified", last_change=time.time() - seconds)))
+        self.changed(seconds, "verified")
 
 
 @pytest.fixture
@@ -387,7 +391,8 @@ def test_a_connection_to_the_old_port_is_no_end_of_the_move(moved):
 @pytest.mark.parametrize("text", ["Hub Offline, connection retries exhausted", "hub connection failed (403 IP address blocked)",
                                   "Certificate thumbprint does not match trusted"])
 def test_a_new_failure_in_the_log_is_no_proof(moved, text):
-    moved.write_log(60, text)
+    moved.changed(120)
+    moved.write_log(-60, text)
     found = moved.evidence()
     assert "log" in found["missing"] and found["missing"]["log"].endswith(text)
 
@@ -395,8 +400,9 @@ def test_a_new_failure_in_the_log_is_no_proof(moved, text):
 def test_old_failures_and_other_lines_do_not_count(moved):
     with open(moved.log, "w") as target:
         target.write("Hub Offline, connection retries exhausted\n")
+    moved.changed(120)
     moved.write_log(-3600, "Hub connection failed (500)")
-    moved.write_log(60, "Hub is as it should be")
+    moved.write_log(-60, "Hub is as it should be")
     found = moved.evidence(timeout=20)
     assert found["ok"] and found["proved"][-1] == "%s: no failure since the change (1 that can't be dated)" % moved.log
     assert moved.evidence(timeout=20, failure_patterns=["as it should"])["missing"]["log"].endswith("Hub is as it should be")
@@ -463,10 +469,15 @@ def test_a_failure_that_comes_meanwhile_counts_with_a_date_and_without(moved):
 
     with open(moved.log, "w") as target:
         target.write("Hub connection failed\n")
+    moved.changed(120)
     assert settled(moved, lambda unused: None)[1] == {}
     assert settled(moved, undated)[1]["log"] == (
         "%s: within 0.2 s after the agent was connected, 1 failures were added that can't be dated" % moved.log)
-    assert "since the change" in settled(moved, lambda unused: moved.write_log(60, "Hub connection failed"))[1]["log"]
+    # A date that is later than now is none: the clock was ahead.
+    assert "1 failures were added that can't be dated" in settled(
+        moved, lambda unused: moved.write_log(3600, "Hub connection failed"))[1]["log"]
+    assert settled(moved, lambda unused: None)[1] == {}
+    assert "since the change" in settled(moved, lambda unused: moved.write_log(-60, "Hub connection failed"))[1]["log"]
 
 
 def test_what_an_agent_that_had_proved_itself_has_lost_and_found_again_does_not_count(moved):

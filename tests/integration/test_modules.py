@@ -982,7 +982,7 @@ def test_log_is_evidence_when_a_report_got_through_since_the_change(run_module, 
                 target.write("At %s -\n   %s\n" % (moment.strftime("%H:%M:%S +0000"), text))
 
     options = finished(host, log_dir=str(logs), record=str(folder / "bigfix.json"), success_patterns=["Report posted"],
-                       failure_patterns=["port {port} failed"], files=False)
+                       failure_patterns=["port {port} failed"], files=False, settle=0)
     log((before, "Report posted successfully"))
     refused("no report got through since the change", "bigfix_evidence", **options)
     log((after, "Report posted successfully"), (after, "port 55000 failed"))

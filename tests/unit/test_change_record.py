@@ -11,7 +11,8 @@ import time
 import pytest
 
 from ansible_collections.portshift.agents.plugins.module_utils import _change_record, _file_edit
-from ansible_collections.portshift.agents.plugins.module_utils._change_record import ChangeRecord, RecordError, alone_on_host
+from ansible_collections.portshift.agents.plugins.module_utils._change_record import (
+    ChangeRecord, RecordError, alone_on_host, known_change)
 from ansible_collections.portshift.agents.plugins.module_utils._file_edit import FileEdit, FileError, sha256
 from ansible_collections.portshift.agents.plugins.module_utils._service_processes import this_boot
 
@@ -558,3 +559,19 @@ def test_record_that_can_not_be_written_ahead_is_as_if_it_had_not_been_tried(hos
     with pytest.raises(FileError):
         record.before_stop({})
     assert record.content == before == host.content()
+
+
+def test_a_change_that_was_noted_while_the_clock_was_ahead_hides_nothing():
+    now = time.time()
+    assert [known_change(content) for content in (None, {}, dict(last_change=now - 5), dict(last_change=now + 3600))] == [
+        0, 0, now - 5, 0]
+
+
+def test_a_stop_is_told_from_one_that_something_was_changed_after(host):
+    host.edit()
+    record = host.record()
+    record.before_stop(dict(service=[(7, 8)]))
+    content = host.content()
+    assert content["stopped_at"] == content["last_change"] and content["stopped"]["processes"] == dict(service=[[7, 8]])
+    record.mark_rolled_back()
+    assert host.content()["stopped_at"] < host.content()["last_change"]

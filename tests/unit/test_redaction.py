@@ -65,14 +65,13 @@ def test_a_long_line_costs_no_more_than_its_length(piece):
 
 def test_logs_and_last_words_are_shown_that_way(tmp_path):
     line = "2026-11-21 20:18:00 INFO Hub connection failed (403 https://hub/api?key=7Qz)"
-    [found], undated = failures_since(line.encode(), 0, compile_patterns(["connection failed .*7Qz"]), 1795292280)
+    [found], undated = failures_since("log", line.encode(), 0, compile_patterns(["connection failed .*7Qz"]), 1795292280)
     assert (found, undated) == (line.replace("key=7Qz)", "********)"), 0)
     assert told("a\nfailed: pwd=7Qz\n") == " (a / failed: pwd=********)"
-    command = tmp_path / "service"
-    command.write_text("#!/bin/sh\n[ $2 = start ] && echo token=7Qz && echo http://u:7Qz@a/ >&2\nexit 3\n")
-    command.chmod(0o755)
+
+    says = '[ "$2" = status ] && exit 3; echo token=7Qz; echo http://u:7Qz@a/ >&2; exit 1'
     with pytest.raises(ServiceError) as failed:
-        Services(None, ["besclient"], [str(command)]).start()
+        Services(None, ["besclient"], ["sh", "-c", says, "service"]).start()
     assert str(failed.value) == "service besclient could not start: token=******** / http://********@a/"
     assert log_entries("20261121.log", b"At 20:18:05 +0000 - x?key=7Qz")[0].text == "x?key=7Qz"
 
