@@ -24,8 +24,6 @@ BRIDGE_SPEC = dict(
     unit_dir=dict(type="path", default="/etc/systemd/system"), **LEASE_SPEC)
 # Seconds that a move waits for the lease of the host while its product is down; then it turns the bridge without it.
 PATIENCE_OF_A_MOVE = 10
-
-
 # Where xt_recent shows its lists, the rates at which a kernel may count, and the seconds that tell them apart.
 RECENT = "/proc/net/xt_recent"
 TICK_RATES = (100, 250, 300, 1000)

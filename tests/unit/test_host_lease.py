@@ -362,17 +362,22 @@ def test_the_lease_is_renewed_where_the_calls_take_long(rounds, monkeypatch):
 # -- a bridge
 
 
+def bridge_options(lease, wait):
+    return dict(name="boks", addresses=[], rules_dir="/etc/portshift", unit_dir="/etc/systemd/system", lease=str(lease.path),
+                lease_wait=wait)
+
+
 @pytest.fixture
 def bridged(lease, monkeypatch):
     """What the bridge's engine was asked for, and whether the lease was held then."""
     asked = []
-    monkeypatch.setattr(_port_bridge, "_set_bridge", lambda module, options, mappings: asked.append(
-        lease.path.exists()) or dict(changed=True, backend="nftables", previous=[], rules=[]))
+    monkeypatch.setattr(_port_bridge, "_set_bridge", lambda module, options, mappings, with_users: asked.append(
+        lease.path.exists()) or dict(changed=True, backend="nftables", previous=[], rules=[], notes=[]))
     return asked
 
 
 def test_a_bridge_is_changed_under_the_lease_and_looked_at_without(lease, bridged):
-    options = dict(name="boks", lease=str(lease.path), lease_wait=0)
+    options = bridge_options(lease, 0)
     assert _port_bridge.set_bridge(Module(lease.path), options)["notes"] == [] and not lease.path.exists()
     _port_bridge.set_bridge(Module(lease.path, check=True), options)
     assert bridged == [True, False]
@@ -391,6 +396,6 @@ def test_a_move_whose_product_is_down_turns_its_bridge_in_any_case(lease, bridge
         lease().hold(300)
     else:
         lease.path.symlink_to("elsewhere")
-    done = _port_bridge.turn_bridge(Module(lease.path), dict(name="boks", lease=str(lease.path), lease_wait=300), [])
+    done = _port_bridge.turn_bridge(Module(lease.path), bridge_options(lease, 300), [])
     assert len(bridged) == 1 and done["notes"][0].startswith("the bridge was turned without the lease of this host: ")
     assert obstacle == "planted" or lease().is_held()
