@@ -744,10 +744,12 @@ class Aftermath:
         by_halves = {}
         for (verb, thing), halves in found.items():
             by_halves.setdefault((verb, tuple(sorted(halves, reverse=True))), []).append(thing)
-        return ["%s was changed by others meanwhile, which stays: %s its %s configuration: %s" % (
-            self.backend.name, verb, " and its ".join(halves), "; ".join(things[:MOST_NAMED]) + (
-                "; and %d more" % (len(things) - MOST_NAMED) if len(things) > MOST_NAMED else ""))
-            for (verb, halves), things in sorted(by_halves.items())]
+        sentences = []
+        for (verb, halves), things in sorted(by_halves.items()):
+            more = "; and %d more" % (len(things) - MOST_NAMED) if len(things) > MOST_NAMED else ""
+            sentences.append("%s was changed by others meanwhile, which stays: %s its %s configuration: %s%s" % (
+                self.backend.name, verb, " and its ".join(halves), "; ".join(things[:MOST_NAMED]), more))
+        return sentences
 
     def _moved(self, half):
         """(gone, come) rules that others took away or made, each list sorted."""

@@ -16,6 +16,8 @@ from tests.integration.migration_lab import CHECKOUT
 from tests.integration.product_lab import eventually
 from tests.lab.boks.logins import Count
 
+pytestmark = pytest.mark.stand_ins
+
 BOKSADM = "/opt/boksm/sbin/boksadm -S "
 FIREWALLS = {"master": "firewalld", "replica1": "ufw", "agent01": "nftables"}
 LISTENING = {
@@ -26,8 +28,6 @@ LISTENING = {
 SET_BASE = r"sed -i 's/^\(boks \+\)[0-9]*/\1%d/' /etc/services"
 KNOCK = """
 import socket, sys
-
-pytestmark = pytest.mark.stand_ins
 for port in range(6499, 6506):
     try:
         socket.create_connection((sys.argv[1], port), 2).close()

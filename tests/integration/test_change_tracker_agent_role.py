@@ -210,7 +210,7 @@ def test_an_agent_moves_with_proof_and_back_again_byte_for_byte(site):
 
 def test_the_way_is_proved_with_the_certificate_compared(site):
     path = site.shown("change_tracker_path", "assess", "path")
-    assert path == dict(ok=True, problems=[], notes=[], thumbprint_compared=True)
+    assert path == dict(ok=True, port=NEW, predicted=False, problems=[], notes=[], thumbprint_compared=True)
     site.put(site.file(thumbprint=""))
     assert site.shown("change_tracker_path", "assess", "path")["thumbprint_compared"] is False
 

@@ -15,14 +15,14 @@ from tests.integration.product_lab import eventually
 from tests.lab.change_tracker.ledger import Count, arrivals, monitored
 from tests.lab.change_tracker_lab import hub_details
 
+pytestmark = pytest.mark.stand_ins
+
 FIREWALLS = {"hub": "firewalld", "proxy": "ufw", "agent01": "nftables", "agent02": "iptables", "monitored1": "firewalld",
              "monitored2": "ufw"}
 SERVICES = {"hub": "nntgen7agentcore", "proxy": "nntgen7agentcore", "agent01": "nntgen7agentcore", "agent02": "nntgen7agent"}
 LISTENING = {"hub": [22, OLD], "proxy": [22], "agent01": [22], "agent02": [22], "monitored1": [22, 445], "monitored2": [22, 445]}
 KNOCK = """
 import socket, sys
-
-pytestmark = pytest.mark.stand_ins
 for port in (22, 445, 443, 5000, 8443):
     try:
         socket.create_connection((sys.argv[1], port), 2).close()
