@@ -309,7 +309,8 @@ def set_bridge(module, options, mappings=(), lease=None, with_users=False):
     options = check_bridge(options)
     if lease or module.check_mode:
         found = _set_bridge(module, options, mappings, with_users)
-        return dict(found, notes=(lease.notes if lease else []) + found["notes"])
+        found["notes"] = (lease.notes if lease else []) + found["notes"]
+        return found
     with lease_of(options) as taken:
         return set_bridge(module, options, mappings, taken, with_users)
 

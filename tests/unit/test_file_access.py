@@ -182,7 +182,7 @@ def test_what_is_no_file_holds_nothing_up(folder, make):
 
 @pytest.mark.parametrize("swap, sentence", [
     (lambda path, secret: os.mkfifo(path), "is a special file, not a file"),
-    (lambda path, secret: link(path, secret), "could not read it"),
+    (link, "could not read it"),
     (lambda path, secret: os.mknod(path, 0o666 | stat.S_IFCHR, os.makedev(1, 5)), "not a file"),
 ])
 def test_what_is_swapped_in_between_the_look_and_the_opening_is_not_read(folder, secret, monkeypatch, swap, sentence):

@@ -298,10 +298,9 @@ def ufw(tmp_path, monkeypatch):
         monkeypatch.setattr(_firewall_ufw, "KERNEL_IPV6", str(tmp_path))
         monkeypatch.setattr(_firewall_ufw, "SITE_FOLDER", str(tmp_path))
         for name in ("before.rules", "before6.rules"):
-            text = stored(name)
-            if name.split(".")[0] in lines:
-                text = text.replace("# don't delete the 'COMMIT' line",
-                                    lines[name.split(".")[0]] + "\n# don't delete the 'COMMIT' line")
+            text, which = stored(name), name[:-len(".rules")]
+            if which in lines:
+                text = text.replace("# don't delete the 'COMMIT' line", lines[which] + "\n# don't delete the 'COMMIT' line")
             (tmp_path / name).write_text(text)
         return Ufw(Module(ruleset("default-ufw.json", more), stored("default-ufw.v4") if v4 is None else v4,
                           stored("default-ufw.v6") if v6 is None else v6), "bigfix")

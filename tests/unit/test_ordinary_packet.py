@@ -179,7 +179,7 @@ FOLLOWS = {"every": (True, True, True), "rate": (True, True, True), "chance": (T
 def test_an_opening_stands_before_what_does_not_single_out_and_a_note_names_it(survey, expected):
     reached = [condition.protocols for rule, _path, condition in survey.reached] or [{"tcp"}]
     atoms = {Atom(number, sorted(reached[0])[0], PORT, None) for number in survey.base.families}
-    behind, unused, unused = survey.place_for(atoms)
+    behind, _place, _notes = survey.place_for(atoms)
     notes = denial_sentences(survey, atoms, str)
     assert (behind is None, bool(notes), survey.filters) == expected
     text = re.sub(r" comment .*", "", survey.chains[survey.base.place].rules[0].text)

@@ -31,10 +31,10 @@ class Proc:
             ticks=100, state="S", arguments=(), cwd="/", hierarchy="0::"):
         path = self.folder / str(pid)
         (path / "ns").mkdir(parents=True)
-        (path / "stat").write_text("%s (a (b) c) %s %s %d 0\n" % (pid, state, " ".join(["0"] * 18), ticks))
+        (path / "stat").write_text(" ".join([str(pid), "(a (b) c)", state] + ["0"] * 18 + [str(ticks), "0\n"]))
         (path / "cgroup").write_text("3:cpu:/whatever/besclient.service\n%s%s\n" % (hierarchy, cgroup))
-        users = (uid,) + 3 * (uid if effective is None else effective,)
-        (path / "status").write_text("Name:\tx\nUid:\t%d\t%d\t%d\t%d\n" % users)
+        users = [uid] + 3 * [uid if effective is None else effective]
+        (path / "status").write_text("Name:\tx\nUid:\t%s\n" % "\t".join(map(str, users)))
         (path / "cmdline").write_bytes(b"\0".join(os.fsencode(word) for word in (arguments or [exe])) + b"\0")
         os.symlink(exe, str(path / "exe"))
         os.symlink(cwd, str(path / "cwd"))
