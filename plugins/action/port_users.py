@@ -44,7 +44,7 @@ class ActionModule(ActionBase):
             elif not without_evidence(hostvars, host, options["evidence"]):
                 # Of the others the gate before this one has known.
                 silent.append("%s: %s" % (host, isinstance(look, dict) and look.get("msg") or "gave no answer"))
-        addresses, moves = {}, {}
+        addresses, moves, own = {}, {}, {}
         # Reading the variables of every host takes its time, and mostly there is no user to be named.
         used = any(look["users"] for look in looks.values())
         for host in (options["members"] or options["hosts"]) if used else ():
@@ -53,6 +53,12 @@ class ActionModule(ActionBase):
             proof = hostvars[host].get(options["evidence"])
             if isinstance(proof, dict) and proof.get("moved_at") is not None:
                 moves[host] = (proof["moved_at"], proof["looked_at"])
+                for address in proof.get("addresses") or ():
+                    own.setdefault(address, []).append(host)
+        # An agent may speak from another address than it is reached at. What several hosts have, such as docker's, names none.
+        for address, hosts in own.items():
+            if len(hosts) == 1:
+                addresses[hosts[0]].append(address)
         now = time.time()
         since = now if options["since"] is None else options["since"]
         return Estate(looks, moves, Directory(addresses), min(since, now), now), silent

@@ -151,6 +151,21 @@ def clients(port, proc="/proc"):
             for local, remote, unused in _rows(content, (TCP_ESTABLISHED,)) if local[1] == port]
 
 
+def own_addresses(proc="/proc"):
+    """The addresses of this host, sorted, without those that it calls itself by (loopback and link-local ones)."""
+    found = set()
+    last = ""
+    for line in _read(os.path.join(proc, "net", "fib_trie")).decode("ascii", "replace").splitlines():
+        words = line.split()
+        if words[:1] == ["|--"]:
+            last = words[1]
+        elif words[:3] == ["/32", "host", "LOCAL"]:
+            found.add(last)
+    for line in _read(os.path.join(proc, "net", "if_inet6")).decode("ascii", "replace").splitlines():
+        found.add(socket.inet_ntop(socket.AF_INET6, bytes.fromhex(line.split()[0])))
+    return sorted(address for address in found if not address.startswith(("127.", "fe80:")) and address != "::1")
+
+
 def plain_address(address):
     """An address as all spell it: IPv4 without the prefix that an IPv6 socket shows it with."""
     return address[7:] if address.startswith("::ffff:") and "." in address else address

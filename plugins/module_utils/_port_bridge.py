@@ -275,7 +275,8 @@ def _remembered(backend, before):
             "who uses port %s is not remembered on this host: %s" % (
                 ", ".join(map(str, ports)), "iptables knows no match recent here (the kernel's module xt_recent)"
                 if backend.may_forget and not os.path.isdir(RECENT) else
-                "its bridge was laid by an earlier version of portshift.agents, and it is from the next run that lays it anew")])
+                "its bridge was laid by an earlier version of portshift.agents; look there who is connected (ss -tn) before "
+                "you close")])
     users, seconds = backend.users(ports)
     return dict(users=[dict(user._asdict()) for user in sorted(users, key=lambda user: (user.seconds_ago, user.address))],
                 remembered_seconds=seconds, notes=[])
@@ -320,6 +321,8 @@ def turn_bridge(module, options, mappings):
 
     Table, chain, unit and files of a bridge are its own, so that those of others are not at risk.
     """
+    if module.check_mode:
+        return set_bridge(module, options, mappings)
     lease = lease_of(options)
     try:
         try:

@@ -38,7 +38,12 @@ class Services:
 
     def __init__(self, module, names, command, executables=None, timeout=SERVICE_TIMEOUT):
         self.module, self.names, self.command = module, names, command
-        self.executables, self.timeout = executables or {}, timeout
+        # A single path is as good as a list of one.
+        self.executables = {
+            service: [paths] if isinstance(paths, str) else paths for service, paths in (executables or {}).items()}
+        self.timeout = timeout
+        # Those that were told to stop, and did not in time: they may do so yet.
+        self.ending = []
         self.systemd = not command and os.path.isdir("/run/systemd/system")
         # Names of units, and the services that were seen to run one of their executables.
         self._units, self._by_executable = {}, set()
@@ -97,8 +102,12 @@ class Services:
     def processes(self):
         """{service: its processes as sorted (pid, start ticks), or None where that can't be told}."""
         found = {name: self._found(name) for name in self.names}
-        return {name: None if known is None else [(process.pid, process.ticks) for process in of_service(known)]
-                for name, known in found.items()}
+        return {name: None if known is None or self._is_elsewhere(name, known) else [
+            (process.pid, process.ticks) for process in of_service(known)] for name, known in found.items()}
+
+    def _is_elsewhere(self, name, found):
+        """Whether none of its executables was ever seen to run, though its status says that it does: then these tell nothing."""
+        return not found and not self.systemd and name not in self._by_executable and self._is_up(name)
 
     def look(self):
         """What `left` and `missing` compare with: {service: what runs of it}."""
@@ -119,7 +128,9 @@ class Services:
         if found is None:
             return self._is_up(name)
         # What an agent has left in its cgroup does not make it run.
-        return any(process.runs_executable for process in found) or (bool(found) and self._is_up(name))
+        if any(process.runs_executable for process in found):
+            return True
+        return self._is_up(name) if found else self._is_elsewhere(name, found)
 
     def down(self):
         """The names of those that don't run."""
@@ -156,8 +167,10 @@ class Services:
             if not left:
                 return
             if trouble:
+                self.ending.append(name)
                 raise trouble
             if time.monotonic() > end:
+                self.ending.append(name)
                 raise ServiceError("service %s was told to stop, and %g s later %s; stop it by hand, start the service again, "
                                    "and run again" % (name, self.timeout, left))
             time.sleep(LOOK_AGAIN)
@@ -180,7 +193,7 @@ class Services:
 
     def start(self):
         """Starts those that don't run.  Returns their names.  ServiceError when one does not run after that."""
-        down = self.down()
+        down = [name for name in self.names if not self._runs(name) or self._is_ending(name)]
         before = {name: self._found(name) for name in down}
         for name in down:
             if before[name] is not None and self._is_up(name):
@@ -195,7 +208,7 @@ class Services:
         begun = time.monotonic()
         while True:
             found, is_up = self._found(name), self._is_up(name)
-            if found is None:
+            if found is None or (is_up and self._is_elsewhere(name, found)):
                 if is_up:
                     return
             elif _is_new(before, found) and (is_up or any(process.runs_executable for process in found)):
@@ -204,6 +217,10 @@ class Services:
             if waited > self.timeout or (not is_up and waited > START_SECONDS and not self._is_starting(name)):
                 raise ServiceError(self._not_started(name, found, is_up, waited))
             time.sleep(LOOK_AGAIN)
+
+    def _is_ending(self, name):
+        """Whether its stop goes on, though the command that asked for it was ended: a start waits for its end."""
+        return self.systemd and self._shown(name, "ActiveState").get("ActiveState") == "deactivating"
 
     def _is_starting(self, name):
         return self.systemd and self._shown(name, "ActiveState").get("ActiveState") == "activating"

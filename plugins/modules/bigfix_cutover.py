@@ -337,8 +337,10 @@ class Cutover:
                 record.mark_rolled_back()
             except EngineError as err:
                 error = "%s; %s" % (str(error).rstrip("."), err)
-        raise CutoverError("%s. Its files are as they were before, byte for byte, and its services run on the old port"
-                           % str(error).rstrip("."))
+        ending = "; %s was told to stop and may end yet: look again in a while, and start it then" % ", ".join(
+            self.services.ending) if self.services.ending else ""
+        raise CutoverError("%s. Its files are as they were before, byte for byte, and its services run on the old port%s"
+                           % (str(error).rstrip("."), ending))
 
     def restore(self):
         record, bare = ChangeRecord(self.params["record"]), None

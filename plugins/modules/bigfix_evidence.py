@@ -186,6 +186,12 @@ looked_at:
   returned: unless the record can't be read
   type: float
   version_added: 0.2.0
+addresses:
+  description: The addresses of this host, from any of which its agent may speak, but for loopback and link-local ones.
+  returned: unless the record can't be read
+  type: list
+  elements: str
+  version_added: 0.2.0
 waited:
   description: Seconds until the evidence was complete.
   returned: always
@@ -201,7 +207,7 @@ from ansible_collections.portshift.agents.plugins.module_utils._agent_log import
 from ansible_collections.portshift.agents.plugins.module_utils._bigfix_host import HOST_SPEC, BigFixHost
 from ansible_collections.portshift.agents.plugins.module_utils._change_record import ChangeRecord, moved_at, other_change
 from ansible_collections.portshift.agents.plugins.module_utils._errors import EngineError
-from ansible_collections.portshift.agents.plugins.module_utils._host_ports import listeners
+from ansible_collections.portshift.agents.plugins.module_utils._host_ports import listeners, own_addresses
 from ansible_collections.portshift.agents.plugins.module_utils._log_lines import compile_patterns, quoted
 from ansible_collections.portshift.agents.plugins.module_utils._masthead_page import masthead_answer
 from ansible_collections.portshift.agents.plugins.module_utils._peer_connections import (
@@ -340,8 +346,8 @@ class Questions:
 
     def _begun_before_the_change(self):
         """The same for the record of a version that did not note what ran, by the clock as it is now."""
-        if self.content["state"] == "rolled_back":
-            # Its last change is dated after the start.
+        if self.content["state"] == "rolled_back" or self.changed > time.time():
+            # Its last change is dated after the start, or was noted while the clock was ahead.
             return {}
         found = {service: [one for one in known or () if (moment_of(one[1]) or self.changed) + OF_A_START < self.changed]
                  for service, known in self.processes.items()}
@@ -419,8 +425,8 @@ class Questions:
         started = self._agents() and moment_of(_first(self._agents())[1])
         if started:
             moments.append((started, "since %s was started" % self.agent))
-        # A change that is dated later than now was noted while the clock was ahead; the start of a process needs no clock.
-        if self.changed <= now or not started:
+        # A change that is dated later than now was noted while the clock was ahead, and says nothing of today.
+        if self.changed <= now:
             moments.append((self.changed, "since the change"))
         return max(moments)
 
@@ -486,7 +492,8 @@ def main():
         proved, missing, waited = gather(questions, params["timeout"], questions.settle_seconds)
         result = dict(ok=not missing, port=questions.port, old_port=questions.old_port, missing=missing, waited=waited,
                       evidence={name: "; ".join(sentences) for name, sentences in proved.items() if sentences},
-                      proved=told(proved), moved_at=moved_at(questions.content, questions.port), looked_at=time.time())
+                      proved=told(proved), moved_at=moved_at(questions.content, questions.port), looked_at=time.time(),
+                      addresses=own_addresses())
         if missing:
             module.fail_json(msg="no proof on port %d after %g s: %s" % (
                 questions.port, waited, "; ".join(missing[name] for name in sorted(missing))), **result)

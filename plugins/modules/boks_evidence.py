@@ -158,6 +158,12 @@ looked_at:
   returned: unless the record can't be read
   type: float
   version_added: 0.2.0
+addresses:
+  description: The addresses of this host, from any of which its daemons may speak, but for loopback and link-local ones.
+  returned: unless the record can't be read
+  type: list
+  elements: str
+  version_added: 0.2.0
 waited:
   description: Seconds until the evidence was complete.
   returned: always
@@ -171,6 +177,7 @@ from ansible_collections.portshift.agents.plugins.module_utils import _boks
 from ansible_collections.portshift.agents.plugins.module_utils._boks_host import BOKS_HOST_SPEC, BoksHost, run_bounded, who
 from ansible_collections.portshift.agents.plugins.module_utils._change_record import known_change, moved_at
 from ansible_collections.portshift.agents.plugins.module_utils._errors import EngineError
+from ansible_collections.portshift.agents.plugins.module_utils._host_ports import own_addresses
 from ansible_collections.portshift.agents.plugins.module_utils._log_lines import compile_patterns, failures_since, read_log
 from ansible_collections.portshift.agents.plugins.module_utils._probe import probe_all
 from ansible_collections.portshift.agents.plugins.module_utils._questions import gather, told
@@ -339,7 +346,8 @@ def main():
         proved, missing, waited = gather(questions, params["timeout"])
         content = questions.record.content if questions.record else None
         result = dict(ok=not missing, base=questions.base, port=questions.base, proved=told(proved), missing=missing,
-                      waited=waited, moved_at=moved_at(content, questions.base), looked_at=time.time())
+                      waited=waited, moved_at=moved_at(content, questions.base), looked_at=time.time(),
+                      addresses=own_addresses())
         if missing:
             module.fail_json(msg="no proof on base port %d after %g s: %s" % (
                 questions.base, waited, "; ".join(missing[name] for name in sorted(missing))), **result)

@@ -315,6 +315,31 @@ def test_killed_three_times_ends_migrated_and_can_go_back(new_lab):
     lab.wait(OLD)
 
 
+def test_server_that_was_killed_with_its_services_down_is_finished_by_the_same_command(tmp_path, namespace):
+    """Its children could not prove a path to it, and its own move comes after that."""
+    lab = Lab(tmp_path / "lab", "signed", namespace)
+    try:
+        lab.start(relays="1", clients=1)
+        before = lab.snapshot()
+        record = lab.path("server", RECORDS + "bigfix.json")
+        lab.begin("migrate").until(lambda: record.exists() and lab.pid("server", "besserver") is None).kill()
+        lab.play("migrate").good()
+        lab.wait(NEW)
+        assert bridges(namespace) == {("52311", "55000")}
+
+        # What drifts back on a host that has moved is moved again, and its bridge is not turned for that.
+        config = lab.path("server", CLIENT_CONFIG)
+        config.write_bytes(config.read_bytes().replace(b"55000", b"52311"))
+        drifted = lab.play("migrate").good()
+        assert bridges(namespace) == {("52311", "55000")}
+        assert not [event for event in drifted.events if event["event"] == "ok" and event["changed"]
+                    and event["action"] == "portshift.agents.port_bridge"]
+        lab.play("rollback").good()
+        assert lab.snapshot() == before
+    finally:
+        lab.stop()
+
+
 # -- hosts that do not answer, ports that do not open
 
 def window(first, last):

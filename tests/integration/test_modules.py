@@ -679,9 +679,11 @@ def port_users(run_module, tmp_path):
     """port_users(looks by host, **options): what close is told on an estate of relay1, relay2 and client1."""
     def call(looks, check=False, **options):
         moved = dict(ok=True, port=55000, moved_at=time.time() - 60, looked_at=time.time())
+        # What docker gives each of its hosts tells none of them apart.
+        own = dict(relay1=["10.0.1.1", "172.17.0.1"], client1=["192.168.7.1", "172.17.0.1"])
         known = dict(relay1="10.0.1.1", relay2="10.0.1.2", client1="10.0.2.1")
         (tmp_path / "users.yml").write_text(json.dumps(dict(all=dict(hosts={host: dict(
-            ansible_host=address, bigfix_proof=moved, **({"look": looks[host]} if host in looks else {}))
+            ansible_host=address, bigfix_proof=dict(moved, addresses=own.get(host)), **({"look": looks[host]} if host in looks else {}))
             for host, address in known.items()}))))
         return run_module("port_users", check=check, inventory=str(tmp_path / "users.yml"), host="relay1", **dict(dict(
             product="bigfix", hosts=list(known), found="look", evidence="bigfix_proof", staying=[55000]), **options))
@@ -705,6 +707,9 @@ def test_port_that_is_quiet_can_be_closed(port_users):
     quiet = port_users(dict(relay1=bridged(("10.0.2.1", 70), ("10.9.9.9", 5)), relay2=bridged(remembered_seconds=20)),
                        hosts=["relay1", "relay2"], members=["relay1", "client1"], ignore="10.9.9.0/24")
     assert not quiet.get("failed") and quiet["users"] == [] and quiet["changed"] is False
+    # It speaks from another address than it is reached at.
+    several = port_users(dict(relay1=bridged(("192.168.7.1", 70), ("172.17.0.1", 70)), relay2=bridged()))
+    assert [(user["address"], user["name"]) for user in several["users"]] == [("172.17.0.1", None)]
     assert "relay2: who uses the old port has been remembered for less than 3600 s (20 s on relay2)" in quiet["notes"][0]
     assert not port_users(dict(relay1=bridged(("10.9.9.9", 5))), hosts=["relay1"], quiet_seconds=0).get("failed")
 

@@ -9,7 +9,8 @@ import socket
 import pytest
 
 from ansible_collections.portshift.agents.plugins.module_utils._host_ports import (
-    TCP_LISTEN, UDP_UNCONNECTED, clients, connections, ephemeral_ports, is_ephemeral, listeners, parse_ranges, parse_sockets)
+    TCP_LISTEN, UDP_UNCONNECTED, clients, connections, ephemeral_ports, is_ephemeral, listeners, own_addresses, parse_ranges,
+    parse_sockets)
 
 TCP = b"""\
   sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode
@@ -187,3 +188,16 @@ def test_without_a_known_range_no_port_is_at_risk():
 def test_this_machine_has_a_range():
     span = ephemeral_ports()
     assert 0 < span["first"] < span["last"] < 65536
+
+
+def test_own_addresses_are_all_that_the_kernel_has_but_loopback_and_link_local_ones(tmp_path):
+    (tmp_path / "net").mkdir()
+    (tmp_path / "net/fib_trie").write_text(
+        "Main:\n  +-- 10.0.2.0/24 2 0 2\n     |-- 10.0.2.0\n        /24 link UNICAST\n     |-- 10.0.2.1\n        /32 host LOCAL\n"
+        "     |-- 10.0.2.255\n        /32 link BROADCAST\n  +-- 127.0.0.0/8 2 0 2\n     |-- 127.0.0.1\n        /32 host LOCAL\n"
+        "Local:\n     |-- 10.0.2.1\n        /32 host LOCAL\n     |-- 192.168.7.1\n        /32 host LOCAL\n")
+    (tmp_path / "net/if_inet6").write_text(
+        "00000000000000000000000000000001 01 80 10 80       lo\nfd000000000000000000000000000002 03 40 00 80     eth0\n"
+        "fe80000000000000000000fffe000001 03 40 20 80     eth0\n")
+    assert own_addresses(str(tmp_path)) == ["10.0.2.1", "192.168.7.1", "fd00::2"]
+    assert own_addresses(str(tmp_path / "nothing")) == []
