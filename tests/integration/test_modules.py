@@ -682,9 +682,9 @@ def port_users(run_module, tmp_path):
         # What docker gives each of its hosts tells none of them apart.
         own = dict(relay1=["10.0.1.1", "172.17.0.1"], client1=["192.168.7.1", "172.17.0.1"])
         known = dict(relay1="10.0.1.1", relay2="10.0.1.2", client1="10.0.2.1")
-        (tmp_path / "users.yml").write_text(json.dumps(dict(all=dict(hosts={host: dict(
-            ansible_host=address, bigfix_proof=dict(moved, addresses=own.get(host)), **({"look": looks[host]} if host in looks else {}))
-            for host, address in known.items()}))))
+        hosts = {host: dict(ansible_host=address, bigfix_proof=dict(moved, addresses=own.get(host)),
+                            **({"look": looks[host]} if host in looks else {})) for host, address in known.items()}
+        (tmp_path / "users.yml").write_text(json.dumps(dict(all=dict(hosts=hosts))))
         return run_module("port_users", check=check, inventory=str(tmp_path / "users.yml"), host="relay1", **dict(dict(
             product="bigfix", hosts=list(known), found="look", evidence="bigfix_proof", staying=[55000]), **options))
     return call
