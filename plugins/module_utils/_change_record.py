@@ -240,6 +240,8 @@ class ChangeRecord:
         else:
             backup = None if before is None else self._backup_path(digest)
             if backup:
+                # First, with the mode that it is to have: that of what is made on the way is an ordinary one.
+                make_folder(os.path.dirname(self.path))
                 make_folder(os.path.dirname(backup))
                 write_own(backup, before)
             self.content["files"].append(dict(path=path, sha256_before=digest, sha256_after=_digest(after), backup=backup))

@@ -194,7 +194,7 @@ def _credentials_edits(plan, sources):
             elif port not in (plan.old_port, plan.new_port):
                 plan.notes.append("%s: its RESTURL names port %d, which is not the port that moves, so it was left alone; look "
                                   "whether it has to name port %d" % (source.path, port, plan.new_port))
-        if plan.old_port != plan.new_port and plan.old_port in rest_ports(source.data):
+        if plan.old_port and plan.old_port != plan.new_port and plan.old_port in rest_ports(source.data):
             plan.edits.append(dict(kind="credentials", path=source.path, previous_port=plan.old_port))
 
 

@@ -26,7 +26,6 @@ MAX_LINKS = 40
 
 _FOLDER = os.O_DIRECTORY | os.O_CLOEXEC | os.O_NOFOLLOW
 _FILE = os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC | os.O_NOFOLLOW
-OTHERS_WRITE = stat.S_IWGRP | stat.S_IWOTH
 
 
 class FileError(EngineError):
@@ -47,6 +46,8 @@ def explain(error, path, action):
         why = "permission denied; run with become: true, and look for an immutable flag (lsattr) or SELinux denials"
     elif error.errno == errno.EBUSY:
         why = "it is in use by the system, as a mount point or a swap file is"
+    elif error.errno == errno.ENOLCK:
+        why = "its file system has no locks; mount it with them (NFS: without nolock) and run again"
     elif error.errno == errno.EAGAIN:
         why = "another process holds a lease on it, as file servers do; run again"
     else:
@@ -60,6 +61,11 @@ def user_name(number):
         return pwd.getpwuid(number).pw_name
     except KeyError:
         return str(number)
+
+
+def others_write(status):
+    """Whether other users than the owner and root may write it.  Root's own group is no other user, as for sudo."""
+    return bool(status.st_mode & (stat.S_IWOTH | (stat.S_IWGRP if status.st_gid else 0)))
 
 
 def is_trusted(owner):
@@ -252,12 +258,12 @@ class Location:
         status = os.fstat(self.folder)
         folder = os.path.dirname(self.path)
         self._require_followed(status)
-        if not is_trusted(status.st_uid) or status.st_mode & OTHERS_WRITE:
+        if not is_trusted(status.st_uid) or others_write(status):
+            mend = "chmod go-w %s" % folder if is_trusted(status.st_uid) else "chown root %s; chmod go-w %s" % (folder, folder)
             raise FileError(
                 "%s: lies in a folder where other users can write (%s belongs to %s and has the mode %04o), so what lies there "
-                "is not believed; make it root's alone (chown root %s; chmod go-w %s) once you have looked at what it holds, or "
-                "name another folder; nothing was changed" % (
-                    self.asked, folder, user_name(status.st_uid), stat.S_IMODE(status.st_mode), folder, folder))
+                "is not believed; make it its owner's alone (%s) once you have looked at what it holds, or name another folder; "
+                "nothing was changed" % (self.asked, folder, user_name(status.st_uid), stat.S_IMODE(status.st_mode), mend))
 
 
 def _require_regular(path, status):
@@ -312,7 +318,7 @@ def read_own(path):
     """The bytes of a file of our own, such as a record, or None.  Fails where other users can have written it."""
     def own(handle):
         status = os.fstat(handle)
-        if not is_trusted(status.st_uid) or status.st_mode & OTHERS_WRITE:
+        if not is_trusted(status.st_uid) or others_write(status):
             raise FileError("%s: can be written by other users (it belongs to %s and has the mode %04o), so it is not believed; "
                             "look at what it holds, then make it root's alone (chown root, chmod go-w) or move it away; nothing "
                             "was changed" % (path, user_name(status.st_uid), stat.S_IMODE(status.st_mode)))

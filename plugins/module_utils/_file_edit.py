@@ -16,6 +16,7 @@ import contextlib
 import errno
 import fcntl
 import hashlib
+import itertools
 import json
 import os
 import platform
@@ -26,7 +27,7 @@ import struct
 import time
 
 from ansible_collections.portshift.agents.plugins.module_utils._file_access import (
-    OTHERS_WRITE, FileError, Location, NoSpace, explain, read_bytes, read_end, read_handle, read_if_there, read_own)
+    FileError, Location, NoSpace, explain, others_write, read_bytes, read_end, read_handle, read_if_there, read_own)
 
 __all__ = [
     "ChangedMeanwhile", "FileEdit", "FileError", "NoSpace", "explain", "kept_path", "make_folder", "one_at_a_time", "overwrite",
@@ -301,7 +302,10 @@ def _back_up(place, handle):
 
     Not AnsibleModule.backup_local(): its name is known ahead and it writes through a link that lies there already.
     """
-    name = "%s.%d.%s~" % (place.name, os.getpid(), time.strftime("%Y-%m-%d@%H:%M:%S", time.localtime()))
+    stem = "%s.%d.%s" % (place.name, os.getpid(), time.strftime("%Y-%m-%d@%H:%M:%S", time.localtime()))
+    names = (stem + end for end in itertools.chain(["~"], ("-%d~" % number for number in itertools.count(2))))
+    # Not that of another one of the same second.  What is planted there from now on is not written through.
+    name = next(name for name in names if not place.status(name))
     path, status = place.beside(name), os.fstat(handle)
     try:
         with os.fdopen(place.create(name, os.O_EXCL), "wb") as copy:
@@ -492,7 +496,7 @@ def _take_back(place):
             raise FileError("%s: a write into it was interrupted, and its old bytes, in %s, can't be put back: %s; run with "
                             "become: true, which puts them back" % (place.path, kept, os.strerror(err.errno)))
         ours, theirs = os.fstat(target), os.fstat(copy)
-        if theirs.st_uid != ours.st_uid or theirs.st_mode & OTHERS_WRITE:
+        if theirs.st_uid != ours.st_uid or others_write(theirs):
             raise FileError("%s: %s lies beside it, where its old bytes are kept while it is written, but is not its owner's "
                             "alone (user %d, mode %04o), so it is not believed; look whose it is, and remove it; nothing was "
                             "changed" % (
@@ -550,7 +554,7 @@ def _make_folder(path, mode):
             if not status:
                 place.make_folder(mode)
     except FileNotFoundError:
-        _make_folder(os.path.dirname(path), 0o777)
+        _make_folder(os.path.dirname(path), 0o755)
         with Location(path) as place:
             place.make_folder(mode)
 

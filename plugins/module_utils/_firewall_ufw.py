@@ -16,9 +16,9 @@ from collections import namedtuple
 from ansible_collections.portshift.agents.plugins.module_utils import _iptables_rules
 from ansible_collections.portshift.agents.plugins.module_utils._file_edit import read_if_there
 from ansible_collections.portshift.agents.plugins.module_utils._host_commands import run
+from ansible_collections.portshift.agents.plugins.module_utils._host_ports import own_addresses
 from ansible_collections.portshift.agents.plugins.module_utils._input_filter import Scene, Survey
-from ansible_collections.portshift.agents.plugins.module_utils._kernel_filter import (
-    KernelFilter, Obstacle, own_addresses, sentences)
+from ansible_collections.portshift.agents.plugins.module_utils._kernel_filter import KernelFilter, Obstacle, sentences
 from ansible_collections.portshift.agents.plugins.module_utils._openings import (
     ANYBODY_4, ANYBODY_6, PROTOCOLS, Opening, OpeningError, Reading, denies, described, family, in_order, join_families,
     normalised)

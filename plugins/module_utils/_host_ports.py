@@ -3,6 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """What this host listens on, and which ports it hands out by itself (Linux, read from /proc)."""
 
+import ipaddress
 import os
 import re
 import socket
@@ -152,18 +153,19 @@ def clients(port, proc="/proc"):
 
 
 def own_addresses(proc="/proc"):
-    """The addresses of this host, sorted, without those that it calls itself by (loopback and link-local ones)."""
-    found = set()
-    last = ""
-    for line in _read(os.path.join(proc, "net", "fib_trie")).decode("ascii", "replace").splitlines():
-        words = line.split()
-        if words[:1] == ["|--"]:
-            last = words[1]
-        elif words[:3] == ["/32", "host", "LOCAL"]:
-            found.add(last)
-    for line in _read(os.path.join(proc, "net", "if_inet6")).decode("ascii", "replace").splitlines():
-        found.add(socket.inet_ntop(socket.AF_INET6, bytes.fromhex(line.split()[0])))
-    return sorted(address for address in found if not address.startswith(("127.", "fe80:")) and address != "::1")
+    """The addresses of this host but those of its loopback; None where the kernel does not say."""
+    routes, six = (_read(os.path.join(proc, "net", name)) for name in ("fib_trie", "if_inet6"))
+    if not routes and not six:
+        return None
+    found, last = set(), None
+    for line in routes.decode("ascii", "replace").splitlines():
+        match = re.match(r"\s*\|-- ([0-9.]+)\s*\Z", line)
+        last = match.group(1) if match else last
+        if last and "/32 host LOCAL" in line:
+            found.add(ipaddress.ip_address(last))
+    for line in six.decode("ascii", "replace").splitlines():
+        found.add(ipaddress.IPv6Address(int(line.split()[0], 16)))
+    return {address for address in found if not (address.is_loopback or address.is_link_local or address.is_unspecified)}
 
 
 def plain_address(address):

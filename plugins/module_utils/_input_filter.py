@@ -240,6 +240,10 @@ class Survey:
             elif all_meet and rule.verdict == "return":
                 alive = alive - hit
                 returned |= hit
+            elif depth and rule.verdict == "return" and condition.sources is None and hit == alive and (
+                    kinds_of(condition) <= MET_BY_ALL):
+                # As in a chain against floods of SYN: what goes on in it is what comes beyond the rate.
+                path = both(path, limited("single", "not: " + rule.text))
             if not depth and alive is not before:
                 self.ends.update((kind, rule.number) for kind in before - alive)
         return alive | returned

@@ -6,17 +6,15 @@
 A packet has to pass every chain of every table; a front end such as firewalld knows its own rules alone.
 """
 
-import ipaddress
 import os
-import re
 from collections import namedtuple
 
 from ansible_collections.portshift.agents.plugins.module_utils import _iptables_rules as saved
 from ansible_collections.portshift.agents.plugins.module_utils import _nftables_rules as nft
 from ansible_collections.portshift.agents.plugins.module_utils._errors import EngineError
-from ansible_collections.portshift.agents.plugins.module_utils._file_edit import read_if_there
 from ansible_collections.portshift.agents.plugins.module_utils._firewall_nftables import Nftables, legacy_save
 from ansible_collections.portshift.agents.plugins.module_utils._host_commands import Reader
+from ansible_collections.portshift.agents.plugins.module_utils._host_ports import own_addresses
 from ansible_collections.portshift.agents.plugins.module_utils._input_filter import (
     ANYTHING, Rule, Scene, Survey, link_classes)
 from ansible_collections.portshift.agents.plugins.module_utils._openings import (
@@ -25,28 +23,12 @@ from ansible_collections.portshift.agents.plugins.module_utils._openings import 
 TOOLS = {4: "iptables", 6: "ip6tables"}
 # The tables of iptables beside nat, which turns nothing away, with the chains that a packet for this host passes.
 TABLES = {"raw": ("PREROUTING",), "mangle": ("PREROUTING", "INPUT"), "filter": ("INPUT",), "security": ("INPUT",)}
-LINKS, ROUTES, ADDRESSES_6 = "/sys/class/net", "/proc/net/fib_trie", "/proc/net/if_inet6"
+LINKS = "/sys/class/net"
 # Where the kernel can hold rules that only nft shows.
 NF_TABLES = "/sys/module/nf_tables"
 
 # What turns an opening away.  rule None: the policy of the chain; how_much: V(all) or V(part) of the opening.
 Obstacle = namedtuple("Obstacle", "how_much opening place rule")
-
-
-def own_addresses():
-    """The addresses of this host but those of its loopback; None where the kernel does not say."""
-    found, last = set(), None
-    routes, six = read_if_there(ROUTES), read_if_there(ADDRESSES_6)
-    if routes is None and six is None:
-        return None
-    for line in (routes or b"").decode("ascii", "replace").splitlines():
-        match = re.match(r"\s*\|-- ([0-9.]+)\s*\Z", line)
-        last = match.group(1) if match else last
-        if last and "/32 host LOCAL" in line:
-            found.add(ipaddress.ip_address(last))
-    for line in (six or b"").decode("ascii", "replace").splitlines():
-        found.add(ipaddress.IPv6Address(int(line.split()[0], 16)))
-    return {address for address in found if not (address.is_loopback or address.is_link_local or address.is_unspecified)}
 
 
 def links():

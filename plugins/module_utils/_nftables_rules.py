@@ -462,6 +462,7 @@ def by_port(atoms):
 
 # Said behind our include where the line before it had no end: nft does not take a comment without one.
 _UNENDED = ", the line above had no end"
+_INCLUDE_OF_A_PRODUCT = re.compile(br'(include "[^"\n]+" # %s)[ \t\r]*(?:\n|\Z)' % mark_of("[a-z0-9_]+").encode("ascii"))
 
 
 def include_line(name, path):
@@ -490,8 +491,13 @@ def without_include(content, name, path):
     if not match:
         return content
     before, after = content[:match.start()], content[match.end():]
-    # Somebody may have written more behind it since; then the line above has to keep its end.
-    return (before[:-1] if match.group(1) and not after else before) + after
+    if not match.group(1):
+        return before + after
+    # What was written behind it since keeps the end of the line above; that of another product takes it away when it goes.
+    behind = _INCLUDE_OF_A_PRODUCT.match(after)
+    if behind:
+        return before + behind.group(1) + _UNENDED.encode("ascii") + after[behind.end(1):]
+    return before + after if after else before[:-1]
 
 
 Piece = namedtuple("Piece", "kind start end context alone")

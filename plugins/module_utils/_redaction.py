@@ -27,6 +27,9 @@ _URL_IN_TEXT = re.compile(r"https?://\S*[^\s.,;:)\]}>\"']", re.I)
 # Each of these begins where a word begins, so that a long line is not looked at once more for each of its characters.
 _USER_INFO = re.compile(r"(?<![^\s/@])[^\s/@:]+:[^\s/@]+@")
 _ASSIGNED = re.compile(r"(?<![\w.-])([\w.-]+)([ \t]*=[ \t]*)(\"[^\"]*\"|'[^']*'|[^\s,;]+)")
+# A name that says so hides all of its clause, up to the next assignment: a password may hold blanks, or stand behind "is".
+_SECRET = re.compile(r"(?<![\w-])([\w-]*(?:pass(?:word|wd|phrase)?|pwd|secret|token|credentials?|api-?key)(?:[ \t]*=[ \t]*"
+                     r"|[ \t]{1,8}is[ \t]+|(?<=--password)[ \t]+))((?:(?![ \t]{1,8}[\w.-]{1,64}[ \t]{0,8}=)[^,;])+)", re.I)
 _NUMBERS = ("port", "code", "status", "pid", "errno", "signal", "exit", "exitcode", "line")
 _HEADER = re.compile(r"(?<![\w-])((?:[\w-]*(?:pass(?:word|wd|phrase)?|pwd|secret|token|credentials?|api-?key)|authorization"
                      r"|cookie)[\"']?[ \t]*:[ \t]*|(?:basic|bearer)[ \t]+)(\S.*)", re.I)
@@ -38,6 +41,9 @@ def shown_url(text):
     if not found:
         return MASK
     scheme, user, host, port, path, query, fragment = found.groups()
+    if user is None and any(part and "@" in part for part in (path, query, fragment)):
+        # A password with a slash, "?" or "#" in it: what stands where the host does may be the user, and its beginning.
+        return scheme + MASK
     if path and _ODD_PATH.search(path):
         path = "/" + MASK
     return "".join((scheme, MASK + "@" if user is not None else "", host, port or "", path or "",
@@ -56,4 +62,5 @@ def shown_words(text):
         plain = name.lower() in _NUMBERS and value.isdigit() and len(value) <= 5
         return name + equals + (value if plain else MASK)
     text = _USER_INFO.sub(MASK + "@", with_urls_shown(text))
+    text = _SECRET.sub(lambda found: found.group(1) + MASK, text)
     return _HEADER.sub(lambda found: found.group(1) + MASK, _ASSIGNED.sub(assigned, text))

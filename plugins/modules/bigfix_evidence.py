@@ -493,7 +493,7 @@ def main():
         result = dict(ok=not missing, port=questions.port, old_port=questions.old_port, missing=missing, waited=waited,
                       evidence={name: "; ".join(sentences) for name, sentences in proved.items() if sentences},
                       proved=told(proved), moved_at=moved_at(questions.content, questions.port), looked_at=time.time(),
-                      addresses=own_addresses())
+                      addresses=sorted(map(str, own_addresses() or ())))
         if missing:
             module.fail_json(msg="no proof on port %d after %g s: %s" % (
                 questions.port, waited, "; ".join(missing[name] for name in sorted(missing))), **result)

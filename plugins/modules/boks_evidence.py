@@ -347,7 +347,7 @@ def main():
         content = questions.record.content if questions.record else None
         result = dict(ok=not missing, base=questions.base, port=questions.base, proved=told(proved), missing=missing,
                       waited=waited, moved_at=moved_at(content, questions.base), looked_at=time.time(),
-                      addresses=own_addresses())
+                      addresses=sorted(map(str, own_addresses() or ())))
         if missing:
             module.fail_json(msg="no proof on base port %d after %g s: %s" % (
                 questions.base, waited, "; ".join(missing[name] for name in sorted(missing))), **result)

@@ -169,7 +169,7 @@ def test_credentials_with_the_old_port_are_an_edit():
     (b"RESTURL=https://localhost:52312/api\n", OLD, "names port 52312, which is not the port that moves"),
     (b"RESTURL=https://localhost:52311/api\n", None, "names port 52311, which is not the port that moves"),
     (b"RESTURL=https://u:7Qz@localhost/api\n", OLD, "names no port that can be read"),
-    (b"\0", OLD, "names no port that can be read"),
+    (b"\0", OLD, "names no port that can be read"), (b"RESTURL=https://localhost/api\n", None, "names no port that can be read"),
 ])
 def test_credentials_without_the_old_port_are_left_alone_and_told(content, old, said):
     found = credentials(content, old)

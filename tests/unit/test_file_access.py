@@ -256,9 +256,14 @@ def test_backup_is_not_written_through_a_link_that_lies_there_already(folder, se
     path.write_bytes(OLD + b"password")
     monkeypatch.setattr(engine.time, "strftime", lambda *unused: "2026-11-30@02:30:00")
     link(folder / ("settings.%d.2026-11-30@02:30:00~" % os.getpid()), secret)
-    assert "could not write it: File exists; nothing was written" in told(
-        FileEdit.read(str(path)).apply(NEW).commit, fake_module(backup=True))
-    assert (secret.read_bytes(), path.read_bytes()) == (OLD, OLD + b"password")
+    stem = "%s.%d.2026-11-30@02:30:00" % (path, os.getpid())
+    for content, after, end in ((NEW, NEW + NEW, "-2~"), (NEW + NEW, NEW, "-3~")):
+        if end == "-2~":
+            FileEdit.read(str(path)).apply(content).commit(fake_module())
+        backup = FileEdit.read(str(path)).apply(after).commit(fake_module(backup=True))["backup_file"]
+        with open(backup, "rb") as source:
+            assert (backup, source.read()) == (stem + end, content)
+    assert secret.read_bytes() == OLD
 
 
 def test_backup_has_all_that_the_file_had(folder, fake_module):
@@ -315,6 +320,9 @@ def spoil(state, how):
         link(state, "real")
     else:
         state.chmod(how)
+        if not os.geteuid():
+            # Root's own group is no other user.
+            os.chown(str(state), -1, 1234)
 
 
 @pytest.mark.parametrize("how", ["owner", "link", 0o770, 0o707, 0o1777])
@@ -330,6 +338,21 @@ def test_records_and_locks_in_a_folder_where_others_write_are_refused(state, how
         sentence = told(action, path)
         assert "other users can write" in sentence or "a symbolic link that belongs to the user 1234" in sentence
     assert sorted(os.listdir(state)) == ["boks", "boks.json"]
+
+
+def test_folder_that_a_umask_of_002_gave_to_the_group_is_believed_when_that_is_roots(state):
+    path = state / "portshift" / "boks.json"
+    before = os.umask(0o002)
+    try:
+        ChangeRecord(str(path), 6500, 6530).before_write("/etc/services", OLD, NEW)
+    finally:
+        os.umask(before)
+    assert [stat.S_IMODE(os.stat(str(folder)).st_mode) for folder in (path.parent, path.parent / "boks")] == [0o700, 0o700]
+    path.parent.chmod(0o775)
+    if os.stat(str(path)).st_gid:
+        assert "make it its owner's alone (chmod go-w %s)" % path.parent in told(read_record, str(path))
+    else:
+        assert read_record(str(path))["new_port"] == 6530
 
 
 @pytest.mark.parametrize("how", ["owner", 0o620, 0o602])

@@ -685,7 +685,8 @@ def test_copy_of_the_version_before_is_named_unless_it_says_nothing(file, fake_m
 
 
 @pytest.mark.parametrize("make, why", [
-    (lambda path: os.chmod(path, 0o660), "is not its owner's alone"), (lambda path: os.chown(path, 1234, -1), "(user 1234, mode"),
+    (lambda path: (os.chown(path, -1, 1234), os.chmod(path, 0o660)), "is not its owner's alone"),
+    (lambda path: os.chown(path, 1234, -1), "(user 1234, mode"),
     (lambda path: (os.unlink(path), os.mkfifo(path)), "is a special file, not a file"),
     (lambda path: (os.unlink(path), os.symlink("/etc/passwd", path)), "is a special file, not a file"),
     (lambda path: (os.unlink(path), os.mkdir(path)), "is a directory, not a file"),

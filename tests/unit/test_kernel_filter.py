@@ -367,26 +367,16 @@ def test_nftables_and_iptables_look_beyond_their_own_chains():
         assert len(failures) == 1 and "iptables -t raw PREROUTING: " in failures[0] and not notes
 
 
-def test_own_addresses_are_those_that_the_kernel_names(tmp_path, monkeypatch):
-    monkeypatch.undo()
-    (tmp_path / "fib_trie").write_text("""Main:
-  +-- 0.0.0.0/0 3 0 5
-     |-- 127.0.0.1
-        /32 host LOCAL
-     |-- 192.0.2.0
-        /24 link UNICAST
-     |-- 192.0.2.1
-        /32 host LOCAL
-""")
-    (tmp_path / "if_inet6").write_text("00000000000000000000000000000001 01 80 10 80       lo\n"
-                                       "fe800000000000000000000000000001 02 40 20 80     eth0\n"
-                                       "20010db8000000000000000000000001 02 40 00 80     eth0\n")
-    monkeypatch.setattr(_kernel_filter, "ROUTES", str(tmp_path / "fib_trie"))
-    monkeypatch.setattr(_kernel_filter, "ADDRESSES_6", str(tmp_path / "if_inet6"))
-    assert _kernel_filter.own_addresses() == OWN
-    monkeypatch.setattr(_kernel_filter, "ROUTES", str(tmp_path / "none"))
-    monkeypatch.setattr(_kernel_filter, "ADDRESSES_6", str(tmp_path / "none"))
-    assert _kernel_filter.own_addresses() is None
+FLOODS = ("*filter\n:INPUT ACCEPT [0:0]\n:SYNFLOOD - [0:0]\n-A INPUT -p tcp -m tcp --tcp-flags FIN,SYN,RST,ACK SYN -j SYNFLOOD\n"
+          "-A SYNFLOOD -m limit --limit 25/sec -j RETURN\n-A SYNFLOOD -j DROP\nCOMMIT\n")
+
+
+def test_what_comes_beyond_a_rate_is_no_obstacle_whether_it_is_dropped_or_the_rest_returns():
+    flood = nft_tables(("inet", "site", [
+        ("flood", None, None, [[{"limit": {"rate": 25, "burst": 5, "per": "second"}}, {"return": None}], [{"drop": None}]]),
+        ("entry", "input", "accept", [[{"jump": {"target": "flood"}}]])]))
+    assert firewalld(v4=FLOODS).obstacles([TCP]) == ([], [])
+    assert firewalld(ruleset(more=flood)).obstacles([TCP]) == ([], [])
 
 
 def test_a_list_of_banned_sources_costs_no_square_of_its_length():

@@ -369,6 +369,16 @@ def test_somebody_elses_line_behind_the_include_keeps_its_place():
     assert nft.without_include(there, "bigfix", OWN) == b"flush ruleset\ntable ip x {}\n"
 
 
+@pytest.mark.parametrize("end", [b"", b"\n"])
+@pytest.mark.parametrize("order", [("bigfix", "boks"), ("boks", "bigfix")])
+def test_includes_of_two_products_go_in_any_order_and_give_the_bytes_back(order, end):
+    content = b"flush ruleset" + end
+    there = nft.with_include(nft.with_include(content, "bigfix", OWN), "boks", OWN.replace("bigfix", "boks"))
+    for name in order:
+        there = nft.without_include(there, name, OWN.replace("bigfix", name))
+    assert there == content
+
+
 CHAIN = ("inet", "filter", "input")
 SITE = """table inet filter {
 \tchain input {
