@@ -102,12 +102,8 @@ class Services:
     def processes(self):
         """{service: its processes as sorted (pid, start ticks), or None where that can't be told}."""
         found = {name: self._found(name) for name in self.names}
-        return {name: None if known is None or self._is_elsewhere(name, known) else [
-            (process.pid, process.ticks) for process in of_service(known)] for name, known in found.items()}
-
-    def _is_elsewhere(self, name, found):
-        """Whether none of its executables was ever seen to run, though its status says that it does: then these tell nothing."""
-        return not found and not self.systemd and name not in self._by_executable and self._is_up(name)
+        return {name: None if known is None else [(process.pid, process.ticks) for process in of_service(known)]
+                for name, known in found.items()}
 
     def look(self):
         """What `left` and `missing` compare with: {service: what runs of it}."""
@@ -128,9 +124,7 @@ class Services:
         if found is None:
             return self._is_up(name)
         # What an agent has left in its cgroup does not make it run.
-        if any(process.runs_executable for process in found):
-            return True
-        return self._is_up(name) if found else self._is_elsewhere(name, found)
+        return any(process.runs_executable for process in found) or (bool(found) and self._is_up(name))
 
     def down(self):
         """The names of those that don't run."""
@@ -208,7 +202,7 @@ class Services:
         begun = time.monotonic()
         while True:
             found, is_up = self._found(name), self._is_up(name)
-            if found is None or (is_up and self._is_elsewhere(name, found)):
+            if found is None:
                 if is_up:
                     return
             elif _is_new(before, found) and (is_up or any(process.runs_executable for process in found)):

@@ -425,8 +425,8 @@ class Questions:
         started = self._agents() and moment_of(_first(self._agents())[1])
         if started:
             moments.append((started, "since %s was started" % self.agent))
-        # A change that is dated later than now was noted while the clock was ahead, and says nothing of today.
-        if self.changed <= now:
+        # A change that is dated later than now was noted while the clock was ahead; the start of a process needs no clock.
+        if self.changed <= now or not started:
             moments.append((self.changed, "since the change"))
         return max(moments)
 

@@ -418,7 +418,7 @@ def test_a_line_of_a_log_is_never_a_template_of_the_control_node(moved, program,
     moved.say(-10, "GetURL failed {{ 7*7 }} {%% set x = 7 %%} {{ lookup('pipe', 'touch %s') }}" % (moved.folder / "planted"))
     role = CHECKOUT / "roles/bigfix_component"
     given = {name: value for name, value in moved.arguments(executables={}).items() if value is not None}
-    host = dict(record_path=str(moved.record))
+    host = dict(record_path=str(moved.record), port=given["port"])
     play = dict(
         hosts="localhost", gather_facts=False, vars_files=[str(role / name / "main.yml") for name in ("defaults", "vars")],
         tasks=[{"vars": dict(bigfix_component_host=host, bigfix_component_assessment={}),

@@ -70,16 +70,6 @@ def test_what_can_not_be_told_is_no_list_of_processes(monkeypatch):
     assert Services(None, ["agent"], ["service"], {"agent": ["/nowhere/agent"]}).processes() == {"agent": None}
 
 
-def test_service_whose_executable_lies_elsewhere_is_told_of_by_its_status(tmp_path):
-    """A host without systemd, with executables that were never seen to run."""
-    command = tmp_path / "service"
-    command.write_text("#!/bin/sh\ncase $2 in status) test -e %s/up ;; start) touch %s/up ;; stop) rm -f %s/up ;; esac\n" % (
-        (tmp_path,) * 3))
-    command.chmod(0o755)
-    # A path is as good as a list of one.
-    services = Services(None, ["agent"], [str(command)], dict(agent="/nowhere/agent"), 5)
-    assert services.executables == dict(agent=["/nowhere/agent"])
-    assert services.down() == ["agent"] and services.start() == ["agent"]
-    assert services.down() == [] and services.processes() == dict(agent=None)
-    services.stop()
-    assert services.down() == ["agent"] and services.processes() == dict(agent=[])
+def test_a_path_is_as_good_as_a_list_of_one():
+    assert Services(None, ["agent"], ["true"], dict(agent="/opt/agent", other=["/a", "/b"])).executables == dict(
+        agent=["/opt/agent"], other=["/a", "/b"])
