@@ -111,7 +111,7 @@ def edits(folder):
 
 def test_record_names_the_kind_of_each_file_and_the_way_back_goes_by_it(tmp_path, fake_module):
     for kind, edit in edits(tmp_path).items():
-        record = str(tmp_path / kind)
+        record = str(tmp_path / (kind + ".json"))
         edit.commit(fake_module(), record=ChangeRecord(record, 1, 2))
         content = json.loads(pathlib.Path(record).read_bytes())
         assert [entry["kind"] for entry in content["files"]] == [kind]
