@@ -22,6 +22,31 @@ def _row(phase, host, assessment):
         phase, host, assessment.get("old_port") or "done", assessment["port"], _files(assessment))
 
 
+def names_of(hostvars, host):
+    """The names and addresses by which the inventory knows a host."""
+    known = [hostvars[host].get(name) for name in ("bigfix_address", "ansible_host")]
+    return {str(name).lower() for name in [host, *known] if name}
+
+
+def other_relays(hostvars, topology, relays):
+    """Sentences on hosts whose own settings name another relay than the inventory does.  `relays`: host -> what they name."""
+    names, strange = {}, {}
+    for host in [topology["server"], *dict.fromkeys(topology["parents"].values())]:
+        for name in names_of(hostvars, host):
+            names.setdefault(name, host)
+    for host, relay in relays.items():
+        parent = topology["parents"].get(host)
+        # A relay by a name that the inventory does not have can't be told from the one that it has.
+        found = names.get(relay.lower())
+        if parent and found != parent and relay.lower() not in names_of(hostvars, parent):
+            strange.setdefault((relay, found, parent), []).append(host)
+    return ["%s: the agent's own settings name %s as its relay (__RelayServer1)%s, and the inventory %s (bigfix_parent): the "
+            "path is proved to that one; mend the inventory where the agents are right" % (
+                ", ".join(hosts), relay, ", which is %s" % found if found and found != relay else
+                "" if found else ", which is none of the inventory's relays by name or address", parent)
+            for (relay, found, parent), hosts in strange.items()]
+
+
 class ActionModule(ActionBase):
 
     _requires_connection = False
@@ -31,7 +56,7 @@ class ActionModule(ActionBase):
         unused, options = self.validate_argument_spec(argument_spec=dict(
             topology=dict(type="dict", required=True), assessment=dict(type="str", required=True)))
         hostvars, port = task_vars["hostvars"], options["topology"]["port"]
-        rows, notes, ports, pending, missing, recorded = [], [], {}, [], {}, False
+        rows, notes, ports, pending, missing, relays, recorded, server = [], {}, {}, [], {}, {}, False, None
         for phase, steps in sorted(options["topology"]["phases"].items()):
             for host in [host for step in steps for host in step["hosts"]]:
                 reason = without_evidence(hostvars, host, options["assessment"])
@@ -40,7 +65,11 @@ class ActionModule(ActionBase):
                     continue
                 found = hostvars[host][options["assessment"]]
                 rows.append(_row(phase, host, dict(found, port=port)))
-                notes += ["%s: %s" % (host, note) for note in found.get("notes") or []]
+                for note in found.get("notes") or []:
+                    notes.setdefault(note, []).append(host)
+                if found.get("relay"):
+                    relays[host] = found["relay"]
+                server = server or found.get("masthead_host")
                 ports.setdefault(found.get("old_port"), []).append(host)
                 for sentence in (found.get("host_port") or {}).get("missing", []) if found.get("edits") else []:
                     missing.setdefault(sentence, []).append(host)
@@ -58,7 +87,9 @@ class ActionModule(ActionBase):
         report = ["Moving %s to port %d: %d of %d hosts have something to change." % (
             "from port %s" % ", ".join(map(str, sorted(ports))) if ports else "the deployment", port, len(pending), len(rows))]
         report += rows + ["open: %s; on %s" % (sentence, ", ".join(hosts)) for sentence, hosts in sorted(missing.items())]
-        report += ["note: " + note for note in notes] + ["PROBLEM: " + problem for problem in problems]
+        report += ["note: %s: %s" % (", ".join(hosts), note) for note, hosts in notes.items()]
+        report += ["note: " + note for note in other_relays(hostvars, options["topology"], relays)]
+        report += ["PROBLEM: " + problem for problem in problems]
         if pending:
             report.append(VENDOR)
-        return dict(result, changed=False, report=report, pending=pending, problems=problems)
+        return dict(result, changed=False, report=report, pending=pending, problems=problems, masthead_host=server)

@@ -11,9 +11,10 @@ from ansible.module_utils.parsing.convert_bool import boolean
 from ansible.plugins.action import ActionBase
 from ansible_collections.portshift.agents.plugins.module_utils._core.errors import EngineError
 from ansible_collections.portshift.agents.plugins.module_utils._bigfix.ports import parse_bigfix_port, parse_bigfix_target
-from ansible_collections.portshift.agents.plugins.plugin_utils._bigfix_topology import Topology, parse_phases
+from ansible_collections.portshift.agents.plugins.plugin_utils._bigfix_topology import Topology
 from ansible_collections.portshift.agents.plugins.plugin_utils._issued import find_issued, read_issued
 from ansible_collections.portshift.agents.plugins.plugin_utils._port_users import parse_ignored, parse_quiet
+from ansible_collections.portshift.agents.plugins.plugin_utils._waves import PHASES, by_phase, parse_phases
 from ansible_collections.portshift.agents.plugins.plugin_utils._window import parse_window
 
 
@@ -33,7 +34,7 @@ class ActionModule(ActionBase):
             close_quiet_seconds=lambda value: parse_quiet(value, "bigfix_close_quiet_seconds"),
             port=lambda value: parse_bigfix_target(value, "bigfix_port"),
             previous_port=lambda value: parse_bigfix_port(value, "bigfix_previous_port"),
-            phases=parse_phases, window=parse_window)
+            phases=lambda value: parse_phases(value, "bigfix_phases"), window=parse_window)
         values = {}
         for name, check in checks.items():
             if options[name] in (None, ""):
@@ -90,12 +91,11 @@ class ActionModule(ActionBase):
         if problems:
             return dict(result, failed=True, problems=problems, msg="Nothing was changed. %s." % ". ".join(
                 problem.rstrip(".") for problem in problems))
-        phases = {str(number): [step for step in steps if step["phase"] == number and number in values["phases"]]
-                  for number in (1, 2, 3)}
         addresses = {host: address_of(hostvars, host) for host in [topology.server, *members]} if (
             options["restrict_sources"]) else None
         found = dict(openings=topology.openings(addresses, connects, options["allowed_sources"]))
-        found.update(port=values.get("port"), server=topology.server, phases=phases, parents=topology.parents,
+        found.update(port=values.get("port"), server=topology.server, parents=topology.parents, steps=steps,
+                     phases=by_phase(steps, values.get("phases", PHASES)),
                      tiers=topology.tiers(), order=[host for step in steps for host in step["hosts"]],
                      components={host: step["component"] for step in steps for host in step["hosts"]})
         return dict(result, changed=False, begun=time.time(), **found)

@@ -12,6 +12,7 @@ from ansible_collections.portshift.agents.plugins.module_utils._boks.domain impo
 from ansible_collections.portshift.agents.plugins.module_utils._core.errors import EngineError
 from ansible_collections.portshift.agents.plugins.plugin_utils._boks_domain import Domain
 from ansible_collections.portshift.agents.plugins.plugin_utils._port_users import parse_ignored, parse_quiet
+from ansible_collections.portshift.agents.plugins.plugin_utils._waves import PHASES, by_phase, parse_phases
 from ansible_collections.portshift.agents.plugins.plugin_utils._window import parse_window
 
 
@@ -28,6 +29,7 @@ class ActionModule(ActionBase):
         result = super().run(tmp, task_vars)
         unused, options = self.validate_argument_spec(argument_spec=dict(
             base_port=dict(type="raw"), base_port_required=dict(type="bool", default=True), window=dict(type="str"),
+            phases=dict(type="raw", default=list(PHASES)),
             bridge=dict(type="bool", default=True), forks=dict(type="int"), hosts=dict(type="list", elements="str"),
             agent_waves=dict(type="raw", default=["100%"]), restrict_sources=dict(type="bool", default=False),
             allowed_sources=dict(type="list", elements="str", default=[]),
@@ -51,6 +53,7 @@ class ActionModule(ActionBase):
             except EngineError as err:
                 problems.append(str(err))
         try:
+            phases = parse_phases(options["phases"], "boks_phases")
             if options["window"]:
                 parse_window(options["window"], "boks_window")
             if not domain.problems:
@@ -67,4 +70,5 @@ class ActionModule(ActionBase):
         order = [host for step in steps for host in step["hosts"]]
         agents = [host for host in order if domain.roles[host] == "agent"]
         return dict(result, changed=False, begun=time.time(), base_port=base, master=domain.master, roles=domain.roles,
-                    steps=steps, order=order, agents=agents, openings=openings, paths=domain.paths(addresses, set(order)))
+                    steps=steps, phases=by_phase(steps, phases), order=order, agents=agents, openings=openings,
+                    paths=domain.paths(addresses, set(order)))

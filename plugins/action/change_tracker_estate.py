@@ -10,6 +10,7 @@ from ansible_collections.portshift.agents.plugins.module_utils._core.errors impo
 from ansible_collections.portshift.agents.plugins.module_utils._core.ports import parse_port
 from ansible_collections.portshift.agents.plugins.plugin_utils._change_tracker_estate import (
     HUB, IIS, MONITORED, NGINX, NONE, Estate)
+from ansible_collections.portshift.agents.plugins.plugin_utils._waves import PHASES, by_phase, parse_phases
 from ansible_collections.portshift.agents.plugins.plugin_utils._window import parse_window
 
 HUB_SERVERS = (NGINX, IIS, NONE)
@@ -55,6 +56,7 @@ class ActionModule(ActionBase):
         result = super().run(tmp, task_vars)
         unused, options = self.validate_argument_spec(argument_spec=dict(
             port=dict(type="raw"), port_required=dict(type="bool", default=True), window=dict(type="str"),
+            phases=dict(type="raw", default=list(PHASES)),
             hub_server=dict(type="str"), forks=dict(type="int"), hosts=dict(type="list", elements="str"),
             agent_waves=dict(type="raw", default=["100%"]), restrict_sources=dict(type="bool", default=False),
             allowed_sources=dict(type="list", elements="str", default=[]), telnet=dict(type="bool", default=False)))
@@ -74,6 +76,7 @@ class ActionModule(ActionBase):
         estate = Estate(task_vars["groups"], server)
         problems += estate.problems + windows_problems(estate, hostvars)
         try:
+            phases = parse_phases(options["phases"], "change_tracker_phases")
             if options["window"]:
                 parse_window(options["window"], "change_tracker_window")
             if not estate.problems:
@@ -96,6 +99,7 @@ class ActionModule(ActionBase):
         hub_hosts = [estate.hub] if estate.hub_managed and asked else []
         concerned = [*estate.components, *([estate.hub] if estate.hub_managed and estate.hub not in estate.components else [])]
         return dict(result, changed=False, port=port, hub=estate.hub, hub_server=server, hub_managed=estate.hub_managed,
-                    hub_hosts=hub_hosts, hub_address=hub_address, components=estate.components, steps=steps, order=order,
+                    hub_hosts=hub_hosts, hub_address=hub_address, components=estate.components, steps=steps,
+                    phases=by_phase(steps, phases), order=order,
                     not_asked=[host for host in concerned if host not in [*order, *hub_hosts]],
                     keeper=estate.keeper, openings=openings, monitored=monitored)

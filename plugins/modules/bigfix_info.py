@@ -129,6 +129,16 @@ neighbours:
   returned: success
   type: list
   elements: int
+relay:
+  description: The host in the URL of the relay that the agent has selected (C(__RelayServer1)); null without such a setting.
+  returned: success
+  type: str
+  version_added: 0.2.0
+masthead_host:
+  description: The root server's name as the masthead has it; null without a masthead.
+  returned: success
+  type: str
+  version_added: 0.2.0
 record:
   description: The record of the migration (ports, phase, state, files); null without one.
   returned: success
@@ -232,7 +242,7 @@ def main():
     module.exit_json(
         changed=False, ok=not plan.problems, port=host.port, problems=plan.problems, notes=plan.notes,
         old_port=host.old_port, edits=plan.edits, host_port=host_port, listeners=listening,
-        record=host.record.content if host.record else None,
+        record=host.record.content if host.record else None, relay=host.relay, masthead_host=host.masthead_host,
         neighbours=sorted({entry["port"] for entry in listening or [] if entry["port"] in neighbours
                            and entry["protocol"] == "tcp"}))
 

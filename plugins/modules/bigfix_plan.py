@@ -44,6 +44,11 @@ pending:
   returned: success
   type: list
   elements: str
+masthead_host:
+  description: The root server's name, as the mastheads have it; null where no host has said it.
+  returned: success
+  type: str
+  version_added: 0.2.0
 problems:
   description:
     - What stands against the move of the deployment as a whole. What stands against that of one host is with the host.

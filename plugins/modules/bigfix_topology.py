@@ -102,8 +102,14 @@ server:
   description: The root server.
   returned: success
   type: str
+steps:
+  description: All steps, each with its C(phase), C(title), C(component) and C(hosts).
+  returned: success
+  type: list
+  elements: dict
+  version_added: 0.2.0
 phases:
-  description: The steps of each phase (C("1"), C("2"), C("3")), each with its C(title), C(component) and C(hosts).
+  description: The steps of each phase that is asked for (C("1"), C("2"), C("3")), as RV(steps) has them.
   returned: success
   type: dict
 order:

@@ -9,7 +9,7 @@ short_description: Checks inventory and options of a BoKS migration and lays out
 version_added: 0.2.0
 description:
   - Reads the groups C(boks_master), C(boks_replicas) and C(boks_agents), and lays out the steps in which a migration walks
-    through the domain - the Master, the Replicas one by one, the Server Agents in waves.
+    through the domain - the Master (phase 1), the Replicas one by one (2), the Server Agents in waves (3).
   - Fails with every problem at once, before any host is asked.
 options:
   base_port:
@@ -19,6 +19,10 @@ options:
     description: Whether O(base_port) has to be given.
     type: bool
     default: true
+  phases:
+    description: The phases to run, as a list or as text such as V(1,2).
+    type: raw
+    default: [1, 2, 3]
   window:
     description: The maintenance window, such as V(22:00-04:00), by the clock of the control node.
     type: str
@@ -98,10 +102,14 @@ roles:
   returned: success
   type: dict
 steps:
-  description: The steps, each with its C(title), C(role) and C(hosts).
+  description: All steps, each with its C(phase), C(title), C(role) and C(hosts).
   returned: success
   type: list
   elements: dict
+phases:
+  description: The steps of each phase that is asked for (C("1"), C("2"), C("3")), as RV(steps) has them.
+  returned: success
+  type: dict
 order:
   description: All hosts of this run in the order of the steps.
   returned: success

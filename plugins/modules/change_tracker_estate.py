@@ -28,6 +28,10 @@ options:
       - The default is the hub's variable C(change_tracker_hub_server), or V(iis) where Ansible reaches the hub as a Windows host,
         and V(nginx) elsewhere.
     type: str
+  phases:
+    description: The phases to run, as a list or as text such as V(1,2).
+    type: raw
+    default: [1, 2, 3]
   window:
     description: The maintenance window, such as V(22:00-04:00), by the clock of the control node.
     type: str
@@ -117,10 +121,14 @@ not_asked:
   type: list
   elements: str
 steps:
-  description: The steps, each with its C(title), C(component) and C(hosts).
+  description: All steps, each with its C(phase), C(title), C(component) and C(hosts).
   returned: success
   type: list
   elements: dict
+phases:
+  description: The steps of each phase that is asked for (C("1"), C("2"), C("3")), as RV(steps) has them.
+  returned: success
+  type: dict
 order:
   description: All hosts of this run in the order of the steps.
   returned: success

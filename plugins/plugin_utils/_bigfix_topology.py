@@ -8,23 +8,10 @@ Pure: names in, names out.  Nobody is asked here.
 
 from __future__ import annotations
 
-import re
-
-from ansible_collections.portshift.agents.plugins.module_utils._core.errors import EngineError
 from ansible_collections.portshift.agents.plugins.plugin_utils._waves import waves
 
 SERVER, RELAYS, CLIENTS, PILOT = "bigfix_server", "bigfix_relays", "bigfix_clients", "bigfix_pilot"
 GROUPS = (SERVER, RELAYS, CLIENTS, PILOT)
-PHASES = (1, 2, 3)
-
-
-def parse_phases(value):
-    """The phases to run, from a list or from text such as C(1,2)."""
-    found = re.split(r"[,\s]+", value.strip("[] \n")) if isinstance(value, str) else value if isinstance(value, list) else [value]
-    phases = [int(item) for item in found if str(item).isdecimal()]
-    if not found or len(phases) != len(found) or set(phases) - set(PHASES):
-        raise EngineError("bigfix_phases is %r; give one or more of the phases 1, 2 and 3" % (value,))
-    return sorted(set(phases))
 
 
 class Topology:

@@ -71,11 +71,12 @@ class Domain:
         return found
 
     def steps(self, agent_waves, only=None, forks=None):
-        """The migration as a list of steps (title, role, hosts): the Master, the Replicas one by one, the agents in waves."""
+        """The migration as steps (phase, title, role, hosts): the Master, the Replicas one by one, the agents in waves."""
         wanted = set(self.roles) if only is None else set(only)
-        found = [("Master", "master", self.hosts("master"))]
-        found += [("Replica %s" % host, "replica", [host]) for host in self.hosts("replica")]
+        found = [(1, "Master", "master", self.hosts("master"))]
+        found += [(2, "Replica %s" % host, "replica", [host]) for host in self.hosts("replica")]
         cut = waves([host for host in self.hosts("agent") if host in wanted], agent_waves, "boks_agent_waves", forks)
-        found += [("Server Agents, wave %d of %d" % (number, len(cut)), "agent", hosts) for number, hosts in enumerate(cut, 1)]
-        steps = [dict(title=title, role=role, hosts=[host for host in hosts if host in wanted]) for title, role, hosts in found]
+        found += [(3, "Server Agents, wave %d of %d" % (number, len(cut)), "agent", hosts) for number, hosts in enumerate(cut, 1)]
+        steps = [dict(phase=phase, title=title, role=role, hosts=[host for host in hosts if host in wanted])
+                 for phase, title, role, hosts in found]
         return [step for step in steps if step["hosts"]]

@@ -16,6 +16,8 @@ from ansible_collections.portshift.agents.plugins.module_utils._core.redaction i
 from ansible_collections.portshift.agents.plugins.plugin_utils._waves import waves
 
 HUB, PROXIES, AGENTS = "change_tracker_hub", "change_tracker_proxies", "change_tracker_agents"
+# Those that move in phase 1, beside the agent of the hub.  May be missing.
+PILOT = "change_tracker_pilot"
 GROUPS = {HUB: "hub", PROXIES: "proxy", AGENTS: "agent"}
 MONITORED = "change_tracker_monitored"
 # Where the table is asked for what does not depend on the hub's port.
@@ -46,6 +48,10 @@ class Estate:
         for name, component in GROUPS.items():
             for host in groups.get(name, []):
                 self.components.setdefault(host, []).append(component)
+        self.pilot = list(groups.get(PILOT, []))
+        strange = [host for host in self.pilot if host not in self.components]
+        if strange:
+            self.problems.append("%s: in %s, but in none of %s" % (", ".join(strange), PILOT, ", ".join(GROUPS)))
         if hub_server != NGINX and self.components.get(self.hub) == ["hub"]:
             # Whether an agent runs there is not known, and on Windows it could not be moved.
             del self.components[self.hub]
@@ -74,14 +80,19 @@ class Estate:
         return {self.hub: [dict(port=port, protocol="tcp", sources=sorted(callers))]}
 
     def steps(self, agent_waves, only=None, forks=None):
-        """The migration as steps (title, component, hosts): the hub's own agent, proxies one by one, agents in waves."""
-        wanted = set(self.components) if only is None else set(only)
-        found = [("Agent of the hub", "hub", self.hosts("hub"))]
-        found += [("Proxy %s" % host, "proxy", [host]) for host in self.hosts("proxy")]
-        cut = waves([host for host in self.hosts("agent") if host in wanted], agent_waves, "change_tracker_agent_waves", forks)
-        found += [("Agents, wave %d of %d" % (number, len(cut)), "agent", hosts) for number, hosts in enumerate(cut, 1)]
-        steps = [dict(title=title, component=component, hosts=[host for host in hosts if host in wanted])
-                 for title, component, hosts in found]
+        """The steps (phase, title, component, hosts): the hub's own agent and the pilot, proxies, agents in waves."""
+        wanted, pilot = set(self.components) if only is None else set(only), set(self.pilot)
+        found = [(1, "Agent of the hub", "hub", self.hosts("hub"))]
+        for phase in (1, 2):
+            found += [(phase, "Proxy %s" % host, "proxy", [host]) for host in self.hosts("proxy")
+                      if (host in pilot) == (phase == 1)]
+            if phase == 1:
+                found += [(1, "Pilot agents", "agent", [host for host in self.hosts("agent") if host in pilot])]
+        rest = [host for host in self.hosts("agent") if host in wanted and host not in pilot]
+        cut = waves(rest, agent_waves, "change_tracker_agent_waves", forks)
+        found += [(3, "Agents, wave %d of %d" % (number, len(cut)), "agent", hosts) for number, hosts in enumerate(cut, 1)]
+        steps = [dict(phase=phase, title=title, component=component, hosts=[host for host in hosts if host in wanted])
+                 for phase, title, component, hosts in found]
         return [step for step in steps if step["hosts"]]
 
     def monitored(self, told, telnet=False):

@@ -1,13 +1,29 @@
 # Copyright (c) 2026 The portshift.agents authors
 # GNU General Public License v3.0-or-later (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Shares of a number of hosts, and hosts cut into waves.  Pure: names in, names out."""
+"""Shares of a number of hosts, hosts cut into waves, steps put into phases.  Pure: names in, names out."""
 
 from __future__ import annotations
 
 import re
 
 from ansible_collections.portshift.agents.plugins.module_utils._core.errors import EngineError
+
+PHASES = (1, 2, 3)
+
+
+def parse_phases(value, name):
+    """The phases to run, from a list or from text such as C(1,2)."""
+    found = re.split(r"[,\s]+", value.strip("[] \n")) if isinstance(value, str) else value if isinstance(value, list) else [value]
+    phases = [int(item) for item in found if str(item).isdecimal()]
+    if not found or len(phases) != len(found) or set(phases) - set(PHASES):
+        raise EngineError("%s is %r; give one or more of the phases 1, 2 and 3" % (name, value))
+    return sorted(set(phases))
+
+
+def by_phase(steps, phases=PHASES):
+    """The steps by the number of their phase, as text; empty for a phase that is not among `phases`."""
+    return {str(number): [step for step in steps if step["phase"] == number and number in phases] for number in PHASES}
 
 
 def share(text, total, name):

@@ -560,27 +560,27 @@ def test_an_ipv6_hub_is_found(host):
 # -- what the playbooks make of it
 
 def test_what_could_not_be_compared_is_shown_with_the_host_it_is_about(run_playbook):
-    estate = dict(change_tracker_estate=dict(order=["a1", "a2", "a3"]))
+    order = dict(product="change_tracker", run="migrate", port=8443, order=["a1", "a2", "a3"], found={}, doing=dict(path=[]))
     notes = dict(a1=dict(ok=True, notes=["a1: nothing was there to compare with"]), a2=dict(ok=True, notes=[]))
     done = run_playbook(
-        [dict(hosts="all:!localhost", gather_facts=False,
-              tasks=[dict(import_tasks=str(CHECKOUT / "playbooks/parts/tasks/change_tracker_path_notes.yml"))])],
+        [dict(hosts="all:!localhost", gather_facts=False, tasks=[
+            {"portshift.agents.migration": dict(act="gate", gate="path"), "run_once": True, "register": "found"},
+            dict(debug=dict(var="found.notes"), run_once=True)])],
         dict(all=dict(hosts=dict(
             {host: dict(change_tracker_path=path) for host, path in notes.items()}, a3={},
-            localhost=dict(estate, ansible_connection="local")))))
+            localhost=dict(portshift_order=order, ansible_connection="local")))))
     assert done.returncode == 0 and done.stdout.count("a1: nothing was there to compare with") == 1, done.stdout
 
 
 def test_who_looks_after_the_hub_may_be_a_variable_of_the_hub(run_playbook):
-    def tried(**estate):
+    def tried(**told):
         # In check mode, where nobody has opened the port.
         done = run_playbook(
             [dict(hosts="a1", gather_facts=False, vars_files=[str(CHECKOUT / "roles/change_tracker_agent/vars/main.yml")],
                   tasks=[dict(debug=dict(msg="tried: {{ change_tracker_agent_answering | bool }}"))])],
-            dict(all=dict(hosts=dict(a1=dict(ansible_connection="local"),
-                                     localhost=dict(estate, ansible_connection="local")))), "--check")
+            dict(all=dict(hosts=dict(a1=dict(told, ansible_connection="local")))), "--check")
         assert done.returncode == 0, done.stdout
         return "tried: True" in done.stdout
 
-    assert tried(change_tracker_estate=dict(hub_server="none")) and not tried(change_tracker_estate=dict(hub_server="nginx"))
+    assert tried(portshift_host=dict(hub_server="none")) and not tried(portshift_host=dict(hub_server="nginx"))
     assert not tried()

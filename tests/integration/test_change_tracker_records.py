@@ -35,7 +35,9 @@ class Records:
                       change_tracker_hub_firewall="none", change_tracker_hub_reserve_port=False, change_tracker_lock=False)
         inventory = dict(all=dict(hosts=hosts, vars=common, children={
             group: dict(hosts=dict.fromkeys(members, {})) for group, members in groups.items()}))
-        done = self.run_playbook([{"import_playbook": str(PLAYBOOKS / name)} for name in playbooks], inventory,
+        shared = dict(portshift_product="change_tracker", portshift_run="close")
+        done = self.run_playbook([dict({"import_playbook": str(PLAYBOOKS / name)}, **({"vars": shared} if "/" in name else {}))
+                                  for name in playbooks], inventory,
                                  "-e", json.dumps(variables), timeout=300)
         return done.returncode, " ".join(done.stdout.split())
 
@@ -71,7 +73,7 @@ def test_agents_do_not_go_back_without_their_hub(records):
 
 
 def test_close_asks_the_agents_which_port_was_left_where_the_hub_does_not_know(records):
-    close = ("parts/change_tracker_estate.yml", "parts/change_tracker_close.yml")
+    close = ("parts/order.yml", "parts/hub_way_back.yml", "parts/hub_close.yml")
     records.note("nginx.json", 2, 1, 5)
     code, said = records.play(*close, change_tracker_port=2)
     assert code and "hub: no port was ended" in said

@@ -150,7 +150,7 @@ def test_second_control_node_is_refused_and_the_first_one_undisturbed(estate, el
     assert first.process.poll() is None
     second.bad("root@%s (pid %d, \"migrate to %d\", since " % (os.uname().nodename, first.process.pid, NEW),
                "is migrating this deployment", "Nothing was changed", "bigfix_take_over=true")
-    assert second.changed == {} and "Plan" not in second.plays
+    assert second.changed == {} and "Plan the migration" not in second.plays
     first.wait().good()
     assert first.failed == set() and estate.lock() is None
     assert (estate.ports(), estate.status()["lost"]) == (AFTER_PHASE_ONE, 0)
@@ -170,7 +170,7 @@ def test_host_that_loses_power_in_its_cutover_ends_the_run_and_is_moved_by_the_n
     # It was alone in its step, so nobody is left who could ask the gate: Ansible ends the run, naming the host.
     assert run.status != 0, run.output
     assert [event["host"] for event in run.events if event["event"] == "unreachable"] == ["relay2"] == sorted(run.failed)
-    assert "Phase 2" in run.plays and "Phase 3" not in run.plays
+    assert "Phase 2: relays" in run.plays and "Phase 3: clients" not in run.plays
     estate.play("migrate").good()
     estate.all_report(NEW)
 
@@ -183,7 +183,7 @@ def test_run_of_a_dead_control_node_goes_on_elsewhere_when_told_to_take_over(est
     assert first.status == -9 and not any(event["event"] == "stats" for event in first.events)
     refused = estate.play("migrate", **elsewhere.how).bad(
         "root@%s (pid %d, " % (os.uname().nodename, first.process.pid), "is migrating this deployment", "bigfix_take_over=true")
-    assert "Plan" not in refused.plays and estate.lock()["pid"] == first.process.pid
+    assert "Plan the migration" not in refused.plays and estate.lock()["pid"] == first.process.pid
     taken = estate.play("migrate", "-e", "bigfix_take_over=true", **elsewhere.how).good()
     assert "took over from root@%s (pid %d" % (os.uname().nodename, first.process.pid) in taken.output.replace("\n", "")
     estate.all_report(NEW)
@@ -227,7 +227,8 @@ def test_full_disk_leaves_the_host_as_it_was_and_is_named(estate):
     estate.fill("client02", "/" + MASTHEAD_FOLDER, when_stops="besclient")
     try:
         run = estate.play("migrate")
-        assert "Phase 3" in run.plays and estate.said("client02", "test", "-e", "/%s/%s" % (MASTHEAD_FOLDER, FILLING))[0] == 0
+        assert "Phase 3: clients" in run.plays
+        assert estate.said("client02", "test", "-e", "/%s/%s" % (MASTHEAD_FOLDER, FILLING))[0] == 0
         run.bad("client02", "byte for byte")
         left_alone(run, "client02", MASTHEAD_FOLDER, [FILLING])
     finally:

@@ -103,7 +103,7 @@ def test_oldest_ansible_core_moves_a_deployment_and_takes_it_back(new_lab, oldes
     before = lab.snapshot()
     lab.play("migrate").good()
     assert {host for host, _path in difference(before, lab.snapshot())} == set(lab.hosts)
-    lab.play("rollback").good()
+    lab.play("rollback", ANSIBLE_ANY_ERRORS_FATAL="true", ANSIBLE_STRATEGY="free").good()
     assert lab.snapshot() == before
 
 
@@ -123,6 +123,10 @@ def test_phases_alone_and_back(new_lab, tmp_path):
     tagged = lab.play("migrate", "--tags", "phase1").good()
     assert difference(before, lab.snapshot()) == moved
     assert (tagged.edits, tagged.changed) == (first.edits, first.changed)
+
+    # A phase alone asks for fresh proof of those before it.
+    early = lab.play("migrate", "--tags", "phase3", "-e", "bigfix_evidence_timeout=2").bad("no proof on port %d" % NEW)
+    assert early.changed == {} and early.failed >= {"relay2"} and "Phase 3: clients" not in early.plays
 
     lab.play("migrate", "-e", "bigfix_phases=1,2").good()
     moved = difference(before, lab.snapshot())
@@ -247,7 +251,7 @@ def test_signed_deployment_moves_closes_and_comes_back_as_foretold_and_no_report
         # It lives on what the bridges let pass, and would be cut off.  Everything else that used the old port has moved since.
         shut = lab.play("close").bad("Nothing was closed", "port %d of relay2 by client02 (%s, " % (OLD, lab.address("client02")),
                                      "-e '{\"bigfix_close_ignore_users\": [\"%s\"]}'" % lab.address("client02"))
-        assert shut.changed == {} and "Close" not in shut.plays and bridges(namespace) == {("52311", "55000")}
+        assert shut.changed == {} and "Close the old port" not in shut.plays and bridges(namespace) == {("52311", "55000")}
         assert not any(word in sentence for sentence in shut.failures for word in ("client01", "client03", "relay1", "server"))
         lab.play("close", "-e", "bigfix_close_ignore_users=%s" % lab.address("client02")).good()
         assert bridges(namespace) == set()
@@ -356,18 +360,19 @@ def test_unreachable_clients(new_lab):
 
     shut = lab.play("migrate", inventories=[ssh]).bad("gate after the plan: closed", "client03", "1 of 6")
     assert shut.stats["client03"]["unreachable"] == 1
-    assert "Phase 1" not in shut.plays and lab.snapshot(records=True) == before
+    assert "Phase 1: root server and pilot" not in shut.plays and lab.snapshot(records=True) == before
 
-    # One may be missing, and the window is open.
-    most = lab.play("migrate", "-e", "bigfix_max_missing=1", "-e", window(-60, 60), inventories=[ssh])
-    assert most.failed == {"client03"} and "What is left to a person" in most.plays
+    # One may be missing, and the window is open; what a site's ansible.cfg says of all plays has no effect.
+    most = lab.play("migrate", "-e", "bigfix_max_missing=1", "-e", window(-60, 60), inventories=[ssh],
+                    ANSIBLE_ANY_ERRORS_FATAL="true", ANSIBLE_STRATEGY="free")
+    assert most.failed == {"client03"} and "Report what was done, and what is left" in most.plays
     changed = {host for host, _path in difference(before, lab.snapshot())}
     assert changed == set(lab.hosts) - {"client03"}
 
     # Now it is there again, but only until the wave.
     lab.find("client03")
     late = lab.begin("migrate", "-e", "bigfix_client_waves=100%", inventories=[ssh])
-    late.until(lambda: "Phase 2" in late.plays)
+    late.until(lambda: "Phase 2: relays" in late.plays)
     lab.lose("client03")
     late.wait().bad("gate after phase 3: closed", "client03", "unreachable")
     assert late.stats["client03"]["unreachable"] == 1
@@ -386,7 +391,7 @@ def test_relay_that_does_not_come_up_on_the_new_port(new_lab):
     lab.ok("fault", "relay2", "refuse-port:%d" % NEW)
     stopped = lab.play("migrate").bad("relay2", "Its files are as they were before, byte for byte")
     assert stopped.stats["relay2"]["rescued"] == 1
-    assert "Phase 3" not in stopped.plays
+    assert "Phase 3: clients" not in stopped.plays
     assert {host for host, _path in difference(before, lab.snapshot())} == {"server", "relay1", "client01"}
     services = lab.status()["hosts"]["relay2"]
     assert services["port"] == OLD and all(service["running"] for service in services["services"].values())
@@ -410,7 +415,7 @@ def test_relay_that_does_not_come_up_on_the_new_port(new_lab):
 def test_port_that_can_not_be(untouched, port, sentence):
     lab = ready(untouched)
     run = lab.play("migrate", port=port).bad("Nothing was changed", sentence)
-    assert run.plays == ["Deployment"]
+    assert run.plays == ["Check the inventory and the options"]
 
 
 def test_port_that_is_in_use_already(untouched):
@@ -455,7 +460,7 @@ def test_inventory_that_can_not_be(untouched, damage, words):
         run = lab.play("migrate").bad("Nothing was changed", *words)
     finally:
         (lab.folder / "inventory.yml").write_text(original)
-    assert run.plays == ["Deployment"]
+    assert run.plays == ["Check the inventory and the options"]
 
 
 def test_damaged_hosts_are_all_named_in_one_plan(untouched):
@@ -468,7 +473,7 @@ def test_damaged_hosts_are_all_named_in_one_plan(untouched):
     lab.path("relay2", CLIENT_CONFIG).unlink()
     run = ready(lab).play("migrate").bad("gate after the plan: closed", "5 of 7", "client01", "client02", "client03",
                                          "client04", "relay2")
-    assert "Phase 1" not in run.plays
+    assert "Phase 1: root server and pilot" not in run.plays
     for sentence in ("client01/%s; name the right places" % CLIENT_MASTHEAD,
                      "client02/%s: empty file where a masthead was expected" % CLIENT_MASTHEAD,
                      "client03/%s: signed masthead that is cut short" % CLIENT_MASTHEAD,
@@ -491,7 +496,7 @@ def test_issued_masthead_of_another_deployment_or_port(untouched, tmp_path):
     other = Lab(tmp_path / "other").write(relays="1", clients=1)
     run = lab.play("migrate", "--limit", "server,client01", src=other.issued()).bad(
         "gate after the plan: closed", "2 of 2", "masthead of another deployment")
-    assert "Phase 1" not in run.plays
+    assert "Phase 1: root server and pilot" not in run.plays
 
 
 def test_issued_masthead_that_is_not_there(untouched):
@@ -510,14 +515,25 @@ def test_new_port_that_somebody_else_holds(untouched):
         run = ready(lab).play("migrate", "--limit", "server,relay1").bad(
             "gate after the plan: closed", "relay1", "server", "2 of 2", "port of Web Reports")
     assert "port %d is in use already: process" % NEW in " ".join(run.failures)
-    assert "listens on %s" % lab.address("relay1") in run.output and "Phase 1" not in run.plays
+    assert "listens on %s" % lab.address("relay1") in run.output and "Phase 1: root server and pilot" not in run.plays
 
 
 def test_closed_window(untouched):
     lab = ready(untouched)
-    run = lab.play("migrate", "--limit", "server", "-e", window(60, 120)).bad(
-        "the maintenance window is", "was not begun")
+    run = lab.play("migrate", "-e", window(60, 120)).bad("the maintenance window is", "was not begun")
     assert run.changed == {} and "Gate after phase 1" not in run.plays
+
+
+def test_limit_that_would_silence_children(untouched):
+    """Without a bridge, as here."""
+    lab = ready(untouched)
+    run = lab.play("migrate", "--limit", "server,relay1").bad("Nothing was changed", "not part of the run, and below", "relay2",
+                                                              "bigfix_bridge is false", "Run without --limit")
+    assert run.changed == {} and "Phase 1: root server and pilot" not in run.plays
+    # And a child whose parent has not moved is told which one that is.
+    alone = lab.play("migrate", "--limit", "client02", "-e", "bigfix_probe_timeout=1").bad(
+        "client02: nothing was changed. It does not get through to its parent relay2", "no part of this run")
+    assert alone.changed == {}
 
 
 def test_file_that_may_not_be_written(untouched):

@@ -853,7 +853,7 @@ def test_info_compares_the_issued_masthead_of_the_control_node(run_module, host,
     src.write_bytes(sign(inner_part(port=NEW, serial="987654321")))
     [problem] = run_module("bigfix_info", **options)["problems"]
     assert "masthead of another deployment: its serial number is 987654321" in problem
-    assert "pass it as src" in run_module("bigfix_info", **dict(options, masthead_src=None))["problems"][0]
+    assert "pass it as bigfix_masthead_src" in run_module("bigfix_info", **dict(options, masthead_src=None))["problems"][0]
 
 
 def test_info_fails_for_an_issued_masthead_that_is_none(refused, host, tmp_path):

@@ -80,7 +80,8 @@ def test_hub_behind_iis_is_moved_and_its_own_agent_is_not():
 
 def test_agent_on_the_host_of_such_a_hub_moves_all_the_same():
     found = estate(hub_server="none", change_tracker_agents=["h", "a1"])
-    assert found.steps(["100%"])[0] == dict(title="Agent of the hub", component="hub", hosts=["h"]) and found.keeper == "h"
+    assert found.steps(["100%"])[0] == dict(
+        phase=1, title="Agent of the hub", component="hub", hosts=["h"]) and found.keeper == "h"
 
 
 def test_firewall_admits_everybody_unless_told_who_is_to_connect():

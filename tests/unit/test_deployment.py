@@ -197,11 +197,16 @@ def test_mixed_ports_in_a_masthead_are_a_problem_that_lists_them():
     assert problem == "/masthead: holds several ports: 52311, 52312; have one masthead issued for one port"
 
 
+def test_what_several_mastheads_lack_is_said_once():
+    found = plan(mastheads=[masthead(sign(inner_part()), "/a"), masthead(sign(inner_part()), "/b")])
+    assert len(found.problems) == 1 and found.problems[0].startswith("/a, /b: signed masthead, port 52311.")
+
+
 def test_signed_masthead_without_an_issued_one_is_a_problem():
     found = plan(mastheads=[masthead(sign(inner_part()))])
     assert found.problems == [
         "/masthead: signed masthead, port 52311. Editing it would break its signature, so that clients reject it. Have "
-        "BESAdmin issue a masthead for port 55000 and pass it as src (see docs/masthead.md)"]
+        "BESAdmin issue a masthead for port 55000 and pass it as bigfix_masthead_src (see docs/masthead.md)"]
     assert [edit["kind"] for edit in found.edits] == ["settings"]
 
 

@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ansible_collections.portshift.agents.plugins.module_utils._core.errors import EngineError
-from ansible_collections.portshift.agents.plugins.plugin_utils._bigfix_topology import Topology, parse_phases
-from ansible_collections.portshift.agents.plugins.plugin_utils._waves import share, waves
+from ansible_collections.portshift.agents.plugins.plugin_utils._bigfix_topology import Topology
+from ansible_collections.portshift.agents.plugins.plugin_utils._waves import parse_phases, share, waves
 from ansible_collections.portshift.agents.tests.unit import growth
 
 PARENTS = dict(r2="r1", r3="r2", p2="r1", c1="r1", c2="r2", c3="r3", c4="srv")
@@ -214,13 +214,13 @@ def test_share_that_is_none_is_a_sentence(text):
 @pytest.mark.parametrize("value, expected", [
     ([1, 2, 3], [1, 2, 3]), ("1,2", [1, 2]), ("3 1", [1, 3]), (" 2 ", [2]), (2, [2]), (["3", "1"], [1, 3]), ("1, 1", [1])])
 def test_phases_are_read(value, expected):
-    assert parse_phases(value) == expected
+    assert parse_phases(value, "bigfix_phases") == expected
 
 
 @pytest.mark.parametrize("value", ["", [], "0", "4", "1,4", "one", "1,,x", "1;2", None, True, [1, "x"], 1.5, [True], "1,²"])
 def test_what_is_no_phase_is_a_sentence(value):
     with pytest.raises(EngineError) as caught:
-        parse_phases(value)
+        parse_phases(value, "bigfix_phases")
     assert str(caught.value) == "bigfix_phases is %r; give one or more of the phases 1, 2 and 3" % (value,)
 
 

@@ -60,6 +60,13 @@ class SettingsSource:
         except ValueError:
             return None
 
+    def url_host(self, name):
+        """The host in a setting that is a URL; None when it is absent or no URL."""
+        try:
+            return urlsplit(self._value(name) or "").hostname
+        except ValueError:
+            return None
+
 
 class CredentialsSource:
     """A file of the operator's credentials for the REST API: its path and its bytes."""
@@ -113,6 +120,7 @@ def find_old_port(mastheads, settings, new_port, recorded=None, given=None):
 
 
 def _masthead_edits(plan, mastheads, issued, allow_invalid_signature):
+    refused = {}
     for installed in mastheads:
         masthead = installed.masthead
         if masthead.port == plan.new_port:
@@ -131,18 +139,19 @@ def _masthead_edits(plan, mastheads, issued, allow_invalid_signature):
                 plan.notes += ["%s: %s" % (installed.path, warning) for warning in check_issued(
                     masthead, issued, plan.new_port, allow_invalid_signature=allow_invalid_signature)]
             elif masthead.format == "signed" and not allow_invalid_signature:
-                raise MastheadError(signed_refusal(masthead, plan.new_port))
+                raise MastheadError(signed_refusal(masthead, plan.new_port, "bigfix_masthead_src"))
         except MastheadError as err:
-            plan.problems.append("%s: %s" % (installed.path, err))
+            refused.setdefault(str(err), []).append(installed.path)
             continue
         plan.edits.append(dict(kind="masthead", path=installed.path, previous_port=masthead.port))
+    plan.problems += ["%s: %s" % (", ".join(paths), reason) for reason, paths in refused.items()]
 
 
-def signed_refusal(masthead, port):
-    """Why a signed masthead is not edited in place."""
+def signed_refusal(masthead, port, option="src"):
+    """Why a signed masthead is not edited in place.  `option`: what takes an issued one."""
     broken = "" if masthead.signature != "invalid" else " (its signature is broken already: somebody edited it)"
     return ("signed masthead, port %s%s. Editing it would break its signature, so that clients reject it. Have BESAdmin "
-            "issue a masthead for port %d and pass it as src (see docs/masthead.md)" % (masthead.port, broken, port))
+            "issue a masthead for port %d and pass it as %s (see docs/masthead.md)" % (masthead.port, broken, port, option))
 
 
 def _settings_edits(plan, component, sources):

@@ -12,6 +12,7 @@ from ansible_collections.portshift.agents.plugins.module_utils._core.errors impo
 from ansible_collections.portshift.agents.plugins.module_utils._core.file_edit import (
     FileError, read_bytes, require_writable, sha256)
 from ansible_collections.portshift.agents.plugins.module_utils._bigfix import masthead, settings_file
+from ansible_collections.portshift.agents.plugins.module_utils._bigfix.setting_names import SELECTED_RELAYS
 
 # Options of every module that looks at a whole host.
 HOST_SPEC = dict(
@@ -99,6 +100,17 @@ class BigFixHost:
                 plan.problems.append(str(err))
         plan.problems = self.problems + plan.problems
         return plan
+
+    @property
+    def relay(self):
+        """The host in the URL of the relay that the agent has selected, as its settings name it; None without one."""
+        found = [source.url_host(SELECTED_RELAYS[0]) for source in self.settings if not source.flat]
+        return next((host for host in found if host), None)
+
+    @property
+    def masthead_host(self):
+        """The root server's name, as the agent's masthead has it; None without a masthead."""
+        return next((installed.masthead.host for installed in self.mastheads if installed.masthead.host), None)
 
     def setting(self, name):
         """The first settings file that has it wins, as for the agent."""

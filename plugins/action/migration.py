@@ -1,0 +1,337 @@
+# Copyright (c) 2026 The portshift.agents authors
+# GNU General Public License v3.0-or-later (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What the plays of the playbooks ask on the control node; documented with the module of the same name."""
+
+from __future__ import annotations
+
+import datetime
+
+from ansible import context
+from ansible.module_utils.parsing.convert_bool import boolean
+from ansible.plugins.action import ActionBase
+from ansible_collections.portshift.agents.plugins.module_utils._core.errors import EngineError
+from ansible_collections.portshift.agents.plugins.plugin_utils import _migration
+from ansible_collections.portshift.agents.plugins.plugin_utils._evidence import without_evidence
+from ansible_collections.portshift.agents.plugins.plugin_utils._gate import judged
+from ansible_collections.portshift.agents.plugins.plugin_utils._names import Variables
+from ansible_collections.portshift.agents.plugins.plugin_utils._other_modules import run_action
+from ansible_collections.portshift.agents.plugins.plugin_utils._products import COLLECTION, PRODUCTS
+from ansible_collections.portshift.agents.plugins.plugin_utils._reports import report
+from ansible_collections.portshift.agents.plugins.plugin_utils._window import in_window
+
+UNCHANGED = "Nothing was changed. %s."
+
+
+def failure(problems):
+    return dict(failed=True, problems=problems, msg=UNCHANGED % ". ".join(problem.rstrip(".") for problem in problems))
+
+
+class ActionModule(ActionBase):
+
+    _requires_connection = False
+
+    def _value(self, name, default=None):
+        """A variable of the user, as the current host has it."""
+        if name not in self._variables:
+            return default
+        return self._templar.template(self._variables[name])
+
+    def _own(self, name, default=None):
+        """A variable of the product, such as bigfix_window."""
+        return self._value(self._product.variable(name), default)
+
+    def _missing_allowed(self, order):
+        # What is missing before a port is taken away would be cut off, so what other gates let pass does not count there.
+        strict = order["run"] in ("close", "rollback")
+        return self._own("close_max_missing" if strict else "max_missing", 0)
+
+    # -- the order, and what each host has to know of it
+    def _act_order(self, options):
+        product, run = self._product, options["run"]
+        run_tags, skip_tags = (list(self._variables.get(name) or ()) for name in ("ansible_run_tags", "ansible_skip_tags"))
+        problems = _migration.check_tags(run, run_tags, skip_tags, self._task.tags)
+        problems += _migration.check_strategy(self._value("portshift_strategy"))
+        said = Variables(product.name, self._variables["hostvars"], self._variables["ansible_play_hosts_all"])
+        problems += said.problems(product.name, self._value("portshift_own_variables", []))
+        if context.CLIARGS.get("start_at_task"):
+            problems.append("--start-at-task leaves out what the tasks after it rely on; run the whole playbook, which goes on "
+                            "from what is there")
+        given = {argument: self._value(name, default) for name, (argument, default) in product.arguments.items()}
+        required = {"%s_required" % product.arguments[product.port][0]: run != "rollback"}
+        given.update(required, forks=self._variables.get("ansible_forks"), hosts=self._variables["ansible_play_hosts_all"])
+        found = run_action(self, COLLECTION + product.order, {name: value for name, value in given.items() if value is not None},
+                           self._variables)
+        problems = (found.get("problems") or [found["msg"]] if found.get("failed") else []) + problems
+        if problems:
+            return failure(problems)
+        asked = _migration.asked_phases(given["phases"], product.name)
+        running = _migration.phases_to_run(asked, run_tags, skip_tags) if run == "migrate" else []
+        for name in ("invocation", "changed", "failed"):
+            found.pop(name, None)
+        order = _migration.Order(product.name, found, run, running).whole()
+        values = dict(lock_path=self._own("lock_path", "/var/lib/portshift/%s.lock" % product.name), lock=self._own("lock", True),
+                      lock_seconds=self._own("lock_seconds", 0), take_over=self._own("take_over", False))
+        return dict(order=order, lock=_migration.lock(order, values))
+
+    def _act_host(self, options):
+        return dict(self._order["hosts"].get(self._variables["inventory_hostname"], {}))
+
+    # -- the plan
+    def _act_plan(self, options):
+        product, order = self._product, self._order
+        given = {product.plan_argument: order["found"], "assessment": product.facts["assessment"]}
+        if options["hub"]:
+            given["hub_assessment"] = product.facts["hub_assessment"]
+        found = run_action(self, COLLECTION + product.plan, given, self._variables)
+        if found.get("failed"):
+            return found
+        found["report"] = found["report"] + ["note: " + note for note in _migration.shared_addresses(
+            self._variables["hostvars"], product.name, order["members"])]
+        kept = ("report", "pending", "problems", "old_port", "hubs", "masthead_host")
+        return {name: found[name] for name in kept if name in found}
+
+    # -- the way back
+    def _asked(self):
+        return int(self._value(self._product.port) or 0)
+
+    def _act_opening(self, options):
+        """What tells whether this host was opened for the port that is asked for."""
+        component = self._order["hosts"][self._variables["inventory_hostname"]]["component"]
+        told = self._value(self._product.facts["way_back"], {})
+        record = told.get("record") if isinstance(told, dict) else None
+        return _migration.opening(self._product, component, self._asked(), record or {}, self._value)
+
+    def _hub_record(self):
+        hub, fact = self._order["hub_hosts"], self._product.facts.get("hub_way_back")
+        told = self._variables["hostvars"][hub[0]].get(fact) if hub and fact else None
+        return (told or {}).get("record") or {}
+
+    def _act_rollback(self, options):
+        product, order = self._product, self._order
+        record = self._hub_record()
+        found = run_action(self, COLLECTION + "rollback_plan", dict(
+            hosts=order["order"], way_back=product.facts["way_back"], port=self._asked(), records=[record] if record else [],
+            opened="portshift_rollback_opened", force=bool(boolean(self._own("rollback_force", False), strict=False))),
+            self._variables)
+        if found.get("failed"):
+            return found
+        back = {name: found[name] for name in ("port", "old_port", "old_ports", "known", "left", "last", "moved", "hosts")}
+        hostvars, fact = self._variables["hostvars"], product.facts["way_back"]
+        records = {host: ((hostvars[host].get(fact) or {}).get("record") or {}) for host in order["doing"]["reopen"]
+                   if host in order["hosts"] and order["hosts"][host].get("role")}
+        back["reopening"] = order["hub_hosts"] or [
+            host for host, told in records.items() if int(told.get("new_port") or 0) == int(back["port"])]
+        # Empty when nothing was ever moved, and in check mode, where nothing goes back.
+        proof = "" if self._task.check_mode else back["old_port"] or ""
+        return dict(rollback=back, target=dict(port=back["port"], old_port=back["old_port"] or 0, proof=proof))
+
+    def _act_left(self, options):
+        """The port that the agents have left; 0 where that can't be told, which the hub's close says then."""
+        found = run_action(self, COLLECTION + "rollback_plan", dict(
+            hosts=self._order["order"], way_back=self._product.facts["way_back"], port=self._order["port"]), self._variables)
+        ports = found.get("old_ports") or []
+        return dict(port=ports[0] if len(ports) == 1 else 0)
+
+    def _gate_way_back(self, options):
+        back, product, order = self._value("portshift_rollback_found")["rollback"], self._product, self._order
+        gate = self._judged(back["hosts"], "way_back", None, "the look at the way back", self._own("max_missing", 0))
+        if gate.get("failed"):
+            return gate
+        asked = self._asked()
+        hub = order["hub_hosts"][0] if order["hub_hosts"] else None
+        opening = self._variables["hostvars"][hub].get(product.facts["hub_opening"]) if hub else None
+        opened = opening and opening.get("stat", {}).get("exists")
+        if not back["known"] and not opened:
+            left = " %s %s is where hosts came from." % (product.port_word.capitalize(), asked) if back["left"] else ""
+            last = "" if back["last"] is None else (
+                " Without %s, the migration to %s %s is taken back, by every host that made it." % (
+                    product.port, product.port_word, back["last"]))
+            none = ("no record names it, neither one of an agent nor that of the hub" if product.hub_role else
+                    "no host's record is of it, and no host was opened for it alone")
+            return dict(failed=True, msg=(
+                "Nothing was changed. There is no migration to %s %s to take back: %s.%s Name the %s that was opened.%s" % (
+                    product.port_word, asked, none, left, product.port_word, last)))
+        record = self._hub_record()
+        if back["moved"] and record and int(record.get("new_port") or 0) != int(back["port"]):
+            # It would not listen on the old port again, and in the end not stop listening on the new one.
+            return dict(failed=True, msg=(
+                "Nothing was changed. %s: moved to port %s, and the hub's record is of its move to port %s, so the hub can't go "
+                "back with them. Migrate to the port that you want instead: migrate_%s_port.yml -e %s=%s." % (
+                    ", ".join(back["moved"]), back["port"], record["new_port"], product.name, product.port,
+                    back["old_port"] or "PORT")))
+        return gate
+
+    def _gate_hub_way_back(self, options):
+        if self._order["run"] != "rollback" or boolean(self._own("rollback_force", False), strict=False):
+            return {}
+        return self._judged(self._order["hub_hosts"], "hub_way_back", None, "the look at the way back of the hub", 0)
+
+    def _gate_back_path(self, options):
+        back = self._variables["hostvars"].raw_get("localhost")[_migration.ROLLBACK]
+        if self._task.check_mode:
+            return {}
+        asked = set(self._order["doing"]["path"])
+        hosts = [host for host in back["moved"] if host in asked and self._tried(host)]
+        return self._with_notes(self._judged(
+            hosts, "path", back["old_port"], "the opening of the way back", self._own("max_missing", 0)))
+
+    def _tried(self, host):
+        """Whether a path was to be proved there: without a bridge there is none to be proved before the parent is back."""
+        told = self._variables["hostvars"].raw_get(host).get(self._product.facts["path"])
+        return not (isinstance(told, dict) and told.get("skipped"))
+
+    # -- gates
+    def _judged(self, hosts, fact, port, phase, max_missing=None, of=None):
+        order, product = self._order, self._product
+        present = set(order["order"])
+        parents = order["found"].get("parents") or {}
+        beside = {host: "; its parent %s is no part of this run: where that has not moved yet, move it first" % parents[host]
+                  for host in hosts if fact in ("path", "evidence") and parents.get(host) and parents[host] not in present}
+        allowed = self._missing_allowed(order) if max_missing is None else max_missing
+        return judged(self._variables["hostvars"], hosts, product.facts[fact], port and int(port), allowed, of, phase,
+                      self._task.check_mode, beside)
+
+    def _counted(self, number):
+        """The hosts over which the gate of phase `number` counts."""
+        order = self._order
+        first = 1 if self._product.add_up else number
+        return [host for phase in range(first, number + 1) for host in _migration.phase_hosts(order, phase)]
+
+    def _gate_plan(self, options):
+        order, plan = self._order, self._value("portshift_plan", {})
+        if plan.get("problems"):
+            return failure(plan["problems"])
+        if order["hub_hosts"]:
+            # No agent moves without the hub, whatever a gate lets be missing.
+            hub = self._judged(order["hub_hosts"], "hub_assessment", order["port"], "the plan of the hub", 0)
+            if hub.get("failed"):
+                return hub
+        gate = self._judged(order["order"], "assessment", order["port"] if self._product.assess_port else None, "the plan")
+        return gate if gate.get("failed") else self._silenced(set(plan.get("pending") or ())) or gate
+
+    def _silenced(self, pending):
+        """A refusal where a host that moves would stop answering children that are no part of the run."""
+        order = self._order
+        parents, present = order["found"].get("parents") or {}, set(order["order"])
+        cut = {}
+        for host, parent in parents.items():
+            if host not in present and parent in pending and order["hosts"][parent]["phase"] in order["running"]:
+                cut.setdefault(parent, []).append(host)
+        cut = {parent: hosts for parent, hosts in cut.items() if not self._bridged(parent)}
+        if not cut:
+            return None
+        return failure(["%s: not part of the run, and below %s, which would move and then answer on the new port alone (%s is "
+                        "false). Run without --limit, limit to hosts with all of their children, or let both ports answer: "
+                        "-e %s=true" % (
+                            ", ".join(host for hosts in cut.values() for host in hosts), ", ".join(cut),
+                            self._product.variable("bridge"), self._product.variable("bridge"))])
+
+    def _bridged(self, host):
+        """Whether both ports of the host answer while agents move, as its role has it."""
+        known, component = self._variables["hostvars"][host], self._order["hosts"][host]["component"]
+        for name in ("%s_%s_bridge" % (self._product.name, component), self._product.variable("bridge")):
+            if name in known:
+                return boolean(known[name], strict=False)
+        return boolean(self._own("bridge", True), strict=False)
+
+    def _gate_hub_open(self, options):
+        return self._judged(self._order["hub_hosts"], "hub_evidence", self._order["port"],
+                            "the opening of port %s" % self._order["port"], 0)
+
+    def _gate_path(self, options):
+        if self._task.check_mode and not self._product.path_predicts:
+            return {}
+        order, pending = self._order, self._value("portshift_plan", {}).get("pending", [])
+        asked = set(order["doing"]["path"])
+        return self._with_notes(self._judged([host for host in pending if host in asked], "path", order["port"], (
+            "the opening of %s %s" if not self._product.hub_role else "the proof of the paths to %s %s") % (
+                self._product.port_word, order["port"])))
+
+    def _with_notes(self, gate):
+        """The gate, with what the proofs of the paths leave open."""
+        told = [self._variables["hostvars"][host].get(self._product.facts["path"]) for host in self._order["order"]]
+        return dict(gate, notes=[note for path in told if isinstance(path, dict) for note in path.get("notes") or []])
+
+    def _gate_phase(self, options):
+        number, of = options["phase"], None
+        whole = self._product.gate_whole if number == 3 and self._order["running"] == [1, 2, 3] else ""
+        return self._judged(self._counted(number), "evidence", self._order["port"], whole or "phase %d" % number, of=of)
+
+    def _gate_proof(self, options):
+        return self._judged(self._order["order"], "evidence", options["port"],
+                            "the proof on %s %s" % (self._product.port_word, options["port"]))
+
+    def _gate_hub_proof(self, options):
+        return self._judged(self._order["hub_hosts"], "hub_evidence", options["port"],
+                            "the proof of the hub on port %s" % options["port"], 0)
+
+    def _act_gate(self, options):
+        return getattr(self, "_gate_" + options["gate"])(options)
+
+    # -- one step of a phase
+    def _act_step(self, options):
+        order, number = self._order, options["phase"]
+        steps = order["phases"][str(number)]
+        position = order["hosts"][self._variables["inventory_hostname"]]["step"]
+        step, before = steps[position], steps[:position]
+        name = "phase %d, %s" % (number, step["title"])
+        if before:
+            # All steps so far, so that what one wave is allowed to lose is not allowed to each of them.
+            earlier = self._counted(number - 1) if self._product.add_up and number > 1 else []
+            hosts = earlier + [host for several in before for host in several["hosts"]]
+            of = len(order["order"]) if self._product.add_up else len(_migration.phase_hosts(order, number))
+            gate = self._judged(hosts, "evidence", order["port"], "phase %d, %s" % (number, before[-1]["title"]), of=of)
+            if gate.get("failed"):
+                return gate
+        moves = number in order["running"]
+        now, window = datetime.datetime.now(), self._own("window", "")
+        if moves and not self._task.check_mode and not in_window(now, window):
+            return dict(failed=True, msg="It is %s and the maintenance window is %s: %s was not begun. Run the same command "
+                        "again in the window; it goes on from what is there." % (now.strftime("%H:%M"), window, name))
+        verb = "main" if moves else "verify"
+        return dict(moves=moves, tasks_from=verb, title="%s%s: %s" % (
+            name[0].upper() + name[1:], "" if moves else " (proved anew, not moved)", ", ".join(step["hosts"])))
+
+    # -- before a port is taken away, and at the end
+    def _act_users(self, options):
+        order, product = self._order, self._product
+        return run_action(self, COLLECTION + "port_users", dict(
+            product=product.name, hosts=order["doing"]["users"], members=order["members"], found=product.facts["users"],
+            evidence=product.facts["evidence"], staying=list(range(order["port"], order["port"] + product.span)),
+            ignore=self._own("close_ignore_users", []), quiet_seconds=self._own("close_quiet_seconds", 3600),
+            since=order["begun"]), self._variables)
+
+    def _act_whole(self, options):
+        missing = self._order["not_asked"]
+        return failure(["%s: %s" % (", ".join(missing), self._product.unasked)]) if missing else {}
+
+    def _act_report(self, options):
+        order = self._order
+        port = options["port"] or order["port"]
+
+        def proved(host):
+            return not without_evidence(self._variables["hostvars"], host, self._product.facts["evidence"], port and int(port),
+                                        self._task.check_mode)
+
+        back = self._variables["hostvars"].raw_get("localhost").get(_migration.ROLLBACK)
+        server = self._value("portshift_plan", {}).get("masthead_host") or order["found"].get("server")
+        return dict(report=report(self._product, order, port, proved, self._task.check_mode, back, server))
+
+    def run(self, tmp=None, task_vars=None):
+        result = super().run(tmp, task_vars)
+        unused, options = self.validate_argument_spec(argument_spec=dict(
+            act=dict(type="str", required=True, choices=[
+                "order", "host", "plan", "opening", "rollback", "left", "gate", "step", "users", "whole", "report"]),
+            product=dict(type="str", choices=list(PRODUCTS)), run=dict(type="str"), phase=dict(type="int"), port=dict(type="raw"),
+            hub=dict(type="bool", default=False), gate=dict(type="str", choices=[
+                "plan", "hub_open", "path", "phase", "proof", "hub_proof", "way_back", "hub_way_back",
+                "back_path"])))
+        self._variables = task_vars
+        try:
+            self._order = None if options["act"] == "order" else _migration.order_of(task_vars["hostvars"])
+            self._product = PRODUCTS[options["product"] or self._order["product"]]
+            found = getattr(self, "_act_" + options["act"])(options)
+        except EngineError as err:
+            return dict(result, failed=True, msg=str(err))
+        return dict(result, **dict(dict(changed=False), **found))

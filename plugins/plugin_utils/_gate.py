@@ -1,0 +1,39 @@
+# Copyright (c) 2026 The portshift.agents authors
+# GNU General Public License v3.0-or-later (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A gate between two steps: the hosts expected against the hosts that gave evidence."""
+
+from __future__ import annotations
+
+from ansible_collections.portshift.agents.plugins.plugin_utils._evidence import without_evidence
+from ansible_collections.portshift.agents.plugins.plugin_utils._waves import share
+
+LONG = 240
+
+
+def _told(missing):
+    """The hosts without evidence, those with the same reason together; long reasons are whole in the result's list."""
+    by_reason = {}
+    for entry in missing:
+        by_reason.setdefault(entry["reason"], []).append(entry["host"])
+    return "; ".join("%s (%s)" % (", ".join(hosts), reason if len(reason) <= LONG else reason[:LONG] + "...")
+                     for reason, hosts in by_reason.items())
+
+
+def judged(hostvars, hosts, evidence, port=None, max_missing=0, of=None, phase="", check_mode=False, beside=None):
+    """The result of a gate.  `beside`: host -> words that go with its reason.
+
+    EngineError when max_missing is no number of hosts.
+    """
+    hosts = list(dict.fromkeys(hosts))
+    allowed = share(max_missing, of or len(hosts), "max_missing")
+    reasons = {host: without_evidence(hostvars, host, evidence, port, check_mode) for host in hosts}
+    missing = [dict(host=host, reason=reason + (beside or {}).get(host, "")) for host, reason in reasons.items() if reason]
+    where = "gate after %s" % phase if phase else "gate"
+    result = dict(changed=False, expected=len(hosts), proved=len(hosts) - len(missing), allowed=allowed, missing=missing,
+                  msg="%s: %d of %d hosts gave evidence" % (where, len(hosts) - len(missing), len(hosts)))
+    if len(missing) > allowed:
+        result.update(failed=True, msg="%s: closed. %d of %d hosts gave no evidence (allowed: %d): %s. Mend them and run "
+                      "the same command again; it goes on from what is there." % (
+                          where, len(missing), len(hosts), allowed, _told(missing)))
+    return result

@@ -1,0 +1,232 @@
+# Copyright (c) 2026 The portshift.agents authors
+# GNU General Public License v3.0-or-later (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The order of a run, the same for every product: which phases run, who is asked what, and what each host has to know of itself.
+
+An order is made once, from what a product's own module says of the inventory; plays and hosts look up in it what is theirs.
+"""
+
+from __future__ import annotations
+
+import os
+
+from ansible.module_utils.parsing.convert_bool import boolean
+from ansible_collections.portshift.agents.plugins.module_utils._core.errors import EngineError
+from ansible_collections.portshift.agents.plugins.plugin_utils._names import closest
+from ansible_collections.portshift.agents.plugins.plugin_utils._products import COLLECTION, PRODUCTS, PURPOSES
+from ansible_collections.portshift.agents.plugins.plugin_utils._waves import PHASES, parse_phases
+
+ORDER, ROLLBACK = "portshift_order", "portshift_rollback"
+# Seconds without a renewal after which a lock counts as that of a dead run; it grows with the estate.
+LOCK_SECONDS = 600
+
+
+def order_of(hostvars):
+    """The order that this run has made, as it is kept with localhost.  Untemplated: it is long, and holds no template."""
+    found = hostvars.raw_get("localhost").get(ORDER)
+    if not isinstance(found, dict):
+        raise EngineError("the play that checks the inventory and lays out the steps has not run, and nothing goes on without "
+                          "it; leave out --start-at-task and --skip-tags always (to run some phases alone: --tags phase2)")
+    return found
+
+
+def phase_tags(tags):
+    return {int(tag[5:]) for tag in tags if tag in ["phase%d" % number for number in PHASES]}
+
+
+def phases_to_run(asked, run_tags, skip_tags):
+    """The phases out of the option, the tags and the tags to be skipped."""
+    tagged = phase_tags(run_tags)
+    running = [number for number in asked if number not in phase_tags(skip_tags)]
+    if tagged and "all" not in run_tags:
+        running = [number for number in running if number in tagged]
+    return running
+
+
+def check_tags(run, run_tags, skip_tags, own=()):
+    """Sentences about tags that would make a run do something else than what was meant.
+
+    `own`: the tags of this play, those among them that a site's playbook gave it.
+    """
+    known = ["phase%d" % number for number in PHASES] if run == "migrate" else []
+    others = [*known, *own, "all", "always", "never", "tagged", "untagged"]
+    # A tag to be skipped that is none of ours may be one of a tool's, such as molecule's; one that is hardly ours is none.
+    unknown = [("--tags", tag) for tag in run_tags if tag not in others]
+    unknown += [("--skip-tags", tag) for tag in skip_tags if tag not in others and closest(tag, known)]
+    problems = ["%s %s: no such tag; %s" % (
+        option, tag, "there are %s" % ", ".join(known) if known else "this playbook has none") for option, tag in unknown]
+    early, running = phase_tags(skip_tags), phases_to_run(list(PHASES), run_tags, skip_tags)
+    if run == "migrate" and running and early and min(early) < max(running):
+        said, wanted = (",".join("phase%d" % number for number in numbers) for numbers in (sorted(early), running))
+        problems.append("--skip-tags %s: phase %d is proved anew before phase %d begins, which that would skip too; say instead "
+                        "which phases to run: --tags %s" % (said, min(early), max(running), wanted))
+    return problems
+
+
+def check_strategy(strategy):
+    """A sentence when the hosts of a play would not wait for each other."""
+    name = str(strategy or "linear").rsplit(".", 1)[-1]
+    if name.endswith(("free", "host_pinned")):
+        return ["portshift_strategy is %s: hosts would not wait for each other between two steps, so that no gate could stand "
+                "between them; leave it out, or give linear or mitogen_linear" % strategy]
+    return []
+
+
+class Order:
+    """What a product's module found, put into the one form that all plays use."""
+
+    def __init__(self, product, found, run, phases):
+        self.product, self.found, self.run = PRODUCTS[product], found, run
+        self.running = phases
+        self.port = found.get(self.product.arguments[self.product.port][0])
+        self.order = found["order"]
+        self.hub_hosts = found.get("hub_hosts", [])
+
+    def component(self, host):
+        known = self.found.get("components") or self.found["roles"]
+        return known[host] if isinstance(known[host], str) else known[host][0]
+
+    @property
+    def keeper(self):
+        """Whose disk holds the lock."""
+        return self.found.get("keeper") or self.found.get("server") or self.found.get("master")
+
+    @property
+    def members(self):
+        """All hosts of the inventory that have a part, whatever the run is limited to."""
+        if "server" in self.found:
+            return [self.found["server"], *self.found["parents"]]
+        return list(self.found.get("roles") or self.found["components"])
+
+    def not_asked(self):
+        """Hosts that are no part of the run and may need a port that it takes away."""
+        if "not_asked" in self.found:
+            return self.found["not_asked"]
+        present, parents = set(self.order), self.found.get("parents")
+        return [host for host in self.members if host not in present and (parents is None or parents.get(host) in present)]
+
+    def host(self, host, steps):
+        """What one host has to know of itself."""
+        known = dict(port=self.port, openings=(self.found.get("openings") or {}).get(host), verbs=[])
+        if host in self.hub_hosts:
+            known["opener"] = COLLECTION + self.product.hub_role
+        for name in ("hub_server", "hub_address"):
+            if name in self.found:
+                known[name] = self.found[name]
+        for name, default in (("paths", []), ("monitored", [])):
+            if name in self.found:
+                known[name] = self.found[name].get(host, default)
+        if host not in steps:
+            return known
+        phase, number, step = steps[host]
+        component = self.component(host)
+        return dict(known, component=component, components=(self.found.get("components") or {}).get(host),
+                    role=COLLECTION + self.product.roles[component], verbs=self.product.verbs(component),
+                    phase=phase, step=number, title=step["title"], parent=(self.found.get("parents") or {}).get(host))
+
+    def whole(self):
+        """The order as it is kept."""
+        phases = {number: [step for step in self.found["steps"] if step["phase"] == number] for number in PHASES}
+        steps = {host: (phase, number, step) for phase, several in phases.items() for number, step in enumerate(several)
+                 for host in step["hosts"]}
+        hosts = {host: self.host(host, steps) for host in dict.fromkeys([*self.members, *self.order, *self.hub_hosts])}
+        doing = {verb: [host for host in self.order if verb in hosts[host]["verbs"]]
+                 for verb in ("open", "path", "users", "reopen", "undo_open", "close")}
+        for verb in ("open", "reopen", "undo_open"):
+            doing[verb] = doing[verb] or self.hub_hosts
+        back_first = [host for host in self.order if self.component(host) in self.product.back_first]
+        return dict(product=self.product.name, run=self.run, port=self.port, running=self.running, order=self.order,
+                    hub_hosts=self.hub_hosts, back_first=back_first, members=self.members,
+                    everyone=list(dict.fromkeys([*self.order, *self.hub_hosts])), not_asked=self.not_asked(), keeper=self.keeper,
+                    phases={str(number): [dict(title=step["title"], hosts=step["hosts"]) for step in several]
+                            for number, several in phases.items()},
+                    doing=doing, begun=self.found.get("begun"), hosts=hosts, found=self.found)
+
+
+def phase_hosts(order, number):
+    return [host for step in order["phases"][str(number)] for host in step["hosts"]]
+
+
+def concerned(order, number):
+    """Whether phase `number` runs, or has to be proved anew before a later one runs."""
+    return bool(order["running"]) and number <= max(order["running"])
+
+
+def hub_knows(order, record):
+    """Whether the record of the hub is of the migration to the port of this run."""
+    return int((record or {}).get("new_port") or 0) == order["port"] and record["state"] in ("changing", "verified")
+
+
+def members_of(order, what, phase=None, rollback=None, shut=(), hub_record=None):
+    """The hosts of a play, or the sizes of its batches.
+
+    `rollback`: the migration that goes back.  `shut`: hosts that don't reach on the old port whom they have to reach; they stay.
+    `hub_record`: what a hub of its own says of its last migration.
+    """
+    if what == "hub_unknown":
+        return order["order"] if order["hub_hosts"] and not hub_knows(order, hub_record) else []
+    if what in ("moved", "reopen"):
+        return rollback["moved" if what == "moved" else "reopening"]
+    if what in ("back_first", "back"):
+        first = set(order["back_first"])
+        return [host for host in order["order"] if (host in first) == (what == "back_first") and host not in shut]
+    if what == "phase":
+        return phase_hosts(order, phase) if concerned(order, phase) else []
+    if what == "gate":
+        return order["order"] if concerned(order, phase) else []
+    if what == "batches":
+        return [len(step["hosts"]) for step in order["phases"][str(phase)]] or [1]
+    if what in order["doing"]:
+        return order["doing"][what]
+    return order[what]
+
+
+def lock(order, values):
+    """The arguments of the lock.  `values`: what the user's variables say."""
+    product = PRODUCTS[order["product"]]
+    seconds = values["lock_seconds"]
+    purpose = PURPOSES[order["run"]] % dict(port=order["port"], word=product.port_word)
+    return dict(path=values["lock_path"], take_over=values["take_over"], wanted=values["lock"], keeper=order["keeper"],
+                seconds=max(LOCK_SECONDS, len(order["order"])) if str(seconds) in ("", "0") else seconds, purpose=purpose)
+
+
+def asked_phases(value, product):
+    try:
+        return parse_phases(value, "%s_phases" % product)
+    except EngineError:
+        # The product's own module says so, with everything else that is wrong.
+        return list(PHASES)
+
+
+def shut_out(hostvars, hosts, path):
+    """Those of `hosts` that have said of the way back that it is shut."""
+    found = [(host, hostvars.raw_get(host).get(path)) for host in hosts]
+    return [host for host, answer in found if isinstance(answer, dict) and answer.get("ok") is False]
+
+
+def opening(product, component, port, record, value):
+    """What tells whether a host was opened for `port`, for tasks/see_opened.yml.
+
+    `record`: that of the host's last migration.  `value`: what a variable says, or a default.
+    """
+    def told(name, default):
+        return value("%s_%s_%s" % (product.name, component, name), value("%s_%s" % (product.name, name), default))
+
+    bridged = "users" in product.verbs(component) and boolean(told("bridge", True), strict=False)
+    folder = os.path.dirname(str(told("record_path", "/var/lib/portshift/%s.json" % product.name)))
+    return dict(
+        asked="users" in product.facts and port not in (0, int(record.get("new_port") or 0)), since=record.get("started") or 0,
+        left=port == int(record.get("old_port") or 0), bridge=str(told("bridge_name", product.name)) if bridged else "",
+        record="%s/%s.%d.host_port.json" % (folder, product.name, port), ports=list(range(port, port + product.span)))
+
+
+def shared_addresses(hostvars, product, hosts):
+    """Sentences on hosts that the inventory gives one address.  Templates are left to their hosts."""
+    found = {}
+    for host in hosts:
+        known = hostvars.raw_get(host)
+        address = known.get(product + "_address") or known.get("ansible_host") or host
+        if isinstance(address, str) and "{" not in address:
+            found.setdefault(address, []).append(host)
+    return ["%s: one address, %s; where these are two hosts, mend the inventory, else it is one host that is asked twice" % (
+        ", ".join(several), address) for address, several in found.items() if len(several) > 1]

@@ -1,0 +1,66 @@
+# Copyright (c) 2026 The portshift.agents authors
+# GNU General Public License v3.0-or-later (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The sentences with which a run ends: what was done, how many hosts are where, what is left."""
+
+from __future__ import annotations
+
+from ansible_collections.portshift.agents.plugins.plugin_utils._migration import phase_hosts
+from ansible_collections.portshift.agents.plugins.plugin_utils._waves import PHASES
+
+
+def listed(words):
+    """Such as: 1, 2 and 3."""
+    words = [str(word) for word in words]
+    return " and ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)
+
+
+def hosts(number):
+    return "%d host%s" % (number, "" if number == 1 else "s")
+
+
+def migrated(product, order, port, proved, check_mode):
+    running = order["running"]
+    concerned = [host for phase in running for host in phase_hosts(order, phase)]
+    done = "phase%s %s" % ("s" if len(running) > 1 else "", listed(running)) if running else "no phase"
+    there = sum(map(proved, order["order"]))
+    where = "%d of %s %s %s %s" % (
+        there, hosts(len(order["order"])), "would be on" if check_mode else "proved", product.port_word, port)
+    if check_mode:
+        found = ["Check mode: nothing was changed. %s would run; %s." % (done[0].upper() + done[1:], where)]
+    else:
+        found = ["%s of this run %s done (%s); %s." % (
+            done[0].upper() + done[1:], "are" if len(running) != 1 else "is", hosts(len(concerned)), where)]
+    left = [(number, len(phase_hosts(order, number))) for number in PHASES if number not in running]
+    left = ["phase %d (%s, %s)" % (number, product.phases[number], hosts(count)) for number, count in left if count]
+    if left:
+        found.append("Left: %s. Run the same command without --tags and %s." % (listed(left), product.variable("phases")))
+    outside = len(order["members"]) - len(set(order["members"]) & set(order["order"]))
+    if outside:
+        found.append("%s of the inventory %s no part of this run (--limit)." % (hosts(outside), "are" if outside > 1 else "is"))
+    return found
+
+
+def taken_back(product, there, back, check_mode):
+    if not back["moved"]:
+        return ["Nothing to take back: no host has moved%s." % (
+            " to %s %s; what had been opened for it is closed" % (product.port_word, back["port"]) if back["port"] else "")]
+    moved = "the migration of %s from %s %s to %s" % (
+        hosts(len(back["moved"])), product.port_word, back["old_port"], back["port"])
+    if check_mode:
+        return ["Check mode: nothing was changed. This would take back %s." % moved]
+    return ["%s: %s is taken back." % (there, moved)]
+
+
+def report(product, order, port, proved, check_mode, back=None, server=None):
+    """The sentences.  `proved`: whether a host has given evidence for `port`.  `server`: the root server's name for users."""
+    if order["run"] == "migrate":
+        told = dict(port=port, server=server)
+        return migrated(product, order, port, proved, check_mode) + [sentence % told for sentence in product.next_steps]
+    there = "%d of %s proved %s %s" % (sum(map(proved, order["order"])), hosts(len(order["order"])), product.port_word, port)
+    if order["run"] == "verify":
+        return [there + "."]
+    if order["run"] == "close":
+        what = "What that would leave open is told above" if check_mode else "What was left for it is closed"
+        return ["%s%s. %s." % ("Check mode: nothing was changed. " if check_mode else "", there, what)]
+    return taken_back(product, there, back, check_mode)

@@ -1,0 +1,269 @@
+# Copyright (c) 2026 The portshift.agents authors
+# GNU General Public License v3.0-or-later (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The order of a run: which phases run, which hosts a play has, what a host knows of itself; and the table of the products."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from ansible_collections.portshift.agents.plugins.action.bigfix_plan import other_relays
+from ansible_collections.portshift.agents.plugins.module_utils._core.errors import EngineError
+from ansible_collections.portshift.agents.plugins.plugin_utils import _migration as migration
+from ansible_collections.portshift.agents.plugins.plugin_utils._products import PRODUCTS, VERBS
+from ansible_collections.portshift.agents.plugins.plugin_utils._reports import report
+
+ROLES = Path(__file__).resolve().parents[2] / "roles"
+STEPS = [dict(phase=1, title="root server", hosts=["srv"]), dict(phase=1, title="pilot relays", hosts=["r1"]),
+         dict(phase=2, title="relays", hosts=["r2"]), dict(phase=3, title="wave 1", hosts=["c1"]),
+         dict(phase=3, title="wave 2", hosts=["c2"])]
+PARENTS = dict(r1="srv", r2="srv", c1="r1", c2="r2")
+COMPONENTS = dict(srv="server", r1="relay", r2="relay", c1="client", c2="client")
+
+
+def order(run="migrate", running=(1, 2, 3), only=None):
+    steps = [dict(step, hosts=[host for host in step["hosts"] if only is None or host in only]) for step in STEPS]
+    steps = [step for step in steps if step["hosts"]]
+    hosts = [host for step in steps for host in step["hosts"]]
+    found = dict(port=55000, server="srv", steps=steps, parents=PARENTS, order=hosts, begun=1.0,
+                 components={host: COMPONENTS[host] for host in hosts}, openings=dict(c1=[dict(protocol="udp", sources=[])]))
+    return migration.Order("bigfix", found, run, list(running)).whole()
+
+
+# -- the table
+
+@pytest.mark.parametrize("product", PRODUCTS.values(), ids=PRODUCTS)
+def test_verbs_of_the_table_are_entry_points_of_the_roles(product):
+    for component, role in product.roles.items():
+        there = {path.stem for path in (ROLES / role / "tasks").glob("*.yml")}
+        missing = set(product.verbs(component)) - there
+        # Verbs that a role only imports from another one.
+        assert not missing, (component, role, missing)
+        unused = (set(VERBS) & there) - set(product.verbs(component))
+        assert not unused, (component, role, unused)
+
+
+# -- which phases run
+
+@pytest.mark.parametrize("asked, tags, skipped, expected", [
+    ([1, 2, 3], ["all"], [], [1, 2, 3]), ([1, 3], ["all"], [], [1, 3]), ([1, 2, 3], ["phase2"], [], [2]),
+    ([1, 2], ["phase2", "phase3"], [], [2]), ([1, 2, 3], ["all"], ["phase3"], [1, 2]), ([1, 2, 3], ["always"], [], [1, 2, 3])])
+def test_phases_to_run_come_from_the_option_and_the_tags(asked, tags, skipped, expected):
+    assert migration.phases_to_run(asked, tags, skipped) == expected
+
+
+@pytest.mark.parametrize("run, tags, skipped, words", [
+    ("migrate", ["all"], [], None), ("migrate", ["phase1", "phase3"], [], None), ("migrate", ["all"], ["phase3"], None),
+    ("migrate", ["phase_1"], [], "--tags phase_1: no such tag; there are phase1, phase2, phase3"),
+    ("migrate", ["all"], ["phase1"], "say instead which phases to run: --tags phase2,phase3"),
+    ("migrate", ["all"], ["molecule-notest", "notest"], None),
+    ("migrate", ["all"], ["phase_3"], "--skip-tags phase_3: no such tag"),
+    ("migrate", ["site"], [], None),
+    ("verify", ["phase1"], [], "--tags phase1: no such tag; this playbook has none"), ("close", ["all"], [], None)])
+def test_tags_that_would_do_something_else_are_refused(run, tags, skipped, words):
+    problems = migration.check_tags(run, tags, skipped, ["always", "site"])
+    assert bool(problems) == bool(words) and (not words or words in problems[0])
+
+
+@pytest.mark.parametrize("strategy, refused", [
+    (None, False), ("linear", False), ("ansible.builtin.linear", False), ("mitogen_linear", False), ("free", True),
+    ("ansible.builtin.free", True), ("ansible.builtin.host_pinned", True), ("mitogen_free", True)])
+def test_strategies_in_which_hosts_do_not_wait_are_refused(strategy, refused):
+    assert bool(migration.check_strategy(strategy)) == refused
+
+
+# -- who is asked what
+
+def test_a_phase_that_is_left_out_is_proved_anew_before_a_later_one():
+    found = order(running=[3])
+    assert [migration.members_of(found, "phase", number) for number in (1, 2, 3)] == [["srv", "r1"], ["r2"], ["c1", "c2"]]
+    found = order(running=[1])
+    assert [migration.members_of(found, "phase", number) for number in (1, 2, 3)] == [["srv", "r1"], [], []]
+    assert migration.members_of(found, "gate", 1) == found["order"] and migration.members_of(found, "gate", 2) == []
+    assert migration.members_of(order(), "batches", 3) == [1, 1]
+
+
+def test_a_host_knows_what_is_its_own():
+    known = order()["hosts"]["c1"]
+    assert known["role"] == "portshift.agents.bigfix_client" and known["port"] == 55000
+    assert (known["phase"], known["step"], known["title"], known["parent"]) == (3, 0, "wave 1", "r1")
+    assert known["openings"] == [dict(protocol="udp", sources=[])] and "users" not in known["verbs"]
+
+
+def test_hosts_that_may_need_the_port_are_asked_for():
+    assert order(only=["srv", "r1"])["not_asked"] == ["r2", "c1"]
+    assert order()["not_asked"] == [] and order(only=["c1"])["not_asked"] == []
+
+
+def test_hosts_of_a_rollback():
+    found = order("rollback", ())
+    back = dict(moved=["srv", "c1"], reopening=["srv"])
+    assert migration.members_of(found, "moved", rollback=back) == ["srv", "c1"]
+    assert migration.members_of(found, "reopen", rollback=back) == ["srv"]
+    assert migration.members_of(found, "back_first", rollback=back) == ["srv"]
+    assert migration.members_of(found, "back", rollback=back, shut=["c1"]) == ["r1", "r2", "c2"]
+
+
+def test_a_run_without_its_first_play_is_refused_with_a_sentence():
+    class HostVars(dict):
+        def raw_get(self, host):
+            return {}
+    with pytest.raises(EngineError, match="leave out --start-at-task"):
+        migration.order_of(HostVars())
+
+
+def test_lock_grows_with_the_estate_and_keeps_what_is_given():
+    values = dict(lock_path="/x", lock=True, lock_seconds=0, take_over=False)
+    assert migration.lock(order(), values)["seconds"] == 600 and migration.lock(order(), values)["keeper"] == "srv"
+    assert migration.lock(order(), dict(values, lock_seconds="90"))["seconds"] == "90"
+    assert migration.lock(dict(order(), order=["h"] * 700), values)["seconds"] == 700
+    assert migration.lock(order("close", ()), values)["purpose"] == "close the port that was left for 55000"
+
+
+# -- what a run says at its end
+
+@pytest.mark.parametrize("run, running, there, check, said", [
+    ("migrate", [1, 2, 3], 5, False, ["Phases 1, 2 and 3 of this run are done (5 hosts); 5 of 5 hosts proved port 55000."]),
+    ("migrate", [1], 2, False, ["Phase 1 of this run is done (2 hosts); 2 of 5 hosts proved port 55000.",
+                                "Left: phase 2 (relays, 1 host) and phase 3 (clients, 2 hosts). Run the same command without "
+                                "--tags and bigfix_phases."]),
+    ("migrate", [1, 2, 3], 5, True, ["Check mode: nothing was changed. Phases 1, 2 and 3 would run; 5 of 5 hosts would be on "
+                                     "port 55000."]),
+    ("verify", [], 5, False, ["5 of 5 hosts proved port 55000."])])
+def test_report_says_what_was_done_and_what_is_left(run, running, there, check, said):
+    found = order(run, running)
+    proved = found["order"][:there].__contains__
+    told = report(PRODUCTS["bigfix"], found, 55000, proved, check, server="srv")
+    assert told[:len(said)] == said and ("Console: connect to srv:55000 from now on." in told) == (run == "migrate")
+
+
+def test_report_of_a_rollback():
+    found = order("rollback", ())
+    back = dict(moved=[], port=0, old_port=None)
+    assert report(PRODUCTS["bigfix"], found, 0, lambda host: False, False, back) == [
+        "Nothing to take back: no host has moved."]
+    back = dict(moved=["srv"], port=55000, old_port=52311)
+    assert report(PRODUCTS["bigfix"], found, 52311, lambda host: True, False, back) == [
+        "5 of 5 hosts proved port 52311: the migration of 1 host from port 52311 to 55000 is taken back."]
+
+
+def test_report_names_hosts_that_a_limit_left_out():
+    told = report(PRODUCTS["bigfix"], order(only=["srv", "r1", "r2"]), 55000, lambda host: True, False)
+    assert "2 hosts of the inventory are no part of this run (--limit)." in told
+
+
+# -- out of an inventory, by the module of each product
+
+INVENTORIES = {
+    "bigfix": (dict(bigfix_server=["srv"], bigfix_relays=["r1"], bigfix_clients=["c1"], bigfix_pilot=["r1"]),
+               "bigfix_port", "r1"),
+    "boks": (dict(boks_master=["m"], boks_replicas=["r1"], boks_agents=["a1"]), "boks_base_port", "r1"),
+    "change_tracker": (dict(change_tracker_hub=["h"], change_tracker_proxies=["p1"], change_tracker_agents=["a1"]),
+                       "change_tracker_port", "p1")}
+
+
+@pytest.fixture(params=INVENTORIES)
+def ask(request, run_module, tmp_path):
+    groups, port, host = INVENTORIES[request.param]
+
+    def call(act="order", **variables):
+        variables.setdefault(port, 55000)
+        path = tmp_path / "inventory.json"
+        path.write_text(json.dumps(dict(all=dict(vars=variables, children={
+            group: dict(hosts=dict.fromkeys(members, {})) for group, members in groups.items()}))))
+        return run_module("migration", inventory=str(path), host=host, act=act, product=request.param, run="migrate")
+    call.product, call.host = request.param, host
+    return call
+
+
+def test_order_out_of_an_inventory(ask):
+    result = ask(**{ask.product + "_phases": "1,2", ask.product + "_lock_path": "/x", ask.product + "_take_over": True})
+    found, host = result["order"], ask.host
+    assert not result.get("failed") and result["changed"] is False
+    assert (found["product"], found["run"], found["port"], found["running"]) == (ask.product, "migrate", 55000, [1, 2])
+    assert found["order"] == [host] and len(found["members"]) == 3 and found["keeper"] == found["members"][0]
+    known = found["hosts"][host]
+    assert known["role"].startswith("portshift.agents.") and known["phase"] in (1, 2) and "main" in known["verbs"]
+    # Hosts that this run is not about know what others need to know of them.
+    assert set(found["hosts"]) >= set(found["members"])
+    lock = result["lock"]
+    assert (lock["path"], lock["take_over"], lock["seconds"], lock["wanted"], lock["purpose"]) == (
+        "/x", True, 600, True, "migrate to 55000")
+
+
+def test_everything_that_is_wrong_is_named_at_once(ask):
+    name = ask.product
+    wrong = {name + "_window": "now", name + "_restrict_source": True, name + "_lock": "perhaps", "portshift_strategy": "free"}
+    result = ask(**wrong)
+    assert result["failed"] and result["msg"].startswith("Nothing was changed. ")
+    for words in ("%s_window is 'now'" % name, "portshift_strategy is free", "%s_lock is 'perhaps'; give true or false" % name,
+                  "%s_restrict_source: no such variable; %s_restrict_sources is meant?" % (name, name)):
+        assert len([problem for problem in result["problems"] if words in problem]) == 1, words
+    assert not ask(**{name + "_restrict_source": True, "portshift_own_variables": [name + "_restrict_source"]}).get("failed")
+
+
+def test_nothing_goes_on_without_the_first_play(ask):
+    assert "leave out --start-at-task" in ask("host")["msg"]
+
+
+# -- what the plan finds in an inventory
+
+class HostVars(dict):
+    def raw_get(self, host):
+        return self[host]
+
+
+def test_hosts_with_one_address_are_named_and_templates_are_left_to_their_hosts():
+    hostvars = HostVars(a=dict(bigfix_address="10.0.0.1", ansible_host="10.0.0.9"), b=dict(ansible_host="10.0.0.1"), c={},
+                        d=dict(ansible_host="{{ x }}"), e=dict(ansible_host="{{ x }}"))
+    told = migration.shared_addresses(hostvars, "bigfix", list(hostvars))
+    assert len(told) == 1 and told[0].startswith("a, b: one address, 10.0.0.1;")
+    assert migration.shared_addresses(hostvars, "boks", ["a", "b"]) == []
+
+
+def test_agents_whose_own_relay_is_another_than_the_inventory_has_are_named():
+    hostvars = HostVars(srv=dict(ansible_host="10.0.0.1"), r1=dict(bigfix_address="10.0.0.2"), r2={}, c1={}, c2={}, c3={}, c4={})
+    topology = dict(server="srv", parents=dict(r1="srv", r2="srv", c1="r1", c2="r2", c3="srv", c4="srv"))
+    same = dict(r1="SRV", r2="10.0.0.1", c1="10.0.0.2", c2="r2")
+    assert other_relays(hostvars, topology, same) == []
+    told = other_relays(hostvars, topology, dict(same, c3="10.0.0.2", c4="10.0.0.2", c2="elsewhere.example"))
+    assert len(told) == 2
+    assert told[0].startswith(
+        "c2: the agent's own settings name elsewhere.example as its relay (__RelayServer1), which is none of the inventory's "
+        "relays by name or address, and the inventory r2 (bigfix_parent)")
+    assert told[1].startswith(
+        "c3, c4: the agent's own settings name 10.0.0.2 as its relay (__RelayServer1), which is r1, and the inventory srv")
+
+
+# -- the lookup by which plays find their hosts
+
+@pytest.fixture
+def look_up():
+    from ansible.plugins.loader import lookup_loader
+
+    found = lookup_loader.get("portshift.agents.migration_hosts")
+    return lambda *terms, **variables: found.run(list(terms), variables)
+
+
+def test_hosts_of_a_play_come_from_the_order_and_without_an_inventory_from_the_groups(look_up):
+    hostvars = HostVars(localhost=dict(portshift_order=order()))
+    assert look_up("phase", 2, hostvars=hostvars) == ["r2"] and look_up("batches", 1, hostvars=hostvars) == [1, 1]
+    groups = ["boks_master", "boks_replicas", "boks_agents"]
+    assert look_up("groups", portshift_product="boks", hostvars=hostvars) == look_up("order", portshift_product="boks") == groups
+    assert look_up("order") == ["all"] and look_up("batches", 1) == [1]
+
+
+def test_hosts_whose_way_back_is_shut_stay(look_up):
+    back = dict(moved=["srv", "c1", "c2"], reopening=[])
+    hostvars = HostVars(localhost=dict(portshift_order=order("rollback", ()), portshift_rollback=back), srv={},
+                        c1=dict(bigfix_component_path=dict(ok=False)), c2=dict(bigfix_component_path=dict(skipped=True)))
+    assert look_up("back", hostvars=hostvars) == ["r1", "r2", "c2"] and look_up("back_first", hostvars=hostvars) == ["srv"]
+
+
+def test_hub_that_does_not_know_its_old_port_has_its_agents_asked(look_up):
+    found = dict(product="change_tracker", order=["a1"], hub_hosts=["h"], port=8443, doing={})
+    for record, asked in ((None, ["a1"]), (dict(new_port=8443, state="verified"), []),
+                          (dict(new_port=443, state="verified"), ["a1"]), (dict(new_port=8443, state="rolled_back"), ["a1"])):
+        hostvars = HostVars(localhost=dict(portshift_order=found), h=dict(change_tracker_hub_way_back=dict(record=record)))
+        assert look_up("hub_unknown", hostvars=hostvars) == asked
