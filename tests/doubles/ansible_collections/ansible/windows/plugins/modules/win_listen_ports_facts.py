@@ -18,7 +18,7 @@ def main():
     module, machine = double_of("win_listen_ports_facts", ARGUMENTS)
     unknown = [name for name in module.params["tcp_filter"] if name.lower() not in STATES]
     if unknown:
-        module.fail_json(msg='An error occurred while retrieving ports facts: Cannot convert value "%s" to type State' % unknown[0])
+        module.fail_json(msg='An error occurred while retrieving ports facts: Cannot convert "%s" to type State' % unknown[0])
     wanted = {STATES[name.lower()] for name in module.params["tcp_filter"]}
     facts, pids = dict(tcp_listen=[], udp_listen=[]), owners()
     for kind, address, port, state, inode in sockets("tcp", "udp"):
