@@ -19,9 +19,7 @@ AGENTS = ("proxy", "agent01")
 IDENTITY = dict(ip="*", hostname="", port=NEW)
 RULE = "portshift change_tracker_hub %d/tcp" % NEW
 # Holds a connection to that port of the hub until it is killed: a new one where the hub has lost patience.
-GUEST = """import socket
-while True:
-    socket.create_connection(('hub', %d)).recv(1)"""
+GUEST = "import itertools, socket; all([socket.create_connection(('hub', %d)).recv(1)] for unused in itertools.count())"
 # Has the hub hang up first, as a monitoring that asks once does: the hub's end of that connection stays for a minute.
 ASKED_ONCE = """import http.client, socket, ssl
 one = http.client.HTTPSConnection('hub', %d, context=ssl._create_unverified_context())
