@@ -104,7 +104,7 @@ def _merged(documentation):
 def _options(options):
     """Without those that an action plugin gives its module, which are nothing for a user."""
     return {name: _option(spec) for name, spec in (options or {}).items()
-            if "Filled in by the action plugin" not in str(spec.get("description"))}
+            if not re.search("(Filled in|Set) by the action plugin", str(spec.get("description")))}
 
 
 def _option(spec):
