@@ -48,16 +48,16 @@ mkdir -p '{root}/run/units' && cd '{root}/run/units'
 echo "$*" >> ../systemctl
 for last; do :; done
 unit='{root}/etc/systemd/system/'"$last"
-begin() {{ eval "$(sed -n 's/^ExecStart=//p' "$unit")"; }}
+command=$(sed -n 's/^ExecStart=//p' "$unit" 2>&1)
 case "$*" in
     is-active*) [ -e "active-$last" ] && echo active && exit 0; echo inactive; exit 3 ;;
     is-enabled*) [ -e "enabled-$last" ] ;;
     is-system-running*) echo running ;;
-    "enable --now "*) touch "enabled-$last" "active-$last"; begin ;;
+    "enable --now "*) touch "enabled-$last" "active-$last"; sh -c "exec $command" ;;
     "disable --now "*) rm -f "enabled-$last" "active-$last" ;;
     enable*) touch "enabled-$last" ;;
     disable*) rm -f "enabled-$last" ;;
-    start*) begin </dev/null >/dev/null 2>&1 & ;;
+    start*) sh -c "exec $command" </dev/null >/dev/null 2>&1 & ;;
 esac
 """
 
@@ -82,7 +82,7 @@ class Ground:
         self.why_not = None if said == "up" else said or "unshare gave no namespace"
         self.prefix = [] if self.why_not else [
             "nsenter", "--target", str(self.holder.pid), "--user", "--net", "--mount", "--preserve-credentials", "--"]
-        self.modules = None
+        self.modules, self.packs_up = None, False
 
     def begin(self):
         """The modules run from now on, with the root's own commands before those of the machine."""
@@ -190,8 +190,8 @@ class Ground:
                 if path.is_file() and not path.is_symlink() and path.relative_to(root).parts[0] not in OURS}
 
     def _words(self):
-        words = [(str(self.root), "@ROOT@"), (boot_of_host(), "@BOOT_OF_HOST@"), (boot(), "@BOOT@"), ('"%s"' % os.uname()[1], '"@NODE@"'),
-                 (sys.executable, "@PYTHON@")]
+        words = [(str(self.root), "@ROOT@"), (boot_of_host(), "@BOOT_OF_HOST@"), (boot(), "@BOOT@"),
+                 ('"%s"' % os.uname()[1], '"@NODE@"'), (sys.executable, "@PYTHON@")]
         return [(here.encode(), word.encode()) for here, word in words]
 
     def save(self, version, name, root=None):
@@ -277,6 +277,23 @@ def until(what, seconds=60):
             return value
         assert time.monotonic() < end, "did not come about in %d s" % seconds
         time.sleep(0.05)
+
+
+# -- what is compared
+
+def before(version, name):
+    """{path: bytes} of the product's files before the migration."""
+    folder = DATA / version / name
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def well(result):
+    assert not result.get("failed"), result["msg"]
+    return result
+
+
+def has_come_back(ground, version, name):
+    assert {path: ground.path(path).read_bytes() for path in before(version, name)} == before(version, name)
 
 
 # -- times in what is kept
@@ -408,7 +425,9 @@ class Confirmed:
                      stop=[[service, self.SERVICE, "stop"]], start=[[service, self.SERVICE, "start"]])
         if state == "begun":
             given.update(old_port=self.OLD, new_port=self.NEW, phase="1", **self.edits(self.NEW))
-        return self.ground.alone("confirmed_change", **dict(given, **arguments))
+        # What is packed up for the process is what the module's own has loaded.
+        run = self.ground.alone if self.ground.packs_up else self.ground.run
+        return run("confirmed_change", **dict(given, **arguments))
 
     def looks(self):
         return self.ground.run("confirmed_change", name=self.NAME, state="present", state_dir=str(self.ground.path(STATE)),

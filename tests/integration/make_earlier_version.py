@@ -299,6 +299,7 @@ def main(version, *only):
             if ground.why_not:
                 raise SystemExit("no network namespace here: %s" % ground.why_not)
             ground.begin()
+            ground.packs_up = True
             maker = Maker(ground, version)
             for name in only or ["everything"]:
                 getattr(maker, name)()
