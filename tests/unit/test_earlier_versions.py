@@ -210,7 +210,7 @@ def test_confirmed_change_and_its_record_are_read(product, state, says, record):
 @pytest.mark.parametrize("state", ["confirmed", "verified"])
 def test_confirmed_change_is_taken_back_by_its_record(product, version, state):
     host = product(state)
-    foretold = host.change("reverted", _ansible_check_mode=True)
+    foretold = host.change("reverted", check=True)
     back = well(host.change("reverted"))
     assert back["changed"] and back["restored"] == foretold["restored"] == [str(host.ground.path(next(iter(host.TEXTS))))]
     is_back(host, version)
