@@ -30,6 +30,8 @@ OURS = ("bin", "run", "tmp")
 # Kept once for all states, since they are large and the same.
 ONCE = {True: "run_by_systemd.zip", False: "run.zip"}
 STATE = "var/lib/portshift"
+# Behind the name of each file that is kept: no linter takes it for one of the project's own.
+KEPT = ".kept"
 ARCHIVED = re.compile(r"\d{8}T\d{6}(-[^/]*\.json)\Z")
 
 # service(8): SERVICE and start, stop or status.  A hook may come before what it precedes.
@@ -214,8 +216,8 @@ class Ground:
                     content = content.replace(here, word)
                 if path.endswith((".json", ".lock")):
                     path, content = _shifted(path, content, shift)
-            (target / path).parent.mkdir(parents=True, exist_ok=True)
-            (target / path).write_bytes(content)
+            (target / (path + KEPT)).parent.mkdir(parents=True, exist_ok=True)
+            (target / (path + KEPT)).write_bytes(content)
 
     def load(self, version, name, systemd=False):
         """Puts the state `name` on an empty host."""
@@ -224,13 +226,11 @@ class Ground:
         return self
 
     def add(self, version, name):
-        source = DATA / version / name
-        for path in sorted(source.rglob("*")):
-            if not path.is_file():
-                continue
-            content, target = path.read_bytes(), self.root / path.relative_to(source)
-            if path.name == "run.zip":
-                by_systemd = json.loads((path.parent / "change.json").read_text())["systemd"]
+        files = kept(version, name)
+        for path, content in files.items():
+            target = self.root / path
+            if target.name == "run.zip":
+                by_systemd = json.loads(files[os.path.dirname(path) + "/change.json"])["systemd"]
                 content = (DATA / version / ONCE[by_systemd]).read_bytes()
             else:
                 for here, word in self._words():
@@ -281,10 +281,11 @@ def until(what, seconds=60):
 
 # -- what is compared
 
-def before(version, name):
-    """{path: bytes} of the product's files before the migration."""
+def kept(version, name):
+    """{path: bytes} of the files of a state, as they are kept."""
     folder = DATA / version / name
-    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    return {path.relative_to(folder).as_posix()[:-len(KEPT)]: path.read_bytes()
+            for path in sorted(folder.rglob("*" + KEPT)) if path.is_file()}
 
 
 def well(result):
@@ -293,7 +294,9 @@ def well(result):
 
 
 def has_come_back(ground, version, name):
-    assert {path: ground.path(path).read_bytes() for path in before(version, name)} == before(version, name)
+    """The product's files are those of the state `name`, which is the one before a migration."""
+    before = kept(version, name)
+    assert before and {path: ground.path(path).read_bytes() for path in before} == before
 
 
 # -- times in what is kept
@@ -588,8 +591,8 @@ def host_port(ground, state, ports=(NEW,), backend="nftables", **arguments):
 
 def asker(node="control1", pid=4711):
     """A run of ansible-playbook on another machine."""
-    return dict(node=node, machine_id=node, boot="boot-of-" + node, pid_namespace="pid:[4026531836]", user="alice", pid=pid,
-                process_start="12345", begun="2026-01-01T22:00:00Z")
+    return dict(node=node, machine_id="machine-of-" + node, boot="boot-of-" + node, pid_namespace="pid:[4026531836]", user="alice",
+                pid=pid, process_start="12345", begun="2026-01-01T22:00:00Z")
 
 
 LOCK = STATE + "/bigfix.lock"

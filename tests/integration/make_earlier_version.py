@@ -233,7 +233,7 @@ class Maker:
             self.save("bridge_" + backend)
 
     def host_ports(self):
-        site = ("#!/usr/sbin/nft -f\nflush ruleset\ntable inet filter {\n\tchain input {\n\t\ttype filter hook input priority 0; "
+        site = ("flush ruleset\ntable inet filter {\n\tchain input {\n\t\ttype filter hook input priority 0; "
                 "policy drop;\n\t\ttcp dport 22 accept\n\t\ttcp dport %d accept\n\t\tudp dport %d accept\n\t}\n}\n" % (OLD, OLD))
         self.ground.clear()
         self.ground.etc.joinpath("nftables.conf").write_text(site)

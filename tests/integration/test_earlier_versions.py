@@ -13,7 +13,7 @@ import pytest
 
 from tests.integration import earlier_versions as earlier
 from tests.integration.earlier_versions import (
-    NEW, OLD, STATE, Ground, NginxHub, before, boot_clock, has_come_back, until, well)
+    NEW, OLD, STATE, Ground, NginxHub, boot_clock, has_come_back, kept, until, well)
 from tests.integration.nginx_hub import NGINX
 
 
@@ -81,7 +81,7 @@ def test_record_of_iis_is_read_and_taken_back(tmp_path, version, state, steps):
         until(lambda: all(hub.machine.state()["sites"].get(site.name) for site in hub.machine.configuration().sites))
         for step in steps:
             assert hub.call(step, noted=False)["changed"]
-        text = (earlier.DATA / version / ("iis_" + state) / "change_tracker_hub.json").read_text()
+        text = kept(version, "iis_" + state)["change_tracker_hub.json"].decode()
         for word, here in (("@THUMBPRINT@", hub.thumbprint), (str(OLD), str(hub.old)), (str(NEW), str(hub.new))):
             text = text.replace(word, here)
         path = hub.machine.below(RECORD)
@@ -157,7 +157,7 @@ def test_opened_ports_are_known_and_taken_back(host_port, version, state, ports)
     assert back["changed"] and admitted(ground) == [22, OLD]
     # What was taken out of the site's own file comes back as a rule, not at its place.
     if state == "open":
-        assert nftables_conf(ground) == before(version, "host_port_before")["etc/nftables.conf"]
+        assert nftables_conf(ground) == kept(version, "host_port_before")["etc/nftables.conf"]
     assert well(earlier.host_port(ground, "restored"))["changed"] is False
     assert not ground.path(earlier.HOST_PORT_RECORD).exists()
 
