@@ -591,8 +591,8 @@ def host_port(ground, state, ports=(NEW,), backend="nftables", **arguments):
 
 def asker(node="control1", pid=4711):
     """A run of ansible-playbook on another machine."""
-    return dict(node=node, machine_id="machine-of-" + node, boot="boot-of-" + node, pid_namespace="pid:[4026531836]", user="alice",
-                pid=pid, process_start="12345", begun="2026-01-01T22:00:00Z")
+    return dict(node=node, machine_id="machine-of-" + node, boot="boot-of-" + node, pid_namespace="pid:[4026531836]",
+                user="alice", pid=pid, process_start="12345", begun="2026-01-01T22:00:00Z")
 
 
 LOCK = STATE + "/bigfix.lock"
