@@ -14,11 +14,11 @@ import time
 import pytest
 
 from ansible_collections.portshift.agents.plugins.module_utils import _log_lines
+from ansible_collections.portshift.agents.plugins.module_utils._bigfix_evidence import BigFixEvidence
 from ansible_collections.portshift.agents.plugins.module_utils._change_record import ChangeRecord, lock_path
-from ansible_collections.portshift.agents.plugins.module_utils._questions import gather
+from ansible_collections.portshift.agents.plugins.module_utils._evidence import gather
 from ansible_collections.portshift.agents.plugins.module_utils._service_processes import start_time
 from ansible_collections.portshift.agents.plugins.module_utils._services import Services
-from ansible_collections.portshift.agents.plugins.modules.bigfix_evidence import Questions
 from ansible_collections.portshift.agents.tests.unit.masthead_files import plain
 from tests.integration import direct_module
 from tests.integration.migration_lab import CHECKOUT
@@ -155,7 +155,7 @@ class Host:
 
     def questions(self, **more):
         given = self.arguments(**more)
-        return Questions(given, Services(None, given["services"], given["service_command"], given["executables"]))
+        return BigFixEvidence(given, Services(None, given["services"], given["service_command"], given["executables"]))
 
     def evidence(self, **more):
         """(what was proved, what is missing), by its names."""

@@ -15,10 +15,10 @@ import pytest
 
 from ansible_collections.portshift.agents.plugins.module_utils._change_record import ChangeRecord
 from ansible_collections.portshift.agents.plugins.module_utils._change_tracker import FAILURES
+from ansible_collections.portshift.agents.plugins.module_utils._change_tracker_evidence import AgentEvidence
 from ansible_collections.portshift.agents.plugins.module_utils._change_tracker_host import Service
 from ansible_collections.portshift.agents.plugins.module_utils._confirmed_state import Place
-from ansible_collections.portshift.agents.plugins.module_utils._questions import gather
-from ansible_collections.portshift.agents.plugins.modules.change_tracker_evidence import Questions
+from ansible_collections.portshift.agents.plugins.module_utils._evidence import gather
 from tests.integration import direct_module
 from tests.integration.migration_lab import CHECKOUT
 from tests.integration.ports import own_addresses
@@ -423,7 +423,7 @@ def settled(host, happens, timeout=3, **more):
     given = dict(dict(path=[str(path) for path in host.places], record=str(host.record), service=None, log_path=None,
                       required=True, service_command=[str(host.manager)], port=NEW, old_port=None, failure_patterns=FAILURES,
                       log_max_age=86400, settle=0.2), **more)
-    questions = Questions(given)
+    questions = AgentEvidence(given)
     begin = questions.settle
 
     def settle():
