@@ -152,12 +152,12 @@ port:
   returned: always
   type: int
 old_port:
-  description: The port that the host has left, as the record or O(previous_port) has it; null where neither does.
+  description: The port that the host has left, as O(record) or O(previous_port) has it; null where neither does.
   returned: always
   type: int
 evidence:
   description:
-    - What was found for each piece of evidence. The names are V(files), V(services), V(restarted), V(listening), V(parent),
+    - The sentences of RV(proved) by the name of the check. The names are V(files), V(services), V(restarted), V(listening), V(parent),
       V(old_port), V(neighbours), V(log) and, in RV(missing) alone, V(under_way); those that the host owes are there.
     - V(log) is the line that was found, or the connection.
   returned: always
@@ -166,12 +166,12 @@ evidence:
            "restarted": "since the files were changed were started: besclient (process 4711)",
            "log": "Report posted successfully"}
 proved:
-  description: The same sentences as a list.
+  description: One sentence for each piece of evidence found.
   returned: always
   type: list
   elements: str
 missing:
-  description: One sentence for each piece of evidence that was not found, by the same names.
+  description: One sentence for each piece of evidence that was not found, by the name of the check.
   returned: always
   type: dict
 moved_at:
@@ -193,7 +193,7 @@ addresses:
   elements: str
   version_added: 0.2.0
 waited:
-  description: Seconds until the evidence was complete.
+  description: Seconds until the evidence was complete, or was given up.
   returned: always
   type: float
 """

@@ -9,10 +9,13 @@ short_description: Waits until a BoKS host has proved that it works on its base 
 version_added: 0.2.0
 description:
   - Looks for positive evidence, again and again until all of it is there or O(timeout) is over.
-  - No change of M(portshift.agents.confirmed_change) is under way on the host, since it may yet be undone.
+  - No change of M(portshift.agents.confirmed_change) is under way on the host, since it may yet be undone, nor another migration
+    or rollback of it.
   - The services database and the host's own lookup lead to O(base_port). The daemons of the host's role listen on the ports that
     follow from it, and no longer on the old ones. The daemons are well by their own account, the log of errors holds nothing new,
     and the Master or a Replica is reached.
+  - All of this is there twice, with O(settle) seconds in between in which no daemon that listens was started anew, so that one
+    that dies again and again proves nothing.
 options:
   base_port:
     description: The base port that the host has to work on, as its daemons use it.
@@ -21,7 +24,8 @@ options:
   old_base:
     description:
       - The base port on which no daemon may listen any more.
-      - The default is the one that O(record) names as old. Without either, nothing is asked about it.
+      - The default is the one that O(record) names as old or, on the way back, the one that it names as new. Without either,
+        nothing is asked about it.
     type: int
   listening:
     description: Whether the daemons have to listen on O(base_port), and no longer on O(old_base).
@@ -53,7 +57,7 @@ options:
         the same.
       - A line counts when it is newer than the last change that O(record) names. Its date, or else that of the line before
         it, is read as V(2026-11-22 20:18:05), V(Nov 22 20:18:05) or V(Nov 22 20:18:05 2026). One without a date, or with one that
-        is later than now, does not count and is told.
+        is later than now, counts when it comes up within O(settle), and is told else.
       - The last 4 MiB are read, and of a line the first 4096 bytes.
     type: list
     elements: str
@@ -85,9 +89,15 @@ options:
     type: bool
     default: true
   timeout:
-    description: Seconds to wait for the evidence.
+    description: Seconds to wait for the evidence. With O(settle) it may take up to twice that many seconds longer.
     type: float
     default: 60
+  settle:
+    description:
+      - Seconds after which all of the evidence has to be there once more, by the same daemons.
+      - At most 2 for a host that has proved itself on O(base_port) before, as O(record) has it. V(0) for one look alone.
+    type: float
+    default: 5
   mark:
     description: Note in O(record), once, that the host has proved itself. Nothing else is ever written.
     type: bool
@@ -127,15 +137,19 @@ ok:
   description: Whether all evidence is there.
   returned: always
   type: bool
-base:
+port:
   description: The base port that was proved.
   returned: always
   type: int
-port:
-  description: The same, by the name that M(portshift.agents.phase_gate) asks for.
+  version_added: 0.2.0
+base:
+  description: The same as RV(port).
   returned: always
   type: int
-  version_added: 0.2.0
+old_port:
+  description: The base port that the host has left, as O(old_base) or O(record) has it; null where neither does.
+  returned: always
+  type: int
 proved:
   description: One sentence for each piece of evidence found.
   returned: always
@@ -165,7 +179,7 @@ addresses:
   elements: str
   version_added: 0.2.0
 waited:
-  description: Seconds until the evidence was complete.
+  description: Seconds until the evidence was complete, or was given up.
   returned: always
   type: float
 """

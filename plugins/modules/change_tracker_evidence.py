@@ -9,7 +9,8 @@ short_description: Waits until a Netwrix Change Tracker agent has proved that it
 version_added: 0.2.0
 description:
   - Looks for positive evidence, again and again until all of it is there or O(timeout) is over.
-  - No change of M(portshift.agents.confirmed_change) is under way on the host, since it may yet be undone.
+  - No change of M(portshift.agents.confirmed_change) is under way on the host, since it may yet be undone, nor another migration
+    or rollback of it.
   - The URL in the agent's file leads to O(port), the service runs, it has a connection to the hub on that port and none on the
     old one, and its log holds no new line that says that the hub was lost.
   - Nobody publishes a line of the log that says that all is well, so it is the connection that proves it.
@@ -95,6 +96,10 @@ port:
   description: The port that was proved.
   returned: always
   type: int
+old_port:
+  description: The port of the hub that the agent has left, as O(old_port) or O(record) has it; null where neither does.
+  returned: always
+  type: int
 agent:
   description: Whether an agent is installed here.
   returned: always
@@ -110,8 +115,18 @@ missing:
   description: One sentence for each piece of evidence that was not found, by the name of the check.
   returned: always
   type: dict
+moved_at:
+  description:
+    - When the migration to this port last wrote a file of the host, before it started the agent, in seconds since 1970
+      by the host's clock; null where no record says that it did.
+  returned: unless the record can't be read
+  type: float
+looked_at:
+  description: The moment at which this was looked at, by the same clock.
+  returned: unless the record can't be read
+  type: float
 waited:
-  description: Seconds until the evidence was complete.
+  description: Seconds until the evidence was complete, or was given up.
   returned: always
   type: float
 """
