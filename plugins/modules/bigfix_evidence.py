@@ -199,9 +199,9 @@ waited:
 """
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.portshift.agents.plugins.module_utils._bigfix_evidence import BIGFIX_EVIDENCE_SPEC, BigFixEvidence
-from ansible_collections.portshift.agents.plugins.module_utils._evidence import prove
-from ansible_collections.portshift.agents.plugins.module_utils._services import Services
+from ansible_collections.portshift.agents.plugins.module_utils._bigfix.evidence import BIGFIX_EVIDENCE_SPEC, BigFixEvidence
+from ansible_collections.portshift.agents.plugins.module_utils._core.evidence import prove
+from ansible_collections.portshift.agents.plugins.module_utils._core.services import Services
 
 
 def main():

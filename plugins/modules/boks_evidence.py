@@ -185,8 +185,8 @@ waited:
 """
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.portshift.agents.plugins.module_utils._boks_evidence import BOKS_EVIDENCE_SPEC, BoksEvidence
-from ansible_collections.portshift.agents.plugins.module_utils._evidence import prove
+from ansible_collections.portshift.agents.plugins.module_utils._boks.evidence import BOKS_EVIDENCE_SPEC, BoksEvidence
+from ansible_collections.portshift.agents.plugins.module_utils._core.evidence import prove
 
 
 def main():

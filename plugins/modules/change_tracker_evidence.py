@@ -132,8 +132,8 @@ waited:
 """
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.portshift.agents.plugins.module_utils._change_tracker_evidence import AGENT_EVIDENCE_SPEC, AgentEvidence
-from ansible_collections.portshift.agents.plugins.module_utils._evidence import prove
+from ansible_collections.portshift.agents.plugins.module_utils._change_tracker.evidence import AGENT_EVIDENCE_SPEC, AgentEvidence
+from ansible_collections.portshift.agents.plugins.module_utils._core.evidence import prove
 
 
 def main():
