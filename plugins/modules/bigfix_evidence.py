@@ -157,7 +157,8 @@ old_port:
   type: int
 evidence:
   description:
-    - The sentences of RV(proved) by the name of the check. The names are V(files), V(services), V(restarted), V(listening), V(parent),
+    - The sentences of RV(proved) by the name of the check.
+    - The names are V(files), V(services), V(restarted), V(listening), V(parent),
       V(old_port), V(neighbours), V(log) and, in RV(missing) alone, V(under_way); those that the host owes are there.
     - V(log) is the line that was found, or the connection.
   returned: always

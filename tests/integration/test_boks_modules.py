@@ -515,7 +515,8 @@ def test_a_status_command_that_is_not_there_is_a_sentence(moved):
 
 
 def test_a_host_that_can_not_tell_who_listens_is_asked_by_connecting(moved, monkeypatch):
-    monkeypatch.setattr("ansible_collections.portshift.agents.plugins.module_utils._boks.host.listeners", lambda *unused, **unused_too: None)
+    monkeypatch.setattr("ansible_collections.portshift.agents.plugins.module_utils._boks.host.listeners",
+                        lambda *unused, **unused_too: None)
     params = dict(moved.arguments({}), base_port=NEW, old_base=OLD, role=None, listening=True, status_command=[],
                   errlog_path=None, reach=[], reach_any=True, down_patterns=[], failure_patterns=[], log_max_age=60, settle=0)
     questions = BoksEvidence(params)

@@ -35,8 +35,9 @@ class BigFixHost:
         self._read_settings(params["settings_paths"], required=True)
         self._read_settings(params["clientsettings_paths"], flat=True)
         self._read_credentials(params["credentials_paths"])
-        self.old_port, doubts = find_old_port(self.mastheads, self.settings, self.port,
-                                              recorded=port_before(self.record and self.record.content, self.port), given=params["previous_port"])
+        recorded = port_before(self.record and self.record.content, self.port)
+        self.old_port, doubts = find_old_port(self.mastheads, self.settings, self.port, recorded=recorded,
+                                              given=params["previous_port"])
         self.problems += doubts
 
     def _read_mastheads(self, paths):

@@ -104,8 +104,8 @@ class BoksEvidence(Evidence):
 
     def _role(self):
         if self.host.role is None:
-            raise domain.BoksError("what this host is in the BoKS domain can't be told from %s; say role: master, replica or agent"
-                                  % self.params["env_path"])
+            raise domain.BoksError("what this host is in the BoKS domain can't be told from %s; say role: master, replica or "
+                                   "agent" % self.params["env_path"])
         return self.host.role
 
     def listening(self, unused):

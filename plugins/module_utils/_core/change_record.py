@@ -129,7 +129,7 @@ def moved_at(content, port):
 
 
 def left_port(content, port):
-    """The port that the migration to `port`, or the way back to it, has left or is leaving; None where the record is of neither."""
+    """The port that the migration to `port`, or the way back to it, has left or is leaving; None without a record of it."""
     if content and content["state"] == "rolled_back":
         return content["new_port"] if content["old_port"] == port else None
     return port_before(content, port)

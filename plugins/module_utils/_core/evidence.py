@@ -28,11 +28,11 @@ class Hopeless(EngineError):
 class Evidence:
     """The pieces of evidence that a host owes on `port`.
 
-    `record`: the ChangeRecord of the host's migration as it was before the proof, or None.  It is what counts, and mark_verified()
-    refuses where it was changed meanwhile.
+    `record`: the ChangeRecord of the host's migration as it was before the proof, or None.  It is what counts, and
+    mark_verified() refuses where it was changed meanwhile.
 
-    A product has asked(), and look(), which reads the host once for all questions of a round.  Each question gets the seconds that
-    are left and answers (good, sentences).
+    A product has asked(), and look(), which reads the host once for all questions of a round.  Each question gets the seconds
+    that are left and answers (good, sentences).
     """
 
     # What its sentences call the port.
