@@ -30,9 +30,11 @@ def conditions(role, verb, module):
 @pytest.mark.parametrize("product", PRODUCTS)
 def test_close_notes_the_proof_and_no_other_run_that_only_asks_does(product):
     role, mark, _left, _way_back = PRODUCTS[product]
-    marking = [play for play in read("playbooks/close_%s_port.yml" % product) if (play.get("vars") or {}).get(product + "_proof_mark")]
+    marking = [play for play in read("playbooks/close_%s_port.yml" % product)
+               if (play.get("vars") or {}).get(product + "_proof_mark")]
     assert marking and marking[0]["ansible.builtin.import_playbook"] == "parts/%s_proof.yml" % product
-    given = [task["vars"][mark] for task in read("playbooks/parts/%s_proof.yml" % product)[0]["tasks"] if mark in task.get("vars", {})]
+    given = [task["vars"][mark] for task in read("playbooks/parts/%s_proof.yml" % product)[0]["tasks"]
+             if mark in task.get("vars", {})]
     assert given == ["{{ %s_proof_mark | default(false) }}" % product]
     assert read("roles/%s/vars/main.yml" % role)[mark] is False
     for verb in ("verify", "rollback"):

@@ -51,8 +51,8 @@ def test_a_host_that_was_put_back_is_said_to_be_as_before(role, state, port):
 
 
 def test_a_host_that_fails_to_go_on_from_the_port_of_an_earlier_migration_is_said_to_be_there(role):
-    assert said(role, record("verified", EARLIER)) == "host: %s. It is as it was before, on the %s that an earlier migration led to." % (
-        FAILED, OF_ROLE[role][2])
+    assert said(role, record("verified", EARLIER)) == (
+        "host: %s. It is as it was before, on the %s that an earlier migration led to." % (FAILED, OF_ROLE[role][2]))
 
 
 def test_a_host_that_had_proved_itself_before_is_said_to_have_been_left(role):
@@ -66,7 +66,8 @@ def test_a_host_in_the_middle_of_another_migration_is_not_said_to_be_as_before(r
             FAILED, OF_ROLE[role][2], EARLIER))
 
 
-@pytest.mark.parametrize("failure", ["Apply: nothing was changed: no", "Apply: no. Its files are as they were before, byte for byte."])
+@pytest.mark.parametrize("failure", [
+    "Apply: nothing was changed: no", "Apply: no. Its files are as they were before, byte for byte."])
 def test_a_module_that_has_said_what_became_of_the_host_is_not_repeated(role, failure):
     assert said(role, record("rolled_back"), failure) == "host: %s." % failure.rstrip(".")
 
