@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import re
 
-# Words of a module that has said by itself what became of the host.
-TOLD = ("nothing was changed", "as they were before")
+# Words of a module that has said by itself what became of the host, and on which port it is now.
+TOLD = ("nothing was changed", "its services run on the old port")
 
 
 def _number(port):

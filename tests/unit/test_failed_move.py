@@ -67,9 +67,16 @@ def test_a_host_in_the_middle_of_another_migration_is_not_said_to_be_as_before(r
 
 
 @pytest.mark.parametrize("failure", [
-    "Apply: nothing was changed: no", "Apply: no. Its files are as they were before, byte for byte."])
+    "Apply: nothing was changed: no",
+    "Apply: no. Its files are as they were before, byte for byte, and its services run on the old port."])
 def test_a_module_that_has_said_what_became_of_the_host_is_not_repeated(role, failure):
     assert said(role, record("rolled_back"), failure) == "host: %s." % failure.rstrip(".")
+
+
+def test_a_change_that_undid_itself_does_not_say_on_which_port_its_host_is(role):
+    undone = "Apply: the change was undone. Its files are as they were before, byte for byte, and the product was started with them"
+    assert said(role, record("rolled_back"), undone).endswith(OF_ROLE[role][3])
+    assert said(role, record("verified", EARLIER), undone).endswith("that an earlier migration led to.")
 
 
 def test_of_other_hosts_nothing_is_said(role):
