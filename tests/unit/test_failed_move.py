@@ -74,7 +74,7 @@ def test_a_module_that_has_said_what_became_of_the_host_is_not_repeated(role, fa
 
 
 def test_a_change_that_undid_itself_does_not_say_on_which_port_its_host_is(role):
-    undone = "Apply: the change was undone. Its files are as they were before, byte for byte, and the product was started with them"
+    undone = "Apply: it was undone. Its files are as they were before, byte for byte, and the product was started with them"
     assert said(role, record("rolled_back"), undone).endswith(OF_ROLE[role][3])
     assert said(role, record("verified", EARLIER), undone).endswith("that an earlier migration led to.")
 
