@@ -327,7 +327,8 @@ def test_an_agent_that_has_moved_proves_itself_and_is_marked_once(moved):
     found = moved.evidence(timeout=20, mark=True, check=True)
     assert found["ok"] and found["changed"] and json.loads(moved.record.read_text())["state"] == "changing"
     found = moved.evidence(timeout=20, mark=True)
-    assert found["ok"] and found["changed"] and (found["missing"], found["port"], found["agent"]) == ({}, NEW, True)
+    assert found["ok"] and found["changed"]
+    assert (found["missing"], found["port"], found["old_port"], found["agent"]) == ({}, NEW, OLD, True)
     assert found["proved"][:2] == ["%s leads to https://%s:%d/api/" % (moved.path, HUB, NEW), "the service nntgen7agentcore runs"]
     assert "(pid %d) is connected to %s:%d" % (moved.processes[0].pid, HUB, NEW) in found["proved"][2]
     assert found["proved"][3:] == ["nothing is connected to the old port %d any more" % OLD,
