@@ -99,6 +99,8 @@ OPTIONS = {
         *_PHASES,
         Option("agent_waves", "waves", ["5%", "25%"], "sizes of the waves of Server Agents, as `serial` has them", "agent_waves"),
         *_MISSING, *_USERS, *_LOCK,
+        Option("settle_seconds", "float", 5, "seconds after which a host has to prove itself once more, by the same daemons; at "
+               "most 2 where it had proved itself before"),
         Option("status_command", "list", [],
                "`[/opt/boksm/sbin/boksadm, -S, boksdiag, list]`: its last column counts as evidence",
                shown="none"),
