@@ -6,8 +6,8 @@
 from __future__ import annotations
 
 from ansible_collections.portshift.agents.plugins.action.host_port import ActionModule as HostPort
-from ansible_collections.portshift.agents.plugins.module_utils._host_port import LOOK_SPEC
-from ansible_collections.portshift.agents.plugins.module_utils._read_only import seen
+from ansible_collections.portshift.agents.plugins.module_utils._host_port.plan import LOOK_SPEC
+from ansible_collections.portshift.agents.plugins.module_utils._core.read_only import seen
 from ansible_collections.portshift.agents.plugins.plugin_utils._other_modules import looking
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from ansible_collections.portshift.agents.plugins.action.iis_listen import LOOK_SPEC
 from ansible_collections.portshift.agents.plugins.action.iis_listen import ActionModule as IisListen
-from ansible_collections.portshift.agents.plugins.module_utils._read_only import seen
+from ansible_collections.portshift.agents.plugins.module_utils._core.read_only import seen
 from ansible_collections.portshift.agents.plugins.plugin_utils._other_modules import looking
 
 

@@ -126,9 +126,9 @@ rules:
 """
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.portshift.agents.plugins.module_utils._errors import EngineError
-from ansible_collections.portshift.agents.plugins.module_utils._host_port import LOOK_SPEC, run_step
-from ansible_collections.portshift.agents.plugins.module_utils._read_only import read_only, seen
+from ansible_collections.portshift.agents.plugins.module_utils._core.errors import EngineError
+from ansible_collections.portshift.agents.plugins.module_utils._host_port.plan import LOOK_SPEC, run_step
+from ansible_collections.portshift.agents.plugins.module_utils._core.read_only import read_only, seen
 
 
 def main():

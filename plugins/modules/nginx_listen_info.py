@@ -170,10 +170,10 @@ users:
 """
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.portshift.agents.plugins.module_utils._errors import EngineError
-from ansible_collections.portshift.agents.plugins.module_utils._nginx_edit import (
+from ansible_collections.portshift.agents.plugins.module_utils._core.errors import EngineError
+from ansible_collections.portshift.agents.plugins.module_utils._nginx.edit import (
     LISTEN_SPEC, REQUIRED_IF, PortInUse, set_listen)
-from ansible_collections.portshift.agents.plugins.module_utils._read_only import read_only, seen
+from ansible_collections.portshift.agents.plugins.module_utils._core.read_only import read_only, seen
 
 
 def main():

@@ -162,8 +162,8 @@ notes:
 import time
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.portshift.agents.plugins.module_utils._errors import EngineError
-from ansible_collections.portshift.agents.plugins.module_utils._port_bridge import (
+from ansible_collections.portshift.agents.plugins.module_utils._core.errors import EngineError
+from ansible_collections.portshift.agents.plugins.module_utils._bridge.bridge import (
     BRIDGE_SPEC, DIRECTION_RULES, DIRECTION_SPEC, asked_mappings, set_bridge)
 
 

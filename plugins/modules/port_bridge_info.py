@@ -120,10 +120,10 @@ notes:
 import time
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.portshift.agents.plugins.module_utils._errors import EngineError
-from ansible_collections.portshift.agents.plugins.module_utils._port_bridge import (
+from ansible_collections.portshift.agents.plugins.module_utils._core.errors import EngineError
+from ansible_collections.portshift.agents.plugins.module_utils._bridge.bridge import (
     DIRECTION_RULES, DIRECTION_SPEC, LOOK_SPEC, asked_mappings, set_bridge)
-from ansible_collections.portshift.agents.plugins.module_utils._read_only import read_only, seen
+from ansible_collections.portshift.agents.plugins.module_utils._core.read_only import read_only, seen
 
 
 def main():
