@@ -102,8 +102,8 @@ def test_lost_reports_without_a_move_on_their_way_say_so_and_name_what_ran_longe
     [sentence] = losses.reasons([late], did, PARENTS)
     assert sentence == (
         '1 report of client07 lost between 12:01:11 and 12:01:21 (10.5 s), while no host between it and the root server moved; '
-        'what ran was "Phase 2: Move" on relay2 (12:01:10 to 12:01:18), "Phase 2: Look again" on server, relay1, relay2 and 1 more '
-        '(12:01:18 to 12:01:21), "Phase 2: Look" on relay1 (12:01:18 to 12:01:18) and 1 more.')
+        'what ran was "Phase 2: Move" on relay2 (12:01:10 to 12:01:18), "Phase 2: Look again" on server, relay1, relay2 and 1 '
+        'more (12:01:18 to 12:01:21), "Phase 2: Look" on relay1 (12:01:18 to 12:01:18) and 1 more.')
     first = losses.Silence("client08", None, START + 2, 2)
     assert losses.reasons([first], did, PARENTS) == [
         "2 reports of client08 lost before its first one at 12:01:02, while Ansible ran nothing."]
@@ -208,7 +208,7 @@ def test_only_the_first_silences_are_told_one_by_one(demo, losses, monkeypatch, 
     demo.explain_losses(tmp_path, after, tmp_path / "none", "--no-bridge was given")
     said = capsys.readouterr().out
     assert said.count("of client07 lost between") == 20 and "  3 silences more.\n" in said
-    assert said.rstrip().endswith("Only one port answered at a time, since --no-bridge was given. With the bridge both ports answer "
-                                  "while agents move, and none is lost.")
+    assert said.rstrip().endswith("Only one port answered at a time, since --no-bridge was given. With the bridge both ports "
+                                  "answer while agents move, and none is lost.")
     demo.explain_losses(tmp_path, after, tmp_path / "none", None)
     assert "The load of this machine was " in capsys.readouterr().out
