@@ -18,9 +18,11 @@ MOVE = "portshift.agents.bigfix_cutover"
 CALLBACKS, CALLBACK, JOURNAL = Path("tests") / "integration" / "callback", "journal", "PORTSHIFT_JOURNAL"
 # Of what ran in a silence, as much is named.
 MOST_NAMED = 3
+# Seconds for which the lab's agents try to send a report, as it comes.
+GIVE_UP = 10
 
 # Reports of an agent that were given up.  `since`: the time of the last report before them, None where there was none; `until`:
-# that of the next one.
+# that of the next one.  Where none has come, it is now, and how many are lost is not known: 0.
 Silence = namedtuple("Silence", "agent since until lost")
 # A task on a host.
 Spell = namedtuple("Spell", "play task action host began ended")
@@ -39,7 +41,12 @@ class _Count(Count):
         super().add(when, number, port)
 
 
-def silences(tally, agents):
+def is_silent(seconds):
+    """Whether an agent whose last report came so long ago (None: that has sent none) gives reports up by now."""
+    return seconds is None or seconds > GIVE_UP
+
+
+def silences(tally, agents, now):
     """The Silences of `agents`, in the order of time.  `tally`: the lab's, which has read nothing yet."""
     tally.clients = {agent: _Count() for agent in agents}
     tally.read()
@@ -51,6 +58,8 @@ def silences(tally, agents):
             lost = len(count.missing.intersection(numbers))
             if lost:
                 found.append(Silence(agent, since, until, lost))
+        if is_silent(count.last and now - count.last):
+            found.append(Silence(agent, count.last, now, 0))
     return sorted(found, key=lambda silence: (silence.until, silence.agent))
 
 
@@ -116,10 +125,22 @@ def _meanwhile(silence, did, parents):
     return "while Ansible ran nothing"
 
 
+def _when(silence):
+    if silence.since is None:
+        return "before its first one at %s" % _clock(silence.until)
+    return "between %s and %s (%.1f s)" % (_clock(silence.since), _clock(silence.until), silence.until - silence.since)
+
+
 def reasons(silent, did, parents):
     """A sentence for each Silence.  `did`: Spells; `parents`: host -> the one that it reports to, or None."""
-    return ["%d report%s of %s lost %s, %s." % (
-        silence.lost, "" if silence.lost == 1 else "s", silence.agent,
-        "between %s and %s (%.1f s)" % (_clock(silence.since), _clock(silence.until), silence.until - silence.since)
-        if silence.since is not None else "before its first one at %s" % _clock(silence.until),
-        _meanwhile(silence, did, parents)) for silence in silent]
+    found = []
+    for silence in silent:
+        if silence.lost:
+            what = "%d report%s of %s lost %s" % (silence.lost, "" if silence.lost == 1 else "s", silence.agent, _when(silence))
+        elif silence.since is None:
+            what = "%s has sent no report" % silence.agent
+        else:
+            what = "%s has been silent since %s (%.1f s)" % (
+                silence.agent, _clock(silence.since), silence.until - silence.since)
+        found.append("%s, %s." % (what, _meanwhile(silence, did, parents)))
+    return found

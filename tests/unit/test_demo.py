@@ -86,7 +86,7 @@ def test_lost_reports_are_told_with_the_move_that_ran_meanwhile(losses, ledger, 
         ("Open both ports", [("Lay the bridge", "portshift.agents.port_bridge", 1, {"relay1": 3})]),
         ("Phase 2", [("The host is on the new port", losses.MOVE, 5.1, {"relay1": 14.0, "relay2": 8.0}),
                      ("Prove it", "portshift.agents.bigfix_evidence", 14.1, {"relay1": 14.9})])]))
-    found = losses.silences(tally, list(PARENTS))
+    found = losses.silences(tally, ["client07", "client08"], START + 16)
     assert found == [losses.Silence("client07", START + 6.5, START + 15.2, 3)]
     assert losses.reasons(found, did, PARENTS) == [
         '3 reports of client07 lost between 12:01:06 and 12:01:15 (8.7 s), while relay1 moved: "Phase 2: The host is on the new '
@@ -109,6 +109,16 @@ def test_lost_reports_without_a_move_on_their_way_say_so_and_name_what_ran_longe
         "2 reports of client08 lost before its first one at 12:01:02, while Ansible ran nothing."]
 
 
+def test_an_agent_that_is_still_silent_is_told_too(losses, ledger, journal):
+    tally = ledger("client07", {1: 6.0, 2: 6.5})
+    did = losses.spells(journal([("Phase 1", [("Move", losses.MOVE, 6, {"server": 30})])]))
+    found = losses.silences(tally, ["client07", "client08"], START + 18)
+    assert losses.reasons(found, did, PARENTS) == [
+        'client07 has been silent since 12:01:06 (11.5 s), while server moved: "Phase 1: Move" on server (12:01:06 to 12:01:30).',
+        'client08 has sent no report, while server moved: "Phase 1: Move" on server (12:01:06 to 12:01:30).']
+    assert losses.silences(ledger("client07", {}), ["client07"], START + 16) == []
+
+
 def test_a_run_that_wrote_no_journal_did_nothing(losses, tmp_path):
     assert losses.spells(tmp_path / "none") == []
 
@@ -120,7 +130,7 @@ class Stage:
 
     def __init__(self, demo, folder, monkeypatch):
         self.demo, self.folder, self.asked, self.failing = demo, folder, [], None
-        self.agents = {name: dict(port=55000, accepted=10, lost=0, longest_silence=0.5) for name in PARENTS}
+        self.agents = {name: dict(port=55000, accepted=10, lost=0, longest_silence=0.5, last_seen_ago=0.2) for name in PARENTS}
         monkeypatch.setattr(demo, "lab", self.lab)
         monkeypatch.setattr(demo, "run", self.run)
         monkeypatch.setattr(demo, "explain_losses", lambda *unused: demo.say("why"))
@@ -177,6 +187,12 @@ def test_an_agent_on_the_old_port_fails_it(stage, capsys):
     assert status == 1 and last.startswith("FAIL: 1 of 5 agents do not report through port 55000 (client08). It took ")
 
 
+def test_an_agent_that_gives_reports_up_by_now_fails_it(stage, capsys):
+    stage.agents["client08"]["last_seen_ago"], stage.agents["relay1"]["last_seen_ago"] = 10.4, None
+    status, last = verdict(stage, capsys)
+    assert status == 1 and last.startswith("FAIL: 2 of 5 agents do not report through port 55000 (relay1, client08). It took ")
+
+
 def test_a_playbook_that_failed_fails_it_and_losses_are_told_beside_it(stage, capsys):
     stage.failing = "migrate_"
     stage.agents["client07"]["lost"] = 2
@@ -202,7 +218,7 @@ def test_a_lab_that_does_not_start_fails_it_and_that_of_another_demo_stays(stage
 
 def test_only_the_first_silences_are_told_one_by_one(demo, losses, monkeypatch, capsys, tmp_path):
     monkeypatch.setattr(demo, "ProcessLab", argparse.Namespace(open=lambda folder: argparse.Namespace(tally=lambda: None)))
-    monkeypatch.setattr(losses, "silences", lambda tally, agents: [
+    monkeypatch.setattr(losses, "silences", lambda tally, agents, now: [
         losses.Silence("client07", START + second, START + second + 0.5, 1) for second in range(23)])
     after = dict(lost=23, agents=dict(client07={}), hosts=dict(client07=dict(parent=None)))
     demo.explain_losses(tmp_path, after, tmp_path / "none", "--no-bridge was given")
