@@ -79,11 +79,11 @@ class ActionModule(ActionBase):
         return answer
 
     def _step(self, **more):
-        # Until the host has answered, it may have taken the lease.
-        self._kept, self._renewed = not self._task.check_mode, time.monotonic()
+        # Until the host has answered, it may have taken the lease, where one is asked for.
+        self._kept, self._renewed = bool(self._asker), time.monotonic()
         asker = dict(run=self._asker) if self._asker else {}
         answer = self._execute_module(module_args=dict(self._task.args, **asker, **more), task_vars=self._vars)
-        self._kept = answer.get("lease", "kept" if answer.get("failed") else "free") == "kept"
+        self._kept = bool(self._asker) and answer.get("lease", "kept" if answer.get("failed") else "free") == "kept"
         self._lasts = OWN_SECONDS + CALL_SECONDS * len(answer.get("calls") or ())
         return answer
 

@@ -222,7 +222,7 @@ missing:
   returned: success
   type: list
   elements: str
-  sample: ["tcp port 55000 is not open in firewalld (permanent)"]
+  sample: ["tcp 55000 from anybody is not open in firewalld (permanent)"]
 notes:
   description: What the administrator of the host should know, a sentence each; also what others changed meanwhile.
   returned: success

@@ -83,7 +83,7 @@ def test_no_role_and_no_playbook_looks_by_a_module_that_changes():
 def test_the_engine_is_told_to_change_nothing_and_nothing_is_said_to_be_changed():
     module = read_only(types.SimpleNamespace(check_mode=False, _diff=True))
     assert (module.check_mode, module._diff) == (True, False)
-    assert seen(dict(changed=True, reloaded=False, missing=["x"]), "reloaded") == dict(changed=False, missing=["x"])
+    assert seen(dict(changed=True, diff=[], reloaded=False, missing=["x"]), "reloaded") == dict(changed=False, missing=["x"])
 
 
 # --- on the control node
@@ -124,6 +124,12 @@ def test_a_look_is_one_round_that_asks_for_nothing_and_makes_no_call():
     host = Host(dict(changed=True, calls=[CALL], missing=["x"], lease="free"))
     assert host.run() == dict(changed=False, missing=["x"])
     assert host.ran == [(None, True, False, ["name"])]
+
+
+@pytest.mark.parametrize("answer", [dict(failed=True, msg="no"), dict(failed=True, msg="MODULE FAILURE", rc=1)])
+def test_a_look_that_fails_is_one_round_too(answer):
+    host = Host(answer)
+    assert host.run() == dict(answer, changed=False) and len(host.ran) == 1
 
 
 def test_a_look_names_the_collection_that_a_change_would_need():

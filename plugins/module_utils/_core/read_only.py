@@ -12,4 +12,4 @@ def read_only(module):
 
 def seen(result, *deeds):
     """What such a module returns out of what the engine says that it would do; `deeds`: keys about what it has done."""
-    return dict({key: value for key, value in result.items() if key not in deeds}, changed=False)
+    return dict({key: value for key, value in result.items() if key not in deeds + ("diff",)}, changed=False)
