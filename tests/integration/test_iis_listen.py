@@ -195,12 +195,12 @@ def test_both_ports_answer_then_the_new_one_alone_then_all_is_as_it_was(windows)
     asked = hub.arguments(timeout=None)
     seen, refused = hub.by_ansible(asked, dict(asked, port=hub.old), name="iis_listen_info")
     assert (hub.bindings(), hub.record()) == ([old], None)
-    internal = {"diff", "changed", "invocation", "deprecations", "warnings"} | {
+    internal = {"action", "changed", "diff", "invocation", "deprecations", "warnings"} | {
         key for key in {**predicted, **seen} if key.startswith("_ansible")}
     assert {key: value for key, value in seen.items() if key not in internal} == {
         key: value for key, value in predicted.items() if key not in internal}
     assert not seen["changed"] and "diff" not in seen
-    assert refused["failed"] and not refused["changed"] and "nothing was changed" in refused["msg"]
+    assert refused["failed"] and not refused["changed"] and "port and beside are both %d" % hub.old in refused["msg"]
     opened, again = hub.by_ansible(hub.arguments(), hub.arguments())
     assert (predicted["changed"], opened["changed"], again["changed"]) == (True, True, False), (predicted, opened, again)
     assert (predicted["diff"], predicted["listens"]) == (opened["diff"], opened["listens"])
