@@ -116,6 +116,17 @@ class Host(Place):
                               lease=str(self.folder / "host.lock")), **arguments)
         result = self.module("host_port", dict(arguments, _ansible_check_mode=check))
         assert bool(result.get("failed")) == fails, result.get("msg") or result
+        if check:
+            # The one that only looks says the same, outside of check mode too.
+            seen = self.module("host_port_info", arguments)
+            # A failure says nothing of changes.
+            assert not seen.pop("changed", False)
+            for told in (seen, result):
+                told.pop("invocation", None)
+                # What the action is told about the lease.
+                told.pop("lease", None)
+            assert seen == {key: value for key, value in result.items() if key not in ("changed", "diff")}
+            assert fails or bool(seen["missing"]) == result["changed"]
         return result
 
     def gets_in(self, port, address=HOST, own=PEER):
@@ -287,6 +298,9 @@ def test_nftables_opens_exactly_the_port_now_and_after_a_boot(nftables):
     again = host.host_port(openings=both(NEW))
     assert not again["changed"] and again["rules"]["after"] == again["rules"]["before"]
 
+    back = host.host_port(check=True, state="restored")
+    assert back["missing"] == ["%s 55000 from anybody is still open in nftables" % protocol for protocol in ("tcp", "udp")]
+    assert ruleset(host) == live
     restored = host.host_port(state="restored")
     assert restored["changed"] and ruleset(host) == before
     assert host.read("nftables.conf") == NFTABLES.encode() and not (host.etc / "portshift/nftables-bigfix.nft").exists()

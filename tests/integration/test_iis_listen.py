@@ -112,11 +112,11 @@ class Hub(WindowsHub):
         asked.update(given)
         return {key: value for key, value in asked.items() if value is not None}
 
-    def by_ansible(self, *tasks, options=("--diff",), **environment):
+    def by_ansible(self, *tasks, options=("--diff",), name="iis_listen", **environment):
         """-> what each task, a dict of its options, returned"""
         inventory = dict(all=dict(hosts=dict(hub=dict(ansible_connection="local", ansible_python_interpreter=managed_python()))))
         play = dict(hosts="hub", gather_facts=False, tasks=[
-            {"portshift.agents.iis_listen": task, "ignore_errors": True} for task in tasks])
+            {"portshift.agents." + name: task, "ignore_errors": True} for task in tasks])
         for name, content in (("inventory.yml", inventory), ("play.json", [play])):
             (self.around / name).write_text(json.dumps(content))
         done = subprocess.run(
@@ -192,6 +192,16 @@ def test_both_ports_answer_then_the_new_one_alone_then_all_is_as_it_was(windows)
     old, new = "*:%d:" % hub.old, "*:%d:" % hub.new
     [predicted] = hub.by_ansible(hub.arguments(), options=["--check", "--diff"])
     assert (hub.bindings(), hub.record(), predicted["record"]) == ([old], None, None)
+    # What only looks does so in any run, says the same, and refuses what the other one refuses.
+    asked = hub.arguments(timeout=None)
+    seen, refused = hub.by_ansible(asked, dict(asked, port=hub.old), name="iis_listen_info")
+    assert (hub.bindings(), hub.record()) == ([old], None)
+    internal = {"action", "changed", "diff", "invocation", "deprecations", "warnings"} | {
+        key for key in {**predicted, **seen} if key.startswith("_ansible")}
+    assert {key: value for key, value in seen.items() if key not in internal} == {
+        key: value for key, value in predicted.items() if key not in internal}
+    assert not seen["changed"] and "diff" not in seen
+    assert refused["failed"] and not refused["changed"] and "port and beside are both %d" % hub.old in refused["msg"]
     opened, again = hub.by_ansible(hub.arguments(), hub.arguments())
     assert (predicted["changed"], opened["changed"], again["changed"]) == (True, True, False), (predicted, opened, again)
     assert (predicted["diff"], predicted["listens"]) == (opened["diff"], opened["listens"])

@@ -50,10 +50,23 @@ class Host(Hub):
         given.update(arguments, _ansible_check_mode=check, _ansible_diff=True)
         if given.pop("noted", False):
             given["record"] = dict(path=str(self.record), old_port=self.old, new_port=self.new)
-        done = subprocess.run(direct_module.command("nginx_listen", given, self.prefix), stdin=subprocess.DEVNULL,
-                              capture_output=True, text=True, check=False, timeout=120)
+        result = self.module("nginx_listen", given)
+        if check:
+            # The one that only looks says the same, outside of check mode too.
+            seen = self.module("nginx_listen_info", {key: value for key, value in given.items() if key not in (
+                "backup", "timeout", "_ansible_check_mode")})
+            # A failure says nothing of changes.
+            assert not seen.pop("changed", False)
+            assert seen == {key: value for key, value in result.items() if key not in ("changed", "diff", "reloaded")}
+        return result
+
+    def module(self, name, given):
+        done = subprocess.run(direct_module.command(name, given, self.prefix), stdin=subprocess.DEVNULL, capture_output=True,
+                              text=True, check=False, timeout=120)
         assert SECRET not in done.stdout + done.stderr and "Traceback" not in done.stdout + done.stderr, done.stderr
-        return direct_module.result(done.stdout, done.stderr)
+        result = direct_module.result(done.stdout, done.stderr)
+        result.pop("invocation", None)
+        return result
 
     def refused(self, words, **arguments):
         """It fails with these words in check mode and for real, and nothing is written."""
