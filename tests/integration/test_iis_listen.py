@@ -17,6 +17,7 @@ from ansible_collections.portshift.agents.plugins.plugin_utils import _iis_edit
 from ansible_collections.portshift.agents.plugins.plugin_utils._iis_edit import CHANGE, LISTENERS, set_bindings
 from ansible_collections.portshift.agents.plugins.plugin_utils._windows_record import NEXT, READ, WRITE
 from tests.conftest import CHECKOUT, COLLECTIONS
+from tests.integration import forked
 from tests.integration.direct_module import CALL
 from tests.integration.iis_hub import HUB, WindowsHub, certificate
 from tests.integration.migration_lab import DOUBLES
@@ -118,9 +119,8 @@ class Hub(WindowsHub):
             {"portshift.agents.iis_listen": task, "ignore_errors": True} for task in tasks])
         for name, content in (("inventory.yml", inventory), ("play.json", [play])):
             (self.around / name).write_text(json.dumps(content))
-        done = subprocess.run(
-            [sys.executable, "-m", "ansible", "playbook", "-i", "inventory.yml", "play.json", *options],
-            cwd=self.around, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=600, check=False,
+        done = forked.run(
+            "ansible", ["playbook", "-i", "inventory.yml", "play.json", *options], timeout=600, cwd=self.around,
             env=dict(self.environment(), ANSIBLE_PIPELINING="true", ANSIBLE_STDOUT_CALLBACK="ansible.posix.json", **environment))
         assert "{" in done.stdout, done.stdout + done.stderr
         told = json.loads(done.stdout[done.stdout.index("{"):])

@@ -170,9 +170,8 @@ def test_masthead_of_each_shape_is_installed(put, tmp_path, shape):
     (tmp_path / "issued.afxm").write_bytes(issued)
     path = put("actionsite.afxm", installed)
     for changed in (True, False):
-        done = subprocess.run(direct_module.command("bigfix_masthead", dict(
-            path=str(path), port=NEW, src=str(tmp_path / "issued.afxm"), remote_src=True)), stdin=subprocess.DEVNULL,
-            capture_output=True, text=True, check=False)
+        done = direct_module.run("bigfix_masthead", dict(
+            path=str(path), port=NEW, src=str(tmp_path / "issued.afxm"), remote_src=True))
         result = direct_module.result(done.stdout, done.stderr)
         assert (result.get("msg"), result["changed"], result["signature"], result["port"]) == (None, changed, "valid", NEW)
         assert path.read_bytes() == issued and not result.get("warnings")
