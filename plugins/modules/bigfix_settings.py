@@ -107,14 +107,14 @@ backup_file:
 """
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.portshift.agents.plugins.module_utils._bigfix_edit import SettingsEdit
-from ansible_collections.portshift.agents.plugins.module_utils._change_record import RECORD_SPEC, ChangeRecord
-from ansible_collections.portshift.agents.plugins.module_utils._errors import EngineError
-from ansible_collections.portshift.agents.plugins.module_utils._file_edit import take_back_interrupted
-from ansible_collections.portshift.agents.plugins.module_utils._ports import parse_bigfix_port
-from ansible_collections.portshift.agents.plugins.module_utils._redacted_options import RedactedOptions
-from ansible_collections.portshift.agents.plugins.module_utils._redaction import MASK
-from ansible_collections.portshift.agents.plugins.module_utils._settings_file import (
+from ansible_collections.portshift.agents.plugins.module_utils._bigfix.edit import SettingsEdit
+from ansible_collections.portshift.agents.plugins.module_utils._core.change_record import RECORD_SPEC, ChangeRecord
+from ansible_collections.portshift.agents.plugins.module_utils._core.errors import EngineError
+from ansible_collections.portshift.agents.plugins.module_utils._core.file_edit import take_back_interrupted
+from ansible_collections.portshift.agents.plugins.module_utils._bigfix.ports import parse_bigfix_port
+from ansible_collections.portshift.agents.plugins.module_utils._core.redacted_options import RedactedOptions
+from ansible_collections.portshift.agents.plugins.module_utils._core.redaction import MASK
+from ansible_collections.portshift.agents.plugins.module_utils._bigfix.settings_file import (
     SettingsError, shown_name, shown_value)
 
 
@@ -162,7 +162,7 @@ def main():
         edit = SettingsEdit(path, changes, rewrite, module.params["effective_date"], flat)
         known = {name.lower() for name in edit.before}
         previous = dict({name: None for name in changes if name.lower() not in known}, **edit.shown(edit.before))
-        result = edit.file.commit(module, redact=edit.redact, record=ChangeRecord.from_params(module.params))
+        result = edit.commit(module, record=ChangeRecord.from_params(module.params))
         for sentence in edit.warnings:
             module.warn(sentence)
         module.exit_json(path=path, settings=edit.shown(edit.after), previous=previous, rewritten=edit.rewritten,
