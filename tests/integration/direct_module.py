@@ -45,15 +45,15 @@ def server(prefix, env=None):
     return forked.Server("module", env=dict(os.environ if env is None else env, PYTHONPATH=COLLECTIONS), prefix=prefix)
 
 
-def begin(name, arguments, prefix=(), env=None, server=None, session=False, **options):
+def begin(name, arguments, prefix=(), env=None, server=None, session=False, collections=COLLECTIONS, **options):
     """A module that has begun; communicate() and the like as subprocess.Popen has them.
 
-    With a prefix and no server there, it begins from nothing.
+    With a prefix and no server there, it begins from nothing.  `collections`: the folder of another's.
     """
     if prefix and not server:
         return subprocess.Popen(command(name, arguments, prefix), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
                                 stderr=subprocess.PIPE, text=True, env=env, start_new_session=session, **options)
-    given = dict(os.environ if env is None else env, PYTHONPATH=COLLECTIONS)
+    given = dict(os.environ if env is None else env, PYTHONPATH=collections)
     return forked.begin("module", ["ansible_collections." + _dotted(name), json.dumps(arguments)], env=given, server=server,
                         session=session, **options)
 
