@@ -16,6 +16,7 @@ import random
 import signal
 import socket
 import sys
+import tempfile
 import threading
 import time
 import traceback
@@ -57,9 +58,29 @@ def run_ansible(command, *arguments):
     from ansible.utils.path import cleanup_tmp_file
     # A folder for temporary files is made at the import; each run has its own, and takes it away.
     atexit.unregister(cleanup_tmp_file)
-    constants.DEFAULT_LOCAL_TMP = constants.config.get_config_value("DEFAULT_LOCAL_TMP")
+    common = constants.DEFAULT_LOCAL_TMP
+    own = tempfile.mkdtemp(prefix="ansible-local-%d" % os.getpid(), dir=os.path.dirname(common))
+    atexit.register(cleanup_tmp_file, own, warn=True)
+    constants.DEFAULT_LOCAL_TMP = own
+    share_archives(common, own)
+    atexit.register(share_archives, own, common)
     program = importlib.import_module("ansible.cli." + command)
     program.main(["ansible" if command == "adhoc" else "ansible-" + command, *arguments])
+
+
+def share_archives(source, target):
+    """What goes to a host for a module, packed with all that it imports, is packed by one run for all that follow.
+
+    Modules that lie beside a play are no part of it: another play may have another one of the same name.
+    """
+    source, target = (os.path.join(folder, "ansiballz_cache") for folder in (source, target))
+    os.makedirs(target, exist_ok=True)
+    for name in os.listdir(source) if os.path.isdir(source) else ():
+        if name.startswith(("ansible_collections.", "ansible.modules.")) and not name.endswith(".lock"):
+            try:
+                os.link(os.path.join(source, name), os.path.join(target, name))
+            except FileExistsError:
+                pass
 
 
 RUNS = dict(module=run_module, ansible=run_ansible)
