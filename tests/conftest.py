@@ -92,10 +92,11 @@ def _call_module(name, args, check, diff, folder):
 def run_module(tmp_path_factory):
     """run_module(name, check=False, diff=False, **args) -> the result of that task, action plugin and all.
 
-    `inventory`: the path of an inventory, in which `host` is the host that the task runs for.
+    `inventory`: the path of an inventory, in which `host` is the host that the task runs for.  `alone`: the module without its
+    action plugin.
     """
-    def run(name, check=False, diff=False, inventory=None, host="localhost", **args):
-        if os.path.exists(os.path.join(CHECKOUT, "plugins", "action", name + ".py")):
+    def run(name, check=False, diff=False, inventory=None, host="localhost", alone=False, **args):
+        if not alone and os.path.exists(os.path.join(CHECKOUT, "plugins", "action", name + ".py")):
             return _run_task("%s.%s" % (COLLECTION, name), args, check, diff, inventory, host)
         assert inventory is None and host == "localhost", "%s has no action plugin that would look at an inventory" % name
         return _call_module(name, args, check, diff, tmp_path_factory.getbasetemp())
