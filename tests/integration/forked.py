@@ -97,22 +97,31 @@ class Program:
         self.wait()
         return said["stdout"], said["stderr"]
 
-    def wait(self):
+    def wait(self, timeout=None):
         if self.returncode is None:
+            if not select.select([self._status], [], [], timeout)[0]:
+                raise subprocess.TimeoutExpired(self.args, timeout)
             with self._status as status:
                 self.returncode = int(status.readline())
         return self.returncode
 
     def poll(self):
-        if self.returncode is None and select.select([self._status], [], [], 0)[0]:
-            self.wait()
-        return self.returncode
-
-    def kill(self):
         try:
-            os.kill(self.pid, signal.SIGKILL)
+            return self.wait(0)
+        except subprocess.TimeoutExpired:
+            return None
+
+    def send_signal(self, number):
+        try:
+            os.kill(self.pid, number)
         except ProcessLookupError:
             pass
+
+    def terminate(self):
+        self.send_signal(signal.SIGTERM)
+
+    def kill(self):
+        self.send_signal(signal.SIGKILL)
 
     def __enter__(self):
         return self

@@ -79,8 +79,14 @@ def test_runs_go_on_side_by_side_and_one_that_takes_too_long_is_ended(probe):
     os.killpg(first.pid, signal.SIGTERM)
     assert first.wait() == -signal.SIGTERM and first.poll() == -signal.SIGTERM
     with pytest.raises(subprocess.TimeoutExpired):
+        second.wait(0.1)
+    with pytest.raises(subprocess.TimeoutExpired):
         second.communicate(0.1)
-    assert second.wait() == -signal.SIGKILL
+    assert second.wait(60) == -signal.SIGKILL
+    third = probe("sleep")
+    assert third.stdout.readline()
+    third.terminate()
+    assert third.wait(60) == -signal.SIGTERM
 
 
 def test_a_module_that_can_not_be_imported_fails_in_its_run(tmp_path):
