@@ -8,6 +8,7 @@ _run_task(); the options pythonpath and --ansible-unit-inject-only in pyproject.
 plugin are called as Ansible's wrapper calls them, which costs a third of a task.
 """
 
+import contextlib
 import json
 import os
 import subprocess
@@ -83,8 +84,7 @@ def _call_module(name, args, check, diff, folder):
     from tests.integration import direct_module
 
     arguments = dict(args, _ansible_check_mode=check, _ansible_diff=diff, _ansible_remote_tmp=str(folder))
-    done = subprocess.run(direct_module.command(name, arguments), stdin=subprocess.DEVNULL, capture_output=True, text=True,
-                          check=False, cwd=folder)
+    done = direct_module.run(name, arguments, timeout=None, cwd=folder)
     return direct_module.result(done.stdout, done.stderr)
 
 
@@ -92,10 +92,11 @@ def _call_module(name, args, check, diff, folder):
 def run_module(tmp_path_factory):
     """run_module(name, check=False, diff=False, **args) -> the result of that task, action plugin and all.
 
-    `inventory`: the path of an inventory, in which `host` is the host that the task runs for.
+    `inventory`: the path of an inventory, in which `host` is the host that the task runs for.  `alone`: the module without its
+    action plugin.
     """
-    def run(name, check=False, diff=False, inventory=None, host="localhost", **args):
-        if os.path.exists(os.path.join(CHECKOUT, "plugins", "action", name + ".py")):
+    def run(name, check=False, diff=False, inventory=None, host="localhost", alone=False, **args):
+        if not alone and os.path.exists(os.path.join(CHECKOUT, "plugins", "action", name + ".py")):
             return _run_task("%s.%s" % (COLLECTION, name), args, check, diff, inventory, host)
         assert inventory is None and host == "localhost", "%s has no action plugin that would look at an inventory" % name
         return _call_module(name, args, check, diff, tmp_path_factory.getbasetemp())
@@ -108,11 +109,14 @@ def run_playbook(tmp_path):
     def run(plays, inventory, *options, timeout=120, program=None):
         for name, content in (("play.json", plays), ("inventory.yml", inventory)):
             (tmp_path / name).write_text(json.dumps(content))
-        return subprocess.run(
-            [*([program] if program else [sys.executable, "-m", "ansible", "playbook"]),
-             "-i", "inventory.yml", "play.json", *options],
-            cwd=tmp_path, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-            timeout=timeout, check=False, env=dict(os.environ, ANSIBLE_PIPELINING="true"))
+        from tests.integration import forked
+
+        env = dict(os.environ, ANSIBLE_PIPELINING="true")
+        arguments = ["-i", "inventory.yml", "play.json", *options]
+        if program:
+            return subprocess.run([program, *arguments], cwd=tmp_path, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                                  stderr=subprocess.STDOUT, text=True, timeout=timeout, check=False, env=env)
+        return forked.run("ansible", ["playbook", *arguments], timeout, cwd=tmp_path, env=env, merged=True)
     return run
 
 
@@ -124,6 +128,32 @@ def engine():
         return containers.Engine()
     except processes.Failed as err:
         pytest.skip(str(err))
+
+
+@contextlib.contextmanager
+def _namespace():
+    from tests.integration.namespaces import Namespace
+    found = Namespace()
+    try:
+        if found.why_not or found.run("nft", "list", "tables").returncode:
+            pytest.skip("no network namespace with nftables here: %s" % (found.why_not or "nft does not work in it"))
+        yield found
+    finally:
+        found.close()
+
+
+@pytest.fixture(scope="module")
+def namespace():
+    """A network namespace for the tests of a file."""
+    with _namespace() as found:
+        yield found
+
+
+@pytest.fixture
+def own_namespace():
+    """A network namespace for one test alone."""
+    with _namespace() as found:
+        yield found
 
 
 @pytest.fixture(scope="session")

@@ -8,12 +8,11 @@ import json
 import os
 import ssl
 import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 
 from tests.conftest import CHECKOUT, COLLECTIONS
+from tests.integration import forked
 from tests.integration import test_confirmed_change_systemd as systemd
 from tests.lab import containers
 from tests.lab.processes import Failed
@@ -142,11 +141,10 @@ class Site(systemd.Site):
         given = dict(dict(change_tracker_port=NEW, change_tracker_agent_evidence_timeout=20, change_tracker_agent_probe_timeout=1,
                           change_tracker_agent_confirm_timeout=60), **variables)
         play.write_text(json.dumps([dict(name="Agent", hosts="agent", gather_facts=False, tasks=tasks, vars=given)]))
-        done = subprocess.run(
-            [str(Path(sys.executable).parent / "ansible-playbook"), "-i", str(inventory), str(play), "--diff", "-vv", *options],
-            cwd=CHECKOUT, env=dict(os.environ, ANSIBLE_COLLECTIONS_PATH=COLLECTIONS, ANSIBLE_NOCOLOR="1", ANSIBLE_PIPELINING="1",
-                                   ANSIBLE_SSH_CONTROL_PATH_DIR=str(self.folder / "cp")),
-            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=300, check=False)
+        done = forked.run(
+            "ansible", ["playbook", "-i", inventory, play, "--diff", "-vv", *options], timeout=300, cwd=CHECKOUT, merged=True,
+            env=dict(os.environ, ANSIBLE_COLLECTIONS_PATH=COLLECTIONS, ANSIBLE_NOCOLOR="1", ANSIBLE_PIPELINING="1",
+                     ANSIBLE_SSH_CONTROL_PATH_DIR=str(self.folder / "cp")))
         assert not [secret for secret in SECRETS if secret in done.stdout], done.stdout
         return done.returncode, " ".join(done.stdout.replace("\\n", " ").split())
 

@@ -10,7 +10,7 @@ import time
 import pytest
 import yaml
 
-from tests.integration.migration_lab import NEW, OLD, Lab, Namespace
+from tests.integration.migration_lab import NEW, OLD, Lab
 
 # server - relay1 - relay2 (DMZ) - client02; client01 below relay1.  A lab has a network of its own, of 1022 addresses, in which
 # its hosts are numbered in this order: so the rule can stand before the lab does.
@@ -37,19 +37,6 @@ try:
 except socket.timeout:
     print("dropped")
 """
-
-
-@pytest.fixture(scope="module")
-def namespace():
-    found = Namespace()
-    if found.why_not:
-        found.close()
-        pytest.skip("no network namespace here: %s" % found.why_not)
-    if found.run("sh", "-c", "PATH=$PATH:/usr/sbin command -v nft").returncode:
-        found.close()
-        pytest.skip("the command nft is not on this machine")
-    yield found
-    found.close()
 
 
 def load(namespace, rules):

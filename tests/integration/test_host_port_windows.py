@@ -7,13 +7,12 @@ import json
 import os
 import re
 import shutil
-import subprocess
-import sys
 
 import pytest
 import yaml
 
 from tests.conftest import CHECKOUT, COLLECTIONS
+from tests.integration import forked
 from tests.lab.change_tracker.windows import lay_out, new_rule
 from tests.lab.managed_python import managed_python
 
@@ -69,9 +68,8 @@ class Host:
             given, ansible_connection=self.connection, ansible_python_interpreter=managed_python()))))
         (self.folder / "inventory.yml").write_text(json.dumps(inventory))
         (self.folder / "play.json").write_text(json.dumps([dict(hosts="hub", gather_facts=False, tasks=tasks)]))
-        done = subprocess.run(
-            [sys.executable, "-m", "ansible", "playbook", "-i", "inventory.yml", "play.json", *options], cwd=self.folder,
-            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=120, check=False,
+        done = forked.run(
+            "ansible", ["playbook", "-i", "inventory.yml", "play.json", *options], timeout=120, cwd=self.folder, merged=True,
             env=dict(os.environ, ANSIBLE_NOCOLOR="1", ANSIBLE_PIPELINING="true", ANSIBLE_CALLBACK_RESULT_FORMAT="json",
                      ANSIBLE_STDOUT_CALLBACK="ansible.builtin.default", ANSIBLE_CONNECTION_PLUGINS=str(self.folder / "plugins"),
                      PORTSHIFT_LAB_WINDOWS=self.machine.folder,

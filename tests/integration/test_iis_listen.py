@@ -7,8 +7,6 @@ import contextlib
 import json
 import os
 import socket
-import subprocess
-import sys
 
 import pytest
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
@@ -18,9 +16,8 @@ from ansible_collections.portshift.agents.plugins.plugin_utils import _iis_edit
 from ansible_collections.portshift.agents.plugins.plugin_utils._iis_edit import CHANGE, LISTENERS, set_bindings
 from ansible_collections.portshift.agents.plugins.plugin_utils._windows_record import NEXT, READ, WRITE
 from tests.conftest import CHECKOUT, COLLECTIONS
-from tests.integration.direct_module import CALL
+from tests.integration import forked
 from tests.integration.iis_hub import HUB, WindowsHub, certificate
-from tests.integration.migration_lab import DOUBLES
 from tests.integration.nginx_hub import until
 from tests.lab.change_tracker.windows import CCS, SNI, STARTED, STOPPED, write
 from tests.lab.managed_python import managed_python
@@ -28,23 +25,6 @@ from tests.lab.managed_python import managed_python
 RECORD = "C:\\ProgramData\\portshift\\hub.json"
 OTHER = "Reports"
 PLAIN = ("https", "*:{old}:", 0, "hub")
-# Runs the doubles, each in a process of its own, that finds Ansible imported already.
-HOST = """
-import json, os, sys
-import ansible.module_utils.basic
-for line in sys.stdin:
-    name, arguments = json.loads(line)
-    reading, writing = os.pipe()
-    if not os.fork():
-        os.dup2(writing, 1)
-        sys.argv = ["module", name, json.dumps(arguments)]
-        exec(%r)
-    os.close(writing)
-    with os.fdopen(reading) as source:
-        said = source.read()
-    os.wait()
-    print(said.strip().splitlines()[-1], flush=True)
-""" % CALL
 
 
 class Hub(WindowsHub):
@@ -52,17 +32,10 @@ class Hub(WindowsHub):
     def __init__(self, folder, sites=None):
         super().__init__(folder / "machine", sites)
         self.around = folder
-        # The process that runs modules, what it was asked, and modules that fail: their words, or what makes some of arguments.
-        self.host, self.asked, self.broken = None, [], {}
+        # Which modules were asked, and those that fail: their words, or what makes some of arguments.
+        self.asked, self.broken = [], {}
         # What becomes of the list of who listens.
         self.seen = lambda listeners: listeners
-
-    def stop(self):
-        super().stop()
-        if self.host:
-            self.host.stdin.close()
-            self.host.wait(30)
-            self.host.stdout.close()
 
     def text(self, port, protocol="https"):
         return "%s *:%d: %s" % (protocol, port, self.thumbprint)
@@ -119,9 +92,8 @@ class Hub(WindowsHub):
             {"portshift.agents." + name: task, "ignore_errors": True} for task in tasks])
         for name, content in (("inventory.yml", inventory), ("play.json", [play])):
             (self.around / name).write_text(json.dumps(content))
-        done = subprocess.run(
-            [sys.executable, "-m", "ansible", "playbook", "-i", "inventory.yml", "play.json", *options],
-            cwd=self.around, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=600, check=False,
+        done = forked.run(
+            "ansible", ["playbook", "-i", "inventory.yml", "play.json", *options], timeout=600, cwd=self.around,
             env=dict(self.environment(), ANSIBLE_PIPELINING="true", ANSIBLE_STDOUT_CALLBACK="ansible.posix.json", **environment))
         assert "{" in done.stdout, done.stdout + done.stderr
         told = json.loads(done.stdout[done.stdout.index("{"):])
@@ -134,13 +106,9 @@ class Hub(WindowsHub):
         said = broken(arguments) if callable(broken) else broken
         if said and not check:
             return dict(failed=True, msg=said)
-        if self.host is None:
-            self.host = subprocess.Popen([sys.executable, "-c", HOST], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
-                                         env=dict(self.environment(), PYTHONPATH=str(DOUBLES)))
         namespace, collection, last = name.split(".")
-        asked = ["%s.%s.plugins.modules.%s" % (namespace, collection, last), dict(arguments, _ansible_check_mode=check)]
-        print(json.dumps(asked), file=self.host.stdin, flush=True)
-        answer = json.loads(self.host.stdout.readline())
+        answer = self.double("%s.%s.plugins.modules.%s" % (namespace, collection, last),
+                             dict(arguments, _ansible_check_mode=check))
         if name == LISTENERS:
             facts = answer["ansible_facts"]
             facts["tcp_listen"] = self.seen(facts["tcp_listen"])

@@ -15,7 +15,7 @@ import sys
 import pytest
 
 from tests.integration.migration_lab import (
-    CLIENT_CONFIG, CLIENT_MASTHEAD, CUTOVER, NEW, OLD, RECORDS, SERVER_CONFIG, SERVER_CREDENTIALS, Lab, Namespace, difference)
+    CLIENT_CONFIG, CLIENT_MASTHEAD, CUTOVER, NEW, OLD, RECORDS, SERVER_CONFIG, SERVER_CREDENTIALS, Lab, difference)
 
 
 @pytest.fixture
@@ -165,13 +165,8 @@ def check_roles_of_a_site(lab, folder):
 # -- both ports at once
 
 @pytest.fixture
-def namespace():
-    found = Namespace()
-    if found.why_not:
-        found.close()
-        pytest.skip("no network namespace with nftables here: %s" % found.why_not)
-    yield found
-    found.close()
+def namespace(own_namespace):
+    return own_namespace
 
 
 def bridges(namespace):

@@ -37,8 +37,7 @@ class Host(Hub):
                      reload_command=["sh", "-c", 'kill -9 "$PPID"'])
         if noted:
             given["record"] = dict(path=str(self.record), old_port=self.old, new_port=self.new)
-        done = subprocess.run(direct_module.command("nginx_listen", given), stdin=subprocess.DEVNULL, capture_output=True,
-                              check=False, timeout=120)
+        done = direct_module.run("nginx_listen", given)
         assert done.returncode == -signal.SIGKILL, done
 
     def call(self, check=False, **arguments):
@@ -61,8 +60,7 @@ class Host(Hub):
         return result
 
     def module(self, name, given):
-        done = subprocess.run(direct_module.command(name, given, self.prefix), stdin=subprocess.DEVNULL, capture_output=True,
-                              text=True, check=False, timeout=120)
+        done = direct_module.run(name, given, self.prefix)
         assert SECRET not in done.stdout + done.stderr and "Traceback" not in done.stdout + done.stderr, done.stderr
         result = direct_module.result(done.stdout, done.stderr)
         result.pop("invocation", None)
@@ -290,8 +288,7 @@ def test_a_hub_beside_a_catch_all_server_answers_to_its_name(running):
     def probe(name):
         target = dict(host="127.0.0.1", port=hub.old, protocol="tcp", http=dict(
             tls=True, path="/api/", body_regex="^hub$", **(dict(server_name=name) if name else {})))
-        done = subprocess.run(direct_module.command("port_probe", dict(targets=[target], fail_on_unreachable=False)),
-                              stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False, timeout=60)
+        done = direct_module.run("port_probe", dict(targets=[target], fail_on_unreachable=False))
         return direct_module.result(done.stdout, done.stderr)["results"][0]["reachable"]
 
     names = hub.call(check=True, port=hub.old, beside=None)["server_names"]

@@ -11,7 +11,7 @@ import time
 import pytest
 
 from tests.integration import direct_module
-from tests.integration.migration_lab import Namespace
+from tests.integration.namespaces import Namespace
 
 OLD, NEW, ADDRESS = 52311, 55000, "127.9.9.9"
 HERE, PEER = "192.0.2.1", "192.0.2.2"
@@ -62,25 +62,18 @@ for line in sys.stdin:
 """
 
 
-class Peer:
+class Peer(Namespace):
     """Another host: a network namespace of its own, with a cable to the first one."""
 
     def __init__(self, namespace):
-        self.holder = subprocess.Popen([*namespace.prefix, "unshare", "--net", "--", "sh", "-c", "echo up && exec sleep 7200"],
-                                       stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True)
-        assert self.holder.stdout.readline().strip() == "up"
-        self.prefix = [*namespace.prefix, "nsenter", "--target", str(self.holder.pid), "--net", "--"]
+        super().__init__(beside=namespace)
+        assert not self.why_not, self.why_not
         cable = ("ip link add cable type veth peer name cable netns %d && ip addr add %s/24 dev cable && "
                  "ip addr add fd00::1/64 dev cable nodad && ip link set cable up" % (self.holder.pid, HERE))
         mine = "ip addr add %s/24 dev cable && ip addr add fd00::2/64 dev cable nodad && ip link set cable up" % PEER
         for prefix, script in ((namespace.prefix, cable), (self.prefix, mine)):
             done = subprocess.run([*prefix, "sh", "-c", script], capture_output=True, text=True, check=False)
             assert done.returncode == 0, done.stderr
-
-    def close(self):
-        self.holder.kill()
-        self.holder.wait()
-        self.holder.stdout.close()
 
 
 class Talk:
@@ -123,16 +116,6 @@ def talk():
         one.close()
 
 
-@pytest.fixture(scope="module")
-def namespace():
-    found = Namespace()
-    if found.why_not:
-        found.close()
-        pytest.skip("no network namespace here: %s" % found.why_not)
-    yield found
-    found.close()
-
-
 @pytest.fixture(params=["nftables", "iptables"])
 def backend(request):
     return request.param
@@ -145,11 +128,9 @@ def bridge(backend, namespace, tmp_path):
         pytest.skip("the command %s is not on this machine" % command)
 
     def module(name, arguments):
-        arguments = dict(dict(
+        return namespace.module(name, dict(dict(
             name="bigfix", backend=backend, persistent=False, rules_dir=str(tmp_path / "rules"), unit_dir=str(tmp_path / "units"),
-            _ansible_diff=True, _ansible_remote_tmp=str(tmp_path)), **arguments)
-        done = namespace.run(*direct_module.command(name, arguments))
-        return direct_module.result(done.stdout, done.stderr)
+            _ansible_diff=True, _ansible_remote_tmp=str(tmp_path)), **arguments))
 
     def call(check=False, **arguments):
         return module("port_bridge", dict(arguments, lease=str(tmp_path / "host.lock"), _ansible_check_mode=check))
@@ -345,7 +326,7 @@ def test_what_moves_a_host_refuses_such_an_address_while_its_product_still_runs(
                     state_dir=str(tmp_path / "state"), unit_dir=str(tmp_path / "units"))
     arguments = dict(more, record=str(tmp_path / "record.json"), bridge=bridge, _ansible_check_mode=check,
                      _ansible_remote_tmp=str(tmp_path))
-    done = subprocess.run(direct_module.command(name, arguments), capture_output=True, text=True, check=False)
+    done = direct_module.run(name, arguments)
     refused = direct_module.result(done.stdout, done.stderr)
     assert refused["failed"], refused
     assert refused["msg"].startswith("addresses is '127.0.0.1; reboot', which is not an IP address")

@@ -14,7 +14,6 @@ import shlex
 
 import pytest
 
-from tests.integration.migration_lab import Namespace
 from tests.lab.managed_python import managed_python
 
 PLAYBOOKS = pathlib.Path(__file__).resolve().parents[2] / "playbooks"
@@ -106,13 +105,8 @@ class Boks(Records):
 
 
 @pytest.fixture
-def namespace():
-    found = Namespace()
-    if found.why_not or found.run("nft", "list", "tables").returncode:
-        found.close()
-        pytest.skip("no network namespace with nftables here: %s" % found.why_not)
-    yield found
-    found.close()
+def namespace(own_namespace):
+    return own_namespace
 
 
 @pytest.fixture
