@@ -54,8 +54,8 @@ if COLLECTIONS not in sys.path:
 
 
 def pytest_sessionstart(session):
-    from ansible_collections.portshift.agents.plugins.module_utils import _errors
-    found = os.path.realpath(_errors.__file__)
+    from ansible_collections.portshift.agents.plugins.module_utils._core import errors
+    found = os.path.realpath(errors.__file__)
     if not found.startswith(os.path.realpath(CHECKOUT) + os.sep):
         raise pytest.UsageError("the tests would run against %s instead of %s; take the other one out of "
                                 "ANSIBLE_COLLECTIONS_PATH and PYTHONPATH" % (found, CHECKOUT))

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from ansible.errors import AnsibleError
 from ansible.plugins.action import ActionBase
-from ansible_collections.portshift.agents.plugins.module_utils._errors import EngineError
-from ansible_collections.portshift.agents.plugins.module_utils._masthead import issued_facts
+from ansible_collections.portshift.agents.plugins.module_utils._core.errors import EngineError
+from ansible_collections.portshift.agents.plugins.module_utils._bigfix.masthead import issued_facts
 from ansible_collections.portshift.agents.plugins.plugin_utils._issued import find_issued, read_issued
 
 

@@ -6,8 +6,8 @@
 from __future__ import annotations
 
 from ansible.plugins.action import ActionBase
-from ansible_collections.portshift.agents.plugins.module_utils._errors import EngineError
-from ansible_collections.portshift.agents.plugins.module_utils._ports import parse_port
+from ansible_collections.portshift.agents.plugins.module_utils._core.errors import EngineError
+from ansible_collections.portshift.agents.plugins.module_utils._core.ports import parse_port
 from ansible_collections.portshift.agents.plugins.plugin_utils._change_tracker_estate import (
     HUB, IIS, MONITORED, NGINX, NONE, Estate)
 from ansible_collections.portshift.agents.plugins.plugin_utils._window import parse_window

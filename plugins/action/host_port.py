@@ -14,8 +14,8 @@ import uuid
 from ansible.errors import AnsibleError
 from ansible.plugins.action import ActionBase
 from ansible_collections.portshift.agents.plugins.action.run_lock import has_ended, this_run
-from ansible_collections.portshift.agents.plugins.module_utils._errors import EngineError
-from ansible_collections.portshift.agents.plugins.module_utils._host_port import (
+from ansible_collections.portshift.agents.plugins.module_utils._core.errors import EngineError
+from ansible_collections.portshift.agents.plugins.module_utils._host_port.plan import (
     CALL_SECONDS, HOST_PORT_SPEC, OWN_SECONDS, STATES, check_options)
 from ansible_collections.portshift.agents.plugins.plugin_utils._other_modules import (
     is_powershell, lacking, said, stranger)

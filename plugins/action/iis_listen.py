@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from ansible.plugins.action import ActionBase
-from ansible_collections.portshift.agents.plugins.module_utils._change_record import RECORD_SPEC
+from ansible_collections.portshift.agents.plugins.module_utils._core.change_record import RECORD_SPEC
 from ansible_collections.portshift.agents.plugins.plugin_utils._iis_edit import CHANGE, INFO, LISTENERS, WAIT, set_bindings
 from ansible_collections.portshift.agents.plugins.plugin_utils._other_modules import lacking, run_action, stranger
 from ansible_collections.portshift.agents.plugins.plugin_utils._windows_record import FOLDER, READ, WRITE

@@ -8,7 +8,7 @@ from __future__ import annotations
 import time
 
 from ansible.plugins.action import ActionBase
-from ansible_collections.portshift.agents.plugins.module_utils._errors import EngineError
+from ansible_collections.portshift.agents.plugins.module_utils._core.errors import EngineError
 from ansible_collections.portshift.agents.plugins.plugin_utils._evidence import without_evidence
 from ansible_collections.portshift.agents.plugins.plugin_utils._port_users import (
     Directory, Estate, parse_ignored, parse_quiet)

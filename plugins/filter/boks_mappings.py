@@ -6,8 +6,8 @@
 from __future__ import annotations
 
 from ansible.errors import AnsibleFilterError
-from ansible_collections.portshift.agents.plugins.module_utils._boks import parse_base, ports
-from ansible_collections.portshift.agents.plugins.module_utils._errors import EngineError
+from ansible_collections.portshift.agents.plugins.module_utils._boks.domain import parse_base, ports
+from ansible_collections.portshift.agents.plugins.module_utils._core.errors import EngineError
 
 
 def boks_mappings(listen_base, target_base, role):

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from ansible_collections.portshift.agents.plugins.module_utils._probe import described
+from ansible_collections.portshift.agents.plugins.module_utils._network.probe import described
 
 # What a server in between says when no hub is behind it, or when it was not spoken to as it wants.
 NO_ANSWER = "an answer of 400, or of 500 and more, is none of a hub"

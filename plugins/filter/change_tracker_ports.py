@@ -6,9 +6,9 @@
 from __future__ import annotations
 
 from ansible.errors import AnsibleFilterError
-from ansible_collections.portshift.agents.plugins.module_utils._change_tracker import ports
-from ansible_collections.portshift.agents.plugins.module_utils._errors import EngineError
-from ansible_collections.portshift.agents.plugins.module_utils._ports import parse_port
+from ansible_collections.portshift.agents.plugins.module_utils._change_tracker.hub_url import ports
+from ansible_collections.portshift.agents.plugins.module_utils._core.errors import EngineError
+from ansible_collections.portshift.agents.plugins.module_utils._core.ports import parse_port
 
 
 def change_tracker_ports(port, component="all", direction="both", telnet=False):

@@ -191,16 +191,16 @@ import signal
 import time
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.portshift.agents.plugins.module_utils._bigfix_edit import (
+from ansible_collections.portshift.agents.plugins.module_utils._bigfix.edit import (
     CredentialsEdit, MastheadEdit, SettingsEdit, parse_masthead, redactor, undone)
-from ansible_collections.portshift.agents.plugins.module_utils._bigfix_host import HOST_SPEC, BigFixHost
-from ansible_collections.portshift.agents.plugins.module_utils._change_record import ChangeRecord, RecordError, alone_on_host
-from ansible_collections.portshift.agents.plugins.module_utils._errors import EngineError
-from ansible_collections.portshift.agents.plugins.module_utils._file_edit import take_back_interrupted
-from ansible_collections.portshift.agents.plugins.module_utils._port_bridge import (
+from ansible_collections.portshift.agents.plugins.module_utils._bigfix.host import HOST_SPEC, BigFixHost
+from ansible_collections.portshift.agents.plugins.module_utils._core.change_record import ChangeRecord, RecordError, alone_on_host
+from ansible_collections.portshift.agents.plugins.module_utils._core.errors import EngineError
+from ansible_collections.portshift.agents.plugins.module_utils._core.file_edit import take_back_interrupted
+from ansible_collections.portshift.agents.plugins.module_utils._bridge.bridge import (
     BRIDGE_SPEC, check_bridge, lease_of, set_bridge)
-from ansible_collections.portshift.agents.plugins.module_utils._ports import parse_bigfix_port
-from ansible_collections.portshift.agents.plugins.module_utils._services import SERVICE_TIMEOUT, Services
+from ansible_collections.portshift.agents.plugins.module_utils._core.ports import parse_bigfix_port
+from ansible_collections.portshift.agents.plugins.module_utils._core.services import SERVICE_TIMEOUT, Services
 
 
 # Options with the paths of the files that are edited.

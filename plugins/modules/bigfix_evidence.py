@@ -202,20 +202,20 @@ import os
 import time
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.portshift.agents.plugins.module_utils._agent_log import (
+from ansible_collections.portshift.agents.plugins.module_utils._bigfix.agent_log import (
     CHAIN_ENDINGS, LOG_ENDINGS, Story, day_files)
-from ansible_collections.portshift.agents.plugins.module_utils._bigfix_host import HOST_SPEC, BigFixHost
-from ansible_collections.portshift.agents.plugins.module_utils._change_record import ChangeRecord, moved_at, other_change
-from ansible_collections.portshift.agents.plugins.module_utils._errors import EngineError
-from ansible_collections.portshift.agents.plugins.module_utils._host_ports import listeners, own_addresses
-from ansible_collections.portshift.agents.plugins.module_utils._log_lines import compile_patterns, quoted
-from ansible_collections.portshift.agents.plugins.module_utils._masthead_page import masthead_answer
-from ansible_collections.portshift.agents.plugins.module_utils._peer_connections import (
+from ansible_collections.portshift.agents.plugins.module_utils._bigfix.host import HOST_SPEC, BigFixHost
+from ansible_collections.portshift.agents.plugins.module_utils._core.change_record import ChangeRecord, moved_at, other_change
+from ansible_collections.portshift.agents.plugins.module_utils._core.errors import EngineError
+from ansible_collections.portshift.agents.plugins.module_utils._network.listeners import listeners, own_addresses
+from ansible_collections.portshift.agents.plugins.module_utils._core.log_lines import compile_patterns, quoted
+from ansible_collections.portshift.agents.plugins.module_utils._bigfix.masthead_page import masthead_answer
+from ansible_collections.portshift.agents.plugins.module_utils._network.peer_connections import (
     addresses_of, connections_of, shown, wait_for_connection, who)
-from ansible_collections.portshift.agents.plugins.module_utils._ports import parse_port
-from ansible_collections.portshift.agents.plugins.module_utils._questions import Hopeless, gather, told
-from ansible_collections.portshift.agents.plugins.module_utils._service_processes import moment_of, still_running
-from ansible_collections.portshift.agents.plugins.module_utils._services import Services
+from ansible_collections.portshift.agents.plugins.module_utils._core.ports import parse_port
+from ansible_collections.portshift.agents.plugins.module_utils._core.questions import Hopeless, gather, told
+from ansible_collections.portshift.agents.plugins.module_utils._core.service_processes import moment_of, still_running
+from ansible_collections.portshift.agents.plugins.module_utils._core.services import Services
 
 PROBE_TIMEOUT = 5
 # Seconds that are enough to settle for a host that has proved itself before.

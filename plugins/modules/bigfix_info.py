@@ -136,16 +136,16 @@ record:
 """
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.portshift.agents.plugins.module_utils._bigfix_host import HOST_SPEC, BigFixHost
-from ansible_collections.portshift.agents.plugins.module_utils._errors import EngineError
-from ansible_collections.portshift.agents.plugins.module_utils._host_port import assess_beside
-from ansible_collections.portshift.agents.plugins.module_utils._host_ports import (
+from ansible_collections.portshift.agents.plugins.module_utils._bigfix.host import HOST_SPEC, BigFixHost
+from ansible_collections.portshift.agents.plugins.module_utils._core.errors import EngineError
+from ansible_collections.portshift.agents.plugins.module_utils._host_port.plan import assess_beside
+from ansible_collections.portshift.agents.plugins.module_utils._network.listeners import (
     ephemeral_ports, is_ephemeral, listeners, outgoing)
-from ansible_collections.portshift.agents.plugins.module_utils._listener import running, state_path
-from ansible_collections.portshift.agents.plugins.module_utils._masthead import IssuedFacts
-from ansible_collections.portshift.agents.plugins.module_utils._masthead_page import masthead_answer
-from ansible_collections.portshift.agents.plugins.module_utils._ports import BIGFIX_NEIGHBOURS, parse_bigfix_port
-from ansible_collections.portshift.agents.plugins.module_utils._setting_names import WEB_REPORTS
+from ansible_collections.portshift.agents.plugins.module_utils._network.listener import running, state_path
+from ansible_collections.portshift.agents.plugins.module_utils._bigfix.masthead import IssuedFacts
+from ansible_collections.portshift.agents.plugins.module_utils._bigfix.masthead_page import masthead_answer
+from ansible_collections.portshift.agents.plugins.module_utils._core.ports import BIGFIX_NEIGHBOURS, parse_bigfix_port
+from ansible_collections.portshift.agents.plugins.module_utils._bigfix.setting_names import WEB_REPORTS
 
 PROBE_TIMEOUT = 3
 

@@ -110,12 +110,12 @@ backup_file:
 """
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.portshift.agents.plugins.module_utils._bigfix_edit import MastheadEdit, parse_masthead
-from ansible_collections.portshift.agents.plugins.module_utils._change_record import RECORD_SPEC, ChangeRecord
-from ansible_collections.portshift.agents.plugins.module_utils._errors import EngineError
-from ansible_collections.portshift.agents.plugins.module_utils._file_edit import read_bytes, take_back_interrupted
-from ansible_collections.portshift.agents.plugins.module_utils._masthead import masthead_facts
-from ansible_collections.portshift.agents.plugins.module_utils._ports import PortError, parse_bigfix_port
+from ansible_collections.portshift.agents.plugins.module_utils._bigfix.edit import MastheadEdit, parse_masthead
+from ansible_collections.portshift.agents.plugins.module_utils._core.change_record import RECORD_SPEC, ChangeRecord
+from ansible_collections.portshift.agents.plugins.module_utils._core.errors import EngineError
+from ansible_collections.portshift.agents.plugins.module_utils._core.file_edit import read_bytes, take_back_interrupted
+from ansible_collections.portshift.agents.plugins.module_utils._bigfix.masthead import masthead_facts
+from ansible_collections.portshift.agents.plugins.module_utils._core.ports import PortError, parse_bigfix_port
 
 
 def main():

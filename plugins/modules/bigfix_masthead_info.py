@@ -78,9 +78,9 @@ serial_number:
 """
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.portshift.agents.plugins.module_utils._errors import EngineError
-from ansible_collections.portshift.agents.plugins.module_utils._file_edit import read_bytes
-from ansible_collections.portshift.agents.plugins.module_utils._masthead import MastheadError, masthead_facts, parse
+from ansible_collections.portshift.agents.plugins.module_utils._core.errors import EngineError
+from ansible_collections.portshift.agents.plugins.module_utils._core.file_edit import read_bytes
+from ansible_collections.portshift.agents.plugins.module_utils._bigfix.masthead import MastheadError, masthead_facts, parse
 
 
 def main():

@@ -107,14 +107,14 @@ backup_file:
 """
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.portshift.agents.plugins.module_utils._bigfix_edit import SettingsEdit
-from ansible_collections.portshift.agents.plugins.module_utils._change_record import RECORD_SPEC, ChangeRecord
-from ansible_collections.portshift.agents.plugins.module_utils._errors import EngineError
-from ansible_collections.portshift.agents.plugins.module_utils._file_edit import take_back_interrupted
-from ansible_collections.portshift.agents.plugins.module_utils._ports import parse_bigfix_port
-from ansible_collections.portshift.agents.plugins.module_utils._redacted_options import RedactedOptions
-from ansible_collections.portshift.agents.plugins.module_utils._redaction import MASK
-from ansible_collections.portshift.agents.plugins.module_utils._settings_file import (
+from ansible_collections.portshift.agents.plugins.module_utils._bigfix.edit import SettingsEdit
+from ansible_collections.portshift.agents.plugins.module_utils._core.change_record import RECORD_SPEC, ChangeRecord
+from ansible_collections.portshift.agents.plugins.module_utils._core.errors import EngineError
+from ansible_collections.portshift.agents.plugins.module_utils._core.file_edit import take_back_interrupted
+from ansible_collections.portshift.agents.plugins.module_utils._core.ports import parse_bigfix_port
+from ansible_collections.portshift.agents.plugins.module_utils._core.redacted_options import RedactedOptions
+from ansible_collections.portshift.agents.plugins.module_utils._core.redaction import MASK
+from ansible_collections.portshift.agents.plugins.module_utils._bigfix.settings_file import (
     SettingsError, shown_name, shown_value)
 
 

@@ -173,14 +173,14 @@ waited:
 import time
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.portshift.agents.plugins.module_utils import _boks
-from ansible_collections.portshift.agents.plugins.module_utils._boks_host import BOKS_HOST_SPEC, BoksHost, run_bounded, who
-from ansible_collections.portshift.agents.plugins.module_utils._change_record import known_change, moved_at
-from ansible_collections.portshift.agents.plugins.module_utils._errors import EngineError
-from ansible_collections.portshift.agents.plugins.module_utils._host_ports import own_addresses
-from ansible_collections.portshift.agents.plugins.module_utils._log_lines import compile_patterns, failures_since, read_log
-from ansible_collections.portshift.agents.plugins.module_utils._probe import probe_all
-from ansible_collections.portshift.agents.plugins.module_utils._questions import gather, told
+from ansible_collections.portshift.agents.plugins.module_utils._boks import domain as _boks
+from ansible_collections.portshift.agents.plugins.module_utils._boks.host import BOKS_HOST_SPEC, BoksHost, run_bounded, who
+from ansible_collections.portshift.agents.plugins.module_utils._core.change_record import known_change, moved_at
+from ansible_collections.portshift.agents.plugins.module_utils._core.errors import EngineError
+from ansible_collections.portshift.agents.plugins.module_utils._network.listeners import own_addresses
+from ansible_collections.portshift.agents.plugins.module_utils._core.log_lines import compile_patterns, failures_since, read_log
+from ansible_collections.portshift.agents.plugins.module_utils._network.probe import probe_all
+from ansible_collections.portshift.agents.plugins.module_utils._core.questions import gather, told
 PROBE_TIMEOUT = 5
 # The product's command asks its daemons, and a daemon that hangs must not hang this one.
 STATUS_TIMEOUT = 30

@@ -221,12 +221,12 @@ record:
 """
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.portshift.agents.plugins.module_utils import _boks
-from ansible_collections.portshift.agents.plugins.module_utils._boks_host import (
+from ansible_collections.portshift.agents.plugins.module_utils._boks import domain as _boks
+from ansible_collections.portshift.agents.plugins.module_utils._boks.host import (
     BOKS_HOST_SPEC, BoksHost, foreign, with_listeners)
-from ansible_collections.portshift.agents.plugins.module_utils._errors import EngineError
-from ansible_collections.portshift.agents.plugins.module_utils._host_port import assess_beside
-from ansible_collections.portshift.agents.plugins.module_utils._host_ports import ephemeral_ports, is_ephemeral
+from ansible_collections.portshift.agents.plugins.module_utils._core.errors import EngineError
+from ansible_collections.portshift.agents.plugins.module_utils._host_port.plan import assess_beside
+from ansible_collections.portshift.agents.plugins.module_utils._network.listeners import ephemeral_ports, is_ephemeral
 
 
 class Move:

@@ -108,9 +108,9 @@ unsafe:
 """
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.portshift.agents.plugins.module_utils._change_record import ChangeRecord, alone_on_host
-from ansible_collections.portshift.agents.plugins.module_utils._errors import EngineError
-from ansible_collections.portshift.agents.plugins.module_utils._product_files import redactor, undone
+from ansible_collections.portshift.agents.plugins.module_utils._core.change_record import ChangeRecord, alone_on_host
+from ansible_collections.portshift.agents.plugins.module_utils._core.errors import EngineError
+from ansible_collections.portshift.agents.plugins.module_utils._move.product_files import redactor, undone
 
 
 def pruned(module, record):

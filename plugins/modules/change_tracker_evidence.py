@@ -119,15 +119,15 @@ waited:
 import time
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.portshift.agents.plugins.module_utils._change_record import known_change
-from ansible_collections.portshift.agents.plugins.module_utils._change_tracker import FAILURES, ChangeTrackerError
-from ansible_collections.portshift.agents.plugins.module_utils._change_tracker_host import AGENT_SPEC, AgentHost
-from ansible_collections.portshift.agents.plugins.module_utils._errors import EngineError
-from ansible_collections.portshift.agents.plugins.module_utils._log_lines import compile_patterns, failures_since, read_log
-from ansible_collections.portshift.agents.plugins.module_utils._peer_connections import (
+from ansible_collections.portshift.agents.plugins.module_utils._core.change_record import known_change
+from ansible_collections.portshift.agents.plugins.module_utils._change_tracker.hub_url import FAILURES, ChangeTrackerError
+from ansible_collections.portshift.agents.plugins.module_utils._change_tracker.host import AGENT_SPEC, AgentHost
+from ansible_collections.portshift.agents.plugins.module_utils._core.errors import EngineError
+from ansible_collections.portshift.agents.plugins.module_utils._core.log_lines import compile_patterns, failures_since, read_log
+from ansible_collections.portshift.agents.plugins.module_utils._network.peer_connections import (
     addresses_of, connections_of, shown, wait_for_connection, who)
-from ansible_collections.portshift.agents.plugins.module_utils._ports import parse_port
-from ansible_collections.portshift.agents.plugins.module_utils._questions import Hopeless, gather, told
+from ansible_collections.portshift.agents.plugins.module_utils._core.ports import parse_port
+from ansible_collections.portshift.agents.plugins.module_utils._core.questions import Hopeless, gather, told
 
 # A log knows whole seconds: a failure of the second in which the agent was started may be its own.
 OF_A_LOG = 1

@@ -109,14 +109,14 @@ backup_file:
 """
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.portshift.agents.plugins.module_utils._change_record import RECORD_SPEC, ChangeRecord
-from ansible_collections.portshift.agents.plugins.module_utils._change_tracker import PLACES
-from ansible_collections.portshift.agents.plugins.module_utils._errors import EngineError
-from ansible_collections.portshift.agents.plugins.module_utils._file_edit import take_back_interrupted
-from ansible_collections.portshift.agents.plugins.module_utils._hub_edit import HubEdit
-from ansible_collections.portshift.agents.plugins.module_utils._ports import parse_port
-from ansible_collections.portshift.agents.plugins.module_utils._redacted_options import RedactedOptions
-from ansible_collections.portshift.agents.plugins.module_utils._redaction import shown_url
+from ansible_collections.portshift.agents.plugins.module_utils._core.change_record import RECORD_SPEC, ChangeRecord
+from ansible_collections.portshift.agents.plugins.module_utils._change_tracker.hub_url import PLACES
+from ansible_collections.portshift.agents.plugins.module_utils._core.errors import EngineError
+from ansible_collections.portshift.agents.plugins.module_utils._core.file_edit import take_back_interrupted
+from ansible_collections.portshift.agents.plugins.module_utils._change_tracker.hub_edit import HubEdit
+from ansible_collections.portshift.agents.plugins.module_utils._core.ports import parse_port
+from ansible_collections.portshift.agents.plugins.module_utils._core.redacted_options import RedactedOptions
+from ansible_collections.portshift.agents.plugins.module_utils._core.redaction import shown_url
 
 
 class Module(RedactedOptions, AnsibleModule):

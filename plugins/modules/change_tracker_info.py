@@ -172,12 +172,12 @@ record:
 """
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.portshift.agents.plugins.module_utils._change_tracker_host import AGENT_SPEC, AgentHost
-from ansible_collections.portshift.agents.plugins.module_utils._errors import EngineError
-from ansible_collections.portshift.agents.plugins.module_utils._file_edit import require_writable
-from ansible_collections.portshift.agents.plugins.module_utils._hub_edit import HubEdit
-from ansible_collections.portshift.agents.plugins.module_utils._ports import parse_port
-from ansible_collections.portshift.agents.plugins.module_utils._redaction import shown_url
+from ansible_collections.portshift.agents.plugins.module_utils._change_tracker.host import AGENT_SPEC, AgentHost
+from ansible_collections.portshift.agents.plugins.module_utils._core.errors import EngineError
+from ansible_collections.portshift.agents.plugins.module_utils._core.file_edit import require_writable
+from ansible_collections.portshift.agents.plugins.module_utils._change_tracker.hub_edit import HubEdit
+from ansible_collections.portshift.agents.plugins.module_utils._core.ports import parse_port
+from ansible_collections.portshift.agents.plugins.module_utils._core.redaction import shown_url
 
 
 class Move:

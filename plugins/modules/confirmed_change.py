@@ -403,11 +403,11 @@ new_port:
 """
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.portshift.agents.plugins.module_utils._confirmed_change import ConfirmedChange
-from ansible_collections.portshift.agents.plugins.module_utils._errors import EngineError
-from ansible_collections.portshift.agents.plugins.module_utils._port_bridge import BRIDGE_SPEC, check_bridge
-from ansible_collections.portshift.agents.plugins.module_utils._redacted_options import RedactedOptions
-from ansible_collections.portshift.agents.plugins.module_utils._redaction import MASK
+from ansible_collections.portshift.agents.plugins.module_utils._move.confirmed_change import ConfirmedChange
+from ansible_collections.portshift.agents.plugins.module_utils._core.errors import EngineError
+from ansible_collections.portshift.agents.plugins.module_utils._bridge.bridge import BRIDGE_SPEC, check_bridge
+from ansible_collections.portshift.agents.plugins.module_utils._core.redacted_options import RedactedOptions
+from ansible_collections.portshift.agents.plugins.module_utils._core.redaction import MASK
 
 MAPPING_SPEC = dict(old=dict(type="int", required=True), new=dict(type="int", required=True),
                     protocols=dict(type="list", elements="str", choices=["tcp", "udp"]))

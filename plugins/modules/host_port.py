@@ -305,10 +305,10 @@ rules:
 """
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.portshift.agents.plugins.module_utils._errors import EngineError
-from ansible_collections.portshift.agents.plugins.module_utils._host_lease import BusyError
-from ansible_collections.portshift.agents.plugins.module_utils._host_port import HOST_PORT_SPEC, STATES, run_step
-from ansible_collections.portshift.agents.plugins.module_utils._run_lock import RUN_SPEC
+from ansible_collections.portshift.agents.plugins.module_utils._core.errors import EngineError
+from ansible_collections.portshift.agents.plugins.module_utils._network.host_lease import BusyError
+from ansible_collections.portshift.agents.plugins.module_utils._host_port.plan import HOST_PORT_SPEC, STATES, run_step
+from ansible_collections.portshift.agents.plugins.module_utils._network.run_lock import RUN_SPEC
 
 
 def with_diff(module, result):

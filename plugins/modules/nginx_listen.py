@@ -267,10 +267,10 @@ backup_file:
 """
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.portshift.agents.plugins.module_utils._change_record import RECORD_SPEC
-from ansible_collections.portshift.agents.plugins.module_utils._errors import EngineError
-from ansible_collections.portshift.agents.plugins.module_utils._file_edit import take_back_interrupted
-from ansible_collections.portshift.agents.plugins.module_utils._nginx_edit import PortInUse, set_listen
+from ansible_collections.portshift.agents.plugins.module_utils._core.change_record import RECORD_SPEC
+from ansible_collections.portshift.agents.plugins.module_utils._core.errors import EngineError
+from ansible_collections.portshift.agents.plugins.module_utils._core.file_edit import take_back_interrupted
+from ansible_collections.portshift.agents.plugins.module_utils._nginx.edit import PortInUse, set_listen
 
 
 def main():

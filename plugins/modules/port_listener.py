@@ -137,11 +137,11 @@ import math
 import time
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.portshift.agents.plugins.module_utils._errors import EngineError
-from ansible_collections.portshift.agents.plugins.module_utils._listener import (
+from ansible_collections.portshift.agents.plugins.module_utils._core.errors import EngineError
+from ansible_collections.portshift.agents.plugins.module_utils._network.listener import (
     MAX_SECONDS, MAX_TOKEN, InUse, ListenerError, begin_listener, bind_all, check_address, end_listener, running, state_path,
     used_by)
-from ansible_collections.portshift.agents.plugins.module_utils._ports import parse_port
+from ansible_collections.portshift.agents.plugins.module_utils._core.ports import parse_port
 
 
 def checked(params):

@@ -220,10 +220,10 @@ unreachable_targets:
 import re
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.portshift.agents.plugins.module_utils._certificate import CertificateError, parse_thumbprint
-from ansible_collections.portshift.agents.plugins.module_utils._errors import EngineError
-from ansible_collections.portshift.agents.plugins.module_utils._ports import PortError, parse_port
-from ansible_collections.portshift.agents.plugins.module_utils._probe import probe_all
+from ansible_collections.portshift.agents.plugins.module_utils._network.certificate import CertificateError, parse_thumbprint
+from ansible_collections.portshift.agents.plugins.module_utils._core.errors import EngineError
+from ansible_collections.portshift.agents.plugins.module_utils._core.ports import PortError, parse_port
+from ansible_collections.portshift.agents.plugins.module_utils._network.probe import probe_all
 
 
 # A name that TLS and an HTTP header can carry; letters of other alphabets are written by their code then.

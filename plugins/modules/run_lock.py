@@ -163,9 +163,9 @@ import os
 import time
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.portshift.agents.plugins.module_utils import _run_lock
-from ansible_collections.portshift.agents.plugins.module_utils._errors import EngineError
-from ansible_collections.portshift.agents.plugins.module_utils._file_edit import (
+from ansible_collections.portshift.agents.plugins.module_utils._network import run_lock as _run_lock
+from ansible_collections.portshift.agents.plugins.module_utils._core.errors import EngineError
+from ansible_collections.portshift.agents.plugins.module_utils._core.file_edit import (
     one_at_a_time, read_own, remove_file, write_own)
 
 # Seconds that are waited for another one who asks in the same moment.

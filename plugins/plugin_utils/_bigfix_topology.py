@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 
-from ansible_collections.portshift.agents.plugins.module_utils._errors import EngineError
+from ansible_collections.portshift.agents.plugins.module_utils._core.errors import EngineError
 from ansible_collections.portshift.agents.plugins.plugin_utils._waves import waves
 
 SERVER, RELAYS, CLIENTS, PILOT = "bigfix_server", "bigfix_relays", "bigfix_clients", "bigfix_pilot"

@@ -8,7 +8,7 @@ Pure: names in, names out.  Nobody is asked here.
 
 from __future__ import annotations
 
-from ansible_collections.portshift.agents.plugins.module_utils._boks import DEFAULT_BASE, ports
+from ansible_collections.portshift.agents.plugins.module_utils._boks.domain import DEFAULT_BASE, ports
 from ansible_collections.portshift.agents.plugins.plugin_utils._waves import waves
 
 MASTER, REPLICAS, AGENTS = "boks_master", "boks_replicas", "boks_agents"

@@ -10,9 +10,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from ansible_collections.portshift.agents.plugins.module_utils._change_tracker import ports
-from ansible_collections.portshift.agents.plugins.module_utils._errors import EngineError
-from ansible_collections.portshift.agents.plugins.module_utils._redaction import MASK
+from ansible_collections.portshift.agents.plugins.module_utils._change_tracker.hub_url import ports
+from ansible_collections.portshift.agents.plugins.module_utils._core.errors import EngineError
+from ansible_collections.portshift.agents.plugins.module_utils._core.redaction import MASK
 from ansible_collections.portshift.agents.plugins.plugin_utils._waves import waves
 
 HUB, PROXIES, AGENTS = "change_tracker_hub", "change_tracker_proxies", "change_tracker_agents"

@@ -9,7 +9,7 @@ so that the process which has their ports is System, with the number 4.
 
 from __future__ import annotations
 
-from ansible_collections.portshift.agents.plugins.module_utils._errors import EngineError
+from ansible_collections.portshift.agents.plugins.module_utils._core.errors import EngineError
 
 # Others, such as net.tcp and net.pipe, are not http.sys's to serve.
 WEB = ("http", "https")

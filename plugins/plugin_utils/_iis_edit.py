@@ -11,9 +11,9 @@ from __future__ import annotations
 
 import time
 
-from ansible_collections.portshift.agents.plugins.module_utils._change_record import RecordError
-from ansible_collections.portshift.agents.plugins.module_utils._errors import EngineError
-from ansible_collections.portshift.agents.plugins.module_utils._ports import PortError, parse_port
+from ansible_collections.portshift.agents.plugins.module_utils._core.change_record import RecordError
+from ansible_collections.portshift.agents.plugins.module_utils._core.errors import EngineError
+from ansible_collections.portshift.agents.plugins.module_utils._core.ports import PortError, parse_port
 from ansible_collections.portshift.agents.plugins.plugin_utils import _iis_bindings as iis
 from ansible_collections.portshift.agents.plugins.plugin_utils._other_modules import said
 from ansible_collections.portshift.agents.plugins.plugin_utils._windows_record import WindowsRecord

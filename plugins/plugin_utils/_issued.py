@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import os
 
-from ansible_collections.portshift.agents.plugins.module_utils._errors import EngineError
-from ansible_collections.portshift.agents.plugins.module_utils._file_edit import read_bytes
-from ansible_collections.portshift.agents.plugins.module_utils._masthead import MastheadError, parse
+from ansible_collections.portshift.agents.plugins.module_utils._core.errors import EngineError
+from ansible_collections.portshift.agents.plugins.module_utils._core.file_edit import read_bytes
+from ansible_collections.portshift.agents.plugins.module_utils._bigfix.masthead import MastheadError, parse
 
 
 def find_issued(action, src):

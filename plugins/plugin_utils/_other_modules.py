@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 
 from ansible.errors import AnsibleConnectionFailure, AnsibleError
-from ansible_collections.portshift.agents.plugins.module_utils._redaction import shown_words
+from ansible_collections.portshift.agents.plugins.module_utils._core.redaction import shown_words
 
 # What microsoft.iis.website puts before the words of an error: its result, as PowerShell prints a table.
 TABLE = "System.Collections.Hashtable - "

@@ -13,8 +13,8 @@ import threading
 import time
 from collections import namedtuple
 
-from ansible_collections.portshift.agents.plugins.module_utils._addresses import parse_network
-from ansible_collections.portshift.agents.plugins.module_utils._errors import EngineError
+from ansible_collections.portshift.agents.plugins.module_utils._core.addresses import parse_network
+from ansible_collections.portshift.agents.plugins.module_utils._core.errors import EngineError
 
 # Who used a port of `host`, as the bridge there saw it; `name`: the host of the inventory that has the address, or None.
 PortUser = namedtuple("PortUser", "host port address name seconds_ago")

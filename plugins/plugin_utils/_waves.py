@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 
-from ansible_collections.portshift.agents.plugins.module_utils._errors import EngineError
+from ansible_collections.portshift.agents.plugins.module_utils._core.errors import EngineError
 
 
 def share(text, total, name):

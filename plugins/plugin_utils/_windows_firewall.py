@@ -13,9 +13,9 @@ import ipaddress
 import re
 from collections import namedtuple
 
-from ansible_collections.portshift.agents.plugins.module_utils._errors import EngineError
-from ansible_collections.portshift.agents.plugins.module_utils._host_port import plain
-from ansible_collections.portshift.agents.plugins.module_utils._openings import OpeningError, parse_openings, to_plain
+from ansible_collections.portshift.agents.plugins.module_utils._core.errors import EngineError
+from ansible_collections.portshift.agents.plugins.module_utils._host_port.plan import plain
+from ansible_collections.portshift.agents.plugins.module_utils._host_port.openings import OpeningError, parse_openings, to_plain
 from ansible_collections.portshift.agents.plugins.plugin_utils._other_modules import said
 
 MODULE = "community.windows.win_firewall_rule"

@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The record of a migration on a Windows host, which has no Python: read and written from the control node.
 
-The same JSON as module_utils/_change_record, so that rollback_plan reads both.  It names no files, since IIS's configuration is
+The same JSON as module_utils/_core/change_record, so that rollback_plan reads both.  It names no files: IIS's configuration is
 never written as one, but the site and the bindings that it had before.
 """
 
@@ -15,7 +15,7 @@ import json
 import ntpath
 import time
 
-from ansible_collections.portshift.agents.plugins.module_utils._change_record import MOVE_KEYS, VERSION, RecordError
+from ansible_collections.portshift.agents.plugins.module_utils._core.change_record import MOVE_KEYS, VERSION, RecordError
 from ansible_collections.portshift.agents.plugins.plugin_utils._other_modules import said
 
 READ, FOLDER, WRITE = "ansible.windows.slurp", "ansible.windows.win_file", "ansible.windows.win_copy"
@@ -71,7 +71,7 @@ def _require_types(found):
 
 
 def archived(path, content):
-    """Where a record is kept when the next migration begins, as module_utils/_change_record names it."""
+    """Where a record is kept when the next migration begins, as module_utils/_core/change_record names it."""
     old_port = content["old_port"]
     return ntpath.join(ntpath.splitext(path)[0], "%s-%s-%s.json" % (
         time.strftime("%Y%m%dT%H%M%S", time.gmtime(content.get("started", 0))),

@@ -12,7 +12,7 @@ import ssl
 import subprocess
 import time
 
-from ansible_collections.portshift.agents.plugins.module_utils._host_ports import listeners
+from ansible_collections.portshift.agents.plugins.module_utils._network.listeners import listeners
 from ansible_collections.portshift.agents.tests.unit.masthead_files import session_signer
 from tests.integration.ports import free_ports
 

@@ -13,11 +13,11 @@ import time
 
 import pytest
 
-from ansible_collections.portshift.agents.plugins.module_utils import _log_lines
-from ansible_collections.portshift.agents.plugins.module_utils._change_record import ChangeRecord, lock_path
-from ansible_collections.portshift.agents.plugins.module_utils._questions import gather
-from ansible_collections.portshift.agents.plugins.module_utils._service_processes import start_time
-from ansible_collections.portshift.agents.plugins.module_utils._services import Services
+from ansible_collections.portshift.agents.plugins.module_utils._core import log_lines
+from ansible_collections.portshift.agents.plugins.module_utils._core.change_record import ChangeRecord, lock_path
+from ansible_collections.portshift.agents.plugins.module_utils._core.questions import gather
+from ansible_collections.portshift.agents.plugins.module_utils._core.service_processes import start_time
+from ansible_collections.portshift.agents.plugins.module_utils._core.services import Services
 from ansible_collections.portshift.agents.plugins.modules.bigfix_evidence import Questions
 from ansible_collections.portshift.agents.tests.unit.masthead_files import plain
 from tests.integration import direct_module
@@ -363,7 +363,7 @@ def test_a_change_that_is_under_way_is_no_proof(moved):
 def test_a_pattern_that_is_none_and_one_that_takes_for_ever_are_sentences(moved, monkeypatch):
     assert 'the pattern "(" is no regular expression' in moved.run(failure_patterns=["("])["msg"]
     moved.say(-10, "a" * 64)
-    monkeypatch.setattr(_log_lines, "SEARCH_LIMIT", 0.2)
+    monkeypatch.setattr(log_lines, "SEARCH_LIMIT", 0.2)
     missing = moved.missing(executables={}, success_patterns=[r"(a+)+\d"])
     assert 'looking for the patterns "(a+)+\\d", "GetURL failed"' in missing["log"]
 

@@ -14,9 +14,9 @@ import types
 
 import pytest
 
-from ansible_collections.portshift.agents.plugins.module_utils._boks_host import BoksHost, run_bounded
-from ansible_collections.portshift.agents.plugins.module_utils._change_record import ChangeRecord
-from ansible_collections.portshift.agents.plugins.module_utils._log_lines import LOG_TAIL
+from ansible_collections.portshift.agents.plugins.module_utils._boks.host import BoksHost, run_bounded
+from ansible_collections.portshift.agents.plugins.module_utils._core.change_record import ChangeRecord
+from ansible_collections.portshift.agents.plugins.module_utils._core.log_lines import LOG_TAIL
 from ansible_collections.portshift.agents.plugins.modules import boks_evidence, boks_info
 from tests.integration import direct_module
 from tests.integration.ports import own_addresses
@@ -514,7 +514,7 @@ def test_a_status_command_that_is_not_there_is_a_sentence(moved):
 
 
 def test_a_host_that_can_not_tell_who_listens_is_asked_by_connecting(moved, monkeypatch):
-    monkeypatch.setattr("ansible_collections.portshift.agents.plugins.module_utils._boks_host.listeners", lambda *unused: None)
+    monkeypatch.setattr("ansible_collections.portshift.agents.plugins.module_utils._boks.host.listeners", lambda *unused: None)
     params = dict(moved.arguments({}), base_port=NEW, old_base=OLD, role=None, listening=True, status_command=[],
                   errlog_path=None, reach=[], reach_any=True, down_patterns=[], failure_patterns=[], log_max_age=60)
     questions = boks_evidence.Questions(params)

@@ -13,8 +13,8 @@ import sys
 
 import pytest
 
-from ansible_collections.portshift.agents.plugins.module_utils._file_edit import FileError
-from ansible_collections.portshift.agents.plugins.module_utils._hub_edit import HubEdit
+from ansible_collections.portshift.agents.plugins.module_utils._core.file_edit import FileError
+from ansible_collections.portshift.agents.plugins.module_utils._change_tracker.hub_edit import HubEdit
 from ansible_collections.portshift.agents.tests.unit import growth
 from tests.integration import direct_module
 from tests.lab.managed_python import managed_python

@@ -13,11 +13,11 @@ import time
 
 import pytest
 
-from ansible_collections.portshift.agents.plugins.module_utils._change_record import ChangeRecord
-from ansible_collections.portshift.agents.plugins.module_utils._change_tracker import FAILURES
-from ansible_collections.portshift.agents.plugins.module_utils._change_tracker_host import Service
-from ansible_collections.portshift.agents.plugins.module_utils._confirmed_state import Place
-from ansible_collections.portshift.agents.plugins.module_utils._questions import gather
+from ansible_collections.portshift.agents.plugins.module_utils._core.change_record import ChangeRecord
+from ansible_collections.portshift.agents.plugins.module_utils._change_tracker.hub_url import FAILURES
+from ansible_collections.portshift.agents.plugins.module_utils._change_tracker.host import Service
+from ansible_collections.portshift.agents.plugins.module_utils._move.confirmed_state import Place
+from ansible_collections.portshift.agents.plugins.module_utils._core.questions import gather
 from ansible_collections.portshift.agents.plugins.modules.change_tracker_evidence import Questions
 from tests.integration import direct_module
 from tests.integration.migration_lab import CHECKOUT

@@ -15,7 +15,7 @@ import time
 
 import pytest
 
-from ansible_collections.portshift.agents.plugins.module_utils._confirmed_state import Place
+from ansible_collections.portshift.agents.plugins.module_utils._move.confirmed_state import Place
 from tests.integration import direct_module
 from tests.integration.ports import free_ports
 from tests.lab.managed_python import managed_python

@@ -9,7 +9,7 @@ import subprocess
 
 import pytest
 
-from ansible_collections.portshift.agents.plugins.module_utils._confirmed_state import Place
+from ansible_collections.portshift.agents.plugins.module_utils._move.confirmed_state import Place
 from tests.integration import direct_module
 from tests.integration.test_confirmed_change import WITHOUT_SYSTEMD, until
 

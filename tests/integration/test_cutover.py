@@ -11,8 +11,8 @@ import time
 
 import pytest
 
-from ansible_collections.portshift.agents.plugins.module_utils._host_lease import HostLease
-from ansible_collections.portshift.agents.plugins.module_utils._service_processes import processes_of, start_time, this_boot
+from ansible_collections.portshift.agents.plugins.module_utils._network.host_lease import HostLease
+from ansible_collections.portshift.agents.plugins.module_utils._core.service_processes import processes_of, start_time, this_boot
 from ansible_collections.portshift.agents.tests.unit.masthead_files import plain
 from tests.integration import direct_module
 

@@ -639,9 +639,9 @@ def test_rules_of_nftables_read_as_nft_writes_them(nftables):
         ip6 saddr 2001:db8::/32 meta l4proto { tcp, udp } th dport 1 accept comment "x y"
     }
 }\n""")
-    from ansible_collections.portshift.agents.plugins.module_utils import _nftables_rules
+    from ansible_collections.portshift.agents.plugins.module_utils._host_port import nftables_rules
     shown = [line.strip() for line in ruleset(nftables).splitlines()]
-    found = _nftables_rules.parse_ruleset(nftables.run("nft", "-j", "list", "ruleset"))
+    found = nftables_rules.parse_ruleset(nftables.run("nft", "-j", "list", "ruleset"))
     texts = [text.split(": ", 1)[1] for key, text in found.whole if key]
     assert len(texts) == 12
     assert [text for text in texts if text not in shown] == ["iif lo accept"] or not [text for text in texts if text not in shown]
@@ -689,12 +689,12 @@ OBJECTS = """table inet t {
 
 
 def test_conditions_are_judged_in_the_words_in_which_nft_prints_them(host):
-    from ansible_collections.portshift.agents.plugins.module_utils import _nftables_rules
-    from ansible_collections.portshift.agents.plugins.module_utils._input_filter import kinds_of
+    from ansible_collections.portshift.agents.plugins.module_utils._host_port import nftables_rules
+    from ansible_collections.portshift.agents.plugins.module_utils._host_port.input_filter import kinds_of
 
     host.run("nft", "-f", "-", data=OBJECTS + "".join("table inet t { chain c%d { %s drop; }; }\n" % (number, text)
                                                       for number, (text, _kind) in enumerate(CONDITIONS)))
-    chains = _nftables_rules.parse_ruleset(host.run("nft", "-j", "list", "ruleset")).chains
+    chains = nftables_rules.parse_ruleset(host.run("nft", "-j", "list", "ruleset")).chains
     found = []
     for number, (text, _kind) in enumerate(CONDITIONS):
         rule, = chains[("inet", "t", "c%d" % number)].rules

@@ -33,7 +33,7 @@ LOGS = "/var/opt/BESClient/__BESData/__Global/Logs"
 # What root does again and again while the user swaps names: it reads the end of a log, and edits a file.
 READER = """
 import sys, time
-from ansible_collections.portshift.agents.plugins.module_utils._file_edit import FileEdit, FileError, read_bytes, read_end
+from ansible_collections.portshift.agents.plugins.module_utils._core.file_edit import FileEdit, FileError, read_bytes, read_end
 class Module:
     check_mode, _diff, params = False, False, {}
     def warn(self, sentence):
@@ -207,7 +207,7 @@ def test_sticky_folder_that_all_may_write(host):
 
 def test_stale_copy_beside_a_file_that_is_mounted(host):
     """The one place where a copy is looked for: it changes nothing that was mended since, and both files are named."""
-    stale = ("from ansible_collections.portshift.agents.plugins.module_utils import _file_edit as e; import sys; "
+    stale = ("from ansible_collections.portshift.agents.plugins.module_utils._core import file_edit as e; import sys; "
              "sys.stdout.buffer.write(e._kept_text(*(text.encode() for text in sys.argv[1:])))")
     content = host.python(stale, "boks 6500/tcp\n", "boks 6530/tcp\n")
     host.write("/etc/.services.before-portshift", content)

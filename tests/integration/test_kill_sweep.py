@@ -14,7 +14,7 @@ import time
 
 import pytest
 
-from ansible_collections.portshift.agents.plugins.module_utils._service_processes import processes_of, start_time
+from ansible_collections.portshift.agents.plugins.module_utils._core.service_processes import processes_of, start_time
 from ansible_collections.portshift.agents.tests.unit.masthead_files import plain
 from tests.integration.killed_module import KilledModule
 from tests.integration.migration_lab import Namespace

@@ -16,9 +16,9 @@ import threading
 
 import pytest
 
-from ansible_collections.portshift.agents.plugins.module_utils import _nginx_conf
-from ansible_collections.portshift.agents.plugins.module_utils._errors import EngineError
-from ansible_collections.portshift.agents.plugins.module_utils._host_ports import listeners
+from ansible_collections.portshift.agents.plugins.module_utils._nginx import conf
+from ansible_collections.portshift.agents.plugins.module_utils._core.errors import EngineError
+from ansible_collections.portshift.agents.plugins.module_utils._network.listeners import listeners
 from ansible_collections.portshift.agents.tests.integration import direct_module
 from ansible_collections.portshift.agents.tests.integration.nginx_hub import NGINX, SECRET, Hub, until
 from tests.integration.ports import free_ports
@@ -725,9 +725,9 @@ def test_a_file_is_well_formed_where_it_is_for_nginx(hub, line, good):
     done = subprocess.run([*hub.command, "-t"], stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False, timeout=60)
     assert (done.returncode == 0) is good, done.stderr
     if good:
-        hub.conf.write_bytes(_nginx_conf.with_twins(text.encode(), hub.old, hub.new))
+        hub.conf.write_bytes(conf.with_twins(text.encode(), hub.old, hub.new))
         assert hub.conf.read_text().count("    listen 127.0.0.1:%d ssl;\n" % hub.new) == 1
         subprocess.run([*hub.command, "-t"], stdin=subprocess.DEVNULL, capture_output=True, check=True, timeout=60)
     else:
         with pytest.raises(EngineError):
-            _nginx_conf.with_twins(text.encode(), hub.old, hub.new)
+            conf.with_twins(text.encode(), hub.old, hub.new)

@@ -15,8 +15,8 @@ import urllib.request
 
 import pytest
 
-from ansible_collections.portshift.agents.plugins.module_utils._listener import state_path
-from ansible_collections.portshift.agents.plugins.module_utils._service_processes import start_time
+from ansible_collections.portshift.agents.plugins.module_utils._network.listener import state_path
+from ansible_collections.portshift.agents.plugins.module_utils._core.service_processes import start_time
 from tests.integration import direct_module, test_modules
 from tests.integration.migration_lab import CHECKOUT, Namespace
 from tests.integration.ports import free_ports
@@ -28,7 +28,7 @@ HOST = "127.0.0.1"
 # A process that tries not to end: it ignores and blocks the signals, and is stuck after the limits were set.
 STUCK = """
 import signal, sys, time
-from ansible_collections.portshift.agents.plugins.module_utils._listener import _limit
+from ansible_collections.portshift.agents.plugins.module_utils._network.listener import _limit
 for number in (signal.SIGALRM, signal.SIGXCPU):
     signal.signal(number, signal.SIG_IGN)
 signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGALRM, signal.SIGXCPU])
@@ -142,7 +142,7 @@ def test_service_has_the_port_at_once_when_the_listener_is_gone(listener, port):
 
 
 def page_bytes():
-    from ansible_collections.portshift.agents.plugins.module_utils._listener import http_answer
+    from ansible_collections.portshift.agents.plugins.module_utils._network.listener import http_answer
     return http_answer(b"portshift")
 
 

@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ansible_collections.portshift.agents.plugins.module_utils import _agent_log as log
-from ansible_collections.portshift.agents.plugins.module_utils._errors import EngineError
-from ansible_collections.portshift.agents.plugins.module_utils._log_lines import DAY, LOG_TAIL, compile_patterns, read_log
+from ansible_collections.portshift.agents.plugins.module_utils._bigfix import agent_log as log
+from ansible_collections.portshift.agents.plugins.module_utils._core.errors import EngineError
+from ansible_collections.portshift.agents.plugins.module_utils._core.log_lines import DAY, LOG_TAIL, compile_patterns, read_log
 from ansible_collections.portshift.agents.tests.unit.growth import SHARE, is_a_line, seconds
 
 NAME = "20261121.log"

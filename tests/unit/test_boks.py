@@ -12,9 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ansible_collections.portshift.agents.plugins.filter.boks_ports import FilterModule
-from ansible_collections.portshift.agents.plugins.module_utils import _boks
-from ansible_collections.portshift.agents.plugins.module_utils._boks import BoksError
-from ansible_collections.portshift.agents.plugins.module_utils._log_lines import compile_patterns
+from ansible_collections.portshift.agents.plugins.module_utils._boks import domain
+from ansible_collections.portshift.agents.plugins.module_utils._boks.domain import BoksError
+from ansible_collections.portshift.agents.plugins.module_utils._core.log_lines import compile_patterns
 
 CHECKOUT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 boks_ports = FilterModule().filters()["boks_ports"]
@@ -60,7 +60,7 @@ def test_an_entry_says_who_connects_to_whom():
 
 
 def test_every_flow_out_of_a_role_is_a_flow_into_another():
-    for role in _boks.ROLES:
+    for role in domain.ROLES:
         for flow in boks_ports(7000, role, "out"):
             for peer in flow["to"]:
                 assert any(role in entry["from"] and (entry["port"], entry["protocol"]) == (flow["port"], flow["protocol"])
@@ -74,8 +74,8 @@ def test_the_domain_lists_every_port_once_whatever_the_direction():
         assert {entry[2] for entry in found} == {"in"}
 
 
-@given(base=st.integers(_boks.LOWEST_BASE, _boks.HIGHEST_BASE).filter(lambda base: not 2475 <= base <= 2478),
-       role=st.sampled_from(_boks.ROLES + ("all",)), direction=st.sampled_from(["in", "out", "both"]))
+@given(base=st.integers(domain.LOWEST_BASE, domain.HIGHEST_BASE).filter(lambda base: not 2475 <= base <= 2478),
+       role=st.sampled_from(domain.ROLES + ("all",)), direction=st.sampled_from(["in", "out", "both"]))
 def test_the_list_is_sorted_and_moves_as_a_whole(base, role, direction):
     found = boks_ports(base, role, direction)
     assert found == sorted(found, key=lambda entry: (entry["port"], entry["protocol"], entry["direction"]))
@@ -108,8 +108,8 @@ def test_the_document_shows_this_table():
         section = source.read().split("\n## BoKS\n")[1].split("\n## ")[0]
     shown = [line for line in section.splitlines() if line.startswith("|")][2:]
     expected = []
-    for row in _boks.TABLE:
-        sources = [peer for peer in _boks.PEERS if any(peer in peers for peers in row.to.values())]
+    for row in domain.TABLE:
+        sources = [peer for peer in domain.PEERS if any(peer in peers for peers in row.to.values())]
         port = str(row.port) if row.offset is None else "N+%d" % row.offset if row.offset else "N"
         expected.append("| %s |" % " | ".join([
             ", ".join(sources), ", ".join(row.to), port, ", ".join(row.protocols), row.service, row.purpose,
@@ -124,16 +124,16 @@ def test_the_document_shows_this_table():
     (6508, []), (8440, [8443]), (8443, [8443]), (6530, []),
 ])
 def test_a_range_that_holds_a_port_which_does_not_move_is_refused(base, holds):
-    sentences = _boks.overlaps(base)
+    sentences = domain.overlaps(base)
     assert len(sentences) == len(holds)
     for port, sentence in zip(holds, sentences):
-        assert "would hold %d, which is the port of %s" % (port, _boks.FIXED[port]) in sentence
+        assert "would hold %d, which is the port of %s" % (port, domain.FIXED[port]) in sentence
 
 
 @pytest.mark.parametrize("base, refused", [(6596, False), (6597, True), (6599, True), (6600, False), (6603, True), (6604, False)])
 def test_a_range_that_overlaps_with_the_old_one_is_refused_unless_allowed(base, refused):
-    assert bool(_boks.overlaps(base, 6600)) == refused
-    assert _boks.overlaps(base, 6600, allow_overlap=True) == []
+    assert bool(domain.overlaps(base, 6600)) == refused
+    assert domain.overlaps(base, 6600, allow_overlap=True) == []
 
 
 Line = namedtuple("Line", "name port protocol number")
@@ -143,7 +143,7 @@ def test_names_of_others_in_the_range_are_told_with_their_line():
     lines = [Line("boks", 6500, "tcp", 3), None, Line("syslog-tls", 6514, "tcp", 4), Line("mythtv", 6515, "udp", 5),
              Line("boks_servc", 6516, "tcp", 6), Line("boks_helper", 6517, "tcp", 7), Line("else", 6518, "tcp", 8),
              Line("pier", 6514, "sctp", 9)]
-    assert [sentence for unused, sentence in _boks.named_by_others(6514, lines)] == [
+    assert [sentence for unused, sentence in domain.named_by_others(6514, lines)] == [
         "line 4 gives port 6514/tcp to syslog-tls", "line 5 gives port 6515/udp to mythtv",
         "line 7 gives port 6517/tcp to boks_helper"]
 
@@ -167,39 +167,39 @@ def test_names_of_others_in_the_range_are_told_with_their_line():
     (b"NAME=caf\xe9\nif [ -f x ]; then\nBRIDGE_DOMAIN=2\n", dict(NAME="caf\udce9", BRIDGE_DOMAIN="2")),
 ])
 def test_env_is_read_as_a_shell_would(content, expected):
-    assert _boks.parse_env(content) == expected
+    assert domain.parse_env(content) == expected
 
 
 @given(st.binary(max_size=200))
 def test_no_env_is_too_odd_to_be_read(content):
-    assert all("\n" not in value for value in _boks.parse_env(content).values())
+    assert all("\n" not in value for value in domain.parse_env(content).values())
 
 
 @given(value=st.text(st.characters(min_codepoint=33, max_codepoint=126), min_size=1, max_size=20))
 def test_a_quoted_value_comes_back_as_it_was(value):
     quoted = "'%s'" % value.replace("'", "'\\''")
-    assert _boks.parse_env(("X=%s\n" % quoted).encode()) == dict(X=value)
+    assert domain.parse_env(("X=%s\n" % quoted).encode()) == dict(X=value)
 
 
 @pytest.mark.parametrize("value, number", [(None, 0), ("", 0), ("0", 0), ("3", 3), ("5902", 5902)])
 def test_the_bridge_domain_is_a_number(value, number):
-    assert _boks.bridge_domain({} if value is None else dict(BRIDGE_DOMAIN=value)) == number
+    assert domain.bridge_domain({} if value is None else dict(BRIDGE_DOMAIN=value)) == number
 
 
 @pytest.mark.parametrize("value", ["x", "-1", "010", "1.5", "$N", "'5", "0x3", "1 ", "999999"])
 def test_another_bridge_domain_is_a_sentence(value):
     with pytest.raises(BoksError, match="which is not a plain number, so the ports of this host can't be told"):
-        _boks.bridge_domain(dict(BRIDGE_DOMAIN=value))
+        domain.bridge_domain(dict(BRIDGE_DOMAIN=value))
 
 
 def test_the_bridge_domain_shifts_the_base_port():
-    assert _boks.effective_base(6500, 0) == 6500
-    assert _boks.effective_base(6500, 3) == 6530
-    assert _boks.effective_base(None, 2) == 6520
-    assert _boks.services_port_for(6530, 0) == 6530
-    assert _boks.services_port_for(6530, 3) == 6500
+    assert domain.effective_base(6500, 0) == 6500
+    assert domain.effective_base(6500, 3) == 6530
+    assert domain.effective_base(None, 2) == 6520
+    assert domain.services_port_for(6530, 0) == 6530
+    assert domain.services_port_for(6530, 3) == 6500
     with pytest.raises(BoksError, match=r"would have to name port 1020 for base port 1030, which is below 1024"):
-        _boks.services_port_for(1030, 1)
+        domain.services_port_for(1030, 1)
 
 
 @pytest.mark.parametrize("init, wanted, role, sentence", [
@@ -212,7 +212,7 @@ def test_the_bridge_domain_shifts_the_base_port():
     ("client", "master", "master", "says that this host is a Server Agent, but it is to be moved as the Master"),
 ])
 def test_the_inventory_decides_on_the_role_and_env_may_contradict(init, wanted, role, sentence):
-    found, problems = _boks.find_role(dict(BOKSINIT=init), wanted)
+    found, problems = domain.find_role(dict(BOKSINIT=init), wanted)
     assert found == role
     assert len(problems) == bool(sentence) and (not sentence or sentence in problems[0])
 
@@ -225,4 +225,4 @@ def test_the_inventory_decides_on_the_role_and_env_may_contradict(init, wanted, 
 ])
 def test_only_the_last_column_counts(line, bad):
     table = "Name  Pid  State\n%s\n" % line
-    assert _boks.not_well(table, compile_patterns(["Down", "Loading"])) == ([" ".join(line.split())] if bad else [])
+    assert domain.not_well(table, compile_patterns(["Down", "Loading"])) == ([" ".join(line.split())] if bad else [])

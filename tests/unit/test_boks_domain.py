@@ -5,7 +5,7 @@
 
 import pytest
 
-from ansible_collections.portshift.agents.plugins.module_utils._errors import EngineError
+from ansible_collections.portshift.agents.plugins.module_utils._core.errors import EngineError
 from ansible_collections.portshift.agents.plugins.plugin_utils._boks_domain import Domain
 
 GROUPS = dict(boks_master=["m"], boks_replicas=["r1", "r2"], boks_agents=["a1", "a2", "a3", "a4"])

@@ -7,11 +7,11 @@ import json
 
 import pytest
 
-from ansible_collections.portshift.agents.plugins.module_utils._bridge_rules import (
+from ansible_collections.portshift.agents.plugins.module_utils._bridge.rules import (
     BridgeError, Mapping, Rule, User, Watch, check_folder, check_mappings, check_name, from_iptables, from_nft, from_recent,
     iptables_script, iptables_watch_script, nft_remove, nft_script, parse_addresses, rules, unit_text, users_from_nft, watches,
     watches_from_iptables, watches_from_nft)
-from ansible_collections.portshift.agents.plugins.module_utils._errors import EngineError
+from ansible_collections.portshift.agents.plugins.module_utils._core.errors import EngineError
 
 EVERY = rules([Mapping(55000, 52311, ["tcp", "udp"])], [])
 ONE = rules([Mapping(55000, 52311, ["tcp"])], ["192.0.2.7", "2001:db8::7"])

@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ansible_collections.portshift.agents.plugins.module_utils import _certificate as engine
-from ansible_collections.portshift.agents.plugins.module_utils._errors import EngineError
+from ansible_collections.portshift.agents.plugins.module_utils._network import certificate as engine
+from ansible_collections.portshift.agents.plugins.module_utils._core.errors import EngineError
 
 SHA1, SHA256 = "AB" * 20, "0F" * 32
 

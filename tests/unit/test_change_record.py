@@ -10,11 +10,11 @@ import time
 
 import pytest
 
-from ansible_collections.portshift.agents.plugins.module_utils import _change_record, _file_edit
-from ansible_collections.portshift.agents.plugins.module_utils._change_record import (
+from ansible_collections.portshift.agents.plugins.module_utils._core import change_record, file_edit
+from ansible_collections.portshift.agents.plugins.module_utils._core.change_record import (
     ChangeRecord, RecordError, alone_on_host, known_change)
-from ansible_collections.portshift.agents.plugins.module_utils._file_edit import FileEdit, FileError, sha256
-from ansible_collections.portshift.agents.plugins.module_utils._service_processes import this_boot
+from ansible_collections.portshift.agents.plugins.module_utils._core.file_edit import FileEdit, FileError, sha256
+from ansible_collections.portshift.agents.plugins.module_utils._core.service_processes import this_boot
 
 OLD, NEW = b"port 52311\r\ncaf\xe9", b"port 55000\r\ncaf\xe9"
 
@@ -71,14 +71,14 @@ def test_backup_and_record_are_written_before_the_file(host, monkeypatch):
         order.append(os.path.join(os.readlink("/proc/self/fd/%d" % dst_dir_fd), target))
         return rename(source, target, src_dir_fd=src_dir_fd, dst_dir_fd=dst_dir_fd)
 
-    monkeypatch.setattr(_file_edit.os, "rename", noted)
+    monkeypatch.setattr(file_edit.os, "rename", noted)
     host.edit()
     assert order == [str(host.path.parent / "bigfix" / sha256(OLD)), str(host.path), str(host.file)]
 
 
 def test_failure_to_note_the_change_prevents_it(host):
     host.path.parent.write_bytes(b"in the way")
-    with pytest.raises(_file_edit.FileError, match="could not create it"):
+    with pytest.raises(file_edit.FileError, match="could not create it"):
         host.edit()
     assert host.file.read_bytes() == OLD
 
@@ -325,7 +325,7 @@ def test_record_is_put_aside_before_the_new_one_takes_its_place(host, monkeypatc
         order.append(os.path.join(os.readlink("/proc/self/fd/%d" % dst_dir_fd), target))
         return rename(source, target, src_dir_fd=src_dir_fd, dst_dir_fd=dst_dir_fd)
 
-    monkeypatch.setattr(_file_edit.os, "rename", noted)
+    monkeypatch.setattr(file_edit.os, "rename", noted)
     host.edit()
     folder = str(host.path.parent / "bigfix")
     assert order == [os.path.join(folder, *archived(host)), os.path.join(folder, sha256(OLD)), str(host.path), str(host.file)]
@@ -341,7 +341,7 @@ def test_migration_that_was_killed_after_putting_the_record_aside_does_so_once(h
 
 
 def test_two_migrations_that_began_in_the_same_second_are_both_kept(host, monkeypatch):
-    monkeypatch.setattr(_file_edit.time, "time", lambda: 1763762400.5)
+    monkeypatch.setattr(file_edit.time, "time", lambda: 1763762400.5)
     for content in (NEW, NEW + b"2", NEW + b"3"):
         host.edit(content)
         host.restore()
@@ -476,7 +476,7 @@ def test_way_back_and_check_mode_make_no_lock_file_where_there_never_was_a_migra
 
 def test_second_change_of_a_host_is_told_that_there_is_a_first(host):
     with alone_on_host(str(host.path)):
-        with pytest.raises(_file_edit.FileError) as caught:
+        with pytest.raises(file_edit.FileError) as caught:
             with alone_on_host(str(host.path), may_be_first=False, patience=0):
                 raise AssertionError("two at a time")
         with alone_on_host(str(host.path), check_mode=True, patience=0):
@@ -555,7 +555,7 @@ def test_record_that_can_not_be_written_ahead_is_as_if_it_had_not_been_tried(hos
     def full(*unused, **unused2):
         raise FileError("no space")
 
-    monkeypatch.setattr(_change_record, "write_own", full)
+    monkeypatch.setattr(change_record, "write_own", full)
     with pytest.raises(FileError):
         record.before_stop({})
     assert record.content == before == host.content()

@@ -12,8 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ansible_collections.portshift.agents.plugins.filter.change_tracker_ports import FilterModule
-from ansible_collections.portshift.agents.plugins.module_utils import _change_tracker, _hub_details
-from ansible_collections.portshift.agents.plugins.module_utils._change_tracker_host import AgentHost, _spared
+from ansible_collections.portshift.agents.plugins.module_utils._change_tracker import hub_details, hub_url
+from ansible_collections.portshift.agents.plugins.module_utils._change_tracker.host import AgentHost, _spared
 
 CHECKOUT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 change_tracker_ports = FilterModule().filters()["change_tracker_ports"]
@@ -45,7 +45,7 @@ def test_telnet_comes_on_request_alone_and_with_the_documents_warning():
     assert not [entry for entry in without if entry["on_request"] or entry["warning"]]
 
 
-@given(port=st.integers(1, 65535), component=st.sampled_from(_change_tracker.COMPONENTS + ("all",)), telnet=st.booleans())
+@given(port=st.integers(1, 65535), component=st.sampled_from(hub_url.COMPONENTS + ("all",)), telnet=st.booleans())
 def test_only_the_hubs_port_moves(port, component, telnet):
     found = change_tracker_ports(str(port), component, telnet=telnet)
     assert [entry["port"] for entry in found if entry["movable"]] == [port]
@@ -71,8 +71,8 @@ def test_the_document_shows_this_table():
     shown = [line for line in section.splitlines() if line.startswith("|")][2:]
     assert shown == ["| %s |" % " | ".join([
         ", ".join(row.sources), ", ".join(row.targets), "N" if row.port is None else str(row.port), "tcp", row.service,
-        row.purpose, "yes" if row.port is None else "no"]) for row in _change_tracker.TABLE]
-    assert _change_tracker.SSH_RATHER in section
+        row.purpose, "yes" if row.port is None else "no"]) for row in hub_url.TABLE]
+    assert hub_url.SSH_RATHER in section
 
 
 @pytest.mark.parametrize("path, service", [
@@ -83,8 +83,8 @@ def test_the_document_shows_this_table():
     ("/opt/x/HubDetails.xml", None), ("/opt/gen7agent.service", None),
 ])
 def test_the_folder_tells_the_service(path, service):
-    assert _change_tracker.service_of(path) == service
-    assert all(_change_tracker.service_of(place) for place in _change_tracker.PLACES)
+    assert hub_url.service_of(path) == service
+    assert all(hub_url.service_of(place) for place in hub_url.PLACES)
 
 
 # --- the way to the hub ---
@@ -93,7 +93,7 @@ SHA1, SHA256 = "3F9A5C0E2D7B41886A0C1D94E7F2B3605948D1CA", "AB" * 32
 
 
 def way(after="", url="https://hub/api/"):
-    return _hub_details.way(("<HubDetails><Url>%s</Url>%s</HubDetails>" % (url, after)).encode("utf-8"))
+    return hub_details.way(("<HubDetails><Url>%s</Url>%s</HubDetails>" % (url, after)).encode("utf-8"))
 
 
 @pytest.mark.parametrize("text, thumbprint, odd", [
@@ -176,5 +176,5 @@ MOVED = BEFORE.replace(b"hub/", b"hub:8443/")
     (b"boks 1/tcp", None),
 ])
 def test_an_agents_file_that_was_written_anew_gets_its_old_url_back_and_keeps_the_rest(now, expected):
-    assert _hub_details.moved_back(now, BEFORE, 8443) == expected
-    assert _hub_details.moved_back(now, b"no xml", 8443) is None
+    assert hub_details.moved_back(now, BEFORE, 8443) == expected
+    assert hub_details.moved_back(now, b"no xml", 8443) is None

@@ -7,7 +7,7 @@ import json
 
 import pytest
 
-from ansible_collections.portshift.agents.plugins.module_utils._errors import EngineError
+from ansible_collections.portshift.agents.plugins.module_utils._core.errors import EngineError
 from ansible_collections.portshift.agents.plugins.plugin_utils._change_tracker_estate import Estate
 
 GROUPS = dict(change_tracker_hub=["h"], change_tracker_proxies=["p1", "p2"], change_tracker_agents=["a1", "a2", "a3", "a4"])

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ansible_collections.portshift.agents.plugins.module_utils import _cms
-from ansible_collections.portshift.agents.plugins.module_utils._cms import Verdict, verify_detached
+from ansible_collections.portshift.agents.plugins.module_utils._bigfix import cms
+from ansible_collections.portshift.agents.plugins.module_utils._bigfix.cms import Verdict, verify_detached
 from ansible_collections.portshift.agents.tests.unit.masthead_files import (
     certificate_sha256,
     make_signer,
@@ -169,4 +169,4 @@ def test_forged_rsa_padding_is_refused(signatures):
     modulus = (1 << 2047) | (1 << 2046) | 1
     assert (forged ** 3).to_bytes(256, "big").startswith(block)  # the forgery would fool a lenient reader
     oid = bytes.fromhex("608648016503040201")
-    assert not _cms._rsa_matches((modulus, 3), oid, bytes(32), forged.to_bytes(256, "big"))
+    assert not cms._rsa_matches((modulus, 3), oid, bytes(32), forged.to_bytes(256, "big"))

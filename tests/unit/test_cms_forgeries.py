@@ -12,7 +12,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from ansible_collections.portshift.agents.plugins.module_utils._cms import verify_detached
+from ansible_collections.portshift.agents.plugins.module_utils._bigfix.cms import verify_detached
 from ansible_collections.portshift.agents.tests.unit import cms_forgeries as forgeries
 from ansible_collections.portshift.agents.tests.unit import growth
 from ansible_collections.portshift.agents.tests.unit.masthead_files import openssl_accepts_der, session_directory

@@ -17,17 +17,17 @@ from types import SimpleNamespace
 import pytest
 
 from ansible_collections.portshift.agents.plugins.action.confirmed_change import ActionModule
-from ansible_collections.portshift.agents.plugins.module_utils import (
-    _bounded_commands, _confirmed_change, _confirmed_unit, _file_edit)
-from ansible_collections.portshift.agents.plugins.module_utils._bounded_commands import (
+from ansible_collections.portshift.agents.plugins.module_utils._core import bounded_commands, file_edit
+from ansible_collections.portshift.agents.plugins.module_utils._move import confirmed_change, confirmed_unit
+from ansible_collections.portshift.agents.plugins.module_utils._core.bounded_commands import (
     BoundedModule, CommandTimeout, execute, execute_and_leave)
-from ansible_collections.portshift.agents.plugins.module_utils._change_record import ChangeRecord
-from ansible_collections.portshift.agents.plugins.module_utils._confirmed_change import ConfirmedChange, program
-from ansible_collections.portshift.agents.plugins.module_utils._confirmed_state import (
+from ansible_collections.portshift.agents.plugins.module_utils._core.change_record import ChangeRecord
+from ansible_collections.portshift.agents.plugins.module_utils._move.confirmed_change import ConfirmedChange, program
+from ansible_collections.portshift.agents.plugins.module_utils._move.confirmed_state import (
     BEGUN, CHANGING, CONFIRMED, FAILED, RESERVE, REVERTED, REVERTING, WAITING, ChangeError, Place, boot_clock, turn)
-from ansible_collections.portshift.agents.plugins.module_utils._confirmed_unit import Unit
-from ansible_collections.portshift.agents.plugins.module_utils._file_edit import FileEdit, FileError
-from ansible_collections.portshift.agents.plugins.module_utils._service_processes import processes_of, this_boot
+from ansible_collections.portshift.agents.plugins.module_utils._move.confirmed_unit import Unit
+from ansible_collections.portshift.agents.plugins.module_utils._core.file_edit import FileEdit, FileError
+from ansible_collections.portshift.agents.plugins.module_utils._core.service_processes import processes_of, this_boot
 
 TOKEN = "t" * 32
 OLD, NEW = b"BRIDGE_DOMAIN=0\n", b"BRIDGE_DOMAIN=3\n"
@@ -56,7 +56,7 @@ def test_command_that_is_not_there_is_the_systems_own_error():
 
 @pytest.mark.parametrize("run", [execute, execute_and_leave])
 def test_command_that_hangs_is_ended_with_all_that_it_started(run, tmp_path, monkeypatch):
-    monkeypatch.setattr(_bounded_commands, "GRACE", 0.5)
+    monkeypatch.setattr(bounded_commands, "GRACE", 0.5)
     script = "trap '' TERM; sleep 1000 & echo $! >%s; wait" % (tmp_path / "pid")
     with pytest.raises(CommandTimeout, match="had not ended after 0.5 s"):
         run(["sh", "-c", script], 0.5)
@@ -77,7 +77,7 @@ def test_daemon_that_keeps_the_commands_output_open_is_not_waited_for():
 def test_command_ends_with_the_process_that_is_killed_amid_it_and_its_daemons_stay(run, tmp_path):
     script = "sleep 1000 & echo $! >daemon.new; mv daemon.new daemon; echo $$ >pid.new; mv pid.new pid; sleep 1000"
     caller = subprocess.Popen([sys.executable, "-c", "import %s as b; b.%s(['sh', '-c', 'cd %s; %s'], 1000)" % (
-        _bounded_commands.__name__, run, tmp_path, script)], env=dict(os.environ, PYTHONPATH=os.pathsep.join(sys.path)))
+        bounded_commands.__name__, run, tmp_path, script)], env=dict(os.environ, PYTHONPATH=os.pathsep.join(sys.path)))
     end = time.monotonic() + 30
     while not (tmp_path / "pid").exists():
         assert time.monotonic() < end and caller.poll() is None
@@ -119,7 +119,7 @@ def test_program_needs_nothing_but_python(tmp_path):
     assert "__main__.py" in names and not [name for name in names if not name.startswith(("__main__", "ansible_collections/"))]
     # Isolated, elsewhere, with nothing of this process; the folder holds no change, which it says and ends.
     script = "import sys; sys.path.insert(0, %r); import %s as unit; print(unit.Unit.__name__)" % (
-        str(archive), _confirmed_unit.__name__)
+        str(archive), confirmed_unit.__name__)
     done = subprocess.run([sys.executable, "-I", "-S", "-c", script], cwd="/", env={}, stdout=subprocess.PIPE,
                           stderr=subprocess.PIPE, check=False)
     assert (done.returncode, done.stdout) == (0, b"Unit\n"), done.stderr
@@ -131,7 +131,7 @@ SENTENCE = "/etc/d\xe4mon\udce9 says \0 no"
 @pytest.mark.parametrize("speaks", ["_to_journal", "_to_system_log"])
 @pytest.mark.parametrize("output", ["open", "closed", "broken"])
 def test_sentence_that_cannot_be_said_stops_nothing(speaks, output):
-    script = "import %s as unit; unit.%s(%s); unit.%s('more')" % (_confirmed_unit.__name__, speaks, ascii(SENTENCE), speaks)
+    script = "import %s as unit; unit.%s(%s); unit.%s('more')" % (confirmed_unit.__name__, speaks, ascii(SENTENCE), speaks)
     environment = dict(os.environ, PYTHONPATH=os.pathsep.join(sys.path), LC_ALL="C", PYTHONIOENCODING="ascii",
                        PYTHONCOERCECLOCALE="0", PYTHONUTF8="0")
     reading, writing = os.pipe()
@@ -152,7 +152,7 @@ def test_sentence_that_cannot_be_said_stops_nothing(speaks, output):
 @pytest.mark.skipif(not shutil.which("systemd-analyze"), reason="systemd itself says what it understands of a unit")
 def test_unit_is_understood_in_full_and_is_begun_again_however_often(tmp_path):
     unit = tmp_path / "portshift-confirm-boks.service"
-    unit.write_text(_confirmed_change.UNIT_TEXT % dict(name="boks", after="", folder='"/x"', seconds=300, command="/bin/true"))
+    unit.write_text(confirmed_change.UNIT_TEXT % dict(name="boks", after="", folder='"/x"', seconds=300, command="/bin/true"))
     said = subprocess.run(["systemd-analyze", "verify", "--man=no", str(unit)], stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
                           check=False, env=dict(os.environ, LC_ALL="C")).stdout.decode()
     assert unit.name not in said, said
@@ -162,7 +162,7 @@ def test_unit_is_understood_in_full_and_is_begun_again_however_often(tmp_path):
 
 def test_bridge_leads_old_to_new_and_back(monkeypatch):
     asked = []
-    monkeypatch.setattr("ansible_collections.portshift.agents.plugins.module_utils._confirmed_state.turn_bridge",
+    monkeypatch.setattr("ansible_collections.portshift.agents.plugins.module_utils._move.confirmed_state.turn_bridge",
                         lambda module, options, mappings: asked.append(mappings))
     options = dict(name="boks", mappings=[dict(old=6500, new=6530, protocols=["tcp"]), dict(old=6501, new=6531, protocols=None)])
     turn(None, options, True)
@@ -346,7 +346,7 @@ def test_change_that_had_not_begun_before_a_boot_touches_nothing(tmp_path):
 
 
 def test_way_back_that_fails_is_tried_again_and_starts_the_product_each_time(tmp_path, monkeypatch):
-    monkeypatch.setattr(_confirmed_unit, "PAUSES", (0, 0))
+    monkeypatch.setattr(confirmed_unit, "PAUSES", (0, 0))
     folder = Folder(tmp_path, WAITING, until=0)
     os.rename(str(tmp_path / "boks.confirm/undo"), str(tmp_path / "away"))
     attempts = []
@@ -364,7 +364,7 @@ def test_way_back_that_fails_is_tried_again_and_starts_the_product_each_time(tmp
 
 
 def test_way_back_that_never_works_ends_and_names_the_old_files(tmp_path, monkeypatch):
-    monkeypatch.setattr(_confirmed_unit, "PAUSES", (0, 0))
+    monkeypatch.setattr(confirmed_unit, "PAUSES", (0, 0))
     folder = Folder(tmp_path, WAITING, until=0)
     os.rename(str(tmp_path / "boks.confirm/undo"), str(tmp_path / "away"))
     found, reason = folder.run()
@@ -409,7 +409,7 @@ def test_confirmation_that_cannot_be_noted_after_a_boot_does_not_wait_by_the_clo
     (["true", "\0"], "could not be run: embedded null byte"),
 ])
 def test_stop_that_does_not_end_on_the_way_back_is_trouble_and_all_else_is_done(tmp_path, monkeypatch, stop, sentence):
-    monkeypatch.setattr(_confirmed_unit, "PAUSES", (0,))
+    monkeypatch.setattr(confirmed_unit, "PAUSES", (0,))
     folder = Folder(tmp_path, WAITING, until=0)
     folder.place.write("change.json", dict(folder.place.change(), stop=[stop], command_seconds=1))
     found, reason = folder.run()
@@ -418,7 +418,7 @@ def test_stop_that_does_not_end_on_the_way_back_is_trouble_and_all_else_is_done(
 
 
 def test_way_back_that_is_refused_starts_the_product_until_it_is_up(tmp_path, monkeypatch):
-    monkeypatch.setattr(_confirmed_unit, "PAUSES", (0, 0))
+    monkeypatch.setattr(confirmed_unit, "PAUSES", (0, 0))
     folder = Folder(tmp_path, REVERTING, reason="it was taken back on request")
     folder.file.write_bytes(b"OTHER=1\n")
     up = ["sh", "-c", 'echo start >>"$0"; [ "$(grep -c start "$0")" -ge 3 ]', str(folder.calls)]
@@ -429,7 +429,7 @@ def test_way_back_that_is_refused_starts_the_product_until_it_is_up(tmp_path, mo
 
 
 def test_way_back_that_is_refused_says_when_the_product_stays_down(tmp_path, monkeypatch):
-    monkeypatch.setattr(_confirmed_unit, "PAUSES", (0,))
+    monkeypatch.setattr(confirmed_unit, "PAUSES", (0,))
     folder = Folder(tmp_path, REVERTING, reason="it was taken back on request")
     folder.file.write_bytes(b"OTHER=1\n")
     folder.place.write("change.json", dict(folder.place.change(), way="back", start=[["false"]]))
@@ -440,7 +440,7 @@ def test_way_back_that_is_refused_says_when_the_product_stays_down(tmp_path, mon
 def test_disk_without_room_for_a_second_file_gets_the_old_bytes_in_place(tmp_path, monkeypatch):
     folder = Folder(tmp_path, WAITING, until=0)
     inode = folder.file.stat().st_ino
-    monkeypatch.setattr(_file_edit, "_is_full", lambda space, size: True)
+    monkeypatch.setattr(file_edit, "_is_full", lambda space, size: True)
     assert folder.run()[0] == REVERTED
     assert folder.file.read_bytes() == OLD and folder.file.stat().st_ino == inode
     assert folder.place.state()["restored"] == [str(folder.file)] and folder.called() == ["stop", "start"]
@@ -482,13 +482,13 @@ def carried_out(monkeypatch):
         children.append(os.fork())
         if not children[-1]:
             try:
-                _confirmed_unit._carry_on(self.place.folder, lambda sentence: None)
+                confirmed_unit._carry_on(self.place.folder, lambda sentence: None)
             finally:
                 os._exit(0)
 
-    for module in (_confirmed_change, _confirmed_unit):
+    for module in (confirmed_change, confirmed_unit):
         monkeypatch.setattr(module, "PAUSES", (0,))
-    monkeypatch.setattr(_confirmed_change, "PATIENCE_WITH_RESTART", 0)
+    monkeypatch.setattr(confirmed_change, "PATIENCE_WITH_RESTART", 0)
     monkeypatch.setattr(ConfirmedChange, "_launch", launch)
     yield
     for child in children:
@@ -518,7 +518,7 @@ def test_way_back_that_was_refused_goes_on_by_force(tmp_path, carried_out):
 
 
 def test_process_that_never_starts_leaves_nothing_to_come_later(tmp_path, monkeypatch):
-    monkeypatch.setattr(_confirmed_change, "PATIENCE_WITH_UNIT", 0.2)
+    monkeypatch.setattr(confirmed_change, "PATIENCE_WITH_UNIT", 0.2)
     monkeypatch.setattr(ConfirmedChange, "_launch", lambda self: None)
     (tmp_path / "ENV").write_bytes(OLD)
     with pytest.raises(ChangeError, match="did not start in 0 s; nothing was changed"):

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ansible_collections.portshift.agents.plugins.module_utils import _credentials_file as engine
-from ansible_collections.portshift.agents.plugins.module_utils._bigfix_edit import CredentialsEdit, redactor, undone
+from ansible_collections.portshift.agents.plugins.module_utils._bigfix import credentials_file as engine
+from ansible_collections.portshift.agents.plugins.module_utils._bigfix.edit import CredentialsEdit, redactor, undone
 from ansible_collections.portshift.agents.tests.unit.growth import SHARE, is_a_line, seconds
 
 OLD, NEW = 52311, 55000

@@ -5,11 +5,11 @@
 
 import pytest
 
-from ansible_collections.portshift.agents.plugins.module_utils import _settings_file
-from ansible_collections.portshift.agents.plugins.module_utils._deployment import (
+from ansible_collections.portshift.agents.plugins.module_utils._bigfix import settings_file
+from ansible_collections.portshift.agents.plugins.module_utils._bigfix.deployment import (
     CredentialsSource, MastheadFile, SettingsSource, find_old_port, make_plan)
-from ansible_collections.portshift.agents.plugins.module_utils._masthead import parse
-from ansible_collections.portshift.agents.plugins.module_utils._setting_names import (
+from ansible_collections.portshift.agents.plugins.module_utils._bigfix.masthead import parse
+from ansible_collections.portshift.agents.plugins.module_utils._bigfix.setting_names import (
     LISTEN, RELAY_SELECT, UDP_MESSAGES, WEB_REPORTS)
 from ansible_collections.portshift.agents.tests.unit.masthead_files import inner_part, make_signer, plain, session_signer, sign
 
@@ -26,12 +26,12 @@ def config(path="/besclient.config", **settings):
         "\n[Software\\BigFix\\EnterpriseClient\\Settings\\Client\\%s]\nvalue = %s\neffective date = then\n" % pair
         for pair in settings.items())
     data = sections.encode()
-    return SettingsSource(path, data, _settings_file.parse(data).settings)
+    return SettingsSource(path, data, settings_file.parse(data).settings)
 
 
 def flat(path="/clientsettings.cfg", **settings):
     data = b"# installer\n" + "".join("%s=%s\n" % pair for pair in settings.items()).encode()
-    return SettingsSource(path, data, _settings_file.parse(data, flat=True).settings, True)
+    return SettingsSource(path, data, settings_file.parse(data, flat=True).settings, True)
 
 
 def plan(component="client", mastheads=None, settings=None, old=OLD, **options):

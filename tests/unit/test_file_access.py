@@ -10,13 +10,13 @@ import types
 
 import pytest
 
-from ansible_collections.portshift.agents.plugins.module_utils import _file_access as access, _file_edit as engine
-from ansible_collections.portshift.agents.plugins.module_utils._bigfix_host import BigFixHost
-from ansible_collections.portshift.agents.plugins.module_utils._change_record import (
+from ansible_collections.portshift.agents.plugins.module_utils._core import file_access as access, file_edit as engine
+from ansible_collections.portshift.agents.plugins.module_utils._bigfix.host import BigFixHost
+from ansible_collections.portshift.agents.plugins.module_utils._core.change_record import (
     ChangeRecord, RecordError, alone_on_host, read_record)
-from ansible_collections.portshift.agents.plugins.module_utils._confirmed_state import Place
-from ansible_collections.portshift.agents.plugins.module_utils._confirmed_unit import Unit
-from ansible_collections.portshift.agents.plugins.module_utils._file_edit import FileEdit, FileError
+from ansible_collections.portshift.agents.plugins.module_utils._move.confirmed_state import Place
+from ansible_collections.portshift.agents.plugins.module_utils._move.confirmed_unit import Unit
+from ansible_collections.portshift.agents.plugins.module_utils._core.file_edit import FileEdit, FileError
 from ansible_collections.portshift.agents.plugins.modules import change_tracker_info
 from ansible_collections.portshift.agents.plugins.plugin_utils._issued import find_issued, read_issued
 from ansible_collections.portshift.agents.tests.unit import masthead_files

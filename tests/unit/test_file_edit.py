@@ -18,9 +18,9 @@ import warnings
 
 import pytest
 
-from ansible_collections.portshift.agents.plugins.module_utils import _file_edit as engine
-from ansible_collections.portshift.agents.plugins.module_utils._file_access import Location
-from ansible_collections.portshift.agents.plugins.module_utils._file_edit import FileEdit, FileError
+from ansible_collections.portshift.agents.plugins.module_utils._core import file_edit as engine
+from ansible_collections.portshift.agents.plugins.module_utils._core.file_access import Location
+from ansible_collections.portshift.agents.plugins.module_utils._core.file_edit import FileEdit, FileError
 
 NOBODY = 65534
 OLD, NEW = b"\xef\xbb\xbfold\r\ncaf\xe9", b"\xef\xbb\xbfnew\r\ncaf\xe9"

@@ -5,9 +5,9 @@
 
 import pytest
 
-from ansible_collections.portshift.agents.plugins.module_utils import _firewall_firewalld as engine
-from ansible_collections.portshift.agents.plugins.module_utils._firewall_firewalld import Firewalld, ZoneReader, parse_zones
-from ansible_collections.portshift.agents.plugins.module_utils._openings import Opening, OpeningError
+from ansible_collections.portshift.agents.plugins.module_utils._host_port import firewalld as engine
+from ansible_collections.portshift.agents.plugins.module_utils._host_port.firewalld import Firewalld, ZoneReader, parse_zones
+from ansible_collections.portshift.agents.plugins.module_utils._host_port.openings import Opening, OpeningError
 
 # As firewalld 1.3.3 prints it.
 ZONES = """\

@@ -14,10 +14,12 @@ import pytest
 
 from ansible.errors import AnsibleConnectionFailure
 from ansible_collections.portshift.agents.plugins.action import host_port as action
-from ansible_collections.portshift.agents.plugins.module_utils import _host_lease, _host_port, _port_bridge
-from ansible_collections.portshift.agents.plugins.module_utils._errors import EngineError
-from ansible_collections.portshift.agents.plugins.module_utils._file_edit import FileError
-from ansible_collections.portshift.agents.plugins.module_utils._host_lease import (
+from ansible_collections.portshift.agents.plugins.module_utils._bridge import bridge
+from ansible_collections.portshift.agents.plugins.module_utils._host_port import plan
+from ansible_collections.portshift.agents.plugins.module_utils._network import host_lease
+from ansible_collections.portshift.agents.plugins.module_utils._core.errors import EngineError
+from ansible_collections.portshift.agents.plugins.module_utils._core.file_edit import FileError
+from ansible_collections.portshift.agents.plugins.module_utils._network.host_lease import (
     BusyError, HostLease, holder_beside, this_process)
 
 
@@ -41,8 +43,8 @@ def clock(monkeypatch):
     class Clock:
         now, boot = 5000.0, "boot-1"
 
-    monkeypatch.setattr(_host_lease, "now", lambda: Clock.now)
-    monkeypatch.setattr(_host_lease, "boot_id", lambda: Clock.boot)
+    monkeypatch.setattr(host_lease, "now", lambda: Clock.now)
+    monkeypatch.setattr(host_lease, "boot_id", lambda: Clock.boot)
     return Clock
 
 
@@ -109,7 +111,7 @@ def test_a_holder_that_the_control_node_knows_to_have_ended_loses_it(lease, cloc
 
 def test_a_process_of_this_host_that_was_killed_loses_it(lease, tmp_path):
     code = ("import sys, time\n"
-            "from ansible_collections.portshift.agents.plugins.module_utils._host_lease import HostLease\n"
+            "from ansible_collections.portshift.agents.plugins.module_utils._network.host_lease import HostLease\n"
             "HostLease(sys.argv[1], 0, 'bigfix: bigfix_cutover').hold()\nprint('held', flush=True)\ntime.sleep(600)\n")
     with subprocess.Popen([sys.executable, "-c", code, str(lease.path)], stdout=subprocess.PIPE, text=True, env=dict(
             os.environ, PYTHONPATH=os.environ["ANSIBLE_COLLECTIONS_PATH"].split(os.pathsep)[0])) as holder:
@@ -146,10 +148,10 @@ def test_two_at_once_never_hold_it_both(lease, tmp_path):
     """Four processes count in a file that is not locked otherwise."""
     (tmp_path / "count").write_text("0")
     code = ("import sys\n"
-            "from ansible_collections.portshift.agents.plugins.module_utils import _host_lease\n"
-            "_host_lease.LOOK_AGAIN = 0.01\n"
+            "from ansible_collections.portshift.agents.plugins.module_utils._network import host_lease\n"
+            "host_lease.LOOK_AGAIN = 0.01\n"
             "for turn in range(10):\n"
-            "    with _host_lease.HostLease(sys.argv[1], 120, 'count'):\n"
+            "    with host_lease.HostLease(sys.argv[1], 120, 'count'):\n"
             "        count = int(open(sys.argv[2]).read())\n"
             "        open(sys.argv[2], 'w').write(str(count + 1))\n")
     counting = [subprocess.Popen([sys.executable, "-c", code, str(lease.path), str(tmp_path / "count")], env=dict(
@@ -178,7 +180,7 @@ def test_a_file_that_other_users_can_write_is_an_error(lease):
     lease().hold(300)
     lease.path.chmod(0o622)
     with pytest.raises(FileError, match="can be written by other users"):
-        _host_lease.read(str(lease.path))
+        host_lease.read(str(lease.path))
 
 
 def test_a_look_says_who_is_at_work(lease, clock):
@@ -214,8 +216,8 @@ def steps(lease, monkeypatch):
                 raise answer
             return dict(answer or {})
         for name in ("change", "verify", "undone"):
-            monkeypatch.setattr(_host_port, name, done)
-        return _host_port.run_step(Module(lease.path, step, run=run, **more))
+            monkeypatch.setattr(plan, name, done)
+        return plan.run_step(Module(lease.path, step, run=run, **more))
     return go
 
 
@@ -226,7 +228,7 @@ CHANGED = dict(changed=True, notes=[], calls=[CALL], picture={})
 def test_the_lease_is_kept_from_the_first_look_to_the_last(steps, lease):
     assert steps("change", CHANGED)["lease"] == "kept" and steps.held
     seconds = json.loads(lease.path.read_text())["holder"]["seconds"]
-    assert seconds == _host_port.OWN_SECONDS + _host_port.CALL_SECONDS
+    assert seconds == plan.OWN_SECONDS + plan.CALL_SECONDS
     with pytest.raises(BusyError):
         steps("change", CHANGED, run=asker("other"))
     assert steps("renew")["lease"] == "kept"
@@ -257,8 +259,8 @@ def test_without_a_control_node_that_goes_on_it_ends_with_the_process(steps, lea
 
 def test_check_mode_takes_none_and_says_who_holds_it(steps, lease, monkeypatch):
     lease().hold(300)
-    monkeypatch.setattr(_host_port, "change", lambda module: dict(CHANGED, notes=["first"]))
-    found = _host_port.run_step(Module(lease.path, check=True))
+    monkeypatch.setattr(plan, "change", lambda module: dict(CHANGED, notes=["first"]))
+    found = plan.run_step(Module(lease.path, check=True))
     assert found["notes"][0] == "first" and "boks: host_port, state open" in found["notes"][1] and lease().is_held()
 
 
@@ -373,31 +375,31 @@ def bridge_options(lease, wait):
 def bridged(lease, monkeypatch):
     """What the bridge's engine was asked for, and whether the lease was held then."""
     asked = []
-    monkeypatch.setattr(_port_bridge, "_set_bridge", lambda module, options, mappings, with_users: asked.append(
+    monkeypatch.setattr(bridge, "_set_bridge", lambda module, options, mappings, with_users: asked.append(
         lease.path.exists()) or dict(changed=True, backend="nftables", previous=[], rules=[], notes=[]))
     return asked
 
 
 def test_a_bridge_is_changed_under_the_lease_and_looked_at_without(lease, bridged):
     options = bridge_options(lease, 0)
-    assert _port_bridge.set_bridge(Module(lease.path), options)["notes"] == [] and not lease.path.exists()
-    _port_bridge.set_bridge(Module(lease.path, check=True), options)
+    assert bridge.set_bridge(Module(lease.path), options)["notes"] == [] and not lease.path.exists()
+    bridge.set_bridge(Module(lease.path, check=True), options)
     assert bridged == [True, False]
     lease().hold(300)
     with pytest.raises(BusyError):
-        _port_bridge.set_bridge(Module(lease.path), options)
+        bridge.set_bridge(Module(lease.path), options)
     # Within a move that holds it.
-    _port_bridge.set_bridge(Module(lease.path), options, (), lease())
+    bridge.set_bridge(Module(lease.path), options, (), lease())
     assert bridged == [True, False, True] and lease().is_held()
 
 
 @pytest.mark.parametrize("obstacle", ["busy", "planted"])
 def test_a_move_whose_product_is_down_turns_its_bridge_in_any_case(lease, bridged, monkeypatch, obstacle):
-    monkeypatch.setattr(_port_bridge, "PATIENCE_OF_A_MOVE", 0)
+    monkeypatch.setattr(bridge, "PATIENCE_OF_A_MOVE", 0)
     if obstacle == "busy":
         lease().hold(300)
     else:
         lease.path.symlink_to("elsewhere")
-    done = _port_bridge.turn_bridge(Module(lease.path), bridge_options(lease, 300), [])
+    done = bridge.turn_bridge(Module(lease.path), bridge_options(lease, 300), [])
     assert len(bridged) == 1 and done["notes"][0].startswith("the bridge was turned without the lease of this host: ")
     assert obstacle == "planted" or lease().is_held()

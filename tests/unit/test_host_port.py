@@ -10,12 +10,14 @@ import os
 import pytest
 
 from ansible_collections.portshift.agents.plugins.action import host_port as action
-from ansible_collections.portshift.agents.plugins.module_utils import _host_port, _port_reservation, _selinux_ports
-from ansible_collections.portshift.agents.plugins.module_utils._firewall_iptables import Iptables
 from ansible_collections.portshift.agents.plugins.module_utils._host_port import (
+    plan as _host_port, port_reservation, selinux_ports)
+from ansible_collections.portshift.agents.plugins.module_utils._host_port.iptables import Iptables
+from ansible_collections.portshift.agents.plugins.module_utils._host_port.plan import (
     NoFirewall, assess, change, choose_backend, undone, verify)
-from ansible_collections.portshift.agents.plugins.module_utils._iptables_rules import SavedTable
-from ansible_collections.portshift.agents.plugins.module_utils._openings import Opening, OpeningError, Reading, from_plain
+from ansible_collections.portshift.agents.plugins.module_utils._host_port.iptables_rules import SavedTable
+from ansible_collections.portshift.agents.plugins.module_utils._host_port.openings import (
+    Opening, OpeningError, Reading, from_plain)
 
 HALVES = ("runtime", "permanent")
 
@@ -368,7 +370,7 @@ def test_what_can_not_be_had_fails_before_the_firewall_is_touched(run, direct, m
         def calls(self, entries, remove=False):
             raise OpeningError("no semanage")
 
-    monkeypatch.setattr(_selinux_ports, "PolicyStore", Missing)
+    monkeypatch.setattr(selinux_ports, "PolicyStore", Missing)
     with pytest.raises(OpeningError, match="no semanage.*It was undone"):
         run("open", opening(55000), selinux_type="http_port_t", selinux="always")
     assert not direct.held["permanent"] and not run.record.exists()
@@ -523,7 +525,7 @@ def test_restored_without_the_firewall_cleans_what_it_would_load(run, direct):
 
 @pytest.mark.parametrize("when", ["read", "change"])
 def test_restored_where_the_stopped_firewall_can_not_be_changed_goes_on_and_keeps_its_part(run, direct, monkeypatch, when):
-    monkeypatch.setattr(_port_reservation, "read", Kept)
+    monkeypatch.setattr(port_reservation, "read", Kept)
     monkeypatch.setattr(Kept, "live", ())
     made = change(Module(openings=[opening(55000)], reserve=True, record=str(run.record)))
     Kept.live = ((55000, 55000),)
@@ -654,7 +656,7 @@ class Kept:
 
 
 def test_tcp_ports_in_the_ephemeral_range_are_reserved_and_let_go(paper, tmp_path, monkeypatch):
-    monkeypatch.setattr(_port_reservation, "read", Kept)
+    monkeypatch.setattr(port_reservation, "read", Kept)
     monkeypatch.setattr(Kept, "live", ())
     record = tmp_path / "record.json"
 
@@ -694,7 +696,7 @@ class Policy:
 
 @pytest.mark.parametrize("previous", [None, "websm_port_t"])
 def test_the_type_of_a_port_is_set_and_goes_back_to_what_it_was(paper, tmp_path, monkeypatch, previous):
-    monkeypatch.setattr(_selinux_ports, "PolicyStore", Policy)
+    monkeypatch.setattr(selinux_ports, "PolicyStore", Policy)
     monkeypatch.setattr(Policy, "types", {("tcp", 55000): previous} if previous else {})
 
     def go(state, deaf=False, **more):

@@ -8,7 +8,7 @@ import socket
 
 import pytest
 
-from ansible_collections.portshift.agents.plugins.module_utils._host_ports import (
+from ansible_collections.portshift.agents.plugins.module_utils._network.listeners import (
     TCP_LISTEN, UDP_UNCONNECTED, clients, connections, ephemeral_ports, is_ephemeral, listeners, own_addresses, parse_ranges,
     parse_sockets)
 

@@ -14,8 +14,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ansible_collections.portshift.agents.plugins.module_utils import _hub_details as engine
-from ansible_collections.portshift.agents.plugins.module_utils._errors import EngineError
+from ansible_collections.portshift.agents.plugins.module_utils._change_tracker import hub_details as engine
+from ansible_collections.portshift.agents.plugins.module_utils._core.errors import EngineError
 from ansible_collections.portshift.agents.tests.unit import growth
 
 # As Netwrix's pages show it, after the agent's first start.
@@ -351,7 +351,7 @@ HOSTILE = [
 ]
 MEASURE = """
 import resource, sys
-from ansible_collections.portshift.agents.plugins.module_utils import _hub_details as engine
+from ansible_collections.portshift.agents.plugins.module_utils._change_tracker import hub_details as engine
 data = sys.stdin.buffer.read()
 before = resource.getrusage(resource.RUSAGE_SELF)
 try:

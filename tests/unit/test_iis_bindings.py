@@ -9,7 +9,7 @@ import ntpath
 
 import pytest
 
-from ansible_collections.portshift.agents.plugins.module_utils._change_record import IS_ARCHIVED, RecordError
+from ansible_collections.portshift.agents.plugins.module_utils._core.change_record import IS_ARCHIVED, RecordError
 from ansible_collections.portshift.agents.plugins.plugin_utils import _iis_bindings as iis
 from ansible_collections.portshift.agents.plugins.plugin_utils._iis_edit import ListenEdit
 from ansible_collections.portshift.agents.plugins.plugin_utils._windows_record import (

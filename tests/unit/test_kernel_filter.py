@@ -9,11 +9,11 @@ import pathlib
 
 import pytest
 
-from ansible_collections.portshift.agents.plugins.module_utils import (
-    _firewall_firewalld, _firewall_iptables, _firewall_nftables, _firewall_ufw, _input_filter, _kernel_filter)
-from ansible_collections.portshift.agents.plugins.module_utils._firewall_firewalld import Firewalld, parse_zones
-from ansible_collections.portshift.agents.plugins.module_utils._firewall_ufw import Ufw
-from ansible_collections.portshift.agents.plugins.module_utils._openings import Opening
+from ansible_collections.portshift.agents.plugins.module_utils._host_port import (
+    firewalld as firewalld_backend, input_filter, iptables, kernel_filter, nftables, ufw as ufw_backend)
+from ansible_collections.portshift.agents.plugins.module_utils._host_port.firewalld import Firewalld, parse_zones
+from ansible_collections.portshift.agents.plugins.module_utils._host_port.ufw import Ufw
+from ansible_collections.portshift.agents.plugins.module_utils._host_port.openings import Opening
 from ansible_collections.portshift.agents.tests.unit import growth
 
 FILTERS = pathlib.Path(__file__).parent.parent / "data" / "filters"
@@ -136,9 +136,9 @@ class Module:
 
 @pytest.fixture(autouse=True)
 def scene(monkeypatch):
-    monkeypatch.setattr(_kernel_filter, "own_addresses", lambda: OWN)
-    monkeypatch.setattr(_firewall_ufw, "own_addresses", lambda: OWN)
-    monkeypatch.setattr(_firewall_firewalld, "links", lambda: ["eth0"])
+    monkeypatch.setattr(kernel_filter, "own_addresses", lambda: OWN)
+    monkeypatch.setattr(ufw_backend, "own_addresses", lambda: OWN)
+    monkeypatch.setattr(firewalld_backend, "links", lambda: ["eth0"])
 
 
 def ruleset(name="default-firewalld.json", more=()):
@@ -222,7 +222,7 @@ def test_a_zone_that_a_network_leads_to_is_followed_for_that_network():
 
 
 def test_what_one_of_several_interfaces_turns_away_is_a_part(monkeypatch):
-    monkeypatch.setattr(_firewall_firewalld, "links", lambda: ["eth0", "eth1", "eth2"])
+    monkeypatch.setattr(firewalld_backend, "links", lambda: ["eth0", "eth1", "eth2"])
     nft = guarded([[PORTS, match({"meta": {"key": "iifname"}}, "eth1"), DROP]])
     assert tuple(map(len, firewalld(nft=nft).obstacles([TCP]))) == (0, 1)
     assert tuple(map(len, firewalld(nft=nft, default="dmz").obstacles([TCP]))) == (0, 0)
@@ -276,15 +276,15 @@ def test_what_can_not_be_looked_at_is_a_note(tmp_path, monkeypatch):
     assert "the rules of iptables could not be looked at: iptables-save printed" in firewalld(
         v4=DIRECT % '-m comment --comment "open').obstacles([TCP])[1][0]
     loops = [("c%d" % number, None, None, [[{"jump": {"target": "c%d" % (number + 1)}}]] * 3) for number in range(15)]
-    monkeypatch.setattr(_input_filter, "STEPS", 2000)
+    monkeypatch.setattr(input_filter, "STEPS", 2000)
     maze = nft_tables(("inet", "site", [("entry", "input", "accept", [[{"jump": {"target": "c0"}}]])] + loops))
     assert "inet site entry could not be looked at: " in firewalld(ruleset(more=maze)).obstacles([TCP])[1][0]
     module = Module(nft=None)
-    monkeypatch.setattr(_kernel_filter, "NF_TABLES", str(tmp_path))
+    monkeypatch.setattr(kernel_filter, "NF_TABLES", str(tmp_path))
     found = Firewalld(module, "bigfix", "public")
     found.zones, found.default = firewalld().zones, "public"
     assert "install nftables" in found.obstacles([TCP])[1][0]
-    monkeypatch.setattr(_kernel_filter, "NF_TABLES", str(tmp_path / "none"))
+    monkeypatch.setattr(kernel_filter, "NF_TABLES", str(tmp_path / "none"))
     assert found.obstacles([TCP]) == ([], [])
 
 
@@ -294,9 +294,9 @@ def test_what_can_not_be_looked_at_is_a_note(tmp_path, monkeypatch):
 def ufw(tmp_path, monkeypatch):
     def make(v4=None, v6=None, more=(), ipv6="yes", **lines):
         (tmp_path / "default").write_text("IPV6=%s\n" % ipv6)
-        monkeypatch.setattr(_firewall_ufw, "DEFAULTS", str(tmp_path / "default"))
-        monkeypatch.setattr(_firewall_ufw, "KERNEL_IPV6", str(tmp_path))
-        monkeypatch.setattr(_firewall_ufw, "SITE_FOLDER", str(tmp_path))
+        monkeypatch.setattr(ufw_backend, "DEFAULTS", str(tmp_path / "default"))
+        monkeypatch.setattr(ufw_backend, "KERNEL_IPV6", str(tmp_path))
+        monkeypatch.setattr(ufw_backend, "SITE_FOLDER", str(tmp_path))
         for name in ("before.rules", "before6.rules"):
             text, which = stored(name), name[:-len(".rules")]
             if which in lines:
@@ -361,8 +361,8 @@ def test_what_stands_behind_ufws_own_rules_is_no_obstacle_and_what_stands_before
 def test_nftables_and_iptables_look_beyond_their_own_chains():
     raw = "*raw\n:PREROUTING ACCEPT [0:0]\n-A PREROUTING -p tcp -m tcp --dport 55000 -j DROP\nCOMMIT\n"
     own = nft_tables(("inet", "site", [("entry", "input", "drop", [])]))
-    for made in (_firewall_nftables.Nftables(Module(ruleset(None, own), v4=raw), "bigfix"),
-                 _firewall_iptables.Iptables(Module(ruleset(None), v4=raw + DIRECT % "-j DROP"), "bigfix")):
+    for made in (nftables.Nftables(Module(ruleset(None, own), v4=raw), "bigfix"),
+                 iptables.Iptables(Module(ruleset(None), v4=raw + DIRECT % "-j DROP"), "bigfix")):
         failures, notes = made.obstacles([TCP])
         assert len(failures) == 1 and "iptables -t raw PREROUTING: " in failures[0] and not notes
 

@@ -13,8 +13,8 @@ import time
 
 import pytest
 
-from ansible_collections.portshift.agents.plugins.module_utils import _listener
-from ansible_collections.portshift.agents.plugins.module_utils._listener import (
+from ansible_collections.portshift.agents.plugins.module_utils._network import listener
+from ansible_collections.portshift.agents.plugins.module_utils._network.listener import (
     AnswerLoop, InUse, ListenerError, bind_all, http_answer, request_ends, running, start_time, state_path)
 
 HOST, TOKEN = "127.0.0.1", b"relay1 on trial"
@@ -112,8 +112,8 @@ def test_datagram_is_answered_with_the_token_from_the_address_that_was_asked():
 
 
 def test_silent_clients_are_dropped_and_others_served_meanwhile(monkeypatch):
-    monkeypatch.setattr(_listener, "PATIENCE", 0.1)
-    monkeypatch.setattr(_listener, "CLIENT_SECONDS", 0.5)
+    monkeypatch.setattr(listener, "PATIENCE", 0.1)
+    monkeypatch.setattr(listener, "CLIENT_SECONDS", 0.5)
     with answering() as (port, loop):
         silent = [socket.create_connection((HOST, port), 10) for unused in range(20)]
         try:
@@ -131,8 +131,8 @@ def test_silent_clients_are_dropped_and_others_served_meanwhile(monkeypatch):
 
 
 def test_more_clients_than_there_is_room_for_push_the_oldest_out(monkeypatch):
-    monkeypatch.setattr(_listener, "PATIENCE", 60)
-    monkeypatch.setattr(_listener, "CLIENT_SECONDS", 60)
+    monkeypatch.setattr(listener, "PATIENCE", 60)
+    monkeypatch.setattr(listener, "CLIENT_SECONDS", 60)
     with answering(max_clients=5) as (port, loop):
         silent = [socket.create_connection((HOST, port), 10) for unused in range(40)]
         try:
@@ -206,7 +206,7 @@ def test_address_that_can_not_be_is_said_so(address, words):
 
 
 def test_port_that_this_user_may_not_have_is_said_so():
-    assert _listener._why_not(PermissionError(errno.EACCES, "Permission denied"), HOST, 80, "tcp") == (
+    assert listener._why_not(PermissionError(errno.EACCES, "Permission denied"), HOST, 80, "tcp") == (
         "could not listen on 127.0.0.1 port 80 tcp: permission denied; run with become: true, and look for SELinux denials")
 
 

@@ -12,8 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ansible_collections.portshift.agents.plugins.module_utils import _log_lines
-from ansible_collections.portshift.agents.plugins.module_utils._log_lines import (
+from ansible_collections.portshift.agents.plugins.module_utils._core import log_lines
+from ansible_collections.portshift.agents.plugins.module_utils._core.log_lines import (
     DAY, LINE_LIMIT, LOG_TAIL, QUOTE_LIMIT, PatternError, compile_patterns, failures_since, limited, line_time, lines_of, matches,
     quoted, read_log)
 
@@ -32,7 +32,7 @@ def test_the_port_is_put_into_every_pattern_and_braces_of_regular_expressions_st
 
 
 def test_a_pattern_that_takes_for_ever_on_a_line_made_for_it_is_given_up(monkeypatch):
-    monkeypatch.setattr(_log_lines, "SEARCH_LIMIT", 0.2)
+    monkeypatch.setattr(log_lines, "SEARCH_LIMIT", 0.2)
     with pytest.raises(PatternError, match=re.escape(
             'LOG: looking for the patterns "(a+)+$" was given up after 0.2 s of work; make them simpler')):
         with limited("LOG", compile_patterns(["(a+)+$"])):

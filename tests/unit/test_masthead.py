@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ansible_collections.portshift.agents.plugins.module_utils._masthead import (
+from ansible_collections.portshift.agents.plugins.module_utils._bigfix.masthead import (
     MastheadError,
     check_issued,
     parse,

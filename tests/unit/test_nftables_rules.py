@@ -9,10 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ansible_collections.portshift.agents.plugins.module_utils import _nftables_rules as nft
-from ansible_collections.portshift.agents.plugins.module_utils._input_filter import (
+from ansible_collections.portshift.agents.plugins.module_utils._host_port import nftables_rules as nft
+from ansible_collections.portshift.agents.plugins.module_utils._host_port.input_filter import (
     Atom, apart, openings_of, reading, rules_to_remove, still_missing)
-from ansible_collections.portshift.agents.plugins.module_utils._openings import ANYBODY_4, Opening, OpeningError, described
+from ansible_collections.portshift.agents.plugins.module_utils._host_port.openings import (
+    ANYBODY_4, Opening, OpeningError, described)
 from ansible_collections.portshift.agents.tests.unit import growth
 
 OLD, OWN = 52311, "/etc/portshift/nftables-bigfix.nft"

@@ -7,14 +7,14 @@ import os
 
 import pytest
 
-from ansible_collections.portshift.agents.plugins.module_utils import _nginx_conf, _nginx_edit
-from ansible_collections.portshift.agents.plugins.module_utils._nginx_edit import (
+from ansible_collections.portshift.agents.plugins.module_utils._nginx import conf, edit as _nginx_edit
+from ansible_collections.portshift.agents.plugins.module_utils._nginx.edit import (
     ListenEdit, _overlaps, _serves, has_workers, master_of, workers_of)
 from ansible_collections.portshift.agents.tests.unit import growth
 
 
 def listen(text):
-    return _nginx_conf.listens(b"server { listen %s; }" % text.encode())[0]
+    return conf.listens(b"server { listen %s; }" % text.encode())[0]
 
 
 @pytest.mark.parametrize("text, address, there", [
@@ -68,7 +68,7 @@ def test_a_process_that_has_ended_is_nobodys(proc):
     (b"# include a;\nserver { return 200 'include b;'; include; }", []), (b"include a; {", []),
 ])
 def test_what_a_file_takes_in_is_found_in_every_context(text, expected):
-    assert _nginx_conf.includes(text) == expected
+    assert conf.includes(text) == expected
 
 
 # --- what the kernel shows of it

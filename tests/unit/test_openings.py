@@ -6,8 +6,8 @@
 import pytest
 from hypothesis import given, strategies
 
-from ansible_collections.portshift.agents.plugins.module_utils import _openings
-from ansible_collections.portshift.agents.plugins.module_utils._openings import Opening, OpeningError
+from ansible_collections.portshift.agents.plugins.module_utils._host_port import openings as _openings
+from ansible_collections.portshift.agents.plugins.module_utils._host_port.openings import Opening, OpeningError
 
 NAMES = {"relay1.example.test": ["10.1.2.3", "fd00::5"]}
 

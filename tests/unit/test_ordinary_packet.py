@@ -8,11 +8,10 @@ import re
 
 import pytest
 
-from ansible_collections.portshift.agents.plugins.module_utils import _iptables_rules as saved
-from ansible_collections.portshift.agents.plugins.module_utils import _nftables_rules as nft
-from ansible_collections.portshift.agents.plugins.module_utils._input_filter import (
+from ansible_collections.portshift.agents.plugins.module_utils._host_port import iptables_rules as saved, nftables_rules as nft
+from ansible_collections.portshift.agents.plugins.module_utils._host_port.input_filter import (
     Atom, Scene, Survey, at_scene, denial_sentences, kinds_of)
-from ansible_collections.portshift.agents.plugins.module_utils._openings import Opening
+from ansible_collections.portshift.agents.plugins.module_utils._host_port.openings import Opening
 
 PORT = 55000
 

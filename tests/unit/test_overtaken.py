@@ -5,11 +5,11 @@
 
 import pytest
 
-from ansible_collections.portshift.agents.plugins.module_utils import _firewall_iptables, _firewall_nftables
-from ansible_collections.portshift.agents.plugins.module_utils._file_edit import ChangedMeanwhile, FileEdit
-from ansible_collections.portshift.agents.plugins.module_utils._firewall_iptables import Iptables
-from ansible_collections.portshift.agents.plugins.module_utils._firewall_nftables import Nftables
-from ansible_collections.portshift.agents.plugins.module_utils._openings import Opening
+from ansible_collections.portshift.agents.plugins.module_utils._host_port import iptables, nftables
+from ansible_collections.portshift.agents.plugins.module_utils._core.file_edit import ChangedMeanwhile, FileEdit
+from ansible_collections.portshift.agents.plugins.module_utils._host_port.iptables import Iptables
+from ansible_collections.portshift.agents.plugins.module_utils._host_port.nftables import Nftables
+from ansible_collections.portshift.agents.plugins.module_utils._host_port.openings import Opening
 
 OPEN = "-A INPUT -p tcp -m tcp --dport %d -j ACCEPT"
 OLD = Opening("tcp", 52311, None)
@@ -77,7 +77,7 @@ def test_nftables_plans_anew_where_a_rule_that_it_named_is_gone(monkeypatch):
     assert given == ["delete rule 0\n", "delete rule 1\n"]
 
 
-@pytest.mark.parametrize("kind", [_firewall_iptables.Iptables, _firewall_nftables.Nftables])
+@pytest.mark.parametrize("kind", [iptables.Iptables, nftables.Nftables])
 def test_a_file_that_was_saved_meanwhile_is_read_again(kind, monkeypatch, tmp_path):
     path, tries = tmp_path / "rules", []
     path.write_bytes(b"site\n")

@@ -10,8 +10,8 @@ import time
 
 import pytest
 
-from ansible_collections.portshift.agents.plugins.module_utils import _peer_connections as peer
-from ansible_collections.portshift.agents.plugins.module_utils._service_processes import moment_of, start_time
+from ansible_collections.portshift.agents.plugins.module_utils._network import peer_connections as peer
+from ansible_collections.portshift.agents.plugins.module_utils._core.service_processes import moment_of, start_time
 
 
 @pytest.mark.parametrize("answers, ours", [

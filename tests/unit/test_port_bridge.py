@@ -7,8 +7,8 @@ import os
 import subprocess
 import types
 
-from ansible_collections.portshift.agents.plugins.module_utils import _port_bridge
-from ansible_collections.portshift.agents.plugins.module_utils._bridge_rules import Mapping, Rule, rules
+from ansible_collections.portshift.agents.plugins.module_utils._bridge import bridge
+from ansible_collections.portshift.agents.plugins.module_utils._bridge.rules import Mapping, Rule, rules
 
 WANTED = rules([Mapping(52311, 55000, ["tcp", "udp"])], [])
 # Takes whatever does not need the match, and keeps it.
@@ -21,7 +21,7 @@ echo "$given" >> %s
 
 def backend(tools):
     module = types.SimpleNamespace(get_bin_path=lambda name: name if name in tools else None)
-    return _port_bridge.Iptables(module, "bigfix", "/etc/portshift")
+    return bridge.Iptables(module, "bigfix", "/etc/portshift")
 
 
 def test_bridge_stands_without_its_memory_where_the_kernel_has_no_match_recent(tmp_path):
@@ -36,10 +36,10 @@ def test_bridge_stands_without_its_memory_where_the_kernel_has_no_match_recent(t
 
 
 def test_users_are_asked_of_each_list_there_is(tmp_path, monkeypatch):
-    monkeypatch.setattr(_port_bridge, "RECENT", str(tmp_path))
-    monkeypatch.setattr(_port_bridge, "TICKS_SECONDS", 0)
+    monkeypatch.setattr(bridge, "RECENT", str(tmp_path))
+    monkeypatch.setattr(bridge, "TICKS_SECONDS", 0)
     found = backend(["iptables", "ip6tables"])
-    monkeypatch.setattr(_port_bridge, "TICK_RATES", (250,))
+    monkeypatch.setattr(bridge, "TICK_RATES", (250,))
     (tmp_path / "portshift_bigfix_6500_4").write_text(
         "src=10.0.3.7 ttl: 64 last_seen: 899000 oldest_pkt: 1 899000\nsrc=0.0.0.1 ttl: 0 last_seen: 650000 oldest_pkt: 1 650000\n"
         "src=0.0.0.2 ttl: 0 last_seen: 900000 oldest_pkt: 1 900000\n")
@@ -51,6 +51,6 @@ def test_users_are_asked_of_each_list_there_is(tmp_path, monkeypatch):
 
 def test_bridge_of_an_earlier_version_is_said_to_remember_nothing():
     old = types.SimpleNamespace(watches=set, may_forget=False)
-    found = _port_bridge._remembered(old, [Rule("prerouting", None, "tcp", 52311, 55000)])
+    found = bridge._remembered(old, [Rule("prerouting", None, "tcp", 52311, 55000)])
     assert found["users"] == [] and found["remembered_seconds"] is None and "laid by an earlier version" in found["notes"][0]
-    assert _port_bridge._remembered(old, []) == dict(users=[], remembered_seconds=None, notes=[])
+    assert bridge._remembered(old, []) == dict(users=[], remembered_seconds=None, notes=[])

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ansible_collections.portshift.agents.plugins.module_utils import _port_reservation as reservation
-from ansible_collections.portshift.agents.plugins.module_utils._openings import OpeningError
+from ansible_collections.portshift.agents.plugins.module_utils._host_port import port_reservation as reservation
+from ansible_collections.portshift.agents.plugins.module_utils._host_port.openings import OpeningError
 
 KEY = reservation.RESERVED
 

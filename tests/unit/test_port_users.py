@@ -5,7 +5,7 @@
 
 import pytest
 
-from ansible_collections.portshift.agents.plugins.module_utils._errors import EngineError
+from ansible_collections.portshift.agents.plugins.module_utils._core.errors import EngineError
 from ansible_collections.portshift.agents.plugins.plugin_utils._port_users import (
     Directory, Estate, PortUser, in_time, parse_ignored, parse_quiet)
 

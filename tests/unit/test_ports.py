@@ -5,7 +5,7 @@
 
 import pytest
 
-from ansible_collections.portshift.agents.plugins.module_utils._ports import (
+from ansible_collections.portshift.agents.plugins.module_utils._core.ports import (
     PortError, parse_bigfix_port, parse_bigfix_target, parse_port)
 
 

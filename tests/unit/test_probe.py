@@ -12,7 +12,7 @@ import time
 
 import pytest
 
-from ansible_collections.portshift.agents.plugins.module_utils._probe import probe, probe_all
+from ansible_collections.portshift.agents.plugins.module_utils._network.probe import probe, probe_all
 from ansible_collections.portshift.agents.tests.unit.masthead_files import session_signer
 
 HOST = "127.0.0.1"
@@ -426,7 +426,7 @@ def test_all_targets_are_tried_at_once():
 
 
 def test_more_targets_than_threads_are_all_tried(monkeypatch):
-    monkeypatch.setattr("ansible_collections.portshift.agents.plugins.module_utils._probe.MAX_THREADS", 3)
+    monkeypatch.setattr("ansible_collections.portshift.agents.plugins.module_utils._network.probe.MAX_THREADS", 3)
     with bound() as (_server, port):
         assert [result["reachable"] for result in probe_all([tcp(port)] * 8, 2)] == [True] * 8
 

@@ -7,8 +7,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from ansible_collections.portshift.agents.plugins.module_utils._change_record import ChangeRecord
-from ansible_collections.portshift.agents.plugins.module_utils._product_files import redactor, undone
+from ansible_collections.portshift.agents.plugins.module_utils._core.change_record import ChangeRecord
+from ansible_collections.portshift.agents.plugins.module_utils._move.product_files import redactor, undone
 from ansible_collections.portshift.agents.tests.unit.masthead_files import plain
 
 NGINX = b"""server {

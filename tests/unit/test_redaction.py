@@ -7,12 +7,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ansible_collections.portshift.agents.plugins.module_utils import _masthead
-from ansible_collections.portshift.agents.plugins.module_utils._agent_log import log_entries
-from ansible_collections.portshift.agents.plugins.module_utils._bounded_commands import told
-from ansible_collections.portshift.agents.plugins.module_utils._log_lines import compile_patterns, failures_since
-from ansible_collections.portshift.agents.plugins.module_utils._redaction import shown_url, shown_words, with_urls_shown
-from ansible_collections.portshift.agents.plugins.module_utils._services import ServiceError, Services
+from ansible_collections.portshift.agents.plugins.module_utils._bigfix import masthead
+from ansible_collections.portshift.agents.plugins.module_utils._bigfix.agent_log import log_entries
+from ansible_collections.portshift.agents.plugins.module_utils._core.bounded_commands import told
+from ansible_collections.portshift.agents.plugins.module_utils._core.log_lines import compile_patterns, failures_since
+from ansible_collections.portshift.agents.plugins.module_utils._core.redaction import shown_url, shown_words, with_urls_shown
+from ansible_collections.portshift.agents.plugins.module_utils._core.services import ServiceError, Services
 from ansible_collections.portshift.agents.tests.unit.growth import SHARE, is_a_line, seconds
 from ansible_collections.portshift.agents.tests.unit.masthead_files import plain
 
@@ -89,11 +89,11 @@ def test_logs_and_last_words_are_shown_that_way(tmp_path):
 
 def test_a_masthead_is_shown_without_the_secrets_of_its_urls():
     content = plain().replace(b"clientregister.exe", b"clientregister.exe?key=7Qz#7Qz")
-    assert _masthead.masthead_facts(_masthead.parse(content))["urls"] == {
+    assert masthead.masthead_facts(masthead.parse(content))["urls"] == {
         "X-Fixlet-Site-Registration-URL":
         "http://bigfix.example.test:52311/cgi-bin/bfenterprise/clientregister.exe?********#********"}
-    assert _masthead.redacted(content) == content.replace(b"?key=7Qz#7Qz", b"?********#********")
-    assert _masthead.redacted(plain()) == plain() and with_urls_shown("caf\xe9 http://a/\xe9") == "caf\xe9 http://a/\xe9"
-    with pytest.raises(_masthead.MastheadError) as refused:
-        _masthead.parse(b"X-A-URL: http://h/x?key=7Qz\n")
+    assert masthead.redacted(content) == content.replace(b"?key=7Qz#7Qz", b"?********#********")
+    assert masthead.redacted(plain()) == plain() and with_urls_shown("caf\xe9 http://a/\xe9") == "caf\xe9 http://a/\xe9"
+    with pytest.raises(masthead.MastheadError) as refused:
+        masthead.parse(b"X-A-URL: http://h/x?key=7Qz\n")
     assert "has no port in 'http://h/x?********'" in str(refused.value)

@@ -12,9 +12,9 @@ import sys
 import pytest
 
 from ansible_collections.portshift.agents.plugins.action import run_lock as action
-from ansible_collections.portshift.agents.plugins.module_utils import _file_edit
-from ansible_collections.portshift.agents.plugins.module_utils._file_edit import FileError, one_at_a_time
-from ansible_collections.portshift.agents.plugins.module_utils._run_lock import (
+from ansible_collections.portshift.agents.plugins.module_utils._core import file_edit
+from ansible_collections.portshift.agents.plugins.module_utils._core.file_edit import FileError, one_at_a_time
+from ansible_collections.portshift.agents.plugins.module_utils._network.run_lock import (
     LOST_KEPT, LOST_NUMBER, HeldError, LockError, LostError, hold, is_empty, parse, release, run_id, text)
 
 T = 1763762400.0    # 2025-11-21T22:00:00Z
@@ -197,7 +197,7 @@ def test_damaged_lock_file_is_a_sentence(data):
 
 HOLD = """
 import sys
-from ansible_collections.portshift.agents.plugins.module_utils._file_edit import one_at_a_time
+from ansible_collections.portshift.agents.plugins.module_utils._core.file_edit import one_at_a_time
 with one_at_a_time(sys.argv[1], 5, "another one"):
     print("in", flush=True)
     sys.stdin.readline()
@@ -240,7 +240,7 @@ def test_next_one_gets_in_when_the_first_has_ended_however_it_did(holder, end):
 
 COUNT = """
 import sys
-from ansible_collections.portshift.agents.plugins.module_utils._file_edit import one_at_a_time
+from ansible_collections.portshift.agents.plugins.module_utils._core.file_edit import one_at_a_time
 for turn in range(150):
     with one_at_a_time(sys.argv[1], 60, "another one"):
         with open(sys.argv[2], "r+") as count:
@@ -296,7 +296,7 @@ def test_file_system_without_locks_is_a_sentence(tmp_path, monkeypatch):
     def flock(*unused):
         raise OSError(37, "No locks available")
 
-    monkeypatch.setattr(_file_edit.fcntl, "flock", flock)
+    monkeypatch.setattr(file_edit.fcntl, "flock", flock)
     with pytest.raises(FileError, match="could not lock it: its file system has no locks; .*; nothing was changed"):
         with one_at_a_time(str(tmp_path / "it.lock"), 0, "another"):
             pass

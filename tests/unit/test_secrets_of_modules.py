@@ -13,7 +13,7 @@ from ansible.module_utils.testing import patch_module_args
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from ansible_collections.portshift.agents.plugins.module_utils._setting_names import SHOWN
+from ansible_collections.portshift.agents.plugins.module_utils._bigfix.setting_names import SHOWN
 
 PACKAGE = "ansible_collections.portshift.agents.plugins.modules."
 OLD, NEW = 52311, 55000

@@ -5,8 +5,8 @@
 
 import pytest
 
-from ansible_collections.portshift.agents.plugins.module_utils import _selinux_ports as selinux
-from ansible_collections.portshift.agents.plugins.module_utils._openings import Opening, OpeningError
+from ansible_collections.portshift.agents.plugins.module_utils._host_port import selinux_ports as selinux
+from ansible_collections.portshift.agents.plugins.module_utils._host_port.openings import Opening, OpeningError
 
 # Lines of semanage port --list --noheading with Debian's selinux-policy-default 2.20221101, after a site has added two ports.
 LISTED = """\

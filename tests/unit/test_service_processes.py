@@ -11,7 +11,7 @@ import time
 
 import pytest
 
-from ansible_collections.portshift.agents.plugins.module_utils._service_processes import (
+from ansible_collections.portshift.agents.plugins.module_utils._core.service_processes import (
     can_tell, find, processes_of, start_time, still_running, this_boot)
 
 AGENT, UNIT = "/opt/BESClient/bin/BESClient", "/system.slice/besclient.service"

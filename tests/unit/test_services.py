@@ -9,15 +9,15 @@ from types import SimpleNamespace
 
 import pytest
 
-from ansible_collections.portshift.agents.plugins.module_utils import _host_commands, _services
-from ansible_collections.portshift.agents.plugins.module_utils._bounded_commands import BoundedModule, CommandTimeout
-from ansible_collections.portshift.agents.plugins.module_utils._services import ServiceError, Services
+from ansible_collections.portshift.agents.plugins.module_utils._core import host_commands, services
+from ansible_collections.portshift.agents.plugins.module_utils._core.bounded_commands import BoundedModule, CommandTimeout
+from ansible_collections.portshift.agents.plugins.module_utils._core.services import ServiceError, Services
 
 PLUGINS = os.path.join(os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))), "plugins")
 # What has a limit of its own; the process that is handed a change is no command that is waited for.
 BOUNDED = {
-    "module_utils/_bounded_commands.py": {"subprocess.Popen"}, "module_utils/_host_commands.py": {"module.run_command"},
-    "module_utils/_confirmed_change.py": {"subprocess.Popen"}, "action/run_lock.py": {"subprocess.run"}}
+    "module_utils/_core/bounded_commands.py": {"subprocess.Popen"}, "module_utils/_core/host_commands.py": {"module.run_command"},
+    "module_utils/_move/confirmed_change.py": {"subprocess.Popen"}, "action/run_lock.py": {"subprocess.run"}}
 
 
 def calls(path):
@@ -43,11 +43,11 @@ def test_every_command_of_a_host_goes_by_what_ends_it():
 
 
 def test_tool_that_hangs_is_ended_also_in_a_module_of_ansible(monkeypatch):
-    monkeypatch.setattr(_host_commands, "TOOL_SECONDS", 0.3)
+    monkeypatch.setattr(host_commands, "TOOL_SECONDS", 0.3)
     ansible = SimpleNamespace(exit_json=None, run_command=None)
     with pytest.raises(CommandTimeout, match="sleep 1000 had not ended after 0.3 s"):
-        _host_commands.run(ansible, ["sleep", "1000"])
-    assert _host_commands.run(ansible, ["no-such-tool"])[0] == _host_commands.NOT_FOUND
+        host_commands.run(ansible, ["sleep", "1000"])
+    assert host_commands.run(ansible, ["no-such-tool"])[0] == host_commands.NOT_FOUND
 
 
 def test_what_a_tool_says_goes_back_to_it_as_it_came():
@@ -56,7 +56,7 @@ def test_what_a_tool_says_goes_back_to_it_as_it_came():
 
 
 def test_service_whose_status_hangs_or_can_not_be_asked_is_an_error(monkeypatch):
-    monkeypatch.setattr(_services, "STATUS_SECONDS", 0.3)
+    monkeypatch.setattr(services, "STATUS_SECONDS", 0.3)
     with pytest.raises(ServiceError, match="service agent could not say how it is: sh -c sleep 1000 agent status had not ended"):
         Services(None, ["agent"], ["sh", "-c", "sleep 1000"]).down()
     with pytest.raises(ServiceError, match="/nowhere/service can't be run: No such file"):
@@ -66,7 +66,7 @@ def test_service_whose_status_hangs_or_can_not_be_asked_is_an_error(monkeypatch)
 def test_what_can_not_be_told_is_no_list_of_processes(monkeypatch):
     told = Services(None, ["agent", "other"], ["service"], {"agent": ["/nowhere/agent"]}).processes()
     assert told == {"agent": [], "other": None}
-    monkeypatch.setattr(_services, "can_tell", lambda: False)
+    monkeypatch.setattr(services, "can_tell", lambda: False)
     assert Services(None, ["agent"], ["service"], {"agent": ["/nowhere/agent"]}).processes() == {"agent": None}
 
 

@@ -12,11 +12,11 @@ import subprocess
 
 import pytest
 
-from ansible_collections.portshift.agents.plugins.module_utils import _services_file, _services_lines as engine
-from ansible_collections.portshift.agents.plugins.module_utils._file_edit import FileError
-from ansible_collections.portshift.agents.plugins.module_utils._ports import PortError
-from ansible_collections.portshift.agents.plugins.module_utils._services_file import ServicesEdit
-from ansible_collections.portshift.agents.plugins.module_utils._services_lines import ServicesFileError, parse, resolve
+from ansible_collections.portshift.agents.plugins.module_utils._boks import services_file, services_lines as engine
+from ansible_collections.portshift.agents.plugins.module_utils._core.file_edit import FileError
+from ansible_collections.portshift.agents.plugins.module_utils._core.ports import PortError
+from ansible_collections.portshift.agents.plugins.module_utils._boks.services_file import ServicesEdit
+from ansible_collections.portshift.agents.plugins.module_utils._boks.services_lines import ServicesFileError, parse, resolve
 from ansible_collections.portshift.agents.tests.unit import growth, services_lookups
 
 QUESTIONS = [("boks", "tcp"), ("boks", "udp"), ("boks", None)]
@@ -457,7 +457,7 @@ def test_sentences_begin_with_the_path(services):
 
 def test_file_that_is_too_large_is_not_read(services):
     with open(services, "r+b") as target:
-        target.truncate(_services_file.SIZE_LIMIT + 1)
+        target.truncate(services_file.SIZE_LIMIT + 1)
     with pytest.raises(ServicesFileError, match="has 16777217 bytes, more than the 16777216 that a services database may have"):
         ServicesEdit(str(services), "boks", 6530)
 
@@ -478,7 +478,7 @@ def test_what_is_no_file_is_a_sentence(services):
     (b"passwd: files\n", ["files"]), (b"", ["files"]), (b"services:\n", []),
 ])
 def test_sources_of_the_host(content, order):
-    assert _services_file.sources(content) == order
+    assert services_file.sources(content) == order
 
 
 @pytest.fixture
@@ -488,11 +488,11 @@ def suse(tmp_path, monkeypatch):
         (tmp_path / name).mkdir()
     for name, path in dict(SERVICES="etc/services", NSSWITCH="etc/nsswitch.conf", USR_SERVICES="usr/services",
                            USR_NSSWITCH="usr/nsswitch.conf").items():
-        monkeypatch.setattr(_services_file, name, str(tmp_path / path))
+        monkeypatch.setattr(services_file, name, str(tmp_path / path))
     (tmp_path / "usr" / "services").write_bytes(REDHAT)
     (tmp_path / "usr" / "nsswitch.conf").write_text("services: files usrfiles\n")
     # The C library here has its own paths: what it would make of these files is asked of what reads them as it does.
-    monkeypatch.setattr(_services_file, "host_lookup", lambda name, protocol=None: next((found[0] for found in [engine.lookup(
+    monkeypatch.setattr(services_file, "host_lookup", lambda name, protocol=None: next((found[0] for found in [engine.lookup(
         parse(path.read_bytes() if path.exists() else b"") + parse(REDHAT), name, protocol)
         for path in [tmp_path / "etc" / "services"]] if found), None))
     return tmp_path / "etc" / "services"
@@ -515,8 +515,8 @@ def test_host_without_a_services_file_gets_one_with_what_moves(suse, fake_module
 
 
 def test_services_file_that_lookups_do_not_go_by_is_taken_away_again(suse, fake_module, monkeypatch):
-    monkeypatch.setattr(_services_file, "host_lookup", lambda *unused: 6500)
-    monkeypatch.setattr(_services_file, "PATIENCE_WITH_CACHE", 0)
+    monkeypatch.setattr(services_file, "host_lookup", lambda *unused: 6500)
+    monkeypatch.setattr(services_file, "PATIENCE_WITH_CACHE", 0)
     edit = ServicesEdit(str(suse), "boks", 6530)
     monkeypatch.setattr(edit, "foreseen", lambda: None)
     with pytest.raises(ServicesFileError, match="the file was put back as it was"):
@@ -537,13 +537,13 @@ def test_other_services_file_of_that_host_has_to_be_there(suse):
 
 
 def test_host_lookup_is_that_of_the_c_library():
-    assert _services_file.host_lookup("no-such-service-here", "tcp") is None
+    assert services_file.host_lookup("no-such-service-here", "tcp") is None
     with open("/etc/services", "rb") as source:
         name = next((line.name for line in parse(source.read()) if line and line.protocol == "tcp"), None)
     if name is None:
         pytest.skip("this machine's /etc/services has no line with tcp")
-    assert _services_file.host_lookup(name, "tcp") == socket.getservbyname(name, "tcp")
-    assert _services_file.answered_by(name, "tcp", socket.getservbyname(name, "tcp")) is None
+    assert services_file.host_lookup(name, "tcp") == socket.getservbyname(name, "tcp")
+    assert services_file.answered_by(name, "tcp", socket.getservbyname(name, "tcp")) is None
 
 
 # --- against Augeas --------------------------------------------------------------------------------------------------

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from ansible_collections.portshift.agents.plugins.module_utils import _settings_file as engine
-from ansible_collections.portshift.agents.plugins.module_utils._errors import EngineError
+from ansible_collections.portshift.agents.plugins.module_utils._bigfix import settings_file as engine
+from ansible_collections.portshift.agents.plugins.module_utils._core.errors import EngineError
 
 PREFIX = b"Software\\BigFix\\EnterpriseClient\\Settings\\Client\\"
 OLD_DATE = "Thu, 01 Jan 2015 00:00:00 +0000"

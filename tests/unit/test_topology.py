@@ -10,7 +10,7 @@ from ansible.executor.playbook_executor import PlaybookExecutor
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ansible_collections.portshift.agents.plugins.module_utils._errors import EngineError
+from ansible_collections.portshift.agents.plugins.module_utils._core.errors import EngineError
 from ansible_collections.portshift.agents.plugins.plugin_utils._bigfix_topology import Topology, parse_phases
 from ansible_collections.portshift.agents.plugins.plugin_utils._waves import share, waves
 from ansible_collections.portshift.agents.tests.unit import growth

@@ -5,9 +5,9 @@
 
 import pytest
 
-from ansible_collections.portshift.agents.plugins.module_utils import _firewall_ufw as engine
-from ansible_collections.portshift.agents.plugins.module_utils._firewall_ufw import Ufw
-from ansible_collections.portshift.agents.plugins.module_utils._openings import Opening, OpeningError
+from ansible_collections.portshift.agents.plugins.module_utils._host_port import ufw as engine
+from ansible_collections.portshift.agents.plugins.module_utils._host_port.ufw import Ufw
+from ansible_collections.portshift.agents.plugins.module_utils._host_port.openings import Opening, OpeningError
 
 V4, V6 = "0.0.0.0/0", "::/0"
 # Recorded of ufw 0.36.2.

@@ -7,7 +7,7 @@ import datetime
 
 import pytest
 
-from ansible_collections.portshift.agents.plugins.module_utils._errors import EngineError
+from ansible_collections.portshift.agents.plugins.module_utils._core.errors import EngineError
 from ansible_collections.portshift.agents.plugins.plugin_utils._window import in_window, parse_window
 
 

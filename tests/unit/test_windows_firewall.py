@@ -11,8 +11,8 @@ from ansible.errors import AnsibleActionFail, AnsibleConnectionFailure
 
 from ansible_collections.portshift.agents.plugins.action import host_port as action
 from ansible_collections.portshift.agents.plugins.action import iis_listen
-from ansible_collections.portshift.agents.plugins.module_utils import _host_port
-from ansible_collections.portshift.agents.plugins.module_utils._errors import EngineError
+from ansible_collections.portshift.agents.plugins.module_utils._host_port import plan
+from ansible_collections.portshift.agents.plugins.module_utils._core.errors import EngineError
 from ansible_collections.portshift.agents.plugins.plugin_utils import _iis_edit, _other_modules
 from ansible_collections.portshift.agents.plugins.plugin_utils._windows_firewall import (
     MODULE, WindowsFirewall, asked_rules, remote_addresses)
@@ -396,7 +396,7 @@ def test_a_site_of_iis_is_not_looked_for_by_another_shell(tmp_path, monkeypatch)
 
 def test_windows_inside_of_a_module_on_linux_is_a_sentence():
     with pytest.raises(EngineError, match="windows was asked for, but this host has no Windows Firewall"):
-        _host_port.choose_backend(None, dict(name="web", backend="windows"))
+        plan.choose_backend(None, dict(name="web", backend="windows"))
 
 
 def test_lacking_names_the_first_collection_that_is_not_there():

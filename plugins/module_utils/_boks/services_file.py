@@ -1,0 +1,225 @@
+# Copyright (c) 2026 The portshift.agents authors
+# GNU General Public License v3.0-or-later (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""One edit of /etc/services, from what is asked for to a FileEdit that is ready to be committed, and what the host makes of it.
+
+The file is one source of several: nsswitch.conf may have NIS, sssd or a database answer before it.  Where a distribution
+keeps its own list below /usr (SLES 16, openSUSE Tumbleweed), /etc/services need not be there: it has only what the site adds,
+and what it has is found first.
+"""
+
+import os
+import re
+import socket
+import time
+
+from ansible_collections.portshift.agents.plugins.module_utils._boks import services_lines
+from ansible_collections.portshift.agents.plugins.module_utils._core.bounded_commands import CommandTimeout, execute
+from ansible_collections.portshift.agents.plugins.module_utils._core.errors import EngineError
+from ansible_collections.portshift.agents.plugins.module_utils._core.file_edit import FileEdit, FileError, read_if_there
+from ansible_collections.portshift.agents.plugins.module_utils._boks.services_lines import ServicesFileError, entries
+
+SERVICES = "/etc/services"
+NSSWITCH = "/etc/nsswitch.conf"
+# The C library of SUSE goes by these where the ones in /etc are not there, or have no answer.
+USR_SERVICES, USR_NSSWITCH = "/usr/etc/services", "/usr/etc/nsswitch.conf"
+# The source of nsswitch.conf that reads the first of them.
+USR_SOURCE = "usrfiles"
+# The longest services files in use have 15,000 lines, 1 MB.
+SIZE_LIMIT = 16 * 1024 * 1024
+# Seconds that a directory server may take to answer.
+PATIENCE_WITH_SOURCE = 10
+# nscd notices a change of the file, but not at once.
+PATIENCE_WITH_CACHE = 5
+LOOK_AGAIN = 0.1
+
+
+def host_lookup(name, protocol=None):
+    """The port that this host's own lookup gives (getservbyname(3), all its sources), or None."""
+    try:
+        return socket.getservbyname(*[word for word in (name, protocol) if word is not None])
+    except OSError:
+        return None
+
+
+def sources(content):
+    """Who is asked for services, in order, by the bytes of an nsswitch.conf."""
+    for line in content.decode("utf-8", "replace").splitlines():
+        database, colon, rest = line.split("#", 1)[0].partition(":")
+        if colon and database.strip() == "services":
+            return re.sub(r"\[[^\]]*\]", " ", rest).split()
+    return ["files"]
+
+
+def nsswitch():
+    """The path of the file that says who is asked."""
+    return USR_NSSWITCH if not os.path.lexists(NSSWITCH) and os.path.lexists(USR_NSSWITCH) else NSSWITCH
+
+
+def _host_sources():
+    try:
+        return sources(read_if_there(nsswitch()) or b"")
+    except FileError:
+        return sources(b"")
+
+
+def is_asked_by_lookups(path):
+    """Whether this is the file that the host's own lookup reads."""
+    return os.path.realpath(path) == os.path.realpath(SERVICES)
+
+
+def shipped(path):
+    """What parse() finds in the distribution's own database, when lookups ask it for what `path` does not have; else None."""
+    order = _host_sources() if is_asked_by_lookups(path) else []
+    if USR_SOURCE not in order or "files" not in order[:order.index(USR_SOURCE)]:
+        return None
+    content = read_if_there(USR_SERVICES)
+    return None if content is None else services_lines.parse(content)
+
+
+def _asked(source, name, protocol):
+    """The port that one source alone gives, or None."""
+    key = name if protocol is None else "%s/%s" % (name, protocol)
+    try:
+        output = execute(["getent", "-s", "services:" + source, "services", key], PATIENCE_WITH_SOURCE)[1]
+    except (OSError, CommandTimeout):
+        return None
+    match = re.match(r"\S+\s+([0-9]+)/", output)
+    return int(match.group(1)) if match else None
+
+
+def _who(name, protocol, port, order):
+    """The one of the sources that gives `port`, or None."""
+    return next((source for source in order if source != "files" and _asked(source, name, protocol) == port), None)
+
+
+def answered_by(name, protocol, file_port):
+    """Who answers instead of the file, in words; None when the host's own lookup gives `file_port` (None: nothing)."""
+    port = host_lookup(name, protocol)
+    if port == file_port:
+        return None
+    order = _host_sources()
+    where = "the services line of %s is: %s" % (nsswitch(), " ".join(order) or "empty")
+    if port is None:
+        return "nobody answers for %s/%s on this host (%s)" % (name, protocol or "any", where)
+    source = _who(name, protocol, port, order)
+    if source is None and _asked("files", name, protocol) == port:
+        who = "%s, not another file," % SERVICES
+    elif source is None:
+        who = "a cache such as nscd, or a source that could not be asked alone,"
+    else:
+        who = "%s, not the file," % source
+    return "%s answers %d for %s/%s on this host (%s)" % (who, port, name, protocol or "any", where)
+
+
+class ServicesEdit:
+    """Brings `name` to `port` in the services database at `path`, or with state "absent" takes its lines away.
+
+    `file`: the FileEdit.  `previous`: {protocol: port, or None where there was none}.  `entries`: the lines of the name after
+    the edit.  `shadowed`: sentences on those that lookups never reach.
+    """
+
+    redact = None
+
+    def __init__(self, path, name, port, protocols=("tcp",), protocols_if_present=(), aliases=None, comment=None,
+                 state="present"):
+        self.path, self.name, self.port, self.state = path, name, port, state
+        _refuse_huge(path)
+        behind = shipped(path)
+        self.file = FileEdit.read(path, may_be_missing=behind is not None)
+        before = self.file.before or b""
+        try:
+            if state == "absent":
+                change = services_lines.without_entry(before, name, port, protocols, protocols_if_present)
+            else:
+                change = services_lines.with_entry(before, name, port, protocols, protocols_if_present, aliases, comment,
+                                                    behind or ())
+        except EngineError as err:
+            raise ServicesFileError("%s: %s; nothing was written" % (path, err))
+        # Without a line of the site's the file need not be there, as it was not before the first one came.
+        no_file = not change.after and (self.file.before is None or (before and behind is not None))
+        self.file.apply(None if no_file else change.after)
+        self.previous, self._lines = change.previous, change.lines + (behind or [])
+        self.warnings = ["%s: %s" % (path, warning) for warning in change.warnings]
+        self.entries = entries(change.lines, name)
+        self.shadowed = ["%s: %s" % (path, sentence) for sentence in services_lines.shadowed(change.lines, name)]
+
+    def resolved(self):
+        """What the host's own lookup answers now: {protocol: port or None}."""
+        return {protocol: host_lookup(self.name, protocol) for protocol in self.previous}
+
+    def is_asked_by_lookups(self):
+        return is_asked_by_lookups(self.path)
+
+    def _wanted(self, protocol):
+        found = services_lines.lookup(self._lines, self.name, protocol)
+        return found and found[0]
+
+    def foreseen(self):
+        """A sentence when somebody answers before the file is asked, so that no edit of it can count; else None."""
+        if not self.is_asked_by_lookups() or self.state == "absent":
+            return None
+        order = _host_sources()
+        before = order[:order.index("files")] if "files" in order else order
+        for protocol in self.previous:
+            port = host_lookup(self.name, protocol)
+            if "files" not in order and port is None:
+                return self._sentence(protocol, answered_by(self.name, protocol, self._wanted(protocol)))
+            if port not in (None, self._wanted(protocol)) and _who(self.name, protocol, port, before):
+                return self._sentence(protocol, answered_by(self.name, protocol, self._wanted(protocol)))
+        return None
+
+    def disagreement(self, patience=PATIENCE_WITH_CACHE):
+        """A sentence when the host's own lookup does not answer what the file now says; None when it does.
+
+        To be asked after the file was written.  Who has taken a line away is not told that somebody else still answers.
+        """
+        if not self.is_asked_by_lookups() or self.state == "absent":
+            return None
+        end = time.monotonic() + patience
+        while True:
+            wrong = [protocol for protocol in self.previous if host_lookup(self.name, protocol) != self._wanted(protocol)]
+            if not wrong:
+                return None
+            if time.monotonic() >= end:
+                who = answered_by(self.name, wrong[0], self._wanted(wrong[0]))
+                return who and self._sentence(wrong[0], who)
+            time.sleep(LOOK_AGAIN)
+
+    def _sentence(self, protocol, who):
+        return ("%s: an entry %s %d/%s there does not count: %s. Change the port where that answer comes from, or have files "
+                "come first there" % (self.path, self.name, self._wanted(protocol), protocol, who))
+
+    def commit(self, module, record=None):
+        """Writes, and looks whether the host goes by it; if not, puts the old bytes back and raises.  The module's result."""
+        refusal = self.foreseen()
+        if refusal:
+            raise ServicesFileError(refusal + "; nothing was written")
+        result = self.file.commit(module, record=record)
+        if module.check_mode and result["changed"]:
+            return result
+        # What has been there for long is in no cache that has yet to notice it.
+        sentence = self.disagreement(PATIENCE_WITH_CACHE if result["changed"] else 0)
+        if sentence:
+            raise ServicesFileError("%s; %s" % (sentence, self._put_back(module) if result["changed"] else "nothing was written"))
+        return result
+
+    def _put_back(self, module):
+        try:
+            edit = FileEdit.read(self.path, may_be_missing=True)
+            if edit.before != self.file.after:
+                return "the file was NOT put back, since somebody else has changed it meanwhile"
+            edit.apply(self.file.before).commit(module)
+        except FileError as err:
+            return "the file was NOT put back: %s" % err
+        return "the file was put back as it was"
+
+
+def _refuse_huge(path):
+    try:
+        size = os.stat(path).st_size
+    except OSError:
+        return      # FileEdit has the sentence for it.
+    if size > SIZE_LIMIT:
+        raise ServicesFileError("%s: has %d bytes, more than the %d that a services database may have here; nothing was written. "
+                                "Look what has filled it" % (path, size, SIZE_LIMIT))

@@ -1,0 +1,77 @@
+# Copyright (c) 2026 The portshift.agents authors
+# GNU General Public License v3.0-or-later (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""One edit of a Change Tracker agent's HubDetails.xml, from the places where it may lie to a FileEdit ready to be committed."""
+
+import errno
+import os
+import stat
+
+from ansible_collections.portshift.agents.plugins.module_utils._change_tracker import hub_details
+from ansible_collections.portshift.agents.plugins.module_utils._core.errors import EngineError
+from ansible_collections.portshift.agents.plugins.module_utils._core.file_edit import FileEdit, FileError, explain
+
+
+def is_there(path):
+    """Also a link to nowhere is there: it has a sentence of its own.  A place that can't be looked at is no empty one."""
+    try:
+        os.lstat(path)
+    except OSError as err:
+        if err.errno in (errno.ENOENT, errno.ENOTDIR):
+            return False
+        raise FileError(explain(err, path, "look for"))
+    return True
+
+
+def the_one(candidates):
+    """The one of these paths that is there.  Two names of one file are one."""
+    if not candidates:
+        raise FileError("path is an empty list; name the agent's HubDetails.xml, or leave path out")
+    if len(candidates) == 1:
+        return candidates[0]
+    found = {}
+    for path in candidates:
+        if is_there(path):
+            found.setdefault(os.path.realpath(path), path)
+    paths = sorted(found.values(), key=candidates.index)
+    if not paths:
+        raise FileError("no HubDetails.xml was found; looked for %s. Look whether the agent is installed here, or name its file "
+                        "with path" % ", ".join(candidates))
+    if len(paths) > 1:
+        raise FileError("%d files were found where one was expected: %s; nothing was written. Name the one that the agent reads "
+                        "with path, and remove what an earlier agent has left" % (len(paths), ", ".join(paths)))
+    return paths[0]
+
+
+def _read(path):
+    try:
+        status = os.stat(path)
+    except OSError:
+        # Its sentence comes from who reads it.
+        return FileEdit.read(path)
+    if stat.S_ISREG(status.st_mode) and status.st_size > hub_details.LIMIT:
+        raise FileError("%s: %s" % (path, hub_details.too_big(status.st_size)))
+    return FileEdit.read(path)
+
+
+class HubEdit:
+    """Brings the hub's URL to `port`, or to `url`; with neither it only reads."""
+
+    redact = staticmethod(hub_details.redacted)
+    warnings = ()
+
+    def __init__(self, candidates, port=None, url=None):
+        self.path = the_one(candidates)
+        self.file = _read(self.path)
+        try:
+            self.before = hub_details.parse(self.file.before)
+            if port is not None:
+                self.file.apply(hub_details.with_port(self.file.before, port))
+            elif url is not None:
+                self.file.apply(hub_details.with_url(self.file.before, url))
+            self.after = hub_details.parse(self.file.after)
+        except EngineError as err:
+            raise FileError("%s: %s" % (self.path, err))
+
+    def commit(self, module, record=None):
+        return self.file.commit(module, redact=self.redact, record=record)

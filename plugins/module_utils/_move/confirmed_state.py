@@ -1,0 +1,238 @@
+# Copyright (c) 2026 The portshift.agents authors
+# GNU General Public License v3.0-or-later (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What lies on disk of a change that undoes itself unless it is confirmed, and the clock that it goes by.
+
+A folder C(NAME.confirm): C(change.json) is what was asked for; C(state.json) is how far it is, written by the one process
+that carries it out; C(confirm.json) and C(revert.json) are what others ask of that process.  So the decision is its alone:
+whoever asks learns from the state what became of it.
+"""
+
+import fcntl
+import functools
+import json
+import os
+import re
+import sys
+import time
+
+from ansible_collections.portshift.agents.plugins.module_utils._core.errors import EngineError
+from ansible_collections.portshift.agents.plugins.module_utils._core.file_access import Location
+from ansible_collections.portshift.agents.plugins.module_utils._core.file_edit import (
+    FileEdit, FileError, make_folder, put_file, read_own, remove_empty_folder, remove_file, take_back_interrupted, write_own)
+from ansible_collections.portshift.agents.plugins.module_utils._change_tracker.hub_edit import HubEdit
+from ansible_collections.portshift.agents.plugins.module_utils._bridge.bridge import turn_bridge
+from ansible_collections.portshift.agents.plugins.module_utils._move.product_files import redactor
+from ansible_collections.portshift.agents.plugins.module_utils._boks.services_file import ServicesEdit
+
+VERSION = 1
+NAME = re.compile(r"[a-z][a-z0-9_]{0,19}\Z")
+# What a change goes through.  "begun" is handed over, with nothing touched yet.
+BEGUN, CHANGING, WAITING, CONFIRMED = "begun", "changing", "waiting", "confirmed"
+REVERTING, REVERTED, FAILED = "reverting", "reverted", "failed"
+ENDED = (CONFIRMED, REVERTED, FAILED)
+# Python 3.6 has no name for it.
+CLOCK_BOOTTIME = 7
+# Held back on the disk until the way back needs it, beside room for the files: a disk that fills up meanwhile must not be in
+# its way.
+RESERVE = 256 * 1024
+
+
+class ChangeError(EngineError):
+    """A change that can't be, or did not come about; the sentence says what became of the host."""
+
+
+def boot_clock():
+    """Seconds since the boot, those asleep too.  Setting the host's clock does not move it."""
+    if sys.platform.startswith("linux"):
+        try:
+            return time.clock_gettime(CLOCK_BOOTTIME)
+        except OSError:
+            pass
+    return time.monotonic()
+
+
+def this_login():
+    """The connection by which somebody is here, as sshd names it (both addresses, both ports), or None.
+
+    sudo and its kind do not pass it on, so the processes above this one are asked as well.
+    """
+    found, pid = os.environ.get("SSH_CONNECTION"), os.getppid()
+    while not found and pid > 1:
+        try:
+            with open("/proc/%d/environ" % pid, "rb") as source:
+                for variable in source.read().split(b"\0"):
+                    if variable.startswith(b"SSH_CONNECTION="):
+                        found = variable.partition(b"=")[2].decode("ascii", "replace")
+            with open("/proc/%d/stat" % pid, "rb") as source:
+                pid = int(source.read().rpartition(b")")[2].split()[1])
+        except (OSError, IndexError, ValueError):
+            break
+    return found or None
+
+
+def words(command):
+    return " ".join(command)
+
+
+def _text(content):
+    return (json.dumps(content, indent=2, sort_keys=True) + "\n").encode("utf-8")
+
+
+class Place:
+    """The folder of the change `name`."""
+
+    def __init__(self, state_dir, name):
+        self.name = name
+        self.folder = os.path.join(state_dir, name + ".confirm")
+
+    @classmethod
+    def of(cls, folder):
+        state_dir, name = os.path.split(folder)
+        return cls(state_dir, name[:-len(".confirm")])
+
+    def path(self, name):
+        return os.path.join(self.folder, name)
+
+    @property
+    def lock(self):
+        """Held by the process that carries the change out, for as long as it lives."""
+        return self.path("unit.lock")
+
+    @property
+    def undo(self):
+        """A record of this change alone; the migration's own may hold files of earlier ones."""
+        return self.path("undo.json")
+
+    def read(self, name):
+        """The content of one of the files, or None where it is not there."""
+        path = self.path(name)
+        data = read_own(path)
+        if data is None:
+            return None
+        try:
+            content = json.loads(data.decode("utf-8"))
+            if content["version"] != VERSION:
+                raise ValueError("version %r" % content["version"])
+            return content
+        except (ValueError, KeyError, TypeError) as err:
+            raise ChangeError("%s: is not a file of portshift.agents that this version reads (%s); look at it, and move the "
+                              "folder away if you know that no change is under way on this host" % (path, err))
+
+    def write(self, name, content):
+        make_folder(self.folder)
+        write_own(self.path(name), _text(dict(content, version=VERSION)))
+
+    def state(self):
+        return self.read("state.json")
+
+    def change(self):
+        return self.read("change.json")
+
+    def asks(self, name, token):
+        """What somebody asks of the change with this token, or None."""
+        try:
+            content = self.read(name)
+        except EngineError:
+            return None
+        return content if content and content.get("token") == token else None
+
+    def is_carried_out(self):
+        """Whether the process lives that carries the change out."""
+        try:
+            with Location(self.lock) as place:
+                place.require_own()
+                handle = place.open()
+        except (OSError, FileError):
+            return False
+        try:
+            fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            return False
+        except OSError:
+            return True
+        finally:
+            os.close(handle)
+
+    def hold_reserve(self, paths=()):
+        """`paths`: the files to be restored; one that others have changed is kept as well, in a copy."""
+        size = RESERVE + 2 * sum(os.path.getsize(path) for path in paths if os.path.exists(path))
+        put_file(self.path("reserve"), b"\0" * size, False)
+
+    def free_reserve(self):
+        """The moment from which a confirmation comes too late: it needs no space on the disk, as writing does."""
+        remove_file(self.path("reserve"), False)
+
+    def holds_reserve(self):
+        return os.path.lexists(self.path("reserve"))
+
+    def remove(self, *names):
+        for name in names:
+            remove_file(self.path(name), False)
+
+    def forget_old_bytes(self):
+        """The record of this change goes with its backups: they may hold secrets."""
+        folder = self.path("undo")
+        for name in os.listdir(folder) if os.path.isdir(folder) else []:
+            remove_file(os.path.join(folder, name), False)
+        remove_empty_folder(folder)
+        self.remove("undo.json", "undo.json.lock")
+
+
+def under_way(record, name):
+    """A sentence on a change of this host that undoes itself unless it is confirmed, and that has not ended; else None.
+
+    `record`: the record of the migration, beside which the folder of the change lies.
+    """
+    try:
+        state = Place(os.path.dirname(record), name).state()
+    except EngineError as err:
+        return str(err)
+    if state is None or state["state"] in ENDED:
+        return None
+    return ("a change of this host is under way (%s) and undoes itself unless it is confirmed; see what becomes of it with "
+            "confirmed_change (name: %s, state: present), and run again when it has ended" % (state["state"], name))
+
+
+class FileContent:
+    """Gives the file at `path` other content."""
+
+    warnings = ()
+
+    def __init__(self, path, content):
+        self.path = path
+        self.file = FileEdit.read(path).apply(content.encode("utf-8", "surrogateescape"))
+
+    def commit(self, module, record=None):
+        return self.file.commit(module, redact=redactor(self.file.before, self.file.after), record=record)
+
+
+def edits(change):
+    """What makes the edits that are asked for, in order: each one reads its file when it is called."""
+    return ([functools.partial(ServicesEdit, **entry) for entry in change["services_entries"]] +
+            [functools.partial(HubEdit, [entry["path"]], port=entry["port"]) for entry in change["hub_urls"]] +
+            [functools.partial(FileContent, **entry) for entry in change["files"]])
+
+
+def take_back_interrupted_edits(change):
+    """What writes in place of these files have left half done, for who is about to make the edits."""
+    take_back_interrupted([entry["path"] for key in ("services_entries", "hub_urls", "files") for entry in change[key]])
+
+
+def check_paths(change):
+    """One file is not edited in two ways."""
+    given, hubs, services = ([os.path.realpath(entry["path"]) for entry in change[key]]
+                             for key in ("files", "hub_urls", "services_entries"))
+    for path in given:
+        if path in services + hubs or given.count(path) > 1:
+            raise FileError("%s: is to get its whole content and is named a second time too; name it once; nothing was changed"
+                            % path)
+    for path in hubs:
+        if path in services or hubs.count(path) > 1:
+            raise FileError("%s: is to get another URL and is named a second time too; name it once; nothing was changed" % path)
+
+
+def turn(module, options, forward):
+    """Turns the bridge: forward, old ports lead to the new ones; else new to old.  Returns what turn_bridge() does."""
+    mappings = [(mapping["old"], mapping["new"], mapping["protocols"]) if forward else
+                (mapping["new"], mapping["old"], mapping["protocols"]) for mapping in options["mappings"]]
+    return turn_bridge(module, options, mappings)
