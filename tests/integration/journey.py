@@ -18,7 +18,8 @@ class Journey:
 
     `lab`: has play(verb, *options, **how) -> a Run, `program` and `hosts`; it may be gone when tests read.  `look`: returns the
     lab's state as a dict, of which each step has the entries as attributes, beside its `run`.  What costs too much to look at
-    each time is set on the one step that play() or keep() returns.
+    each time is set on the one step that play() or keep() returns, in a statement of its own: Python evaluates the right side
+    of `walked.play(...).more = look()` before it plays.
     """
 
     def __init__(self, lab, look):

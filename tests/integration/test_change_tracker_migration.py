@@ -125,7 +125,8 @@ def journey(request, estate, engine, oldest_if_there):
         eventually(lambda: set(lab.ports().values()) == {NEW}, 30)
         walked.play("migrate", step="again", program=program)
         walked.play("close", "--limit", ONE, step="close of one", program=program, refused=True)
-        walked.play("close", program=program).listening = lab.status("hub")["listening"]
+        closed = walked.play("close", program=program)
+        closed.listening = lab.status("hub")["listening"]
         back = walked.play("rollback", program=program)
         back.admitted, back.units = admitted(engine, lab), units(engine, lab)
         back.heartbeats = lab.heartbeats("--since", str(began), "--longest", LONGEST)
