@@ -10,7 +10,7 @@ import time
 from ansible.module_utils.parsing.convert_bool import boolean
 from ansible.plugins.action import ActionBase
 from ansible_collections.portshift.agents.plugins.module_utils._core.errors import EngineError
-from ansible_collections.portshift.agents.plugins.module_utils._core.ports import parse_bigfix_port, parse_bigfix_target
+from ansible_collections.portshift.agents.plugins.module_utils._bigfix.ports import parse_bigfix_port, parse_bigfix_target
 from ansible_collections.portshift.agents.plugins.plugin_utils._bigfix_topology import Topology, parse_phases
 from ansible_collections.portshift.agents.plugins.plugin_utils._issued import find_issued, read_issued
 from ansible_collections.portshift.agents.plugins.plugin_utils._port_users import parse_ignored, parse_quiet

@@ -191,15 +191,17 @@ import signal
 import time
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.portshift.agents.plugins.module_utils._bigfix import edit as bigfix_edit
 from ansible_collections.portshift.agents.plugins.module_utils._bigfix.edit import (
-    CredentialsEdit, MastheadEdit, SettingsEdit, parse_masthead, redactor, undone)
+    CredentialsEdit, MastheadEdit, SettingsEdit, parse_masthead, undone)
 from ansible_collections.portshift.agents.plugins.module_utils._bigfix.host import HOST_SPEC, BigFixHost
 from ansible_collections.portshift.agents.plugins.module_utils._core.change_record import ChangeRecord, RecordError, alone_on_host
 from ansible_collections.portshift.agents.plugins.module_utils._core.errors import EngineError
 from ansible_collections.portshift.agents.plugins.module_utils._core.file_edit import take_back_interrupted
+from ansible_collections.portshift.agents.plugins.module_utils._core.file_kinds import FileKinds
 from ansible_collections.portshift.agents.plugins.module_utils._bridge.bridge import (
     BRIDGE_SPEC, check_bridge, lease_of, set_bridge)
-from ansible_collections.portshift.agents.plugins.module_utils._core.ports import parse_bigfix_port
+from ansible_collections.portshift.agents.plugins.module_utils._bigfix.ports import parse_bigfix_port
 from ansible_collections.portshift.agents.plugins.module_utils._core.services import SERVICE_TIMEOUT, Services
 
 
@@ -260,7 +262,7 @@ class Cutover:
             self.bridge = set_bridge(self.module, self.params["bridge"], [(listen, target, None)], self.lease)
 
     def commit(self, edit, record):
-        done = edit.file.commit(self.module, redact=edit.redact, record=record)
+        done = edit.commit(self.module, record=record)
         self.diffs += [done["diff"]] if "diff" in done else []
         self.files += [edit.path] if done["changed"] else []
 
@@ -318,7 +320,7 @@ class Cutover:
 
         def files_and_bridge():
             # The bridge leads to where the product listens, and that is the old port only when its files say so.
-            record.restore_files(self.module, redactor, undo=undone(move["old_port"], move["new_port"]))
+            record.restore_files(self.module, FileKinds(bigfix_edit).redactor, undo=undone(move["old_port"], move["new_port"]))
             self.turn_bridge(move["new_port"], move["old_port"])
 
         if self._under_way(record) and not (record.is_bare and self.bridge is None):
@@ -388,7 +390,7 @@ class Cutover:
             if not self.module.check_mode:
                 # The record is there already, and a full disk is not in the way of going back.
                 self.stop(record, must_note=False)
-            result = record.restore_files(self.module, redactor, force=self.params["force"], undo=undo)
+            result = record.restore_files(self.module, FileKinds(bigfix_edit).redactor, force=self.params["force"], undo=undo)
             self.files, self.diffs = result["restored"], result["diff"]
             if not self.module.check_mode:
                 self.turn_bridge(move["new_port"], move["old_port"])

@@ -144,7 +144,7 @@ from ansible_collections.portshift.agents.plugins.module_utils._network.listener
 from ansible_collections.portshift.agents.plugins.module_utils._network.listener import running, state_path
 from ansible_collections.portshift.agents.plugins.module_utils._bigfix.masthead import IssuedFacts
 from ansible_collections.portshift.agents.plugins.module_utils._bigfix.masthead_page import masthead_answer
-from ansible_collections.portshift.agents.plugins.module_utils._core.ports import BIGFIX_NEIGHBOURS, parse_bigfix_port
+from ansible_collections.portshift.agents.plugins.module_utils._bigfix.ports import BIGFIX_NEIGHBOURS, parse_bigfix_port
 from ansible_collections.portshift.agents.plugins.module_utils._bigfix.setting_names import WEB_REPORTS
 
 PROBE_TIMEOUT = 3

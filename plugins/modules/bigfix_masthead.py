@@ -115,7 +115,8 @@ from ansible_collections.portshift.agents.plugins.module_utils._core.change_reco
 from ansible_collections.portshift.agents.plugins.module_utils._core.errors import EngineError
 from ansible_collections.portshift.agents.plugins.module_utils._core.file_edit import read_bytes, take_back_interrupted
 from ansible_collections.portshift.agents.plugins.module_utils._bigfix.masthead import masthead_facts
-from ansible_collections.portshift.agents.plugins.module_utils._core.ports import PortError, parse_bigfix_port
+from ansible_collections.portshift.agents.plugins.module_utils._bigfix.ports import parse_bigfix_port
+from ansible_collections.portshift.agents.plugins.module_utils._core.ports import PortError
 
 
 def main():
@@ -136,7 +137,7 @@ def main():
                             allow_invalid_signature=module.params["allow_invalid_signature"])
         for warning in edit.warnings:
             module.warn(warning)
-        result = edit.file.commit(module, record=ChangeRecord.from_params(module.params))
+        result = edit.commit(module, record=ChangeRecord.from_params(module.params))
         result.update(masthead_facts(parse_masthead(path, edit.file.after)))
         module.exit_json(path=path, previous_port=edit.installed.port, **result)
     except EngineError as err:

@@ -111,7 +111,7 @@ from ansible_collections.portshift.agents.plugins.module_utils._bigfix.edit impo
 from ansible_collections.portshift.agents.plugins.module_utils._core.change_record import RECORD_SPEC, ChangeRecord
 from ansible_collections.portshift.agents.plugins.module_utils._core.errors import EngineError
 from ansible_collections.portshift.agents.plugins.module_utils._core.file_edit import take_back_interrupted
-from ansible_collections.portshift.agents.plugins.module_utils._core.ports import parse_bigfix_port
+from ansible_collections.portshift.agents.plugins.module_utils._bigfix.ports import parse_bigfix_port
 from ansible_collections.portshift.agents.plugins.module_utils._core.redacted_options import RedactedOptions
 from ansible_collections.portshift.agents.plugins.module_utils._core.redaction import MASK
 from ansible_collections.portshift.agents.plugins.module_utils._bigfix.settings_file import (
@@ -162,7 +162,7 @@ def main():
         edit = SettingsEdit(path, changes, rewrite, module.params["effective_date"], flat)
         known = {name.lower() for name in edit.before}
         previous = dict({name: None for name in changes if name.lower() not in known}, **edit.shown(edit.before))
-        result = edit.file.commit(module, redact=edit.redact, record=ChangeRecord.from_params(module.params))
+        result = edit.commit(module, record=ChangeRecord.from_params(module.params))
         for sentence in edit.warnings:
             module.warn(sentence)
         module.exit_json(path=path, settings=edit.shown(edit.after), previous=previous, rewritten=edit.rewritten,

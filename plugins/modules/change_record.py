@@ -108,9 +108,16 @@ unsafe:
 """
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.portshift.agents.plugins.module_utils._bigfix import edit as bigfix_edit
+from ansible_collections.portshift.agents.plugins.module_utils._boks import services_file
+from ansible_collections.portshift.agents.plugins.module_utils._change_tracker import hub_edit
 from ansible_collections.portshift.agents.plugins.module_utils._core.change_record import ChangeRecord, alone_on_host
 from ansible_collections.portshift.agents.plugins.module_utils._core.errors import EngineError
-from ansible_collections.portshift.agents.plugins.module_utils._move.product_files import redactor, undone
+from ansible_collections.portshift.agents.plugins.module_utils._core.file_kinds import FileKinds
+from ansible_collections.portshift.agents.plugins.module_utils._nginx import conf as nginx_conf
+
+# In the order in which they are asked for a file of a record that names no kinds.
+KINDS = FileKinds(hub_edit, nginx_conf, services_file, bigfix_edit)
 
 
 def pruned(module, record):
@@ -132,11 +139,11 @@ def outcome(module):
     record = ChangeRecord(module.params["path"])
     if module.params["state"] == "restored":
         record.take_back_interrupted(module.check_mode)
-    undo = undone(record.content["new_port"]) if record.content else None
+    undo = KINDS.undo(record.content["new_port"]) if record.content else None
     to_restore, unsafe = record.review(undo)
     result = dict(changed=False)
     if module.params["state"] == "restored":
-        result = record.restore(module, force=module.params["force"], undo=undo, redactor=redactor)
+        result = record.restore(module, force=module.params["force"], undo=undo, redactor=KINDS.redactor)
     elif module.params["state"] == "pruned":
         result = pruned(module, record)
     return dict(dict(restored=[], record=record.content, ok=not unsafe, unsafe=unsafe,

@@ -403,19 +403,21 @@ new_port:
 """
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.portshift.agents.plugins.module_utils._bigfix import edit as bigfix_edit
+from ansible_collections.portshift.agents.plugins.module_utils._boks import services_file
+from ansible_collections.portshift.agents.plugins.module_utils._change_tracker import hub_edit
 from ansible_collections.portshift.agents.plugins.module_utils._move.confirmed_change import ConfirmedChange
 from ansible_collections.portshift.agents.plugins.module_utils._core.errors import EngineError
 from ansible_collections.portshift.agents.plugins.module_utils._bridge.bridge import BRIDGE_SPEC, check_bridge
+from ansible_collections.portshift.agents.plugins.module_utils._core.file_kinds import FileKinds
 from ansible_collections.portshift.agents.plugins.module_utils._core.redacted_options import RedactedOptions
 from ansible_collections.portshift.agents.plugins.module_utils._core.redaction import MASK
+from ansible_collections.portshift.agents.plugins.module_utils._nginx import conf as nginx_conf
 
 MAPPING_SPEC = dict(old=dict(type="int", required=True), new=dict(type="int", required=True),
                     protocols=dict(type="list", elements="str", choices=["tcp", "udp"]))
-ENTRY_SPEC = dict(
-    path=dict(type="path", default="/etc/services"), name=dict(type="str", required=True), port=dict(type="int", required=True),
-    protocols=dict(type="list", elements="str", default=["tcp"]),
-    protocols_if_present=dict(type="list", elements="str", default=[]), aliases=dict(type="list", elements="str"),
-    comment=dict(type="str"))
+# In the order in which they are asked for a file of a record that names no kinds.
+KINDS = FileKinds(hub_edit, nginx_conf, services_file, bigfix_edit)
 COMMANDS = dict(type="list", elements="list", default=[])
 # The bounds of the numbers of seconds.
 BOUNDS = dict(timeout=(5, 3600), check_seconds=(0, 3600), command_seconds=(1, 3600))
@@ -453,15 +455,13 @@ def main():
             stop=COMMANDS, start=COMMANDS, services=dict(type="list", elements="str", default=[]),
             executables=dict(type="dict", default={}), checks=COMMANDS, check_seconds=dict(type="int", default=30),
             command_seconds=dict(type="int", default=120),
-            services_entries=dict(type="list", elements="dict", default=[], options=ENTRY_SPEC),
-            hub_urls=dict(type="list", elements="dict", default=[], options=dict(
-                path=dict(type="path", required=True), port=dict(type="int", required=True))),
             files=dict(type="list", elements="dict", default=[], options=dict(
                 path=dict(type="path", required=True), content=dict(type="str", required=True, no_log=True))),
             bridge=dict(type="dict", options=dict(BRIDGE_SPEC, mappings=dict(
                 type="list", elements="dict", required=True, options=MAPPING_SPEC))),
             force=dict(type="bool", default=False), state_dir=dict(type="path", default="/var/lib/portshift"),
-            unit_dir=dict(type="path", default="/etc/systemd/system")),
+            unit_dir=dict(type="path", default="/etc/systemd/system"),
+            **{kind.option: dict(type="list", elements="dict", default=[], options=kind.spec) for kind in KINDS.with_option}),
         required_if=[("state", "begun", ["record", "new_port"])],
         supports_check_mode=True)
     sentence = out_of_bounds(module.params)
@@ -474,7 +474,7 @@ def main():
         if module.params["bridge"]:
             # What can't be is refused now, with the product still running, and on the way back too.
             module.params["bridge"] = check_bridge(module.params["bridge"])
-        change = ConfirmedChange(module)
+        change = ConfirmedChange(KINDS, module)
         result = dict(begun=change.begin, confirmed=change.confirm, reverted=change.revert,
                       present=change.present)[module.params["state"]]()
         if module._diff and change.diffs:

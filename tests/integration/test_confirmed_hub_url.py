@@ -169,8 +169,8 @@ def test_a_damaged_file_is_shown_to_nobody_on_the_way_back(host):
 
 
 @pytest.mark.parametrize("what, sentence", [
-    (dict(hub_urls=[dict(path="HubDetails.xml", port=8443)] * 2), "is to get another URL and is named a second time too"),
-    (dict(files=[dict(path="HubDetails.xml", content="x")]), "is to get its whole content and is named a second time too"),
+    (dict(hub_urls=[dict(path="HubDetails.xml", port=8443)] * 2), "is named by hub_urls, and named a second time by hub_urls"),
+    (dict(files=[dict(path="HubDetails.xml", content="x")]), "is named by hub_urls, and named a second time by files"),
     (dict(hub_urls=[dict(path="HubDetails.xml", port=70000)]), "port is 70000, which is not a port number"),
     (dict(hub_urls=[dict(path="nowhere.xml", port=8443)]), "nowhere.xml: does not exist"),
     (dict(hub_urls=[dict(path="other.xml", port=8443)]), "there is a document type (<!DOCTYPE) in line 1"),

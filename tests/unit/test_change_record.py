@@ -39,7 +39,8 @@ class Host:
 
     def edit(self, content=NEW, record=None, check=False):
         record = record or self.record(phase="1")
-        return FileEdit.read(str(self.file)).apply(content).commit(self.module(check=check), record=record)
+        return FileEdit.read(str(self.file)).apply(content).commit(
+            self.module(check=check), record=record, kind="bigfix_settings")
 
     def restore(self, check=False, **options):
         return ChangeRecord(str(self.path)).restore(self.module(check=check), **options)
@@ -57,7 +58,7 @@ def test_record_says_what_was_changed_from_which_bytes_to_which(host):
     host.edit()
     content = host.content()
     [entry] = content["files"]
-    assert entry == dict(path=str(host.file), sha256_before=sha256(OLD), sha256_after=sha256(NEW),
+    assert entry == dict(path=str(host.file), kind="bigfix_settings", sha256_before=sha256(OLD), sha256_after=sha256(NEW),
                          backup=str(host.path.parent / "bigfix" / sha256(OLD)))
     assert {key: content[key] for key in ("version", "old_port", "new_port", "phase", "state")} == dict(
         version=1, old_port=52311, new_port=55000, phase="1", state="changing")
@@ -98,7 +99,7 @@ def test_check_mode_and_unchanged_files_leave_no_record(host):
 
 def test_restore_gives_bytes_and_mode_back(host):
     host.edit()
-    result = host.restore(redactor=lambda now, before, ports: lambda content: b"%d-%d " % ports + content)
+    result = host.restore(redactor=lambda kind, now, before, ports: lambda content: b"%d-%d " % ports + content)
     assert (result["changed"], result["restored"]) == (True, [str(host.file)])
     assert (host.file.read_bytes(), stat.S_IMODE(host.file.stat().st_mode)) == (OLD, 0o640)
     assert [result["diff"][0][side] for side in ("before", "after")] == [

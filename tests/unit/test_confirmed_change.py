@@ -16,6 +16,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from ansible_collections.portshift.agents.plugins.modules.confirmed_change import KINDS
 from ansible_collections.portshift.agents.plugins.action.confirmed_change import ActionModule
 from ansible_collections.portshift.agents.plugins.module_utils._core import bounded_commands, file_edit
 from ansible_collections.portshift.agents.plugins.module_utils._move import confirmed_change, confirmed_unit
@@ -114,7 +115,7 @@ def test_clock_does_not_go_by_the_hosts_time(monkeypatch):
 
 def test_program_needs_nothing_but_python(tmp_path):
     archive = tmp_path / "run.zip"
-    archive.write_bytes(program(False))
+    archive.write_bytes(program(KINDS, False))
     names = zipfile.ZipFile(BytesIO(archive.read_bytes())).namelist()
     assert "__main__.py" in names and not [name for name in names if not name.startswith(("__main__", "ansible_collections/"))]
     # Isolated, elsewhere, with nothing of this process; the folder holds no change, which it says and ends.
@@ -202,7 +203,7 @@ class Folder:
         self.place.write(name, dict(token=token, reason="it was taken back on request"))
 
     def run(self):
-        unit = Unit(self.place, say=lambda sentence: None)
+        unit = Unit(KINDS, self.place, say=lambda sentence: None)
         unit.run()
         state = self.place.state()
         return state["state"], state["reason"]
@@ -470,7 +471,7 @@ def asked(folder, **params):
             name="boks", timeout=60, token=None, record=str(folder / "boks.json"), old_port=6500, new_port=6530, phase=None,
             stop=[], start=[], services=[], executables={}, checks=[], check_seconds=1, command_seconds=10, services_entries=[],
             hub_urls=[], files=[], bridge=None, force=False, state_dir=str(folder), unit_dir=str(folder)), **params))
-    return ConfirmedChange(module)
+    return ConfirmedChange(KINDS, module)
 
 
 @pytest.fixture
@@ -482,7 +483,7 @@ def carried_out(monkeypatch):
         children.append(os.fork())
         if not children[-1]:
             try:
-                confirmed_unit._carry_on(self.place.folder, lambda sentence: None)
+                confirmed_unit._carry_on(KINDS, self.place.folder, lambda sentence: None)
             finally:
                 os._exit(0)
 

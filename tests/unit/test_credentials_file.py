@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ansible_collections.portshift.agents.plugins.module_utils._bigfix import credentials_file as engine
-from ansible_collections.portshift.agents.plugins.module_utils._bigfix.edit import CredentialsEdit, redactor, undone
+from ansible_collections.portshift.agents.plugins.module_utils._bigfix.edit import CredentialsEdit, undone
+from ansible_collections.portshift.agents.plugins.modules.change_record import KINDS
 from ansible_collections.portshift.agents.tests.unit.growth import SHARE, is_a_line, seconds
 
 OLD, NEW = 52311, 55000
@@ -53,8 +54,9 @@ def test_every_byte_but_the_port_stays_and_no_other_line_is_shown(before, after,
     content = mark + before + end + b"RESTURL=https://localhost:52311/api" + end + b"PASSWORD=c4n4ry" + after
     moved = engine.with_port(content, OLD, NEW)
     assert moved == content.replace(b"/localhost:52311", b"/localhost:55000") and engine.with_port(moved, NEW, OLD) == content
-    assert undone(OLD, NEW)(moved + b"x", content) == content + b"x"
-    for shown in (CredentialsEdit.redact(moved), redactor(moved, content, ports=(OLD, NEW))(moved)):
+    assert undone(OLD, NEW)(None, moved + b"x", content) == content + b"x"
+    for shown in (CredentialsEdit.redact(moved), *[
+            KINDS.redactor(kind, moved, content, ports=(OLD, NEW))(moved) for kind in (None, CredentialsEdit.kind)]):
         assert b"RESTURL=https://localhost:55000/api" in shown and b"c4n4ry" not in shown
 
 
@@ -63,7 +65,7 @@ def test_an_edit_changes_the_port_alone(tmp_path, fake_module):
     path.write_bytes(REST)
     path.chmod(0o640)
     edit = CredentialsEdit(str(path), OLD, NEW)
-    result = edit.file.commit(fake_module(), redact=edit.redact)
+    result = edit.commit(fake_module())
     assert path.read_bytes() == REST.replace(b":52311", b":55000") and path.stat().st_mode & 0o7777 == 0o640
     assert [result["diff"][side] for side in ("before", "after")] == [
         "********\nRESTURL=https://localhost:%d/api\n********\n" % port for port in (OLD, NEW)]

@@ -11,7 +11,7 @@ import xml.etree.ElementTree as ET
 from xml.sax.saxutils import escape
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from ansible_collections.portshift.agents.plugins.module_utils._change_tracker import hub_details as engine
@@ -574,7 +574,13 @@ def test_the_new_port_and_then_the_old_url_give_the_same_bytes(file, port):
     assert engine.with_url(engine.with_port(data, port), url) == data
 
 
+def hides_all(text):
+    # Two masks where a comment stood in between, which the parser of this test drops.
+    return not (text or "").replace("********", "").strip()
+
+
 @given(files())
+@example((b"<HubDetails>s<!-- c -->s<Url>http://hub</Url>s<!-- c -->s</HubDetails>", "http://hub", "utf-8"))
 def test_the_redacted_file_is_one_with_the_same_url_and_elements(file):
     data, url, encoding = file
     shown = engine.redacted(data).decode("utf-8")
@@ -582,8 +588,8 @@ def test_the_redacted_file_is_one_with_the_same_url_and_elements(file):
     assert root.find("Url").text.strip() == re.sub("([?#]).*", r"\1********", url)
     assert [item.tag for item in root.iter()] == [item.tag for item in ET.fromstring(data).iter()]
     for item in root.iter():
-        assert item is root.find("Url") or (item.text or "").strip() in ("", "********")
-        assert (item.tail or "").strip() in ("", "********") and set(item.attrib.values()) <= {"********"}
+        assert item is root.find("Url") or hides_all(item.text)
+        assert hides_all(item.tail) and set(item.attrib.values()) <= {"********"}
 
 
 @given(st.binary(max_size=200), st.integers(0, len(FILE)), st.integers(0, 50))

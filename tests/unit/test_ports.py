@@ -5,8 +5,8 @@
 
 import pytest
 
-from ansible_collections.portshift.agents.plugins.module_utils._core.ports import (
-    PortError, parse_bigfix_port, parse_bigfix_target, parse_port)
+from ansible_collections.portshift.agents.plugins.module_utils._bigfix.ports import parse_bigfix_port, parse_bigfix_target
+from ansible_collections.portshift.agents.plugins.module_utils._core.ports import PortError, parse_port
 
 
 @pytest.mark.parametrize("value, port", [(1, 1), (65535, 65535), ("55000", 55000), (" 55000\n", 55000), ("055000", 55000)])

@@ -67,8 +67,8 @@ def test_second_run_is_told_who_since_when_how_alive_and_what_to_do():
     assert str(caught.value) == (
         'alice@control1 (pid 4711, "migrate to 55000", since 2025-11-21T22:00:00Z) is migrating this deployment; its last sign '
         "of life came 42 s ago, and its lock lapses in 559 s, at 2025-11-21T22:10:00Z. Nothing was changed. Wait until it has "
-        "ended. Only if you know that it is dead, take over: take_over: true, for the playbooks -e bigfix_take_over=true, "
-        "boks_take_over=true or change_tracker_take_over=true")
+        "ended. Only if you know that it is dead, take over: take_over: true, for the playbooks -e PRODUCT_take_over=true, as in "
+        "-e bigfix_take_over=true")
     assert caught.value.holder["id"] == run_id(ALICE)
 
 

@@ -439,7 +439,7 @@ def services(tmp_path):
 
 def test_edit_is_ready_to_be_committed(services, fake_module):
     edit = ServicesEdit(str(services), "boks", 6530, protocols_if_present=["udp"])
-    assert (edit.previous, edit.warnings, edit.redact) == ({"tcp": 6500, "udp": 6500}, [], None)
+    assert (edit.previous, edit.warnings, edit.redact(REDHAT)) == ({"tcp": 6500, "udp": 6500}, [], REDHAT)
     assert [(entry["port"], entry["line"]) for entry in edit.entries] == [(6530, 5), (6530, 6)] and edit.shadowed == []
     assert services.read_bytes() == REDHAT
     assert edit.file.commit(fake_module())["changed"] is True

@@ -3,14 +3,15 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """One edit of a BigFix file, from what is asked for to a FileEdit that is ready to be committed, and what a diff shows of it."""
 
+import functools
 from email.utils import formatdate
 
 from ansible_collections.portshift.agents.plugins.module_utils._bigfix import (
     credentials_file, masthead as _masthead, settings_file)
 from ansible_collections.portshift.agents.plugins.module_utils._core.errors import EngineError
 from ansible_collections.portshift.agents.plugins.module_utils._core.file_edit import FileEdit, FileError
+from ansible_collections.portshift.agents.plugins.module_utils._core.file_kinds import Edit, FileKind, masked
 from ansible_collections.portshift.agents.plugins.module_utils._bigfix.deployment import bare_address_notes, signed_refusal
-from ansible_collections.portshift.agents.plugins.module_utils._core.redaction import MASK
 from ansible_collections.portshift.agents.plugins.module_utils._bigfix.setting_names import PORT_SETTINGS
 
 
@@ -30,11 +31,11 @@ def now():
 
 
 def undone(old_port, new_port):
-    """A function (bytes now, bytes before) that takes our change out of a file that has been written since, as agents do.
+    """A function (kind, bytes now, bytes before) that takes our change out of a file that has been written since, as agents do.
 
     It gives None for a masthead: one that was changed is not ours to mend.
     """
-    def undo(content, before):
+    def undo(unused, content, before):
         if before is None:
             return None
         if old_port and old_port in credentials_file.rest_ports(before):
@@ -54,23 +55,10 @@ def parse_masthead(path, content):
     return _with_path(path, _masthead.parse, content)
 
 
-def redactor(*states, ports=()):
-    """What makes bytes of a BigFix file fit for a diff.  `states`: what it holds, and what it held before; `ports`: those that
-    move.
-
-    One of the states tells what the file is for all: what is left of it may be a piece that no longer looks like it.
-    """
-    if any(settings_file.is_config(state) for state in states):
-        return lambda content: settings_file.redacted(content, ports=ports)
-    if any(_masthead.is_masthead(state) for state in states):
-        # What is no masthead any more may be anything.
-        return lambda content: _masthead.redacted(content) if _masthead.is_masthead(content) else MASK.encode("ascii")
-    return lambda content: settings_file.redacted(content, flat=True, ports=ports)
-
-
-class MastheadEdit:
+class MastheadEdit(Edit):
     """Brings the masthead at `path` to `port`.  `issued`: (path, bytes) of a masthead to install instead of editing."""
 
+    kind = "bigfix_masthead"
     redact = staticmethod(_masthead.redacted)
 
     def __init__(self, path, port, previous_port=None, issued=None, allow_invalid_signature=False):
@@ -91,11 +79,12 @@ class MastheadEdit:
             self.file.apply(_with_path(path, _masthead.with_port, self.installed, port))
 
 
-class SettingsEdit:
+class SettingsEdit(Edit):
     """Changes settings of the file at `path`.  `rewrite`: (old port, new port) for URL-valued settings."""
 
     def __init__(self, path, changes, rewrite=None, effective_date=None, flat=False):
         self.path, self.flat, self.rewritten, self.ports, self.warnings = path, flat, [], rewrite or (), []
+        self.kind = "bigfix_flat_settings" if flat else "bigfix_settings"
         self.file = FileEdit.read(path)
         self.before = self._parse(self.file.before)
         after = self.file.before
@@ -117,10 +106,10 @@ class SettingsEdit:
         return settings_file.redacted(content, flat=self.flat, ports=self.ports)
 
 
-class CredentialsEdit:
+class CredentialsEdit(Edit):
     """Moves the port of the REST API in the MasterOperatorCredentials at `path`."""
 
-    warnings = ()
+    kind = "bigfix_flat_settings"
 
     def __init__(self, path, old_port, new_port):
         self.path = path
@@ -130,3 +119,20 @@ class CredentialsEdit:
     @staticmethod
     def redact(content):
         return settings_file.redacted(content, flat=True)
+
+
+def _masthead_redactor(*unused, ports=()):
+    # What is no masthead any more may be anything.
+    return lambda content: _masthead.redacted(content) if _masthead.is_masthead(content) else masked(content)
+
+
+# None is undone by itself: what an agent or an administrator has written since a migration was proved is theirs to judge.  While
+# one is under way bigfix_cutover takes its own change out (undone()).
+KINDS = [
+    FileKind("bigfix_settings", settings_file.is_config,
+             lambda *states, ports=(): functools.partial(settings_file.redacted, ports=ports)),
+    FileKind(MastheadEdit.kind, _masthead.is_masthead, _masthead_redactor),
+    # Any other text: whole lines are hidden where their name is not known.
+    FileKind("bigfix_flat_settings", lambda content: True,
+             lambda *states, ports=(): functools.partial(settings_file.redacted, flat=True, ports=ports)),
+]

@@ -17,6 +17,8 @@ from ansible_collections.portshift.agents.plugins.module_utils._boks import serv
 from ansible_collections.portshift.agents.plugins.module_utils._core.bounded_commands import CommandTimeout, execute
 from ansible_collections.portshift.agents.plugins.module_utils._core.errors import EngineError
 from ansible_collections.portshift.agents.plugins.module_utils._core.file_edit import FileEdit, FileError, read_if_there
+from ansible_collections.portshift.agents.plugins.module_utils._core.file_kinds import Edit, FileKind
+from ansible_collections.portshift.agents.plugins.module_utils._core.redaction import MASK
 from ansible_collections.portshift.agents.plugins.module_utils._boks.services_lines import ServicesFileError, entries
 
 SERVICES = "/etc/services"
@@ -32,6 +34,14 @@ PATIENCE_WITH_SOURCE = 10
 # nscd notices a change of the file, but not at once.
 PATIENCE_WITH_CACHE = 5
 LOOK_AGAIN = 0.1
+# Options of an entry, as a module takes several of them.
+ENTRY_SPEC = dict(
+    path=dict(type="path", default=SERVICES), name=dict(type="str", required=True), port=dict(type="int", required=True),
+    protocols=dict(type="list", elements="str", default=["tcp"]),
+    protocols_if_present=dict(type="list", elements="str", default=[]), aliases=dict(type="list", elements="str"),
+    comment=dict(type="str"))
+# An entry of a services database, without its comment.
+ENTRY = re.compile(br"[ \t]*[\w.+-]+[ \t]+[0-9]{1,5}/[a-z]{3,7}(?:[ \t]+[\w.+-]+)*[ \t]*(?=#|\r?\Z)")
 
 
 def host_lookup(name, protocol=None):
@@ -112,14 +122,14 @@ def answered_by(name, protocol, file_port):
     return "%s answers %d for %s/%s on this host (%s)" % (who, port, name, protocol or "any", where)
 
 
-class ServicesEdit:
+class ServicesEdit(Edit):
     """Brings `name` to `port` in the services database at `path`, or with state "absent" takes its lines away.
 
     `file`: the FileEdit.  `previous`: {protocol: port, or None where there was none}.  `entries`: the lines of the name after
     the edit.  `shadowed`: sentences on those that lookups never reach.
     """
 
-    redact = None
+    kind = "services_file"
 
     def __init__(self, path, name, port, protocols=("tcp",), protocols_if_present=(), aliases=None, comment=None,
                  state="present"):
@@ -143,6 +153,9 @@ class ServicesEdit:
         self.warnings = ["%s: %s" % (path, warning) for warning in change.warnings]
         self.entries = entries(change.lines, name)
         self.shadowed = ["%s: %s" % (path, sentence) for sentence in services_lines.shadowed(change.lines, name)]
+
+    def redact(self, content):
+        return content
 
     def resolved(self):
         """What the host's own lookup answers now: {protocol: port or None}."""
@@ -195,7 +208,7 @@ class ServicesEdit:
         refusal = self.foreseen()
         if refusal:
             raise ServicesFileError(refusal + "; nothing was written")
-        result = self.file.commit(module, record=record)
+        result = super().commit(module, record)
         if module.check_mode and result["changed"]:
             return result
         # What has been there for long is in no cache that has yet to notice it.
@@ -223,3 +236,38 @@ def _refuse_huge(path):
     if size > SIZE_LIMIT:
         raise ServicesFileError("%s: has %d bytes, more than the %d that a services database may have here; nothing was written. "
                                 "Look what has filled it" % (path, size, SIZE_LIMIT))
+
+
+def _is_services(content):
+    return any(ENTRY.match(line) for line in content.split(b"\n"))
+
+
+def redacted(content):
+    """The entries of a services database, without what else stands in a file that is taken for one."""
+    lines, hidden = [], MASK.encode("ascii")
+    for line in content.split(b"\n"):
+        entry, end = ENTRY.match(line), b"\r" if line.endswith(b"\r") else b""
+        shown = entry.group() if entry else b""
+        rest = line[len(shown):].strip()
+        lines.append(shown + (b"# " if shown and rest else b"") + (hidden if rest else b"") + end)
+    return b"\n".join(lines)
+
+
+def _without_our_port(entry, now, before):
+    """The bytes now with what the bytes before said of the entry's name; None where they can't be read."""
+    content = now
+    try:
+        for protocol in list(entry["protocols"]) + list(entry["protocols_if_present"]):
+            old = services_lines.resolve(before or b"", entry["name"], protocol)
+            if old:
+                content = services_lines.with_entry(content, entry["name"], old[0], [protocol]).after
+            else:
+                content = services_lines.without_entry(content, entry["name"], entry["port"], [protocol]).after
+    except EngineError:
+        return None
+    return content
+
+
+KINDS = [FileKind(
+    ServicesEdit.kind, _is_services, lambda *states, ports=(): redacted, option="services_entries", spec=ENTRY_SPEC,
+    edit=lambda entry: ServicesEdit(**entry), undo_edit=_without_our_port, edits_add_up=True)]

@@ -10,6 +10,10 @@ import stat
 from ansible_collections.portshift.agents.plugins.module_utils._change_tracker import hub_details
 from ansible_collections.portshift.agents.plugins.module_utils._core.errors import EngineError
 from ansible_collections.portshift.agents.plugins.module_utils._core.file_edit import FileEdit, FileError, explain
+from ansible_collections.portshift.agents.plugins.module_utils._core.file_kinds import Edit, FileKind
+
+# What a file of XML begins with, after a byte order mark; that of UTF-16 is none of a settings file's.
+XML = (b"<", b"\xef\xbb\xbf<", b"\xff\xfe", b"\xfe\xff")
 
 
 def is_there(path):
@@ -54,11 +58,11 @@ def _read(path):
     return FileEdit.read(path)
 
 
-class HubEdit:
+class HubEdit(Edit):
     """Brings the hub's URL to `port`, or to `url`; with neither it only reads."""
 
+    kind = "hub_details"
     redact = staticmethod(hub_details.redacted)
-    warnings = ()
 
     def __init__(self, candidates, port=None, url=None):
         self.path = the_one(candidates)
@@ -73,5 +77,15 @@ class HubEdit:
         except EngineError as err:
             raise FileError("%s: %s" % (self.path, err))
 
-    def commit(self, module, record=None):
-        return self.file.commit(module, redact=self.redact, record=record)
+
+def _is_xml(content):
+    """A damaged file of XML may have lost its beginning."""
+    return content.lstrip(b" \t\r\n").startswith(XML) or b"</" in content
+
+
+# An agent of Change Tracker writes its file anew when its credentials change; the old ones would lock it out.
+KINDS = [FileKind(
+    HubEdit.kind, _is_xml, lambda *states, ports=(): hub_details.redacted, undo=hub_details.moved_back, option="hub_urls",
+    spec=dict(path=dict(type="path", required=True), port=dict(type="int", required=True)),
+    edit=lambda entry: HubEdit([entry["path"]], port=entry["port"]),
+    undo_edit=lambda entry, now, before: hub_details.moved_back(now, before, entry["port"]), keeps_all=True)]

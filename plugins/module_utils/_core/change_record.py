@@ -26,7 +26,7 @@ from ansible_collections.portshift.agents.plugins.module_utils._core.errors impo
 from ansible_collections.portshift.agents.plugins.module_utils._core.file_edit import (
     FileEdit, FileError, explain, make_folder, one_at_a_time, read_if_there, read_own, remove_file, sha256,
     take_back_interrupted, write_own)
-from ansible_collections.portshift.agents.plugins.module_utils._core.redaction import MASK
+from ansible_collections.portshift.agents.plugins.module_utils._core.file_kinds import masked
 from ansible_collections.portshift.agents.plugins.module_utils._core.service_processes import this_boot
 
 VERSION = 1
@@ -145,10 +145,6 @@ def known_change(content):
     return changed if changed <= time.time() else 0
 
 
-def _nothing(unused):
-    return MASK.encode("ascii")
-
-
 def _move(value):
     return {key: value.get(key) for key in ("path", "old_port", "new_port", "phase")}
 
@@ -223,8 +219,11 @@ class ChangeRecord:
         """Whether a migration was begun, and no file was noted since: then services were stopped at most."""
         return self.content is not None and self.content["state"] == "changing" and not self.content["files"]
 
-    def before_write(self, path, before, after):
-        """Notes, durably, that `path` is about to go from `before` to `after`.  None stands for no file."""
+    def before_write(self, path, before, after, kind=None):
+        """Notes, durably, that `path` is about to go from `before` to `after`.  None stands for no file.
+
+        `kind`: the name of its FileKind.
+        """
         self._begin()
         if self.content.get("earlier"):
             self._archive(self.content["earlier"])
@@ -235,7 +234,7 @@ class ChangeRecord:
                 if digest not in (entry["sha256_before"], entry["sha256_after"]):
                     # The bytes that the first backup holds lack what somebody else wrote in between.
                     entry["changed_between"] = True
-                entry["sha256_after"] = _digest(after)
+                entry.update(sha256_after=_digest(after), kind=kind)
                 break
         else:
             backup = None if before is None else self._backup_path(digest)
@@ -244,7 +243,8 @@ class ChangeRecord:
                 make_folder(os.path.dirname(self.path))
                 make_folder(os.path.dirname(backup))
                 write_own(backup, before)
-            self.content["files"].append(dict(path=path, sha256_before=digest, sha256_after=_digest(after), backup=backup))
+            self.content["files"].append(dict(
+                path=path, kind=kind, sha256_before=digest, sha256_after=_digest(after), backup=backup))
         self.content.pop("earlier", None)
         # Evidence has to be newer than the last change of a file, by this host's own clock.
         self.content["last_change"] = time.time()
@@ -283,7 +283,7 @@ class ChangeRecord:
                 before = self.backed_up(entry)
                 to_restore.append(entry)
                 changed = digest != entry["sha256_after"] or entry.get("changed_between")
-                content = undo(now, before) if undo and changed else None
+                content = undo(entry.get("kind"), now, before) if undo and changed else None
                 if content is not None:
                     undone[path] = content
                 elif changed:
@@ -313,10 +313,11 @@ class ChangeRecord:
     def restore_files(self, module, redactor=None, force=False, undo=None):
         """Puts every file back, byte for byte.  Returns the module's result; refuses before the first write.
 
-        `undo`: (bytes now, bytes before or None) -> bytes or None, asked for files that somebody else has changed since: the
-        bytes now with the migration's own change taken out of them.  `redactor`: (bytes now, bytes before, ports=) -> what
-        makes bytes of that file fit for a diff; without one a diff shows nothing of them.  mark_rolled_back() comes when all
-        that belongs to going back is done; until then it can be done again.
+        `undo`: (kind, bytes now, bytes before or None) -> bytes or None, asked for files that others have changed since: the
+        bytes now with the migration's own change taken out of them.  `redactor`: (kind, bytes now, bytes before, ports=) ->
+        what makes bytes of that file fit for a diff; without one a diff shows nothing of them.  The kind is None in a record of
+        an earlier version.  mark_rolled_back() comes when all that belongs to going back is done; until then it can be done
+        again.
         """
         to_restore, drifted, impossible, undone = self._review(undo)
         # What is gone or damaged can't be restored; force only overrides what somebody else changed.
@@ -326,7 +327,7 @@ class ChangeRecord:
         for entry in to_restore:
             before, edit = self.backed_up(entry), FileEdit.read(entry["path"])
             edit.apply(undone.get(entry["path"], before))
-            redact = redactor(edit.before or b"", before or b"", ports=self._ports()) if redactor else _nothing
+            redact = redactor(entry.get("kind"), edit.before or b"", before or b"", ports=self._ports()) if redactor else masked
             done = edit.commit(module, redact=redact)
             result["diff"] += [done["diff"]] if "diff" in done else []
         return result

@@ -707,10 +707,11 @@ class FileEdit:
         self.after = after
         return self
 
-    def commit(self, module, redact=None, record=None):
+    def commit(self, module, redact=None, record=None, kind=None):
         """Writes what apply() was given, unless nothing changed or in check mode.  Returns the module's result.
 
-        `redact`: bytes -> bytes, hides secrets from the diff.  `record`: a ChangeRecord that is told first.
+        `redact`: bytes -> bytes, hides secrets from the diff.  `record`: a ChangeRecord that is told first, and
+        `kind` what it calls the kind of the file.
         """
         result = dict(changed=self.after != self.before)
         if module._diff:
@@ -727,12 +728,12 @@ class FileEdit:
             with Location(self.path) as place:
                 if place.path != self.target or place.folder_id() != self._folder:
                     raise self._changed_meanwhile()
-                result.update(self._write(place, module, record))
+                result.update(self._write(place, module, record, kind))
         except OSError as err:
             raise _error_of_write(err, self.path, "; nothing was written")
         return result
 
-    def _write(self, place, module, record):
+    def _write(self, place, module, record, kind):
         """Returns what the module's result has to say of it."""
         done, handle = {}, None
         with contextlib.ExitStack() as held:
@@ -748,7 +749,7 @@ class FileEdit:
                 self._still_the_same(place)
                 # Not earlier: what is not going to be written is not to be noted as changed.
                 if record:
-                    record.before_write(self.target, self.before, self.after)
+                    record.before_write(self.target, self.before, self.after, kind)
 
             if self.after is None:
                 last_look()

@@ -30,14 +30,15 @@ from ansible_collections.portshift.agents.plugins.module_utils._core.errors impo
 from ansible_collections.portshift.agents.plugins.module_utils._core.file_edit import (
     FileError, make_folder, one_at_a_time, put_file, read_own, remove_empty_folder, remove_file)
 from ansible_collections.portshift.agents.plugins.module_utils._core.host_commands import TOOL_SECONDS, run
-from ansible_collections.portshift.agents.plugins.module_utils._move.product_files import redactor, undone
 from ansible_collections.portshift.agents.plugins.module_utils._core.service_processes import this_boot
 
 PACKAGE = "ansible_collections.portshift.agents.plugins.module_utils"
 PROGRAM = """import os
 import sys
+import {modules}
+from {package}._core.file_kinds import FileKinds
 from {package}._move import confirmed_unit
-sys.exit(confirmed_unit.main(os.path.dirname(os.path.abspath(sys.argv[0])), {minded!r}))
+sys.exit(confirmed_unit.main(FileKinds({modules}), os.path.dirname(os.path.abspath(sys.argv[0])), {minded!r}))
 """
 # Seconds between two looks at what the unit has written.
 LOOK_AGAIN = 0.1
@@ -76,9 +77,10 @@ def _quoted(word):
     return '"%s"' % word.replace("\\", "\\\\").replace('"', '\\"').replace("%", "%%").replace("$", "$$")
 
 
-def program(minded):
+def program(kinds, minded):
     """The bytes of a zip archive that Python runs: confirmed_unit, with the modules of this collection that are loaded."""
-    sources = {"__main__.py": PROGRAM.format(package=PACKAGE, minded=minded)}
+    sources = {"__main__.py": PROGRAM.format(
+        package=PACKAGE, modules=", ".join(kinds.modules), minded=minded)}
     folders = PACKAGE.split(".")
     for depth in range(len(folders)):
         sources["/".join(folders[:depth + 1]) + "/__init__.py"] = ""
@@ -108,10 +110,11 @@ class Looking(BoundedModule):
 
 
 class ConfirmedChange:
-    """The change that the parameters of the module name."""
+    """The change that the parameters of the module name.  `kinds`: the FileKinds of what it may edit."""
 
-    def __init__(self, module):
-        self.module, self.params = module, module.params
+    def __init__(self, kinds, module):
+        self.kinds, self.module, self.params = kinds, module, module.params
+        self._options = [kind.option for kind in kinds.with_option]
         name = self.params["name"]
         if not NAME.match(name):
             raise ChangeError("the change's name is %r; give 1 to 20 characters a-z, 0-9 and _, a letter first" % name)
@@ -209,7 +212,7 @@ class ConfirmedChange:
         with alone_on_host(wanted["record"], self.module.check_mode):
             self._refuse_beside_another()
             if not self.module.check_mode:
-                take_back_interrupted_edits(wanted)
+                take_back_interrupted_edits(self.kinds, wanted)
             wanted = self._with_plan(wanted)
             if not wanted["plan"] or self.module.check_mode:
                 return dict(self._nothing(), changed=bool(wanted["plan"]), files=wanted["plan"], token=None,
@@ -234,9 +237,9 @@ class ConfirmedChange:
         params = self.params
         wanted = {key: params[key] for key in (
             "timeout", "record", "old_port", "new_port", "phase", "stop", "start", "services", "executables", "checks",
-            "check_seconds", "command_seconds", "services_entries", "hub_urls", "files", "bridge", "unit_dir", "force")}
+            "check_seconds", "command_seconds", "files", "bridge", "unit_dir", "force", *self._options)}
         self._require_commands()
-        check_paths(wanted)
+        check_paths(self.kinds, wanted)
         return dict(wanted, way="forward", systemd=self.systemd, login=this_login())
 
     def _require_commands(self):
@@ -252,7 +255,7 @@ class ConfirmedChange:
     def _with_plan(self, wanted):
         """`wanted`, with what is there before it, and the paths of the files that it would change."""
         looking, plan, modes = Looking(self.module), [], {}
-        for make in edits(wanted):
+        for make in edits(self.kinds, wanted):
             edit = make()
             for warning in edit.warnings:
                 self.module.warn(warning)
@@ -315,7 +318,7 @@ class ConfirmedChange:
             raise ChangeError("Python does not say where it lies (sys.executable is empty), so no process can be left that "
                               "runs it; set ansible_python_interpreter; nothing was changed")
         archive = self.place.path("run.zip")
-        put_file(archive, program(self.systemd), False)
+        put_file(archive, program(self.kinds, self.systemd), False)
         if self.systemd:
             self._launch_unit(archive)
         else:
@@ -502,7 +505,7 @@ class ConfirmedChange:
     def _foreseen(self):
         """The files that undoing the change would restore; takes the diff along."""
         try:
-            result = ChangeRecord(self.place.undo).restore_files(Looking(self.module), force=True, redactor=redactor)
+            result = ChangeRecord(self.place.undo).restore_files(Looking(self.module), force=True, redactor=self.kinds.redactor)
         except EngineError:
             # Such as a file that is gone: undoing a change can do more than a record alone.
             return []
@@ -533,14 +536,15 @@ class ConfirmedChange:
                 # Another port: an earlier migration's record, so the one that is taken back has not reached this host.
                 return dict(self.look(), changed=False, restored=[], token=state and state["token"])
             record.take_back_interrupted(self.module.check_mode)
-            undo = undone(move["new_port"])
+            undo = self.kinds.undo(move["new_port"])
             unsafe = record.review(undo)[1]
             if unsafe and not self.params["force"]:
                 raise RecordError("going back is no longer safe, nothing was changed: %s" % "; ".join(unsafe))
             if known is None and not self.params["start"]:
                 raise ChangeError("how this product is started is not known on this host; give stop, start and bridge; nothing "
                                   "was changed")
-            result = record.restore_files(Looking(self.module), force=self.params["force"], undo=undo, redactor=redactor)
+            result = record.restore_files(
+                Looking(self.module), force=self.params["force"], undo=undo, redactor=self.kinds.redactor)
             self.diffs = result["diff"]
             if self.module.check_mode:
                 return dict(self.look(), changed=True, state=REVERTED, restored=result["restored"], token=None,
@@ -550,7 +554,7 @@ class ConfirmedChange:
 
     def _hand_over_way_back(self, path, move, known):
         wanted = dict(self._wanted(), record=path, old_port=move["old_port"], new_port=move["new_port"], way="back",
-                      files=[], services_entries=[], hub_urls=[], checks=[], record_before=None, modes={}, plan=[])
+                      files=[], checks=[], record_before=None, modes={}, plan=[], **dict.fromkeys(self._options, []))
         for key in ("stop", "start", "services", "executables", "bridge"):
             # What this call does not say is as it was when the change began.
             wanted[key] = wanted[key] or known.get(key, wanted[key])

@@ -20,10 +20,8 @@ from ansible_collections.portshift.agents.plugins.module_utils._core.errors impo
 from ansible_collections.portshift.agents.plugins.module_utils._core.file_access import Location
 from ansible_collections.portshift.agents.plugins.module_utils._core.file_edit import (
     FileEdit, FileError, make_folder, put_file, read_own, remove_empty_folder, remove_file, take_back_interrupted, write_own)
-from ansible_collections.portshift.agents.plugins.module_utils._change_tracker.hub_edit import HubEdit
 from ansible_collections.portshift.agents.plugins.module_utils._bridge.bridge import turn_bridge
-from ansible_collections.portshift.agents.plugins.module_utils._move.product_files import redactor
-from ansible_collections.portshift.agents.plugins.module_utils._boks.services_file import ServicesEdit
+from ansible_collections.portshift.agents.plugins.module_utils._core.file_kinds import Edit
 
 VERSION = 1
 NAME = re.compile(r"[a-z][a-z0-9_]{0,19}\Z")
@@ -193,42 +191,43 @@ def under_way(record, name):
             "confirmed_change (name: %s, state: present), and run again when it has ended" % (state["state"], name))
 
 
-class FileContent:
-    """Gives the file at `path` other content."""
+class FileContent(Edit):
+    """Gives the file at `path` other content; its kind is told by what it holds."""
 
-    warnings = ()
-
-    def __init__(self, path, content):
+    def __init__(self, kinds, path, content):
         self.path = path
         self.file = FileEdit.read(path).apply(content.encode("utf-8", "surrogateescape"))
+        found = kinds.of(None, self.file.before, self.file.after)
+        self.kind = found and found.name
+        self.redact = kinds.redactor(self.kind, self.file.before, self.file.after)
 
-    def commit(self, module, record=None):
-        return self.file.commit(module, redact=redactor(self.file.before, self.file.after), record=record)
 
-
-def edits(change):
+def edits(kinds, change):
     """What makes the edits that are asked for, in order: each one reads its file when it is called."""
-    return ([functools.partial(ServicesEdit, **entry) for entry in change["services_entries"]] +
-            [functools.partial(HubEdit, [entry["path"]], port=entry["port"]) for entry in change["hub_urls"]] +
-            [functools.partial(FileContent, **entry) for entry in change["files"]])
+    return ([functools.partial(kind.edit, entry) for kind in kinds.with_option for entry in change.get(kind.option) or []] +
+            [functools.partial(FileContent, kinds, **entry) for entry in change["files"]])
 
 
-def take_back_interrupted_edits(change):
+def asked_for(kinds, change):
+    """[(kind, or None for content that is given whole; entry; the path of the file, past links)]"""
+    return [(kind, entry, os.path.realpath(entry["path"]))
+            for kind, option in [(kind, kind.option) for kind in kinds.with_option] + [(None, "files")]
+            for entry in change.get(option) or []]
+
+
+def take_back_interrupted_edits(kinds, change):
     """What writes in place of these files have left half done, for who is about to make the edits."""
-    take_back_interrupted([entry["path"] for key in ("services_entries", "hub_urls", "files") for entry in change[key]])
+    take_back_interrupted([entry["path"] for _kind, entry, _path in asked_for(kinds, change)])
 
 
-def check_paths(change):
+def check_paths(kinds, change):
     """One file is not edited in two ways."""
-    given, hubs, services = ([os.path.realpath(entry["path"]) for entry in change[key]]
-                             for key in ("files", "hub_urls", "services_entries"))
-    for path in given:
-        if path in services + hubs or given.count(path) > 1:
-            raise FileError("%s: is to get its whole content and is named a second time too; name it once; nothing was changed"
-                            % path)
-    for path in hubs:
-        if path in services or hubs.count(path) > 1:
-            raise FileError("%s: is to get another URL and is named a second time too; name it once; nothing was changed" % path)
+    seen = {}
+    for kind, _entry, path in asked_for(kinds, change):
+        if path in seen and not (kind and kind is seen[path] and kind.edits_add_up):
+            raise FileError("%s: is named by %s, and named a second time by %s; name it once; nothing was changed"
+                            % (path, seen[path].option if seen[path] else "files", kind.option if kind else "files"))
+        seen[path] = kind
 
 
 def turn(module, options, forward):

@@ -20,15 +20,13 @@ from ansible_collections.portshift.agents.plugins.module_utils._core.bounded_com
 from ansible_collections.portshift.agents.plugins.module_utils._core.change_record import (
     PATIENCE, ChangeRecord, alone_on_host, read_record)
 from ansible_collections.portshift.agents.plugins.module_utils._move.confirmed_state import (
-    BEGUN, CHANGING, CONFIRMED, ENDED, FAILED, REVERTED, REVERTING, WAITING, ChangeError, Place, boot_clock, edits,
+    BEGUN, CHANGING, CONFIRMED, ENDED, FAILED, REVERTED, REVERTING, WAITING, ChangeError, Place, asked_for, boot_clock, edits,
     take_back_interrupted_edits, turn, words)
 from ansible_collections.portshift.agents.plugins.module_utils._core.errors import EngineError
 from ansible_collections.portshift.agents.plugins.module_utils._core.file_edit import (
     FileError, NoSpace, one_at_a_time, overwrite, put_file, read_bytes, remove_file, sha256, write_durably, write_own)
-from ansible_collections.portshift.agents.plugins.module_utils._move.product_files import undone
 from ansible_collections.portshift.agents.plugins.module_utils._core.service_processes import this_boot
 from ansible_collections.portshift.agents.plugins.module_utils._core.services import Services
-from ansible_collections.portshift.agents.plugins.module_utils._boks import services_lines
 
 # Seconds between two looks for a confirmation, and between two rounds of the checks.
 LOOK_AGAIN = 0.2
@@ -68,16 +66,16 @@ class _Both:
     def __init__(self, *records):
         self.records = records
 
-    def before_write(self, path, before, after):
+    def before_write(self, path, before, after, kind=None):
         for record in self.records:
-            record.before_write(path, before, after)
+            record.before_write(path, before, after, kind)
 
 
 class Unit:
     """Carries the change at `place` on, from wherever it stands."""
 
-    def __init__(self, place, say=None):
-        self.place, self.say = place, say or _to_journal
+    def __init__(self, kinds, place, say=None):
+        self.kinds, self.place, self.say = kinds, place, say or _to_journal
         self.change, self.state = place.change(), place.state()
         if self.change is None or self.state is None:
             raise ChangeError("%s: holds no change; nothing was done" % place.folder)
@@ -157,8 +155,8 @@ class Unit:
         records = _Both(ChangeRecord(self.place.undo, change["old_port"], change["new_port"]),
                         ChangeRecord(change["record"], change["old_port"], change["new_port"], change["phase"]))
         # Planned anew: the product may have written its files while it stopped.
-        take_back_interrupted_edits(change)
-        for edit in edits(change):
+        take_back_interrupted_edits(self.kinds, change)
+        for edit in edits(self.kinds, change):
             made = edit()
             if made.file.after != made.file.before:
                 self.say("Writes %s" % made.path)
@@ -424,7 +422,7 @@ class Unit:
 
     def _restore(self):
         if self.change["way"] == "back":
-            record, undo = ChangeRecord(self.change["record"]), undone(self.change["new_port"])
+            record, undo = ChangeRecord(self.change["record"]), self.kinds.undo(self.change["new_port"])
             record.take_back_interrupted()
             unsafe = record.review(undo)[1]
             if unsafe and not self.change["force"]:
@@ -449,7 +447,7 @@ class Unit:
             self.say("%s; writes in place what is left to be restored" % err)
         for entry in record.review()[0]:
             now, before = read_bytes(entry["path"]), record.backed_up(entry)
-            mended = undo(now, before) if undo and sha256(now) != entry["sha256_after"] else None
+            mended = undo(entry.get("kind"), now, before) if undo and sha256(now) != entry["sha256_after"] else None
             if mended is None and before is None:
                 # That takes no room.
                 remove_file(entry["path"], False)
@@ -470,7 +468,8 @@ class Unit:
             now = read_bytes(entry["path"])
             if sha256(now) not in (entry["sha256_before"], entry["sha256_after"]):
                 drifted[sha256(now)] = entry["path"]
-                if self._hub_moved_back(entry["path"], now, before) is not None:
+                if all(kind.keeps_all for kind, unused in self._asked(entry["path"])) and self._without_our_edits(
+                        entry["path"], now, before) is not None:
                     # All that it holds stays, but for the port.
                     continue
                 copy = self.place.path("changed-by-others-%s" % sha256(now)[:12])
@@ -482,35 +481,20 @@ class Unit:
                                 % (entry["path"], err))
         return drifted
 
-    def _hub_moved_back(self, path, now, before):
-        """The bytes now with the hub's old URL; None for another file than an agent's, or one that was led elsewhere since."""
-        ports = [entry["port"] for entry in self.change["hub_urls"] if path and os.path.realpath(entry["path"]) == path]
-        return undone(ports[0])(now, before) if ports else None
+    def _asked(self, path):
+        """[(kind, entry)] of what is asked for the file at `path`."""
+        return [(kind, entry) for kind, entry, target in asked_for(self.kinds, self.change) if kind and target == path]
+
+    def _without_our_edits(self, path, now, before):
+        """The bytes now without what this change did to them; None where no kind of file can tell."""
+        content = now
+        for kind, entry in self._asked(path):
+            content = kind.undo_edit(entry, content, before) if content is not None else None
+        return content if self._asked(path) and (content or before is not None) else None
 
     def _without_our_ports(self, drifted):
-        """A function (bytes now, bytes before) -> the bytes now with the old ports, for a services file or that of an agent of
-        Change Tracker; None for others."""
-        def undo(now, before):
-            path, mended = drifted.get(sha256(now)), False
-            content = self._hub_moved_back(path, now, before)
-            if content is not None:
-                return content
-            content = now
-            try:
-                for entry in self.change["services_entries"]:
-                    if path is None or os.path.realpath(entry["path"]) != path:
-                        continue
-                    mended = True
-                    for protocol in list(entry["protocols"]) + list(entry["protocols_if_present"]):
-                        old = services_lines.resolve(before or b"", entry["name"], protocol)
-                        if old:
-                            content = services_lines.with_entry(content, entry["name"], old[0], [protocol]).after
-                        else:
-                            content = services_lines.without_entry(content, entry["name"], entry["port"], [protocol]).after
-            except EngineError:
-                return None
-            return content if mended and (content or before is not None) else None
-        return undo
+        """As FileKinds.undo(), by what was asked for the file.  `drifted`: {sha256: path}"""
+        return lambda unused, now, before: self._without_our_edits(drifted.get(sha256(now)), now, before)
 
     def _settle_record(self):
         """The migration's record says that the host is back, or what it said before this change."""
@@ -584,7 +568,7 @@ def _sentence(error):
     return "%s: %s" % (type(error).__name__, error)
 
 
-def _carry_on(folder, say):
+def _carry_on(kinds, folder, say):
     """The exit status of the process: 0 when there is nothing left to do."""
     place = Place.of(folder)
     try:
@@ -594,7 +578,7 @@ def _carry_on(folder, say):
                 # Taken back before this process came to it; it would find the same the next time.
                 say("%s: holds no change; nothing was done" % place.folder)
                 return 0
-            unit = Unit(place, say)
+            unit = Unit(kinds, place, say)
 
             def end(*unused):
                 unit.told_to_end = True
@@ -643,19 +627,19 @@ def _as_bytes(sentence):
     return sentence.encode("utf-8", "replace")
 
 
-def main(folder, minded):
+def main(kinds, folder, minded):
     """Runs in the process that was left behind.  `minded`: by systemd, which begins it again when it is killed."""
     os.umask(0o022)
     # A handler, not SIG_IGN: what is ignored would be inherited by the product.
     signal.signal(signal.SIGHUP, lambda *unused: None)
     if minded:
-        return _carry_on(folder, _to_journal)
+        return _carry_on(kinds, folder, _to_journal)
     for _life in range(LIVES):
         child = os.fork()
         if not child:
             status = 1
             try:
-                status = _carry_on(folder, _to_system_log)
+                status = _carry_on(kinds, folder, _to_system_log)
             finally:
                 os._exit(status)
         # Whoever ends this process means that one.

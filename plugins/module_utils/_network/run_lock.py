@@ -101,8 +101,8 @@ def _refusal(holder, now):
         life = "its last sign of life came %d s ago" % (now - holder["renewed"])
     return HeldError(
         "%s is migrating this deployment; %s, and its lock lapses in %d s, at %s. Nothing was changed. Wait until it has ended. "
-        "Only if you know that it is dead, take over: take_over: true, for the playbooks -e bigfix_take_over=true, "
-        "boks_take_over=true or change_tracker_take_over=true"
+        "Only if you know that it is dead, take over: take_over: true, for the playbooks -e PRODUCT_take_over=true, as in "
+        "-e bigfix_take_over=true"
         % (described(holder), life, rest + 1, moment(holder["expires"])), holder)
 
 

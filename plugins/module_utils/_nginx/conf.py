@@ -14,6 +14,7 @@ import re
 from collections import OrderedDict, namedtuple
 
 from ansible_collections.portshift.agents.plugins.module_utils._core.errors import EngineError
+from ansible_collections.portshift.agents.plugins.module_utils._core.file_kinds import FileKind
 from ansible_collections.portshift.agents.plugins.module_utils._core.ports import parse_port
 
 # Such files have a few KB.  What is beyond this is something else, and isn't worth this host's memory.
@@ -560,3 +561,9 @@ def shown(data):
     for server in servers:
         lines += ["server {"] + ["    listen %s;" % listen.text for listen in server.listens] + ["    ...", "}"]
     return "".join(line + "\n" for line in lines).encode("utf-8")
+
+
+# A hub's configuration of nginx is a site's own, which may say more by now.  The pattern is also in one that is broken, and in no
+# file of the other products.
+KINDS = [FileKind("nginx_conf", re.compile(br"^[ \t]*(?:server[ \t\r\n]*\{|listen[ \t])", re.M).search,
+                  lambda *states, ports=(): shown, undo=moved_back)]

@@ -234,7 +234,7 @@ class ListenEdit:
         recorded = self.record.backed_up(entry)
         if sha256(self.before) == entry["sha256_after"]:
             return recorded
-        undone = self._undone(self.before, recorded)
+        undone = self._undone(None, self.before, recorded)
         return recorded if undone is None else undone
 
     def _listens_before(self):
@@ -246,7 +246,7 @@ class ListenEdit:
                 raise
             return []
 
-    def _undone(self, now, before):
+    def _undone(self, unused, now, before):
         return conf.moved_back(now, before, self.record.content["new_port"])
 
     def _recorded(self):
@@ -504,7 +504,7 @@ class ListenEdit:
         changed = self.after != self.before or bool(self.lacking)
         if self.state == "absent" and changed and self.options["users_seconds"] > 0:
             self._require_no_users(self.options["port"], self.others)
-        result = self.edit.commit(self.module, redact=conf.shown, record=self.record)
+        result = self.edit.commit(self.module, redact=conf.shown, record=self.record, kind=conf.KINDS[0].name)
         if changed and not self.module.check_mode:
             self._bring_into_force()
         return self._result(result, changed)
@@ -549,7 +549,7 @@ class ListenEdit:
         if edit.before not in (written, self.before):
             self.saved_since = True
             return False
-        edit.apply(self.before).commit(BoundedModule(COMMAND_TIME), record=record)
+        edit.apply(self.before).commit(BoundedModule(COMMAND_TIME), record=record, kind=conf.KINDS[0].name)
         return True
 
     def _settle_record(self):
@@ -585,7 +585,7 @@ class ListenEdit:
         if self.options.get("backup"):
             self._require_no_copy_read(self.nginx.files()[1])
         self._require_no_users_of_the_new_port()
-        done = self.record.restore_files(self.module, lambda *states, ports: conf.shown, force=self.options["force"],
+        done = self.record.restore_files(self.module, lambda *unused, ports: conf.shown, force=self.options["force"],
                                          undo=self._undone)
         if self.module.check_mode:
             return self._result(done, True)
