@@ -164,6 +164,7 @@ class Site(systemd.Site):
             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=300, check=False)
         shown = [base64.b64decode(text).decode() for text in re.findall("<<([A-Za-z0-9+/=]+)>>", done.stdout)]
         assert not [secret for secret in SECRETS if secret in "".join([done.stdout, *shown])], done.stdout
+        assert len(shown) == sum(isinstance(step, Show) for step in steps), done.stdout
         return done.returncode, " ".join(done.stdout.replace("\\n", " ").split()), list(map(json.loads, shown))
 
     def evidence(self, **variables):

@@ -137,7 +137,7 @@ def test_what_an_earlier_migration_left_is_none_to_take_back_and_a_bridge_or_a_l
         records.open(host, THIRD, BEFORE)
     done = namespace.run(*direct_module.command("port_bridge", dict(
         name=records.PRODUCT, listen_port=ANOTHER + records.BRIDGED, target_port=FOURTH + records.BRIDGED, persistent=False,
-        lease=str(records.folder / records.HOSTS[0] / "host.lock"))))
+        lease=str(records.folder / records.HOSTS[0] / "host.lock"), _ansible_remote_tmp=str(records.folder))))
     assert direct_module.result(done.stdout, done.stderr)["changed"]
 
     def bridged():
