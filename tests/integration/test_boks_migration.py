@@ -144,7 +144,7 @@ def test_domain_comes_back_byte_for_byte(journey):
     assert back.traces == {} and set().union(*back.new.values()) == set()
 
 
-def test_nobody_is_refused_there_and_back(journey):
+def test_no_login_is_refused_there_and_back(journey):
     fine, verdict = journey.whole()["rollback"].logins
     assert fine, verdict["objections"]
 
