@@ -2,6 +2,7 @@
 
 MASTHEAD ?= signed
 PYTEST_ARGS ?=
+PUBLIC_NAMES ?=
 
 VENV := .venv/bin
 # The tools call each other (ansible-lint calls ansible-playbook); they must meet those of .venv.
@@ -13,7 +14,7 @@ export ANSIBLE_CONFIG := $(CURDIR)/ansible.cfg
 # Two set-ups at once would write into the same .venv.
 .NOTPARALLEL:
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint sanity unit integration stand-ins molecule soak headline bench docs changelog clean setup-demo setup-test
+.PHONY: help demo test lint sanity unit integration stand-ins molecule soak headline bench docs changelog public-names clean setup-demo setup-test
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -56,6 +57,9 @@ docs: setup-test ## check the documentation of every plugin and role
 
 changelog: setup-test ## check the changelog and its fragments
 	@$(VENV)/python tools/lint changelog
+
+public-names: setup-test ## what differs from the names of the last release (PUBLIC_NAMES=--write to note them, at a release)
+	@$(VENV)/python -m tests.unit.public_names $(PUBLIC_NAMES)
 
 clean: ## remove everything that make made in the checkout
 	@rm -rf .venv .cache .lab .ansible .pytest_cache .hypothesis .ruff_cache .mypy_cache tests/output portshift-agents-*.tar.gz

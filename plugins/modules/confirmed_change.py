@@ -90,6 +90,8 @@ options:
       - What of them runs before the change may not run after O(stop), or the change is undone with nothing edited; and after
         O(start) a new process of each of these runs, or it is undone. Each has O(command_seconds). A service of which nothing
         ran before is not looked at.
+      - The same holds for the way back. Where a service that ran before does not run after it, it is tried again, and fails at
+        last.
     type: list
     elements: str
     default: []

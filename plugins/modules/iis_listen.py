@@ -76,7 +76,9 @@ options:
   users_seconds:
     description:
       - With O(state=absent) and O(state=restored). Seconds in which there has to be a moment without a connection to the port
-        that ends, before it does, those that have just ended included. Where there is none, nothing is changed, and it fails.
+        that ends, before it does. Where there is none, nothing is changed, and it fails.
+      - Windows keeps a connection that has ended for some minutes. Where there are such ones in all of that time, what counts
+        is whether there is an established one at its end.
       - That port is O(port), or with O(state=restored) the one that the migration of O(record) has moved to.
       - With V(0) nobody looks.
       - Whoever is not connected in that moment is not found. Who is connected is not told; C(netstat -ano) on the host does.

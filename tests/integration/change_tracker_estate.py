@@ -88,7 +88,8 @@ class Estate(ProductLab):
     def begin(self, verb, *options, port=NEW):
         """Starts VERB_change_tracker_port.yml with the options that its user gives."""
         port = [] if verb == "rollback" else ["-e", "change_tracker_port=%s" % port]
-        return self.begin_file("playbooks/%s_change_tracker_port.yml" % verb, *port, *options)
+        return self.begin_file("playbooks/%s_change_tracker_port.yml" % verb, *port, "-e",
+                               "change_tracker_agent_settle_seconds=0.5", *options)
 
 
 def with_port(data, port):

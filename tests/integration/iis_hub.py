@@ -8,6 +8,7 @@ import http.client
 import http.server
 import json
 import os
+import socket
 import ssl
 import subprocess
 import sys
@@ -147,6 +148,17 @@ class WindowsHub:
         answer = connection.getresponse()
         body = answer.read()
         return json.loads(body) if answer.status == 200 else answer.status
+
+    def ask_last(self, port):
+        """A request after which the hub hangs up, and then the caller: the kernel keeps the end of the first one for a while."""
+        connection = NamedConnection("127.0.0.1", port, timeout=10)
+        connection.name = "hub"
+        connection.request("GET", "/api/", headers={"Host": "hub", "Connection": "close"})
+        kept = connection.sock
+        assert connection.getresponse().read()
+        # Past TLS, which would send an alert to the hub's closed end, and so end that too.
+        assert socket.socket.recv(kept, 1, socket.MSG_PEEK) == b""
+        connection.close()
 
     def ask(self, port, name="hub"):
         """-> (the thumbprint it presents, what the application was told), or why not"""

@@ -23,6 +23,8 @@ DOUBLES = CHECKOUT / "tests/doubles"    # of modules for Windows
 PLAYBOOK = Path(sys.executable).parent / "ansible-playbook"
 OLD, NEW = 52311, 55000
 RUN_SECONDS = 900
+# Of an output, those that its account begins with.
+LAST_LINES = 40
 # Written by the stand-ins while they run: no file of the product's that a migration could move.
 OWN_OF_THE_LAB = re.compile(r"/__BESData/|/lab-ledger\.txt$")
 RECORDS = "var/lib/portshift/"
@@ -76,21 +78,21 @@ class Run:
             self.status = self.process.wait(RUN_SECONDS)
         except subprocess.TimeoutExpired:
             self.kill()
-            raise AssertionError("no end after %d seconds:\n%s" % (RUN_SECONDS, self.output))
+            raise AssertionError("no end after %d seconds:\n%s" % (RUN_SECONDS, self.account))
         return self
 
     def until(self, happened):
         """Returns as soon as `happened` is true."""
         end = time.monotonic() + RUN_SECONDS
         while not happened():
-            assert self.process.poll() is None and time.monotonic() < end, "it never happened:\n%s" % self.output
+            assert self.process.poll() is None and time.monotonic() < end, "it never happened:\n%s" % self.account
             time.sleep(0.01)
         return self
 
     def until_count(self, number):
         end = time.monotonic() + RUN_SECONDS
         while self.journal.read_bytes().count(b"\n") < number and self.process.poll() is None:
-            assert time.monotonic() < end, self.output
+            assert time.monotonic() < end, self.account
             time.sleep(0.01)
         return self
 
@@ -133,6 +135,15 @@ class Run:
         return self.log.read_text(errors="replace")
 
     @property
+    def account(self):
+        """What became of it, the end first: who is shown the beginning of a long text, as by CI, sees what failed."""
+        lines = self.output.splitlines()
+        said = ["exit status %s" % self.status, *self.failures]
+        if len(lines) > LAST_LINES:
+            said += ["--- the last lines:", *lines[-LAST_LINES:], "--- all of it:"]
+        return "\n".join(said + lines)
+
+    @property
     def events(self):
         lines = self.journal.read_text().split("\n")
         return [json.loads(line) for line in lines[:-1]]    # the last one may be on its way
@@ -141,7 +152,7 @@ class Run:
     def stats(self):
         """host -> counts, as in the recap."""
         found = [event["hosts"] for event in self.events if event["event"] == "stats"]
-        assert found, "no recap:\n%s" % self.output
+        assert found, "no recap:\n%s" % self.account
         return found[-1]
 
     @property
@@ -170,14 +181,14 @@ class Run:
         return [event["msg"] for event in self.events if event["event"] == "failed"]
 
     def good(self):
-        assert self.status == 0, self.output
+        assert self.status == 0, self.account
         return self
 
     def bad(self, *words):
         """It failed, and one of its sentences holds all these words."""
-        assert self.status not in (0, None), self.output
+        assert self.status not in (0, None), self.account
         assert any(all(str(word) in sentence for word in words) for sentence in self.failures), (
-            "no failure holds %s:\n%s" % (words, "\n".join(self.failures) or self.output))
+            "no failure holds %s:\n%s" % (words, "\n".join(self.failures) or self.account))
         assert "Traceback" not in self.output
         return self
 

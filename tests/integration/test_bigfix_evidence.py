@@ -13,12 +13,12 @@ import time
 
 import pytest
 
+from ansible_collections.portshift.agents.plugins.module_utils._bigfix.evidence import BigFixEvidence
 from ansible_collections.portshift.agents.plugins.module_utils._core import log_lines
 from ansible_collections.portshift.agents.plugins.module_utils._core.change_record import ChangeRecord, lock_path
-from ansible_collections.portshift.agents.plugins.module_utils._core.questions import gather
+from ansible_collections.portshift.agents.plugins.module_utils._core.evidence import gather
 from ansible_collections.portshift.agents.plugins.module_utils._core.service_processes import start_time
 from ansible_collections.portshift.agents.plugins.module_utils._core.services import Services
-from ansible_collections.portshift.agents.plugins.modules.bigfix_evidence import Questions
 from ansible_collections.portshift.agents.tests.unit.masthead_files import plain
 from tests.integration import direct_module
 from tests.integration.migration_lab import CHECKOUT
@@ -155,7 +155,7 @@ class Host:
 
     def questions(self, **more):
         given = self.arguments(**more)
-        return Questions(given, Services(None, given["services"], given["service_command"], given["executables"]))
+        return BigFixEvidence(given, Services(None, given["services"], given["service_command"], given["executables"]))
 
     def evidence(self, **more):
         """(what was proved, what is missing), by its names."""

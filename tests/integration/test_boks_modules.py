@@ -14,10 +14,11 @@ import types
 
 import pytest
 
+from ansible_collections.portshift.agents.plugins.module_utils._boks.evidence import BoksEvidence
 from ansible_collections.portshift.agents.plugins.module_utils._boks.host import BoksHost, run_bounded
 from ansible_collections.portshift.agents.plugins.module_utils._core.change_record import ChangeRecord
 from ansible_collections.portshift.agents.plugins.module_utils._core.log_lines import LOG_TAIL
-from ansible_collections.portshift.agents.plugins.modules import boks_evidence, boks_info
+from ansible_collections.portshift.agents.plugins.modules import boks_info
 from tests.integration import direct_module
 from tests.integration.ports import own_addresses
 
@@ -108,7 +109,7 @@ class Host:
         return found
 
     def evidence(self, **more):
-        return self.run("boks_evidence", **dict(dict(base_port=NEW, role="agent", timeout=0), **more))
+        return self.run("boks_evidence", **dict(dict(base_port=NEW, role="agent", timeout=0, settle=0), **more))
 
 
 @pytest.fixture
@@ -400,8 +401,9 @@ def test_a_host_proves_itself_and_its_record_says_so_once(moved):
     before = moved.content()
     foretold = moved.evidence(_ansible_check_mode=True, **asked)
     assert foretold["ok"] and foretold["changed"] and moved.content() == before
-    found = moved.evidence(**asked)
-    assert found["ok"] and found["changed"] and (found["base"], found["missing"]) == (NEW, {})
+    found = moved.evidence(**dict(asked, settle=0.2))
+    assert found["ok"] and found["changed"] and found["waited"] >= 0.2
+    assert (found["base"], found["port"], found["old_port"], found["missing"]) == (NEW, NEW, OLD, {})
     pid = moved.processes[0].pid
     assert found["proved"][0] == "boks is 16530 in %s" % moved.services
     assert found["proved"][1].endswith("(pid %d) listens on 16533/tcp" % pid)
@@ -473,7 +475,7 @@ def test_evidence_that_comes_later_is_waited_for(moved):
     daemon.wait()
     daemon.stdout.close()
     seen = moved.folder / "seen"
-    arguments = moved.arguments(dict(base_port=NEW, timeout=PATIENCE, status_command=["touch", str(seen)]))
+    arguments = moved.arguments(dict(base_port=NEW, timeout=PATIENCE, settle=0, status_command=["touch", str(seen)]))
     with subprocess.Popen(direct_module.command("boks_evidence", arguments), stdout=subprocess.PIPE, text=True) as waiting:
         limit = time.monotonic() + PATIENCE
         while not seen.exists():
@@ -514,10 +516,11 @@ def test_a_status_command_that_is_not_there_is_a_sentence(moved):
 
 
 def test_a_host_that_can_not_tell_who_listens_is_asked_by_connecting(moved, monkeypatch):
-    monkeypatch.setattr("ansible_collections.portshift.agents.plugins.module_utils._boks.host.listeners", lambda *unused: None)
+    monkeypatch.setattr("ansible_collections.portshift.agents.plugins.module_utils._boks.host.listeners",
+                        lambda *unused, **unused_too: None)
     params = dict(moved.arguments({}), base_port=NEW, old_base=OLD, role=None, listening=True, status_command=[],
-                  errlog_path=None, reach=[], reach_any=True, down_patterns=[], failure_patterns=[], log_max_age=60)
-    questions = boks_evidence.Questions(params)
+                  errlog_path=None, reach=[], reach_any=True, down_patterns=[], failure_patterns=[], log_max_age=60, settle=0)
+    questions = BoksEvidence(params)
     assert questions.listening(0) == (True, ["%s answers on port 16533" % ADDRESS])
     assert questions.old_ports(0) == (True, ["this host can't tell who listens on the old base port 16500"])
     moved.stop()

@@ -18,8 +18,16 @@ from tests.lab.change_tracker_lab import SITE_NAME
 AGENTS = ("proxy", "agent01")
 IDENTITY = dict(ip="*", hostname="", port=NEW)
 RULE = "portshift change_tracker_hub %d/tcp" % NEW
-# Holds a connection to that port of the hub until it is killed, or the port itself on the hub.
-GUEST = "import socket, time; one = socket.create_connection(('hub', %d)); time.sleep(600)"
+# Holds a connection to that port of the hub until it is killed: a new one where the hub has lost patience.
+GUEST = "import itertools, socket; all([socket.create_connection(('hub', %d)).recv(1)] for unused in itertools.count())"
+# Has the hub hang up first, as a monitoring that asks once does: the hub's end of that connection stays for a minute.
+ASKED_ONCE = """import http.client, socket, ssl
+one = http.client.HTTPSConnection('hub', %d, context=ssl._create_unverified_context())
+one.request('GET', '/', headers={'Connection': 'close'})
+kept = one.sock
+one.getresponse().read()
+socket.socket.recv(kept, 1, socket.MSG_PEEK)"""
+# Holds the port itself on the hub.
 # (create_server may have it although connections of the test before still time out there, a bare bind may not.)
 SQUATTER = "import socket, time; one = socket.create_server(('0.0.0.0', %d)); time.sleep(600)"
 PRESENTED = "timeout 5 openssl s_client -connect hub:%d </dev/null 2>/dev/null | openssl x509 -noout -fingerprint -sha1"
@@ -39,8 +47,7 @@ def run(lab, *tasks):
     path = lab.folder.parent / "tasks.json"
     path.write_text(json.dumps([dict(hosts="change_tracker_hub", gather_facts=False, tasks=[
         {name: arguments, "name": name} for name, arguments in tasks])]))
-    done = lab.begin_file(path).wait()
-    assert done.status == 0, done.output
+    lab.begin_file(path).wait().good()
 
 
 def website(**bindings):
@@ -138,6 +145,8 @@ def test_hub_and_agents_move_the_old_port_ends_and_all_come_back_and_no_heartbea
         eventually(lambda: lab.execute(engine, "hub", "ss -Htn state established sport = :%d" % OLD)[1].strip() != "")
         lab.play("close").bad("port %d is still used" % OLD, "-e change_tracker_close_despite_users=true")
         assert lab.bindings(engine) == bound(OLD, NEW)
+    lab.ssh("monitored1", "python3 -c %s" % shlex.quote(ASKED_ONCE % OLD))
+    assert lab.execute(engine, "hub", "ss -Htn state time-wait sport = :%d" % OLD)[1].strip() != ""
     lab.play("close").good()
     assert lab.bindings(engine) == bound(NEW) and lab.status("hub")["listening"] == [22, 80, NEW]
 

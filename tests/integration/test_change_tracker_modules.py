@@ -15,10 +15,10 @@ import pytest
 
 from ansible_collections.portshift.agents.plugins.module_utils._core.change_record import ChangeRecord
 from ansible_collections.portshift.agents.plugins.module_utils._change_tracker.hub_url import FAILURES
+from ansible_collections.portshift.agents.plugins.module_utils._change_tracker.evidence import AgentEvidence
 from ansible_collections.portshift.agents.plugins.module_utils._change_tracker.host import Service
 from ansible_collections.portshift.agents.plugins.module_utils._move.confirmed_state import Place
-from ansible_collections.portshift.agents.plugins.module_utils._core.questions import gather
-from ansible_collections.portshift.agents.plugins.modules.change_tracker_evidence import Questions
+from ansible_collections.portshift.agents.plugins.module_utils._core.evidence import gather
 from tests.integration import direct_module
 from tests.integration.migration_lab import CHECKOUT
 from tests.integration.ports import own_addresses
@@ -327,7 +327,8 @@ def test_an_agent_that_has_moved_proves_itself_and_is_marked_once(moved):
     found = moved.evidence(timeout=20, mark=True, check=True)
     assert found["ok"] and found["changed"] and json.loads(moved.record.read_text())["state"] == "changing"
     found = moved.evidence(timeout=20, mark=True)
-    assert found["ok"] and found["changed"] and (found["missing"], found["port"], found["agent"]) == ({}, NEW, True)
+    assert found["ok"] and found["changed"]
+    assert (found["missing"], found["port"], found["old_port"], found["agent"]) == ({}, NEW, OLD, True)
     assert found["proved"][:2] == ["%s leads to https://%s:%d/api/" % (moved.path, HUB, NEW), "the service nntgen7agentcore runs"]
     assert "(pid %d) is connected to %s:%d" % (moved.processes[0].pid, HUB, NEW) in found["proved"][2]
     assert found["proved"][3:] == ["nothing is connected to the old port %d any more" % OLD,
@@ -423,7 +424,7 @@ def settled(host, happens, timeout=3, **more):
     given = dict(dict(path=[str(path) for path in host.places], record=str(host.record), service=None, log_path=None,
                       required=True, service_command=[str(host.manager)], port=NEW, old_port=None, failure_patterns=FAILURES,
                       log_max_age=86400, settle=0.2), **more)
-    questions = Questions(given)
+    questions = AgentEvidence(given)
     begin = questions.settle
 
     def settle():

@@ -314,6 +314,15 @@ def test_check_that_never_succeeds_is_told_in_its_own_words(host):
     host.has_come_back()
 
 
+def test_start_that_says_it_did_and_brings_nothing_up_on_the_way_back_is_tried_again(host):
+    host.on("start", "grep -q %d services || [ -e lied ] || { touch lied; exit 0; }\n" % host.new)
+    done = host.run(timeout=3600, checks=[["false"]], check_seconds=0, services=["boks"],
+                    executables=dict(boks=[str(host.folder / "daemon.py")]))
+    assert done["failed"] and "no new process of the service boks runs after 10 s" in done["msg"], done
+    assert (host.folder / "lied").exists()
+    host.has_come_back()
+
+
 def test_file_that_cannot_be_edited_after_the_stop_is_undone(host):
     # While the product stops its file becomes one that is refused.
     host.on("stop", "grep -q alias services || printf 'other 9/tcp boks # alias\\n' | cat - services > s && mv s services\n")

@@ -12,6 +12,7 @@ import os
 
 import pytest
 
+from tests.integration import init_script
 from tests.integration.container_estate import AFTER_PHASE_ONE, FILLING, RECORD, ControlNode, Estate
 from tests.integration.migration_lab import CUTOVER, NEW, OLD, difference
 from tests.lab import containers, processes
@@ -49,6 +50,17 @@ client.bind(("", %d))
 client.connect(listener.getsockname())
 signal.pause()
 """ % NEW
+
+KNOCK = """
+import socket, sys
+try:
+    socket.create_connection((sys.argv[1], int(sys.argv[2])), 2).close()
+    print("open")
+except ConnectionRefusedError:
+    print("refused")
+except OSError:
+    print("shut")
+"""
 
 
 @pytest.fixture(scope="module")
@@ -133,7 +145,65 @@ def test_path_that_a_firewall_in_between_drops_is_found_before_anything_is_cut(e
     estate.all_report(OLD)
 
     estate.execute("relay1", "nft", "delete", "table", "inet", "between")
-    estate.play("migrate").good()
+
+
+# -- services
+
+def test_agent_that_was_started_by_hand_is_named_and_left_alone_by_migrate_and_close(estate):
+    """Its unit is made from an init script, and systemd knows nothing of the process: its stop would be a no-op."""
+    if set(estate.ports().values()) != {OLD}:
+        estate.at_old()
+    unit = "/etc/systemd/system/besclient.service"
+    kept = estate.execute("client02", "cat", unit)
+    # The program at its real path, which is how its processes are found.
+    command = next(line for line in kept.splitlines() if line.startswith("ExecStart=")).partition(" ")[2]
+    script = init_script.init_script("%s %s" % (init_script.AGENT, command))
+    estate.execute("client02", "sh", "-ec", """
+        systemctl stop besclient
+        rm "$1"
+        mkdir -p "$(dirname "$3")"
+        cp "$(readlink -f /usr/bin/python3)" "$3"
+        cat >"$2"
+        chmod 755 "$2"
+        systemctl daemon-reload
+        "$2" start""", "sh", unit, init_script.PATH, init_script.AGENT, stdin=script)
+    try:
+        estate.wait(OLD)
+        pid = estate.execute("client02", "cat", "/run/besclient.pid").strip()
+        assert estate.said("client02", "systemctl", "is-active", "besclient")[1].strip() == "inactive"
+        assert estate.said("client02", "systemctl", "stop", "besclient")[0] == 0
+        before = estate.snapshot()
+        run = estate.play("migrate").bad(
+            "client02", "nothing was changed: service besclient is run by process %s (%s), which systemd did not start" % (
+                pid, init_script.AGENT), "/etc/init.d/besclient stop")
+        assert run.failed == {"client02"} and {host for host, _path in difference(before, estate.snapshot())} == {
+            "server", "relay1", "relay2", "client01"}
+        assert estate.execute("client02", "cat", "/run/besclient.pid").strip() == pid
+        assert estate.ports() == dict(dict.fromkeys(estate.hosts, NEW), client02=OLD)
+
+        # As one that has not moved, and where that may be, as one that uses the old port.
+        files = estate.snapshot()
+        run = estate.play("close", "-e", "bigfix_close_max_missing=1", "-e", "bigfix_evidence_timeout=2").bad(
+            "Nothing was closed", "port %d of relay2 by client02 (%s, " % (OLD, estate.address("client02")))
+        run.bad("no proof on port %d" % NEW, "not on port %d yet: " % NEW)
+        assert run.changed == {} and estate.snapshot() == files and estate.answered("client02", "relay2") == [OLD, NEW]
+
+        # What the sentence says to do.  A run that was killed before its host was verified is made good by close.
+        estate.execute("client02", "sh", "-ec", '"$1" stop; systemctl start besclient', "sh", init_script.PATH)
+        assert estate.play("migrate").good().changed.keys() == {"client02"}
+        estate.execute("relay2", "sed", "-i", 's/"state": "verified"/"state": "changing"/', RECORD)
+        estate.play("close").good()
+        assert json.loads(estate.execute("relay2", "cat", RECORD))["state"] == "verified"
+        # Its firewall answers no more for the old port than for one that was never open.
+        assert estate.said("client02", "python3", "-c", KNOCK, estate.address("relay2"), str(OLD))[1].strip() == "shut"
+    finally:
+        estate.execute("client02", "sh", "-ec", """
+            systemctl stop besclient
+            "$2" stop
+            rm -r "$2" "$(dirname "$3")"
+            cat >"$1"
+            systemctl daemon-reload
+            systemctl start besclient""", "sh", unit, init_script.PATH, init_script.AGENT, stdin=kept)
     estate.all_report(NEW)
 
 
@@ -167,7 +237,7 @@ def test_host_that_loses_power_in_its_cutover_ends_the_run_and_is_moved_by_the_n
     finally:
         estate.power_on("relay2")
     # It was alone in its step, so nobody is left who could ask the gate: Ansible ends the run, naming the host.
-    assert run.status != 0, run.output
+    assert run.status != 0, run.account
     assert [event["host"] for event in run.events if event["event"] == "unreachable"] == ["relay2"] == sorted(run.failed)
     assert "Phase 2" in run.plays and "Phase 3" not in run.plays
     estate.play("migrate").good()

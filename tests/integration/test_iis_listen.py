@@ -3,6 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """iis_listen on doubles of the Windows modules and a stand-in of IIS with real ports: as Ansible runs it, and by itself."""
 
+import contextlib
 import json
 import os
 import socket
@@ -528,6 +529,18 @@ def test_a_port_with_a_connection_to_it_stays(windows):
     assert (len(hub.bindings()), hub.record()) == (2, record) and hub.ask_again(kept)
     kept.close()
     assert hub.call("absent", users_seconds=0)["changed"]
+
+
+@pytest.mark.parametrize("state, port", [("absent", "old"), ("restored", "new")])
+def test_a_connection_that_has_ended_does_not_keep_its_port(windows, state, port):
+    hub = windows()
+    assert hub.call()["changed"]
+    hub.ask_last(getattr(hub, port))
+    assert hub.module("win_wait_for", host="0.0.0.0", port=getattr(hub, port), state="drained", timeout=1)["failed"]
+    assert hub.call(state, check=True, users_seconds=1)["changed"]
+    with contextlib.closing(hub.connect(getattr(hub, port))):
+        assert hub.call(state, users_seconds=1)["in_use"]
+    assert hub.call(state, users_seconds=1)["changed"] and hub.ask(getattr(hub, port)) == "refused"
 
 
 def test_a_port_that_another_site_has_too_is_left_to_it(windows):

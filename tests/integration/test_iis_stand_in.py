@@ -34,6 +34,12 @@ def windows(tmp_path):
         hub.stop()
 
 
+def connected(hub, *states):
+    """-> the processes that have a connection to the old port in one of these states"""
+    found = hub.module("win_listen_ports_facts", tcp_filter=list(states))["ansible_facts"]["tcp_listen"]
+    return [one["pid"] for one in found if one["port"] == hub.old]
+
+
 def held(port):
     """Another process's socket, as far as http.sys is concerned."""
     return socket.create_server(("127.0.0.1", port))
@@ -170,8 +176,15 @@ def test_drained_is_a_port_without_a_connection(windows):
     wait = dict(host="0.0.0.0", port=hub.old, state="drained", timeout=1)
     done = hub.module("win_wait_for", **wait)
     assert done["failed"] and done["msg"] == "timeout while waiting for 0.0.0.0:%d to drain" % hub.old
+    assert (connected(hub, "Established"), connected(hub, "TimeWait")) == ([4], [])
     kept.close()
     assert not hub.module("win_wait_for", **dict(wait, timeout=60)).get("failed")
+    assert connected(hub, "established", "timewait") == []
+    hub.ask_last(hub.old)
+    assert hub.module("win_wait_for", **wait)["failed"]
+    assert (connected(hub, "Established"), connected(hub, "TimeWait")) == ([], [0])
+    refused = hub.module("win_listen_ports_facts", tcp_filter=["Connected"])
+    assert refused["failed"] and '"Connected"' in refused["msg"]
     assert not hub.module("win_wait_for", port=hub.old, timeout=5).get("failed")
     assert not hub.module("win_wait_for", port=hub.new, state="stopped", timeout=5).get("failed")
     assert hub.module("win_wait_for", port=hub.new, timeout=1)["failed"]

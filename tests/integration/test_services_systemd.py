@@ -14,7 +14,8 @@ import pytest
 
 from ansible_collections.portshift.agents.tests.unit.masthead_files import plain
 from tests.conftest import CHECKOUT
-from tests.integration import direct_module
+from tests.integration import direct_module, init_script
+from tests.integration.init_script import AGENT
 from tests.lab import containers
 from tests.lab.processes import Failed
 
@@ -22,32 +23,12 @@ OLD, NEW = 52311, 55000
 RUN = "portshift-services-%d" % os.getpid()
 BOOT_SECONDS = 120
 PACKAGES = "/opt/packages"
-AGENT = "/opt/BESClient/bin/BESClient"
 MASTHEAD, CONFIG = "/etc/opt/BESClient/actionsite.afxm", "/var/opt/BESClient/besclient.config"
 RECORD = "/var/lib/portshift/bigfix.json"
 SETTINGS = r"""[Software\BigFix\EnterpriseClient\Settings\Client\__RelayServer1]
 value                          = http://relay1.example.test:52311/bfmirror/downloads/
 effective date                 = Thu,%2001%20Jan%202015%2000:00:00%20+0000
 """
-# As the vendor's: it knows its agent by a file, and starts no second one.  Hooks come before what an action does.
-INIT_SCRIPT = """#!/bin/sh
-### BEGIN INIT INFO
-# Provides: besclient
-# Required-Start: $network
-# Required-Stop:
-# Default-Start: 2 3 4 5
-# Default-Stop: 0 1 6
-### END INIT INFO
-pid=$(cat /run/besclient.pid 2>/dev/null)
-[ ! -e "/opt/on-$1" ] || . "/opt/on-$1"
-case $1 in
-    start) kill -0 "$pid" 2>/dev/null && exit 0
-        setsid %s infinity </dev/null >/dev/null 2>&1 & echo $! >/run/besclient.pid ;;
-    stop) [ -z "$pid" ] || kill "$pid" 2>/dev/null
-        while [ -n "$pid" ] && kill -0 "$pid" 2>/dev/null; do sleep 0.05; done; rm -f /run/besclient.pid ;;
-    status) kill -0 "$pid" 2>/dev/null || exit 3 ;;
-esac
-""" % AGENT
 
 
 class Site:
@@ -77,7 +58,7 @@ class Site:
                 entry.size, entry.mode = len(content), mode
                 archive.addfile(entry, io.BytesIO(content))
 
-            put("/etc/init.d/besclient", INIT_SCRIPT.encode(), 0o755)
+            put(init_script.PATH, init_script.init_script(AGENT + " infinity").encode(), 0o755)
             base, ours = os.path.dirname(ansible.__file__), "ansible_collections/portshift/agents/plugins/"
             # As in what Ansible sends to a host.
             put(PACKAGES + "/ansible/__init__.py", b"from ansible.release import __author__, __version__\n")

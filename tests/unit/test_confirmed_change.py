@@ -277,6 +277,88 @@ def test_product_that_its_start_does_not_start_is_put_back(product):
     assert folder.calls.read_text().split() == ["stop", "stop", "start"]
 
 
+class Killed(BaseException):
+    pass
+
+
+WAYS_BACK = ["undone", "undone by a process that is begun anew", "taken back"]
+
+
+def begin_way_back(folder, how, monkeypatch):
+    """A change that is to be undone: its check fails, its process is killed with the product down, or it was confirmed."""
+    if how == "undone":
+        folder.place.write("change.json", dict(folder.place.change(), checks=[["false"]], check_seconds=0))
+    elif how == "taken back":
+        folder.ask("confirm.json")
+        assert folder.run()[0] == CONFIRMED
+        folder.place.write("change.json", dict(folder.place.change(), way="back"))
+        folder.place.write("state.json", dict(folder.place.state(), state=REVERTING, reason="asked", bridge_turned=True, ran=[]))
+    else:
+        def die(self):
+            raise Killed
+        with monkeypatch.context() as until_then:
+            until_then.setattr(Unit, "_start", die)
+            with pytest.raises(Killed):
+                folder.run()
+        assert folder.place.state()["state"] == CHANGING and folder.file.read_bytes() == NEW
+
+
+def start_lies(folder, calls):
+    """Has the start end with 0 so many times without bringing the product up, where the file is the old one again."""
+    start = folder.place.change()["start"][0]
+    folder.place.write("change.json", dict(folder.place.change(), start=[[
+        "sh", "-c", 'if ! grep -q =3 "$0"; then echo try >>"$1"; [ "$(grep -c try "$1")" -gt "$2" ] || exit 0; fi; shift 2; "$@"',
+        str(folder.file), str(folder.calls), str(calls)] + start]))
+
+
+@pytest.mark.parametrize("how", WAYS_BACK)
+def test_start_that_brings_nothing_up_on_the_way_back_is_tried_again(product, monkeypatch, how):
+    monkeypatch.setattr(confirmed_unit, "PAUSES", (0, 0))
+    folder, pids = product
+    [old] = pids()
+    start_lies(folder, 2)
+    begin_way_back(folder, how, monkeypatch)
+    state, reason = folder.run()
+    assert (state, folder.file.read_bytes()) == (REVERTED, OLD), reason
+    assert len(pids()) == 1 and pids() != [old] and folder.called().count("try") == 3
+    assert "no new process of the service product runs after 1 s" in folder.place.state()["notes"]
+    assert ChangeRecord(folder.record).content["state"] == "rolled_back"
+
+
+@pytest.mark.parametrize("how", WAYS_BACK)
+def test_start_that_never_brings_anything_up_on_the_way_back_is_reported_and_gone_on_with(
+        product, tmp_path, monkeypatch, carried_out, how):
+    folder, pids = product
+    start_lies(folder, 3)
+    begin_way_back(folder, how, monkeypatch)
+    state, reason = folder.run()
+    assert state == FAILED and "needs a person" in reason and "no new process of the service product runs after 1 s" in reason
+    assert folder.file.read_bytes() == OLD and pids() == []
+    assert ChangeRecord(folder.record).content["state"] in ("changing", "verified")
+    # Nothing runs before this one, and it is to run all the same.
+    assert asked(tmp_path).revert()["state"] == REVERTED and len(pids()) == 1 and folder.called().count("try") == 4
+    assert ChangeRecord(folder.record).content["state"] == "rolled_back"
+
+
+def test_service_of_which_nothing_ran_before_is_not_waited_for_on_the_way_back(product, monkeypatch):
+    folder, pids = product
+    begin_way_back(folder, "taken back", monkeypatch)
+    start_lies(folder, 9)
+    subprocess.run(folder.place.change()["stop"][0], check=True, timeout=60)
+    assert folder.run()[0] == REVERTED and pids() == []
+
+
+def test_refused_way_back_says_that_the_start_brought_nothing_up(product, monkeypatch):
+    monkeypatch.setattr(confirmed_unit, "PAUSES", (0,))
+    folder, pids = product
+    begin_way_back(folder, "taken back", monkeypatch)
+    folder.file.write_bytes(b"OTHER=1\n")
+    start_lies(folder, 9)
+    state, reason = folder.run()
+    assert state == FAILED and "no longer safe" in reason and pids() == []
+    assert "the product is down, as it could not be started again: no new process of the service product runs after 1 s" in reason
+
+
 @pytest.mark.parametrize("state, boot, asked, until, ends", [
     (CHANGING, None, None, 60, "ended amid it"),
     (CHANGING, "another", None, 60, "booted amid the change"),

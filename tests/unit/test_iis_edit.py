@@ -35,7 +35,9 @@ class Machine:
 
     def __init__(self, removal="exact", **sites):
         self.sites = {name: dict(state="Started", bindings=bindings(*lines)) for name, lines in sites.items()}
-        self.removal, self.files, self.changes, self.users = removal, {}, [], False
+        self.removal, self.files, self.changes = removal, {}, []
+        # Whether the port never drains, the state of the connection to it, and in which states sockets were asked for.
+        self.users, self.connected, self.looked_for = False, "Established", []
         # The certificate of each address and port, or name and port; and what is to happen before a change.
         self.table, self.before_change = {}, lambda arguments: None
         for one in self.web():
@@ -67,7 +69,12 @@ class Machine:
         return dict(site=[dict(name=name, **copy.deepcopy(site)) for name, site in self.sites.items()
                           if arguments.get("name") in (None, name)])
 
-    def win_listen_ports_facts(self, _arguments):
+    def win_listen_ports_facts(self, arguments):
+        self.looked_for += arguments["tcp_filter"]
+        if arguments["tcp_filter"] != ["Listen"]:
+            there = self.users and self.connected in arguments["tcp_filter"]
+            return dict(ansible_facts=dict(tcp_listen=[dict(port=port, pid=4, name="System", address="10.0.0.1") for port in (
+                [3389, self.asked_for_users] if there else [3389])]))
         ports = {one["port"] for site in self.sites.values() if site["state"] == "Started" for one in site["bindings"]}
         listeners = [dict(port=port, pid=4, name="System", address="::") for port in ports if port]
         return dict(ansible_facts=dict(tcp_listen=listeners))
@@ -352,6 +359,33 @@ def test_a_way_back_waits_for_those_on_the_new_port_if_it_is_asked_to():
         assert result["in_use"] and "port 8443 is still used: in 2 s" in result["msg"] and not result["changed"], result
         assert (machine.texts(), machine.record(), machine.asked_for_users) == ([PLAIN, SECOND], record, 8443)
     assert machine.restore()["changed"] and machine.texts() == [PLAIN]
+
+
+def test_a_port_whose_connections_have_ended_ends():
+    machine = Machine(Hub=[PLAIN])
+    assert machine.open()["changed"]
+    machine.users, machine.connected = True, "TimeWait"
+    assert machine.close(users_seconds=2)["changed"] and machine.texts() == [SECOND]
+    machine.looked_for = []
+    assert machine.restore(users_seconds=2)["changed"] and machine.texts() == [PLAIN] and "Established" in machine.looked_for
+
+
+def test_a_port_that_drains_is_not_looked_at_any_closer():
+    machine = Machine(Hub=[PLAIN])
+    assert machine.open()["changed"] and machine.close(users_seconds=2)["changed"]
+    assert set(machine.looked_for) == {"Listen"}
+
+
+def test_connections_that_can_not_be_told_from_ended_ones_keep_the_port(monkeypatch):
+    monkeypatch.setattr(_iis_edit, "BETWEEN_LOOKS", 0)
+    machine = Machine(Hub=[PLAIN])
+    assert machine.open()["changed"]
+    machine.users, found = True, machine.win_listen_ports_facts
+    monkeypatch.setattr(machine, "win_listen_ports_facts", lambda arguments: (
+        found(arguments) if arguments["tcp_filter"] == ["Listen"] else dict(failed=True, msg="GetOwner")), raising=False)
+    result = machine.close(users_seconds=2)
+    assert "GetOwner" in result["msg"] and "-State Established" in result["msg"] and "nothing was changed" in result["msg"]
+    assert machine.texts() == [PLAIN, SECOND] and not result["changed"]
 
 
 def test_nobody_is_looked_for_where_the_new_port_is_gone_already():

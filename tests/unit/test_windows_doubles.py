@@ -86,7 +86,6 @@ def hub(tmp_path):
     ("win_file", dict(path="C:\\x", state="touch"), "state=touch"),
     ("win_file", dict(path="C:\\x", modification_time="now"), "modification_time"),
     ("win_copy", dict(dest="C:\\x", content="", backup=True), "backup"),
-    ("win_listen_ports_facts", dict(tcp_filter=["Established"]), "tcp_filter"),
     ("website", dict(name=HUB, preload_enabled=True), "preload_enabled"),
     ("win_firewall_rule", dict(name="x", icmp_type_code=["*"]), "icmp_type_code"),
 ])

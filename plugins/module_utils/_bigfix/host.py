@@ -5,7 +5,7 @@
 
 import os
 
-from ansible_collections.portshift.agents.plugins.module_utils._core.change_record import ChangeRecord
+from ansible_collections.portshift.agents.plugins.module_utils._core.change_record import ChangeRecord, port_before
 from ansible_collections.portshift.agents.plugins.module_utils._bigfix.deployment import (
     CredentialsSource, MastheadFile, SettingsSource, find_old_port, make_plan)
 from ansible_collections.portshift.agents.plugins.module_utils._core.errors import EngineError
@@ -35,15 +35,10 @@ class BigFixHost:
         self._read_settings(params["settings_paths"], required=True)
         self._read_settings(params["clientsettings_paths"], flat=True)
         self._read_credentials(params["credentials_paths"])
-        self.old_port, doubts = find_old_port(self.mastheads, self.settings, self.port,
-                                              recorded=self._recorded_old_port(), given=params["previous_port"])
+        recorded = port_before(self.record and self.record.content, self.port)
+        self.old_port, doubts = find_old_port(self.mastheads, self.settings, self.port, recorded=recorded,
+                                              given=params["previous_port"])
         self.problems += doubts
-
-    def _recorded_old_port(self):
-        content = self.record and self.record.content
-        if content and content["state"] != "rolled_back" and content["new_port"] == self.port:
-            return content["old_port"]
-        return None
 
     def _read_mastheads(self, paths):
         present = [path for path in paths if os.path.lexists(path)]

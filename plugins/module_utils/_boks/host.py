@@ -6,7 +6,7 @@
 from ansible_collections.portshift.agents.plugins.module_utils._boks import domain
 from ansible_collections.portshift.agents.plugins.module_utils._boks.domain import SERVICE, BoksError
 from ansible_collections.portshift.agents.plugins.module_utils._core.bounded_commands import CommandTimeout, execute
-from ansible_collections.portshift.agents.plugins.module_utils._core.change_record import ChangeRecord
+from ansible_collections.portshift.agents.plugins.module_utils._core.change_record import ChangeRecord, port_before
 from ansible_collections.portshift.agents.plugins.module_utils._move.confirmed_state import under_way
 from ansible_collections.portshift.agents.plugins.module_utils._core.errors import EngineError
 from ansible_collections.portshift.agents.plugins.module_utils._core.file_edit import read_bytes, read_if_there, require_writable
@@ -100,17 +100,10 @@ class BoksHost:
         return "%s: line %d, %s %d/tcp, has %s as an alias, so lookups of %s/tcp end there; remove the alias from that line" % (
             self.params["services_path"], line.number, shown(line.name), line.port, SERVICE, SERVICE)
 
-    def recorded_base(self, wanted):
-        """The base port from which a migration to `wanted` that was begun here moves away, or None."""
-        content = self.record.content if self.record else None
-        if content and content["state"] != "rolled_back" and content["new_port"] == wanted:
-            return content["old_port"]
-        return None
-
     def old_base(self, wanted):
         if wanted is None:
             return None
-        recorded = self.recorded_base(wanted)
+        recorded = port_before(self.record and self.record.content, wanted)
         return recorded if recorded is not None else self.base if self.base != wanted else None
 
     def protocols_if_present(self):
@@ -135,8 +128,8 @@ class BoksHost:
                      previous=edit.previous, protocols=["tcp"], protocols_if_present=beside)], (
                          edit.warnings + edit.shadowed), notes, [refusal] if refusal else []
 
-    def listeners(self, ports):
-        return listeners(set(ports), self.params["bind_address"])
+    def listeners(self, ports, every_owner=False):
+        return listeners(set(ports), self.params["bind_address"], every_owner=every_owner)
 
 
 def own_listener(port, address):

@@ -7,7 +7,7 @@ import os
 
 from ansible_collections.portshift.agents.plugins.module_utils._change_tracker import hub_details
 from ansible_collections.portshift.agents.plugins.module_utils._core.bounded_commands import execute, told
-from ansible_collections.portshift.agents.plugins.module_utils._core.change_record import ChangeRecord
+from ansible_collections.portshift.agents.plugins.module_utils._core.change_record import ChangeRecord, port_before
 from ansible_collections.portshift.agents.plugins.module_utils._change_tracker.hub_url import (
     LOG, PLACES, ChangeTrackerError, service_of)
 from ansible_collections.portshift.agents.plugins.module_utils._move.confirmed_state import under_way
@@ -161,24 +161,10 @@ class AgentHost:
     def log_path(self):
         return self.params["log_path"] or (self.path and os.path.join(os.path.dirname(self.path), LOG))
 
-    def recorded_port(self, wanted):
-        """The port from which a migration to `wanted` that was begun here moves away, or None."""
-        content = self.record.content if self.record else None
-        if content and content["state"] != "rolled_back" and content["new_port"] == wanted:
-            return content["old_port"]
-        return None
-
-    def left_port(self, wanted):
-        """The port that a migration to `wanted`, or the way back to it, has left or is leaving, or None."""
-        content = self.record.content if self.record else None
-        if content and content["state"] == "rolled_back" and content["old_port"] == wanted:
-            return content["new_port"]
-        return self.recorded_port(wanted)
-
     def old_port(self, wanted):
         if wanted is None or not self.details:
             return None
-        recorded = self.recorded_port(wanted)
+        recorded = port_before(self.record and self.record.content, wanted)
         return recorded if recorded is not None else self.details.port if self.details.port != wanted else None
 
     def proxy(self):

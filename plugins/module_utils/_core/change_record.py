@@ -128,6 +128,19 @@ def moved_at(content, port):
     return content.get("last_change")
 
 
+def left_port(content, port):
+    """The port that the migration to `port`, or the way back to it, has left or is leaving; None without a record of it."""
+    if content and content["state"] == "rolled_back":
+        return content["new_port"] if content["old_port"] == port else None
+    return port_before(content, port)
+
+
+def port_before(content, port):
+    """The port from which a migration to `port` that was begun on this host moves away, or None."""
+    begun = content and content["state"] != "rolled_back" and content["new_port"] == port
+    return content["old_port"] if begun else None
+
+
 def _digest(content):
     return None if content is None else sha256(content)
 

@@ -29,6 +29,8 @@ LINE_LIMIT, QUOTE_LIMIT = 4096, 300
 # Seconds of this process that the patterns may take for one log: an expression may need more than a life for a line that is made
 # for it.  Usual ones take a second for a log as long as they come.
 SEARCH_LIMIT = 20
+# Lines of a log that a sentence quotes.
+QUOTED = 3
 DAY = 86400
 
 _MONTHS = "Jan Feb Mar Apr May Jun Jul Aug Sep Oct Nov Dec".split()
@@ -154,3 +156,31 @@ def failures_since(path, content, since, patterns, now):
             elif moment >= int(since) + 1:
                 found.append(quoted(line))
     return found, undated
+
+
+class FailureLog:
+    """A log in which failures are looked for again and again.
+
+    One that can't be dated counts when it comes up while the host settles.
+    """
+
+    def __init__(self, patterns):
+        self.patterns = compile_patterns(patterns)
+        self.undated, self.well, self.after = 0, None, ""
+
+    def settle(self, after):
+        """From here on none may be added.  `after`: words for this time, such as C(within 5 s after it was well)."""
+        self.well, self.after = self.undated, after
+
+    def judge(self, path, since, words):
+        """(whether nothing speaks against the host, sentences).  `words`: for `since`, the moment from which on a line counts."""
+        content = read_log(path)
+        if content is None:
+            return True, ["%s does not exist, so that it holds no failure" % path]
+        found, undated = failures_since(path, content, since, self.patterns, time.time())
+        if found:
+            return False, ["%s, %s: %s" % (path, words, " / ".join(found[-QUOTED:]))]
+        if self.well is not None and undated > self.well:
+            return False, ["%s: %s, %d failures were added that can't be dated" % (path, self.after, undated - self.well)]
+        self.undated = undated
+        return True, ["%s: no failure %s%s" % (path, words, " (%d that can't be dated)" % undated if undated else "")]

@@ -114,10 +114,14 @@ class Services:
         found = [(name, self._left_of(name)) for name, processes in before.items() if processes]
         return ["%s of the service %s still runs" % (_named(left), name) for name, left in found if left]
 
-    def missing(self, before):
-        """Sentences on services that ran `before`, and of which no other process runs now."""
-        return ["no new process of the service %s runs" % name for name, processes in before.items()
-                if processes and not _is_new(processes, self._found(name))]
+    def missing(self, before, expected=(), old_will_do=False):
+        """Sentences on services that ran `before`, or are among `expected`, and of which no other process runs now.
+
+        `old_will_do`: nor one that ran before, which is as good where nothing was changed.
+        """
+        return ["no new process of the service %s runs" % name for name in self.names
+                if (before.get(name) or name in expected) and not _is_new(before.get(name), self._found(name))
+                and not (old_will_do and self._left_of(name))]
 
     def _runs(self, name):
         found = self._found(name)

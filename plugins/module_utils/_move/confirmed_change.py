@@ -549,17 +549,19 @@ class ConfirmedChange:
             if self.module.check_mode:
                 return dict(self.look(), changed=True, state=REVERTED, restored=result["restored"], token=None,
                             old_port=move["old_port"], new_port=move["new_port"])
-            token = self._hand_over_way_back(path, move, known or {})
+            # What a way back that failed left down is to run after this one.
+            ran = state.get("ran", []) if known and state and state["state"] in (FAILED, REVERTING) else []
+            token = self._hand_over_way_back(path, move, known or {}, ran)
         return self._end_of_way_back(self._follow(ENDED, self._longest(self.place.change()) + PATIENCE_WITH_END, token))
 
-    def _hand_over_way_back(self, path, move, known):
+    def _hand_over_way_back(self, path, move, known, ran):
         wanted = dict(self._wanted(), record=path, old_port=move["old_port"], new_port=move["new_port"], way="back",
                       files=[], checks=[], record_before=None, modes={}, plan=[], **dict.fromkeys(self._options, []))
         for key in ("stop", "start", "services", "executables", "bridge"):
             # What this call does not say is as it was when the change began.
             wanted[key] = wanted[key] or known.get(key, wanted[key])
         return self._hand_over(wanted, [entry["path"] for entry in move["files"]], state=REVERTING,
-                               reason="it was taken back on request", bridge_turned=True)
+                               reason="it was taken back on request", bridge_turned=True, ran=ran)
 
 
 def _moment(seconds):

@@ -139,6 +139,23 @@ class Unit:
                     if self.change["systemd"] else ""))
         return trouble
 
+    def _note_ran(self, before, must=True):
+        """Notes of which services something ran: they are to run again, also where another process goes on from here."""
+        known = self.state.get("ran", [])
+        ran = sorted(set(known).union(name for name, processes in before.items() if processes))
+        if ran != known:
+            self.note(must, ran=ran)
+
+    def _down(self, before, old_will_do):
+        """Sentences on services that ran and do not run again in time, whatever the exit status of their start."""
+        if not self.state.get("ran"):
+            return []
+        try:
+            trouble = self._await_none(lambda: self.services.missing(before, self.state["ran"], old_will_do))
+        except EngineError as err:
+            trouble = str(err)
+        return [trouble] if trouble else []
+
     def _await_none(self, ask, abort=lambda: None):
         """A sentence on what ask() still has sentences on when time is over, or None."""
         end = boot_clock() + self.seconds
@@ -228,6 +245,7 @@ class Unit:
             # Evidence tells old processes from new ones by that.
             ChangeRecord(*[self.change[key] for key in ("record", "old_port", "new_port", "phase")]).before_stop(
                 self.services.processes())
+            self._note_ran(before)
         self._heed("; ".join(self._stop()))
         self._heed(self._await_none(lambda: self.services.left(before), self._asked_to_revert))
         self._heed(self._asked_to_revert())
@@ -357,8 +375,9 @@ class Unit:
         """One attempt at going back.  Returns sentences on what did not work."""
         trouble = []
         if not self.product_is_back:
-            stopped = self._stop_for_way_back()
-            if self._may_run_changed():
+            before, stopped = self._stop_for_way_back()
+            may_run_changed = self._may_run_changed()
+            if may_run_changed:
                 # What still runs would go on with what it has read.
                 trouble += stopped
             else:
@@ -371,10 +390,12 @@ class Unit:
             except _Shutdown:
                 raise
             except _Refused as err:
-                raise _Refused("%s%s" % (err, self._start_as_it_is()))
+                raise _Refused("%s%s" % (err, self._start_as_it_is(before)))
             except Exception as err:
                 trouble.append(_sentence(err))
             trouble += self._start()
+            if not trouble:
+                trouble = self._down(before, old_will_do=not may_run_changed)
             self.product_is_back = not trouble
         if not trouble:
             try:
@@ -384,10 +405,11 @@ class Unit:
         return trouble
 
     def _stop_for_way_back(self):
-        """The same as _stop(), and waits for what it stops where that may run with what was changed."""
+        """What ran, and what _stop() returns; it waits for what it stops where that may run with what was changed."""
         before = {}
         try:
             before = self.services.look()
+            self._note_ran(before, must=False)
         except EngineError as err:
             self.remark(str(err))
         stopped = self._stop()
@@ -395,19 +417,19 @@ class Unit:
             left = self._await_none(lambda: self.services.left(before)) if before and self._may_run_changed() else None
         except EngineError as err:
             left = str(err)
-        return stopped + ([left] if left else [])
+        return before, stopped + ([left] if left else [])
 
     def _may_run_changed(self):
         """Whether the product may have been started with other files, or another bridge, than it is to have."""
         return self.change["way"] == "back" or self.state["bridge_turned"] or bool(read_record(self.place.undo))
 
-    def _start_as_it_is(self):
+    def _start_as_it_is(self, before):
         """Starts the product where nothing is restored.  Returns the end of a sentence when it stays down."""
         trouble = []
         for pause in (0,) + PAUSES:
             time.sleep(pause)
             self._make_way_for_shutdown()
-            trouble = self._start()
+            trouble = self._start() or self._down(before, old_will_do=True)
             if not trouble:
                 return ""
             for sentence in trouble:

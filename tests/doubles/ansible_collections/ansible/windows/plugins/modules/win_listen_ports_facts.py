@@ -3,19 +3,26 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """A double of ansible.windows.win_listen_ports_facts: this kernel's table, the stand-in of http.sys as the System process."""
 
-from ansible_collections.ansible.windows.plugins.module_utils._double import LISTEN, double_of, owners, process, sockets
+from ansible_collections.ansible.windows.plugins.module_utils._double import double_of, owners, process, sockets
 
 ARGUMENTS = dict(
     date_uformat=dict(type="str", default="%c"),
     tcp_filter=dict(type="list", elements="str", default=["Listen"]),
 )
+# As Get-NetTCPConnection -State takes them, in any case of letters -> as this kernel's table has them.
+STATES = {"established": "01", "synsent": "02", "synreceived": "03", "finwait1": "04", "finwait2": "05", "timewait": "06",
+          "closed": "07", "closewait": "08", "lastack": "09", "listen": "0A", "closing": "0B"}
 
 
 def main():
-    module, machine = double_of("win_listen_ports_facts", ARGUMENTS, ["tcp_filter"])
+    module, machine = double_of("win_listen_ports_facts", ARGUMENTS)
+    unknown = [name for name in module.params["tcp_filter"] if name.lower() not in STATES]
+    if unknown:
+        module.fail_json(msg='An error occurred while retrieving ports facts: Cannot convert "%s" to type State' % unknown[0])
+    wanted = {STATES[name.lower()] for name in module.params["tcp_filter"]}
     facts, pids = dict(tcp_listen=[], udp_listen=[]), owners()
     for kind, address, port, state, inode in sockets("tcp", "udp"):
-        if kind == "udp" or state == LISTEN:
+        if kind == "udp" or state in wanted:
             facts[kind + "_listen"].append(dict(
                 process(pids.get(inode), machine, module.params["date_uformat"]), address=address, port=port, protocol=kind))
     module.exit_json(changed=False, ansible_facts=facts)

@@ -1,0 +1,157 @@
+# Copyright (c) 2026 The portshift.agents authors
+# GNU General Public License v3.0-or-later (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The proof that a host owes: asked for again and again until all of it is there or the time is over, and told in one form.
+
+What a host of a product owes is that product's judgement, a subclass of Evidence; how it is asked, awaited, marked and returned
+is the same for all of them.
+"""
+
+import time
+
+from ansible_collections.portshift.agents.plugins.module_utils._core.change_record import left_port, moved_at, other_change
+from ansible_collections.portshift.agents.plugins.module_utils._core.errors import EngineError
+
+PAUSE = 0.5
+# Seconds that are enough to settle for a host that has proved itself before.
+SETTLED_BEFORE = 2
+
+# Options of every module that waits for evidence.
+EVIDENCE_SPEC = dict(timeout=dict(type="float", default=60), settle=dict(type="float", default=5),
+                     mark=dict(type="bool", default=False))
+
+
+class Hopeless(EngineError):
+    """An answer that no waiting makes good; the sentence says why."""
+
+
+class Evidence:
+    """The pieces of evidence that a host owes on `port`.
+
+    `record`: the ChangeRecord of the host's migration as it was before the proof, or None.  It is what counts, and
+    mark_verified() refuses where it was changed meanwhile.
+
+    A product has asked(), and look(), which reads the host once for all questions of a round.  Each question gets the seconds
+    that are left and answers (good, sentences).
+    """
+
+    # What its sentences call the port.
+    port_words = "port"
+
+    def __init__(self, params, port, record):
+        self.params, self.port, self.record = params, port, record
+        self.content = (record and record.content) or {}
+        self.old_port = left_port(self.content, port)
+        self.proved_before = self.content.get("state") == "verified" and self.content["new_port"] == port
+        # What was seen when all was well once; None before that.
+        self.well = None
+
+    @property
+    def settle_seconds(self):
+        if not self.can_die():
+            return 0
+        return min(self.params["settle"], SETTLED_BEFORE) if self.proved_before else self.params["settle"]
+
+    def can_die(self):
+        """Whether anything is asked that a service which dies again and again could undo."""
+        return True
+
+    def look(self):
+        pass
+
+    def seen(self):
+        """What may not change while the host settles."""
+        return ()
+
+    def settle(self):
+        """From here on nothing may happen to what was well."""
+        self.well = self.seen()
+
+    def asked(self):
+        """(name, function, whether a good answer lasts): what a service that dies can undo is asked to the end."""
+        raise NotImplementedError
+
+    def under_way(self, unused):
+        """What another run is changing proves nothing."""
+        sentence = self.change_under_way() or (other_change(self.params["record"]) if self.params["record"] else None)
+        return (False, [sentence]) if sentence else (True, [])
+
+    def change_under_way(self):
+        """A sentence on a change that may yet undo itself, or None."""
+        return None
+
+    def also(self, proved):
+        """What the product returns beside the keys that all of them have."""
+        return {}
+
+    def is_to_be_marked(self):
+        return self.content.get("state") == "changing" and self.content["new_port"] == self.port
+
+
+def gather(questions, timeout, settle=0):
+    """(proved, missing, seconds): by the name of each question, the sentences of its good answer, or the sentence that says what
+    is missing.
+
+    `questions`: look() reads the host for one round; asked() gives (name, function, whether a good answer lasts).  The function
+    gets the seconds that are left and answers (good, sentences).
+
+    `settle`: for so long the host is left alone after its first good answers, and has to give all of them once more: what dies
+    again and again is well in between.  questions.settle() is called at the beginning of that time.
+    """
+    started = time.monotonic()
+    proved, missing = _ask(questions, started + timeout)
+    if settle > 0 and not missing:
+        questions.settle()
+        time.sleep(settle)
+        proved, missing = _ask(questions, max(started + timeout, time.monotonic() + settle))
+    return proved, missing, round(time.monotonic() - started, 1)
+
+
+def _ask(questions, end):
+    lasting = {}
+    while True:
+        proved, missing, hopeless = {}, {}, False
+        questions.look()
+        for name, ask, lasts in questions.asked():
+            try:
+                good, sentences = lasting.get(name) or ask(end - time.monotonic())
+            except EngineError as err:
+                good, sentences, hopeless = False, [str(err)], hopeless or isinstance(err, Hopeless)
+            if good:
+                proved[name] = sentences
+                if lasts:
+                    lasting[name] = (True, sentences)
+            else:
+                missing[name] = "; ".join(sentences)
+        if not missing or hopeless or time.monotonic() + PAUSE > end:
+            return proved, missing
+        time.sleep(PAUSE)
+
+
+def told(proved):
+    """The sentences of all good answers, one after another."""
+    return [sentence for sentences in proved.values() for sentence in sentences]
+
+
+def prove(module, judgement, **unknown):
+    """The run of a module that waits for evidence: one form of result for every product.
+
+    `judgement`: makes the Evidence of the product.  `unknown`: what the product returns where that can't be made.
+    """
+    params = module.params
+    try:
+        questions = judgement()
+        proved, missing, waited = gather(questions, params["timeout"], questions.settle_seconds)
+        result = dict(ok=not missing, port=questions.port, old_port=questions.old_port, proved=told(proved), missing=missing,
+                      waited=waited, moved_at=moved_at(questions.content, questions.port), looked_at=time.time(),
+                      **questions.also(proved))
+        if missing:
+            module.fail_json(msg="no proof on %s %d after %g s: %s" % (
+                questions.port_words, questions.port, waited, "; ".join(missing[name] for name in sorted(missing))), **result)
+        marked = params["mark"] and questions.is_to_be_marked()
+        if marked and not module.check_mode:
+            questions.record.mark_verified()
+        module.exit_json(changed=marked, **result)
+    except EngineError as err:
+        module.fail_json(msg=str(err), **dict(
+            dict(ok=False, port=params.get("port"), old_port=None, proved=[], missing={}, waited=0.0), **unknown))
