@@ -8,7 +8,6 @@ _run_task(); the options pythonpath and --ansible-unit-inject-only in pyproject.
 plugin are called as Ansible's wrapper calls them, which costs a third of a task.
 """
 
-import contextlib
 import json
 import os
 import subprocess
@@ -25,7 +24,8 @@ hypothesis.settings.load_profile("portshift")
 
 # What these assert is to be told as well as what tests themselves do.
 pytest.register_assert_rewrite(
-    "tests.integration.container_estate", "tests.integration.iis_hub", "tests.integration.migration_lab")
+    "tests.integration.container_estate", "tests.integration.dmz_lab", "tests.integration.iis_hub", "tests.integration.journey",
+    "tests.integration.migration_lab")
 
 CHECKOUT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 COLLECTION = "portshift.agents"
@@ -130,39 +130,40 @@ def engine():
         pytest.skip(str(err))
 
 
-@contextlib.contextmanager
-def _namespace():
-    from tests.integration.namespaces import Namespace
-    found = Namespace()
-    try:
-        if found.why_not or found.run("nft", "list", "tables").returncode:
-            pytest.skip("no network namespace with nftables here: %s" % (found.why_not or "nft does not work in it"))
-        yield found
-    finally:
-        found.close()
-
-
 @pytest.fixture(scope="module")
 def namespace():
     """A network namespace for the tests of a file."""
-    with _namespace() as found:
+    from tests.integration.namespaces import namespace_or_skip
+    with namespace_or_skip() as found:
         yield found
 
 
 @pytest.fixture
 def own_namespace():
     """A network namespace for one test alone."""
-    with _namespace() as found:
+    from tests.integration.namespaces import namespace_or_skip
+    with namespace_or_skip() as found:
         yield found
 
 
+OLDEST = os.path.join(CHECKOUT, ".venv", "oldest", "bin", "ansible-playbook")
+
+
 @pytest.fixture(scope="session")
-def oldest():
-    """ansible-playbook of the oldest ansible-core that meta/runtime.yml promises."""
-    found = os.path.join(CHECKOUT, ".venv", "oldest", "bin", "ansible-playbook")
-    if not os.path.exists(found):
-        pytest.skip("no %s here: tools/oldest makes it, and says what it needs" % os.path.relpath(found, CHECKOUT))
-    return found
+def oldest_if_there():
+    """ansible-playbook of the oldest ansible-core that meta/runtime.yml promises; None where it is not installed.
+
+    For steps of a journey that any release has to walk; the test that reads them by `oldest` says that they were its steps.
+    """
+    return OLDEST if os.path.exists(OLDEST) else None
+
+
+@pytest.fixture(scope="session")
+def oldest(oldest_if_there):
+    """The same, for tests of it alone."""
+    if not oldest_if_there:
+        pytest.skip("no %s here: tools/oldest makes it, and says what it needs" % os.path.relpath(OLDEST, CHECKOUT))
+    return oldest_if_there
 
 
 class FakeModule:

@@ -3,8 +3,11 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Hosts that are network namespaces: a packet filter of their own, which every user may set."""
 
+import contextlib
 import os
 import subprocess
+
+import pytest
 
 from tests.integration import direct_module
 
@@ -52,3 +55,15 @@ class Namespace:
         self.holder.kill()
         self.holder.wait()
         self.holder.stdout.close()
+
+
+@contextlib.contextmanager
+def namespace_or_skip():
+    """A namespace with nftables."""
+    found = Namespace()
+    try:
+        if found.why_not or found.run("nft", "list", "tables").returncode:
+            pytest.skip("no network namespace with nftables here: %s" % (found.why_not or "nft does not work in it"))
+        yield found
+    finally:
+        found.close()
