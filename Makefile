@@ -14,7 +14,7 @@ export ANSIBLE_CONFIG := $(CURDIR)/ansible.cfg
 # Two set-ups at once would write into the same .venv.
 .NOTPARALLEL:
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint sanity unit integration stand-ins molecule soak headline bench docs changelog public-names clean setup-demo setup-test
+.PHONY: help demo test fast lint sanity unit integration stand-ins molecule soak headline bench docs changelog public-names clean setup-demo setup-test
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -25,6 +25,9 @@ demo: setup-demo ## watch a whole estate move its port, on this machine (MASTHEA
 test: setup-test ## lint, sanity, unit, integration and molecule, all of them, then a summary
 	@$(VENV)/python tools/stages
 
+fast: setup-test ## a developer's loop of some minutes: ruff, the unit tests, and chosen integration tests (tools/fast)
+	@$(VENV)/python tools/fast $(PYTEST_ARGS)
+
 lint: setup-test ## style, syntax, docs, changelog and what a release would contain
 	@$(VENV)/python tools/lint
 
@@ -32,7 +35,7 @@ sanity: setup-test ## ansible-test sanity, on every Python found
 	@$(VENV)/python tools/sanity
 
 unit: setup-test ## unit tests (PYTEST_ARGS='-k masthead' to choose)
-	@$(VENV)/python -m pytest tests/unit -n auto $(PYTEST_ARGS)
+	@$(VENV)/python -m pytest tests/unit -n auto --durations=3 $(PYTEST_ARGS)
 
 integration: setup-test ## playbooks and roles against the lab
 	@$(VENV)/python tools/integration $(PYTEST_ARGS)

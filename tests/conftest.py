@@ -24,7 +24,8 @@ hypothesis.settings.load_profile("portshift")
 
 # What these assert is to be told as well as what tests themselves do.
 pytest.register_assert_rewrite(
-    "tests.integration.container_estate", "tests.integration.iis_hub", "tests.integration.migration_lab")
+    "tests.integration.container_estate", "tests.integration.dmz_lab", "tests.integration.iis_hub", "tests.integration.journey",
+    "tests.integration.migration_lab")
 
 CHECKOUT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 COLLECTION = "portshift.agents"
@@ -83,8 +84,7 @@ def _call_module(name, args, check, diff, folder):
     from tests.integration import direct_module
 
     arguments = dict(args, _ansible_check_mode=check, _ansible_diff=diff, _ansible_remote_tmp=str(folder))
-    done = subprocess.run(direct_module.command(name, arguments), stdin=subprocess.DEVNULL, capture_output=True, text=True,
-                          check=False, cwd=folder)
+    done = direct_module.run(name, arguments, timeout=None, cwd=folder)
     return direct_module.result(done.stdout, done.stderr)
 
 
@@ -92,10 +92,11 @@ def _call_module(name, args, check, diff, folder):
 def run_module(tmp_path_factory):
     """run_module(name, check=False, diff=False, **args) -> the result of that task, action plugin and all.
 
-    `inventory`: the path of an inventory, in which `host` is the host that the task runs for.
+    `inventory`: the path of an inventory, in which `host` is the host that the task runs for.  `alone`: the module without its
+    action plugin.
     """
-    def run(name, check=False, diff=False, inventory=None, host="localhost", **args):
-        if os.path.exists(os.path.join(CHECKOUT, "plugins", "action", name + ".py")):
+    def run(name, check=False, diff=False, inventory=None, host="localhost", alone=False, **args):
+        if not alone and os.path.exists(os.path.join(CHECKOUT, "plugins", "action", name + ".py")):
             return _run_task("%s.%s" % (COLLECTION, name), args, check, diff, inventory, host)
         assert inventory is None and host == "localhost", "%s has no action plugin that would look at an inventory" % name
         return _call_module(name, args, check, diff, tmp_path_factory.getbasetemp())
@@ -108,11 +109,14 @@ def run_playbook(tmp_path):
     def run(plays, inventory, *options, timeout=120, program=None):
         for name, content in (("play.json", plays), ("inventory.yml", inventory)):
             (tmp_path / name).write_text(json.dumps(content))
-        return subprocess.run(
-            [*([program] if program else [sys.executable, "-m", "ansible", "playbook"]),
-             "-i", "inventory.yml", "play.json", *options],
-            cwd=tmp_path, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-            timeout=timeout, check=False, env=dict(os.environ, ANSIBLE_PIPELINING="true"))
+        from tests.integration import forked
+
+        env = dict(os.environ, ANSIBLE_PIPELINING="true")
+        arguments = ["-i", "inventory.yml", "play.json", *options]
+        if program:
+            return subprocess.run([program, *arguments], cwd=tmp_path, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                                  stderr=subprocess.STDOUT, text=True, timeout=timeout, check=False, env=env)
+        return forked.run("ansible", ["playbook", *arguments], timeout, cwd=tmp_path, env=env, merged=True)
     return run
 
 
@@ -126,13 +130,40 @@ def engine():
         pytest.skip(str(err))
 
 
+@pytest.fixture(scope="module")
+def namespace():
+    """A network namespace for the tests of a file."""
+    from tests.integration.namespaces import namespace_or_skip
+    with namespace_or_skip() as found:
+        yield found
+
+
+@pytest.fixture
+def own_namespace():
+    """A network namespace for one test alone."""
+    from tests.integration.namespaces import namespace_or_skip
+    with namespace_or_skip() as found:
+        yield found
+
+
+OLDEST = os.path.join(CHECKOUT, ".venv", "oldest", "bin", "ansible-playbook")
+
+
 @pytest.fixture(scope="session")
-def oldest():
-    """ansible-playbook of the oldest ansible-core that meta/runtime.yml promises."""
-    found = os.path.join(CHECKOUT, ".venv", "oldest", "bin", "ansible-playbook")
-    if not os.path.exists(found):
-        pytest.skip("no %s here: tools/oldest makes it, and says what it needs" % os.path.relpath(found, CHECKOUT))
-    return found
+def oldest_if_there():
+    """ansible-playbook of the oldest ansible-core that meta/runtime.yml promises; None where it is not installed.
+
+    For steps of a journey that any release has to walk; the test that reads them by `oldest` says that they were its steps.
+    """
+    return OLDEST if os.path.exists(OLDEST) else None
+
+
+@pytest.fixture(scope="session")
+def oldest(oldest_if_there):
+    """The same, for tests of it alone."""
+    if not oldest_if_there:
+        pytest.skip("no %s here: tools/oldest makes it, and says what it needs" % os.path.relpath(OLDEST, CHECKOUT))
+    return oldest_if_there
 
 
 class FakeModule:

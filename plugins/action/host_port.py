@@ -18,7 +18,7 @@ from ansible_collections.portshift.agents.plugins.module_utils._core.errors impo
 from ansible_collections.portshift.agents.plugins.module_utils._host_port.plan import (
     CALL_SECONDS, HOST_PORT_SPEC, OWN_SECONDS, STATES, check_options)
 from ansible_collections.portshift.agents.plugins.plugin_utils._other_modules import (
-    is_powershell, lacking, said, stranger)
+    is_powershell, lacking, looking, said, stranger)
 from ansible_collections.portshift.agents.plugins.plugin_utils._windows_firewall import (
     MODULE, WindowsFirewall, asked_rules, nothing)
 
@@ -27,13 +27,16 @@ INTERNAL = ("calls", "picture", "lease", "holder")
 
 class ActionModule(ActionBase):
 
+    SPEC = dict(HOST_PORT_SPEC, state=STATES)
+
     def run(self, tmp=None, task_vars=None):
         result = super().run(tmp, task_vars)
         self._vars = task_vars
         if is_powershell(self) or self._task.args.get("backend") == "windows":
             return dict(result, **self._windows())
-        # One asker for each task: two names of the inventory may lead to one host.
-        self._asker, self._kept = dict(this_run(), token=uuid.uuid4().hex), False
+        # One asker for each task: two names of the inventory may lead to one host.  In check mode nothing is asked for.
+        self._asker = None if self._task.check_mode else dict(this_run(), token=uuid.uuid4().hex)
+        self._kept = False
         try:
             return self._change(result)
         finally:
@@ -76,10 +79,11 @@ class ActionModule(ActionBase):
         return answer
 
     def _step(self, **more):
-        # Until the host has answered, it may have taken the lease.
-        self._kept, self._renewed = not self._task.check_mode, time.monotonic()
-        answer = self._execute_module(module_args=dict(self._task.args, run=self._asker, **more), task_vars=self._vars)
-        self._kept = answer.get("lease", "kept" if answer.get("failed") else "free") == "kept"
+        # Until the host has answered, it may have taken the lease, where one is asked for.
+        self._kept, self._renewed = bool(self._asker), time.monotonic()
+        asker = dict(run=self._asker) if self._asker else {}
+        answer = self._execute_module(module_args=dict(self._task.args, **asker, **more), task_vars=self._vars)
+        self._kept = bool(self._asker) and answer.get("lease", "kept" if answer.get("failed") else "free") == "kept"
         self._lasts = OWN_SECONDS + CALL_SECONDS * len(answer.get("calls") or ())
         return answer
 
@@ -114,7 +118,7 @@ class ActionModule(ActionBase):
 
     def _windows(self):
         """The same on a host that has Windows Firewall; only modules for Windows are run there."""
-        unused, options = self.validate_argument_spec(argument_spec=dict(HOST_PORT_SPEC, state=STATES))
+        unused, options = self.validate_argument_spec(argument_spec=self.SPEC)
         try:
             check_options(options)
             if options["backend"] == "none":
@@ -140,8 +144,7 @@ class ActionModule(ActionBase):
         """What win_firewall_rule returns; with `look` it only says what it would do, and shows that."""
         asked = self._task
         if look:
-            self._task = asked.copy()
-            self._task.check_mode = self._task.diff = True
+            self._task = looking(asked, diff=True)
         try:
             return self._execute_module(module_name=MODULE, module_args=args, task_vars=self._vars)
         finally:

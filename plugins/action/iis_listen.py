@@ -11,20 +11,24 @@ from ansible_collections.portshift.agents.plugins.plugin_utils._iis_edit import 
 from ansible_collections.portshift.agents.plugins.plugin_utils._other_modules import lacking, run_action, stranger
 from ansible_collections.portshift.agents.plugins.plugin_utils._windows_record import FOLDER, READ, WRITE
 
-SPEC = dict(
+# Options of one that only looks.
+LOOK_SPEC = dict(
     site=dict(type="str", default=""), port=dict(type="int"), beside=dict(type="int"),
     state=dict(type="str", choices=["present", "absent", "restored"], default="present"),
-    timeout=dict(type="float", default=15), users_seconds=dict(type="int", default=0), force=dict(type="bool", default=False),
+    users_seconds=dict(type="int", default=0), force=dict(type="bool", default=False),
     # A path of Windows, in which ~ and $ are letters like others.
     record=dict(RECORD_SPEC, options=dict(RECORD_SPEC["options"], path=dict(type="str", required=True))))
+SPEC = dict(LOOK_SPEC, timeout=dict(type="float", default=15))
 
 
 class ActionModule(ActionBase):
 
+    SPEC = SPEC
+
     def run(self, tmp=None, task_vars=None):
         result = super().run(tmp, task_vars)
         self._vars = task_vars
-        unused, options = self.validate_argument_spec(argument_spec=SPEC, required_if=[
+        unused, options = self.validate_argument_spec(argument_spec=self.SPEC, required_if=[
             ("state", "present", ["port"]), ("state", "absent", ["port"]), ("state", "restored", ["record"])])
         names = [INFO, CHANGE, LISTENERS, WAIT, READ, FOLDER, WRITE]
         trouble = lacking(self._shared_loader_obj, names) or stranger(self, names)

@@ -13,6 +13,7 @@ import subprocess
 import time
 
 from ansible.plugins.action import ActionBase
+from ansible_collections.portshift.agents.plugins.module_utils._network.host_lease import is_gone
 
 PROC = "/proc"
 # The process id namespace in which a Linux machine itself runs, in every kernel.
@@ -48,18 +49,27 @@ def _stat(pid):
         return None
 
 
-def process_start(pid):
-    """When the process started, in whatever words the operating system has that stay the same; "" when it won't say."""
+def _process(pid):
+    """(state or "", when it started) of a process, in whatever words the operating system has that stay the same.
+
+    None where it won't say.
+    """
     fields = _stat(pid)
     if fields:
-        return fields[19]
+        return fields[0], fields[19]
     try:
         done = subprocess.run(["ps", "-o", "lstart=", "-p", str(pid)], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
                               stderr=subprocess.DEVNULL, text=True, check=False, timeout=10,
                               env=dict(os.environ, LC_ALL="C", TZ="UTC"))
     except (OSError, subprocess.TimeoutExpired):
-        return ""
-    return " ".join(done.stdout.split())
+        return None
+    started = " ".join(done.stdout.split())
+    return ("", started) if started else None
+
+
+def process_start(pid):
+    """When the process started; "" where that can't be told."""
+    return (_process(pid) or ("", ""))[1]
 
 
 def _begun(pid):
@@ -100,19 +110,7 @@ def has_ended(holder, run):
     if holder.get("boot") != run["boot"]:
         # Images of containers bring the same machine id to many machines: only a machine itself is known to have booted since.
         return bool(holder.get("boot") and run["boot"]) and run["pid_namespace"] == MACHINE_ITSELF
-    try:
-        # Signal 0 is none: it only asks whether there is such a process, also where /proc hides those of others.
-        os.kill(int(holder["pid"]), 0)
-    except ProcessLookupError:
-        return True
-    except (OSError, ValueError, TypeError, OverflowError):
-        pass
-    fields = _stat(holder["pid"])
-    if fields and fields[0] in ("Z", "X"):
-        # Killed, and only its exit status is left.
-        return True
-    started = process_start(holder["pid"])
-    return bool(started) and started != holder["process_start"]
+    return is_gone(holder, _process)
 
 
 class ActionModule(ActionBase):

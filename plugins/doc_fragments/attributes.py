@@ -68,13 +68,8 @@ attributes:
     platforms: posix
 """
 
-    EDIT = r"""
+    RECORD = r"""
 options:
-  backup:
-    description:
-      - Keep a copy of the file as it was, beside it.
-    type: bool
-    default: false
   record:
     description:
       - Note the change in a record on the host, before it is made, so that M(portshift.agents.change_record)
@@ -95,6 +90,15 @@ options:
       phase:
         description: The phase of the migration, for the person who reads the record.
         type: str
+"""
+
+    EDIT = r"""
+options:
+  backup:
+    description:
+      - Keep a copy of the file as it was, beside it.
+    type: bool
+    default: false
 attributes:
   check_mode:
     support: full

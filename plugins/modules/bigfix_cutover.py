@@ -54,13 +54,6 @@ options:
     type: list
     elements: str
     default: []
-  executables:
-    description:
-      - For each of the O(services) a list of the paths of what it runs, by which its processes are found wherever they were
-        started. A script counts by its own path.
-      - Only processes of root and of the user that the module runs as are looked at.
-    type: dict
-    default: {}
   service_timeout:
     description:
       - Seconds that the stop of a service may take, and as many its start.
@@ -124,6 +117,7 @@ options:
         type: int
         default: 300
 extends_documentation_fragment:
+  - portshift.agents.executables
   - portshift.agents.bigfix_host
   - portshift.agents.attributes
 attributes:

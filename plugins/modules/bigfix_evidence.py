@@ -85,14 +85,6 @@ options:
     type: list
     elements: str
     default: []
-  executables:
-    description:
-      - For each of the O(services) a list of the paths of what it runs, by which its processes are found wherever they were
-        started. A script counts by its own path.
-      - With systemd, processes are found by the unit of the service as well.
-    type: dict
-    default: {}
-    version_added: 0.2.0
   agent_service:
     description: Which of the O(services) is the agent. The default is the only one, or the only one with C(client) in its name.
     type: str
@@ -118,6 +110,7 @@ options:
     type: bool
     default: false
 extends_documentation_fragment:
+  - portshift.agents.executables
   - portshift.agents.bigfix_host
   - portshift.agents.attributes
   - portshift.agents.attributes.proof

@@ -49,6 +49,7 @@ options:
 extends_documentation_fragment:
   - portshift.agents.attributes
   - portshift.agents.attributes.edit
+  - portshift.agents.attributes.record
 seealso:
   - module: portshift.agents.bigfix_masthead_info
 author:

@@ -54,6 +54,7 @@ options:
 extends_documentation_fragment:
   - portshift.agents.attributes
   - portshift.agents.attributes.edit
+  - portshift.agents.attributes.record
 author:
   - The portshift.agents authors (@portshift)
 """

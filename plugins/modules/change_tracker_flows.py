@@ -29,7 +29,7 @@ options:
     type: str
     required: true
   inbound:
-    description: The name of the host variable that holds what M(portshift.agents.host_port) found in check mode on the hub.
+    description: The name of the host variable that holds what M(portshift.agents.host_port_info) found on the hub.
     type: str
 extends_documentation_fragment:
   - portshift.agents.attributes

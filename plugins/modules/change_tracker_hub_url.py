@@ -50,6 +50,7 @@ options:
 extends_documentation_fragment:
   - portshift.agents.attributes
   - portshift.agents.attributes.edit
+  - portshift.agents.attributes.record
 seealso:
   - module: portshift.agents.change_record
 author:

@@ -95,13 +95,6 @@ options:
     type: list
     elements: str
     default: []
-  executables:
-    description:
-      - For each of the O(services) a list of the paths of what it runs, by which its processes are found wherever they were
-        started. A script counts by its own path.
-      - Only processes of root and of the user that the change runs as are looked at.
-    type: dict
-    default: {}
   checks:
     description: Commands that are tried again and again after the start until all succeed. If they don't in O(check_seconds),
         the change is undone at once.
@@ -267,6 +260,7 @@ options:
     type: path
     default: /etc/systemd/system
 extends_documentation_fragment:
+  - portshift.agents.executables
   - portshift.agents.attributes
 attributes:
   check_mode:

@@ -22,10 +22,6 @@ description:
     there. Each port gets a rule of its own, with the name and the group C(portshift NAME PORT/PROTOCOL). There is no record on
     such a host; the rules are found by their names.
 options:
-  name:
-    description: Marks the rules and names the record. 1 to 20 characters a-z, 0-9 and _, a letter first.
-    type: str
-    required: true
   state:
     description:
       - V(open) sees to it that every opening is there.
@@ -39,61 +35,6 @@ options:
     type: str
     choices: [open, closed, reopened, restored]
     default: open
-  openings:
-    description: The ports. Required for O(state=open) and O(state=closed), and on Windows for every state.
-    type: list
-    elements: dict
-    suboptions:
-      port:
-        description: The port, V(1) to V(65535).
-        type: int
-        required: true
-      protocol:
-        description: The protocol.
-        type: str
-        choices: [tcp, udp]
-        default: tcp
-      sources:
-        description:
-          - Who is admitted - addresses, networks such as V(10.1.2.0/24), or names that resolve on the host. Empty for anybody,
-            over IPv4 and IPv6. Windows Firewall knows no names, so there a name is an error.
-        type: list
-        elements: str
-        default: []
-  backend:
-    description:
-      - The firewall that is changed. V(auto) takes the one that filters what comes in - firewalld, then ufw, then the rules of
-        iptables, then those of nftables. V(none) leaves the firewall alone.
-      - On a host that Ansible reaches through PowerShell, V(auto) is V(windows), and only V(none) may be given in place of it.
-        Elsewhere V(windows) fails.
-    type: str
-    choices: [auto, firewalld, ufw, nftables, iptables, windows, none]
-    default: auto
-  zone:
-    description: The zone of firewalld. The default is the host's default zone. Without a meaning on Windows.
-    type: str
-  reserve:
-    description:
-      - Keep TCP ports that lie in the range for outgoing connections (C(ip_local_port_range)) from being handed out, now and
-        after a boot (C(ip_local_reserved_ports)).
-      - On Windows nothing is reserved. A TCP port from 49152 on, which Windows hands out unless its range was changed, is
-        mentioned in RV(notes), with the command that reserves it.
-    type: bool
-    default: true
-  selinux_type:
-    description: The type that the ports are to have in SELinux, such as V(http_port_t). Without it, nothing is asked of SELinux.
-      Without a meaning on Windows.
-    type: str
-  selinux:
-    description:
-      - V(auto) sets O(selinux_type) where SELinux is enabled, V(always) in the policy store even where the kernel does not
-        enforce it, V(never) leaves it alone.
-    type: str
-    choices: [auto, always, never]
-    default: auto
-  record:
-    description: The record on the host. The default is C(/var/lib/portshift/NAME.host_port.json). Without a meaning on Windows.
-    type: path
   lease:
     description:
       - The file of the host's lease, on a local file system of the host. It is root's, and there while the lease is held; while
@@ -171,6 +112,7 @@ options:
         type: str
 extends_documentation_fragment:
   - portshift.agents.attributes
+  - portshift.agents.host_port
 attributes:
   check_mode:
     support: full
@@ -209,6 +151,8 @@ notes:
     prefers it to the one that admits; where a group policy says that local rules don't count, ours is there without effect.
   - On Windows, a rule that V(open) finds with other sources is changed to those asked for. A note says what it had, and it is
     not in RV(added), since it was not this run that opened the port.
+seealso:
+  - module: portshift.agents.host_port_info
 author:
   - The portshift.agents authors (@portshift)
 """
@@ -273,6 +217,12 @@ left:
   returned: success
   type: list
   elements: str
+missing:
+  description: What was not as O(state) wants it before the change, a sentence each. Empty where nothing is to be changed.
+  returned: success
+  type: list
+  elements: str
+  sample: ["tcp 55000 from anybody is not open in firewalld (permanent)"]
 notes:
   description: What the administrator of the host should know, a sentence each; also what others changed meanwhile.
   returned: success
@@ -328,7 +278,6 @@ def main():
                                RUN_SPEC, token=dict(type="str", required=True, no_log=False),
                                waits=dict(type="bool", default=False), ended=dict(type="str")))),
         supports_check_mode=True)
-    module.run_command_environ_update = dict(LANG="C", LC_ALL="C")
     try:
         result = run_step(module)
     except BusyError as err:

@@ -26,28 +26,6 @@ description:
     server that has the new port and not the old one, a server that would be left without a C(listen), braces or quotation marks
     without a partner, more than 100 blocks inside of each other.
 options:
-  path:
-    description:
-      - The file with the server. Servers at its top level count, as in a file below C(conf.d), and those in a block C(http);
-        servers of C(stream) and C(mail) don't. Where one of those has O(port) already, no twin is put in.
-    type: path
-    default: /etc/nginx/conf.d/nnt.conf
-  port:
-    description:
-      - The port to listen on, or no longer to listen on. Required with O(state=present) and O(state=absent).
-    type: int
-  beside:
-    description:
-      - With O(state=present). The port whose C(listen) directives get a twin.
-      - Where no server in the file listens on it any more and one listens on O(port), all is as it should be.
-      - Without it, nothing is put into the file; it has to have a C(listen) on O(port) already, and nginx to have read it.
-      - With O(state=absent). The port that stays. Where a server has a C(listen) on O(port) and none that has its address on
-        this one too, nothing is changed, and the error names the server. That is one that somebody has put in since
-        O(state=present) was run, and it could not be reached on the new port.
-      - One on every address has also those that are named, C(*) those of IPv4 and C([::]) those of IPv6, unless a server in the
-        file has just that address on this port. Parameters such as C(ssl) and C(proxy_protocol) may differ.
-      - Without it, such a server loses O(port) too, as long as any C(listen) is left to it.
-    type: int
   state:
     description:
       - V(present) lets the servers that listen on O(beside) listen on O(port) too.
@@ -58,41 +36,15 @@ options:
     type: str
     choices: [present, absent, restored]
     default: present
-  test_command:
-    description:
-      - The command that tests nginx's configuration.
-      - One that has the argument C(-t) is run with C(-T) in its place as well, to see what else nginx reads. Without such an
-        argument, nobody looks whether nginx reads O(path), and which other file has the port.
-    type: list
-    elements: str
-    default: [nginx, -t]
-  reload_command:
-    description: The command that makes nginx read its configuration again without dropping connections.
-    type: list
-    elements: str
-    default: [systemctl, reload, nginx]
   timeout:
     description: Seconds in which nginx has to listen on the port, or no longer to listen, after it was reloaded.
     type: float
     default: 15
-  users_seconds:
-    description:
-      - With O(state=absent) and O(state=restored). Seconds for which is looked who is connected to the port that ends before it
-        does, established TCP connections of this host itself included. Where there is anybody, nothing is changed, and the
-        module fails with their addresses.
-      - The port that ends is O(port), and with O(state=restored) the new port of O(record). Nobody looks where there is nothing
-        to take back.
-      - With V(0) nobody looks.
-      - Whoever connects for a moment only is found when that falls into these seconds.
-    type: float
-    default: 0
-  force:
-    description: With O(state=restored), restore the file also where somebody else has changed it since. What was changed is lost.
-    type: bool
-    default: false
 extends_documentation_fragment:
   - portshift.agents.attributes
+  - portshift.agents.nginx_listen
   - portshift.agents.attributes.edit
+  - portshift.agents.attributes.record
 attributes:
   check_mode:
     support: full
@@ -112,6 +64,7 @@ notes:
   - The new port's C(listen) directives keep parameters such as C(default_server) and C(ssl), so both ports show the same
     certificate.
 seealso:
+  - module: portshift.agents.nginx_listen_info
   - module: portshift.agents.host_port
   - module: portshift.agents.change_record
 author:
@@ -267,33 +220,21 @@ backup_file:
 """
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.portshift.agents.plugins.module_utils._core.change_record import RECORD_SPEC
 from ansible_collections.portshift.agents.plugins.module_utils._core.errors import EngineError
-from ansible_collections.portshift.agents.plugins.module_utils._core.file_edit import take_back_interrupted
-from ansible_collections.portshift.agents.plugins.module_utils._nginx.edit import PortInUse, set_listen
+from ansible_collections.portshift.agents.plugins.module_utils._nginx.edit import (
+    LISTEN_SPEC, REQUIRED_IF, PortInUse, set_listen)
 
 
 def main():
-    words = dict(type="list", elements="str")
     module = AnsibleModule(
-        argument_spec=dict(
-            path=dict(type="path", default="/etc/nginx/conf.d/nnt.conf"), port=dict(type="int"), beside=dict(type="int"),
-            state=dict(type="str", choices=["present", "absent", "restored"], default="present"),
-            test_command=dict(words, default=["nginx", "-t"]),
-            reload_command=dict(words, default=["systemctl", "reload", "nginx"]), timeout=dict(type="float", default=15),
-            users_seconds=dict(type="float", default=0),
-            backup=dict(type="bool", default=False), record=RECORD_SPEC, force=dict(type="bool", default=False)),
-        required_if=[("state", "present", ["port"]), ("state", "absent", ["port"]), ("state", "restored", ["record"])],
-        supports_check_mode=True)
+        argument_spec=dict(LISTEN_SPEC, timeout=dict(type="float", default=15), backup=dict(type="bool", default=False)),
+        required_if=REQUIRED_IF, supports_check_mode=True)
     try:
-        take_back_interrupted([module.params["path"]], module.check_mode)
-        result, warnings = set_listen(module, module.params)
+        result = set_listen(module, module.params)
     except PortInUse as err:
         module.fail_json(msg=str(err), users=err.users)
     except EngineError as err:
         module.fail_json(msg=str(err))
-    for warning in warnings:
-        module.warn(warning)
     module.exit_json(**result)
 
 

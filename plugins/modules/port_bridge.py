@@ -13,73 +13,15 @@ description:
   - Connections that stand already are not touched.
   - Other rules of the host's firewall stay as they are. Both ports have to be admitted there.
   - Remembers for a day who uses O(listen_port), by rules of its own beside the bridge, so that it can be told who is still on
-    a port before it is closed. Called with O(state=absent) in check mode, the module changes nothing and returns them.
+    a port before it is closed. M(portshift.agents.port_bridge_info) tells it without changing anything.
 options:
-  name:
-    description: The name of the bridge. A host has one direction per name.
-    type: str
-    required: true
-  listen_port:
-    description: The port on which no service listens, V(1) to V(65535). This or O(mappings) is required for O(state=present).
-    type: int
-  target_port:
-    description: The port on which the service listens, V(1) to V(65535).
-    type: int
-  mappings:
-    description: Several ports that are bridged at once, in the place of O(listen_port) and O(target_port).
-    type: list
-    elements: dict
-    version_added: 0.2.0
-    suboptions:
-      listen_port:
-        description: The port on which no service listens.
-        type: int
-        required: true
-      target_port:
-        description: The port on which the service listens. Not one that is a O(mappings[].listen_port) too.
-        type: int
-        required: true
-      protocols:
-        description: The protocols of this one. The default is O(protocols).
-        type: list
-        elements: str
-        choices: [tcp, udp]
-  protocols:
-    description: The protocols that are bridged.
-    type: list
-    elements: str
-    choices: [tcp, udp]
-    default: [tcp, udp]
-  addresses:
-    description:
-      - Bridge these addresses of the host only. The default is all of them.
-      - IP addresses without a prefix and without a zone. Neither names nor addresses that stand for all of them.
-    type: list
-    elements: str
-    default: []
   state:
-    description: Whether the bridge is there. V(absent) takes away every trace, those of a boot too.
+    description:
+      - Whether the bridge is there. V(present) needs O(listen_port) or O(mappings).
+      - V(absent) takes away every trace, those of a boot too.
     type: str
     choices: [present, absent]
     default: present
-  backend:
-    description:
-      - What the rules are written with. V(auto) takes V(nftables) where the C(nft) command is, V(iptables) otherwise.
-    type: str
-    choices: [auto, nftables, iptables]
-    default: auto
-  persistent:
-    description: Bring the bridge back after a boot, by a systemd unit. Without systemd that is a failure; say V(false) then.
-    type: bool
-    default: true
-  rules_dir:
-    description: The folder of the file with the rules, an absolute path of letters, digits and C(_.-+@,).
-    type: path
-    default: /etc/portshift
-  unit_dir:
-    description: The folder of the systemd unit, an absolute path as O(rules_dir) is.
-    type: path
-    default: /etc/systemd/system
   lease:
     description:
       - The file of the host's lease, which lets one task at a time change what the products on a host share. The same one for all
@@ -92,6 +34,7 @@ options:
     default: 300
 extends_documentation_fragment:
   - portshift.agents.attributes
+  - portshift.agents.port_bridge
 attributes:
   check_mode:
     support: full
@@ -107,6 +50,8 @@ notes:
   - Who uses a port is forgotten when the host boots, when the bridge is turned round, and when its unit loads the rules anew.
   - With V(nftables) up to 65535 users are remembered per address family; with V(iptables) as many as the kernel's module
     C(xt_recent) keeps in a list (C(ip_list_tot), 100 unless it was set otherwise), the last ones.
+seealso:
+  - module: portshift.agents.port_bridge_info
 author:
   - The portshift.agents authors (@portshift)
 """
@@ -134,13 +79,6 @@ EXAMPLES = r"""
         target_port: 6503
         protocols: [tcp]
 
-- name: Who still uses the old port
-  portshift.agents.port_bridge:
-    name: bigfix
-    state: absent
-  check_mode: true
-  register: still_there
-
 - name: Only the new port is left
   portshift.agents.port_bridge:
     name: bigfix
@@ -163,6 +101,20 @@ previous:
   returned: success
   type: list
   elements: str
+mappings:
+  description: What RV(previous) bridges, in the form of O(mappings).
+  returned: success
+  type: list
+  elements: dict
+  version_added: 0.2.0
+  sample: [{"listen_port": 52311, "target_port": 55000, "protocols": ["tcp", "udp"]}]
+missing:
+  description: What was not as it was asked for before the change, a sentence each. Empty where nothing is to be changed.
+  returned: success
+  type: list
+  elements: str
+  version_added: 0.2.0
+  sample: ["prerouting: tcp 55000 of this host -> 52311 is not there"]
 users:
   description:
     - Who used a port that RV(previous) bridges, the last one first, this host's own processes too.
@@ -209,36 +161,20 @@ notes:
 
 import time
 
-
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.portshift.agents.plugins.module_utils._core.errors import EngineError
-from ansible_collections.portshift.agents.plugins.module_utils._bridge.bridge import BRIDGE_SPEC, set_bridge
-
-
-MAPPING_SPEC = dict(listen_port=dict(type="int", required=True), target_port=dict(type="int", required=True),
-                    protocols=dict(type="list", elements="str", choices=["tcp", "udp"]))
-
-
-def asked(params):
-    """(listen, target, protocols) of everything that is to be bridged."""
-    if params["state"] == "absent":
-        return []
-    if params["mappings"]:
-        return [(mapping["listen_port"], mapping["target_port"], mapping["protocols"]) for mapping in params["mappings"]]
-    return [(params["listen_port"], params["target_port"], None)]
+from ansible_collections.portshift.agents.plugins.module_utils._bridge.bridge import (
+    BRIDGE_SPEC, DIRECTION_RULES, DIRECTION_SPEC, asked_mappings, set_bridge)
 
 
 def main():
     module = AnsibleModule(
-        argument_spec=dict(BRIDGE_SPEC, listen_port=dict(type="int"), target_port=dict(type="int"),
-                           mappings=dict(type="list", elements="dict", options=MAPPING_SPEC),
-                           state=dict(type="str", choices=["present", "absent"], default="present")),
-        required_if=[("state", "present", ["listen_port", "mappings"], True)],
-        required_together=[("listen_port", "target_port")],
-        mutually_exclusive=[("listen_port", "mappings")],
-        supports_check_mode=True)
+        argument_spec=dict(
+            BRIDGE_SPEC, state=dict(type="str", choices=["present", "absent"], default="present"), **DIRECTION_SPEC),
+        required_if=[("state", "present", ["listen_port", "mappings"], True)], supports_check_mode=True, **DIRECTION_RULES)
+    mappings = asked_mappings(module.params) if module.params["state"] == "present" else ()
     try:
-        result = dict(set_bridge(module, module.params, asked(module.params), with_users=True), looked_at=time.time())
+        result = dict(set_bridge(module, module.params, mappings, with_users=True), looked_at=time.time())
     except EngineError as err:
         module.fail_json(msg=str(err))
     if module._diff:

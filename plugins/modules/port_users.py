@@ -31,8 +31,7 @@ options:
     elements: str
   found:
     description:
-      - The name of the host variable that holds the result of M(portshift.agents.port_bridge), called with C(state=absent) in
-        check mode.
+      - The name of the host variable that holds the result of M(portshift.agents.port_bridge_info).
     type: str
     required: true
   evidence:
@@ -64,18 +63,15 @@ extends_documentation_fragment:
   - portshift.agents.attributes
   - portshift.agents.attributes.variables_only
 seealso:
-  - module: portshift.agents.port_bridge
+  - module: portshift.agents.port_bridge_info
 author:
   - The portshift.agents authors (@portshift)
 """
 
 EXAMPLES = r"""
 - name: See who still uses the old port
-  portshift.agents.port_bridge:
+  portshift.agents.port_bridge_info:
     name: bigfix
-    state: absent
-  check_mode: true
-  changed_when: false
   register: old_port_users
 
 - name: The old port can be closed

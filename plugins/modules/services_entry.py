@@ -64,6 +64,7 @@ options:
 extends_documentation_fragment:
   - portshift.agents.attributes
   - portshift.agents.attributes.edit
+  - portshift.agents.attributes.record
 notes:
   - A file that is a mount point of its own, as C(/etc/services) is in some containers, can't be replaced by a rename. It is
     written in place, after its old bytes were kept safely in a file beside it. A run that edits takes back first what such a

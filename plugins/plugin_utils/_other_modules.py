@@ -29,6 +29,13 @@ def lacking(loader, names):
     return None
 
 
+def looking(task, diff=False):
+    """A task as one that only looks, whatever the play asks for."""
+    task = task.copy()
+    task.check_mode, task.diff = True, diff
+    return task
+
+
 def is_powershell(action):
     """Whether the host of an action plugin runs modules for Windows."""
     return getattr(getattr(getattr(action, "_connection", None), "_shell", None), "_IS_WINDOWS", False)

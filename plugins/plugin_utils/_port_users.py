@@ -108,7 +108,7 @@ class Directory:
 class Estate:
     """What the looks at the bridges of an estate say.
 
-    looks       host -> the result of port_bridge
+    looks       host -> the result of port_bridge_info
     moves       host -> (when it moved, its clock when it was asked), by its own clock
     directory   a Directory
     since, now  the times between which all of them were asked

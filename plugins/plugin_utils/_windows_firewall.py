@@ -181,7 +181,8 @@ class WindowsFirewall:
         rules = asked_rules(options["name"], options["openings"], by_source=state == "open")
         looks = [self.look(rule, state) for rule in rules]
         changing = [look for look in looks if look.changes]
-        result = dict(nothing(options, rules), changed=bool(changing), backend="windows")
+        result = dict(nothing(options, rules), changed=bool(changing), backend="windows",
+                      missing=[look.differs() for look in changing])
         result["notes"] += notes_of(state, looks)
         result["added" if state in ("open", "reopened") else "removed"] = [
             plain(to_plain(opening)) for look in changing if not look.amends for opening in look.rule.openings]
@@ -192,7 +193,7 @@ class WindowsFirewall:
         trouble = self._make(changing)
         if trouble:
             message, restored = self._back(changing, trouble)
-            for key in ("diff", "added", "removed", "rules"):
+            for key in ("diff", "added", "removed", "missing", "rules"):
                 del result[key]
             return dict(result, failed=True, changed=not restored, msg=message)
         return result
@@ -251,8 +252,8 @@ def nothing(options, rules):
                  "netsh int ipv4 add excludedportrange protocol=tcp startport=%d numberofports=1 keeps it free" % (
                      rule.port, rule.port)
                  for rule in rules if rule.protocol == "tcp" and rule.port >= FIRST_DYNAMIC]
-    return dict(changed=False, backend="none", added=[], removed=[], left=[], notes=notes, reserved=[],
-                rules=dict(before=[], after=[]))
+    return dict(changed=False, backend="none", added=[], removed=[], left=[], missing=[], notes=notes,
+                reserved=[], rules=dict(before=[], after=[]))
 
 
 def notes_of(state, looks):

@@ -23,7 +23,7 @@ from tests.integration.migration_lab import Lab
 # What runs on the host itself; the rest of a play's tasks stay on the control node.
 REMOTE = ("ansible.builtin.ping", "portshift.agents.bigfix_info", "portshift.agents.port_probe",
           "portshift.agents.bigfix_cutover", "portshift.agents.bigfix_evidence", "portshift.agents.change_record",
-          "portshift.agents.port_bridge")
+          "portshift.agents.port_bridge", "portshift.agents.port_bridge_info")
 
 
 def measured(call):

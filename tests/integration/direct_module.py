@@ -5,7 +5,10 @@
 
 import json
 import os
+import subprocess
 import sys
+
+from tests.integration import forked
 
 COLLECTIONS = os.environ["ANSIBLE_COLLECTIONS_PATH"].split(os.pathsep)[0]
 OURS = "portshift.agents.plugins.modules."
@@ -30,8 +33,40 @@ else:
 
 def command(name, arguments, prefix=()):
     """What to run for module `name`: one of this collection, or the dotted path of another's."""
-    return [*prefix, "env", "PYTHONPATH=" + COLLECTIONS, sys.executable, "-c", CALL, name if "." in name else OURS + name,
-            json.dumps(arguments)]
+    return [*prefix, "env", "PYTHONPATH=" + COLLECTIONS, sys.executable, "-c", CALL, _dotted(name), json.dumps(arguments)]
+
+
+def _dotted(name):
+    return name if "." in name else OURS + name
+
+
+def server(prefix, env=None):
+    """A process that forks for modules behind a prefix, such as nsenter; close() ends it."""
+    return forked.Server("module", env=dict(os.environ if env is None else env, PYTHONPATH=COLLECTIONS), prefix=prefix)
+
+
+def begin(name, arguments, prefix=(), env=None, server=None, session=False, collections=COLLECTIONS, **options):
+    """A module that has begun; communicate() and the like as subprocess.Popen has them.
+
+    With a prefix and no server there, it begins from nothing.  `collections`: the folder of another's.
+    """
+    if prefix and not server:
+        return subprocess.Popen(command(name, arguments, prefix), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                                stderr=subprocess.PIPE, text=True, env=env, start_new_session=session, **options)
+    given = dict(os.environ if env is None else env, PYTHONPATH=collections)
+    return forked.begin("module", ["ansible_collections." + _dotted(name), json.dumps(arguments)], env=given, server=server,
+                        session=session, **options)
+
+
+def run(name, arguments, prefix=(), timeout=120, **options):
+    """-> the subprocess.CompletedProcess of a module: what it printed, and how it ended"""
+    process = begin(name, arguments, prefix, **options)
+    try:
+        output, error = process.communicate(timeout=timeout)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        raise
+    return subprocess.CompletedProcess(name, process.returncode, output, error)
 
 
 def result(output, error=""):

@@ -14,7 +14,7 @@ import subprocess
 import sys
 import threading
 
-from tests.integration.direct_module import CALL, result
+from tests.integration import direct_module
 from tests.integration.migration_lab import CHECKOUT, DOUBLES
 from tests.integration.nginx_hub import until
 from tests.integration.ports import free_ports
@@ -110,11 +110,11 @@ class WindowsHub:
     def module(self, double, /, check=False, diff=False, **arguments):
         """-> what the double returned"""
         path = "%s.plugins.modules.%s" % (COLLECTIONS.get(double, "ansible.windows"), double)
-        done = subprocess.run(
-            [sys.executable, "-c", CALL, path, json.dumps(dict(arguments, _ansible_check_mode=check, _ansible_diff=diff))],
-            env=dict(self.environment(), PYTHONPATH=str(DOUBLES)), stdin=subprocess.DEVNULL, capture_output=True, text=True,
-            check=False, timeout=60)
-        return result(done.stdout, done.stderr)
+        return self.double(path, dict(arguments, _ansible_check_mode=check, _ansible_diff=diff))
+
+    def double(self, path, arguments):
+        done = direct_module.run(path, arguments, collections=str(DOUBLES), env=self.environment())
+        return direct_module.result(done.stdout, done.stderr)
 
     def website(self, check=False, name=HUB, state="started", **bindings):
         """`add`, `remove` or `set` of the bindings of a site"""

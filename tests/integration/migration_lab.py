@@ -193,28 +193,6 @@ class Run:
         return self
 
 
-class Namespace:
-    """A network namespace, in which nftables is allowed to everybody.  `prefix` runs a command in it."""
-
-    def __init__(self):
-        self.holder = subprocess.Popen(
-            ["unshare", "--user", "--map-root-user", "--net", "--", "sh", "-c",
-             "ip link set lo up && echo up && exec sleep 7200"],
-            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-        said = self.holder.stdout.readline().strip()
-        self.why_not = None if said == "up" else said or "unshare gave no namespace"
-        self.prefix = ["nsenter", "--target", str(self.holder.pid), "--user", "--net", "--preserve-credentials", "--"]
-
-    def run(self, *command):
-        return subprocess.run([*self.prefix, *command], stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False,
-                              timeout=60)
-
-    def close(self):
-        self.holder.kill()
-        self.holder.wait()
-        self.holder.stdout.close()
-
-
 class Lab:
     """One lab in a folder of its own.  In a `namespace`, both ports of its hosts can answer."""
 

@@ -175,8 +175,7 @@ class Host:
         """The module itself, as Ansible runs it."""
         given = dict(self.arguments(**more), _ansible_remote_tmp=str(self.folder))
         given = {name: value for name, value in given.items() if value is not None}
-        done = subprocess.run(direct_module.command("bigfix_evidence", given), stdin=subprocess.DEVNULL, capture_output=True,
-                              text=True, timeout=120, check=False)
+        done = direct_module.run("bigfix_evidence", given)
         assert "Traceback" not in done.stdout + done.stderr
         return direct_module.result(done.stdout, done.stderr)
 

@@ -9,6 +9,7 @@ import time
 import pytest
 
 from tests.integration.boks_estate import NEW, OLD, Domain
+from tests.integration.journey import Journey
 from tests.integration.product_lab import eventually
 from tests.lab import containers
 
@@ -76,36 +77,76 @@ def traces(engine, lab):
     return {host: said for host in lab.hosts for said in [lab.execute(engine, host, look + "; true")[1]] if said}
 
 
-def moved_as_foretold(engine, lab):
-    before = lab.files_before
-    check = lab.play("migrate", "--check", "--diff").good()
-    assert lab.files(engine) == before and set(lab.bases().values()) == {OLD}
-    move = lab.play("migrate").good()
-    assert move.changed.keys() == check.changed.keys() == set(lab.hosts)
-    assert set(lab.bases().values()) == {NEW}
-    for host, (code, text) in lab.files(engine).items():
-        assert (code, text.splitlines()) == (0, [
-            line.replace(str(OLD), str(NEW), 1) if line.split()[:1] == ["boks"] else line
-            for line in before[host][1].splitlines()])
-        assert entry(engine, lab, host) == ["%d/tcp" % NEW, "%d/udp" % NEW]
-    # Both bases answer, until close.
-    assert {host: len(ports) for host, ports in answered(engine, lab, OLD).items()} == {
-        host: len(ports) for host, ports in answered(engine, lab, NEW).items()}
-
-
 def back(engine, lab):
     lab.play("rollback").good()
     assert lab.files(engine) == lab.files_before and set(lab.bases().values()) == {OLD}
     assert traces(engine, lab) == {} and set().union(*answered(engine, lab, NEW).values()) == set()
 
 
-def test_domain_moves_closes_and_comes_back_and_nobody_is_refused(lab, engine):
-    moved_as_foretold(engine, lab)
-    assert lab.play("migrate").good().changed == {}
-    lab.play("close").good()
-    assert set(lab.bases().values()) == {NEW}
-    assert traces(engine, lab) == {} and set().union(*answered(engine, lab, OLD).values()) == set()
-    back(engine, lab)
+@pytest.fixture(scope="module", params=["usual", pytest.param("oldest", marks=pytest.mark.long)])
+def journey(request, domain, engine, oldest_if_there):
+    """There, closed, and back.  The oldest ansible-core foretells what the usual one does; and walks all of it in `make soak`."""
+    program = request.getfixturevalue("oldest") if request.param == "oldest" else None
+    lab, began = domain, time.time()
+
+    def look():
+        return dict(files=lab.files(engine), bases=lab.bases())
+
+    with Journey(lab, look) as walked:
+        walked.keep("start")
+        walked.play("migrate", "--check", "--diff", step="check", program=oldest_if_there)
+        moved = walked.play("migrate", program=program)
+        moved.entries = {host: entry(engine, lab, host) for host in lab.hosts}
+        moved.old, moved.new = answered(engine, lab, OLD), answered(engine, lab, NEW)
+        walked.play("migrate", step="again", program=program)
+        closed = walked.play("close", program=program)
+        closed.old, closed.traces = answered(engine, lab, OLD), traces(engine, lab)
+        back = walked.play("rollback", program=program)
+        back.new, back.traces = answered(engine, lab, NEW), traces(engine, lab)
+        back.logins = lab.logins("--since", str(began), "--longest", LONGEST)
+    return walked
+
+
+def test_check_run_changes_nothing_and_names_the_hosts_that_will_change(journey):
+    start, check, moved = journey["start"], journey["check"], journey["migrate"]
+    assert check.files == start.files and set(check.bases.values()) == {OLD}
+    assert moved.run.changed.keys() == check.run.changed.keys() == set(journey.hosts)
+
+
+def test_oldest_ansible_core_foretells_the_same(journey, oldest):
+    assert oldest in journey["check"].run.good().process.args
+
+
+def test_domain_moves_by_the_number_of_its_entries_alone(journey):
+    start, moved = journey["start"], journey["migrate"]
+    assert set(moved.bases.values()) == {NEW}
+    for host, (code, text) in moved.files.items():
+        assert (code, text.splitlines()) == (0, [
+            line.replace(str(OLD), str(NEW), 1) if line.split()[:1] == ["boks"] else line
+            for line in start.files[host][1].splitlines()])
+    assert moved.entries == dict.fromkeys(journey.hosts, ["%d/tcp" % NEW, "%d/udp" % NEW])
+
+
+def test_both_bases_answer_until_close(journey):
+    moved, closed = journey["migrate"], journey["close"]
+    assert {host: len(found) for host, found in moved.old.items()} == {host: len(found) for host, found in moved.new.items()}
+    assert set(closed.bases.values()) == {NEW}
+    assert closed.traces == {} and set().union(*closed.old.values()) == set()
+
+
+def test_second_migration_changes_nothing(journey):
+    assert journey["again"].run.changed == {}
+
+
+def test_domain_comes_back_byte_for_byte(journey):
+    back = journey["rollback"]
+    assert back.files == journey["start"].files and set(back.bases.values()) == {OLD}
+    assert back.traces == {} and set().union(*back.new.values()) == set()
+
+
+def test_no_login_is_refused_there_and_back(journey):
+    fine, verdict = journey.whole()["rollback"].logins
+    assert fine, verdict["objections"]
 
 
 @pytest.mark.long
@@ -117,19 +158,6 @@ def test_domain_comes_back_before_close_and_moves_again(lab, engine):
     lab.play("migrate").good()
     lab.play("close").good()
     assert lab.play("close").good().changed == {}
-    back(engine, lab)
-
-
-def test_oldest_ansible_core_foretells_the_same(lab, engine, oldest, monkeypatch):
-    monkeypatch.setattr(lab, "program", oldest)
-    check = lab.play("migrate", "--check", "--diff").good()
-    assert check.changed.keys() == set(lab.hosts) and lab.files(engine) == lab.files_before
-
-
-@pytest.mark.long
-def test_oldest_ansible_core_moves_a_domain_and_takes_it_back(lab, engine, oldest, monkeypatch):
-    monkeypatch.setattr(lab, "program", oldest)
-    moved_as_foretold(engine, lab)
     back(engine, lab)
 
 
@@ -180,19 +208,15 @@ def test_wrong_base_locks_everybody_out_only_until_nobody_confirms_it(refusing, 
     assert lab.bases()["agent01"] == OLD
 
 
-@pytest.mark.parametrize("base, sentence", [
-    ("1000", "boks_base_port is 1000"), ("65533", "choose a base port from 1024 to 65532"),
-    ("2476", "2478 would be among its ports"), ("some", "boks_base_port is"), ("6502", "overlap with the old ones"),
-    ("4341", "4343"), ("6545", "gives port 6547/tcp to apc-6547")])
-def test_base_that_can_not_be_is_refused_by_the_plan(lab, base, sentence):
-    lab.play("plan", base=base).bad(sentence)
-
-
-def test_hosts_of_two_domains_are_told_apart(lab, engine):
+def test_plan_refuses_what_can_not_be(lab, engine):
+    """Which base ports these are: test_order_refused.py (none is asked), test_boks_modules.py (each host says)."""
+    assert lab.play("plan", base="1000").bad("Nothing was changed", "boks_base_port is 1000").plays == ["Check the inventory and the options"]
+    lab.play("plan", "--limit", "agent01", base="6545").bad("gate after the plan: closed", "gives port 6547/tcp to apc-6547")
+    # Hosts of two domains.
     entry_of = "sed -i 's/^boks  *%d/boks            %d/' /etc/services"
     assert lab.execute(engine, "agent02", entry_of % (OLD, 7000))[0] == 0
     try:
-        lab.play("plan").bad("the hosts are on different base ports", "agent02 on 7000")
+        lab.play("plan", "--limit", "agent01,agent02").bad("the hosts are on different base ports", "agent02 on 7000")
     finally:
         lab.execute(engine, "agent02", entry_of % (7000, OLD))
     assert lab.files(engine) == lab.files_before

@@ -97,8 +97,7 @@ class Host:
         self.services.write_bytes(after)
 
     def run(self, name, prefix=(), **more):
-        done = subprocess.run(direct_module.command(name, self.arguments(more), prefix), stdin=subprocess.DEVNULL,
-                              stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, timeout=60, check=False)
+        done = direct_module.run(name, self.arguments(more), prefix, timeout=60)
         return direct_module.result(done.stdout, done.stderr)
 
     def info(self, **more):
@@ -476,7 +475,7 @@ def test_evidence_that_comes_later_is_waited_for(moved):
     daemon.stdout.close()
     seen = moved.folder / "seen"
     arguments = moved.arguments(dict(base_port=NEW, timeout=PATIENCE, settle=0, status_command=["touch", str(seen)]))
-    with subprocess.Popen(direct_module.command("boks_evidence", arguments), stdout=subprocess.PIPE, text=True) as waiting:
+    with direct_module.begin("boks_evidence", arguments) as waiting:
         limit = time.monotonic() + PATIENCE
         while not seen.exists():
             assert time.monotonic() < limit and waiting.poll() is None

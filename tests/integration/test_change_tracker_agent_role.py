@@ -3,17 +3,19 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Role change_tracker_agent on a host with systemd that is reached by ssh, with an agent whose hub answers by TLS."""
 
+import base64
 import hashlib
 import json
 import os
+import re
 import ssl
 import subprocess
-import sys
-from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 
 from tests.conftest import CHECKOUT, COLLECTIONS
+from tests.integration import forked
 from tests.integration import test_confirmed_change_systemd as systemd
 from tests.lab import containers
 from tests.lab.processes import Failed
@@ -81,6 +83,10 @@ UNIT = ("[Unit]\nAfter=network.target\nStartLimitIntervalSec=0\n[Service]\nResta
         "[Install]\nWantedBy=multi-user.target\n")
 
 
+class Show(NamedTuple):
+    name: str
+
+
 class Site(systemd.Site):
 
     def _files(self):
@@ -128,38 +134,41 @@ class Site(systemd.Site):
     def pid(self):
         return self.shell("systemctl show -p MainPID nntgen7agentcore").strip()
 
-    def role(self, verb="main", *options, before=(), show=None, **variables):
-        """(exit status, output) of a play that includes the role, over ssh; nothing that it prints holds a secret."""
+    def role(self, *steps, options=(), **variables):
+        """(exit status, output, [value that was asked for]) of a play over ssh; nothing that it prints or shows holds a secret.
+
+        `steps`: verbs of the role, each of them alone or with variables of its own, and names of the host's variables, in Show().
+        """
         inventory, play = self.folder / "inventory.json", self.folder / "play.json"
         inventory.write_text(json.dumps({"all": {"hosts": {"agent": {
             "ansible_host": self.address, "ansible_user": "root", "ansible_ssh_private_key_file": str(self.folder / "key"),
             "ansible_ssh_common_args": "-o UserKnownHostsFile=%s" % (self.folder / "known_hosts"),
             "ansible_python_interpreter": "/usr/bin/python3"}}}}))
-        tasks = [{"name": one, "ansible.builtin.include_role": dict(name="portshift.agents.change_tracker_agent", tasks_from=one)}
-                 for one in (*before, verb)]
-        tasks += [{"name": "Keep", "delegate_to": "localhost", "ansible.builtin.copy": dict(
-            content="{{ %s | to_json }}" % show, dest=str(self.folder / "shown.json"), mode="0600")}] if show else []
+        tasks = []
+        for step in steps or ["main"]:
+            if isinstance(step, Show):
+                shown = "<<{{ %s | to_json | b64encode }}>>" % step.name
+                tasks.append({"name": "Show", "ansible.builtin.debug": dict(msg=shown)})
+                continue
+            verb, own = (step, {}) if isinstance(step, str) else step
+            tasks.append({"name": verb, "ansible.builtin.include_role": dict(
+                name="portshift.agents.change_tracker_agent", tasks_from=verb), "vars": own})
         given = dict(dict(change_tracker_port=NEW, change_tracker_agent_evidence_timeout=20, change_tracker_agent_probe_timeout=1,
                           change_tracker_agent_confirm_timeout=60), **variables)
         play.write_text(json.dumps([dict(name="Agent", hosts="agent", gather_facts=False, tasks=tasks, vars=given)]))
-        done = subprocess.run(
-            [str(Path(sys.executable).parent / "ansible-playbook"), "-i", str(inventory), str(play), "--diff", "-vv", *options],
-            cwd=CHECKOUT, env=dict(os.environ, ANSIBLE_COLLECTIONS_PATH=COLLECTIONS, ANSIBLE_NOCOLOR="1", ANSIBLE_PIPELINING="1",
-                                   ANSIBLE_SSH_CONTROL_PATH_DIR=str(self.folder / "cp")),
-            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=300, check=False)
-        assert not [secret for secret in SECRETS if secret in done.stdout], done.stdout
-        return done.returncode, " ".join(done.stdout.replace("\\n", " ").split())
-
-    def shown(self, name, *verbs, **variables):
-        """A variable of the host after these verbs."""
-        code, output = self.role(verbs[-1], before=verbs[:-1], show=name, **variables)
-        assert code == 0, output
-        return json.loads((self.folder / "shown.json").read_text())
+        done = forked.run(
+            "ansible", ["playbook", "-i", inventory, play, "--diff", "-vv", *options], timeout=300, cwd=CHECKOUT, merged=True,
+            env=dict(os.environ, ANSIBLE_COLLECTIONS_PATH=COLLECTIONS, ANSIBLE_NOCOLOR="1", ANSIBLE_PIPELINING="1",
+                     ANSIBLE_SSH_CONTROL_PATH_DIR=str(self.folder / "cp")))
+        shown = [base64.b64decode(text).decode() for text in re.findall("<<([A-Za-z0-9+/=]+)>>", done.stdout)]
+        assert not [secret for secret in SECRETS if secret in "".join([done.stdout, *shown])], done.stdout
+        assert len(shown) == sum(isinstance(step, Show) for step in steps), done.stdout
+        return done.returncode, " ".join(done.stdout.replace("\\n", " ").split()), list(map(json.loads, shown))
 
     def evidence(self, **variables):
         """What the module says is missing."""
         variables = dict(dict(change_tracker_port=OLD, change_tracker_agent_evidence_timeout=0), **variables)
-        code, output = self.role("verify", **variables)
+        code, output, _shown = self.role("verify", **variables)
         return output if code else ""
 
 
@@ -187,38 +196,31 @@ def site(made):
 
 def test_an_agent_moves_with_proof_and_back_again_byte_for_byte(site):
     pid = site.pid()
-    code, output = site.role("main", "--check")
+    code, output, _shown = site.role(options=["--check"])
     assert code == 0 and "changed=1 " in output and site.bytes() == site.before and site.pid() == pid and site.state() == "none"
-    code, output = site.role()
+    code, output, [path] = site.role("main", Show("change_tracker_path"))
     assert code == 0 and "changed=2 " in output, output
     assert site.bytes() == site.before.replace(b"/api/", b":%d/api/" % NEW) and site.state() == "verified"
+    # The way had been proved, with the certificate compared.
+    assert path == dict(ok=True, port=NEW, predicted=False, problems=[], notes=[], thumbprint_compared=True)
     pid = site.pid()
-    code, output = site.role()
-    assert code == 0 and "changed=0 " in output and site.pid() == pid, output
-    assert site.evidence(change_tracker_port=NEW, change_tracker_agent_evidence_timeout=10) == ""
-    assert "leads to" in site.evidence()
-    way_back = site.shown("change_tracker_way_back", "settle", "way_back")
+    # Again: it has moved and proves itself, and of the old port there is no proof.
+    code, output, _shown = site.role("main", "verify", ("verify", dict(
+        change_tracker_port=OLD, change_tracker_agent_evidence_timeout=0)))
+    assert code and "leads to" in output and "changed=0 " in output and "failed=1 " in output and site.pid() == pid, output
+    code, output, [way_back] = site.role("settle", "way_back", Show("change_tracker_way_back"), "rollback")
     assert way_back["ok"] and way_back["record"]["old_port"] == OLD and way_back["restorable"] == [PATH]
-    code, output = site.role("rollback")
     assert code == 0 and "changed=1 " in output, output
     assert site.bytes() == site.before and site.state() == "rolled_back" and site.answers()
-    assert site.evidence(change_tracker_agent_evidence_timeout=20) == ""
-    code, output = site.role("rollback")
-    assert code == 0 and "changed=0 " in output
+    code, output, _shown = site.role("rollback", ("verify", dict(change_tracker_port=OLD)))
+    assert code == 0 and "changed=0 " in output, output
     assert site.role("close", change_tracker_agent_keep_days=0)[0] == 0
-
-
-def test_the_way_is_proved_with_the_certificate_compared(site):
-    path = site.shown("change_tracker_path", "assess", "path")
-    assert path == dict(ok=True, port=NEW, predicted=False, problems=[], notes=[], thumbprint_compared=True)
-    site.put(site.file(thumbprint=""))
-    assert site.shown("change_tracker_path", "assess", "path")["thumbprint_compared"] is False
 
 
 def test_a_hub_with_another_certificate_is_found_before_anything_is_touched(site):
     site.put(site.file(thumbprint="AB" * 20))
     before, pid = site.bytes(), site.pid()
-    code, output = site.role()
+    code, output, _shown = site.role()
     assert code and "The hub can't be used on the new port" in output, output
     assert site.fingerprint in output and "AB" * 20 in output
     assert (site.bytes(), site.pid(), site.state()) == (before, pid, "none")
@@ -227,34 +229,32 @@ def test_a_hub_with_another_certificate_is_found_before_anything_is_touched(site
 def test_a_hub_that_is_silent_on_the_new_port_is_found_before_anything_is_touched(site):
     site.shell("systemctl stop hub@%d" % NEW)
     pid = site.pid()
-    code, output = site.role()
+    code, output, _shown = site.role()
     assert code and "connection refused: nothing listens there" in output and "nothing was changed" in output, output
     assert (site.bytes(), site.pid(), site.state()) == (site.before, pid, "none")
 
 
+# What counts as the hub's answer, and what does not: tests/unit/test_change_tracker_path.py.
 def test_something_else_than_the_hub_on_the_new_port_is_found_before_anything_is_touched(site):
     site.shell("echo 502 >/opt/answer-%d" % NEW)
-    code, output = site.role()
+    code, output, _shown = site.role()
     assert code and "HTTP status 502, while port %d, where the agent is now, answers with 401" % OLD in output, output
     assert (site.bytes(), site.state()) == (site.before, "none")
     # Nobody opens a port in check mode; where it has to be open already, it is tried there too.
-    assert site.role("main", "--check")[0] == 0
-    code, output = site.role("main", "--check", change_tracker_hub_server="none")
+    code, output, [predicted] = site.role(
+        "main", Show("change_tracker_path"), ("main", dict(change_tracker_hub_server="none")), options=["--check"])
+    assert predicted["ok"] and predicted["predicted"]
     assert code and "HTTP status 502" in output, output
-    # What the hub says there, whatever it is, counts on the new port too.
+    # Whatever the hub says, it counts on the new port too.
     site.shell("echo 502 >/opt/answer-%d" % OLD)
-    assert site.shown("change_tracker_path", "assess", "path")["ok"]
-    # With nothing to compare with, it does not.
-    site.shell("systemctl stop hub@%d" % OLD)
-    path = site.shown("change_tracker_path", "assess", "path")
-    assert not path["ok"] and "there is nothing to compare it with" in path["problems"][0], path
-    assert "nothing was there to compare the answer on port %d with" % NEW in path["notes"][0]
+    _code, _output, [path] = site.role("assess", "path", Show("change_tracker_path"))
+    assert path["ok"], path
 
 
 @pytest.mark.long
 def test_an_agent_that_dies_again_and_again_after_it_was_connected_is_put_back(site):
     site.shell("touch /opt/dies-on-%d" % NEW)
-    code, output = site.role()
+    code, output, _shown = site.role()
     assert code and "It is as it was before, and its agent was started again with the old port" in output, output
     assert "the service nntgen7agentcore " in output and " after it was connected" in output, output
     assert site.bytes() == site.before and site.state() == "rolled_back"
@@ -265,14 +265,15 @@ def test_an_agent_that_dies_again_and_again_after_it_was_connected_is_put_back(s
 def test_a_second_migration_that_the_host_undoes_says_so_and_leaves_it_on_the_port_of_the_first(site):
     assert site.role()[0] == 0
     moved = site.bytes()
-    code, output = site.role(change_tracker_port=OLD, change_tracker_agent_check_commands=[["false"]])
+    code, output, _shown = site.role(change_tracker_port=OLD, change_tracker_agent_check_commands=[["false"]])
     assert code and "It is as it was before, on the port that an earlier migration led to" in output, output
     assert "It was not put back" not in output and site.bytes() == moved and site.state() == "verified"
 
 
 def test_an_agent_that_is_lost_on_the_new_port_is_put_back(site):
     site.shell("touch /opt/lost-on-%d" % NEW)
-    code, output = site.role(change_tracker_agent_evidence_timeout=3, change_tracker_agent_check_commands=[["test", "-e", LOG]])
+    code, output, _shown = site.role(
+        change_tracker_agent_evidence_timeout=3, change_tracker_agent_check_commands=[["test", "-e", LOG]])
     assert code and "It is as it was before, and its agent was started again with the old port" in output, output
     assert "Hub Offline, connection retries exhausted" in output and "has no connection to %s:%d" % (site.address, NEW) in output
     assert site.bytes() == site.before and site.state() == "rolled_back"
@@ -285,7 +286,7 @@ def test_an_agent_that_does_not_start_is_put_back_by_the_host(site):
     site.shell("mkdir /etc/systemd/system/nntgen7agentcore.service.d; printf '[Service]\\nExecStartPre=/bin/sh -c "
                "\"! grep -q :%d/ %s\"\\n' >/etc/systemd/system/nntgen7agentcore.service.d/old.conf; "
                "systemctl daemon-reload" % (NEW, PATH))
-    code, output = site.role()
+    code, output, _shown = site.role()
     assert code and "the change was undone" in output, output
     assert site.bytes() == site.before and site.answers()
 
@@ -314,11 +315,12 @@ def test_a_hub_that_drops_what_comes_is_told_from_one_that_is_not_asked(site):
 
 
 def test_a_service_that_is_not_there_or_masked_is_a_problem(site):
-    code, output = site.role(change_tracker_agent_service="nntgen8")
-    assert code and "the service nntgen8 is not installed on this host; name the agent's service with service" in output, output
     site.shell("mv /etc/systemd/system/nntgen7agentcore.service /opt/; systemctl mask nntgen7agentcore")
     try:
-        code, output = site.role()
+        code, output, [assessed] = site.role(
+            ("assess", dict(change_tracker_agent_service="nntgen8")), Show("change_tracker_assessment"), "main")
+        sentence = "the service nntgen8 is not installed on this host; name the agent's service with service"
+        assert not assessed["ok"] and sentence in " ".join(assessed["problems"]), assessed
         assert code and "systemd says of the service nntgen7agentcore that it is masked, so it can't be started" in output, output
     finally:
         site.shell("systemctl unmask nntgen7agentcore; mv /opt/nntgen7agentcore.service /etc/systemd/system/; "
@@ -332,21 +334,26 @@ def test_an_agent_behind_the_systems_proxy_moves_only_when_told_so(site, environ
     environment = environment.replace("%s", site.address)
     site.shell("mkdir /etc/systemd/system/nntgen7agentcore.service.d; printf '[Service]\\nEnvironment=%%s\\n' '%s' "
                ">/etc/systemd/system/nntgen7agentcore.service.d/proxy.conf; systemctl daemon-reload" % environment)
-    site.put(site.file(default="true"))
-    path = site.shown("change_tracker_path", "assess", "path")
-    assert path["ok"] is not proxied and bool(path["notes"]) is proxied
+    # Nor is there a certificate to compare.
+    site.put(site.file(default="true", thumbprint=""))
+    code, output, [path, allowed] = site.role(
+        "assess", "path", Show("change_tracker_path"), ("path", dict(change_tracker_agent_allow_unproved=True)),
+        Show("change_tracker_path"))
+    assert code == 0, output
+    assert path["ok"] is not proxied and bool(path["notes"]) is proxied and path["thumbprint_compared"] is False
     if proxied:
         assert "an HTTP proxy stands between this agent and %s" % site.address in path["problems"][0]
-        allowed = site.shown("change_tracker_path", "assess", "path", change_tracker_agent_allow_unproved=True)
         assert allowed["ok"] and "could not be tried before the move" in allowed["notes"][0]
+    else:
+        assert allowed == path
 
 
 def test_the_hubs_own_host_may_be_without_an_agent(site):
     site.shell("mv %s /opt/" % PATH)
     try:
-        code, output = site.role(change_tracker_agent_required=False)
-        assert code == 0 and "changed=0 " in output, output
-        code, output = site.role()
+        code, output, [found] = site.role(
+            ("main", dict(change_tracker_agent_required=False)), Show("change_tracker_evidence"), "main")
+        assert found["ok"] and "changed=0 " in output, output
         assert code and "no HubDetails.xml was found" in output, output
     finally:
         site.shell("mv /opt/HubDetails.xml %s" % PATH)

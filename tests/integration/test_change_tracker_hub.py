@@ -5,11 +5,13 @@
 
 import json
 import re
+import shutil
 import socket
+import subprocess
 
 import pytest
 
-from ansible_collections.portshift.agents.tests.integration.nginx_hub import NGINX, Hub
+from ansible_collections.portshift.agents.tests.integration.nginx_hub import NGINX, Hub, until
 from tests.integration.ports import free_ports
 from tests.lab.managed_python import managed_python
 
@@ -55,6 +57,35 @@ def hub(tmp_path, run_playbook):
     found.stop()
 
 
+@pytest.fixture(scope="module")
+def opened_once(tmp_path_factory):
+    if not NGINX:
+        pytest.skip("nginx is not installed here (Debian: nginx-light)")
+    found = Site(tmp_path_factory.mktemp("opened"))
+    found.kept = {}
+    yield found.start()
+    found.stop()
+
+
+@pytest.fixture
+def opened(opened_once, run_playbook, tmp_path_factory):
+    """A hub that `main` has opened; for each test it is put back to where that left it."""
+    hub = opened_once
+    hub.run_playbook = run_playbook
+    if hub.kept:
+        for folder, kept in hub.kept.items():
+            shutil.rmtree(folder)
+            shutil.copytree(kept, folder)
+        subprocess.run([*hub.command, "-s", "reload"], stdin=subprocess.DEVNULL, capture_output=True, check=True, timeout=60)
+        until(lambda: hub.answers() == [True, True], "nginx does not go back to both ports")
+    else:
+        hub.original = hub.conf.read_bytes()
+        assert hub.play("main")[0] == 1
+        hub.kept = {folder: shutil.copytree(folder, tmp_path_factory.mktemp("kept") / folder.name)
+                    for folder in (hub.conf.parent, hub.record.parent)}
+    return hub
+
+
 @pytest.mark.long
 def test_the_hub_opens_closes_and_comes_back_byte_for_byte(hub):
     original = hub.conf.read_bytes()
@@ -94,8 +125,8 @@ def test_a_hub_that_does_not_prove_itself_is_put_back(hub):
     assert hub.conf.read_bytes() == original and hub.answers() == [True, False] and hub.state() == "rolled_back"
 
 
-def test_what_an_earlier_run_opened_stays_when_a_later_one_fails(hub):
-    assert hub.play("main")[0] == 1
+def test_what_an_earlier_run_opened_stays_when_a_later_one_fails(opened):
+    hub = opened
     hub.play("main", fails=True, change_tracker_hub_address="127.0.0.2", change_tracker_hub_evidence_timeout=1)
     assert "Port %d was open on it before this run, so it was left open: agents may be on it." % hub.new in hub.said
     assert hub.answers() == [True, True]
@@ -134,8 +165,8 @@ def test_where_somebody_else_makes_the_hub_answer_nothing_is_done(hub):
     assert hub.conf.read_bytes() == original and hub.answers() == [True, False] and hub.state() is None
 
 
-def test_close_says_who_is_still_on_the_old_port_and_ends_it_on_request(hub):
-    assert hub.play("main")[0] == 1
+def test_close_says_who_is_still_on_the_old_port_and_ends_it_on_request(opened):
+    hub = opened
     with socket.create_connection(("127.0.0.1", hub.old)):
         hub.play("close", fails=True, change_tracker_hub_users_seconds=0.5)
         assert "port %d is still used by 127.0.0.1 (1 connection)" % hub.old in hub.said
@@ -144,9 +175,8 @@ def test_close_says_who_is_still_on_the_old_port_and_ends_it_on_request(hub):
     assert hub.answers() == [False, True]
 
 
-def test_undo_says_who_is_still_on_the_new_port_and_ends_it_on_request(hub):
-    original = hub.conf.read_bytes()
-    assert hub.play("main")[0] == 1
+def test_undo_says_who_is_still_on_the_new_port_and_ends_it_on_request(opened):
+    hub, original = opened, opened.original
     with socket.create_connection(("127.0.0.1", hub.new)):
         hub.play("way_back", "undo_open", fails=True, change_tracker_hub_undo_users_seconds=0.5)
         assert "port %d is still used by 127.0.0.1 (1 connection)" % hub.new in hub.said
@@ -177,8 +207,8 @@ def test_close_names_the_ports_that_stay(hub):
     assert "its servers go on listening on port %d too" % third in hub.said
 
 
-def test_close_leaves_no_server_behind_that_never_got_the_new_port(hub):
-    assert hub.play("main")[0] == 1
+def test_close_leaves_no_server_behind_that_never_got_the_new_port(opened):
+    hub = opened
     (other,) = free_ports(1)
     later = hub.text().replace("hub.example.test", "later.example.test")
     later = later.replace("    server_name", "    listen 127.0.0.1:%d ssl;\n    server_name" % other)

@@ -8,7 +8,6 @@ import hashlib
 import json
 import os
 import stat
-import subprocess
 import sys
 
 import pytest
@@ -69,9 +68,7 @@ def snapshot(folder):
 def run(arguments, check=False, prefix=(), name="change_tracker_hub_url"):
     """The module's result, once it is known that nothing that it printed holds a secret."""
     arguments = dict(arguments, _ansible_check_mode=check, _ansible_diff=True, _ansible_verbosity=3)
-    done = subprocess.run(direct_module.command(name, arguments, prefix), stdin=subprocess.DEVNULL, capture_output=True,
-                          text=True,
-                          check=False, timeout=60)
+    done = direct_module.run(name, arguments, prefix)
     assert not [secret for secret in SECRETS if secret in done.stdout + done.stderr]
     assert "Traceback" not in done.stdout + done.stderr
     result = direct_module.result(done.stdout, done.stderr)
@@ -176,8 +173,7 @@ def test_a_record_is_kept_and_taken_back(put, folder):
     with open(record["path"]) as source:
         noted = json.load(source)
     assert [entry["path"] for entry in noted["files"]] == [str(path)] and noted["old_port"] == 443
-    done = subprocess.run(direct_module.command("change_record", dict(path=record["path"], state="restored")),
-                          stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False, timeout=60)
+    done = direct_module.run("change_record", dict(path=record["path"], state="restored"))
     assert direct_module.result(done.stdout, done.stderr)["restored"] == [str(path)]
     assert (path.read_bytes(), stat.S_IMODE(path.stat().st_mode)) == (FILE.encode(), 0o640)
 
@@ -344,16 +340,14 @@ def test_a_file_that_may_not_be_read_is_refused(put, refused, folder):
     prefix = ["setpriv", "--bounding-set=-dac_override,-dac_read_search", "--inh-caps=-all"] if os.geteuid() == 0 else []
     path = put(FILE)
     os.chmod(path, 0)
-    result = subprocess.run(direct_module.command("change_tracker_hub_url", dict(path=[str(path)], port=8443), prefix),
-                            stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False, timeout=60)
+    result = direct_module.run("change_tracker_hub_url", dict(path=[str(path)], port=8443), prefix)
     said = direct_module.result(result.stdout, result.stderr)
     assert said["failed"] is True and "%s: could not read it: permission denied; run with become: true" % path in said["msg"]
     os.chmod(path, 0o600)
     os.chmod(folder, 0)
     try:
         for places in ([str(path)], [str(path), str(folder / "other.xml")]):
-            result = subprocess.run(direct_module.command("change_tracker_hub_url", dict(path=places, port=8443), prefix),
-                                    stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False, timeout=60)
+            result = direct_module.run("change_tracker_hub_url", dict(path=places, port=8443), prefix)
             said = direct_module.result(result.stdout, result.stderr)
             assert said["failed"] is True and "permission denied" in said["msg"]
     finally:

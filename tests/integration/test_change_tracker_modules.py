@@ -130,8 +130,7 @@ class Host:
                               service_command=[str(self.manager)]), **more)
         arguments.update(_ansible_check_mode=check, _ansible_diff=True, _ansible_verbosity=3,
                          _ansible_remote_tmp=str(self.folder))
-        done = subprocess.run(direct_module.command(name, arguments), stdin=subprocess.DEVNULL, capture_output=True, text=True,
-                              timeout=60, check=False)
+        done = direct_module.run(name, arguments)
         assert not [secret for secret in SECRETS if secret in done.stdout + done.stderr]
         assert "Traceback" not in done.stdout + done.stderr
         return direct_module.result(done.stdout, done.stderr)

@@ -119,9 +119,8 @@ class Host:
         if state == "begun":
             arguments = dict(dict(old_port=self.old, new_port=self.new, services_entries=[
                 dict(path=str(self.services), name="boks", port=self.new)]), **arguments)
-        return subprocess.Popen(direct_module.command("confirmed_change", arguments, self.prefix), stdin=subprocess.DEVNULL,
-                                stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,
-                                env=dict(os.environ, **(environment or {})))
+        return direct_module.begin("confirmed_change", arguments, self.prefix, session=True,
+                                   env=dict(os.environ, **(environment or {})))
 
     @staticmethod
     def end(process):

@@ -6,13 +6,12 @@
 import json
 import os
 import subprocess
-import sys
 import time
-from pathlib import Path
 
 import pytest
 
 from tests.conftest import CHECKOUT, COLLECTIONS
+from tests.integration import forked
 from tests.lab import containers
 from tests.lab.processes import Failed
 
@@ -171,11 +170,10 @@ class Site:
             "ansible_ssh_common_args": "-o UserKnownHostsFile=%s" % (self.folder / "known_hosts"),
             "ansible_python_interpreter": "/usr/bin/python3"}}}}))
         play.write_text(json.dumps([{"name": "Change", "hosts": "agent", "gather_facts": False, "tasks": list(tasks)}]))
-        return subprocess.Popen(
-            [str(Path(sys.executable).parent / "ansible-playbook"), "-i", str(inventory), str(play), *extra], cwd=CHECKOUT,
+        return forked.begin(
+            "ansible", ["playbook", "-i", inventory, play, *extra], cwd=CHECKOUT, merged=True, session=True,
             env=dict(os.environ, ANSIBLE_COLLECTIONS_PATH=COLLECTIONS, ANSIBLE_NOCOLOR="1", ANSIBLE_PIPELINING="1",
-                     ANSIBLE_SSH_CONTROL_PATH_DIR=str(self.folder / "cp"), ANSIBLE_CALLBACK_RESULT_FORMAT="json"),
-            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True)
+                     ANSIBLE_SSH_CONTROL_PATH_DIR=str(self.folder / "cp"), ANSIBLE_CALLBACK_RESULT_FORMAT="json"))
 
     def begin(self, timeout, *more, **arguments):
         task = dict(name="boks", timeout=timeout, record="/var/lib/portshift/boks.json", old_port=OLD, new_port=NEW,

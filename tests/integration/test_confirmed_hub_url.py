@@ -5,7 +5,6 @@
 
 import json
 import os
-import subprocess
 
 import pytest
 
@@ -59,8 +58,7 @@ class Host:
         if state == "begun":
             arguments.update(old_port=443, new_port=8443, stop=[[str(self.product), "stop"]],
                              start=[[str(self.product), "start"]], hub_urls=[dict(path=str(self.path), port=8443)])
-        done = subprocess.run(direct_module.command("confirmed_change", dict(arguments, **more), self.prefix),
-                              stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=90, check=False)
+        done = direct_module.run("confirmed_change", dict(arguments, **more), self.prefix)
         assert not [secret for secret in SECRETS if secret in done.stdout + done.stderr]
         assert "Traceback" not in done.stdout + done.stderr
         return direct_module.result(done.stdout, done.stderr)
@@ -140,9 +138,8 @@ def test_credentials_that_were_changed_after_the_move_stay_on_a_way_back_days_la
     host.path.write_bytes(MOVED.replace(b"ciphertext-9Kw", b"ciphertext-new"))
     foreseen = host.run("reverted", check=True)
     assert foreseen["changed"] and "<E1>********</E1>" in str(foreseen["diff"])
-    way_back = direct_module.result(subprocess.run(
-        direct_module.command("change_record", dict(path=str(host.record), _ansible_remote_tmp=str(host.folder))),
-        stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60, check=False).stdout)
+    way_back = direct_module.result(direct_module.run(
+        "change_record", dict(path=str(host.record), _ansible_remote_tmp=str(host.folder))).stdout)
     assert (way_back["ok"], way_back["unsafe"], way_back["restorable"]) == (True, [], [str(host.path)])
     back = host.run("reverted")
     assert (back["state"], back["restored"]) == ("reverted", [str(host.path)])

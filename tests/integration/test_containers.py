@@ -15,6 +15,8 @@ import pytest
 
 from tests.lab import containers, processes
 
+pytestmark = pytest.mark.stand_ins
+
 CHECKOUT = Path(__file__).resolve().parents[2]
 OLD, NEW = 52311, 55000
 FIREWALLS = {"server": "firewalld", "relay1": "ufw", "client01": "nftables", "client02": "iptables"}

@@ -68,8 +68,7 @@ class Host:
         return self.begin_module("bigfix_cutover", arguments)
 
     def begin_module(self, name, arguments):
-        return subprocess.Popen(direct_module.command(name, arguments), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-                                stderr=subprocess.PIPE, text=True)
+        return direct_module.begin(name, arguments)
 
     def begin_record(self, **arguments):
         return self.begin_module("change_record", dict(arguments, path=str(self.record), _ansible_remote_tmp=str(self.folder)))

@@ -115,7 +115,7 @@ def test_plan_names_who_holds_the_old_port_and_the_connection_that_has_the_new_o
     estate.execute("relay1", "systemd-run", "--quiet", "--unit=foreign", "python3", "-m", "http.server", str(OLD))
     estate.execute("relay2", "systemd-run", "--quiet", "--unit=foreign", "python3", "-c", HOLD)
     try:
-        run = estate.play("plan").bad("gate after the plan: closed", "2 of 5", "relay1", "relay2")
+        run = estate.play("plan", "--limit", "relay1,relay2").bad("gate after the plan: closed", "2 of 2", "relay1", "relay2")
         relay1, relay2 = (estate.execute(host, "systemctl", "show", "--property=MainPID", "--value", "foreign").strip()
                           for host in ("relay1", "relay2"))
         run.bad("relay1 (port %d, the old one, is held by process python3 (pid %s)" % (OLD, relay1), "which serves no masthead")
@@ -127,7 +127,6 @@ def test_plan_names_who_holds_the_old_port_and_the_connection_that_has_the_new_o
             estate.execute(host, "systemctl", "stop", "foreign")
         estate.execute("relay1", "systemctl", "start", "besrelay")
     estate.all_report(OLD)
-    assert estate.play("plan").good().changed == {}
 
 
 # -- the network

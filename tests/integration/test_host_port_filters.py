@@ -18,6 +18,7 @@ import pytest
 from tests.integration import direct_module
 from tests.integration import test_host_port_frontends as frontends
 from tests.integration.asking import asking
+from tests.integration.namespaces import Namespace
 from tests.lab.processes import Failed
 
 OLD, NEW = 52311, 55000
@@ -48,27 +49,12 @@ while True:
 """
 
 
-class Place:
-    """A namespace that a process holds open."""
-
-    def __init__(self, command, inside=()):
-        self.holder = subprocess.Popen([*inside, *command], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-                                       stderr=subprocess.STDOUT, text=True)
-        said = self.holder.stdout.readline().strip()
-        self.why_not = None if said == "up" else said or "it ended at once"
-        self.inside = ["nsenter", "--target", str(self.holder.pid), "--user", "--net", "--mount", "--preserve-credentials", "--"]
+class Place(Namespace):
 
     def run(self, *command, check=True, data=None):
-        done = subprocess.run([*self.inside, *command], input=data, stdin=None if data else subprocess.DEVNULL,
-                              capture_output=True, text=True, check=False, timeout=120,
-                              env=dict(os.environ, PATH=os.environ["PATH"] + ":/usr/sbin:/sbin"))
+        done = super().run(*command, data=data)
         assert done.returncode == 0 or (not check and done.stdout), "%s: %s" % (" ".join(command), done.stderr)
         return done.stdout
-
-    def close(self):
-        self.holder.kill()
-        self.holder.wait()
-        self.holder.stdout.close()
 
 
 class Host(Place):
@@ -80,12 +66,10 @@ class Host(Place):
         subprocess.run(["cp", "-r", "/etc", str(self.etc)], stderr=subprocess.DEVNULL, check=False)
         for name in ("nftables.conf", "portshift", "iptables", "sysctl.conf"):
             subprocess.run(["rm", "-rf", str(self.etc / name)], check=True)
-        super().__init__(["unshare", "--user", "--map-root-user", "--net", "--mount", "--", "sh", "-c",
-                          "mount --make-rprivate / && mount --bind %s /etc && ip link set lo up && echo up && exec sleep 7200"
-                          % self.etc])
+        super().__init__(mounts="mount --make-rprivate / && mount --bind %s /etc" % self.etc)
         if self.why_not:
             return
-        self.peer = Place(["unshare", "--net", "--", "sh", "-c", "ip link set lo up && echo up && exec sleep 7200"], self.inside)
+        self.peer = Place(beside=self)
         self.why_not = self.peer.why_not
         self.run("ip", "link", "add", "uplink", "type", "veth", "peer", "name", "uplink", "netns", str(self.peer.holder.pid))
         for place, addresses in ((self, (HOST, HOST6)), (self.peer, (PEER, STRANGER, PEER6))):
@@ -94,7 +78,7 @@ class Host(Place):
                           *(["nodad"] if ":" in address else []))
             place.run("ip", "link", "set", "uplink", "up")
         self.run("systemctl", "enable", "nftables.service")
-        self.service = subprocess.Popen([*self.inside, sys.executable, "-c", ANSWER, str(OLD), str(NEW)],
+        self.service = subprocess.Popen([*self.prefix, sys.executable, "-c", ANSWER, str(OLD), str(NEW)],
                                         stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True)
         assert self.service.stdout.readline() == "up\n"
 
@@ -108,14 +92,24 @@ class Host(Place):
         super().close()
 
     def module(self, name, arguments):
-        arguments = dict(dict(_ansible_remote_tmp=str(self.folder), _ansible_diff=True), **arguments)
-        return direct_module.result(self.run(*direct_module.command(name, arguments), check=False))
+        return super().module(name, dict(dict(_ansible_remote_tmp=str(self.folder), _ansible_diff=True), **arguments))
 
     def host_port(self, check=False, fails=False, **arguments):
         arguments = dict(dict(name="bigfix", reserve=False, record=str(self.folder / "record.json"),
                               lease=str(self.folder / "host.lock")), **arguments)
         result = self.module("host_port", dict(arguments, _ansible_check_mode=check))
         assert bool(result.get("failed")) == fails, result.get("msg") or result
+        if check:
+            # The one that only looks says the same, outside of check mode too.
+            seen = self.module("host_port_info", arguments)
+            # A failure says nothing of changes.
+            assert not seen.pop("changed", False)
+            for told in (seen, result):
+                told.pop("invocation", None)
+                # What the action is told about the lease.
+                told.pop("lease", None)
+            assert seen == {key: value for key, value in result.items() if key not in ("changed", "diff")}
+            assert fails or bool(seen["missing"]) == result["changed"]
         return result
 
     def gets_in(self, port, address=HOST, own=PEER):
@@ -255,14 +249,12 @@ def test_two_products_at_once_both_open_their_ports_in_nftables(nftables):
     host, before = nftables, nftables.read("nftables.conf")
     ports = dict(bigfix=both(NEW), boks=[dict(port=number, protocol="tcp", sources=[]) for number in range(6530, 6534)])
     for state in ("open", "restored"):
-        running = {name: subprocess.Popen(
-            [*host.inside, *direct_module.command("host_port", dict(
-                name=name, state=state, openings=openings, reserve=False, record=str(host.folder / (name + ".json")),
-                lease=str(host.folder / "host.lock"), _ansible_remote_tmp=str(host.folder)))],
-            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True, env=dict(
-                os.environ, PATH=os.environ["PATH"] + ":/usr/sbin:/sbin")) for name, openings in ports.items()}
+        running = {name: host.begin_module("host_port", dict(
+            name=name, state=state, openings=openings, reserve=False, record=str(host.folder / (name + ".json")),
+            lease=str(host.folder / "host.lock"), _ansible_remote_tmp=str(host.folder)))
+            for name, openings in ports.items()}
         for name, process in running.items():
-            done = direct_module.result(process.communicate()[0])
+            done = direct_module.result(*process.communicate())
             assert not done.get("failed") and done["changed"], "%s: %s" % (name, done.get("msg"))
         boot_nftables(host)
         assert host.gets_in(NEW) == (["tcp", "udp"] if state == "open" else [])
@@ -287,6 +279,9 @@ def test_nftables_opens_exactly_the_port_now_and_after_a_boot(nftables):
     again = host.host_port(openings=both(NEW))
     assert not again["changed"] and again["rules"]["after"] == again["rules"]["before"]
 
+    back = host.host_port(check=True, state="restored")
+    assert back["missing"] == ["%s 55000 from anybody is still open in nftables" % protocol for protocol in ("tcp", "udp")]
+    assert ruleset(host) == live
     restored = host.host_port(state="restored")
     assert restored["changed"] and ruleset(host) == before
     assert host.read("nftables.conf") == NFTABLES.encode() and not (host.etc / "portshift/nftables-bigfix.nft").exists()
@@ -1044,7 +1039,7 @@ def machines(tmp_path):
 
 def boot(host):
     host.lab.engine.run("restart", "--time", "5", host.container)
-    host.wait("systemd", "sh", "-c", "systemctl is-system-running | grep -E 'running|degraded'")
+    host.wait("systemd", "sh", "-c", "systemctl is-system-running --wait | grep -E 'running|degraded'")
     host.address = host.run("hostname", "-I").split()[0]
     host.answer(OLD, NEW)
 

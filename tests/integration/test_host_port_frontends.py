@@ -6,13 +6,12 @@
 import json
 import os
 import re
-import subprocess
-import sys
 import time
 
 import pytest
 
 from tests.conftest import COLLECTIONS
+from tests.integration import forked
 from tests.integration.asking import asking
 from tests.lab import containers
 from tests.lab.processes import Failed
@@ -110,7 +109,7 @@ class Host:
         self.lab, self.name, self.container = lab, name, "%s-%s" % (RUN, name)
         lab.engine.run("run", "--detach", "--name", self.container, "--hostname", name, "--label", lab.label,
                        "--network", lab.network, *(lab.engine.host_options() + [lab.image, containers.INIT]))
-        self.wait("systemd", "sh", "-c", "systemctl is-system-running | grep -E 'running|degraded'")
+        self.wait("systemd", "sh", "-c", "systemctl is-system-running --wait | grep -E 'running|degraded'")
         self.address = self.run("hostname", "-I").split()[0]
 
     def run(self, *command, check=True):
@@ -134,11 +133,12 @@ class Host:
     def host_port(self, *options, collections=None, **arguments):
         """The result of the task on this host."""
         arguments.setdefault("name", "bigfix")
-        done = subprocess.run(
-            [sys.executable, "-m", "ansible", "adhoc", "-i", self.container + ",", "all", "-m", "portshift.agents.host_port",
+        done = forked.run(
+            "ansible",
+            ["adhoc", "-i", self.container + ",", "all", "-m", "portshift.agents.host_port",
              "-a", json.dumps(arguments), "-e", json.dumps(dict(
                  ansible_connection="containers.podman.podman", ansible_python_interpreter="/usr/bin/python3")), *options],
-            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, timeout=300, check=False,
+            timeout=300,
             env=dict(os.environ, ANSIBLE_STDOUT_CALLBACK="portshift_result", ANSIBLE_LOAD_CALLBACK_PLUGINS="1",
                      ANSIBLE_CALLBACK_PLUGINS=str(self.lab.callbacks), ANSIBLE_PIPELINING="1",
                      ANSIBLE_COLLECTIONS_PATH=str(collections or COLLECTIONS)))
@@ -223,14 +223,13 @@ def ufw(lab):
 
 def fw_state(host):
     """All that firewalld holds, live and for the next boot."""
-    return [host.run("firewall-cmd", *half, "--list-all-zones") for half in ([], ["--permanent"])]
+    return host.run("sh", "-ec", "firewall-cmd --list-all-zones; firewall-cmd --permanent --list-all-zones")
 
 
 def ufw_state(host):
     """All that ufw holds, byte for byte, and what the kernel holds of it."""
-    kernel = [[line for line in host.run(tool).splitlines() if re.match("-A ufw6?-user-input ", line)]
-              for tool in ("iptables-save", "ip6tables-save")]
-    return [host.run("cat", "/etc/ufw/user.rules", "/etc/ufw/user6.rules"), host.run("ufw", "show", "added"), kernel]
+    return host.run("sh", "-ec", "cat /etc/ufw/user.rules /etc/ufw/user6.rules; ufw show added; for tool in iptables-save "
+                                 "ip6tables-save; do echo $tool; $tool | sed -n '/^-A ufw6\\?-user-input /p'; done")
 
 
 def port(number, protocol="tcp", *sources):
@@ -520,11 +519,11 @@ def at_once(host, tmp_path, verb):
             hosts="all", gather_facts=False, tasks=[{"ansible.builtin.include_role": dict(
                 name="portshift.agents.host_port", tasks_from=verb), "vars": dict(
                     host_port_name=product, host_port_openings=openings)}])]))
-        running[product] = subprocess.Popen(
-            [sys.executable, "-m", "ansible", "playbook", "-v", "-i", host.container + ",", "-e", json.dumps(dict(
+        running[product] = forked.begin(
+            "ansible",
+            ["playbook", "-v", "-i", host.container + ",", "-e", json.dumps(dict(
                 ansible_connection="containers.podman.podman", ansible_python_interpreter="/usr/bin/python3")),
-             str(tmp_path / (product + ".json"))], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-            text=True, env=dict(os.environ, ANSIBLE_PIPELINING="true"))
+             tmp_path / (product + ".json")], env=dict(os.environ, ANSIBLE_PIPELINING="true"), merged=True)
     return {product: (process.communicate()[0], process.returncode) for product, process in running.items()}
 
 

@@ -7,13 +7,12 @@ import json
 import os
 import re
 import shutil
-import subprocess
-import sys
 
 import pytest
 import yaml
 
 from tests.conftest import CHECKOUT, COLLECTIONS
+from tests.integration import forked
 from tests.lab.change_tracker.windows import lay_out, new_rule
 from tests.lab.managed_python import managed_python
 
@@ -69,9 +68,8 @@ class Host:
             given, ansible_connection=self.connection, ansible_python_interpreter=managed_python()))))
         (self.folder / "inventory.yml").write_text(json.dumps(inventory))
         (self.folder / "play.json").write_text(json.dumps([dict(hosts="hub", gather_facts=False, tasks=tasks)]))
-        done = subprocess.run(
-            [sys.executable, "-m", "ansible", "playbook", "-i", "inventory.yml", "play.json", *options], cwd=self.folder,
-            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=120, check=False,
+        done = forked.run(
+            "ansible", ["playbook", "-i", "inventory.yml", "play.json", *options], timeout=120, cwd=self.folder, merged=True,
             env=dict(os.environ, ANSIBLE_NOCOLOR="1", ANSIBLE_PIPELINING="true", ANSIBLE_CALLBACK_RESULT_FORMAT="json",
                      ANSIBLE_STDOUT_CALLBACK="ansible.builtin.default", ANSIBLE_CONNECTION_PLUGINS=str(self.folder / "plugins"),
                      PORTSHIFT_LAB_WINDOWS=self.machine.folder,
@@ -85,7 +83,8 @@ class Host:
         tasks = []
         for number, args in enumerate(asked):
             args = dict(dict(name="web"), **args)
-            tasks.append({"name": "Ask", "portshift.agents.host_port": args, "check_mode": args.pop("check", False), "diff": diff,
+            module = "portshift.agents." + args.pop("module", "host_port")
+            tasks.append({"name": "Ask", module: args, "check_mode": args.pop("check", False), "diff": diff,
                           "register": "found%d" % number, "ignore_errors": True})
         tasks.append({"name": "Keep it", "ansible.builtin.copy": dict(dest=str(kept), content="{{ [%s] | to_json }}" % ", ".join(
             "found%d" % number for number in range(len(asked)))), "delegate_to": "localhost",
@@ -130,6 +129,15 @@ def test_a_port_from_opening_to_the_way_back(either):
     host, chosen = either
     others, asked = host.rules, [opening(NEW, "10.1.2.0/24", "192.0.2.7")]
     there, shut = [NEW_RULE], [NEW_RULE + " (disabled)"]
+    # What only looks says what it would change in check mode, and the next step finds that it changed nothing.
+    looks = [(args, what) for args, *what in [
+        (dict(openings=asked), ["the rule %s is not there" % NEW_RULE], there),
+        (dict(state="restored", openings=[opening(NEW)]), [], [])]]
+    for (_args, what), seen in zip(
+            looks, host.tasks(*(dict(chosen, module="host_port_info", **args) for args, what in looks)), strict=True):
+        assert (seen["missing"], seen["rules"], seen["changed"]) == (what[0], dict(before=[], after=what[1]), False)
+        assert "diff" not in seen and seen["backend"] == "windows"
+    assert host.rules == others
     # What is asked -> what was there and what is there then.  The look of each is the proof of the one before.
     steps = [
         (dict(openings=asked, check=True), [], there), (dict(openings=asked), [], there), (dict(openings=asked), there, there),
@@ -148,7 +156,10 @@ def test_a_port_from_opening_to_the_way_back(either):
         NEW_RULE, Grouping=NEW_RULE, Protocol=6, LocalPorts=str(NEW),
         RemoteAddresses="10.1.2.0/255.255.255.0,192.0.2.7/255.255.255.255")})
     back = dict(chosen, state="restored", openings=[opening(NEW)])
-    assert [result["changed"] for result in host.tasks(dict(back, check=True), back, back)] == [True, True, False]
+    seen, *results = host.tasks(dict(back, module="host_port_info"), dict(back, check=True), back, back)
+    assert [result["changed"] for result in results] == [True, True, False]
+    assert seen["missing"] == ["the rule %s is still there" % NEW_RULE] == results[0]["missing"]
+    assert (seen["changed"], seen["removed"], seen["rules"]) == (False, results[0]["removed"], results[0]["rules"])
     assert host.rules == others
 
 

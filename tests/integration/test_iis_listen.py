@@ -7,8 +7,6 @@ import contextlib
 import json
 import os
 import socket
-import subprocess
-import sys
 
 import pytest
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
@@ -18,9 +16,8 @@ from ansible_collections.portshift.agents.plugins.plugin_utils import _iis_edit
 from ansible_collections.portshift.agents.plugins.plugin_utils._iis_edit import CHANGE, LISTENERS, set_bindings
 from ansible_collections.portshift.agents.plugins.plugin_utils._windows_record import NEXT, READ, WRITE
 from tests.conftest import CHECKOUT, COLLECTIONS
-from tests.integration.direct_module import CALL
+from tests.integration import forked
 from tests.integration.iis_hub import HUB, WindowsHub, certificate
-from tests.integration.migration_lab import DOUBLES
 from tests.integration.nginx_hub import until
 from tests.lab.change_tracker.windows import CCS, SNI, STARTED, STOPPED, write
 from tests.lab.managed_python import managed_python
@@ -28,23 +25,6 @@ from tests.lab.managed_python import managed_python
 RECORD = "C:\\ProgramData\\portshift\\hub.json"
 OTHER = "Reports"
 PLAIN = ("https", "*:{old}:", 0, "hub")
-# Runs the doubles, each in a process of its own, that finds Ansible imported already.
-HOST = """
-import json, os, sys
-import ansible.module_utils.basic
-for line in sys.stdin:
-    name, arguments = json.loads(line)
-    reading, writing = os.pipe()
-    if not os.fork():
-        os.dup2(writing, 1)
-        sys.argv = ["module", name, json.dumps(arguments)]
-        exec(%r)
-    os.close(writing)
-    with os.fdopen(reading) as source:
-        said = source.read()
-    os.wait()
-    print(said.strip().splitlines()[-1], flush=True)
-""" % CALL
 
 
 class Hub(WindowsHub):
@@ -52,17 +32,10 @@ class Hub(WindowsHub):
     def __init__(self, folder, sites=None):
         super().__init__(folder / "machine", sites)
         self.around = folder
-        # The process that runs modules, what it was asked, and modules that fail: their words, or what makes some of arguments.
-        self.host, self.asked, self.broken = None, [], {}
+        # Which modules were asked, and those that fail: their words, or what makes some of arguments.
+        self.asked, self.broken = [], {}
         # What becomes of the list of who listens.
         self.seen = lambda listeners: listeners
-
-    def stop(self):
-        super().stop()
-        if self.host:
-            self.host.stdin.close()
-            self.host.wait(30)
-            self.host.stdout.close()
 
     def text(self, port, protocol="https"):
         return "%s *:%d: %s" % (protocol, port, self.thumbprint)
@@ -112,16 +85,15 @@ class Hub(WindowsHub):
         asked.update(given)
         return {key: value for key, value in asked.items() if value is not None}
 
-    def by_ansible(self, *tasks, options=("--diff",), **environment):
+    def by_ansible(self, *tasks, options=("--diff",), name="iis_listen", **environment):
         """-> what each task, a dict of its options, returned"""
         inventory = dict(all=dict(hosts=dict(hub=dict(ansible_connection="local", ansible_python_interpreter=managed_python()))))
         play = dict(hosts="hub", gather_facts=False, tasks=[
-            {"portshift.agents.iis_listen": task, "ignore_errors": True} for task in tasks])
+            {"portshift.agents." + name: task, "ignore_errors": True} for task in tasks])
         for name, content in (("inventory.yml", inventory), ("play.json", [play])):
             (self.around / name).write_text(json.dumps(content))
-        done = subprocess.run(
-            [sys.executable, "-m", "ansible", "playbook", "-i", "inventory.yml", "play.json", *options],
-            cwd=self.around, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=600, check=False,
+        done = forked.run(
+            "ansible", ["playbook", "-i", "inventory.yml", "play.json", *options], timeout=600, cwd=self.around,
             env=dict(self.environment(), ANSIBLE_PIPELINING="true", ANSIBLE_STDOUT_CALLBACK="ansible.posix.json", **environment))
         assert "{" in done.stdout, done.stdout + done.stderr
         told = json.loads(done.stdout[done.stdout.index("{"):])
@@ -134,13 +106,9 @@ class Hub(WindowsHub):
         said = broken(arguments) if callable(broken) else broken
         if said and not check:
             return dict(failed=True, msg=said)
-        if self.host is None:
-            self.host = subprocess.Popen([sys.executable, "-c", HOST], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
-                                         env=dict(self.environment(), PYTHONPATH=str(DOUBLES)))
         namespace, collection, last = name.split(".")
-        asked = ["%s.%s.plugins.modules.%s" % (namespace, collection, last), dict(arguments, _ansible_check_mode=check)]
-        print(json.dumps(asked), file=self.host.stdin, flush=True)
-        answer = json.loads(self.host.stdout.readline())
+        answer = self.double("%s.%s.plugins.modules.%s" % (namespace, collection, last),
+                             dict(arguments, _ansible_check_mode=check))
         if name == LISTENERS:
             facts = answer["ansible_facts"]
             facts["tcp_listen"] = self.seen(facts["tcp_listen"])
@@ -192,6 +160,16 @@ def test_both_ports_answer_then_the_new_one_alone_then_all_is_as_it_was(windows)
     old, new = "*:%d:" % hub.old, "*:%d:" % hub.new
     [predicted] = hub.by_ansible(hub.arguments(), options=["--check", "--diff"])
     assert (hub.bindings(), hub.record(), predicted["record"]) == ([old], None, None)
+    # What only looks does so in any run, says the same, and refuses what the other one refuses.
+    asked = hub.arguments(timeout=None)
+    seen, refused = hub.by_ansible(asked, dict(asked, port=hub.old), name="iis_listen_info")
+    assert (hub.bindings(), hub.record()) == ([old], None)
+    internal = {"action", "changed", "diff", "invocation", "deprecations", "warnings"} | {
+        key for key in {**predicted, **seen} if key.startswith("_ansible")}
+    assert {key: value for key, value in seen.items() if key not in internal} == {
+        key: value for key, value in predicted.items() if key not in internal}
+    assert not seen["changed"] and "diff" not in seen
+    assert refused["failed"] and not refused["changed"] and "port and beside are both %d" % hub.old in refused["msg"]
     opened, again = hub.by_ansible(hub.arguments(), hub.arguments())
     assert (predicted["changed"], opened["changed"], again["changed"]) == (True, True, False), (predicted, opened, again)
     assert (predicted["diff"], predicted["listens"]) == (opened["diff"], opened["listens"])

@@ -17,7 +17,6 @@ import pytest
 from ansible_collections.portshift.agents.plugins.module_utils._core.service_processes import processes_of, start_time
 from ansible_collections.portshift.agents.tests.unit.masthead_files import plain
 from tests.integration.killed_module import KilledModule
-from tests.integration.migration_lab import Namespace
 
 OLD, NEW = 52311, 55000
 CONFIG = """[Software\\BigFix\\EnterpriseClient\\Settings\\Client\\__RelayServer1]
@@ -125,16 +124,6 @@ class Host:
         state = json.loads(self.record.read_text())["state"] if self.record.exists() else None
         assert state in record, state
         return agent
-
-
-@pytest.fixture(scope="module")
-def namespace():
-    found = Namespace()
-    if found.why_not:
-        found.close()
-        pytest.skip("no network namespace here: %s" % found.why_not)
-    yield found
-    found.close()
 
 
 @pytest.fixture

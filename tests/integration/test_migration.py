@@ -4,7 +4,9 @@
 """The playbooks against the lab, run as a user runs them: what moved is judged by the bytes of every product file,
 who reports by the root server's own count, and what the run said by its events."""
 
+import contextlib
 import datetime
+import hashlib
 import json
 import re
 import shutil
@@ -14,8 +16,10 @@ import sys
 
 import pytest
 
+from tests.integration.journey import Journey
+from tests.integration.namespaces import namespace_or_skip
 from tests.integration.migration_lab import (
-    CLIENT_CONFIG, CLIENT_MASTHEAD, CUTOVER, NEW, OLD, RECORDS, SERVER_CONFIG, SERVER_CREDENTIALS, Lab, Namespace, difference)
+    CLIENT_CONFIG, CLIENT_MASTHEAD, CUTOVER, NEW, OLD, RECORDS, SERVER_CONFIG, SERVER_CREDENTIALS, Lab, difference)
 
 
 @pytest.fixture
@@ -29,34 +33,6 @@ def new_lab(tmp_path):
     yield make
     for lab in labs:
         lab.stop()
-
-
-@pytest.fixture(scope="module")
-def files(tmp_path_factory):
-    """A signed lab that has only its files: for plans and options that have to be refused."""
-    lab = Lab(tmp_path_factory.mktemp("files") / "lab").write(clients=4)
-    lab.issued()
-    yield lab
-    lab.stop()
-
-
-@pytest.fixture
-def untouched(files):
-    """The same; the test may damage product files, but what it runs may change nothing."""
-    whole = {name: files.path(*name).read_bytes() for name in files.snapshot()}
-    files.expected = None
-    yield files
-    after = files.snapshot(records=True)
-    for name, content in whole.items():
-        files.path(*name).parent.mkdir(parents=True, exist_ok=True)
-        files.path(*name).write_bytes(content)
-    assert after == (files.expected or files.before)
-
-
-def ready(lab):
-    """From here on nothing of the lab may change."""
-    lab.before = lab.snapshot(records=True)
-    return lab
 
 
 # -- the whole way
@@ -95,16 +71,6 @@ def test_plain_deployment_there_and_back_and_there_again(new_lab):
     lab.play("migrate").good()
     assert difference(before, lab.snapshot()) == moved
     lab.wait(NEW)
-
-
-def test_oldest_ansible_core_moves_a_deployment_and_takes_it_back(new_lab, oldest):
-    lab = new_lab("plain").start(relays="1", clients=1)
-    lab.program = oldest
-    before = lab.snapshot()
-    lab.play("migrate").good()
-    assert {host for host, _path in difference(before, lab.snapshot())} == set(lab.hosts)
-    lab.play("rollback", ANSIBLE_ANY_ERRORS_FATAL="true", ANSIBLE_STRATEGY="free").good()
-    assert lab.snapshot() == before
 
 
 @pytest.mark.long
@@ -169,13 +135,8 @@ def check_roles_of_a_site(lab, folder):
 # -- both ports at once
 
 @pytest.fixture
-def namespace():
-    found = Namespace()
-    if found.why_not:
-        found.close()
-        pytest.skip("no network namespace with nftables here: %s" % found.why_not)
-    yield found
-    found.close()
+def namespace(own_namespace):
+    return own_namespace
 
 
 def bridges(namespace):
@@ -185,9 +146,9 @@ def bridges(namespace):
     return set(re.findall(r'"right": (\d+)\}\}, \{"dnat": \{[^}]*"port": (\d+)', ruleset.stdout))
 
 
-def lost(lab):
-    """The root server's own count; agents give up on a report after 10 s, as real ones do."""
-    return {host: agent["lost"] for host, agent in lab.status()["agents"].items() if agent["lost"]}
+def lost(status):
+    """The root server's own count."""
+    return {host: agent["lost"] for host, agent in status["agents"].items() if agent["lost"]}
 
 
 # An agent that was started by hand and never again: it has read the old port, and keeps a connection there.
@@ -207,70 +168,133 @@ while True:
 """
 
 
-@pytest.fixture
-def stray(namespace):
-    """stray(lab, host, parent): such an agent runs on `host` until the test ends."""
-    begun = []
-    yield lambda lab, host, parent: begun.append(subprocess.Popen(
-        [*namespace.prefix, sys.executable, "-c", STRAY, lab.address(host), lab.address(parent), str(OLD)]))
-    for process in begun:
-        process.kill()
-        process.wait()
+@pytest.fixture(scope="module")
+def journey(tmp_path_factory, oldest_if_there):
+    """There, closed, and back, with an agent that clings to the old port, by two releases of ansible-core."""
+    with namespace_or_skip() as namespace:
+        lab = Lab(tmp_path_factory.mktemp("journey") / "lab", "signed", namespace)
+        stray = None
+
+        def look():
+            status = lab.status()
+            return dict(files=lab.snapshot(), everything=lab.snapshot(records=True), bridges=bridges(namespace),
+                        ports={host: found["port"] for host, found in status["hosts"].items()}, lost=lost(status),
+                        web_reports=status["hosts"]["server"]["services"]["beswebreports"]["pid"])
+
+        try:
+            # Agents give up on a report after 10 s, as real ones do.
+            lab.start(give_up=10)
+            with Journey(lab, look) as walked:
+                stray = subprocess.Popen([*namespace.prefix, sys.executable, "-c", STRAY, lab.address("client02"),
+                                          lab.address("relay2"), str(OLD)])
+                walked.keep("start").stray = lab.address("client02")
+                walked.play("plan")
+                walked.play("migrate", "--check", "--diff", step="check")
+                walked.play("migrate", "-e", "bigfix_phases=1", step="phase 1", program=oldest_if_there)
+                walked.play("migrate")
+                lab.wait(NEW)
+                walked.keep("all report on the new port")
+                walked.play("verify")
+                walked.play("close", step="close with a user", refused=True)
+                walked.play("close", "-e", "bigfix_close_ignore_users=%s" % lab.address("client02"))
+                walked.play("close", step="close again")
+                walked.play("migrate", step="migrate after close")
+                walked.play("rollback", program=oldest_if_there, ANSIBLE_ANY_ERRORS_FATAL="true", ANSIBLE_STRATEGY="free")
+                lab.wait(OLD)
+                walked.keep("all report on the old port")
+                walked.play("rollback", "-e", "bigfix_port=%d" % NEW, step="rollback again")
+                walked.play("verify", "-e", "bigfix_evidence_timeout=2", step="verify after rollback", refused=True)
+            return walked
+        finally:
+            if stray:
+                stray.kill()
+                stray.wait()
+            lab.stop()
 
 
-def test_signed_deployment_moves_closes_and_comes_back_as_foretold_and_no_report_is_lost(tmp_path, namespace, stray):
-    lab = Lab(tmp_path / "lab", "signed", namespace)
-    try:
-        lab.start(clients=3, give_up=10)
-        stray(lab, "client02", "relay2")
-        before, recorded = lab.snapshot(), lab.snapshot(records=True)
-        web_reports = lab.pid("server", "beswebreports")
-        assert lab.play("plan").good().changed == {}
-        check = lab.play("migrate", "--check", "--diff").good()
-        assert lab.snapshot(records=True) == recorded
-        assert set(lab.ports().values()) == {OLD} and bridges(namespace) == set()
-        assert all(event["diff"] for event in check.events if event["event"] == "ok" and event["action"] == CUTOVER)
+def test_journey_was_walked_to_its_end(journey):
+    journey.whole()
 
-        first = lab.play("migrate", "-e", "bigfix_phases=1").good()
-        # The server and relay1 have moved and go on answering on the old port; relay2 answers on the new one already.
-        assert bridges(namespace) == {("52311", "55000"), ("55000", "52311")}
-        rest = lab.play("migrate").good()
-        lab.wait(NEW)
-        assert lost(lab) == {}
-        assert bridges(namespace) == {("52311", "55000")}
-        moved = difference(before, lab.snapshot())
-        assert {host for host, _path in moved} == set(lab.hosts)
-        assert lab.short(check.edits) == moved      # what was foretold, no more and no less
-        assert lab.short(first.edits) | lab.short(rest.edits) == moved and not first.edits & rest.edits
-        assert set(lab.ports().values()) == {NEW}
-        assert lab.pid("server", "beswebreports") == web_reports
-        assert lab.play("migrate").good().changed == {}
-        assert lab.play("verify").good().changed == {}
-        assert difference(before, lab.snapshot()) == moved
 
-        # It lives on what the bridges let pass, and would be cut off.  Everything else that used the old port has moved since.
-        shut = lab.play("close").bad("Nothing was closed", "port %d of relay2 by client02 (%s, " % (OLD, lab.address("client02")),
-                                     "-e '{\"bigfix_close_ignore_users\": [\"%s\"]}'" % lab.address("client02"))
-        assert shut.changed == {} and "Close the old port" not in shut.plays and bridges(namespace) == {("52311", "55000")}
-        assert not any(word in sentence for sentence in shut.failures for word in ("client01", "client03", "relay1", "server"))
-        lab.play("close", "-e", "bigfix_close_ignore_users=%s" % lab.address("client02")).good()
-        assert bridges(namespace) == set()
-        assert lab.play("close").good().changed == {}
-        assert lab.play("migrate").good().changed == {}
-        assert bridges(namespace) == set()
+def test_plan_and_check_run_change_nothing(journey):
+    start, check = journey["start"], journey["check"]
+    assert journey["plan"].run.changed == {}
+    assert start.everything == journey["plan"].everything == check.everything
+    assert set(check.ports.values()) == {OLD} and check.bridges == set()
+    assert all(event["diff"] for event in check.run.events if event["event"] == "ok" and event["action"] == CUTOVER)
 
-        back = lab.play("rollback").good()
-        assert set(back.changed) == set(lab.hosts)
-        assert lab.snapshot() == before
-        lab.wait(OLD)
-        assert lost(lab) == {}
-        assert bridges(namespace) == set()
-        assert lab.pid("server", "beswebreports") == web_reports
-        assert lab.play("rollback", "-e", "bigfix_port=%d" % NEW).good().changed == {}
-        refused = lab.play("verify", "-e", "bigfix_evidence_timeout=2").bad("no proof on port %d" % NEW)
-        assert refused.failed == set(lab.hosts)
-    finally:
-        lab.stop()
+
+def test_phase_one_moves_the_server_and_the_pilot_alone(journey):
+    first = journey["phase 1"]
+    assert {host for host, _path in difference(journey["start"].files, first.files)} == {"server", "relay1", "client01"}
+    assert (first.ports["server"], first.ports["relay1"], first.ports["relay2"]) == (NEW, NEW, OLD)
+    # The server and relay1 have moved and go on answering on the old port; relay2 answers on the new one already.
+    assert first.bridges == {("52311", "55000"), ("55000", "52311")}
+
+
+def test_what_was_foretold_moves_no_more_and_no_less(journey):
+    lab, check, first, rest = journey.lab, journey["check"].run, journey["phase 1"].run, journey["migrate"].run
+    moved = difference(journey["start"].files, journey["migrate"].files)
+    assert {host for host, _path in moved} == set(journey.hosts)
+    assert lab.short(check.edits) == moved
+    assert lab.short(first.edits) | lab.short(rest.edits) == moved and not first.edits & rest.edits
+    # The server, a relay and a client that had moved were left alone by the second run.
+    assert set(rest.changed) == {"relay2", "client02"}
+    assert set(journey["all report on the new port"].ports.values()) == {NEW}
+    assert journey["migrate"].bridges == {("52311", "55000")}
+
+
+def test_credentials_of_the_server_follow_the_port_and_are_shown_in_no_output(journey):
+    moved, start, end = (journey[step].files["server", SERVER_CREDENTIALS] for step in ("migrate", "start", "rollback"))
+    content = "RESTURL=https://localhost:%d/api\nUSERNAME=lab-operator\nPASSWORD=lab-secret-7Qz\n" % NEW
+    assert moved[-1] == hashlib.sha256(content.encode()).hexdigest() and start == end != moved
+    assert "RESTURL=https://localhost:%d/api" % NEW in journey["check"].run.output
+    for step, run in journey.runs.items():
+        assert not any(secret in run.output for secret in ("lab-secret", "lab-operator")), step
+
+
+def test_no_report_is_lost_there_and_back(journey):
+    for step in ("all report on the new port", "all report on the old port"):
+        assert journey[step].lost == {}, step
+
+
+def test_verify_of_a_deployment_that_has_moved_changes_nothing(journey):
+    assert journey["verify"].run.changed == {} and journey["verify"].files == journey["migrate"].files
+
+
+def test_close_names_who_would_be_cut_off_and_closes_nothing(journey):
+    # It lives on what the bridges let pass.  Everything else that used the old port has moved since.
+    shut, address = journey["close with a user"], journey["start"].stray
+    shut.run.bad("Nothing was closed", "port %d of relay2 by client02 (%s, " % (OLD, address),
+                 "-e '{\"bigfix_close_ignore_users\": [\"%s\"]}'" % address)
+    assert shut.run.changed == {} and "Close the old port" not in shut.run.plays and shut.bridges == {("52311", "55000")}
+    others = set(journey.hosts) - {"relay2", "client02"}
+    assert not any(word in sentence for sentence in shut.run.failures for word in others)
+
+
+def test_close_ends_the_old_port_once_and_later_runs_change_nothing(journey):
+    assert journey["close"].bridges == set()
+    for step in ("close again", "migrate after close"):
+        assert journey[step].run.changed == {}, step
+        assert journey[step].bridges == set() and journey[step].files == journey["migrate"].files, step
+
+
+def test_rollback_gives_every_byte_back_once(journey):
+    start, back, again = journey["start"], journey["rollback"], journey["rollback again"]
+    assert set(back.run.changed) == set(journey.hosts)
+    assert back.files == again.files == start.files and again.run.changed == {}
+    assert back.bridges == set() and set(journey["all report on the old port"].ports.values()) == {OLD}
+    refused = journey["verify after rollback"].run.bad("no proof on port %d" % NEW)
+    assert refused.failed == set(journey.hosts)
+
+
+def test_web_reports_runs_through_all_of_it(journey):
+    assert {step.web_reports for step in journey.steps.values()} == {journey["start"].web_reports}
+
+
+def test_oldest_ansible_core_moves_a_deployment_and_takes_it_back(journey, oldest):
+    for step, hosts in (("phase 1", {"server", "relay1", "client01"}), ("rollback", set(journey.hosts))):
+        assert oldest in journey[step].run.good().process.args and set(journey[step].run.changed) >= hosts
 
 
 # test_rollback_records.py has the way back alone.
@@ -352,127 +376,160 @@ def window(first, last):
         (now + datetime.timedelta(minutes=minutes)).strftime("%H:%M") for minutes in (first, last))
 
 
-def test_unreachable_clients(new_lab):
-    lab = new_lab().start(relays="1", clients=4)
-    before = lab.snapshot(records=True)
-    ssh = lab.by_ssh("client03")
-    lab.lose("client03")
+@pytest.fixture(scope="module")
+def troubled(tmp_path_factory):
+    """One run after the other, each of which meets with something, until the last host has moved."""
+    lab = Lab(tmp_path_factory.mktemp("troubled") / "lab", "plain")
 
-    shut = lab.play("migrate", inventories=[ssh]).bad("gate after the plan: closed", "client03", "1 of 6")
-    assert shut.stats["client03"]["unreachable"] == 1
-    assert "Phase 1: root server and pilot" not in shut.plays and lab.snapshot(records=True) == before
+    def look():
+        return dict(files=lab.snapshot(), everything=lab.snapshot(records=True), hosts=lab.status()["hosts"])
 
-    # One may be missing, and the window is open; what a site's ansible.cfg says of all plays has no effect.
-    most = lab.play("migrate", "-e", "bigfix_max_missing=1", "-e", window(-60, 60), inventories=[ssh],
-                    ANSIBLE_ANY_ERRORS_FATAL="true", ANSIBLE_STRATEGY="free")
-    assert most.failed == {"client03"} and "Report what was done, and what is left" in most.plays
-    changed = {host for host, _path in difference(before, lab.snapshot())}
-    assert changed == set(lab.hosts) - {"client03"}
+    try:
+        # client02 and client03 are below relay2 and no part of the pilot.
+        lab.start(clients=3)
+        ssh = lab.by_ssh("client03")
+        with Journey(lab, look) as walked:
+            walked.keep("start")
+            lab.ok("fault", "relay2", "refuse-port:%d" % NEW)
+            walked.play("migrate", step="relay2 does not come up", refused=True)
+            lab.ok("fault", "relay2", "clear")
+            lab.lose("client03")
+            walked.play("migrate", step="client03 is away", refused=True, inventories=[ssh])
+            # One may be missing, and the window is open; what a site's ansible.cfg says of all plays has no effect.
+            walked.keep("one may be missing", lab.play(
+                "migrate", "-e", "bigfix_max_missing=1", "-e", window(-60, 60), inventories=[ssh],
+                ANSIBLE_ANY_ERRORS_FATAL="true", ANSIBLE_STRATEGY="free"))
+            # Now it is there again, but only until the wave.
+            lab.find("client03")
+            late = lab.begin("migrate", "-e", "bigfix_client_waves=100%", inventories=[ssh])
+            late.until(lambda: "Phase 2: relays" in late.plays)
+            lab.lose("client03")
+            walked.keep("lost amid the run", late.wait())
+            lab.find("client03")
+            walked.play("migrate", "--limit", "client03", step="the latecomer alone", inventories=[ssh])
+            lab.wait(NEW)
+            walked.keep("end")
+        return walked
+    finally:
+        lab.stop()
 
-    # Now it is there again, but only until the wave.
-    lab.find("client03")
-    late = lab.begin("migrate", "-e", "bigfix_client_waves=100%", inventories=[ssh])
-    late.until(lambda: "Phase 2: relays" in late.plays)
-    lab.lose("client03")
-    late.wait().bad("gate after phase 3: closed", "client03", "unreachable")
-    assert late.stats["client03"]["unreachable"] == 1
-    assert difference(before, lab.snapshot()).isdisjoint({("client03", CLIENT_CONFIG), ("client03", CLIENT_MASTHEAD)})
 
-    # The latecomer alone.
-    lab.find("client03")
-    alone = lab.play("migrate", "--limit", "client03", inventories=[ssh]).good()
-    assert alone.changed.keys() == {"client03"}
-    lab.wait(NEW)
+def test_troubled_migration_ends(troubled):
+    end = troubled.whole()["end"]
+    assert {host: found["port"] for host, found in end.hosts.items()} == dict.fromkeys(troubled.hosts, NEW)
 
 
-def test_relay_that_does_not_come_up_on_the_new_port(new_lab):
-    lab = new_lab().start()
-    before = lab.snapshot()
-    lab.ok("fault", "relay2", "refuse-port:%d" % NEW)
-    stopped = lab.play("migrate").bad("relay2", "Its files are as they were before, byte for byte")
-    assert stopped.stats["relay2"]["rescued"] == 1
-    assert "Phase 3: clients" not in stopped.plays
-    assert {host for host, _path in difference(before, lab.snapshot())} == {"server", "relay1", "client01"}
-    services = lab.status()["hosts"]["relay2"]
+def test_relay_that_does_not_come_up_on_the_new_port(troubled):
+    stopped = troubled["relay2 does not come up"]
+    stopped.run.bad("relay2", "Its files are as they were before, byte for byte")
+    assert stopped.run.stats["relay2"]["rescued"] == 1
+    assert "Phase 3: clients" not in stopped.run.plays
+    assert {host for host, _path in difference(troubled["start"].files, stopped.files)} == {"server", "relay1", "client01"}
+    services = stopped.hosts["relay2"]
     assert services["port"] == OLD and all(service["running"] for service in services["services"].values())
 
-    lab.ok("fault", "relay2", "clear")
-    lab.play("migrate").good()
-    lab.wait(NEW)
-    assert set(lab.ports().values()) == {NEW}
+
+def test_client_that_is_not_reached_ends_the_run_before_it_begins(troubled):
+    shut = troubled["client03 is away"]
+    shut.run.bad("gate after the plan: closed", "client03", "1 of 6")
+    assert shut.run.stats["client03"]["unreachable"] == 1
+    assert "Phase 1: root server and pilot" not in shut.run.plays and shut.everything == troubled["relay2 does not come up"].everything
 
 
-# -- refusals: each is one run against files, and changes nothing
-
-@pytest.mark.parametrize("port, sentence", [
-    ("0", "bigfix_port is 0, which is not a port number"),
-    ("70000", "bigfix_port is 70000, which is not a port number"),
-    ("55000x", "bigfix_port is '55000x', which is not a port number"),
-    ("52314", "BigFix keeps 52314 for itself"),
-    ("80", "bigfix_port is 80: BigFix does not take a port from 1 to 1024"),
-    ("8080", "the default port of Web Reports"),
-])
-def test_port_that_can_not_be(untouched, port, sentence):
-    lab = ready(untouched)
-    run = lab.play("migrate", port=port).bad("Nothing was changed", sentence)
-    assert run.plays == ["Check the inventory and the options"]
+def test_client_that_may_be_missing_is_left_out(troubled):
+    most = troubled["one may be missing"]
+    assert most.run.failed == {"client03"} and "Report what was done, and what is left" in most.run.plays
+    assert {host for host, _path in difference(troubled["start"].files, most.files)} == set(troubled.hosts) - {"client03"}
 
 
-def test_port_that_is_in_use_already(untouched):
-    lab = ready(untouched)
-    lab.play("migrate", "--limit", "server,client01", port=OLD, src=lab.issue(OLD)).bad(
-        "Nothing was changed", "there is nothing to move")
+def test_client_that_is_lost_amid_the_run_closes_the_gate_of_its_phase_and_moves_alone_later(troubled):
+    late, alone = troubled["lost amid the run"], troubled["the latecomer alone"]
+    late.run.bad("gate after phase 3: closed", "client03", "unreachable")
+    assert late.run.stats["client03"]["unreachable"] == 1
+    assert difference(troubled["start"].files, late.files).isdisjoint(
+        {("client03", CLIENT_CONFIG), ("client03", CLIENT_MASTHEAD)})
+    assert alone.run.changed.keys() == {"client03"}
 
 
-def without(inventory, group):
-    del inventory["all"]["children"][group]
+# -- refusals: each is one run against files, and changes nothing.  What an option or an inventory can't be: test_order_refused.py
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory):
+    """A signed lab that has only its files: for plans and options that have to be refused."""
+    lab = Lab(tmp_path_factory.mktemp("files") / "lab").write(clients=7)
+    lab.issued()
+    yield lab
+    lab.stop()
 
 
-def second_server(inventory):
-    inventory["all"]["children"]["bigfix_server"]["hosts"]["server2"] = {}
-
-
-def variable(group, host, parent):
-    def change(inventory):
-        inventory["all"]["children"][group]["hosts"][host]["bigfix_parent"] = parent
-    return change
-
-
-def late_parent(inventory):
-    inventory["all"]["children"]["bigfix_pilot"]["hosts"]["client02"] = {}
-
-
-@pytest.mark.parametrize("damage, words", [
-    (lambda inventory: without(inventory, "bigfix_pilot"), ["inventory group bigfix_pilot is missing"]),
-    (second_server, ["has to hold the one root server", "2: server, server2"]),
-    (variable("bigfix_clients", "client02", "relay9"), ["client02: bigfix_parent is relay9"]),
-    (variable("bigfix_relays", "relay1", "relay2"), ["run in a circle: relay1 -> relay2 -> relay1"]),
-    (late_parent, ["client02 is in bigfix_pilot, but its parent relay2 is not"]),
-], ids=["group", "servers", "parent", "circle", "pilot"])
-def test_inventory_that_can_not_be(untouched, damage, words):
-    import yaml
-    lab = ready(untouched)
-    original = (lab.folder / "inventory.yml").read_text()
-    inventory = yaml.safe_load(original)
-    damage(inventory)
+@contextlib.contextmanager
+def damaged(lab):
+    """Whatever is done to the product's files meanwhile is undone."""
+    whole = {name: lab.path(*name).read_bytes() for name in lab.snapshot()}
     try:
-        (lab.folder / "inventory.yml").write_text(yaml.safe_dump(inventory))
-        run = lab.play("migrate").bad("Nothing was changed", *words)
+        yield
     finally:
-        (lab.folder / "inventory.yml").write_text(original)
+        for name, content in whole.items():
+            lab.path(*name).parent.mkdir(parents=True, exist_ok=True)
+            lab.path(*name).write_bytes(content)
+
+
+def refused(lab, *options, **how):
+    """A run that has to change nothing."""
+    before = lab.snapshot(records=True)
+    run = lab.play("migrate", *options, **how)
+    assert lab.snapshot(records=True) == before
+    return run
+
+
+def test_all_that_options_and_inventory_can_not_be_is_told_at_once_and_nothing_else_is_done(files):
+    inventory = files.overlay("other-pilot", {"all": {"children": {"bigfix_pilot": {"hosts": {"client02": {}}}}}})
+    run = refused(files, port="52314", src="nowhere/masthead.afxm", inventories=[inventory]).bad(
+        "Nothing was changed", "BigFix keeps 52314 for itself", "nowhere/masthead.afxm",
+        "client02 is in bigfix_pilot, but its parent relay2 is not")
     assert run.plays == ["Check the inventory and the options"]
 
 
-def test_damaged_hosts_are_all_named_in_one_plan(untouched):
-    lab = untouched
-    masthead = lab.path("client01", CLIENT_MASTHEAD).read_bytes()
-    lab.path("client01", CLIENT_MASTHEAD).unlink()
-    lab.path("client02", CLIENT_MASTHEAD).write_bytes(b"")
-    lab.path("client03", CLIENT_MASTHEAD).write_bytes(masthead[:len(masthead) // 2])
-    lab.path("client04", CLIENT_MASTHEAD).write_bytes(masthead.replace(b":52311/", b":52399/", 1))
-    lab.path("relay2", CLIENT_CONFIG).unlink()
-    run = ready(lab).play("migrate").bad("gate after the plan: closed", "5 of 7", "client01", "client02", "client03",
-                                         "client04", "relay2")
+def test_port_that_is_in_use_already(files):
+    refused(files, "--limit", "server", port=OLD, src=files.issue(OLD)).bad("Nothing was changed", "there is nothing to move")
+
+
+@pytest.fixture(scope="module")
+def damaged_plan(files):
+    """One plan of hosts each of which has something else against the move, and whether a file system was read-only in it."""
+    lab = files
+    user = [] if not subprocess.call(["unshare", "-m", "true"]) else ["-Ur"]
+    mounts = shutil.which("setpriv") and not subprocess.call(["unshare", *user, "-m", "true"])
+    folder = lab.path("client06", CLIENT_CONFIG).parent
+    with damaged(lab):
+        masthead = lab.path("client01", CLIENT_MASTHEAD).read_bytes()
+        lab.path("client01", CLIENT_MASTHEAD).unlink()
+        lab.path("client02", CLIENT_MASTHEAD).write_bytes(b"")
+        lab.path("client03", CLIENT_MASTHEAD).write_bytes(masthead[:len(masthead) // 2])
+        lab.path("client04", CLIENT_MASTHEAD).write_bytes(masthead.replace(b":52311/", b":52399/", 1))
+        lab.path("client05", CLIENT_MASTHEAD).write_bytes(masthead.replace(b":52311/", b":55000/"))
+        lab.path("relay2", CLIENT_CONFIG).unlink()
+        config = lab.path("server", SERVER_CONFIG)
+        assert config.read_text().count("= 8080") == 1
+        config.write_text(config.read_text().replace("= 8080", "= %d" % NEW))
+        how = dict(obedient=True)
+        if mounts:
+            # Root of a namespace of its own too obeys permissions then.
+            mount = ('mount --bind "$0" "$0" && mount -o remount,bind,ro "$0" && '
+                     'exec setpriv --bounding-set -dac_override -- "$@"')
+            how = dict(prefix=["unshare", *user, "-m", "sh", "-c", mount, str(lab.path("client07", CLIENT_CONFIG).parent)])
+        folder.chmod(0o555)
+        try:
+            with socket.create_server((lab.address("relay1"), NEW)):
+                run = refused(lab, **how)
+        finally:
+            folder.chmod(0o755)
+    return run, mounts
+
+
+def test_damaged_hosts_are_all_named_in_one_plan(files, damaged_plan):
+    run, mounts = damaged_plan
+    run.bad("gate after the plan: closed", "%d of 10" % (10 if mounts else 9), *sorted(set(files.hosts) - {"client07"}))
     assert "Phase 1: root server and pilot" not in run.plays
     for sentence in ("client01/%s; name the right places" % CLIENT_MASTHEAD,
                      "client02/%s: empty file where a masthead was expected" % CLIENT_MASTHEAD,
@@ -480,79 +537,27 @@ def test_damaged_hosts_are_all_named_in_one_plan(untouched):
                      "client04/%s: holds several ports: 52311, 52399" % CLIENT_MASTHEAD,
                      "relay2/%s: does not exist" % CLIENT_CONFIG):
         assert sentence in run.output, sentence
+    # A masthead whose signature is broken already.
+    run.bad("gate after the plan: closed", "client05", "its signature is broken")
 
 
-def test_masthead_whose_signature_is_broken_already(untouched):
-    lab = untouched
-    masthead = lab.path("client04", CLIENT_MASTHEAD)
-    masthead.write_bytes(masthead.read_bytes().replace(b":52311/", b":55000/"))
-    ready(lab).play("plan", "--limit", "client04").bad(
-        "gate after the plan: closed", "client04", "its signature is broken")
-
-
-def test_issued_masthead_of_another_deployment_or_port(untouched, tmp_path):
-    lab = ready(untouched)
-    lab.play("migrate", src=lab.issue(55001)).bad("bigfix_masthead_src", "is for port 55001, not for %d" % NEW)
-    other = Lab(tmp_path / "other").write(relays="1", clients=1)
-    run = lab.play("migrate", "--limit", "server,client01", src=other.issued()).bad(
-        "gate after the plan: closed", "2 of 2", "masthead of another deployment")
-    assert "Phase 1: root server and pilot" not in run.plays
-
-
-def test_issued_masthead_that_is_not_there(untouched):
-    ready(untouched).play("migrate", src="nowhere/masthead.afxm").bad("Nothing was changed", "nowhere/masthead.afxm")
-
-
-def test_new_port_that_somebody_else_holds(untouched):
-    lab = untouched
-    with open(lab.path("server", SERVER_CONFIG), "r+") as stream:
-        text = stream.read()
-        assert text.count("= 8080") == 1
-        stream.seek(0)
-        stream.write(text.replace("= 8080", "= %d" % NEW))
-        stream.truncate()
-    with socket.create_server((lab.address("relay1"), NEW)):
-        run = ready(lab).play("migrate", "--limit", "server,relay1").bad(
-            "gate after the plan: closed", "relay1", "server", "2 of 2", "port of Web Reports")
+def test_new_port_that_somebody_else_holds(files, damaged_plan):
+    run = damaged_plan[0].bad("gate after the plan: closed", "relay1", "server", "port of Web Reports")
     assert "port %d is in use already: process" % NEW in " ".join(run.failures)
-    assert "listens on %s" % lab.address("relay1") in run.output and "Phase 1: root server and pilot" not in run.plays
+    assert "listens on %s" % files.address("relay1") in run.output
 
 
-def test_closed_window(untouched):
-    lab = ready(untouched)
-    run = lab.play("migrate", "-e", window(60, 120)).bad("the maintenance window is", "was not begun")
-    assert run.changed == {} and "Gate after phase 1" not in run.plays
+def test_file_that_may_not_be_written(damaged_plan):
+    damaged_plan[0].bad("gate after the plan: closed", "client06", "permission denied")
 
 
-def test_limit_that_would_silence_children(untouched):
-    """Without a bridge, as here."""
-    lab = ready(untouched)
-    run = lab.play("migrate", "--limit", "server,relay1").bad("Nothing was changed", "not part of the run, and below", "relay2",
-                                                              "bigfix_bridge is false", "Run without --limit")
-    assert run.changed == {} and "Phase 1: root server and pilot" not in run.plays
-    # And a child whose parent has not moved is told which one that is.
-    alone = lab.play("migrate", "--limit", "client02", "-e", "bigfix_probe_timeout=1").bad(
-        "client02: nothing was changed. It does not get through to its parent relay2", "no part of this run")
-    assert alone.changed == {}
-
-
-def test_file_that_may_not_be_written(untouched):
-    lab = ready(untouched)
-    folder = lab.path("client03", CLIENT_CONFIG).parent
-    folder.chmod(0o555)
-    try:
-        lab.play("plan", "--limit", "client03", obedient=True).bad(
-            "gate after the plan: closed", "client03", "permission denied")
-    finally:
-        folder.chmod(0o755)
-
-
-def test_file_on_a_read_only_file_system(untouched):
-    user = [] if not subprocess.call(["unshare", "-m", "true"]) else ["-Ur"]
-    if not shutil.which("unshare") or subprocess.call(["unshare", *user, "-m", "true"]):
+def test_file_on_a_read_only_file_system(damaged_plan):
+    run, mounts = damaged_plan
+    if not mounts:
         pytest.skip("no mount namespace for this user here; test_file_that_may_not_be_written stands for it")
-    lab = ready(untouched)
-    folder = str(lab.path("client03", CLIENT_CONFIG).parent)
-    mount = 'mount --bind "$0" "$0" && mount -o remount,bind,ro "$0" && exec "$@"'
-    lab.play("plan", "--limit", "client03", prefix=["unshare", *user, "-m", "sh", "-c", mount, folder]).bad(
-        "gate after the plan: closed", "client03", "read-only file system")
+    run.bad("gate after the plan: closed", "client07", "read-only file system")
+
+
+def test_closed_window(files):
+    run = refused(files, "--limit", "server", "-e", window(60, 120)).bad("the maintenance window is", "was not begun")
+    assert run.changed == {} and "Gate after phase 1" not in run.plays

@@ -37,8 +37,7 @@ class Host(Hub):
                      reload_command=["sh", "-c", 'kill -9 "$PPID"'])
         if noted:
             given["record"] = dict(path=str(self.record), old_port=self.old, new_port=self.new)
-        done = subprocess.run(direct_module.command("nginx_listen", given), stdin=subprocess.DEVNULL, capture_output=True,
-                              check=False, timeout=120)
+        done = direct_module.run("nginx_listen", given)
         assert done.returncode == -signal.SIGKILL, done
 
     def call(self, check=False, **arguments):
@@ -50,10 +49,22 @@ class Host(Hub):
         given.update(arguments, _ansible_check_mode=check, _ansible_diff=True)
         if given.pop("noted", False):
             given["record"] = dict(path=str(self.record), old_port=self.old, new_port=self.new)
-        done = subprocess.run(direct_module.command("nginx_listen", given, self.prefix), stdin=subprocess.DEVNULL,
-                              capture_output=True, text=True, check=False, timeout=120)
+        result = self.module("nginx_listen", given)
+        if check:
+            # The one that only looks says the same, outside of check mode too.
+            seen = self.module("nginx_listen_info", {key: value for key, value in given.items() if key not in (
+                "backup", "timeout", "_ansible_check_mode")})
+            # A failure says nothing of changes.
+            assert not seen.pop("changed", False)
+            assert seen == {key: value for key, value in result.items() if key not in ("changed", "diff", "reloaded")}
+        return result
+
+    def module(self, name, given):
+        done = direct_module.run(name, given, self.prefix)
         assert SECRET not in done.stdout + done.stderr and "Traceback" not in done.stdout + done.stderr, done.stderr
-        return direct_module.result(done.stdout, done.stderr)
+        result = direct_module.result(done.stdout, done.stderr)
+        result.pop("invocation", None)
+        return result
 
     def refused(self, words, **arguments):
         """It fails with these words in check mode and for real, and nothing is written."""
@@ -277,8 +288,7 @@ def test_a_hub_beside_a_catch_all_server_answers_to_its_name(running):
     def probe(name):
         target = dict(host="127.0.0.1", port=hub.old, protocol="tcp", http=dict(
             tls=True, path="/api/", body_regex="^hub$", **(dict(server_name=name) if name else {})))
-        done = subprocess.run(direct_module.command("port_probe", dict(targets=[target], fail_on_unreachable=False)),
-                              stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False, timeout=60)
+        done = direct_module.run("port_probe", dict(targets=[target], fail_on_unreachable=False))
         return direct_module.result(done.stdout, done.stderr)["results"][0]["reachable"]
 
     names = hub.call(check=True, port=hub.old, beside=None)["server_names"]

@@ -11,7 +11,7 @@ import time
 import pytest
 
 from tests.integration import direct_module
-from tests.integration.migration_lab import Namespace
+from tests.integration.namespaces import Namespace
 
 OLD, NEW, ADDRESS = 52311, 55000, "127.9.9.9"
 HERE, PEER = "192.0.2.1", "192.0.2.2"
@@ -62,25 +62,18 @@ for line in sys.stdin:
 """
 
 
-class Peer:
+class Peer(Namespace):
     """Another host: a network namespace of its own, with a cable to the first one."""
 
     def __init__(self, namespace):
-        self.holder = subprocess.Popen([*namespace.prefix, "unshare", "--net", "--", "sh", "-c", "echo up && exec sleep 7200"],
-                                       stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True)
-        assert self.holder.stdout.readline().strip() == "up"
-        self.prefix = [*namespace.prefix, "nsenter", "--target", str(self.holder.pid), "--net", "--"]
+        super().__init__(beside=namespace)
+        assert not self.why_not, self.why_not
         cable = ("ip link add cable type veth peer name cable netns %d && ip addr add %s/24 dev cable && "
                  "ip addr add fd00::1/64 dev cable nodad && ip link set cable up" % (self.holder.pid, HERE))
         mine = "ip addr add %s/24 dev cable && ip addr add fd00::2/64 dev cable nodad && ip link set cable up" % PEER
         for prefix, script in ((namespace.prefix, cable), (self.prefix, mine)):
             done = subprocess.run([*prefix, "sh", "-c", script], capture_output=True, text=True, check=False)
             assert done.returncode == 0, done.stderr
-
-    def close(self):
-        self.holder.kill()
-        self.holder.wait()
-        self.holder.stdout.close()
 
 
 class Talk:
@@ -123,16 +116,6 @@ def talk():
         one.close()
 
 
-@pytest.fixture(scope="module")
-def namespace():
-    found = Namespace()
-    if found.why_not:
-        found.close()
-        pytest.skip("no network namespace here: %s" % found.why_not)
-    yield found
-    found.close()
-
-
 @pytest.fixture(params=["nftables", "iptables"])
 def backend(request):
     return request.param
@@ -144,13 +127,16 @@ def bridge(backend, namespace, tmp_path):
     if namespace.run("sh", "-c", "PATH=$PATH:/usr/sbin command -v " + command).returncode:
         pytest.skip("the command %s is not on this machine" % command)
 
-    def call(check=False, **arguments):
-        arguments = dict(dict(name="bigfix", backend=backend, persistent=False, rules_dir=str(tmp_path / "rules"),
-                              unit_dir=str(tmp_path / "units"), lease=str(tmp_path / "host.lock"), _ansible_check_mode=check,
-                              _ansible_diff=True, _ansible_remote_tmp=str(tmp_path)), **arguments)
-        done = namespace.run(*direct_module.command("port_bridge", arguments))
-        return direct_module.result(done.stdout, done.stderr)
+    def module(name, arguments):
+        return namespace.module(name, dict(dict(
+            name="bigfix", backend=backend, persistent=False, rules_dir=str(tmp_path / "rules"), unit_dir=str(tmp_path / "units"),
+            _ansible_diff=True, _ansible_remote_tmp=str(tmp_path)), **arguments))
 
+    def call(check=False, **arguments):
+        return module("port_bridge", dict(arguments, lease=str(tmp_path / "host.lock"), _ansible_check_mode=check))
+
+    # As outside of check mode, which is not what keeps it from changing anything.
+    call.info = lambda **arguments: module("port_bridge_info", arguments)
     yield call
     assert not call(state="absent").get("failed")
 
@@ -165,10 +151,22 @@ def test_both_ports_answer_in_either_direction_and_only_one_at_the_end(bridge, n
     assert answers(namespace, OLD, NEW) == []
     foretold = bridge(check=True, listen_port=NEW, target_port=OLD, addresses=[ADDRESS])
     assert foretold["changed"] and answers(namespace, OLD, NEW) == []
+    looked_at = bridge.info(listen_port=NEW, target_port=OLD, addresses=[ADDRESS])
+    assert not looked_at["changed"] and "diff" not in looked_at and answers(namespace, OLD, NEW) == []
+    assert {key: looked_at[key] for key in ("backend", "rules", "previous", "mappings", "missing")} == {
+        key: foretold[key] for key in ("backend", "rules", "previous", "mappings", "missing")}
+    assert looked_at["previous"] == [] == looked_at["mappings"]
+    assert looked_at["missing"] == ["%s is not there" % line for line in foretold["rules"]]
     opened = bridge(listen_port=NEW, target_port=OLD, addresses=[ADDRESS])
     assert opened["changed"] and opened["rules"] == foretold["rules"] and opened["diff"] == foretold["diff"]
     assert answers(namespace, OLD, NEW) == ["tcp", "udp"] == answers(namespace, OLD, OLD)
     assert not bridge(listen_port=NEW, target_port=OLD, addresses=[ADDRESS])["changed"]
+    there = bridge.info(listen_port=NEW, target_port=OLD, addresses=[ADDRESS])
+    assert there["missing"] == [] and there["previous"] == opened["rules"] == there["rules"]
+    # Without ports it is asked for what there is.
+    there = bridge.info()
+    assert there["mappings"] == [dict(listen_port=NEW, target_port=OLD, protocols=["tcp", "udp"])]
+    assert there["missing"] == ["%s is there" % line for line in opened["rules"]] and there["rules"] == []
 
     turned = bridge(listen_port=OLD, target_port=NEW, addresses=[ADDRESS])
     assert turned["changed"] and turned["previous"] == opened["rules"]
@@ -191,23 +189,32 @@ def test_bridges_that_can_not_be_are_refused_with_nothing_changed(bridge):
     for words, arguments in {
             "to itself": dict(listen_port=NEW, target_port=NEW), "70000": dict(listen_port=70000, target_port=OLD),
             "1 to 20 characters": dict(name="No Name", listen_port=NEW, target_port=OLD)}.items():
-        refused = bridge(**arguments)
-        assert refused["failed"] and words in refused["msg"]
-    assert bridge(check=True, listen_port=NEW, target_port=OLD)["previous"] == []
+        for refused in (bridge(**arguments), bridge.info(**arguments)):
+            assert refused["failed"] and words in refused["msg"]
+    assert bridge.info()["previous"] == []
 
 
 def test_without_systemd_a_persistent_bridge_is_refused(bridge):
     if os.path.isdir("/run/systemd/system"):
         pytest.skip("systemd runs here; the unit belongs to the containers' tests")
-    refused = bridge(listen_port=NEW, target_port=OLD, persistent=True)
-    assert refused["failed"] and "systemd does not run here" in refused["msg"]
-    assert bridge(check=True, listen_port=NEW, target_port=OLD)["previous"] == []
+    for refused in (bridge(listen_port=NEW, target_port=OLD, persistent=True),
+                    bridge.info(listen_port=NEW, target_port=OLD, persistent=True)):
+        assert refused["failed"] and "systemd does not run here" in refused["msg"]
+    assert bridge.info()["previous"] == []
 
 
 def looked(bridge):
-    """What close would learn: the removal, in check mode."""
-    found = bridge(check=True, state="absent")
-    assert found["changed"]
+    """What close learns; the removal in check mode tells the same."""
+    found, foretold = bridge.info(), bridge(check=True, state="absent")
+    assert foretold["changed"] and not found["changed"]
+    for result in (found, foretold):
+        # A second may have passed between the two.
+        for user in result["users"]:
+            assert set(user) == {"address", "port", "seconds_ago"}
+    assert (used_by(found), found["notes"], found["previous"], found["mappings"], found["missing"]) == (
+        used_by(foretold), foretold["notes"], foretold["previous"], foretold["mappings"], foretold["missing"])
+    assert (found["remembered_seconds"] is None) == (foretold["remembered_seconds"] is None)
+    assert found["looked_at"] <= foretold["looked_at"]
     return found
 
 
@@ -288,6 +295,7 @@ def test_connection_that_stands_already_is_seen_after_a_bridge_of_an_earlier_ver
     assert "port %d is not remembered on this host: its bridge was laid by an earlier version" % OLD in found["notes"][0]
 
     assert bridge(check=True, listen_port=OLD, target_port=NEW)["changed"]
+    assert bridge.info(listen_port=OLD, target_port=NEW)["missing"] == ["who uses the ports is not remembered"]
     assert bridge(listen_port=OLD, target_port=NEW)["changed"]
     assert looked(bridge)["users"] == []
     assert agent.ask() == "well"
@@ -299,7 +307,7 @@ def test_text_that_could_become_a_part_of_a_script_is_refused_before_anything_is
         refused = bridge(check=check, listen_port=NEW, target_port=OLD, addresses=["192.0.2.7; flush ruleset"])
         assert refused["failed"]
         assert refused["msg"].startswith("addresses is '192.0.2.7; flush ruleset', which is not an IP address")
-    assert bridge(check=True, listen_port=NEW, target_port=OLD)["previous"] == []
+    assert bridge.info()["previous"] == []
 
 
 @pytest.mark.parametrize("name, more", [
@@ -318,7 +326,7 @@ def test_what_moves_a_host_refuses_such_an_address_while_its_product_still_runs(
                     state_dir=str(tmp_path / "state"), unit_dir=str(tmp_path / "units"))
     arguments = dict(more, record=str(tmp_path / "record.json"), bridge=bridge, _ansible_check_mode=check,
                      _ansible_remote_tmp=str(tmp_path))
-    done = subprocess.run(direct_module.command(name, arguments), capture_output=True, text=True, check=False)
+    done = direct_module.run(name, arguments)
     refused = direct_module.result(done.stdout, done.stderr)
     assert refused["failed"], refused
     assert refused["msg"].startswith("addresses is '127.0.0.1; reboot', which is not an IP address")

@@ -5,14 +5,12 @@
 
 import json
 import os
-import subprocess
-import sys
 import time
-from pathlib import Path
 
 import pytest
 
 from tests.conftest import CHECKOUT, COLLECTIONS
+from tests.integration import forked
 from tests.lab import containers, firewalls
 from tests.lab.processes import Failed
 
@@ -173,10 +171,9 @@ class Site:
         script = self.folder / "podman"
         script.write_text("#!/bin/sh\nexec %s \"$@\"\n" % " ".join(self.engine.command()))
         script.chmod(0o755)
-        return subprocess.run(
-            [str(Path(sys.executable).parent / "ansible-playbook"), "-i", str(inventory), str(play), *options], cwd=CHECKOUT,
-            env=dict(os.environ, ANSIBLE_COLLECTIONS_PATH=COLLECTIONS, ANSIBLE_NOCOLOR="1", ANSIBLE_PIPELINING="1"),
-            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False, timeout=300)
+        return forked.run(
+            "ansible", ["playbook", "-i", inventory, play, *options], timeout=300, cwd=CHECKOUT, merged=True,
+            env=dict(os.environ, ANSIBLE_COLLECTIONS_PATH=COLLECTIONS, ANSIBLE_NOCOLOR="1", ANSIBLE_PIPELINING="1"))
 
 
 @pytest.fixture(scope="module")

@@ -17,8 +17,8 @@ import pytest
 
 from ansible_collections.portshift.agents.plugins.module_utils._network.listener import state_path
 from ansible_collections.portshift.agents.plugins.module_utils._core.service_processes import start_time
-from tests.integration import direct_module, test_modules
-from tests.integration.migration_lab import CHECKOUT, Namespace
+from tests.integration import direct_module, forked, test_modules
+from tests.integration.migration_lab import CHECKOUT
 from tests.integration.ports import free_ports
 from tests.lab.managed_python import managed_python
 
@@ -60,9 +60,7 @@ sh -c "$last" | cat
 def direct(name, arguments, tmp_path, prefix=(), check=False):
     """The result of a module in a process of its own; stdout is read to its end, so a held pipe would not do."""
     arguments = dict(arguments, _ansible_check_mode=check, _ansible_diff=False, _ansible_remote_tmp=str(tmp_path))
-    done = subprocess.run(
-        direct_module.command(name, arguments, prefix), stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False,
-        timeout=60)
+    done = direct_module.run(name, arguments, prefix, timeout=60)
     return direct_module.result(done.stdout, done.stderr)
 
 
@@ -295,11 +293,10 @@ def test_ansible_returns_at_once_and_the_listener_stays(tmp_path, port, pipelini
         ansible_remote_tmp=str(temporary))}}}))
 
     def ansible(options):
-        return subprocess.run(
-            [sys.executable, "-m", "ansible", "adhoc", "-i", str(inventory), "relay1", "-m", "portshift.agents.port_listener",
-             "-a", "port=%d address=%s seconds=300 %s" % (port, HOST, options)],
-            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False, timeout=100,
-            cwd=CHECKOUT)
+        return forked.run(
+            "ansible", ["adhoc", "-i", inventory, "relay1", "-m", "portshift.agents.port_listener",
+                        "-a", "port=%d address=%s seconds=300 %s" % (port, HOST, options)],
+            timeout=100, cwd=CHECKOUT, merged=True)
 
     try:
         done = ansible("token=there")
@@ -350,15 +347,10 @@ def test_python36_listens_and_probes(python36, port):
 
 
 @pytest.fixture(scope="module")
-def namespace():
-    found = Namespace()
-    if found.why_not:
-        found.close()
-        pytest.skip("no network namespace here: %s" % found.why_not)
+def namespace(namespace):
     # A network that this host has, so that there is an address of its own to start from.
-    assert found.run("ip", "address", "add", "10.0.3.7/24", "dev", "lo").returncode == 0
-    yield found
-    found.close()
+    assert namespace.run("ip", "address", "add", "10.0.3.7/24", "dev", "lo").returncode == 0
+    return namespace
 
 
 @contextlib.contextmanager

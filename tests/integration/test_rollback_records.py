@@ -14,7 +14,7 @@ import shlex
 
 import pytest
 
-from tests.integration.migration_lab import Namespace
+from tests.integration import direct_module
 from tests.lab.managed_python import managed_python
 
 PLAYBOOKS = pathlib.Path(__file__).resolve().parents[2] / "playbooks"
@@ -106,13 +106,8 @@ class Boks(Records):
 
 
 @pytest.fixture
-def namespace():
-    found = Namespace()
-    if found.why_not or found.run("nft", "list", "tables").returncode:
-        found.close()
-        pytest.skip("no network namespace with nftables here: %s" % found.why_not)
-    yield found
-    found.close()
+def namespace(own_namespace):
+    return own_namespace
 
 
 @pytest.fixture
@@ -129,45 +124,39 @@ def records(request, tmp_path, run_playbook, inside):
     return request.param(tmp_path, run_playbook, inside)
 
 
-def test_a_port_that_hosts_came_from_is_none_to_take_back_unless_it_was_opened_since(records):
+def test_what_an_earlier_migration_left_is_none_to_take_back_and_a_bridge_or_a_later_opening_for_the_port_is(records, namespace):
     for host in records.HOSTS:
         records.note(host, THIRD, FOURTH, BEGAN)
+        records.open(host, SECOND, BEFORE)
         records.open(host, THIRD, BEFORE)
+    done = namespace.run(*direct_module.command("port_bridge", dict(
+        name=records.PRODUCT, listen_port=ANOTHER + records.BRIDGED, target_port=FOURTH + records.BRIDGED, persistent=False,
+        lease=str(records.folder / records.HOSTS[0] / "host.lock"), _ansible_remote_tmp=str(records.folder))))
+    assert direct_module.result(done.stdout, done.stderr)["changed"]
+
+    def bridged():
+        return "portshift_%s" % records.PRODUCT in namespace.run("nft", "list", "tables").stdout
+
+    # What it was opened for is another port.
+    assert bridged()
+    records.refused(SECOND, last=FOURTH, options=["--check"])
     records.refused(THIRD, last=FOURTH, left=True)
+    assert bridged()
+    code, said, changed = records.play(ANOTHER)
+    assert code == 0 and changed and not bridged(), said
     # By a migration that was to lead there again.
     records.open(records.HOSTS[1], THIRD, SINCE)
     records.nothing_to_do(THIRD)
 
 
-# BoKS: the bridge below.
+# BoKS: the bridge above.
 @pytest.mark.parametrize("records", [BigFix], indirect=True)
 def test_what_was_opened_and_no_more_is_taken_back(records):
     records.open(records.HOSTS[1], THIRD, BEFORE)
     records.nothing_to_do(THIRD)
 
 
-def test_what_an_earlier_migration_left_is_none_to_take_back_and_a_bridge_for_the_port_is(records, namespace):
-    for host in records.HOSTS:
-        records.note(host, THIRD, FOURTH, BEGAN)
-        records.open(host, SECOND, BEFORE)
-    task = {"portshift.agents.port_bridge": dict(name=records.PRODUCT, listen_port=ANOTHER + records.BRIDGED,
-                                                 target_port=FOURTH + records.BRIDGED, persistent=False)}
-    done = records.run_playbook([dict(hosts="all", gather_facts=False, tasks=[task])], dict(all=dict(hosts=dict(one=dict(
-        ansible_connection="local", ansible_python_interpreter=records.python)))))
-    assert done.returncode == 0, done.stdout
-
-    def bridged():
-        return "portshift_%s" % records.PRODUCT in namespace.run("nft", "list", "tables").stdout
-
-    assert bridged()
-    # What it was opened for is another port.
-    records.refused(SECOND, last=FOURTH, options=["--check"])
-    assert bridged()
-    code, said, changed = records.play(ANOTHER)
-    assert code == 0 and changed and not bridged(), said
-
-
-# BigFix: test_signed_deployment_there_and_back.
+# BigFix: the journey of test_migration.py.
 @pytest.mark.parametrize("records", [Boks], indirect=True)
 def test_rollback_of_what_was_rolled_back_already_changes_nothing(records):
     # The other one was never reached.  In check mode, since there is no product here that could prove itself.

@@ -3,7 +3,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """A root server whose files hold secrets goes to another port and comes back: what its modules print of them."""
 
-import subprocess
 
 import pytest
 
@@ -52,8 +51,7 @@ class Server:
     def run(self, name, **options):
         """In a process of its own: a cutover leaves the one that began it."""
         options = dict(options, _ansible_diff=True, _ansible_inject_invocation=True, _ansible_remote_tmp=str(self.folder))
-        done = subprocess.run(direct_module.command(name, options), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-                              stderr=subprocess.STDOUT, text=True, check=False)
+        done = direct_module.run(name, options, merged=True)
         self.said += done.stdout
         return direct_module.result(done.stdout)
 

@@ -114,8 +114,7 @@ class Host:
 
     def call(self, module, check=False, diff=True, **arguments):
         arguments.update(_ansible_check_mode=check, _ansible_diff=diff, _ansible_remote_tmp=str(self.folder))
-        done = subprocess.run(direct_module.command(module, arguments, self.prefix), stdin=subprocess.DEVNULL,
-                              stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, check=False, timeout=120)
+        done = direct_module.run(module, arguments, self.prefix)
         return direct_module.result(done.stdout, done.stderr)
 
     def entry(self, check=False, **arguments):

@@ -5,7 +5,8 @@
 
 import pytest
 
-from tests.integration.migration_lab import NEW, Lab, Namespace
+from tests.integration.migration_lab import NEW, Lab
+from tests.integration.namespaces import Namespace
 
 pytestmark = pytest.mark.long
 

@@ -73,6 +73,17 @@ def test_daemon_that_keeps_the_commands_output_open_is_not_waited_for():
     assert time.monotonic() - begun < 10
 
 
+def test_daemon_that_goes_on_writing_is_not_listened_to():
+    status, output, unused = execute(["sh", "-c", "yes & exit 0"], 60)
+    # It may have written before the command ended, and a pipe was full then; more is what no round fetches.
+    assert status == 0 and set(output) <= {"y", "\n"} and len(output) < 50 * 65536
+
+
+def test_all_that_a_command_says_until_its_end_is_there():
+    assert [len(execute(["sh", "-c", "head -c %d /dev/zero; head -c 70000 /dev/zero >&2" % size], 60)[1])
+            for size in (1, 65536, 3000001)] == [1, 65536, 3000001]
+
+
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="only Linux ends a command with the process that runs it")
 @pytest.mark.parametrize("run", ["execute", "execute_and_leave"])
 def test_command_ends_with_the_process_that_is_killed_amid_it_and_its_daemons_stay(run, tmp_path):

@@ -8,8 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ansible_collections.portshift.agents.plugins.module_utils._bigfix import credentials_file as engine
+from ansible_collections.portshift.agents.plugins.module_utils._bigfix import edit as bigfix_edit
 from ansible_collections.portshift.agents.plugins.module_utils._bigfix.edit import CredentialsEdit, undone
-from ansible_collections.portshift.agents.plugins.modules.change_record import KINDS
+from ansible_collections.portshift.agents.plugins.module_utils._core.file_kinds import FileKinds
 from ansible_collections.portshift.agents.tests.unit.growth import SHARE, is_a_line, seconds
 
 OLD, NEW = 52311, 55000
@@ -56,7 +57,8 @@ def test_every_byte_but_the_port_stays_and_no_other_line_is_shown(before, after,
     assert moved == content.replace(b"/localhost:52311", b"/localhost:55000") and engine.with_port(moved, NEW, OLD) == content
     assert undone(OLD, NEW)(None, moved + b"x", content) == content + b"x"
     for shown in (CredentialsEdit.redact(moved), *[
-            KINDS.redactor(kind, moved, content, ports=(OLD, NEW))(moved) for kind in (None, CredentialsEdit.kind)]):
+            FileKinds(bigfix_edit).redactor(kind, moved, content, ports=(OLD, NEW))(moved)
+            for kind in (None, CredentialsEdit.kind)]):
         assert b"RESTURL=https://localhost:55000/api" in shown and b"c4n4ry" not in shown
 
 

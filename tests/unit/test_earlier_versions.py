@@ -4,7 +4,7 @@
 """What earlier versions left on hosts is read, proved, taken back and closed by the collection of today.
 
 By its modules alone, so that these tests stand whatever becomes of the code behind them.  See
-tests/integration/earlier_versions.py, and test_earlier_versions.py beside that for what needs a network of its own.
+tests/integration/earlier_versions.py.
 """
 
 import json

@@ -14,14 +14,22 @@ from ansible_collections.portshift.agents.plugins.module_utils._core.host_comman
 from ansible_collections.portshift.agents.plugins.module_utils._network.host_lease import LEASE_SPEC, PATH, HostLease
 from ansible_collections.portshift.agents.plugins.module_utils._core.ports import parse_port
 
-# Options of a module that sets up a bridge, but for its direction.
-BRIDGE_SPEC = dict(
+# Options of a module that looks at a bridge, but for its direction.
+LOOK_SPEC = dict(
     name=dict(type="str", required=True),
     protocols=dict(type="list", elements="str", choices=["tcp", "udp"], default=["tcp", "udp"]),
     addresses=dict(type="list", elements="str", default=[]),
     backend=dict(type="str", choices=["auto", "nftables", "iptables"], default="auto"),
     persistent=dict(type="bool", default=True), rules_dir=dict(type="path", default="/etc/portshift"),
-    unit_dir=dict(type="path", default="/etc/systemd/system"), **LEASE_SPEC)
+    unit_dir=dict(type="path", default="/etc/systemd/system"))
+# The same of one that sets it up.
+BRIDGE_SPEC = dict(LOOK_SPEC, **LEASE_SPEC)
+# What a module has beside these for the direction.
+MAPPING_SPEC = dict(listen_port=dict(type="int", required=True), target_port=dict(type="int", required=True),
+                    protocols=dict(type="list", elements="str", choices=["tcp", "udp"]))
+DIRECTION_SPEC = dict(listen_port=dict(type="int"), target_port=dict(type="int"),
+                      mappings=dict(type="list", elements="dict", options=MAPPING_SPEC))
+DIRECTION_RULES = dict(required_together=[("listen_port", "target_port")], mutually_exclusive=[("listen_port", "mappings")])
 # Seconds that a move waits for the lease of the host while its product is down; then it turns the bridge without it.
 PATIENCE_OF_A_MOVE = 10
 # Where xt_recent shows its lists, the rates at which a kernel may count, and the seconds that tell them apart.
@@ -257,6 +265,22 @@ class Boot:
         return any(changed)
 
 
+def asked_mappings(params):
+    """(listen, target, protocols or None) of everything that the options of DIRECTION_SPEC ask for."""
+    if params["mappings"]:
+        return [(mapping["listen_port"], mapping["target_port"], mapping["protocols"]) for mapping in params["mappings"]]
+    return [(params["listen_port"], params["target_port"], None)]
+
+
+def mappings_of(rules):
+    """The direction that rules have, in the form of the option of that name."""
+    found = {}
+    for rule in rules:
+        found.setdefault((rule.listen, rule.target), set()).add(rule.protocol)
+    return [dict(listen_port=listen, target_port=target, protocols=sorted(protocols))
+            for (listen, target), protocols in sorted(found.items())]
+
+
 def check_bridge(options):
     """`options` (see BRIDGE_SPEC) with the addresses in one spelling; an error where one can't be a part of a rule."""
     _bridge_rules.check_name(options["name"])
@@ -285,9 +309,8 @@ def _remembered(backend, before):
 def _remove_all(module, options, with_users):
     there = [name for name, command in (("nftables", "nft"), ("iptables", "iptables-restore")) if module.get_bin_path(command)]
     removed = [_set_by(module, dict(options, backend=name), (), with_users) for name in there]
-    found = dict(changed=any(result["changed"] for result in removed), backend=", ".join(there) or "none", rules=[],
-                 previous=[rule for result in removed for rule in result["previous"]],
-                 notes=[note for result in removed for note in result["notes"]])
+    lists = {key: [one for result in removed for one in result[key]] for key in ("missing", "previous", "mappings", "notes")}
+    found = dict(lists, changed=any(result["changed"] for result in removed), backend=", ".join(there) or "none", rules=[])
     if with_users:
         seconds = [result["remembered_seconds"] for result in removed if result["remembered_seconds"] is not None]
         found.update(users=[user for result in removed for user in result["users"]],
@@ -305,7 +328,8 @@ def set_bridge(module, options, mappings=(), lease=None, with_users=False):
 
     `mappings`: (port on which no service listens, the service's own port, protocols or None for those of `options`).
     `lease`: that of the host, where it is held; else it is taken for this.
-    Returns a dict: changed, backend, previous, rules, notes; `with_users` also users and remembered_seconds of the bridge before.
+    Returns a dict: changed, backend, missing, previous, mappings, rules, notes; `with_users` also users and remembered_seconds of
+    the bridge before.
     """
     options = check_bridge(options)
     if lease or module.check_mode:
@@ -354,6 +378,8 @@ def _set_by(module, options, wanted, with_users):
     before = backend.live()
     found = _remembered(backend, before) if with_users else dict(notes=[])
     changed = set(before) != set(wanted)
+    missing = (["%s is not there" % line for line in described(set(wanted) - set(before))]
+               + ["%s is there" % line for line in described(set(before) - set(wanted))])
     # One that remembers other users, or none, is laid anew.
     watching = backend.watches() if wanted and not changed else None
     forgetful = watching is not None and watching != backend.to_watch(wanted)
@@ -366,5 +392,11 @@ def _set_by(module, options, wanted, with_users):
         forgetful = forgetful and backend.watches() != watching
     elif forgetful and backend.may_forget:
         forgetful = os.path.isdir(RECENT)
-    changed = (boot.establish(wanted) if wanted else boot.remove()) or changed or forgetful
-    return dict(found, changed=changed, backend=chosen, previous=described(before), rules=described(wanted))
+    if forgetful:
+        missing.append("who uses the ports is not remembered")
+    at_boot = boot.establish(wanted) if wanted else boot.remove()
+    if at_boot:
+        missing.append("%s and its files are not as a boot needs them" % boot.unit if wanted else
+                       "%s or a file of it is there" % boot.unit)
+    return dict(found, changed=changed or forgetful or at_boot, backend=chosen, missing=missing, previous=described(before),
+                mappings=mappings_of(before), rules=described(wanted))

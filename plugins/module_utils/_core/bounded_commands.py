@@ -4,6 +4,7 @@
 """Commands of a host that end in time, whatever they do, for a process that has no AnsibleModule to run them."""
 
 import os
+import select
 import selectors
 import shutil
 import signal
@@ -96,80 +97,54 @@ def _has_ended(process):
         return True
 
 
-def _signal_group(process, number):
-    try:
-        os.killpg(process.pid, number)
-    except (ProcessLookupError, PermissionError):
-        pass
-
-
 def _put_an_end_to(process):
     """Ends the process and what it started, but for what has left its process group, as daemons do."""
-    _signal_group(process, signal.SIGTERM)
-    end = time.monotonic() + GRACE
-    while not _has_ended(process) and time.monotonic() < end:
-        time.sleep(LOOK_AGAIN)
-    _signal_group(process, signal.SIGKILL)
-    try:
-        process.wait(GRACE)
-    except subprocess.TimeoutExpired:
-        pass    # in the kernel, which lets it go when it can
-
-
-class _Exchange:
-    """What goes into a process and comes out of it, without waiting for any of the two."""
-
-    def __init__(self, process, data):
-        self.said = {process.stdout: [], process.stderr: []}
-        self.selector, self.data, self.pause = selectors.DefaultSelector(), data, FIRST_LOOK
-        for stream in self.said:
-            self.selector.register(stream, selectors.EVENT_READ)
-        if process.stdin:
-            os.set_blocking(process.stdin.fileno(), False)
-            self.selector.register(process.stdin, selectors.EVENT_WRITE)
-
-    def step(self, seconds):
-        """Whether anything came or went; waits for it, but no longer than `seconds`."""
-        if not self.selector.get_map():
-            # Most end as soon as they have closed these; some close them and go on.
-            time.sleep(min(seconds, self.pause))
-            self.pause = min(2 * self.pause, LOOK_AGAIN)
-            return False
-        ready = self.selector.select(seconds)
-        for key, _events in ready:
-            stream = key.fileobj
-            if stream in self.said:
-                chunk = os.read(stream.fileno(), 65536)
-                if chunk:
-                    self.said[stream].append(chunk)
-                    continue
-            elif self._write(stream):
-                continue
-            self.selector.unregister(stream)
-            stream.close()
-        return bool(ready)
-
-    def _write(self, stream):
-        """Whether there is more to be written."""
+    for number in (signal.SIGTERM, signal.SIGKILL):
         try:
-            self.data = self.data[os.write(stream.fileno(), self.data):]
-        except BlockingIOError:
+            os.killpg(process.pid, number)
+        except (ProcessLookupError, PermissionError):
             pass
-        except BrokenPipeError:
-            return False
-        return bool(self.data)
-
-    def close(self):
-        for key in list(self.selector.get_map().values()):
-            key.fileobj.close()
-        self.selector.close()
+        end = time.monotonic() + GRACE
+        # One in the kernel goes when that lets it go.
+        while not _has_ended(process) and time.monotonic() < end:
+            time.sleep(LOOK_AGAIN)
 
 
-def execute(command, seconds, data=None, environ_update=None, path_prefix=None):
-    """(exit status, output, error output) of a command that has `seconds`; CommandTimeout when that was not enough.
+def _exchange(process, data, said, end):
+    """Gives the process `data` and keeps in `said` (stream -> bytearray) what it says.  Whether it ended before `end`."""
+    pause, rounds, data = FIRST_LOOK, ROUNDS, memoryview(data or b"")
+    with selectors.DefaultSelector() as selector:
+        for stream in said:
+            selector.register(stream, selectors.EVENT_READ)
+        if process.stdin:
+            selector.register(process.stdin, selectors.EVENT_WRITE)
+        while rounds:
+            # Asked first, so that nothing that it said before its end is missed.
+            over = _has_ended(process)
+            if not over and time.monotonic() > end:
+                return False
+            ready = selector.select(0 if over else pause)
+            for key, _events in ready:
+                try:
+                    if key.fileobj in said:
+                        more = os.read(key.fd, 65536)
+                        said[key.fileobj] += more
+                    else:
+                        # So much can be written at once where anything can.
+                        more = data = data[os.write(key.fd, data[:select.PIPE_BUF]):]
+                except BrokenPipeError:
+                    more = b""
+                if not more:
+                    selector.unregister(key.fileobj)
+                    key.fileobj.close()
+            # What it left in the pipes is no more than this; daemons that it started may hold them for good.
+            rounds = rounds if not over else rounds - 1 if ready else 0
+            pause = min(2 * pause, LOOK_AGAIN)
+    return True
 
-    It is over when its own process ends, also when a daemon that it started still holds what it wrote to.
-    """
+
+def _run(command, seconds, data=None, environ_update=None, path_prefix=None, streams=subprocess.PIPE):
+    """(exit status, output, error output); with `streams` None it says both where this process does."""
     environment = dict(os.environ, PATH=search_path(), **(environ_update or {}))
     if path_prefix:
         environment["PATH"] = "%s:%s" % (path_prefix, environment["PATH"])
@@ -178,24 +153,28 @@ def execute(command, seconds, data=None, environ_update=None, path_prefix=None):
     # pylint: disable-next=ansible-bad-function
     process = subprocess.Popen(_found(command, environment["PATH"]), env=environment, start_new_session=True, cwd="/",
                                preexec_fn=_ends_with_us(), stdin=subprocess.DEVNULL if data is None else subprocess.PIPE,
-                               stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-    streams = process.stdout, process.stderr
-    exchange = _Exchange(process, data)
+                               stdout=streams, stderr=streams)
+    said = {stream: bytearray() for stream in (process.stdout, process.stderr) if stream}
     try:
-        while not _has_ended(process):
-            exchange.step(LOOK_AGAIN)
-            if time.monotonic() > end:
-                _put_an_end_to(process)
-                raise CommandTimeout("%s had not ended after %g s, and was ended%s" % (
-                    " ".join(command), seconds, told(b"".join(exchange.said[streams[1]]).decode("utf-8", "replace"))))
-        # What it left in the pipes is no more than this.
-        for _round in range(ROUNDS):
-            if not exchange.step(0):
-                break
+        if not _exchange(process, data, said, end):
+            _put_an_end_to(process)
+            process.poll()
+            raise CommandTimeout("%s had not ended after %g s, and was ended%s" % (
+                " ".join(command), seconds, told(said.get(process.stderr, b"").decode("utf-8", "replace"))))
         # Undecodable bytes go back to a tool as they came.
-        return (process.wait(),) + tuple(b"".join(exchange.said[stream]).decode("utf-8", "surrogateescape") for stream in streams)
+        return (process.wait(),) + tuple(said[stream].decode("utf-8", "surrogateescape") for stream in said)
     finally:
-        exchange.close()
+        for stream in list(said) + [process.stdin]:
+            if stream:
+                stream.close()
+
+
+def execute(command, seconds, data=None, environ_update=None, path_prefix=None):
+    """(exit status, output, error output) of a command that has `seconds`; CommandTimeout when that was not enough.
+
+    It is over when its own process ends, also when a daemon that it started still holds what it wrote to.
+    """
+    return _run(command, seconds, data, environ_update, path_prefix)
 
 
 def execute_and_leave(command, seconds):
@@ -203,17 +182,7 @@ def execute_and_leave(command, seconds):
 
     They inherit what this process writes to, the journal or nothing: a pipe that nobody reads any more would end them.
     """
-    environment = dict(os.environ, PATH=search_path())
-    # pylint: disable-next=ansible-bad-function
-    process = subprocess.Popen(_found(command, environment["PATH"]), env=environment, start_new_session=True, cwd="/",
-                               preexec_fn=_ends_with_us(), stdin=subprocess.DEVNULL)
-    end = time.monotonic() + seconds
-    while not _has_ended(process):
-        if time.monotonic() > end:
-            _put_an_end_to(process)
-            raise CommandTimeout("%s had not ended after %g s, and was ended" % (" ".join(command), seconds))
-        time.sleep(LOOK_AGAIN)
-    return process.wait()
+    return _run(command, seconds, streams=None)[0]
 
 
 def _found(command, path):

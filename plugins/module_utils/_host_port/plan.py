@@ -54,6 +54,8 @@ HOST_PORT_SPEC = dict(
     zone=dict(type="str"), reserve=dict(type="bool", default=True), selinux_type=dict(type="str"),
     selinux=dict(type="str", choices=["auto", "always", "never"], default="auto"), record=dict(type="path"), **LEASE_SPEC)
 STATES = dict(type="str", choices=["open", "closed", "reopened", "restored"], default="open")
+# Of a module that only looks, which waits for nothing.
+LOOK_SPEC = {option: spec for option, spec in dict(HOST_PORT_SPEC, state=STATES).items() if option != "lease_wait"}
 
 
 class NoFirewall:
@@ -405,10 +407,13 @@ class Plan:
                                              if (self.backend.key(rule) in self._present(half)) == wanted]
                                       for half, rules in entry["rules"].items() if half in halves}
                     entry["rules"] = {half: rules for half, rules in entry["rules"].items() if rules}
-                    if entry["rules"]:
-                        target.append(entry)
-                elif any(self._is_there(from_plain(entry), half, wanted) == wanted for half in halves):
+                    concerns = bool(entry["rules"])
+                else:
+                    concerns = any(self._is_there(from_plain(entry), half, wanted) == wanted for half in halves)
+                if concerns:
                     target.append(entry)
+                    self.missing.append("%s is %s in %s" % (
+                        described(from_plain(entry)), "still open" if wanted else "not open", self.backend.name))
 
     def _is_there(self, opening, half, ours):
         """Whether the half has an opening; `ours`: by a rule of ours, where that can be told."""
@@ -420,6 +425,7 @@ class Plan:
         self.reserved = []
         if self.restoring:
             self.reserved = [port for port in self.record.entries("reserved") if self.concerned("reserved", port)]
+            self.missing += ["tcp port %d is still reserved" % port for port in self.reserved]
         elif self.options["state"] == "open" and self.options["reserve"]:
             reservation = port_reservation.read(self.module)
             tcp = sorted({opening.port for opening in self.asked if opening.protocol == "tcp"})
@@ -435,6 +441,8 @@ class Plan:
         self.selinux = []
         if self.restoring:
             self.selinux = [entry for entry in self.record.entries("selinux") if self.concerned("selinux", entry)]
+            self.missing += ["%s port %d still has the type %s in SELinux" % (entry["protocol"], entry["port"], entry["type"])
+                             for entry in self.selinux]
         elif self.options["state"] == "open" and self.options["selinux_type"] and selinux_ports.applies(
                 self.options["selinux"], selinux_ports.mode()):
             self.selinux = policy_store(self.module, self.options).needed(self.asked, self.options["selinux_type"])
@@ -595,7 +603,8 @@ def outcome(plan, after):
     before = shown_rules(plan.before)
     return dict(changed=plan.changed, backend=plan.backend.name,
                 added=[plain(entry) for entry in plan.added], removed=[plain(entry) for entry in plan.removed],
-                left=plan.left, notes=plan.notes, reserved=plan.reserved, rules=dict(before=before, after=after))
+                left=plan.left, missing=plan.missing, notes=plan.notes, reserved=plan.reserved,
+                rules=dict(before=before, after=after))
 
 
 def plain(entry):
@@ -851,12 +860,14 @@ def run_step(module):
     C(run) among the parameters is who asks.  Without it there is no control node that goes on, and the lease ends with this
     process.
     """
-    params, step = module.params, module.params["step"]
+    # What is read is what the tools say in English.
+    module.run_command_environ_update = dict(LANG="C", LC_ALL="C")
+    params = module.params
     if module.check_mode:
         found = change(module)
         beside = holder_beside(params["lease"])
         return dict(found, notes=found["notes"] + ([beside] if beside else []), lease="free")
-    asker = params["run"]
+    asker, step = params["run"], params["step"]
     lease = HostLease(params["lease"], params["lease_wait"], "%s: host_port, state %s" % (params["name"], params["state"]),
                       asker and dict(asker))
     if step == "release":

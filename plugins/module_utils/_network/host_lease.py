@@ -83,11 +83,11 @@ def this_process():
                 process_start=(_process(pid) or ("", ""))[1], token="%d.%.6f" % (pid, now()))
 
 
-def has_ended(holder):
-    """Whether the holder was a process of this host, in this boot of it, and is gone.  In doubt it is not."""
-    if not holder.get("process_start") or not holder.get("boot") or holder["boot"] != boot_id() or (
-            holder.get("pid_namespace") != _namespace()):
-        return False
+def is_gone(holder, process):
+    """Whether the process that `holder` names is gone, asked where it ran.  In doubt it is not.
+
+    `process`: pid -> (its state as in /proc, when it started), or None where that can't be told.
+    """
     try:
         # Signal 0 is none: it only asks whether there is such a process, also where /proc hides those of others.
         os.kill(int(holder["pid"]), 0)
@@ -95,8 +95,17 @@ def has_ended(holder):
         return True
     except (OSError, ValueError, TypeError, OverflowError):
         pass
-    found = _process(holder["pid"])
+    found = process(holder["pid"])
+    # Of one that was killed, only its exit status may be left.
     return bool(found) and (found[0] in ("Z", "X") or found[1] != holder["process_start"])
+
+
+def has_ended(holder):
+    """Whether the holder was a process of this host, in this boot of it, and is gone.  In doubt it is not."""
+    if not holder.get("process_start") or not holder.get("boot") or holder["boot"] != boot_id() or (
+            holder.get("pid_namespace") != _namespace()):
+        return False
+    return is_gone(holder, _process)
 
 
 def described(holder):

@@ -11,6 +11,7 @@ While nginx's master tries in vain to have one of its sockets, for up to 2.5 s, 
 the new ones.  Its workers come when it has them all, so a socket that a worker has is one that stays.
 """
 
+import contextlib
 import copy
 import fnmatch
 import glob
@@ -21,9 +22,11 @@ from collections import Counter
 
 from ansible_collections.portshift.agents.plugins.module_utils._nginx import conf
 from ansible_collections.portshift.agents.plugins.module_utils._core.bounded_commands import BoundedModule, execute, told
-from ansible_collections.portshift.agents.plugins.module_utils._core.change_record import ChangeRecord, RecordError, alone_on_host
+from ansible_collections.portshift.agents.plugins.module_utils._core.change_record import (
+    RECORD_SPEC, ChangeRecord, RecordError, alone_on_host)
 from ansible_collections.portshift.agents.plugins.module_utils._core.errors import EngineError
-from ansible_collections.portshift.agents.plugins.module_utils._core.file_edit import FileEdit, FileError, sha256
+from ansible_collections.portshift.agents.plugins.module_utils._core.file_edit import (
+    FileEdit, FileError, sha256, take_back_interrupted)
 from ansible_collections.portshift.agents.plugins.module_utils._network.listeners import (
     clients, listeners, outgoing, plain_address)
 from ansible_collections.portshift.agents.plugins.module_utils._core.ports import parse_port
@@ -42,6 +45,15 @@ NAMED = 20
 DUMP_MARK = b"# configuration file "
 # What AnsibleModule puts behind the name of a file for that of its copy: the number of the process, and the time.
 OF_A_COPY = ".1.2026-01-01@00:00:00~"
+
+# Options of a module that changes what nginx listens on, or looks at it.
+LISTEN_SPEC = dict(
+    path=dict(type="path", default="/etc/nginx/conf.d/nnt.conf"), port=dict(type="int"), beside=dict(type="int"),
+    state=dict(type="str", choices=["present", "absent", "restored"], default="present"),
+    test_command=dict(type="list", elements="str", default=["nginx", "-t"]),
+    reload_command=dict(type="list", elements="str", default=["systemctl", "reload", "nginx"]),
+    users_seconds=dict(type="float", default=0), record=RECORD_SPEC, force=dict(type="bool", default=False))
+REQUIRED_IF = [("state", "present", ["port"]), ("state", "absent", ["port"]), ("state", "restored", ["record"])]
 
 
 class NginxEditError(EngineError):
@@ -611,11 +623,14 @@ class ListenEdit:
 
 
 def set_listen(module, options):
-    """Brings the file's listens to what `options` ask for, and nginx with them.  Returns (the module's result, warnings)."""
-    record = options["record"]
-    if not record:
+    """Brings the file's listens to what `options` ask for, and nginx with them.  Returns the module's result."""
+    take_back_interrupted([options["path"]], module.check_mode)
+    with contextlib.ExitStack() as held:
+        if options["record"]:
+            held.enter_context(alone_on_host(options["record"]["path"], module.check_mode,
+                                             may_be_first=options["state"] != "restored"))
         edit = ListenEdit(module, options)
-        return edit.outcome(), edit.warnings
-    with alone_on_host(record["path"], module.check_mode, may_be_first=options["state"] != "restored"):
-        edit = ListenEdit(module, options)
-        return edit.outcome(), edit.warnings
+        result = edit.outcome()
+    for warning in edit.warnings:
+        module.warn(warning)
+    return result
