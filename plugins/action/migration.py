@@ -53,7 +53,7 @@ class ActionModule(ActionBase):
         problems = _migration.check_tags(run, run_tags, skip_tags, self._task.tags)
         problems += _migration.check_strategy(self._value("portshift_strategy"))
         said = Variables(product.name, self._variables["hostvars"], self._variables["ansible_play_hosts_all"])
-        problems += said.problems(product.name, self._value("portshift_own_variables", []))
+        problems += said.problems(product.name, _migration.listed_names(self._value("portshift_own_variables", [])))
         if context.CLIARGS.get("start_at_task"):
             problems.append("--start-at-task leaves out what the tasks after it rely on; run the whole playbook, which goes on "
                             "from what is there")
@@ -188,9 +188,16 @@ class ActionModule(ActionBase):
         parents = order["found"].get("parents") or {}
         beside = {host: "; its parent %s is no part of this run: where that has not moved yet, move it first" % parents[host]
                   for host in hosts if fact in ("path", "evidence") and parents.get(host) and parents[host] not in present}
+        if fact == "evidence" and self._task.check_mode:
+            beside.update({host: "; phase %d, in which it moves, is no part of this run" % order["hosts"][host]["phase"]
+                           for host in hosts if not self._predicts(host)})
         allowed = self._missing_allowed(order) if max_missing is None else max_missing
         return judged(self._variables["hostvars"], hosts, product.facts[fact], port and int(port), allowed, of, phase,
-                      self._task.check_mode, beside)
+                      self._predicts if fact == "evidence" else self._task.check_mode, beside)
+
+    def _predicts(self, host):
+        """Whether what a host would do counts: in check mode, and not where its phase would not run."""
+        return self._task.check_mode and not _migration.left_out(self._order, host)
 
     def _counted(self, number):
         """The hosts over which the gate of phase `number` counts."""
@@ -254,7 +261,9 @@ class ActionModule(ActionBase):
         return dict(gate, notes=[note for path in told if isinstance(path, dict) for note in path.get("notes") or []])
 
     def _gate_phase(self, options):
-        number, of = options["phase"], None
+        number = options["phase"]
+        # Where one number of missing hosts counts over all phases, so does a percentage.
+        of = len(self._order["order"]) if self._product.add_up else None
         whole = self._product.gate_whole if number == 3 and self._order["running"] == [1, 2, 3] else ""
         return self._judged(self._counted(number), "evidence", self._order["port"], whole or "phase %d" % number, of=of)
 
@@ -312,7 +321,7 @@ class ActionModule(ActionBase):
 
         def proved(host):
             return not without_evidence(self._variables["hostvars"], host, self._product.facts["evidence"], port and int(port),
-                                        self._task.check_mode)
+                                        self._predicts(host))
 
         back = self._variables["hostvars"].raw_get("localhost").get(_migration.ROLLBACK)
         server = self._value("portshift_plan", {}).get("masthead_host") or order["found"].get("server")

@@ -21,13 +21,14 @@ def _told(missing):
 
 
 def judged(hostvars, hosts, evidence, port=None, max_missing=0, of=None, phase="", check_mode=False, beside=None):
-    """The result of a gate.  `beside`: host -> words that go with its reason.
+    """The result of a gate.  `beside`: host -> words that go with its reason.  `check_mode`: true, or what says so of a host.
 
     EngineError when max_missing is no number of hosts.
     """
     hosts = list(dict.fromkeys(hosts))
     allowed = share(max_missing, of or len(hosts), "max_missing")
-    reasons = {host: without_evidence(hostvars, host, evidence, port, check_mode) for host in hosts}
+    predicts = check_mode if callable(check_mode) else lambda host: check_mode
+    reasons = {host: without_evidence(hostvars, host, evidence, port, predicts(host)) for host in hosts}
     missing = [dict(host=host, reason=reason + (beside or {}).get(host, "")) for host, reason in reasons.items() if reason]
     where = "gate after %s" % phase if phase else "gate"
     result = dict(changed=False, expected=len(hosts), proved=len(hosts) - len(missing), allowed=allowed, missing=missing,

@@ -9,6 +9,7 @@ An order is made once, from what a product's own module says of the inventory; p
 from __future__ import annotations
 
 import os
+import re
 
 from ansible.module_utils.parsing.convert_bool import boolean
 from ansible_collections.portshift.agents.plugins.module_utils._core.errors import EngineError
@@ -28,6 +29,11 @@ def order_of(hostvars):
         raise EngineError("the play that checks the inventory and lays out the steps has not run, and nothing goes on without "
                           "it; leave out --start-at-task and --skip-tags always (to run some phases alone: --tags phase2)")
     return found
+
+
+def listed_names(value):
+    """Names from a list or, as the command line gives it, from text such as C(a,b)."""
+    return re.split(r"[,\s]+", value.strip("[] \n")) if isinstance(value, str) else list(value or ())
 
 
 def phase_tags(tags):
@@ -50,6 +56,9 @@ def check_tags(run, run_tags, skip_tags, own=()):
     """
     known = ["phase%d" % number for number in PHASES] if run == "migrate" else []
     others = [*known, *own, "all", "always", "never", "tagged", "untagged"]
+    if run not in ("migrate", "plan"):
+        # Of the other playbooks, only what prepares and what reports has a tag: the rest would be left out without a word.
+        others = [tag for tag in others if tag not in ("always", "never", "tagged")]
     # A tag to be skipped that is none of ours may be one of a tool's, such as molecule's; one that is hardly ours is none.
     unknown = [("--tags", tag) for tag in run_tags if tag not in others]
     unknown += [("--skip-tags", tag) for tag in skip_tags if tag not in others and closest(tag, known)]
@@ -150,6 +159,12 @@ def phase_hosts(order, number):
 def concerned(order, number):
     """Whether phase `number` runs, or has to be proved anew before a later one runs."""
     return bool(order["running"]) and number <= max(order["running"])
+
+
+def left_out(order, host):
+    """Whether a host of this run is in a phase that does not run."""
+    phase = (order["hosts"].get(host) or {}).get("phase")
+    return order["run"] == "migrate" and phase is not None and phase not in order["running"]
 
 
 def hub_knows(order, record):

@@ -210,7 +210,8 @@ def test_wrong_base_locks_everybody_out_only_until_nobody_confirms_it(refusing, 
 
 def test_plan_refuses_what_can_not_be(lab, engine):
     """Which base ports these are: test_order_refused.py (none is asked), test_boks_modules.py (each host says)."""
-    assert lab.play("plan", base="1000").bad("Nothing was changed", "boks_base_port is 1000").plays == ["Check the inventory and the options"]
+    assert lab.play("plan", base="1000").bad("Nothing was changed", "boks_base_port is 1000").plays == [
+        "Check the inventory and the options"]
     lab.play("plan", "--limit", "agent01", base="6545").bad("gate after the plan: closed", "gives port 6547/tcp to apc-6547")
     # Hosts of two domains.
     entry_of = "sed -i 's/^boks  *%d/boks            %d/' /etc/services"

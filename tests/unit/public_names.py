@@ -237,10 +237,19 @@ def _set_in(content, found):
             _set_in(value, found)
 
 
+def options_of_the_playbooks():
+    """The variables of the table from which the playbooks take what a user gives.  It imports nothing of the collection."""
+    [source] = _files("plugins/plugin_utils/_options.py")
+    found = {}
+    exec(compile(source.read_text(), str(source), "exec", dont_inherit=True), found)
+    return {name for product in found["OPTIONS"] for name in found["named"](product)}
+
+
 def variables():
     """Variables and groups that the pages name and that the code knows: (set by us, for others to read; taken from a site).
 
-    A play, a task or vars/main.yml sets one, and whatever an action plugin names counts as well.
+    A play, a task or vars/main.yml sets one, and whatever an action plugin names counts as well, unless that is the name of a
+    module or of a role.
     """
     named = set().union(*(NAME.findall(page.read_text()) for page in _pages()))
     ours, known = set(), set()
@@ -251,11 +260,13 @@ def variables():
             ours.update(_yaml(path) or {})
     for path in _files("plugins/**/*.py"):
         known.update(NAME.findall(path.read_text()))
-    for path in _files("plugins/action/**/*.py", "plugins/plugin_utils/**/*.py"):
-        ours.update(text for text in QUOTED.findall(path.read_text()) if NAME.fullmatch(text))
     # These have a place of their own.
     options = {name for path in _files("roles/*/defaults/main.yml") for name in _yaml(path) or {}}
     names = {path.stem for path in _files("plugins/modules/*.py", "plugins/filter/*.py", "plugins/doc_fragments/*.py")}
+    known.update(options_of_the_playbooks())
+    others = names | {path.name for path in _files("roles/*")}
+    for path in _files("plugins/action/**/*.py", "plugins/plugin_utils/**/*.py"):
+        ours.update(text for text in QUOTED.findall(path.read_text()) if NAME.fullmatch(text) and text not in others)
     public = (named & known) - options - (names - ours)
     return sorted(public & ours), sorted(public - ours)
 

@@ -4,10 +4,15 @@
 """The order of a run: which phases run, which hosts a play has, what a host knows of itself; and the table of the products."""
 
 import json
+import re
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+import yaml
+from ansible.parsing.dataloader import DataLoader
 
+from ansible_collections.portshift.agents.plugins.action import migration as migration_action
 from ansible_collections.portshift.agents.plugins.action.bigfix_plan import other_relays
 from ansible_collections.portshift.agents.plugins.module_utils._core.errors import EngineError
 from ansible_collections.portshift.agents.plugins.plugin_utils import _migration as migration
@@ -15,6 +20,7 @@ from ansible_collections.portshift.agents.plugins.plugin_utils._products import 
 from ansible_collections.portshift.agents.plugins.plugin_utils._reports import report
 
 ROLES = Path(__file__).resolve().parents[2] / "roles"
+PLAYBOOKS = ROLES.parent / "playbooks"
 STEPS = [dict(phase=1, title="root server", hosts=["srv"]), dict(phase=1, title="pilot relays", hosts=["r1"]),
          dict(phase=2, title="relays", hosts=["r2"]), dict(phase=3, title="wave 1", hosts=["c1"]),
          dict(phase=3, title="wave 2", hosts=["c2"])]
@@ -60,7 +66,10 @@ def test_phases_to_run_come_from_the_option_and_the_tags(asked, tags, skipped, e
     ("migrate", ["all"], ["molecule-notest", "notest"], None),
     ("migrate", ["all"], ["phase_3"], "--skip-tags phase_3: no such tag"),
     ("migrate", ["site"], [], None),
-    ("verify", ["phase1"], [], "--tags phase1: no such tag; this playbook has none"), ("close", ["all"], [], None)])
+    ("verify", ["phase1"], [], "--tags phase1: no such tag; this playbook has none"), ("close", ["all"], [], None),
+    # With that alone nothing but the lock and the report would be left.
+    ("close", ["always"], [], "--tags always: no such tag"), ("rollback", ["tagged"], [], "--tags tagged: no such tag"),
+    ("plan", ["always"], [], None), ("close", ["untagged"], [], None)])
 def test_tags_that_would_do_something_else_are_refused(run, tags, skipped, words):
     problems = migration.check_tags(run, tags, skipped, ["always", "site"])
     assert bool(problems) == bool(words) and (not words or words in problems[0])
@@ -267,3 +276,107 @@ def test_hub_that_does_not_know_its_old_port_has_its_agents_asked(look_up):
                           (dict(new_port=443, state="verified"), ["a1"]), (dict(new_port=8443, state="rolled_back"), ["a1"])):
         hostvars = HostVars(localhost=dict(portshift_order=found), h=dict(change_tracker_hub_way_back=dict(record=record)))
         assert look_up("hub_unknown", hostvars=hostvars) == asked
+
+
+# -- gates
+
+def boks_order(run="migrate", running=(1, 2, 3)):
+    """Of one Master, one Replica and 38 Server Agents."""
+    agents = ["a%d" % number for number in range(38)]
+    steps = [dict(phase=1, title="Master", hosts=["m"]), dict(phase=2, title="Replica r", hosts=["r"]),
+             dict(phase=3, title="Server Agents, wave 1 of 2", hosts=agents[:2]),
+             dict(phase=3, title="Server Agents, wave 2 of 2", hosts=agents[2:])]
+    roles = dict(m="master", r="replica", **dict.fromkeys(agents, "agent"))
+    found = dict(base_port=6530, master="m", roles=roles, steps=steps, order=list(roles), begun=1.0)
+    return migration.Order("boks", found, run, list(running)).whole()
+
+
+def act(order, host, check_mode=False, variables=None, facts=None, **arguments):
+    """The answer of the action, as `host` asks.  `facts`: host -> its variables."""
+    hostvars = HostVars({member: {} for member in order["members"]}, **(facts or {}))
+    hostvars["localhost"] = dict(portshift_order=order)
+    task = SimpleNamespace(args=arguments, async_val=0, check_mode=check_mode, diff=False, get_search_path=lambda: [], tags=[])
+    nowhere = SimpleNamespace(_shell=SimpleNamespace(tmpdir=None))
+    templar = SimpleNamespace(template=lambda value: value)
+    made = migration_action.ActionModule(task, nowhere, SimpleNamespace(), DataLoader(), templar, None)
+    return made.run(task_vars=dict(variables or {}, hostvars=hostvars, inventory_hostname=host))
+
+
+def evidence(name, hosts, **more):
+    return {host: {name: dict(dict(ok=True, port=6530), **more)} for host in hosts}
+
+
+def test_share_of_missing_hosts_is_one_of_all_hosts_where_it_counts_over_all_phases():
+    order, allowed = boks_order(), dict(boks_max_missing="5%")
+    proved = evidence("boks_evidence", ["r", "a0", "a1"])
+    # 5 % of 40 hosts: the Master may be missing, at its own gate as at those of the steps behind it.
+    assert act(order, "m", variables=allowed, facts=proved, act="gate", gate="phase", phase=1)["allowed"] == 2
+    gate = act(order, "m", variables=dict(boks_max_missing=0), facts=proved, act="gate", gate="phase", phase=1)
+    assert gate["failed"] and "gate after phase 1: closed. 1 of 1 hosts gave no evidence (allowed: 0): m (" in gate["msg"]
+    last = dict(proved, **evidence("boks_evidence", order["order"][4:]))
+    whole = act(order, "a9", variables=allowed, facts=last, act="gate", gate="phase", phase=3)
+    assert not whole.get("failed") and (whole["expected"], whole["proved"], whole["allowed"]) == (40, 39, 2)
+    assert whole["msg"].startswith("gate after the migration: ")
+
+
+def test_steps_of_a_phase_count_what_was_missing_in_the_phases_before():
+    order, proved = boks_order(), evidence("boks_evidence", ["r", "a0"])
+    stopped = act(order, "a5", variables=dict(boks_max_missing="3%"), facts=proved, act="step", phase=3)
+    assert stopped["failed"] and "phase 3, Server Agents, wave 1 of 2: closed. 2 of 4 hosts" in stopped["msg"]
+    assert "(allowed: 1)" in stopped["msg"]
+    goes_on = act(order, "a5", variables=dict(boks_max_missing="5%"), facts=proved, act="step", phase=3)
+    assert (goes_on["moves"], goes_on["tasks_from"]) == (True, "main")
+
+
+def test_check_mode_foretells_that_a_phase_that_is_left_out_and_has_not_moved_ends_the_run():
+    order = boks_order(running=[3])
+    proved = evidence("boks_evidence", order["order"][1:], predicted=True)
+    proved.update(evidence("boks_evidence", ["m"]))
+    first = act(order, "m", True, facts=proved, act="gate", gate="phase", phase=1)
+    assert not first.get("failed") and first["proved"] == 1
+    second = act(order, "m", True, facts=proved, act="gate", gate="phase", phase=2)
+    assert second["failed"] and "only predicted, as in check mode; phase 2, in which it moves, is no part of this run" in (
+        second["msg"])
+    assert not act(boks_order(running=[2, 3]), "m", True, facts=proved, act="gate", gate="phase", phase=2).get("failed")
+    # The hosts of the phase that would run, in the report.
+    [sentence, *unused] = act(order, "m", True, facts=proved, act="report")["report"]
+    assert "39 of 40 hosts would be on base port 6530" in sentence
+    # Verify tells what would be of a migration, phase by phase or not.
+    verified = act(boks_order("verify", ()), "m", True, facts=proved, act="gate", gate="proof", port=6530)
+    assert not verified.get("failed")
+
+
+def test_own_variables_of_a_site_may_come_from_the_command_line():
+    assert migration.listed_names("a_b, c") == migration.listed_names(["a_b", "c"]) == ["a_b", "c"]
+    assert migration.listed_names("[a_b]") == ["a_b"] and migration.listed_names(None) == []
+
+
+# -- the plays
+
+def plays():
+    for path in sorted(PLAYBOOKS.rglob("*.yml")):
+        for play in yaml.safe_load(path.read_text()):
+            if "hosts" in play:
+                yield path.name, play
+
+
+def test_plays_state_what_they_rely_on():
+    """Whatever a site's ansible.cfg says."""
+    found = list(plays())
+    assert len(found) > 20
+    for name, play in found:
+        assert isinstance(play["any_errors_fatal"], bool) and play["gather_facts"] is False, (name, play["name"])
+        assert play["strategy"] in ("{{ portshift_strategy | default('ansible.builtin.linear') }}",
+                                    "ansible.builtin.host_pinned"), (name, play["name"])
+        # Batches, and hosts that wait for one another, are cut out of an order.
+        text = json.dumps(play)
+        assert ("order" in play) == ("serial" in play or "throttle" in text), (name, play["name"])
+        assert play.get("order", "inventory") == "inventory"
+
+
+def test_lock_is_taken_renewed_and_given_back_in_every_run_that_changes_hosts():
+    for path in sorted((PLAYBOOKS / "parts").glob("*run_*.yml")):
+        run = re.search("run_([a-z]+)", path.name).group(1)
+        titles = [play["name"].split()[0] for play in yaml.safe_load(path.read_text()) if "lock" in play["name"]]
+        assert titles == dict(plan=[], verify=[], migrate=["Acquire", "Renew", "Release"], close=["Acquire", "Renew", "Release"],
+                              rollback=["Acquire", "Renew", "Renew", "Release"])[run], path.name
