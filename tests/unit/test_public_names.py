@@ -68,7 +68,7 @@ def test_names_are_found_where_they_stand():
     assert names["modules"]["port_probe"]["returns"]["results"]["contains"]
     assert "/var/lib/portshift/bigfix.json" in names["roles"]["bigfix_relay"]["defaults"]["bigfix_relay_record_path"]
     assert names["playbooks"]["migrate_bigfix_port"]["tags"] == ["phase1", "phase2", "phase3"]
-    assert names["documented_defaults"]["boks_agent_waves"] == "`[5%, 25%]`"
+    assert names["documented_defaults"]["boks_agent_waves"] == '`["5%", "25%"]`'
     assert names["filters"]["boks_ports"]["positional"] == "role, direction"
 
 
