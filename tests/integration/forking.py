@@ -166,7 +166,7 @@ def main(kind, number):
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     while True:
-        said, received, unused, unused = socket.recv_fds(channel, 1, 5)
+        said, received, _flags, _address = socket.recv_fds(channel, 1, 5)
         if not said:
             break
         with open(received[0]) as file:

@@ -19,7 +19,7 @@ import subprocess
 import sys
 import tempfile
 
-import tests.conftest    # noqa: F401, where the collection lies
+import tests.conftest    # noqa: F401, where the collection lies  # pylint: disable=unused-import
 from tests.integration import earlier_versions as earlier
 from tests.integration.earlier_versions import NEW, NEXT, OLD, Ground, until
 
@@ -110,7 +110,7 @@ class Maker:
         anew()
         points = host.cutover_outcome().points
         written = [number for number, point in enumerate(points, 1)
-                     if point.startswith(("rename", "replace")) and point.endswith("besclient.config")]
+                   if point.startswith(("rename", "replace")) and point.endswith("besclient.config")]
         expect(len(written) == 1, points)
         anew()
         expect(host.cutover_outcome(kill_at=written[0]).killed, points)

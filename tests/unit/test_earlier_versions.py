@@ -383,5 +383,3 @@ def test_run_that_lost_its_lock_to_another_one_stays_told_so(ground, version):
     lost = earlier.run_lock(ground)
     assert lost["failed"] and "no longer holds the lock" in lost["msg"] and "alice@control2" in lost["msg"]
     assert well(earlier.run_lock(ground, "released", run=earlier.asker("control2")))["holder"] is None
-
-

@@ -6,6 +6,7 @@
 import json
 import pathlib
 from types import SimpleNamespace
+from unittest import mock
 
 import pytest
 
@@ -115,13 +116,9 @@ def test_record_names_the_kind_of_each_file_and_the_way_back_goes_by_it(tmp_path
         edit.commit(fake_module(), record=ChangeRecord(record, 1, 2))
         content = json.loads(pathlib.Path(record).read_bytes())
         assert [entry["kind"] for entry in content["files"]] == [kind]
-        asked = []
-
-        def redactor(kind, *states, ports, asked=asked):
-            asked.append(kind)
-            return bytes
-
-        assert ChangeRecord(record).restore(fake_module(), redactor=redactor)["restored"] == [edit.path] and asked == [kind]
+        asked = mock.Mock(return_value=bytes)
+        assert ChangeRecord(record).restore(fake_module(), redactor=asked)["restored"] == [edit.path]
+        assert [call.args[0] for call in asked.call_args_list] == [kind]
 
 
 def test_file_of_a_kind_that_is_not_known_is_neither_shown_nor_mended():

@@ -44,7 +44,7 @@ class BoksEvidence(Evidence):
             for offset in target["offsets"]:
                 if offset not in range(domain.SPAN):
                     raise domain.BoksError("reach: the offset is %d; give 0 to %d, the distance from the base port"
-                                          % (offset, domain.SPAN - 1))
+                                           % (offset, domain.SPAN - 1))
         base, self.host = domain.parse_base(params["base_port"]), BoksHost(params)
         super().__init__(params, base, self.host.record)
         if params["old_base"] is not None:

@@ -143,7 +143,7 @@ class ServicesEdit(Edit):
                 change = services_lines.without_entry(before, name, port, protocols, protocols_if_present)
             else:
                 change = services_lines.with_entry(before, name, port, protocols, protocols_if_present, aliases, comment,
-                                                    behind or ())
+                                                   behind or ())
         except EngineError as err:
             raise ServicesFileError("%s: %s; nothing was written" % (path, err))
         # Without a line of the site's the file need not be there, as it was not before the first one came.
