@@ -33,7 +33,7 @@ options:
       - Where O(port) is the port that the migration of O(record) has left, only the bindings that were there before get a twin.
       - Without it, no binding is added; the site has to have one on O(port) already, and C(http.sys) to listen there.
       - With O(state=absent). The port that stays. Where the site has a binding on O(port) without a twin on this one, nothing is
-        changed, and the error names the binding. That is one that somebody has added since O(state=present) was run, and what
+        changed, and the error names the binding. That is one that was added after O(state=present) was run, and what
         is reached by it would be lost. A twin is of the same protocol, with the same requirement of SNI and the central store,
         and with a certificate; where that is another one, it is one of the RV(notes).
     type: int
@@ -44,13 +44,14 @@ options:
       - Windows keeps a connection that has ended for some minutes. Where there are such ones in all of that time, what counts
         is whether there is an established one at its end.
       - That port is O(port), or with O(state=restored) the one that the migration of O(record) has moved to.
-      - With V(0) nobody looks.
-      - Whoever is not connected in that moment is not found. Who is connected is not told; C(netstat -ano) on the host does.
+      - V(0) skips the look.
+      - A client that is not connected in that moment is not found. Which one is connected is not told; C(netstat -ano) on the
+        host does.
     type: int
     default: 0
   force:
     description:
-      - With O(state=restored), go back also where somebody else has changed protocol or flags of the bindings in question since.
+      - With O(state=restored), go back also where protocol or flags of the bindings in question have been changed since.
         What was changed is lost.
     type: bool
     default: false
@@ -60,7 +61,7 @@ options:
       - It is a JSON file like the one that M(portshift.agents.change_record) reads on other hosts, with the name of the site and
         the bindings that it had before in it. The record of an earlier migration is kept in a folder beside it.
       - Beside it stands the same with the ending C(.next), which is written first, and read where the record is not there or is
-        damaged. Whoever removes the one has to remove the other.
+        damaged. Remove both, or neither.
     type: dict
     suboptions:
       path:

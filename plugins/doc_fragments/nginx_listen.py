@@ -26,7 +26,7 @@ options:
       - Where no server in the file listens on it any more and one listens on O(port), all is as it should be.
       - Without it, nothing is put into the file; it has to have a C(listen) on O(port) already, and nginx to have read it.
       - With O(state=absent). The port that stays. Where a server has a C(listen) on O(port) and none that has its address on
-        this one too, nothing is changed, and the error names the server. That is one that somebody has put in since
+        this one too, nothing is changed, and the error names the server. That is one that was put in after
         O(state=present) was run, and it could not be reached on the new port.
       - One on every address has also those that are named, C(*) those of IPv4 and C([::]) those of IPv6, unless a server in the
         file has just that address on this port. Parameters such as C(ssl) and C(proxy_protocol) may differ.
@@ -36,7 +36,7 @@ options:
     description:
       - The command that tests nginx's configuration.
       - One that has the argument C(-t) is run with C(-T) in its place as well, to see what else nginx reads. Without such an
-        argument, nobody looks whether nginx reads O(path), and which other file has the port.
+        argument, whether nginx reads O(path), and which other file has the port, is not looked at.
     type: list
     elements: str
     default: [nginx, -t]
@@ -48,16 +48,16 @@ options:
   users_seconds:
     description:
       - With O(state=absent) and O(state=restored). Seconds for which is looked who is connected to the port that ends before it
-        does, established TCP connections of this host itself included. Where there is anybody, nothing is changed, and the
-        module fails with their addresses.
-      - The port that ends is O(port), and with O(state=restored) the new port of O(record). Nobody looks where there is nothing
-        to take back.
-      - With V(0) nobody looks.
-      - Whoever connects for a moment only is found when that falls into these seconds.
+        does, established TCP connections of this host itself included. Where there is one, nothing is changed, and the
+        module fails with the addresses of all.
+      - The port that ends is O(port), and with O(state=restored) the new port of O(record). Where there is nothing to take
+        back it is not looked at.
+      - V(0) skips the look.
+      - A client that connects for a moment only is found when that falls into these seconds.
     type: float
     default: 0
   force:
-    description: With O(state=restored), restore the file also where somebody else has changed it since. What was changed is lost.
+    description: With O(state=restored), restore the file also where it has been changed since. What was changed is lost.
     type: bool
     default: false
 """

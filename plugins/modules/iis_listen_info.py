@@ -130,7 +130,7 @@ lacking:
 elsewhere:
   description:
     - Who else has O(port), so that it stays in use when this site does not have it any more - other sites, then other processes
-      that listen on it, each with its address. C(http.sys) is among them where it listens for nobody that is known.
+      that listen on it, each with its address. C(http.sys) is among them where it listens for no site that is known.
     - Empty with O(state=restored).
   returned: success
   type: list

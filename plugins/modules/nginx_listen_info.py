@@ -157,7 +157,7 @@ restored:
   elements: str
 users:
   description: Who is connected to the port that ends, by address, those with the most connections first.
-  returned: when it fails since somebody is
+  returned: when it fails because of them
   type: list
   elements: dict
   contains:

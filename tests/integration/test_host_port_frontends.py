@@ -222,8 +222,9 @@ def ufw(lab):
 
 
 def fw_state(host):
-    """All that firewalld holds, live and for the next boot."""
-    return host.run("sh", "-ec", "firewall-cmd --list-all-zones; firewall-cmd --permanent --list-all-zones")
+    """All that firewalld holds: [live, for the next boot]"""
+    both = host.run("sh", "-ec", "firewall-cmd --list-all-zones; echo --; firewall-cmd --permanent --list-all-zones")
+    return both.split("\n--\n")
 
 
 def ufw_state(host):

@@ -482,7 +482,8 @@ def test_a_run_that_was_killed_is_gone_on_with_or_taken_back(windows, after, the
     if after == "half of it":
         # website would write the certificate in check mode.
         foretold = hub.call(then, check=True)
-        assert foretold["changed"] and CHANGE not in hub.asked and hub.machine.ssl_table().get("0.0.0.0:%d" % hub.new) is None
+        assert foretold["changed"], foretold
+        assert CHANGE not in hub.asked and hub.machine.ssl_table().get("0.0.0.0:%d" % hub.new) is None
     result = hub.call(then)
     assert not result.get("failed"), result
     assert result["changed"] is not (then == "present" and after in ("all", "the site stopped"))

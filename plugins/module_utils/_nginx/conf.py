@@ -565,5 +565,6 @@ def shown(data):
 
 # A hub's configuration of nginx is a site's own, which may say more by now.  The pattern is also in one that is broken, and in no
 # file of the other products.
-KINDS = [FileKind("nginx_conf", re.compile(br"^[ \t]*(?:server[ \t\r\n]*\{|listen[ \t])", re.M).search,
+KIND = "nginx_conf"
+KINDS = [FileKind(KIND, re.compile(br"^[ \t]*(?:server[ \t\r\n]*\{|listen[ \t])", re.M).search,
                   lambda *states, ports=(): shown, undo=moved_back)]

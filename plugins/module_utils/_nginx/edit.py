@@ -516,7 +516,7 @@ class ListenEdit:
         changed = self.after != self.before or bool(self.lacking)
         if self.state == "absent" and changed and self.options["users_seconds"] > 0:
             self._require_no_users(self.options["port"], self.others)
-        result = self.edit.commit(self.module, redact=conf.shown, record=self.record, kind=conf.KINDS[0].name)
+        result = self.edit.commit(self.module, redact=conf.shown, record=self.record, kind=conf.KIND)
         if changed and not self.module.check_mode:
             self._bring_into_force()
         return self._result(result, changed)
@@ -561,7 +561,7 @@ class ListenEdit:
         if edit.before not in (written, self.before):
             self.saved_since = True
             return False
-        edit.apply(self.before).commit(BoundedModule(COMMAND_TIME), record=record, kind=conf.KINDS[0].name)
+        edit.apply(self.before).commit(BoundedModule(COMMAND_TIME), record=record, kind=conf.KIND)
         return True
 
     def _settle_record(self):

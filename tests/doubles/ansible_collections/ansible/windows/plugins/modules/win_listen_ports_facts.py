@@ -20,9 +20,16 @@ def main():
     if unknown:
         module.fail_json(msg='An error occurred while retrieving ports facts: Cannot convert "%s" to type State' % unknown[0])
     wanted = {STATES[name.lower()] for name in module.params["tcp_filter"]}
-    facts, pids = dict(tcp_listen=[], udp_listen=[]), owners()
-    for kind, address, port, state, inode in sockets("tcp", "udp"):
+    # The processes after the sockets: each that is opened meanwhile is in neither, and each that is closed is in the second look.
+    found, pids, still = list(sockets("tcp", "udp")), owners(), None
+    facts = dict(tcp_listen=[], udp_listen=[])
+    for entry in found:
+        kind, address, port, state, inode = entry
         if kind == "udp" or state in wanted:
+            if inode not in pids:
+                still = set(sockets("tcp", "udp")) if still is None else still
+                if entry not in still:
+                    continue
             facts[kind + "_listen"].append(dict(
                 process(pids.get(inode), machine, module.params["date_uformat"]), address=address, port=port, protocol=kind))
     module.exit_json(changed=False, ansible_facts=facts)
