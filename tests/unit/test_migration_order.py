@@ -346,6 +346,20 @@ def test_check_mode_foretells_that_a_phase_that_is_left_out_and_has_not_moved_en
     assert not verified.get("failed")
 
 
+def test_host_that_does_not_get_through_is_told_which_hosts_above_it_are_no_part_of_the_run():
+    limited = order(only=["c1"])
+    shut = dict(c1=dict(bigfix_component_path=dict(ok=False, problems=["10.0.0.2:55000: refused"])))
+    stopped = act(limited, "c1", facts=shut, variables=dict(portshift_plan=dict(pending=["c1"])), act="gate", gate="path")
+    assert "10.0.0.2:55000: refused; its parent r1 is no part of this run: where that has not moved yet, move it first" in (
+        stopped["msg"])
+    found = dict(boks_order()["found"], order=["a1", "a2"], outside=dict(a1=["m", "r", *"123456"]))
+    limited = migration.Order("boks", found, "migrate", [1, 2, 3]).whole()
+    shut = {host: dict(boks_path=dict(ok=False, problems=["10.0.0.3:6531: refused"])) for host in ("a1", "a2")}
+    stopped = act(limited, "a1", facts=shut, variables=dict(portshift_plan=dict(pending=["a1", "a2"])), act="gate", gate="path")
+    assert ("a1 (10.0.0.3:6531: refused; it connects to m, r, 1, 2, 3 and 3 more, no part of this run: where one of these has not "
+            "been opened for the base port yet, run without --limit); a2 (10.0.0.3:6531: refused)") in stopped["msg"]
+
+
 def test_own_variables_of_a_site_may_come_from_the_command_line():
     assert migration.listed_names("a_b, c") == migration.listed_names(["a_b", "c"]) == ["a_b", "c"]
     assert migration.listed_names("[a_b]") == ["a_b"] and migration.listed_names(None) == []
