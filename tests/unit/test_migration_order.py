@@ -105,6 +105,16 @@ def test_hosts_that_may_need_the_port_are_asked_for():
     assert order()["not_asked"] == [] and order(only=["c1"])["not_asked"] == []
 
 
+def test_run_that_takes_a_port_away_is_refused_where_a_host_of_the_domain_has_no_part_in_it():
+    found = dict(boks_order()["found"], order=["m", "a1"])
+    limited = migration.Order("boks", found, "close", []).whole()
+    refused = act(limited, "m", act="whole")
+    assert refused["failed"] and refused["msg"].startswith("Nothing was changed. r, a0, a2, ")
+    assert refused["msg"].endswith(": in the domain and not part of the run, so it can't be told whether they still need the "
+                                   "ports that this run would take away. Run without --limit.")
+    assert not act(boks_order("close", ()), "m", act="whole").get("failed")
+
+
 def test_hosts_of_a_rollback():
     found = order("rollback", ())
     back = dict(moved=["srv", "c1"], reopening=["srv"])
