@@ -153,8 +153,8 @@ class Order:
         back_first = [host for host in self.order if self.component(host) in self.product.back_first]
         return dict(product=self.product.name, run=self.run, port=self.port, running=self.running, order=self.order,
                     hub_hosts=self.hub_hosts, back_first=back_first, members=self.members,
-                    everyone=list(dict.fromkeys([*self.order, *self.hub_hosts])), not_asked=self.not_asked(), outside=self.outside(),
-                    keeper=self.keeper,
+                    everyone=list(dict.fromkeys([*self.order, *self.hub_hosts])), not_asked=self.not_asked(),
+                    outside=self.outside(), keeper=self.keeper,
                     phases={str(number): [dict(title=step["title"], hosts=step["hosts"]) for step in several]
                             for number, several in phases.items()},
                     doing=doing, begun=self.found.get("begun"), hosts=hosts, found=self.found)

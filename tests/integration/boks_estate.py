@@ -25,4 +25,5 @@ class Domain(ProductLab):
     def begin(self, verb, *options, base=NEW, **environment):
         """Starts VERB_boks_port.yml with the options that its user gives."""
         base = [] if verb == "rollback" else ["-e", "boks_base_port=%s" % base]
-        return self.begin_file("playbooks/%s_boks_port.yml" % verb, *base, "-e", "boks_settle_seconds=0.5", *options, **environment)
+        return self.begin_file("playbooks/%s_boks_port.yml" % verb, *base, "-e", "boks_settle_seconds=0.5", *options,
+                               **environment)

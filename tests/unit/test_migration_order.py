@@ -366,8 +366,8 @@ def test_host_that_does_not_get_through_is_told_which_hosts_above_it_are_no_part
     limited = migration.Order("boks", found, "migrate", [1, 2, 3]).whole()
     shut = {host: dict(boks_path=dict(ok=False, problems=["10.0.0.3:6531: refused"])) for host in ("a1", "a2")}
     stopped = act(limited, "a1", facts=shut, variables=dict(portshift_plan=dict(pending=["a1", "a2"])), act="gate", gate="path")
-    assert ("a1 (10.0.0.3:6531: refused; it connects to m, r, 1, 2, 3 and 3 more, no part of this run: where one of these has not "
-            "been opened for the base port yet, run without --limit); a2 (10.0.0.3:6531: refused)") in stopped["msg"]
+    assert ("a1 (10.0.0.3:6531: refused; it connects to m, r, 1, 2, 3 and 3 more, no part of this run: where one of these has "
+            "not been opened for the base port yet, run without --limit); a2 (10.0.0.3:6531: refused)") in stopped["msg"]
 
 
 def test_own_variables_of_a_site_may_come_from_the_command_line():
