@@ -114,6 +114,15 @@ def test_hosts_of_a_rollback():
     assert migration.members_of(found, "back", rollback=back, shut=["c1"]) == ["r1", "r2", "c2"]
 
 
+def test_agent_of_the_hub_goes_back_with_the_others():
+    """Its listener answers on both ports: agents depend on that alone, and a play of one host that fails would end the run."""
+    steps = [dict(phase=1, title="Agent of the hub", hosts=["h"]), dict(phase=3, title="Agents", hosts=["a1"])]
+    found = migration.Order("change_tracker", dict(
+        port=8443, hub_hosts=["h"], keeper="h", components=dict(h=["hub"], a1=["agent"]), steps=steps, order=["h", "a1"],
+        not_asked=[]), "rollback", []).whole()
+    assert migration.members_of(found, "back_first") == [] and migration.members_of(found, "back") == ["h", "a1"]
+
+
 def test_a_run_without_its_first_play_is_refused_with_a_sentence():
     class HostVars(dict):
         def raw_get(self, host):
