@@ -75,7 +75,9 @@ class ActionModule(ActionBase):
         return dict(order=order, lock=_migration.lock(order, values))
 
     def _act_host(self, options):
-        return dict(self._order["hosts"].get(self._variables["inventory_hostname"], {}))
+        known = dict(self._order["hosts"].get(self._variables["inventory_hostname"], {}))
+        # For the roles, which may be those of another product in a play of a site's own that comes later.
+        return dict(known, **{self._product.name: known})
 
     # -- the plan
     def _act_plan(self, options):
@@ -297,7 +299,7 @@ class ActionModule(ActionBase):
             return dict(failed=True, msg="It is %s and the maintenance window is %s: %s was not begun. Run the same command "
                         "again in the window; it goes on from what is there." % (now.strftime("%H:%M"), window, name))
         verb = "main" if moves else "verify"
-        return dict(moves=moves, tasks_from=verb, title="%s%s: %s" % (
+        return dict(moves=moves, tasks_from=verb, product=order["product"], title="%s%s: %s" % (
             name[0].upper() + name[1:], "" if moves else " (proved anew, not moved)", ", ".join(step["hosts"])))
 
     # -- before a port is taken away, and at the end

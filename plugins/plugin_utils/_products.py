@@ -117,7 +117,7 @@ CHANGE_TRACKER = Product(
                way_back="change_tracker_way_back", hub_assessment="change_tracker_hub_assessment",
                hub_evidence="change_tracker_hub_evidence", hub_way_back="change_tracker_hub_way_back",
                hub_opening="change_tracker_hub_opening_record"),
-    phases={1: "agent of the hub and pilot", 2: "proxies, one by one", 3: "agents"}, back_first=("hub",), assess_port=False,
+    phases={1: "agent of the hub and pilot", 2: "proxies, one by one", 3: "agents"}, assess_port=False,
     add_up=True,
     unasked="in the groups and not part of the run, so it can't be told whether they still need the port that this run would "
             "take away. Run without --limit",

@@ -5,6 +5,7 @@
 
 import json
 import re
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -124,6 +125,15 @@ def test_hosts_of_a_rollback():
     assert migration.members_of(found, "back", rollback=back, shut=["c1"]) == ["r1", "r2", "c2"]
 
 
+def test_agent_of_the_hub_goes_back_with_the_others():
+    """Its listener answers on both ports: agents depend on that alone, and a play of one host that fails would end the run."""
+    steps = [dict(phase=1, title="Agent of the hub", hosts=["h"]), dict(phase=3, title="Agents", hosts=["a1"])]
+    found = migration.Order("change_tracker", dict(
+        port=8443, hub_hosts=["h"], keeper="h", components=dict(h=["hub"], a1=["agent"]), steps=steps, order=["h", "a1"],
+        not_asked=[]), "rollback", []).whole()
+    assert migration.members_of(found, "back_first") == [] and migration.members_of(found, "back") == ["h", "a1"]
+
+
 def test_a_run_without_its_first_play_is_refused_with_a_sentence():
     class HostVars(dict):
         def raw_get(self, host):
@@ -224,6 +234,31 @@ def test_everything_that_is_wrong_is_named_at_once(ask):
 
 def test_nothing_goes_on_without_the_first_play(ask):
     assert "leave out --start-at-task" in ask("host")["msg"]
+
+
+def test_roles_take_nothing_from_the_run_of_another_product(run_playbook, tmp_path):
+    """A site's playbook that moves BigFix may go on with roles of its own choice on the same hosts."""
+    shown = ["boks_openings", "boks_phase", "boks_domain_paths", "boks_opened", "change_tracker_hub_openings",
+             "change_tracker_hub_server", "change_tracker_agent_phase", "change_tracker_agent_hub_server"]
+    files = [str(ROLES / role / folder / "main.yml") for role in ("boks", "change_tracker_hub", "change_tracker_agent")
+             for folder in ("defaults", "vars")]
+    after = dict(hosts="m", gather_facts=False, vars_files=files, tasks=[
+        {"portshift.agents.migration": dict(act="step", phase=1), "register": "portshift_step"},
+        dict(set_fact=dict(seen={name: "{{ %s }}" % name for name in shown})),
+        dict(copy=dict(content="{{ seen | to_json }}", dest=str(tmp_path / "seen.json")))])
+    first = dict({"import_playbook": str(PLAYBOOKS / "parts/order.yml")},
+                 vars=dict(portshift_product="bigfix", portshift_run="migrate"))
+    common = dict(ansible_connection="local", ansible_python_interpreter=sys.executable, bigfix_port=55000,
+                  change_tracker_port=8443)
+    groups = dict(dict.fromkeys([*PRODUCTS["bigfix"].groups, "bigfix_pilot"], dict(hosts={})), bigfix_server=dict(hosts=dict(m={})))
+    done = run_playbook([first, after], dict(all=dict(vars=common, children=groups)), "-e", "boks_base_port=6530 boks_role=master")
+    assert done.returncode == 0, done.stdout
+    told = json.loads((tmp_path / "seen.json").read_text())
+    assert [(row["port"], row["sources"]) for row in told["change_tracker_hub_openings"]] == [(8443, [])]
+    assert {row["port"] for row in told["boks_openings"]} == {6530, 6531, 6533}
+    assert told["change_tracker_hub_server"] == told["change_tracker_agent_hub_server"] == "nginx"
+    assert told["boks_phase"] == told["change_tracker_agent_phase"] == "" and told["boks_domain_paths"] == []
+    assert str(told["boks_opened"]) == "False"
 
 
 # -- what the plan finds in an inventory
