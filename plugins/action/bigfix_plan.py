@@ -5,32 +5,37 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from ansible.plugins.action import ActionBase
+from ansible_collections.portshift.agents.plugins.plugin_utils._contracts import Found, HostVars, Result
 from ansible_collections.portshift.agents.plugins.plugin_utils._evidence import without_evidence
 
 VENDOR = ("note: HCL fixes the port at installation and supports no edit of an installed masthead. The clean way is a masthead "
           "that BESAdmin issued for the new port, given as bigfix_masthead_src; only plain mastheads are edited in place.")
 
 
-def _files(assessment):
+def _files(assessment: Result) -> str:
     edits = assessment.get("edits") or []
     return ", ".join(edit["path"] for edit in edits) if edits else "nothing to change"
 
 
-def _row(phase, host, assessment):
+def _row(phase: str, host: str, assessment: Result) -> str:
     return "phase %s  %-16s  %s -> %s  %s" % (
         phase, host, assessment.get("old_port") or "done", assessment["port"], _files(assessment))
 
 
-def names_of(hostvars, host):
+def names_of(hostvars: HostVars, host: str) -> set[str]:
     """The names and addresses by which the inventory knows a host."""
     known = [hostvars[host].get(name) for name in ("bigfix_address", "ansible_host")]
     return {str(name).lower() for name in [host, *known] if name}
 
 
-def other_relays(hostvars, topology, relays):
+def other_relays(hostvars: HostVars, topology: Found, relays: Mapping[str, str]) -> list[str]:
     """Sentences on hosts whose own settings name another relay than the inventory does.  `relays`: host -> what they name."""
-    names, strange = {}, {}
+    names: dict[str, str] = {}
+    strange: dict[tuple[str, str | None, str], list[str]] = {}
     for host in [topology["server"], *dict.fromkeys(topology["parents"].values())]:
         for name in names_of(hostvars, host):
             names.setdefault(name, host)
@@ -51,12 +56,18 @@ class ActionModule(ActionBase):
 
     _requires_connection = False
 
-    def run(self, tmp=None, task_vars=None):
-        result = super().run(tmp, task_vars)
+    def run(self, tmp: Any = None, task_vars: Any = None) -> Result:
+        result: Result = super().run(tmp, task_vars)
         unused, options = self.validate_argument_spec(argument_spec=dict(
             topology=dict(type="dict", required=True), assessment=dict(type="str", required=True)))
         hostvars, port = task_vars["hostvars"], options["topology"]["port"]
-        rows, notes, ports, pending, missing, relays, recorded, server = [], {}, {}, [], {}, {}, False, None
+        rows: list[str] = []
+        pending: list[str] = []
+        notes: dict[str, list[str]] = {}
+        ports: dict[int, list[str]] = {}
+        missing: dict[str, list[str]] = {}
+        relays: dict[str, str] = {}
+        recorded, server = False, None
         for phase, steps in sorted(options["topology"]["phases"].items()):
             for host in [host for step in steps for host in step["hosts"]]:
                 reason = without_evidence(hostvars, host, options["assessment"])
@@ -70,12 +81,12 @@ class ActionModule(ActionBase):
                 if found.get("relay"):
                     relays[host] = found["relay"]
                 server = server or found.get("masthead_host")
-                ports.setdefault(found.get("old_port"), []).append(host)
+                if found.get("old_port") is not None:
+                    ports.setdefault(found["old_port"], []).append(host)
                 for sentence in (found.get("host_port") or {}).get("missing", []) if found.get("edits") else []:
                     missing.setdefault(sentence, []).append(host)
                 pending += [host] if found.get("edits") else []
                 recorded = recorded or bool(found.get("record") and found["record"]["new_port"] == port)
-        ports.pop(None, None)
         problems = []
         if len(ports) > 1:
             problems.append("the hosts are on different ports: %s; a host with another port than its parent is cut off "

@@ -5,29 +5,34 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from ansible.plugins.action import ActionBase
 from ansible_collections.portshift.agents.plugins.module_utils._core.errors import EngineError
 from ansible_collections.portshift.agents.plugins.module_utils._core.ports import parse_port
 from ansible_collections.portshift.agents.plugins.plugin_utils._change_tracker_estate import (
     HUB, IIS, MONITORED, NGINX, NONE, Estate)
+from ansible_collections.portshift.agents.plugins.plugin_utils._contracts import (
+    Flow, Groups, HostVars, Result, StepFacts, Variables)
 from ansible_collections.portshift.agents.plugins.plugin_utils._waves import PHASES, by_phase, parse_phases
 from ansible_collections.portshift.agents.plugins.plugin_utils._window import parse_window
 
 HUB_SERVERS = (NGINX, IIS, NONE)
 
 
-def address_of(hostvars, host):
+def address_of(hostvars: HostVars, host: str) -> str:
     """From where others see the host come."""
-    return hostvars[host].get("change_tracker_address") or hostvars[host].get("ansible_host") or host
+    address: str = hostvars[host].get("change_tracker_address") or hostvars[host].get("ansible_host") or host
+    return address
 
 
-def is_windows(variables):
+def is_windows(variables: Variables) -> bool:
     """By how Ansible is told to talk to the host: nobody has asked it yet."""
     connection, shell = (str(variables.get(name)).rsplit(".", 1)[-1] for name in ("ansible_connection", "ansible_shell_type"))
     return connection in ("winrm", "psrp") or shell in ("powershell", "cmd") or variables.get("ansible_os_family") == "Windows"
 
 
-def server_of_hub(told, groups, hostvars):
+def server_of_hub(told: str | None, groups: Groups, hostvars: HostVars) -> str | None:
     """What answers on the hub's port: as the run or the hub's own variables have it, or else IIS on a Windows host."""
     hubs = [hostvars[host] for host in groups.get(HUB, [])]
     said = [hub["change_tracker_hub_server"] for hub in hubs if "change_tracker_hub_server" in hub]
@@ -36,7 +41,7 @@ def server_of_hub(told, groups, hostvars):
     return IIS if any(map(is_windows, hubs)) else NGINX
 
 
-def windows_problems(estate, hostvars):
+def windows_problems(estate: Estate, hostvars: HostVars) -> list[str]:
     found = [host for host in estate.components if is_windows(hostvars[host])]
     problems = []
     if estate.hub in found and estate.hub_server == NGINX:
@@ -52,15 +57,18 @@ class ActionModule(ActionBase):
 
     _requires_connection = False
 
-    def run(self, tmp=None, task_vars=None):
-        result = super().run(tmp, task_vars)
+    def run(self, tmp: Any = None, task_vars: Any = None) -> Result:
+        result: Result = super().run(tmp, task_vars)
         unused, options = self.validate_argument_spec(argument_spec=dict(
             port=dict(type="raw"), port_required=dict(type="bool", default=True), window=dict(type="str"),
             phases=dict(type="raw", default=list(PHASES)),
             hub_server=dict(type="str"), forks=dict(type="int"), hosts=dict(type="list", elements="str"),
             agent_waves=dict(type="raw", default=["100%"]), restrict_sources=dict(type="bool", default=False),
             allowed_sources=dict(type="list", elements="str", default=[]), telnet=dict(type="bool", default=False)))
-        problems, steps, port, monitored = [], [], None, {}
+        problems: list[str] = []
+        steps: list[StepFacts] = []
+        monitored: dict[str, list[Flow]] = {}
+        port = None
         if options["port"] not in (None, ""):
             try:
                 port = parse_port(options["port"], "change_tracker_port")
@@ -90,7 +98,7 @@ class ActionModule(ActionBase):
         if problems:
             return dict(result, failed=True, problems=problems, msg="Nothing was changed. %s." % ". ".join(
                 problem.rstrip(".") for problem in problems))
-        addresses = {host: address_of(hostvars, host) for host in {*estate.components, estate.hub} - {None}}
+        addresses = {host: address_of(hostvars, host) for host in [*estate.components, estate.hub] if host}
         openings = {} if port is None else estate.openings(
             port, addresses if options["restrict_sources"] else None, options["allowed_sources"])
         order = [host for step in steps for host in step["hosts"]]

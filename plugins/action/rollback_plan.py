@@ -5,14 +5,17 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from ansible.plugins.action import ActionBase
+from ansible_collections.portshift.agents.plugins.plugin_utils._contracts import MoveRecord, Result
 from ansible_collections.portshift.agents.plugins.plugin_utils._evidence import is_answer
 
 # Seconds by which clocks of two hosts hardly differ, a wrong time zone included.
 SURELY_LATER = 24 * 60 * 60
 
 
-def standing(records):
+def standing(records: list[MoveRecord]) -> list[MoveRecord]:
     """The records without those of migrations that were taken back and that others have followed.
 
     A host that was missing since then still has such a record, and the port that it left is where others went later.  A clock
@@ -23,21 +26,22 @@ def standing(records):
         other["new_port"] == record["old_port"] and other["started"] > record["started"] + SURELY_LATER for other in led)]
 
 
-def last_of(records):
+def last_of(records: list[MoveRecord]) -> int:
     """The port that the last migration led to.
 
     The moments at which they began are of different hosts' clocks.  Where one migration left the port that another one led to,
     it came after that, whatever the clocks say; these are asked about migrations of which neither leads to the other, or each
     to the other.
     """
-    ways = {}
+    ways: dict[int | None, set[int]] = {}
     for record in records:
         ways.setdefault(record["new_port"], set())
         ways.setdefault(record["old_port"], set()).add(record["new_port"])
 
-    def onward(port):
+    def onward(port: int | None) -> set[int]:
         """The ports to which migrations led from this one, one after the other."""
-        found, left = set(), [port]
+        found: set[int] = set()
+        left: list[int | None] = [port]
         while left:
             news = ways[left.pop()] - found
             found |= news
@@ -52,8 +56,8 @@ class ActionModule(ActionBase):
 
     _requires_connection = False
 
-    def run(self, tmp=None, task_vars=None):
-        result = super().run(tmp, task_vars)
+    def run(self, tmp: Any = None, task_vars: Any = None) -> Result:
+        result: Result = super().run(tmp, task_vars)
         unused, options = self.validate_argument_spec(argument_spec=dict(
             hosts=dict(type="list", elements="str", required=True), way_back=dict(type="str", required=True),
             records=dict(type="list", elements="dict", default=[]), port=dict(type="raw"), opened=dict(type="str"),

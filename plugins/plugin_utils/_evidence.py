@@ -7,17 +7,20 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from typing import Any, TypeGuard
+
+from ansible_collections.portshift.agents.plugins.plugin_utils._contracts import Evidence, HostVars
 
 # What Ansible itself says of a task that has no answer; whatever else it holds was not meant as one.
 NO_ANSWER = ("failed", "unreachable", "skipped")
 
 
-def _says(value):
+def _says(value: object) -> bool:
     """Whether a key is there and does not say no."""
     return value is not None and value is not False
 
 
-def _sentences(value):
+def _sentences(value: Mapping[str, Any]) -> list[str]:
     """What a result says stands against it: its C(problems), a list, or C(missing), a dictionary of sentences."""
     problems, missing = value.get("problems"), value.get("missing")
     found = problems if isinstance(problems, list) and problems else (
@@ -25,18 +28,18 @@ def _sentences(value):
     return [str(sentence) for sentence in found]
 
 
-def _is_port(value, port):
+def _is_port(value: object, port: int) -> bool:
     """Whether a result is about `port`; ansible-core before 2.19 makes text of the numbers that set_fact is given."""
-    return not isinstance(value, bool) and re.fullmatch(r"[0-9]{1,5}", str(value)) is not None and int(value) == port
+    return not isinstance(value, bool) and re.fullmatch(r"[0-9]{1,5}", str(value)) is not None and int(str(value)) == port
 
 
-def is_answer(value):
+def is_answer(value: object) -> TypeGuard[Evidence]:
     """Whether a variable holds the result of a task that has answered, yes or no."""
     return isinstance(value, Mapping) and isinstance(value.get("ok"), bool) and not any(
         _says(value.get(key)) for key in NO_ANSWER)
 
 
-def without_evidence(hostvars, host, name, port=None, check_mode=False):
+def without_evidence(hostvars: HostVars, host: str, name: str, port: int | None = None, check_mode: bool = False) -> str | None:
     """Why variable `name` of `host` is no evidence; None when it is.
 
     Evidence is true, or a result with C(ok) true and, where `port` is given, of that port.  What was only predicted counts in
