@@ -10,7 +10,8 @@ from typing import Any
 
 from ansible.plugins.action import ActionBase
 from ansible_collections.portshift.agents.plugins.plugin_utils._contracts import Found, HostVars, Result
-from ansible_collections.portshift.agents.plugins.plugin_utils._evidence import without_evidence
+from ansible_collections.portshift.agents.plugins.plugin_utils._evidence import answer_of
+from ansible_collections.portshift.agents.plugins.plugin_utils._host_variables import HostVariables
 
 VENDOR = ("note: HCL fixes the port at installation and supports no edit of an installed masthead. The clean way is a masthead "
           "that BESAdmin issued for the new port, given as bigfix_masthead_src; only plain mastheads are edited in place.")
@@ -28,22 +29,24 @@ def _row(phase: str, host: str, assessment: Result) -> str:
 
 def names_of(hostvars: HostVars, host: str) -> set[str]:
     """The names and addresses by which the inventory knows a host."""
-    known = [hostvars[host].get(name) for name in ("bigfix_address", "ansible_host")]
-    return {str(name).lower() for name in [host, *known] if name}
+    known = HostVariables(hostvars, host)
+    return {str(name).lower() for name in [host, known.get("bigfix_address"), known.get("ansible_host")] if name}
 
 
 def other_relays(hostvars: HostVars, topology: Found, relays: Mapping[str, str]) -> list[str]:
     """Sentences on hosts whose own settings name another relay than the inventory does.  `relays`: host -> what they name."""
     names: dict[str, str] = {}
+    known: dict[str, set[str]] = {}
     strange: dict[tuple[str, str | None, str], list[str]] = {}
-    for host in [topology["server"], *dict.fromkeys(topology["parents"].values())]:
-        for name in names_of(hostvars, host):
+    for host in dict.fromkeys([topology["server"], *topology["parents"].values()]):
+        known[host] = names_of(hostvars, host)
+        for name in known[host]:
             names.setdefault(name, host)
     for host, relay in relays.items():
         parent = topology["parents"].get(host)
         # A relay by a name that the inventory does not have can't be told from the one that it has.
         found = names.get(relay.lower())
-        if parent and found != parent and relay.lower() not in names_of(hostvars, parent):
+        if parent and found != parent and relay.lower() not in known[parent]:
             strange.setdefault((relay, found, parent), []).append(host)
     return ["%s: the agent's own settings name %s as its relay (__RelayServer1)%s, and the inventory %s (bigfix_parent): the "
             "path is proved to that one; mend the inventory where the agents are right" % (
@@ -70,11 +73,10 @@ class ActionModule(ActionBase):
         recorded, server = False, None
         for phase, steps in sorted(options["topology"]["phases"].items()):
             for host in [host for step in steps for host in step["hosts"]]:
-                reason = without_evidence(hostvars, host, options["assessment"])
+                reason, found = answer_of(hostvars, host, options["assessment"])
                 if reason:
                     rows.append("phase %s  %-16s  PROBLEM  %s" % (phase, host, reason))
                     continue
-                found = hostvars[host][options["assessment"]]
                 rows.append(_row(phase, host, dict(found, port=port)))
                 for note in found.get("notes") or []:
                     notes.setdefault(note, []).append(host)

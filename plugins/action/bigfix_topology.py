@@ -15,15 +15,16 @@ from ansible_collections.portshift.agents.plugins.module_utils._core.errors impo
 from ansible_collections.portshift.agents.plugins.module_utils._bigfix.ports import parse_bigfix_port, parse_bigfix_target
 from ansible_collections.portshift.agents.plugins.plugin_utils._bigfix_topology import Topology
 from ansible_collections.portshift.agents.plugins.plugin_utils._contracts import HostVars, Result, StepFacts
+from ansible_collections.portshift.agents.plugins.plugin_utils._host_variables import HostVariables
 from ansible_collections.portshift.agents.plugins.plugin_utils._issued import find_issued, read_issued
 from ansible_collections.portshift.agents.plugins.plugin_utils._port_users import parse_ignored, parse_quiet
 from ansible_collections.portshift.agents.plugins.plugin_utils._waves import PHASES, by_phase, parse_phases
 from ansible_collections.portshift.agents.plugins.plugin_utils._window import parse_window
 
 
-def address_of(hostvars: HostVars, host: str) -> str:
+def address_of(known: HostVariables, host: str) -> str:
     """Where others reach the host, as the roles' defaults have it."""
-    address: str = hostvars[host].get("bigfix_address") or hostvars[host].get("ansible_host") or host
+    address: str = known.get("bigfix_address") or known.get("ansible_host") or host
     return address
 
 
@@ -80,12 +81,13 @@ class ActionModule(ActionBase):
         values = self._check_options(options, problems)
         if options["masthead_src"]:
             self._check_issued(options["masthead_src"], values.get("port"), problems)
-        hostvars = task_vars["hostvars"]
+        hostvars: HostVars = task_vars["hostvars"]
         groups = task_vars["groups"]
         members = [host for name in ("bigfix_relays", "bigfix_clients") for host in groups.get(name, [])]
-        topology = Topology(groups, {host: hostvars[host].get("bigfix_parent") for host in members})
+        known = {host: HostVariables(hostvars, host) for host in [*groups.get("bigfix_server", []), *members]}
+        topology = Topology(groups, {host: known[host].get("bigfix_parent") for host in members})
         problems += topology.problems
-        connects = [host for host in members if boolean(hostvars[host].get("bigfix_parent_connects", False), strict=False)]
+        connects = [host for host in members if boolean(known[host].get("bigfix_parent_connects", False), strict=False)]
         if not topology.problems:
             problems += topology.check_parent_connects(connects)
             try:
@@ -96,7 +98,7 @@ class ActionModule(ActionBase):
         if problems:
             return dict(result, failed=True, problems=problems, msg="Nothing was changed. %s." % ". ".join(
                 problem.rstrip(".") for problem in problems))
-        addresses = {host: address_of(hostvars, host) for host in [topology.server, *members]} if (
+        addresses = {host: address_of(known[host], host) for host in [topology.server, *members]} if (
             options["restrict_sources"]) else None
         found: Result = dict(openings=topology.openings(addresses, connects, options["allowed_sources"]))
         found.update(port=values.get("port"), server=topology.server, parents=topology.parents, steps=steps,

@@ -13,6 +13,7 @@ from ansible_collections.portshift.agents.plugins.module_utils._boks.domain impo
 from ansible_collections.portshift.agents.plugins.module_utils._core.errors import EngineError
 from ansible_collections.portshift.agents.plugins.plugin_utils._boks_domain import Domain
 from ansible_collections.portshift.agents.plugins.plugin_utils._contracts import HostVars, Result, StepFacts
+from ansible_collections.portshift.agents.plugins.plugin_utils._host_variables import HostVariables
 from ansible_collections.portshift.agents.plugins.plugin_utils._port_users import parse_ignored, parse_quiet
 from ansible_collections.portshift.agents.plugins.plugin_utils._waves import PHASES, by_phase, parse_phases
 from ansible_collections.portshift.agents.plugins.plugin_utils._window import parse_window
@@ -20,7 +21,8 @@ from ansible_collections.portshift.agents.plugins.plugin_utils._window import pa
 
 def address_of(hostvars: HostVars, host: str) -> str:
     """Where others reach the host, as the role's defaults have it."""
-    address: str = hostvars[host].get("boks_address") or hostvars[host].get("ansible_host") or host
+    known = HostVariables(hostvars, host)
+    address: str = known.get("boks_address") or known.get("ansible_host") or host
     return address
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from ansible.plugins.action import ActionBase
 from ansible_collections.portshift.agents.plugins.plugin_utils._contracts import Result
-from ansible_collections.portshift.agents.plugins.plugin_utils._evidence import without_evidence
+from ansible_collections.portshift.agents.plugins.plugin_utils._evidence import answer_of
 
 
 def _row(role: str, host: str, found: Result, base_port: int) -> str:
@@ -34,11 +34,10 @@ class ActionModule(ActionBase):
         bases: dict[int, list[str]] = {}
         missing: dict[str, list[str]] = {}
         for host in domain["order"]:
-            reason = without_evidence(hostvars, host, options["assessment"])
+            reason, found = answer_of(hostvars, host, options["assessment"])
             if reason:
                 rows.append("%-8s  %-16s  PROBLEM  %s" % (domain["roles"][host], host, reason))
                 continue
-            found = hostvars[host][options["assessment"]]
             rows.append(_row(domain["roles"][host], host, found, domain["base_port"]))
             notes += ["%s: %s" % (host, note) for note in found.get("notes") or []]
             if not found.get("edits"):

@@ -10,6 +10,7 @@ from typing import Any
 
 from ansible.plugins.action import ActionBase
 from ansible_collections.portshift.agents.plugins.plugin_utils._contracts import Opening, Result, Variables
+from ansible_collections.portshift.agents.plugins.plugin_utils._host_variables import HostVariables
 
 HEADS = ("from", "to", "port", "protocol", "service", "state")
 NO_ANSWER = "not known: the source gave no answer (unreachable, or failed before it could try)"
@@ -52,7 +53,7 @@ class _Flow:
         return dict({name: getattr(self, name) for name in names}, error="%s: %s" % (way, self.reason))
 
 
-def _of_host(host: str, variables: Variables, flows: str, answers: str) -> Iterator[_Flow]:
+def _of_host(host: str, variables: HostVariables, flows: str, answers: str) -> Iterator[_Flow]:
     """The lines of one host, in the order in which it was told to try them."""
     told = variables.get(flows)
     if told is None:
@@ -67,7 +68,7 @@ def _of_host(host: str, variables: Variables, flows: str, answers: str) -> Itera
         yield _Flow(host, flow, answer, None if answer else NO_ANSWER)
 
 
-def _inbound(hub: str, variables: Variables, name: str, openings: Sequence[Opening]) -> Iterator[_Flow]:
+def _inbound(hub: str, variables: HostVariables, name: str, openings: Sequence[Opening]) -> Iterator[_Flow]:
     """What the hub's own firewall says to the ports that it has to admit."""
     found = variables.get(name)
     for opening in openings:
@@ -106,10 +107,11 @@ class ActionModule(ActionBase):
         warnings: dict[str, str] = {}
         if options["inbound"]:
             for hub in estate["hub_hosts"]:
-                lines += _inbound(hub, hostvars[hub], options["inbound"], estate["openings"].get(hub, []))
+                lines += _inbound(hub, HostVariables(hostvars, hub), options["inbound"], estate["openings"].get(hub, []))
         for host in estate["order"]:
-            lines += _of_host(host, hostvars[host], options["flows"], options["answers"])
-            warnings.update({flow["warning"]: flow["service"] for flow in hostvars[host].get(options["flows"]) or []
+            known = HostVariables(hostvars, host)
+            lines += _of_host(host, known, options["flows"], options["answers"])
+            warnings.update({flow["warning"]: flow["service"] for flow in known.get(options["flows"]) or []
                              if flow.get("warning")})
         shut = [line.described() for line in lines if line.shut]
         report = _table([HEADS, *(line.cells() for line in lines)]) + ["warning: " + warning for warning in warnings]

@@ -11,7 +11,7 @@ from typing import Any
 from ansible.plugins.action import ActionBase
 from ansible_collections.portshift.agents.plugins.plugin_utils._change_tracker_estate import IIS, NGINX
 from ansible_collections.portshift.agents.plugins.plugin_utils._contracts import HostVars, Result
-from ansible_collections.portshift.agents.plugins.plugin_utils._evidence import without_evidence
+from ansible_collections.portshift.agents.plugins.plugin_utils._evidence import answer_of
 
 BY_HAND = ("whoever names the hub's port elsewhere is moved by hand: bookmarks of console users, clients of its API, load "
            "balancers, the installation of new agents")
@@ -51,11 +51,10 @@ class _Agents:
         self.hubs: dict[str, list[str]] = {}
         for host in estate["order"]:
             component = estate["components"][host][0]
-            reason = without_evidence(hostvars, host, assessment)
+            reason, found = answer_of(hostvars, host, assessment)
             if reason:
                 self.rows.append("%-6s  %-16s  PROBLEM  %s" % (component, host, reason))
                 continue
-            found = hostvars[host][assessment]
             self.rows.append(_row(component, host, found))
             self.notes += ["%s: %s" % (host, note) for note in found.get("notes") or []]
             if not found.get("agent"):
@@ -130,10 +129,9 @@ def _hub(hostvars: HostVars, estate: Any, assessment: str,
          old_port: int | None) -> tuple[list[str], list[str], list[str]]:
     """(rows of the hub, what its firewall lacks, notes)."""
     host = estate["hub"]
-    reason = without_evidence(hostvars, host, assessment)
+    reason, found = answer_of(hostvars, host, assessment)
     if reason:
         return ["%-6s  %-16s  PROBLEM  %s" % ("hub", host, reason)], [], []
-    found = hostvars[host][assessment]
     listens = found.get("listens") or {}
     name, form = SERVERS[estate["hub_server"]][:2]
     before, after = (" ".join(form % listen for listen in listens.get(key) or []) or "nothing" for key in ("before", "after"))

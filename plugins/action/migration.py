@@ -14,9 +14,11 @@ from ansible.module_utils.parsing.convert_bool import boolean
 from ansible.plugins.action import ActionBase
 from ansible_collections.portshift.agents.plugins.module_utils._core.errors import EngineError
 from ansible_collections.portshift.agents.plugins.plugin_utils import _migration
-from ansible_collections.portshift.agents.plugins.plugin_utils._contracts import Found, GateResult, MoveRecord, Result, RunOrder
+from ansible_collections.portshift.agents.plugins.plugin_utils._contracts import (
+    Counted, Found, GateResult, HostFacts, MoveRecord, PhaseStep, Result, RunOrder)
 from ansible_collections.portshift.agents.plugins.plugin_utils._evidence import without_evidence
 from ansible_collections.portshift.agents.plugins.plugin_utils._gate import judged
+from ansible_collections.portshift.agents.plugins.plugin_utils._host_variables import HostVariables
 from ansible_collections.portshift.agents.plugins.plugin_utils._names import Variables
 from ansible_collections.portshift.agents.plugins.plugin_utils._other_modules import run_action
 from ansible_collections.portshift.agents.plugins.plugin_utils._products import COLLECTION, PRODUCTS, Product
@@ -42,6 +44,10 @@ class ActionModule(ActionBase):
         if name not in self._variables:
             return default
         return self._templar.template(self._variables[name])
+
+    def _told(self, host: str, name: str, default: object = None) -> Any:
+        """A variable of another host."""
+        return HostVariables(self._variables["hostvars"], host).get(name, default)
 
     def _own(self, name: str, default: object = None) -> Any:
         """A variable of the product, such as bigfix_window."""
@@ -110,7 +116,7 @@ class ActionModule(ActionBase):
 
     def _hub_record(self) -> MoveRecord:
         hub, fact = self._order["hub_hosts"], self._product.facts.get("hub_way_back")
-        told = self._variables["hostvars"][hub[0]].get(fact) if hub and fact else None
+        told = self._told(hub[0], fact) if hub and fact else None
         return (told or {}).get("record") or MoveRecord()
 
     def _act_rollback(self, options: dict[str, Any]) -> Result:
@@ -123,8 +129,8 @@ class ActionModule(ActionBase):
         if found.get("failed"):
             return found
         back = {name: found[name] for name in ("port", "old_port", "old_ports", "known", "left", "last", "moved", "hosts")}
-        hostvars, fact = self._variables["hostvars"], product.facts["way_back"]
-        records = {host: ((hostvars[host].get(fact) or {}).get("record") or {}) for host in order["doing"]["reopen"]
+        fact = product.facts["way_back"]
+        records = {host: ((self._told(host, fact) or {}).get("record") or {}) for host in order["doing"]["reopen"]
                    if host in order["hosts"] and order["hosts"][host].get("role")}
         back["reopening"] = order["hub_hosts"] or [
             host for host, told in records.items() if int(told.get("new_port") or 0) == int(back["port"])]
@@ -189,18 +195,21 @@ class ActionModule(ActionBase):
 
     # -- gates
     def _judged(self, hosts: Iterable[str], fact: str, port: Any, phase: str, max_missing: object = None,
-                of: int | None = None) -> GateResult:
+                of: int | None = None, counted: Counted | None = None) -> GateResult:
         order, product = self._order, self._product
-        present = set(order["order"])
         parents = order["found"].get("parents") or {}
         beside = {host: "; its parent %s is no part of this run: where that has not moved yet, move it first" % parents[host]
-                  for host in hosts if fact in ("path", "evidence") and parents.get(host) and parents[host] not in present}
+                  for host in hosts if fact in ("path", "evidence") and parents.get(host) and not self._takes_part(parents[host])}
         if fact == "evidence" and self._task.check_mode:
             beside.update({host: "; phase %d, in which it moves, is no part of this run" % order["hosts"][host]["phase"]
                            for host in hosts if not self._predicts(host)})
         allowed = self._missing_allowed(order) if max_missing is None else max_missing
         return judged(self._variables["hostvars"], hosts, product.facts[fact], port and int(port), allowed, of, phase,
-                      self._predicts if fact == "evidence" else self._task.check_mode, beside)
+                      self._predicts if fact == "evidence" else self._task.check_mode, beside, counted)
+
+    def _takes_part(self, host: str) -> bool:
+        """Whether a host takes a step in this run."""
+        return "step" in self._order["hosts"].get(host, HostFacts())
 
     def _predicts(self, host: str) -> bool:
         """Whether what a host would do counts: in check mode, and not where its phase would not run."""
@@ -243,10 +252,11 @@ class ActionModule(ActionBase):
 
     def _bridged(self, host: str) -> bool:
         """Whether both ports of the host answer while agents move, as its role has it."""
-        known, component = self._variables["hostvars"][host], self._order["hosts"][host]["component"]
+        known = HostVariables(self._variables["hostvars"], host)
+        component = self._order["hosts"][host]["component"]
         for name in ("%s_%s_bridge" % (self._product.name, component), self._product.variable("bridge")):
             if name in known:
-                return boolean(known[name], strict=False)
+                return boolean(known.get(name), strict=False)
         return boolean(self._own("bridge", True), strict=False)
 
     def _gate_hub_open(self, options: dict[str, Any]) -> GateResult:
@@ -264,7 +274,7 @@ class ActionModule(ActionBase):
 
     def _with_notes(self, gate: GateResult) -> GateResult:
         """The gate, with what the proofs of the paths leave open."""
-        told = [self._variables["hostvars"][host].get(self._product.facts["path"]) for host in self._order["order"]]
+        told = [self._told(host, self._product.facts["path"]) for host in self._order["order"]]
         return {**gate, "notes": [note for path in told if isinstance(path, dict) for note in path.get("notes") or []]}
 
     def _gate_phase(self, options: dict[str, Any]) -> GateResult:
@@ -291,24 +301,41 @@ class ActionModule(ActionBase):
         order, number = self._order, options["phase"]
         steps = order["phases"][str(number)]
         position = order["hosts"][self._variables["inventory_hostname"]]["step"]
-        step, before = steps[position], steps[:position]
+        step = steps[position]
         name = "phase %d, %s" % (number, step["title"])
-        if before:
-            # All steps so far, so that what one wave is allowed to lose is not allowed to each of them.
-            earlier = self._counted(number - 1) if self._product.add_up and number > 1 else []
-            hosts = earlier + [host for several in before for host in several["hosts"]]
-            of = len(order["order"]) if self._product.add_up else len(_migration.phase_hosts(order, number))
-            gate = self._judged(hosts, "evidence", order["port"], "phase %d, %s" % (number, before[-1]["title"]), of=of)
+        counted: Counted | None = None
+        if position:
+            before = steps[position - 1]
+            hosts, earlier = self._to_count(number, position, before)
+            of = len(order["order"]) if self._product.add_up else sum(len(several["hosts"]) for several in steps)
+            gate = self._judged(hosts, "evidence", order["port"], "phase %d, %s" % (number, before["title"]), of=of,
+                                counted=earlier)
             if gate.get("failed"):
                 return dict(gate)
+            counted = Counted(phase=number, step=position, expected=gate["expected"], missing=gate["missing"])
         moves = number in order["running"]
         now, window = datetime.datetime.now(), self._own("window", "")
         if moves and not self._task.check_mode and not in_window(now, window):
             return dict(failed=True, msg="It is %s and the maintenance window is %s: %s was not begun. Run the same command "
                         "again in the window; it goes on from what is there." % (now.strftime("%H:%M"), window, name))
         verb = "main" if moves else "verify"
-        return dict(moves=moves, tasks_from=verb, title="%s%s: %s" % (
+        return dict(moves=moves, tasks_from=verb, counted=counted, title="%s%s: %s" % (
             name[0].upper() + name[1:], "" if moves else " (proved anew, not moved)", ", ".join(step["hosts"])))
+
+    def _to_count(self, number: int, position: int, before: PhaseStep) -> tuple[list[str], Counted | None]:
+        """(the hosts that a step still has to count, what the step before it has counted).
+
+        All steps so far count, so that what one wave is allowed to lose is not allowed to each of them; but each wave counting
+        all hosts before it would take the square of their number.
+        """
+        for host in before["hosts"] if position > 1 else ():
+            told = self._told(host, "portshift_step")
+            found = told.get("counted") if isinstance(told, dict) else None
+            if found and (found["phase"], found["step"]) == (number, position - 1):
+                return before["hosts"], found
+        earlier = self._counted(number - 1) if self._product.add_up and number > 1 else []
+        steps = self._order["phases"][str(number)][:position]
+        return earlier + [host for step in steps for host in step["hosts"]], None
 
     # -- before a port is taken away, and at the end
     def _act_users(self, options: dict[str, Any]) -> Result:

@@ -13,6 +13,7 @@ from ansible.plugins.action import ActionBase
 from ansible_collections.portshift.agents.plugins.module_utils._core.errors import EngineError
 from ansible_collections.portshift.agents.plugins.plugin_utils._contracts import HostVars, Result
 from ansible_collections.portshift.agents.plugins.plugin_utils._evidence import without_evidence
+from ansible_collections.portshift.agents.plugins.plugin_utils._host_variables import HostVariables
 from ansible_collections.portshift.agents.plugins.plugin_utils._port_users import (
     Directory, Estate, PortUser, parse_ignored, parse_quiet)
 
@@ -40,7 +41,7 @@ class ActionModule(ActionBase):
         looks: dict[str, dict[str, Any]] = {}
         silent: list[str] = []
         for host in options["hosts"]:
-            look = hostvars[host].get(options["found"])
+            look = HostVariables(hostvars, host).get(options["found"])
             if isinstance(look, dict) and "users" in look:
                 looks[host] = look
             elif isinstance(look, dict) and look.get("skipped"):
@@ -54,9 +55,10 @@ class ActionModule(ActionBase):
         # Reading the variables of every host takes its time, and mostly there is no user to be named.
         used = any(look["users"] for look in looks.values())
         for host in (options["members"] or options["hosts"]) if used else ():
-            known = [hostvars[host].get(name) for name in ("%s_address" % options["product"], "ansible_host")]
-            addresses[host] = [str(text) for text in known if text] or [host]
-            proof = hostvars[host].get(options["evidence"])
+            known = HostVariables(hostvars, host)
+            told = [known.get(name) for name in ("%s_address" % options["product"], "ansible_host")]
+            addresses[host] = [str(text) for text in told if text] or [host]
+            proof = known.get(options["evidence"])
             if isinstance(proof, dict) and proof.get("moved_at") is not None:
                 moves[host] = (proof["moved_at"], proof["looked_at"])
                 for address in proof.get("addresses") or ():

@@ -10,6 +10,7 @@ from typing import Any
 from ansible.plugins.action import ActionBase
 from ansible_collections.portshift.agents.plugins.plugin_utils._contracts import MoveRecord, Result
 from ansible_collections.portshift.agents.plugins.plugin_utils._evidence import is_answer
+from ansible_collections.portshift.agents.plugins.plugin_utils._host_variables import HostVariables
 
 # Seconds by which clocks of two hosts hardly differ, a wrong time zone included.
 SURELY_LATER = 24 * 60 * 60
@@ -62,7 +63,8 @@ class ActionModule(ActionBase):
             hosts=dict(type="list", elements="str", required=True), way_back=dict(type="str", required=True),
             records=dict(type="list", elements="dict", default=[]), port=dict(type="raw"), opened=dict(type="str"),
             force=dict(type="bool", default=False)))
-        answers = {host: task_vars["hostvars"][host].get(options["way_back"]) for host in options["hosts"]}
+        variables = {host: HostVariables(task_vars["hostvars"], host) for host in options["hosts"]}
+        answers = {host: known.get(options["way_back"]) for host, known in variables.items()}
         # Who gave no answer can't be known to stay.  Force goes over files that somebody changed, not over silence.
         answers = {host: answer for host, answer in answers.items() if is_answer(answer) and "record" in answer}
         records = sorted([answer["record"] for answer in answers.values() if answer["record"]]
@@ -77,7 +79,7 @@ class ActionModule(ActionBase):
         left = asked in [record["old_port"] for record in named]
         if not known and options["opened"]:
             # Of a port that hosts came from, an earlier migration may have left this.  They know whether it is younger.
-            known = any(task_vars["hostvars"][host].get(options["opened"])
+            known = any(variables[host].get(options["opened"])
                         and (not left or (answer["record"] or {}).get("old_port") == asked)
                         for host, answer in answers.items())
         if candidates and port != last:

@@ -211,6 +211,15 @@ class Missing(TypedDict):
     reason: str
 
 
+class Counted(TypedDict):
+    """The hosts over which a gate has counted so far, so that the next one does not count them again."""
+
+    phase: int
+    step: int
+    expected: int
+    missing: list[Missing]
+
+
 class GateResult(TypedDict, total=False):
     """How a gate judged."""
 

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from typing import Any, TypeGuard
 
 from ansible_collections.portshift.agents.plugins.plugin_utils._contracts import Evidence, HostVars
+from ansible_collections.portshift.agents.plugins.plugin_utils._host_variables import HostVariables
 
 # What Ansible itself says of a task that has no answer; whatever else it holds was not meant as one.
 NO_ANSWER = ("failed", "unreachable", "skipped")
@@ -45,11 +46,22 @@ def without_evidence(hostvars: HostVars, host: str, name: str, port: int | None 
     Evidence is true, or a result with C(ok) true and, where `port` is given, of that port.  What was only predicted counts in
     `check_mode`.
     """
+    return answer_of(hostvars, host, name, port, check_mode)[0]
+
+
+def answer_of(hostvars: HostVars, host: str, name: str, port: int | None = None,
+              check_mode: bool = False) -> tuple[str | None, Any]:
+    """The same, and the value of the variable, by one look at the host's variables."""
     if host not in hostvars:
-        return "not in the inventory"
-    if name not in hostvars[host]:
-        return "no answer: unreachable, or failed before it could prove anything"
-    value = hostvars[host][name]
+        return "not in the inventory", None
+    known = HostVariables(hostvars, host)
+    if name not in known:
+        return "no answer: unreachable, or failed before it could prove anything", None
+    value = known.get(name)
+    return _reason_against(value, name, port, check_mode), value
+
+
+def _reason_against(value: object, name: str, port: int | None, check_mode: bool) -> str | None:
     if not isinstance(value, Mapping):
         # What many take for a yes needs more words than what nobody does.
         told = ", and evidence is true or a result whose ok is true" if value else ""

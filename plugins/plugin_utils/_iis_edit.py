@@ -73,6 +73,10 @@ class ListenEdit:
             raise iis.BindingError("no site of it is known yet")
         return self.known
 
+    @site.setter
+    def site(self, found: iis.Site | None) -> None:
+        self.known = found
+
     def _sites(self) -> list[iis.Site]:
         """Every site that can be read.  A binding of net.tcp makes it fail for all; the hub's is read by its name then."""
         if self.others_known:
@@ -119,10 +123,10 @@ class ListenEdit:
         self.listeners = self._listeners()
         sites = self._sites()
         if self.name:
-            self.known = iis.named(sites, self.name)
+            self.site = iis.named(sites, self.name)
         elif self.known is None:
             ports = [self.beside, self.port] if self.beside else [self.port]
-            self.known = iis.with_port(sites, ports)
+            self.site = iis.with_port(sites, ports)
             if self.known is None and self.state == "present":
                 raise iis.BindingError("no site has a binding on port %s; %s" % (
                     " or ".join(str(port) for port in ports), iis.listed(sites)))
