@@ -109,9 +109,10 @@ class ActionModule(ActionBase):
             known[estate.hub].get("change_tracker_hub_address") or address_of(known[estate.hub], estate.hub))
         asked = options["hosts"] is None or estate.hub in options["hosts"]
         hub_hosts = [estate.hub] if estate.hub_managed and asked else []
+        present = {*order, *hub_hosts}
         concerned = [*estate.components, *([estate.hub] if estate.hub_managed and estate.hub not in estate.components else [])]
         return dict(result, changed=False, port=port, hub=estate.hub, hub_server=server, hub_managed=estate.hub_managed,
                     hub_hosts=hub_hosts, hub_address=hub_address, components=estate.components, steps=steps,
                     phases=by_phase(steps, phases), order=order,
-                    not_asked=[host for host in concerned if host not in [*order, *hub_hosts]],
+                    not_asked=[host for host in concerned if host not in present],
                     keeper=estate.keeper, openings=openings, monitored=monitored)

@@ -15,14 +15,14 @@ from ansible.plugins.action import ActionBase
 from ansible_collections.portshift.agents.plugins.module_utils._core.errors import EngineError
 from ansible_collections.portshift.agents.plugins.plugin_utils import _migration
 from ansible_collections.portshift.agents.plugins.plugin_utils._contracts import (
-    Counted, Found, GateResult, HostFacts, MoveRecord, PhaseStep, Result, RunOrder)
+    Counted, Found, GateResult, MoveRecord, PhaseStep, Result, RunOrder)
 from ansible_collections.portshift.agents.plugins.plugin_utils._evidence import without_evidence
 from ansible_collections.portshift.agents.plugins.plugin_utils._gate import judged
 from ansible_collections.portshift.agents.plugins.plugin_utils._host_variables import HostVariables
 from ansible_collections.portshift.agents.plugins.plugin_utils._names import Variables
 from ansible_collections.portshift.agents.plugins.plugin_utils._other_modules import run_action
 from ansible_collections.portshift.agents.plugins.plugin_utils._products import COLLECTION, PRODUCTS, Product
-from ansible_collections.portshift.agents.plugins.plugin_utils._reports import report
+from ansible_collections.portshift.agents.plugins.plugin_utils._reports import report, some
 from ansible_collections.portshift.agents.plugins.plugin_utils._window import in_window
 
 UNCHANGED = "Nothing was changed. %s."
@@ -87,7 +87,9 @@ class ActionModule(ActionBase):
         return dict(order=order, lock=_migration.lock(order, values))
 
     def _act_host(self, options: dict[str, Any]) -> Result:
-        return dict(self._order["hosts"].get(self._variables["inventory_hostname"], {}))
+        known = dict(self._order["hosts"].get(self._variables["inventory_hostname"], {}))
+        # For the roles, which may be those of another product in a play of a site's own that comes later.
+        return dict(known, **{self._product.name: known})
 
     # -- the plan
     def _act_plan(self, options: dict[str, Any]) -> Result:
@@ -197,19 +199,14 @@ class ActionModule(ActionBase):
     def _judged(self, hosts: Iterable[str], fact: str, port: Any, phase: str, max_missing: object = None,
                 of: int | None = None, counted: Counted | None = None) -> GateResult:
         order, product = self._order, self._product
-        parents = order["found"].get("parents") or {}
-        beside = {host: "; its parent %s is no part of this run: where that has not moved yet, move it first" % parents[host]
-                  for host in hosts if fact in ("path", "evidence") and parents.get(host) and not self._takes_part(parents[host])}
+        beside = {host: "; " + product.outside % some(order["outside"][host])
+                  for host in hosts if fact in ("path", "evidence") and host in order["outside"]}
         if fact == "evidence" and self._task.check_mode:
             beside.update({host: "; phase %d, in which it moves, is no part of this run" % order["hosts"][host]["phase"]
                            for host in hosts if not self._predicts(host)})
         allowed = self._missing_allowed(order) if max_missing is None else max_missing
         return judged(self._variables["hostvars"], hosts, product.facts[fact], port and int(port), allowed, of, phase,
                       self._predicts if fact == "evidence" else self._task.check_mode, beside, counted)
-
-    def _takes_part(self, host: str) -> bool:
-        """Whether a host takes a step in this run."""
-        return "step" in self._order["hosts"].get(host, HostFacts())
 
     def _predicts(self, host: str) -> bool:
         """Whether what a host would do counts: in check mode, and not where its phase would not run."""
@@ -319,7 +316,7 @@ class ActionModule(ActionBase):
             return dict(failed=True, msg="It is %s and the maintenance window is %s: %s was not begun. Run the same command "
                         "again in the window; it goes on from what is there." % (now.strftime("%H:%M"), window, name))
         verb = "main" if moves else "verify"
-        return dict(moves=moves, tasks_from=verb, counted=counted, title="%s%s: %s" % (
+        return dict(moves=moves, tasks_from=verb, product=order["product"], counted=counted, title="%s%s: %s" % (
             name[0].upper() + name[1:], "" if moves else " (proved anew, not moved)", ", ".join(step["hosts"])))
 
     def _to_count(self, number: int, position: int, before: PhaseStep) -> tuple[list[str], Counted | None]:

@@ -22,9 +22,13 @@ def standing(records: list[MoveRecord]) -> list[MoveRecord]:
     A host that was missing since then still has such a record, and the port that it left is where others went later.  A clock
     that is wrong makes a host look like that, and it would be left behind, so what is hardly later doesn't count.
     """
-    led = [record for record in records if record["state"] != "rolled_back"]
-    return [record for record in records if record["state"] != "rolled_back" or not any(
-        other["new_port"] == record["old_port"] and other["started"] > record["started"] + SURELY_LATER for other in led)]
+    # Port -> when the last migration that led there, and was not taken back, began.
+    led: dict[int | None, float] = {}
+    for record in records:
+        if record["state"] != "rolled_back":
+            led[record["new_port"]] = max(record["started"], led.get(record["new_port"], record["started"]))
+    return [record for record in records if record["state"] != "rolled_back"
+            or led.get(record["old_port"], record["started"]) <= record["started"] + SURELY_LATER]
 
 
 def last_of(records: list[MoveRecord]) -> int:
@@ -87,8 +91,8 @@ class ActionModule(ActionBase):
             return dict(result, failed=True, msg="Nothing was changed. The last migration was to port %d, so the one to port %d "
                         "can no longer be rolled back. Migrate to the port that you want instead." % (last, port))
         # Hosts that an earlier migration moved, and this one has not reached yet, stay where they are.
-        staying = [host for host, answer in answers.items()
-                   if options["force"] or (answer["record"] and answer["record"]["new_port"] != port)]
+        staying = {host for host, answer in answers.items()
+                   if options["force"] or (answer["record"] and answer["record"]["new_port"] != port)}
         moved = [host for host, answer in answers.items() if answer["record"] and answer["record"]["new_port"] == port
                  and answer["record"]["state"] != "rolled_back"]
         old_ports = sorted({answers[host]["record"]["old_port"] for host in moved} - {None})

@@ -114,8 +114,9 @@ class Topology:
                 found[host] = [Opening(protocol=protocol, sources=[]) for protocol in protocols]
             return found
         callers: dict[str, list[str]] = {host: [] for host in [self.server, *self.relays]}
+        connected = set(parent_connects)
         for host, parent in self.parents.items():
-            if host in parent_connects:
+            if host in connected:
                 callers[host].append(addresses[parent])
             else:
                 callers[parent].append(addresses[host])

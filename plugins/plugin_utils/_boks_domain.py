@@ -38,9 +38,12 @@ class Domain:
                     self.problems.append("%s is in %s, but it is the domain's %s already; a host has one role, so take it out of "
                                          "one of the groups" % (host, name, self.roles[host]))
         self.master = masters[0] if masters else None
+        self._by_role: dict[str, list[str]] = {role: [] for role in GROUPS.values()}
+        for host, role in self.roles.items():
+            self._by_role[role].append(host)
 
     def hosts(self, *roles: str) -> list[str]:
-        return [host for host, role in self.roles.items() if role in roles]
+        return [host for role, hosts in self._by_role.items() if role in roles for host in hosts]
 
     def _reaching(self, host: str) -> list[tuple[str, int, str]]:
         """(host that listens, distance from the base, protocol) of everything that `host` connects to and that the base moves."""
@@ -56,6 +59,12 @@ class Domain:
         return {host: [Path(host=addresses[other], offset=offset)
                        for other, offset, protocol in self._reaching(host) if protocol == "tcp"]
                 for host in self.roles if host in among}
+
+    def outside(self, among: Collection[str]) -> dict[str, list[str]]:
+        """Hosts that a host of `among` connects to by tcp and that are none of `among`: host -> names, where there are any."""
+        found = {host: [other for other, unused, protocol in self._reaching(host) if protocol == "tcp" and other not in among]
+                 for host in self.roles if host in among}
+        return {host: list(dict.fromkeys(others)) for host, others in found.items() if others}
 
     def openings(self, base: int, addresses: Mapping[str, str] | None = None,
                  allowed: Iterable[str] = ()) -> dict[str, list[Opening]]:

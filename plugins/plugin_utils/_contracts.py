@@ -98,6 +98,8 @@ class Found(TypedDict, total=False):
     roles: dict[str, str]
     agents: list[str]
     paths: dict[str, list[Path]]
+    # host -> those that it has to reach and that are no part of the run
+    outside: dict[str, list[str]]
     # Change Tracker
     hub: str | None
     hub_server: str
@@ -142,6 +144,7 @@ class RunOrder(TypedDict):
     members: list[str]
     everyone: list[str]
     not_asked: list[str]
+    outside: dict[str, list[str]]
     keeper: str | None
     phases: dict[str, list[PhaseStep]]
     doing: dict[str, list[str]]

@@ -120,6 +120,13 @@ class Order:
         present, parents = set(self.order), self.found.get("parents")
         return [host for host in self.members if host not in present and (parents is None or parents.get(host) in present)]
 
+    def outside(self) -> dict[str, list[str]]:
+        """Host of the run -> the hosts that it has to reach and that are no part of the run."""
+        if "outside" in self.found:
+            return self.found["outside"]
+        parents, present = self.found.get("parents") or {}, set(self.order)
+        return {host: [parents[host]] for host in self.order if parents.get(host) and parents[host] not in present}
+
     def host(self, host: str, steps: Mapping[str, tuple[int, int, StepFacts]]) -> HostFacts:
         """What one host has to know of itself."""
         known = HostFacts(port=self.port, openings=(self.found.get("openings") or {}).get(host), verbs=[])
@@ -154,7 +161,8 @@ class Order:
         back_first = [host for host in self.order if self.component(host) in self.product.back_first]
         return RunOrder(product=self.product.name, run=self.run, port=self.port, running=self.running, order=self.order,
                     hub_hosts=self.hub_hosts, back_first=back_first, members=self.members,
-                    everyone=list(dict.fromkeys([*self.order, *self.hub_hosts])), not_asked=self.not_asked(), keeper=self.keeper,
+                    everyone=list(dict.fromkeys([*self.order, *self.hub_hosts])), not_asked=self.not_asked(),
+                    outside=self.outside(), keeper=self.keeper,
                     phases={str(number): [PhaseStep(title=step["title"], hosts=step["hosts"]) for step in several]
                             for number, several in phases.items()},
                     doing=doing, begun=self.found.get("begun"), hosts=hosts, found=self.found)
@@ -195,8 +203,8 @@ def members_of(order: RunOrder, what: str, phase: int | None = None, rollback: R
         back = rollback or Rollback(moved=[], reopening=[])
         return back["moved"] if what == "moved" else back["reopening"]
     if what in ("back_first", "back"):
-        first = set(order["back_first"])
-        return [host for host in order["order"] if (host in first) == (what == "back_first") and host not in shut]
+        first, staying = set(order["back_first"]), set(shut)
+        return [host for host in order["order"] if (host in first) == (what == "back_first") and host not in staying]
     number = phase or 0
     if what == "phase":
         return phase_hosts(order, number) if concerned(order, number) else []

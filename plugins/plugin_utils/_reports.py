@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 
 from ansible_collections.portshift.agents.plugins.plugin_utils._contracts import Rollback, RunOrder
 from ansible_collections.portshift.agents.plugins.plugin_utils._migration import phase_hosts
@@ -17,6 +17,11 @@ def listed(several: Iterable[object]) -> str:
     """Such as: 1, 2 and 3."""
     words = [str(word) for word in several]
     return " and ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)
+
+
+def some(words: Sequence[str], most: int = 5) -> str:
+    """The first of many names, and how many more there are."""
+    return ", ".join(words[:most]) + (" and %d more" % (len(words) - most) if len(words) > most else "")
 
 
 def hosts(number: int) -> str:
