@@ -553,7 +553,7 @@ def lay_out(action, groups, number, **options):
     """Seconds for an order of so many hosts."""
     members = {groups[0]: ["first"], groups[1]: [], groups[2]: ["h%d" % one for one in range(number)]}
     hostvars = HostVars({host: {} for hosts in members.values() for host in hosts})
-    return seconds(lambda: run(action, hostvars, members, hosts=["first"], **options))
+    return seconds(lambda: run(action, hostvars, members, hosts=list(hostvars), **options))
 
 
 @pytest.mark.parametrize("action, groups, options", [
