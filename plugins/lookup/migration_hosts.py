@@ -45,14 +45,17 @@ _raw:
   elements: raw
 """
 
+from typing import Any
+
 from ansible.errors import AnsibleError
 from ansible.plugins.lookup import LookupBase
 from ansible_collections.portshift.agents.plugins.module_utils._core.errors import EngineError
+from ansible_collections.portshift.agents.plugins.plugin_utils._contracts import HostVars, MoveRecord, Rollback, RunOrder
 from ansible_collections.portshift.agents.plugins.plugin_utils._migration import ROLLBACK, members_of, order_of, shut_out
 from ansible_collections.portshift.agents.plugins.plugin_utils._products import PRODUCTS
 
 
-def _hub_record(hostvars, order):
+def _hub_record(hostvars: HostVars, order: RunOrder) -> MoveRecord | None:
     """What the hub says of its last migration."""
     fact = PRODUCTS[order["product"]].facts["hub_way_back"]
     told = hostvars.raw_get(order["hub_hosts"][0]).get(fact) if order["hub_hosts"] else None
@@ -61,17 +64,19 @@ def _hub_record(hostvars, order):
 
 class LookupModule(LookupBase):
 
-    def run(self, terms, variables=None, **kwargs):
+    def run(self, terms: list[Any], variables: dict[str, Any] | None = None, **kwargs: Any) -> list[Any]:
         self.set_options(var_options=variables, direct=kwargs)
         what, phase = terms[0], int(terms[1]) if len(terms) > 1 else None
-        if what == "groups" or "hostvars" not in (variables or {}):
-            product = self.get_option("product") or (variables or {}).get("portshift_product")
+        known = variables or {}
+        if what == "groups" or "hostvars" not in known:
+            product = self.get_option("product") or known.get("portshift_product")
             return [1] if what == "batches" else list(PRODUCTS[product].groups) if product in PRODUCTS else ["all"]
-        hostvars = variables["hostvars"]
+        hostvars: HostVars = known["hostvars"]
         try:
             order = order_of(hostvars)
-            rollback, shut = hostvars.raw_get("localhost").get(ROLLBACK) or {}, []
-            if what in ("back_first", "back"):
+            rollback: Rollback | None = hostvars.raw_get("localhost").get(ROLLBACK)
+            shut: list[str] = []
+            if what in ("back_first", "back") and rollback:
                 shut = shut_out(hostvars, rollback["moved"], PRODUCTS[order["product"]].facts["path"])
             record = _hub_record(hostvars, order) if what == "hub_unknown" else None
             return members_of(order, what, phase, rollback, shut, record)

@@ -53,12 +53,12 @@ _PHASES = [
 _FORCE = Option("rollback_force", "bool", False, "roll back files that were changed since")
 
 
-def _sources(which, others):
+def _sources(which: str, others: str) -> list[Option]:
     return [Option("restrict_sources", "bool", False, "admit only " + which, "restrict_sources"),
             Option("allowed_sources", "list", [], "with that, others who may connect" + others, "allowed_sources")]
 
 
-OPTIONS = {
+OPTIONS: dict[str, list[Option]] = {
     "bigfix": [
         Option("port", "port", "", "the port to move to", "port", "required"),
         Option("masthead_src", "str", "", "masthead issued for that port, on the control node; relative to where you type",
@@ -147,24 +147,24 @@ OPTIONS = {
 }
 
 
-def named(product):
+def named(product: str) -> dict[str, Option]:
     """Name of the variable -> Option."""
     return {"%s_%s" % (product, option.name): option for option in OPTIONS[product]}
 
 
-def arguments(product):
+def arguments(product: str) -> dict[str, tuple[str, object]]:
     """Variable -> (argument of the module that lays out the steps, default)."""
     return {name: (option.argument, option.default) for name, option in named(product).items() if option.argument}
 
 
-def _default(option):
+def _default(option: Option) -> str:
     if option.shown:
         return option.shown
     text = str(option.default).lower() if isinstance(option.default, bool) else str(option.default).replace("'", '"')
     return "`%s`" % text
 
 
-def rows(product):
+def rows(product: str) -> list[str]:
     """The rows of the table in the documentation."""
     return ["| `%s` | %s | %s |" % (name, _default(option), option.text) for name, option in named(product).items()
             if option.listed]

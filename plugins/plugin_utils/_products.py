@@ -25,33 +25,33 @@ class Product:
     """How one product is called, and where its hosts keep what they have said."""
 
     name: str
-    groups: tuple              # of the inventory, whose hosts have a part in a run
+    groups: tuple[str, ...]    # of the inventory, whose hosts have a part in a run
     order: str                 # the module that lays out the steps
-    arguments: dict            # variable of a user -> (argument of that module, default)
+    arguments: dict[str, tuple[str, object]]    # variable of a user -> (argument of that module, default)
     plan: str                  # the module that puts the plan together, and its argument for the order
     plan_argument: str
     port: str                  # variable with the port to move to
     port_word: str
     whole: str                 # what the hosts are together
     gate_whole: str            # of the gate after the last phase
-    roles: dict                # component -> role
-    lacks: dict                # component -> verbs for which its role has no work
-    facts: dict                # what is asked for -> variable in which a host leaves the answer
+    roles: dict[str, str]      # component -> role
+    lacks: dict[str, tuple[str, ...]]           # component -> verbs for which its role has no work
+    facts: dict[str, str]      # what is asked for -> variable in which a host leaves the answer
     unasked: str               # of hosts that are no part of a run which takes a port away
-    next_steps: tuple          # for a person, after the last phase
+    next_steps: tuple[str, ...]                 # for a person, after the last phase
     outside: str = ""          # of hosts that are no part of a run, beside one that has to reach them
     hub_role: str = ""         # of the hub's own listener, where that is a host beside the agents
-    phases: dict = field(default_factory=dict)       # number -> who moves in it
-    back_first: tuple = ()     # components that go back before the others, one after another
+    phases: dict[int, str] = field(default_factory=dict)       # number -> who moves in it
+    back_first: tuple[str, ...] = ()     # components that go back before the others, one after another
     assess_port: bool = True   # whether the look at a host is about the new port
     path_predicts: bool = True  # whether a path says something in check mode
     span: int = 1              # how many ports one number stands for
     add_up: bool = False       # whether one number of missing hosts counts over all phases
 
-    def verbs(self, component):
+    def verbs(self, component: str) -> list[str]:
         return [verb for verb in VERBS if verb not in self.lacks.get(component, ())]
 
-    def variable(self, name):
+    def variable(self, name: str) -> str:
         """A user's variable, such as bigfix_window."""
         return "%s_%s" % (self.name, name)
 
