@@ -174,8 +174,8 @@ record:
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.portshift.agents.plugins.module_utils._change_tracker.host import AGENT_SPEC, AgentHost
 from ansible_collections.portshift.agents.plugins.module_utils._core.errors import EngineError
-from ansible_collections.portshift.agents.plugins.module_utils._core.file_edit import require_writable
 from ansible_collections.portshift.agents.plugins.module_utils._change_tracker.hub_edit import HubEdit
+from ansible_collections.portshift.agents.plugins.module_utils._network.posix_host import THIS_HOST
 from ansible_collections.portshift.agents.plugins.module_utils._core.ports import parse_port
 from ansible_collections.portshift.agents.plugins.module_utils._core.redaction import shown_url
 
@@ -195,11 +195,11 @@ class Move:
 
     def _plan(self):
         try:
-            edit = HubEdit([self.host.path], port=self.port)
+            edit = HubEdit([self.host.path], port=self.port, host=self.host.managed)
             self.new_url = shown_url(edit.after.url)
             if edit.file.after == edit.file.before:
                 return
-            self.notes += require_writable(edit.path, len(edit.file.after))
+            self.notes += self.host.managed.require_writable(edit.path, len(edit.file.after))
             self.edits = [dict(kind="hub_url", path=edit.path, port=edit.after.port, previous_port=edit.before.port,
                                url=self.new_url, previous_url=self.host.shown_url)]
         except EngineError as err:
@@ -238,7 +238,7 @@ def main():
         port = None if port is None else parse_port(port)
     except EngineError as err:
         module.fail_json(msg=str(err))
-    host = AgentHost(module.params)
+    host = AgentHost(module.params, THIS_HOST)
     move = Move(host, port)
     module.exit_json(changed=False, ok=not move.problems, problems=move.problems, notes=move.notes, **described(host, move))
 

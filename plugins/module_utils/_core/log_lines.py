@@ -19,7 +19,6 @@ import signal
 import time
 
 from ansible_collections.portshift.agents.plugins.module_utils._core.errors import EngineError
-from ansible_collections.portshift.agents.plugins.module_utils._core.file_edit import read_end
 from ansible_collections.portshift.agents.plugins.module_utils._core.redaction import shown_words
 
 # Of a log that has grown for years only the end can be newer than a change of today.
@@ -78,9 +77,9 @@ def limited(log, patterns):
         signal.signal(signal.SIGVTALRM, before)
 
 
-def read_log(path):
-    """The whole lines at the end of a log; None where there is no such file."""
-    content = read_end(path, LOG_TAIL + 1)
+def read_log(host, path):
+    """The whole lines at the end of a log of a host; None where there is no such file."""
+    content = host.read_end(path, LOG_TAIL + 1)
     if content is not None and len(content) > LOG_TAIL:
         # What comes first may be the rest of a line.
         content = content.partition(b"\n")[2]
@@ -172,12 +171,12 @@ class FailureLog:
         """From here on none may be added.  `after`: words for this time, such as C(within 5 s after it was well)."""
         self.well, self.after = self.undated, after
 
-    def judge(self, path, since, words):
+    def judge(self, host, path, since, words):
         """(whether nothing speaks against the host, sentences).  `words`: for `since`, the moment from which on a line counts."""
-        content = read_log(path)
+        content = read_log(host, path)
         if content is None:
             return True, ["%s does not exist, so that it holds no failure" % path]
-        found, undated = failures_since(path, content, since, self.patterns, time.time())
+        found, undated = failures_since(path, content, since, self.patterns, host.now())
         if found:
             return False, ["%s, %s: %s" % (path, words, " / ".join(found[-QUOTED:]))]
         if self.well is not None and undated > self.well:
