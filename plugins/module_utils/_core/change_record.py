@@ -152,7 +152,8 @@ def _last_change(content):
 def known_change(content, now):
     """When the last change of a record was, for what speaks against a host since; 0 without one.
 
-    `now`: by the clock of the same host.  One that is dated later than now was noted while the clock was ahead: nothing would be newer.
+    `now`: by the clock of the same host.  One that is dated later than now was noted while the clock was ahead: nothing would
+    be newer.
     """
     changed = (content or {}).get("last_change", 0)
     return changed if changed <= now else 0
