@@ -193,6 +193,7 @@ waited:
 """
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.portshift.agents.plugins.module_utils._core.host_system import require_linux
 from ansible_collections.portshift.agents.plugins.module_utils._bigfix.evidence import BIGFIX_EVIDENCE_SPEC, BigFixEvidence
 from ansible_collections.portshift.agents.plugins.module_utils._core.evidence import prove
 from ansible_collections.portshift.agents.plugins.module_utils._network.posix_host import THIS_HOST
@@ -200,6 +201,7 @@ from ansible_collections.portshift.agents.plugins.module_utils._network.posix_ho
 
 def main():
     module = AnsibleModule(argument_spec=BIGFIX_EVIDENCE_SPEC, supports_check_mode=True)
+    require_linux(module)
     prove(module, lambda: BigFixEvidence(module.params, host=THIS_HOST), evidence={})
 
 

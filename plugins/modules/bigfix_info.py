@@ -146,6 +146,7 @@ record:
 """
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.portshift.agents.plugins.module_utils._core.host_system import require_linux
 from ansible_collections.portshift.agents.plugins.module_utils._bigfix.host import HOST_SPEC, BigFixHost
 from ansible_collections.portshift.agents.plugins.module_utils._core.errors import EngineError
 from ansible_collections.portshift.agents.plugins.module_utils._host_port.plan import assess_beside
@@ -218,6 +219,7 @@ def main():
                            host_port=dict(type="dict"),
                            allow_invalid_signature=dict(type="bool", default=False), bind_address=dict(type="str")),
         supports_check_mode=True)
+    require_linux(module)
     try:
         parse_bigfix_port(module.params["port"])
         host = BigFixHost(module.params, THIS_HOST)

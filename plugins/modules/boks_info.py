@@ -221,6 +221,7 @@ record:
 """
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.portshift.agents.plugins.module_utils._core.host_system import require_linux
 from ansible_collections.portshift.agents.plugins.module_utils._boks import domain as _boks
 from ansible_collections.portshift.agents.plugins.module_utils._boks.host import (
     BOKS_HOST_SPEC, BoksHost, foreign, with_listeners)
@@ -319,6 +320,7 @@ def main():
         argument_spec=dict(BOKS_HOST_SPEC, base_port=dict(type="int"), allow_overlap=dict(type="bool", default=False),
                            allow_named_ports=dict(type="bool", default=False), host_port=dict(type="dict")),
         supports_check_mode=True)
+    require_linux(module)
     host = BoksHost(module.params, THIS_HOST)
     move = Move(module, host)
     ports = move.table(host.base)

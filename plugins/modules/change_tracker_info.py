@@ -172,6 +172,7 @@ record:
 """
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.portshift.agents.plugins.module_utils._core.host_system import require_linux
 from ansible_collections.portshift.agents.plugins.module_utils._change_tracker.host import AGENT_SPEC, AgentHost
 from ansible_collections.portshift.agents.plugins.module_utils._core.errors import EngineError
 from ansible_collections.portshift.agents.plugins.module_utils._change_tracker.hub_edit import HubEdit
@@ -233,6 +234,7 @@ def described(host, move):
 
 def main():
     module = AnsibleModule(argument_spec=dict(AGENT_SPEC, port=dict(type="int")), supports_check_mode=True)
+    require_linux(module)
     port = module.params["port"]
     try:
         port = None if port is None else parse_port(port)

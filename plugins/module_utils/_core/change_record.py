@@ -93,7 +93,7 @@ def alone_on_host(path, check_mode=False, may_be_first=True, patience=PATIENCE):
 def other_change(path):
     """A sentence on the change of this host that is under way, or None.  `path`: the record.  Waits for nothing."""
     try:
-        handle = os.open(lock_path(path), os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
+        handle = os.open(lock_path(path), os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
     except FileNotFoundError:
         return None
     except OSError as err:
