@@ -127,7 +127,7 @@ attributes:
     support: full
   platform:
     support: full
-    platforms: posix
+    platforms: linux
 seealso:
   - module: portshift.agents.bigfix_info
   - module: portshift.agents.bigfix_evidence

@@ -35,6 +35,10 @@ extends_documentation_fragment:
   - portshift.agents.bigfix_host
   - portshift.agents.attributes
   - portshift.agents.attributes.read_only
+attributes:
+  platform:
+    support: full
+    platforms: linux
 seealso:
   - module: portshift.agents.bigfix_evidence
 author:

@@ -37,6 +37,10 @@ extends_documentation_fragment:
   - portshift.agents.boks_host
   - portshift.agents.attributes
   - portshift.agents.attributes.read_only
+attributes:
+  platform:
+    support: full
+    platforms: linux
 seealso:
   - module: portshift.agents.boks_evidence
   - module: portshift.agents.services_entry

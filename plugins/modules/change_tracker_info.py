@@ -22,6 +22,10 @@ extends_documentation_fragment:
   - portshift.agents.change_tracker_agent
   - portshift.agents.attributes
   - portshift.agents.attributes.read_only
+attributes:
+  platform:
+    support: full
+    platforms: linux
 seealso:
   - module: portshift.agents.change_tracker_evidence
   - module: portshift.agents.change_tracker_hub_url

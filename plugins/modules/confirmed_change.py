@@ -269,7 +269,7 @@ attributes:
     support: full
   platform:
     support: full
-    platforms: posix
+    platforms: linux
 notes:
   - One change of a host at a time. While one waits for its confirmation another one is refused.
   - Needs an action plugin, so the control node is what tries the new login. Connections that have nothing to reset make a new
