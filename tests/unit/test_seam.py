@@ -19,6 +19,7 @@ from ansible_collections.portshift.agents.plugins.module_utils._boks.evidence im
 from ansible_collections.portshift.agents.plugins.module_utils._boks.host import BoksHost, foreign
 from ansible_collections.portshift.agents.plugins.module_utils._change_tracker.evidence import AgentEvidence
 from ansible_collections.portshift.agents.plugins.module_utils._change_tracker.host import AgentHost
+from ansible_collections.portshift.agents.plugins.module_utils._change_tracker.plan import Move as AgentMove, described
 from ansible_collections.portshift.agents.plugins.module_utils._core import posix_host
 from ansible_collections.portshift.agents.plugins.module_utils._core.evidence import gather
 from ansible_collections.portshift.agents.plugins.module_utils._core.file_edit import FileError
@@ -276,6 +277,10 @@ def test_change_tracker_proves_itself_on_a_host_that_was_brought_here(no_posix):
                   timeout=0, settle=0, mark=False)
     found = AgentHost(params, host)
     assert found.problems == [] and found.log_path == path.replace("HubDetails.xml", "rolling-log.txt")
+    move = AgentMove(found, 8443)
+    assert (move.problems, move.notes, move.new_url) == ([], [], "https://hub.example.test:8443/api/")
+    assert [(edit["path"], edit["previous_port"]) for edit in move.edits] == [(path, NEW)]
+    assert described(found, move)["stop"] == ["sc.exe", "stop", "nntgen7agent"]
     proved, missing, _waited = gather(AgentEvidence(params, host), 0)
     assert missing == {} and proved["connection"] == ["Gen7Agent.exe (pid 700) is connected to hub.example.test:55000"]
     host.files[found.log_path] = b"2025-11-21 21:59:58 INFO Hub Offline, connection retries exhausted\r\n"

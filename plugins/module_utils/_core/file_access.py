@@ -25,8 +25,9 @@ READ_LIMIT = 64 * 1024 * 1024
 # As many as the kernel follows.
 MAX_LINKS = 40
 
-# Without these a path can't be walked past what other users plant.  Of the others Python has what a system lacks, or needs none.
-NEEDED = ("O_DIRECTORY", "O_NOFOLLOW")
+# Without these a path can't be walked past what other users plant; without the others it can.
+LACKING = [name for name in ("O_DIRECTORY", "O_NOFOLLOW") if not hasattr(os, name)] + (
+    [] if os.open in os.supports_dir_fd else ["openat"])
 
 
 def _flags(*names):
@@ -97,10 +98,9 @@ def _open_folder(name, folder=None):
 
 
 def _require_a_safe_walk(path):
-    lacking = [name for name in NEEDED if not hasattr(os, name)] + ([] if os.open in os.supports_dir_fd else ["openat"])
-    if lacking:
+    if LACKING:
         raise FileError("%s: was not opened: Python on this host (%s) has no %s, without which what other users put in the way "
-                        "would be followed; edit the file by hand" % (path, described(), " and no ".join(lacking)))
+                        "would be followed; edit the file by hand" % (path, described(), " and no ".join(LACKING)))
 
 
 def _names(path):
