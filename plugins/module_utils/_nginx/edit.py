@@ -9,6 +9,8 @@ who listens, before and after.
 
 While nginx's master tries in vain to have one of its sockets, for up to 2.5 s, it listens on the others, and ends with none of
 the new ones.  Its workers come when it has them all, so a socket that a worker has is one that stays.
+
+It is done on a Linux host, in place, and not judged from afar: on Windows a hub stands behind IIS, which has its own engine.
 """
 
 import contextlib
