@@ -61,8 +61,8 @@ class AgentHost:
             else:
                 self.notes.append("no agent of Change Tracker is installed here (no %s)" % ", ".join(candidates))
         except EngineError as err:
-            named = str(err).startswith("/") or self.edit is None
-            self.problems.append(str(err) if named else "%s: %s" % (self.edit.path, err))
+            # Once the edit is there, what follows knows its bytes alone.
+            self.problems.append("%s: %s" % (self.edit.path, err) if self.edit else str(err))
 
     def _find_service(self):
         name = self.params["service"] or service_of(self.path) or service_of(self.managed.real_path(self.path))

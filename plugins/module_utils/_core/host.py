@@ -8,8 +8,8 @@ A file that judges (formats, plans, evidence of a product) asks a Host and no op
 control node, and no second judgement.  That of a Linux host is C(_core/posix_host.py), and with sockets
 C(_network/posix_host.py).
 
-Every path is one of that host, spelled as that host spells it.  What failed is an EngineError, whose sentence names the path or
-the command; what a host can't tell is None where the method says so.
+Every path is one of that host, spelled as that host spells it; a key of a registry may be one.  What failed is an EngineError,
+whose sentence names the path or the command; what a host can't tell is None where the method says so.
 """
 
 
