@@ -3,6 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The seam between what judges and the host that is judged: a host that is none of this machine, and what lint holds."""
 
+import calendar
 import importlib.machinery
 import importlib.util
 import inspect
@@ -156,6 +157,10 @@ class Windows(Host):
     def now(self):
         return NOW
 
+    def local_moment(self, year, month, day, hour, minute, second):
+        # Nine hours ahead, wherever the test runs.
+        return calendar.timegm((year, month, day, hour, minute, second)) - 9 * 3600
+
     def listeners(self, ports, address=None, every_owner=False):
         return [dict(entry, owners=[entry["pid"]]) for entry in self.listening if entry["port"] in ports]
 
@@ -283,7 +288,7 @@ def test_change_tracker_proves_itself_on_a_host_that_was_brought_here(no_posix):
     assert described(found, move)["stop"] == ["sc.exe", "stop", "nntgen7agent"]
     proved, missing, _waited = gather(AgentEvidence(params, host), 0)
     assert missing == {} and proved["connection"] == ["Gen7Agent.exe (pid 700) is connected to hub.example.test:55000"]
-    host.files[found.log_path] = b"2025-11-21 21:59:58 INFO Hub Offline, connection retries exhausted\r\n"
+    host.files[found.log_path] = b"2025-11-22 06:59:58 INFO Hub Offline, connection retries exhausted\r\n"
     host.connected.append(dict(port=OLD, established=True, pid=700, process="Gen7Agent.exe", owners=[700]))
     assert sorted(gather(AgentEvidence(params, host), 0)[1]) == ["log", "old_port"]
 

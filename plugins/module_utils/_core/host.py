@@ -116,6 +116,10 @@ class Host:
         """Seconds since the epoch, by this host's clock."""
         raise NotImplementedError
 
+    def local_moment(self, year, month, day, hour, minute, second):
+        """Seconds since the epoch of a date and time as they are written in this host's zone."""
+        raise NotImplementedError
+
     # -- the network
 
     def listeners(self, ports, address=None, every_owner=False):

@@ -104,5 +104,8 @@ class PosixHost(Host):
     def now(self):
         return time.time()
 
+    def local_moment(self, year, month, day, hour, minute, second):
+        return time.mktime((year, month, day, hour, minute, second, 0, 0, -1))
+
 
 THIS_HOST = PosixHost()
