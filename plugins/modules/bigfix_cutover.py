@@ -127,7 +127,7 @@ attributes:
     support: full
   platform:
     support: full
-    platforms: posix
+    platforms: linux
 seealso:
   - module: portshift.agents.bigfix_info
   - module: portshift.agents.bigfix_evidence
@@ -185,6 +185,7 @@ import signal
 import time
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.portshift.agents.plugins.module_utils._core.host_system import require_linux
 from ansible_collections.portshift.agents.plugins.module_utils._bigfix import edit as bigfix_edit
 from ansible_collections.portshift.agents.plugins.module_utils._bigfix.edit import (
     CredentialsEdit, MastheadEdit, SettingsEdit, parse_masthead, undone)
@@ -436,6 +437,7 @@ def main():
             service_timeout=dict(type="float", default=SERVICE_TIMEOUT), phase=dict(type="str"),
             force=dict(type="bool", default=False), bridge=dict(type="dict", options=BRIDGE_SPEC)),
         supports_check_mode=True)
+    require_linux(module)
     cutover = Cutover(module)
     moving = module.params["state"] == "moved"
     try:

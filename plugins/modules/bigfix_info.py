@@ -35,6 +35,10 @@ extends_documentation_fragment:
   - portshift.agents.bigfix_host
   - portshift.agents.attributes
   - portshift.agents.attributes.read_only
+attributes:
+  platform:
+    support: full
+    platforms: linux
 seealso:
   - module: portshift.agents.bigfix_evidence
 author:
@@ -146,12 +150,12 @@ record:
 """
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.portshift.agents.plugins.module_utils._core.host_system import require_linux
 from ansible_collections.portshift.agents.plugins.module_utils._bigfix.host import HOST_SPEC, BigFixHost
 from ansible_collections.portshift.agents.plugins.module_utils._core.errors import EngineError
 from ansible_collections.portshift.agents.plugins.module_utils._host_port.plan import assess_beside
-from ansible_collections.portshift.agents.plugins.module_utils._network.listeners import (
-    ephemeral_ports, is_ephemeral, listeners, outgoing)
-from ansible_collections.portshift.agents.plugins.module_utils._network.listener import running, state_path
+from ansible_collections.portshift.agents.plugins.module_utils._network.listeners import is_ephemeral
+from ansible_collections.portshift.agents.plugins.module_utils._network.posix_host import THIS_HOST
 from ansible_collections.portshift.agents.plugins.module_utils._bigfix.masthead import IssuedFacts
 from ansible_collections.portshift.agents.plugins.module_utils._bigfix.masthead_page import masthead_answer
 from ansible_collections.portshift.agents.plugins.module_utils._bigfix.ports import BIGFIX_NEIGHBOURS, parse_bigfix_port
@@ -170,12 +174,13 @@ def who(entry):
     return "process %(process)s (pid %(pid)s)" % entry if entry["pid"] else "a process of another user"
 
 
-def serves_masthead(entry):
+def serves_masthead(managed, entry):
     """None, or why what listens there is not the product."""
     local = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(entry["address"], entry["address"])
-    plain = masthead_answer(local, entry["port"], False, PROBE_TIMEOUT, names_port=False)
+    plain = masthead_answer(local, entry["port"], False, PROBE_TIMEOUT, names_port=False, host=managed)
     # Relays that authenticate answer HTTPS only; one that does not may let a handshake wait in vain, so it is asked last.
-    if plain["reachable"] or masthead_answer(local, entry["port"], True, PROBE_TIMEOUT, names_port=False)["reachable"]:
+    if plain["reachable"] or masthead_answer(
+            local, entry["port"], True, PROBE_TIMEOUT, names_port=False, host=managed)["reachable"]:
         return None
     return plain["reason"]
 
@@ -185,12 +190,12 @@ def new_port_conflicts(host, plan, listening, neighbours, address):
     if host.port in neighbours:
         return ["port %d is the port of Web Reports or WebUI on this host, which do not move; choose another" % host.port]
     # A listener of ours that an interrupted run left ends by itself, or when the paths are proved.
-    ours = (running(state_path(host.port, address)) or {}).get("pid")
+    ours = host.managed.own_listener(host.port, address)
     holders = [entry for entry in listening if entry["port"] == host.port and entry["protocol"] == "tcp" and (
         not ours or entry["pid"] != ours)]
     if not any(edit["kind"] == "masthead" for edit in plan.edits):
         # An agent may have gathered the new masthead by itself, and its relay may have followed.
-        holders = [entry for entry in holders if serves_masthead(entry)]
+        holders = [entry for entry in holders if serves_masthead(host.managed, entry)]
     if holders:
         return ["port %d is in use already: %s listens on %s; free it or choose another port" % (
             host.port, who(entry), entry["address"]) for entry in holders]
@@ -198,14 +203,14 @@ def new_port_conflicts(host, plan, listening, neighbours, address):
         return []
     return ["port %d is in use already: the kernel gave it to a connection of %s to %s; end that connection or choose another "
             "port (once reserved, it is not given away again)" % (host.port, who(entry), entry["remote"])
-            for entry in outgoing(host.port, address)]
+            for entry in host.managed.outgoing(host.port, address)]
 
 
 def old_port_conflicts(host, listening):
     """Sentences for an old port on which not the product answers."""
     found = []
     for entry in listening:
-        reason = entry["port"] == host.old_port and entry["protocol"] == "tcp" and serves_masthead(entry)
+        reason = entry["port"] == host.old_port and entry["protocol"] == "tcp" and serves_masthead(host.managed, entry)
         if reason:
             found.append("port %d, the old one, is held by %s, which serves no masthead (%s), so the %s can't be listening "
                          "there; find out whose it is and mend that first" % (host.old_port, who(entry), reason, host.component))
@@ -218,15 +223,16 @@ def main():
                            host_port=dict(type="dict"),
                            allow_invalid_signature=dict(type="bool", default=False), bind_address=dict(type="str")),
         supports_check_mode=True)
+    require_linux(module)
     try:
         parse_bigfix_port(module.params["port"])
-        host = BigFixHost(module.params)
+        host = BigFixHost(module.params, THIS_HOST)
     except EngineError as err:
         module.fail_json(msg=str(err))
     issued = module.params["issued"] and IssuedFacts(module.params["issued"])
     plan = host.plan(issued, module.params["allow_invalid_signature"])
     neighbours = neighbour_ports(host)
-    listening = listeners(neighbours | {host.port, host.old_port}, module.params["bind_address"])
+    listening = host.managed.listeners(neighbours | {host.port, host.old_port}, module.params["bind_address"])
     if host.component != "client" and plan.edits:
         plan.problems += new_port_conflicts(host, plan, listening or [], neighbours, module.params["bind_address"])
         plan.problems += old_port_conflicts(host, listening or [])
@@ -235,7 +241,7 @@ def main():
             plan.notes.append("nobody listens on port %s, the old one; is the %s running?" % (host.old_port, host.component))
     host_port = assess_beside(module, module.params["host_port"], plan)
     if host.component != "client" and plan.edits and not (module.params["host_port"] or {}).get("reserve") and is_ephemeral(
-            host.port, ephemeral_ports()):
+            host.port, host.managed.ephemeral_ports()):
         plan.notes.append("port %d lies in the range that the kernel hands out to outgoing connections; reserve it "
                           "(sysctl net.ipv4.ip_local_reserved_ports=%d), or a restart may find it taken"
                           % (host.port, host.port))

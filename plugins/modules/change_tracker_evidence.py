@@ -132,13 +132,16 @@ waited:
 """
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.portshift.agents.plugins.module_utils._core.host_system import require_linux
 from ansible_collections.portshift.agents.plugins.module_utils._change_tracker.evidence import AGENT_EVIDENCE_SPEC, AgentEvidence
 from ansible_collections.portshift.agents.plugins.module_utils._core.evidence import prove
+from ansible_collections.portshift.agents.plugins.module_utils._network.posix_host import THIS_HOST
 
 
 def main():
     module = AnsibleModule(argument_spec=AGENT_EVIDENCE_SPEC, supports_check_mode=True)
-    prove(module, lambda: AgentEvidence(module.params), agent=False)
+    require_linux(module)
+    prove(module, lambda: AgentEvidence(module.params, THIS_HOST), agent=False)
 
 
 if __name__ == "__main__":

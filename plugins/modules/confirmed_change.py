@@ -269,7 +269,7 @@ attributes:
     support: full
   platform:
     support: full
-    platforms: posix
+    platforms: linux
 notes:
   - One change of a host at a time. While one waits for its confirmation another one is refused.
   - Needs an action plugin, so the control node is what tries the new login. Connections that have nothing to reset make a new
@@ -399,6 +399,7 @@ new_port:
 """
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.portshift.agents.plugins.module_utils._core.host_system import require_linux
 from ansible_collections.portshift.agents.plugins.module_utils._bigfix import edit as bigfix_edit
 from ansible_collections.portshift.agents.plugins.module_utils._boks import services_file
 from ansible_collections.portshift.agents.plugins.module_utils._change_tracker import hub_edit
@@ -460,6 +461,7 @@ def main():
             **{kind.option: dict(type="list", elements="dict", default=[], options=kind.spec) for kind in KINDS.with_option}),
         required_if=[("state", "begun", ["record", "new_port"])],
         supports_check_mode=True)
+    require_linux(module)
     sentence = out_of_bounds(module.params)
     if sentence:
         module.fail_json(msg=sentence)

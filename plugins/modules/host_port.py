@@ -255,6 +255,7 @@ rules:
 """
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.portshift.agents.plugins.module_utils._core.host_system import require_linux
 from ansible_collections.portshift.agents.plugins.module_utils._core.errors import EngineError
 from ansible_collections.portshift.agents.plugins.module_utils._network.host_lease import BusyError
 from ansible_collections.portshift.agents.plugins.module_utils._host_port.plan import HOST_PORT_SPEC, STATES, run_step
@@ -278,6 +279,7 @@ def main():
                                RUN_SPEC, token=dict(type="str", required=True, no_log=False),
                                waits=dict(type="bool", default=False), ended=dict(type="str")))),
         supports_check_mode=True)
+    require_linux(module, lease="free")
     try:
         result = run_step(module)
     except BusyError as err:

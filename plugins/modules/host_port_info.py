@@ -126,6 +126,7 @@ rules:
 """
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.portshift.agents.plugins.module_utils._core.host_system import require_linux
 from ansible_collections.portshift.agents.plugins.module_utils._core.errors import EngineError
 from ansible_collections.portshift.agents.plugins.module_utils._host_port.plan import LOOK_SPEC, run_step
 from ansible_collections.portshift.agents.plugins.module_utils._core.read_only import read_only, seen
@@ -133,6 +134,7 @@ from ansible_collections.portshift.agents.plugins.module_utils._core.read_only i
 
 def main():
     module = read_only(AnsibleModule(argument_spec=LOOK_SPEC, supports_check_mode=True))
+    require_linux(module)
     try:
         result = seen(run_step(module))
     except EngineError as err:

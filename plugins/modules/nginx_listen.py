@@ -220,6 +220,7 @@ backup_file:
 """
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.portshift.agents.plugins.module_utils._core.host_system import require_linux
 from ansible_collections.portshift.agents.plugins.module_utils._core.errors import EngineError
 from ansible_collections.portshift.agents.plugins.module_utils._nginx.edit import (
     LISTEN_SPEC, REQUIRED_IF, PortInUse, set_listen)
@@ -229,6 +230,7 @@ def main():
     module = AnsibleModule(
         argument_spec=dict(LISTEN_SPEC, timeout=dict(type="float", default=15), backup=dict(type="bool", default=False)),
         required_if=REQUIRED_IF, supports_check_mode=True)
+    require_linux(module)
     try:
         result = set_listen(module, module.params)
     except PortInUse as err:

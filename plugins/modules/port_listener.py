@@ -137,6 +137,7 @@ import math
 import time
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.portshift.agents.plugins.module_utils._core.host_system import require_linux
 from ansible_collections.portshift.agents.plugins.module_utils._core.errors import EngineError
 from ansible_collections.portshift.agents.plugins.module_utils._network.listener import (
     MAX_SECONDS, MAX_TOKEN, InUse, ListenerError, begin_listener, bind_all, check_address, end_listener, running, state_path,
@@ -209,6 +210,7 @@ def main():
             token=dict(type="str", default="portshift", no_log=False),
             state=dict(type="str", choices=["present", "absent"], default="present")),
         supports_check_mode=True)
+    require_linux(module)
     try:
         params = checked(module.params)
         path = state_path(params["port"], params["address"])

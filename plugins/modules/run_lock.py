@@ -159,7 +159,6 @@ taken_over_from:
   type: dict
 """
 
-import os
 import time
 
 from ansible.module_utils.basic import AnsibleModule
@@ -218,7 +217,7 @@ def main():
                          % params["seconds"])
     ask = held if params["state"] == "held" else released
     try:
-        if module.check_mode or (ask is released and not os.path.lexists(params["path"])):
+        if module.check_mode or (ask is released and read_own(params["path"]) is None):
             result, warning = ask(params)[1:]
         else:
             # Read and written by one at a time: of two who ask in the same moment, the second one finds the first one's name.

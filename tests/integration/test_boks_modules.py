@@ -18,6 +18,7 @@ from ansible_collections.portshift.agents.plugins.module_utils._boks.evidence im
 from ansible_collections.portshift.agents.plugins.module_utils._boks.host import BoksHost, run_bounded
 from ansible_collections.portshift.agents.plugins.module_utils._core.change_record import ChangeRecord
 from ansible_collections.portshift.agents.plugins.module_utils._core.log_lines import LOG_TAIL
+from ansible_collections.portshift.agents.plugins.module_utils._network.posix_host import THIS_HOST
 from ansible_collections.portshift.agents.plugins.modules import boks_info
 from tests.integration import direct_module
 from tests.integration.ports import own_addresses
@@ -499,7 +500,7 @@ def test_a_status_command_that_hangs_ends_with_what_it_started(tmp_path):
     pids = tmp_path / "pids"
     script = "sleep 600 & echo $! > %s; wait" % pids
     started = time.monotonic()
-    assert run_bounded(["sh", "-c", script], 2) == (None, "")
+    assert run_bounded(THIS_HOST, ["sh", "-c", script], 2) == (None, "")
     assert time.monotonic() - started < PATIENCE
     pid = int(pids.read_text())
     limit = time.monotonic() + PATIENCE
@@ -515,8 +516,7 @@ def test_a_status_command_that_is_not_there_is_a_sentence(moved):
 
 
 def test_a_host_that_can_not_tell_who_listens_is_asked_by_connecting(moved, monkeypatch):
-    monkeypatch.setattr("ansible_collections.portshift.agents.plugins.module_utils._boks.host.listeners",
-                        lambda *unused, **unused_too: None)
+    monkeypatch.setattr(THIS_HOST, "listeners", lambda *unused, **unused_too: None)
     params = dict(moved.arguments({}), base_port=NEW, old_base=OLD, role=None, listening=True, status_command=[],
                   errlog_path=None, reach=[], reach_any=True, down_patterns=[], failure_patterns=[], log_max_age=60, settle=0)
     questions = BoksEvidence(params)

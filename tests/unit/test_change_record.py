@@ -564,7 +564,7 @@ def test_record_that_can_not_be_written_ahead_is_as_if_it_had_not_been_tried(hos
 
 def test_a_change_that_was_noted_while_the_clock_was_ahead_hides_nothing():
     now = time.time()
-    assert [known_change(content) for content in (None, {}, dict(last_change=now - 5), dict(last_change=now + 3600))] == [
+    assert [known_change(content, now) for content in (None, {}, dict(last_change=now - 5), dict(last_change=now + 3600))] == [
         0, 0, now - 5, 0]
 
 

@@ -4,7 +4,7 @@
 """The page at which a root server or relay serves its masthead: the best sign that it is the product that answers."""
 
 from ansible_collections.portshift.agents.plugins.module_utils._bigfix.masthead import MastheadError, parse
-from ansible_collections.portshift.agents.plugins.module_utils._network.probe import probe
+from ansible_collections.portshift.agents.plugins.module_utils._network.posix_host import THIS_HOST
 
 MASTHEAD_PAGE = "/masthead/masthead.afxm"
 
@@ -21,7 +21,7 @@ def _check(port):
     return check
 
 
-def masthead_answer(host, port, tls, timeout, names_port=True):
-    """A probe's result: whether a masthead is served there, with `names_port` one for that very port."""
+def masthead_answer(address, port, tls, timeout, names_port=True, host=THIS_HOST):
+    """A probe's result: whether a masthead is served there, with `names_port` one for that very port.  `host`: who asks."""
     page = dict(path=MASTHEAD_PAGE, tls=tls, check=_check(port if names_port else None))
-    return probe(dict(host=host, port=port, http=page), timeout)
+    return host.probe([dict(host=address, port=port, http=page)], timeout)[0]

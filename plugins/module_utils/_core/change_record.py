@@ -93,7 +93,7 @@ def alone_on_host(path, check_mode=False, may_be_first=True, patience=PATIENCE):
 def other_change(path):
     """A sentence on the change of this host that is under way, or None.  `path`: the record.  Waits for nothing."""
     try:
-        handle = os.open(lock_path(path), os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
+        handle = os.open(lock_path(path), os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
     except FileNotFoundError:
         return None
     except OSError as err:
@@ -149,13 +149,14 @@ def _last_change(content):
     return max(content.get("started", 0), content.get("last_change", 0))
 
 
-def known_change(content):
+def known_change(content, now):
     """When the last change of a record was, for what speaks against a host since; 0 without one.
 
-    One that is dated later than now was noted while the clock was ahead: nothing would be newer.
+    `now`: by the clock of the same host.  One that is dated later than now was noted while the clock was ahead: nothing would
+    be newer.
     """
     changed = (content or {}).get("last_change", 0)
-    return changed if changed <= time.time() else 0
+    return changed if changed <= now else 0
 
 
 def _move(value):

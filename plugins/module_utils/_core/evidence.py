@@ -9,7 +9,7 @@ is the same for all of them.
 
 import time
 
-from ansible_collections.portshift.agents.plugins.module_utils._core.change_record import left_port, moved_at, other_change
+from ansible_collections.portshift.agents.plugins.module_utils._core.change_record import left_port, moved_at
 from ansible_collections.portshift.agents.plugins.module_utils._core.errors import EngineError
 
 PAUSE = 0.5
@@ -29,7 +29,8 @@ class Evidence:
     """The pieces of evidence that a host owes on `port`.
 
     `record`: the ChangeRecord of the host's migration as it was before the proof, or None.  It is what counts, and
-    mark_verified() refuses where it was changed meanwhile.
+    mark_verified() refuses where it was changed meanwhile.  `host`: the Host that is asked; a product may
+    have a picture of its own of it.
 
     A product has asked(), and look(), which reads the host once for all questions of a round.  Each question gets the seconds
     that are left and answers (good, sentences).
@@ -38,8 +39,8 @@ class Evidence:
     # What its sentences call the port.
     port_words = "port"
 
-    def __init__(self, params, port, record):
-        self.params, self.port, self.record = params, port, record
+    def __init__(self, params, port, record, host):
+        self.params, self.port, self.record, self.managed = params, port, record, host
         self.content = (record and record.content) or {}
         self.old_port = left_port(self.content, port)
         self.proved_before = self.content.get("state") == "verified" and self.content["new_port"] == port
@@ -73,7 +74,8 @@ class Evidence:
 
     def under_way(self, unused):
         """What another run is changing proves nothing."""
-        sentence = self.change_under_way() or (other_change(self.params["record"]) if self.params["record"] else None)
+        record = self.params["record"]
+        sentence = self.change_under_way() or (self.managed.other_change(record) if record else None)
         return (False, [sentence]) if sentence else (True, [])
 
     def change_under_way(self):
@@ -143,7 +145,7 @@ def prove(module, judgement, **unknown):
         questions = judgement()
         proved, missing, waited = gather(questions, params["timeout"], questions.settle_seconds)
         result = dict(ok=not missing, port=questions.port, old_port=questions.old_port, proved=told(proved), missing=missing,
-                      waited=waited, moved_at=moved_at(questions.content, questions.port), looked_at=time.time(),
+                      waited=waited, moved_at=moved_at(questions.content, questions.port), looked_at=questions.managed.now(),
                       **questions.also(proved))
         if missing:
             module.fail_json(msg="no proof on %s %d after %g s: %s" % (

@@ -28,6 +28,7 @@ import time
 
 from ansible_collections.portshift.agents.plugins.module_utils._core.file_access import (
     FileError, Location, NoSpace, explain, others_write, read_bytes, read_end, read_handle, read_if_there, read_own)
+from ansible_collections.portshift.agents.plugins.module_utils._core.host_system import is_linux
 
 __all__ = [
     "ChangedMeanwhile", "FileEdit", "FileError", "NoSpace", "explain", "kept_path", "make_folder", "one_at_a_time", "overwrite",
@@ -104,6 +105,8 @@ def _is_mount_point(path):
 
 def _flag_of(handle):
     """(name, letter) of the flag of an open file or folder that stands against its replacement, or None."""
+    if not is_linux():
+        return None    # elsewhere that number may ask for anything
     try:
         value = struct.unpack("i", fcntl.ioctl(handle, _GET_FLAGS, b"\0" * 8)[:4])[0]
     except OSError:

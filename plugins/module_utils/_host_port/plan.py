@@ -1,7 +1,7 @@
 # Copyright (c) 2026 The portshift.agents authors
 # GNU General Public License v3.0-or-later (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What a host needs for a port to be usable: an opening in its firewall, the port kept free, and a type in SELinux.
+"""What a Linux host needs for a port to be usable: an opening in its firewall, the port kept free, and a type in SELinux.
 
 A change goes in steps.  V(change) reads, plans, writes the record ahead and changes what this module changes itself; what
 other modules change is handed back as calls.  V(verify) reads all again, compares it with what was asked and with the

@@ -9,6 +9,8 @@ who listens, before and after.
 
 While nginx's master tries in vain to have one of its sockets, for up to 2.5 s, it listens on the others, and ends with none of
 the new ones.  Its workers come when it has them all, so a socket that a worker has is one that stays.
+
+It is done on a Linux host, in place, and not judged from afar: on Windows a hub stands behind IIS, which has its own engine.
 """
 
 import contextlib
@@ -27,6 +29,7 @@ from ansible_collections.portshift.agents.plugins.module_utils._core.change_reco
 from ansible_collections.portshift.agents.plugins.module_utils._core.errors import EngineError
 from ansible_collections.portshift.agents.plugins.module_utils._core.file_edit import (
     FileEdit, FileError, sha256, take_back_interrupted)
+from ansible_collections.portshift.agents.plugins.module_utils._core.process_tree import has_workers, master_of, workers_of
 from ansible_collections.portshift.agents.plugins.module_utils._network.listeners import (
     clients, listeners, outgoing, plain_address)
 from ansible_collections.portshift.agents.plugins.module_utils._core.ports import parse_port
@@ -66,53 +69,6 @@ class PortInUse(NginxEditError):
     def __init__(self, sentence, users):
         super().__init__(sentence)
         self.users = users
-
-
-def _process(pid, proc):
-    """(name, pid of the parent, when it began in ticks since the boot) of a process; None when it has ended."""
-    try:
-        with open(os.path.join(proc, str(pid), "stat"), "rb") as source:
-            name, unused, rest = source.read().partition(b"(")[2].rpartition(b")")
-        fields = rest.split()
-        return name, int(fields[1]), int(fields[19])
-    except (OSError, ValueError, IndexError):
-        return None
-
-
-def master_of(pid, proc="/proc"):
-    """The process at the head of a server's own: its workers share its sockets, and which of them is found is chance.
-
-    None for a process that has ended: whose it was can't be told any more.
-    """
-    found = _process(pid, proc)
-    while found:
-        above = _process(found[1], proc)
-        if not above or above[0] != found[0]:
-            return pid
-        pid, found = found[1], above
-    return None
-
-
-def workers_of(master, proc="/proc"):
-    """{(pid, when it began)} of a server's workers."""
-    name, workers = (_process(master, proc) or (None,))[0], set()
-    for pid in filter(str.isdigit, os.listdir(proc)):
-        found = _process(pid, proc)
-        if found and found[:2] == (name, master):
-            workers.add((int(pid), found[2]))
-    return workers
-
-
-def has_workers(master, proc="/proc"):
-    """Whether a server has workers, and this user may see what they have open: root in a container may not always."""
-    for pid in [worker[0] for worker in workers_of(master, proc)]:
-        try:
-            # Shown to those who may see the open files too.
-            os.readlink(os.path.join(proc, str(pid), "exe"))
-            return True
-        except OSError:
-            continue
-    return False
 
 
 def _who(entry):
