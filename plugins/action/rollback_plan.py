@@ -59,7 +59,7 @@ class ActionModule(ActionBase):
             records=dict(type="list", elements="dict", default=[]), port=dict(type="raw"), opened=dict(type="str"),
             force=dict(type="bool", default=False)))
         answers = {host: task_vars["hostvars"][host].get(options["way_back"]) for host in options["hosts"]}
-        # Who gave no answer can't be known to stay.  Force goes over files that somebody changed, not over silence.
+        # A host that gave no answer can't be known to stay.  Force goes over files that have changed, not over silence.
         answers = {host: answer for host, answer in answers.items() if is_answer(answer) and "record" in answer}
         records = sorted([answer["record"] for answer in answers.values() if answer["record"]]
                          + [record for record in options["records"] if record["state"] != "rolled_back"],

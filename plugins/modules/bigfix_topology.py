@@ -126,7 +126,8 @@ parents:
   returned: success
   type: dict
 openings:
-  description: What each host's own firewall has to admit, a list of C(protocol) and C(sources) by host. No sources mean anybody.
+  description: What each host's own firewall has to admit, a list of C(protocol) and C(sources) by host. Without sources, any
+    address.
   returned: success
   type: dict
   version_added: 0.2.0

@@ -121,8 +121,8 @@ agents:
   type: list
   elements: str
 openings:
-  description: What each host's own firewall has to admit, a list of C(port), C(protocol) and C(sources) by host. No sources mean
-    anybody. Empty without O(base_port).
+  description: What each host's own firewall has to admit, a list of C(port), C(protocol) and C(sources) by host. Without sources,
+    any address. Empty without O(base_port).
   returned: success
   type: dict
 paths:

@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The tree of a BigFix deployment as the inventory tells it, and the steps in which a migration walks through it.
 
-Pure: names in, names out.  Nobody is asked here.
+Pure: names in, names out.  No host is asked here.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class Topology:
         servers = list(groups.get(SERVER, []))
         if SERVER in groups and len(servers) != 1:
             self.problems.append("inventory group %s has to hold the one root server, it holds %s" % (
-                SERVER, "%d: %s" % (len(servers), ", ".join(servers)) if servers else "nobody"))
+                SERVER, "%d: %s" % (len(servers), ", ".join(servers)) if servers else "no host"))
         self.server = servers[0] if servers else None
         self.relays = [host for host in groups.get(RELAYS, []) if host not in servers]
         # A relay runs an agent too, which its own role takes care of.
@@ -96,7 +96,7 @@ class Topology:
         return [by_tier[number] for number in sorted(by_tier)]
 
     def openings(self, addresses=None, parent_connects=(), allowed=()):
-        """What each host's own firewall has to admit: host -> list of dict(protocol, sources); no sources: anybody.
+        """What each host's own firewall has to admit: host -> list of dict(protocol, sources); no sources: any address.
 
         `addresses` (host -> address) restricts that to who has to reach the host: children by tcp, the parent by udp (its
         notifications), and `allowed` (consoles, REST clients).  `parent_connects`: relays whose parent opens the connection.
@@ -115,7 +115,7 @@ class Topology:
             else:
                 callers[parent].append(addresses[host])
         for host in callers:
-            # Nobody at all would read as anybody.
+            # An empty list would read as any address.
             callers[host] = sorted({*callers[host], *allowed}) or [addresses[host]]
         for host in [self.server, *self.relays, *self.clients]:
             found[host] = [dict(protocol="tcp", sources=callers[host])] if host in callers else []

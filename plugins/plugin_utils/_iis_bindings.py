@@ -138,7 +138,7 @@ def to_remove(binding):
 # --- which site
 
 def listed(sites):
-    """The sites with their ports, for whoever has to name one."""
+    """The sites with their ports, for the user who has to name one."""
     if not sites:
         return "IIS has no site"
     return "the sites of IIS are %s" % ", ".join(
@@ -233,14 +233,14 @@ def _is_to_follow(found, twin, recorded):
 def without(site, port, beside=None):
     """(the site's bindings without those on `port`, sentences on what differs).
 
-    `beside`: the port that stays, on which each has to have a twin that serves whoever is led to it.
+    `beside`: the port that stays, on which each has to have a twin that serves the clients that are led to it.
     """
     kept = [binding for binding in site.web if binding["port"] != port]
     leaving = site.having(port)
     if not leaving:
         return kept, []
     if not kept:
-        raise BindingError("it has no other binding than those on port %d (%s), so nobody could reach it any more"
+        raise BindingError("it has no other binding than those on port %d (%s), so no client could reach it any more"
                            % (port, ", ".join(texts(leaving))))
     notes, staying = [], {identity(binding): binding for binding in kept}
     for binding in leaving:
@@ -265,9 +265,9 @@ def _no_twin(binding, found):
 
 
 def as_before(site, before, old_port, new_port):
-    """The way back: (the site's bindings as they are to be, what somebody changed that would be lost, sentences on what stays).
+    """The way back: (the site's bindings as they are to be, changes of others that would be lost, sentences on what stays).
 
-    Of ports that are no part of the migration nothing is touched, nor of bindings that are nobody's twin.
+    Of ports that are no part of the migration nothing is touched, nor are bindings that are no twins.
     """
     known = {identity(binding): binding for binding in before}
     bindings, changed, notes = [], [], []

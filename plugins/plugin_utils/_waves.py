@@ -35,7 +35,7 @@ def share(text, total, name):
 
 
 def waves(hosts, sizes, name, at_most=None):
-    """`hosts` cut as play keyword serial does: one wave per size, the last size again until nobody is left.
+    """`hosts` cut as play keyword serial does: one wave per size, the last size again until no host is left.
 
     No wave is larger than `at_most`: hosts beyond the number of forks would wait, with their services stopped, for a
     free fork.

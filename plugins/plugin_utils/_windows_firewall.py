@@ -19,7 +19,7 @@ from ansible_collections.portshift.agents.plugins.module_utils._host_port.openin
 from ansible_collections.portshift.agents.plugins.plugin_utils._other_modules import said
 
 MODULE = "community.windows.win_firewall_rule"
-# What Windows serves outgoing connections from, unless somebody has set another range (RFC 6335, netsh's own default).
+# What Windows serves outgoing connections from, unless the host has another range set (RFC 6335, netsh's own default).
 FIRST_DYNAMIC = 49152
 
 # The ports of one rule: openings of the same port and protocol, whose sources it holds together.
@@ -49,7 +49,7 @@ _OPTIONS = dict(
     ServiceName=("service", _any), Enabled=("enabled", lambda value: value == "True"), Profiles=("profiles", _profiles),
     LocalAddresses=("localip", _any), RemoteAddresses=("remoteip", _any), LocalPorts=("localport", _any),
     RemotePorts=("remoteport", _any), Protocol=("protocol", _number))
-# What a rule has when nobody asked for anything else; so it need not be asked for when a rule is made again.
+# What a rule has when it was made without anything else; so it need not be asked for when a rule is made again.
 _USUAL = dict(description="", program="any", service="any", profiles=["domain", "private", "public"], localip="any",
               remoteport="any")
 
@@ -130,7 +130,7 @@ class Look:
 
     @property
     def amends(self):
-        """Whether a rule that admits somebody now is to admit others."""
+        """Whether a rule that admits some sources now is to admit others."""
         return self.state == "open" and self.changes and self.there and not self.disabled
 
     def same_as(self, other):
@@ -257,7 +257,7 @@ def nothing(options, rules):
 
 
 def notes_of(state, looks):
-    """Sentences for somebody who looks after the host."""
+    """Sentences for the host's administrator."""
     if state == "closed":
         return ["rules of others that admit %s port %d were not looked for" % (look.rule.protocol, look.rule.port)
                 for look in looks]

@@ -51,7 +51,7 @@ def _is_port(value):
 
 
 def _require_types(found):
-    """Fails where somebody has edited it into what no run writes."""
+    """Fails where it was edited into what no run writes."""
     for key, right, what in (
             ("site", isinstance(found["site"], str) and found["site"], "the name of a site"),
             ("state", isinstance(found["state"], str), "a word"),

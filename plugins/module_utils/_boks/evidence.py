@@ -119,7 +119,7 @@ class BoksEvidence(Evidence):
             raise Hopeless("what listened on %s ended within %g s after it was well; it may do so again and again" % (
                 ", ".join(silent), self.settle_seconds))
         if silent:
-            return False, ["nobody listens on %s, where BoKS has to on base port %d" % (", ".join(silent), self.port)]
+            return False, ["no process listens on %s, where BoKS has to on base port %d" % (", ".join(silent), self.port)]
         self.daemons = {pair: {(pid, start_time(pid)) for entry in found if (entry["port"], entry["protocol"]) == pair
                                for pid in entry["owners"]} for pair in needed}
         self._require_the_same()
@@ -151,7 +151,7 @@ class BoksEvidence(Evidence):
                 if (entry["port"], entry["protocol"]) in old]
         if left:
             return False, ["%s, which belongs to the old base port %d" % (", ".join(left), self.old_port)]
-        return True, ["nobody listens on the old base port %d any more" % self.old_port]
+        return True, ["no process listens on the old base port %d any more" % self.old_port]
 
     def status(self, seconds_left):
         command = self.params["status_command"]

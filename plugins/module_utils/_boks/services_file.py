@@ -111,7 +111,7 @@ def answered_by(name, protocol, file_port):
     order = _host_sources()
     where = "the services line of %s is: %s" % (nsswitch(), " ".join(order) or "empty")
     if port is None:
-        return "nobody answers for %s/%s on this host (%s)" % (name, protocol or "any", where)
+        return "no source answers for %s/%s on this host (%s)" % (name, protocol or "any", where)
     source = _who(name, protocol, port, order)
     if source is None and _asked("files", name, protocol) == port:
         who = "%s, not another file," % SERVICES
@@ -169,7 +169,7 @@ class ServicesEdit(Edit):
         return found and found[0]
 
     def foreseen(self):
-        """A sentence when somebody answers before the file is asked, so that no edit of it can count; else None."""
+        """A sentence when another source answers before the file is asked, so that no edit of it can count; else None."""
         if not self.is_asked_by_lookups() or self.state == "absent":
             return None
         order = _host_sources()
@@ -185,7 +185,7 @@ class ServicesEdit(Edit):
     def disagreement(self, patience=PATIENCE_WITH_CACHE):
         """A sentence when the host's own lookup does not answer what the file now says; None when it does.
 
-        To be asked after the file was written.  Who has taken a line away is not told that somebody else still answers.
+        To be asked after the file was written.  After a line was taken away, that another source still answers is not told.
         """
         if not self.is_asked_by_lookups() or self.state == "absent":
             return None
@@ -221,7 +221,7 @@ class ServicesEdit(Edit):
         try:
             edit = FileEdit.read(self.path, may_be_missing=True)
             if edit.before != self.file.after:
-                return "the file was NOT put back, since somebody else has changed it meanwhile"
+                return "the file was NOT put back, since another process has changed it meanwhile"
             edit.apply(self.file.before).commit(module)
         except FileError as err:
             return "the file was NOT put back: %s" % err
