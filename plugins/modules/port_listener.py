@@ -35,7 +35,7 @@ options:
     default: 120
   token:
     description:
-      - The text that it answers with, at most 512 bytes. Everybody who reaches the port can read it.
+      - The text that it answers with, at most 512 bytes. Every client that reaches the port can read it.
       - A listener with another token is replaced.
     type: str
     default: portshift

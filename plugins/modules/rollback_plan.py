@@ -86,8 +86,8 @@ left:
   type: bool
 last:
   description:
-    - The port that the last migration led to, which is the one that goes back without O(port). Null where every host has gone back
-      from it.
+    - The port that the last migration led to, which is the one that goes back without O(port). Null where every host has gone
+      back from it.
   returned: success
   type: int
 moved:

@@ -76,7 +76,7 @@ def remote_addresses(openings):
     found = []
     for opening in openings:
         network = ipaddress.ip_network(opening.source)
-        # Everybody of one family is two halves: Windows knows no network with a prefix of 0.
+        # Any address of one family is two halves: Windows knows no network with a prefix of 0.
         found += [network] if network.prefixlen else network.subnets()
     return ",".join(str(network).removesuffix("/%d" % network.max_prefixlen) for network in found)
 

@@ -186,8 +186,8 @@ def test_a_daemon_that_was_not_restarted_is_noted(host):
     host.start("16503/tcp")
     found = host.info(base_port=NEW, role="agent")
     assert found["ok"] and found["notes"] == [
-        "no process listens on 16533/tcp, where this host has to on base port 16530; does BoKS run, and was it restarted since its "
-        "base port was changed?"]
+        "no process listens on 16533/tcp, where this host has to on base port 16530; does BoKS run, and was it restarted since "
+        "its base port was changed?"]
 
 
 @pytest.mark.parametrize("arguments, sentence", [

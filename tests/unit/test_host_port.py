@@ -341,8 +341,8 @@ def test_what_fails_half_way_is_undone_and_the_record_follows(run, direct):
     run("open", opening(1))
     before, record = copy.deepcopy(direct.held), run.record.read_text()
     direct.fails = 1
-    with pytest.raises(OpeningError, match="nft does not take the change; asked for was: to be opened tcp 55000 from any address; "
-                                           "found was: .*lacks.*It was undone: the rules are what they were before"):
+    with pytest.raises(OpeningError, match="nft does not take the change; asked for was: to be opened tcp 55000 from any "
+                                           "address; found was: .*lacks.*It was undone: the rules are what they were before"):
         run("open", opening(55000))
     assert direct.held == before and run.record.read_text() == record
 
