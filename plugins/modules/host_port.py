@@ -64,7 +64,7 @@ options:
     description: Set by the action plugin. What failed between the steps.
     type: str
   run:
-    description: Set by the action plugin. Who asks for the lease.
+    description: Set by the action plugin. The run that asks for the lease.
     type: dict
     suboptions:
       node:
@@ -84,7 +84,7 @@ options:
         type: str
         default: ""
       user:
-        description: Who runs the playbook.
+        description: The user who runs the playbook.
         type: str
         required: true
       pid:

@@ -29,7 +29,7 @@ options:
     default: [tcp]
   seconds:
     description:
-      - How long the listener lives at most, V(1) to V(3600).
+      - Seconds that the listener lives at most, V(1) to V(3600).
       - One that is there already and lives for at least half of that stays as it is; one that doesn't is replaced.
     type: int
     default: 120

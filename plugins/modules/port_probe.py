@@ -12,7 +12,7 @@ description:
   - Runs in check mode too.
 options:
   targets:
-    description: What to try.
+    description: The ports of hosts to try.
     type: list
     elements: dict
     required: true

@@ -42,7 +42,7 @@ options:
         hosts alone whose own record says so, and their variable has to say whether it was opened since.
     type: str
   force:
-    description: Hosts whose files have changed since go back as well, so no host has to be asked but those that gave no answer.
+    description: Take hosts back as well whose files have changed since, so that only those that gave no answer have to be asked.
     type: bool
     default: false
 extends_documentation_fragment:

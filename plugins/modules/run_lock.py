@@ -32,7 +32,7 @@ options:
     choices: [held, released]
     default: held
   seconds:
-    description: How long the lock lasts without being renewed. Longer than any step between two renewals takes.
+    description: Seconds that the lock lasts without being renewed. They have to be more than a step between two renewals takes.
     type: int
     default: 600
   take_over:
@@ -67,7 +67,7 @@ options:
         type: str
         default: ""
       user:
-        description: Who runs the playbook.
+        description: The user who runs the playbook.
         type: str
         required: true
       pid:
