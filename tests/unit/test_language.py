@@ -14,6 +14,7 @@ import yaml
 
 from tests.conftest import CHECKOUT
 
+WITH_NAMES = ("roles/*/tasks/**/*.yml", "playbooks/**/*.yml", "extensions/molecule/*/*.yml")
 # A name that begins so is a sentence about a state.
 STATES = {
     "A", "All", "An", "Both", "Each", "Every", "Everything", "It", "Its", "No", "Nothing", "Only", "Records", "The", "There",
@@ -60,7 +61,7 @@ def _named(entries):
 
 def test_a_name_of_a_play_or_task_says_what_it_does():
     root, wrong = pathlib.Path(CHECKOUT), []
-    paths = [*root.glob("roles/*/tasks/**/*.yml"), *root.glob("roles/*/handlers/*.yml"), *root.glob("playbooks/**/*.yml")]
+    paths = [path for pattern in WITH_NAMES for path in root.glob(pattern)]
     assert len(paths) > 100
     for path in paths:
         names = list(_named(yaml.safe_load(path.read_text())))
