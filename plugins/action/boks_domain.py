@@ -53,7 +53,7 @@ class ActionModule(ActionBase):
         problems += domain.problems
         if not options["bridge"] and len(domain.roles) > 1:
             problems.append("boks_bridge is false: a host that has moved and one that has not would not find each other, and a "
-                            "Server Agent that reaches nobody refuses logins; leave the bridge on")
+                            "Server Agent that reaches no Master or Replica refuses logins; leave the bridge on")
         for check, name in ((parse_ignored, "ignore_users"), (parse_quiet, "quiet_seconds")):
             try:
                 check(options["close_" + name], "boks_close_" + name)

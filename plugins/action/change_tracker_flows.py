@@ -72,7 +72,7 @@ def _inbound(hub: str, variables: HostVariables, name: str, openings: Sequence[O
     """What the hub's own firewall says to the ports that it has to admit."""
     found = variables.get(name)
     for opening in openings:
-        sources = ", ".join(opening["sources"]) or "anybody"
+        sources = ", ".join(opening["sources"]) or "any address"
         flow = dict(host=hub, port=opening["port"], protocol=opening["protocol"], service="https")
         if found and found.get("skipped"):
             yield _Flow(sources, flow, reason=NOT_LOOKED_AT, counts=False)

@@ -13,8 +13,8 @@ from ansible_collections.portshift.agents.plugins.plugin_utils._change_tracker_e
 from ansible_collections.portshift.agents.plugins.plugin_utils._contracts import HostVars, Result
 from ansible_collections.portshift.agents.plugins.plugin_utils._evidence import answer_of
 
-BY_HAND = ("whoever names the hub's port elsewhere is moved by hand: bookmarks of console users, clients of its API, load "
-           "balancers, the installation of new agents")
+BY_HAND = ("what else names the hub's port is changed by hand: bookmarks of console users, clients of its API, load balancers, "
+           "the installation of new agents")
 
 # What a server calls what it listens on, where that stands, and how it is taken away by hand.
 SERVERS = {
@@ -77,7 +77,7 @@ class _Agents:
         if len(self.leaving) < 2:
             return []
         return ["the agents are on different ports (%s); they move from one port, on which their hub listens, so these are the "
-                "agents of several hubs, or somebody has moved some of them already: take out who does not belong, or mend it "
+                "agents of several hubs, or some of them were moved before: take out those that do not belong, or mend them "
                 "first" % _grouped(self.leaving, "on")]
 
 
@@ -97,9 +97,9 @@ class ActionModule(ActionBase):
         hub: list[str] = []
         opening: list[str] = []
         if not estate["hub_managed"]:
-            agents.notes.append("the hub's own listener is left alone (change_tracker_hub_server: none), so somebody has to make "
-                                "the hub answer on port %d, beside the old one and with the same certificate; each agent proves "
-                                "that before it moves" % estate["port"])
+            agents.notes.append("the hub's own listener is left alone (change_tracker_hub_server: none), so its administrator "
+                                "has to make the hub answer on port %d, beside the old one and with the same certificate; each "
+                                "agent proves that before it moves" % estate["port"])
         elif not estate["hub_hosts"]:
             agents.notes.append("%s: the hub is no part of this run, so what it listens on was not read" % estate["hub"])
         elif options["hub_assessment"]:
@@ -107,7 +107,7 @@ class ActionModule(ActionBase):
             agents.notes += notes
         if len(agents.hubs) > 1:
             agents.notes.append("the agents have several names of a hub in their URL (%s); they keep them, and each proves that "
-                                "whoever is there answers on the new port" % _grouped(agents.hubs, "name"))
+                                "the server of that name answers on the new port" % _grouped(agents.hubs, "name"))
         problems = agents.problems()
         report += hub + agents.rows + opening + ["note: " + note for note in [*agents.notes, BY_HAND]]
         report += ["PROBLEM: " + problem for problem in problems]
@@ -122,7 +122,7 @@ def _left_open(found: Result, host: str, server: str, kept: Collection[int | Non
         return []
     bound, by_hand = SERVERS[server][2:]
     return ["%s: %s port %s too, which this migration leaves as it is, and close does not end. Where an earlier migration left "
-            "it and nobody needs it, %s" % (host, bound % found.get("path"), " and port ".join(map(str, others)), by_hand)]
+            "it and no client needs it, %s" % (host, bound % found.get("path"), " and port ".join(map(str, others)), by_hand)]
 
 
 def _hub(hostvars: HostVars, estate: Any, assessment: str,

@@ -1,7 +1,7 @@
 # Copyright (c) 2026 The portshift.agents authors
 # GNU General Public License v3.0-or-later (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Confirms by a new login: whoever is in already would not notice that nobody else gets in any more.
+"""Confirms by a new login: a session that is open already would not notice that the host refuses new ones.
 
 With O(confirm) it does so in the task that began the change: under the linear strategy the next task begins when the slowest
 host has ended this one, and until then the time of all the others would run.
@@ -70,8 +70,8 @@ class ActionModule(ActionBase):
                 why = " ".join(str(err).split())
             if time.monotonic() - begun > seconds:
                 return dict(failed=True, changed=False, msg=(
-                    "no new login to this host came about in %d s (%s), so nothing was confirmed; a change that nobody confirms "
-                    "undoes itself on the host" % (seconds, why)))
+                    "no new login to this host came about in %d s (%s), so nothing was confirmed; a change that is not "
+                    "confirmed undoes itself on the host" % (seconds, why)))
             time.sleep(PAUSE)
 
     def _reset(self) -> None:

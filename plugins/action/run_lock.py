@@ -126,7 +126,7 @@ class ActionModule(ActionBase):
         answer = self._execute_module(module_args=arguments, task_vars=task_vars)
         holder = answer.get("holder")
         if answer.get("failed") and isinstance(holder, dict) and has_ended(holder, asking):
-            # The host looks again whether that run is still the one: in between somebody else may have got the lock.
+            # The host looks again whether that run is still the one: in between another run may have got the lock.
             answer = self._execute_module(module_args=dict(arguments, dead_owner=holder.get("id")), task_vars=task_vars)
         result.update(answer)
         return result

@@ -121,7 +121,7 @@ author:
 """
 
 EXAMPLES = r"""
-- name: The client reports through the new port
+- name: Verify that the client reports through the new port
   portshift.agents.bigfix_evidence:
     component: client
     port: 55000

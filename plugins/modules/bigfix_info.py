@@ -129,7 +129,7 @@ host_port:
       type: list
       elements: str
 neighbours:
-  description: The ports of Web Reports and WebUI on which somebody listens here. They have to stay as they are.
+  description: The ports of Web Reports and WebUI on which a process listens here. They have to stay as they are.
   returned: success
   type: list
   elements: int
@@ -186,7 +186,7 @@ def serves_masthead(managed, entry):
 
 
 def new_port_conflicts(host, plan, listening, neighbours, address):
-    """Sentences for a new port that somebody else holds already."""
+    """Sentences for a new port that another program holds already."""
     if host.port in neighbours:
         return ["port %d is the port of Web Reports or WebUI on this host, which do not move; choose another" % host.port]
     # A listener of ours that an interrupted run left ends by itself, or when the paths are proved.
@@ -238,7 +238,7 @@ def main():
         plan.problems += old_port_conflicts(host, listening or [])
         if listening is not None and not any(
                 entry["port"] == host.old_port and entry["protocol"] == "tcp" for entry in listening):
-            plan.notes.append("nobody listens on port %s, the old one; is the %s running?" % (host.old_port, host.component))
+            plan.notes.append("no process listens on port %s, the old one; is the %s running?" % (host.old_port, host.component))
     host_port = assess_beside(module, module.params["host_port"], plan)
     if host.component != "client" and plan.edits and not (module.params["host_port"] or {}).get("reserve") and is_ephemeral(
             host.port, host.managed.ephemeral_ports()):

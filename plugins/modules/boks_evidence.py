@@ -113,7 +113,7 @@ author:
 """
 
 EXAMPLES = r"""
-- name: The Server Agent works on the new base port
+- name: Verify the Server Agent on the new base port
   portshift.agents.boks_evidence:
     base_port: 6530
     role: agent
@@ -123,7 +123,7 @@ EXAMPLES = r"""
       - host: master.example.test
       - host: replica1.example.test
 
-- name: The Replica reaches the Master on both ports
+- name: Verify that the Replica reaches the Master on both ports
   portshift.agents.boks_evidence:
     base_port: 6530
     role: replica

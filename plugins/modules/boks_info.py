@@ -147,7 +147,7 @@ ports:
       description: What it is for.
       type: str
     listening_by:
-      description: Who listens there, as C(pid), C(name) and C(address); null for nobody, or where the host can't tell.
+      description: Who listens there, as C(pid), C(name) and C(address); null where no process does, or where the host can't tell.
       type: dict
 wanted_ports:
   description: The same for O(base_port); empty without it.
@@ -307,8 +307,8 @@ class Move:
         if host.listeners(()) is None:
             self.notes.append("this host can't tell who listens, so that nothing is known of who may hold the ports")
         elif moving and host.role and not any(entry["listening_by"] for entry in moving):
-            self.notes.append("nobody listens on %s, where this host has to on base port %d; does BoKS run, and was it restarted "
-                              "since its base port was changed?" % (
+            self.notes.append("no process listens on %s, where this host has to on base port %d; does BoKS run, and was it "
+                              "restarted since its base port was changed?" % (
                                   ", ".join("%(port)d/%(protocol)s" % entry for entry in moving), host.base))
 
     def table(self, base):

@@ -13,7 +13,7 @@ description:
     or rollback of it.
   - The URL in the agent's file leads to O(port), the service runs, it has a connection to the hub on that port and none on the
     old one, and its log holds no new line that says that the hub was lost.
-  - Nobody publishes a line of the log that says that all is well, so it is the connection that proves it.
+  - The vendor documents no line of the log that says that all is well, so it is the connection that proves it.
   - All of this is there twice, with O(settle) seconds in between in which the service was not started anew, so that an agent that
     dies again and again proves nothing.
 options:
@@ -77,11 +77,11 @@ author:
 """
 
 EXAMPLES = r"""
-- name: The agent works with the hub's new port
+- name: Verify the agent on the hub's new port
   portshift.agents.change_tracker_evidence:
     port: 8443
 
-- name: The agent on the hub's own host does, if there is one
+- name: Verify the agent on the hub's own host, if there is one
   portshift.agents.change_tracker_evidence:
     port: 8443
     required: false

@@ -78,7 +78,7 @@ missing:
   returned: success
   type: list
   elements: str
-  sample: ["tcp 55000 from anybody is not open in firewalld (permanent)"]
+  sample: ["tcp 55000 from any address is not open in firewalld (permanent)"]
 added:
   description: The openings that would be added, in the form of O(openings), each with one source at most.
   returned: success

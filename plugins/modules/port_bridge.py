@@ -57,19 +57,19 @@ author:
 """
 
 EXAMPLES = r"""
-- name: The relay answers on the new port too, before it moves
+- name: Let the relay answer on the new port too, before it moves
   portshift.agents.port_bridge:
     name: bigfix
     listen_port: 55000
     target_port: 52311
 
-- name: The relay answers on the old port too, after it has moved
+- name: Let the relay answer on the old port too, after it has moved
   portshift.agents.port_bridge:
     name: bigfix
     listen_port: 52311
     target_port: 55000
 
-- name: Two ports answer on their new numbers too
+- name: Let two ports answer on their new numbers too
   portshift.agents.port_bridge:
     name: boks
     mappings:
@@ -79,7 +79,7 @@ EXAMPLES = r"""
         target_port: 6503
         protocols: [tcp]
 
-- name: Only the new port is left
+- name: Leave only the new port
   portshift.agents.port_bridge:
     name: bigfix
     state: absent

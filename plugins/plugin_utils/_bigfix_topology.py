@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The tree of a BigFix deployment as the inventory tells it, and the steps in which a migration walks through it.
 
-Pure: names in, names out.  Nobody is asked here.
+Pure: names in, names out.  No host is asked here.
 """
 
 from __future__ import annotations
@@ -121,7 +121,7 @@ class Topology:
             else:
                 callers[parent].append(addresses[host])
         for host in callers:
-            # Nobody at all would read as anybody.
+            # An empty list would read as any address.
             callers[host] = sorted({*callers[host], *allowed}) or [addresses[host]]
         for host in [self.server, *self.relays, *self.clients]:
             found[host] = [Opening(protocol="tcp", sources=callers[host])] if host in callers else []

@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """A BoKS domain as the inventory tells it, who has to reach whom in it, and the steps in which a migration walks through it.
 
-Pure: names in, names out.  Nobody is asked here.
+Pure: names in, names out.  No host is asked here.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class Domain:
                 self.problems.append("inventory group %s is missing; define it, empty if this domain has none" % name)
         masters = groups.get(MASTER, [])
         if MASTER in groups and len(masters) != 1:
-            found = "%d: %s" % (len(masters), ", ".join(masters)) if masters else "nobody"
+            found = "%d: %s" % (len(masters), ", ".join(masters)) if masters else "no host"
             self.problems.append("inventory group %s has to hold the one Master, it holds %s; hosts of two domains are migrated "
                                  "by two inventories" % (MASTER, found))
         for name, role in GROUPS.items():
@@ -54,7 +54,7 @@ class Domain:
     def paths(self, addresses: Mapping[str, str], among: Collection[str]) -> dict[str, list[Path]]:
         """What has to answer to each host of `among` by tcp: host -> list of dict(host, offset).
 
-        Hosts that are no part of this run count too: who moves to a base that its Master is not on finds nobody there.
+        Hosts that are no part of this run count too: one that moves to a base that its Master is not on finds no server there.
         """
         return {host: [Path(host=addresses[other], offset=offset)
                        for other, offset, protocol in self._reaching(host) if protocol == "tcp"]
@@ -70,6 +70,7 @@ class Domain:
                  allowed: Iterable[str] = ()) -> dict[str, list[Opening]]:
         """What each host's own firewall has to admit: host -> list of dict(port, protocol, sources); no sources: anybody.
 
+        No sources: any address.
         `addresses` (host -> address) restricts that to the hosts of the domain that connect there, and to `allowed`.
         """
         found: dict[str, list[Opening]] = {}

@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """A Change Tracker hub and its agents as the inventory tells them, and the steps in which a migration walks through them.
 
-Pure: names in, names out.  Nobody is asked here.
+Pure: names in, names out.  No host is asked here.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ GROUPS = {HUB: "hub", PROXIES: "proxy", AGENTS: "agent"}
 MONITORED = "change_tracker_monitored"
 # Where the table is asked for what does not depend on the hub's port.
 DEFAULT_PORT = 443
-# What answers on the hub's port.  NGINX alone stands on a host whose own agent can be moved; with NONE nobody connects there.
+# What answers on the hub's port.  NGINX alone stands on a host whose own agent can be moved; with NONE no run connects there.
 NGINX, IIS, NONE = "nginx", "iis", "none"
 # What a host that is monitored without an agent may be.
 KINDS = ("linux", "windows", "network")
@@ -40,12 +40,12 @@ class Estate:
         self.hub_managed = hub_server != NONE
         for name in GROUPS:
             if name not in groups:
-                self.problems.append("inventory group %s is missing; define it, empty if there is nobody in it" % name)
+                self.problems.append("inventory group %s is missing; define it, empty if no host belongs to it" % name)
         hubs = groups.get(HUB, [])
         self.hub = hubs[0] if hubs else None
-        # Where somebody else makes the hub answer, it may be a machine that Ansible has never heard of.
+        # With NONE the hub may be a machine that no inventory names.
         if HUB in groups and (len(hubs) > 1 or self.hub_managed and not hubs):
-            found = "%d: %s" % (len(hubs), ", ".join(hubs)) if hubs else "nobody"
+            found = "%d: %s" % (len(hubs), ", ".join(hubs)) if hubs else "no host"
             self.problems.append("inventory group %s has to hold the one hub, it holds %s; agents of two hubs are migrated by "
                                  "two inventories" % (HUB, found))
         for name, component in GROUPS.items():
@@ -59,7 +59,7 @@ class Estate:
             # Whether an agent runs there is not known, and on Windows it could not be moved.
             del self.components[self.hub]
         if not self.problems and not self.components:
-            self.problems.append("%s and %s hold nobody, so there is no agent to move" % (AGENTS, PROXIES))
+            self.problems.append("%s and %s hold no host, so there is no agent to move" % (AGENTS, PROXIES))
 
     def hosts(self, component: str) -> list[str]:
         """Those of which this is the first component: a hub that has the proxy agent counts as hub."""

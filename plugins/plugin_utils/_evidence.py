@@ -63,7 +63,7 @@ def answer_of(hostvars: HostVars, host: str, name: str, port: int | None = None,
 
 def _reason_against(value: object, name: str, port: int | None, check_mode: bool) -> str | None:
     if not isinstance(value, Mapping):
-        # What many take for a yes needs more words than what nobody does.
+        # A value that reads like a yes (1, "ok") needs more words than one that can't be taken for it.
         told = ", and evidence is true or a result whose ok is true" if value else ""
         return None if value is True else "%s is %r%s" % (name, value, told)
     silent = [key for key in NO_ANSWER if _says(value.get(key))]

@@ -263,14 +263,14 @@ def _is_to_follow(found: Binding, twin: Binding, recorded: Recorded | None) -> b
 def without(site: Site, port: int, beside: int | None = None) -> tuple[list[Binding], list[str]]:
     """(the site's bindings without those on `port`, sentences on what differs).
 
-    `beside`: the port that stays, on which each has to have a twin that serves whoever is led to it.
+    `beside`: the port that stays, on which each has to have a twin that serves the clients that are led to it.
     """
     kept = [binding for binding in site.web if binding["port"] != port]
     leaving = site.having(port)
     if not leaving:
         return kept, []
     if not kept:
-        raise BindingError("it has no other binding than those on port %d (%s), so nobody could reach it any more"
+        raise BindingError("it has no other binding than those on port %d (%s), so no client could reach it any more"
                            % (port, ", ".join(texts(leaving))))
     notes: list[str] = []
     staying = {identity(binding): binding for binding in kept}
@@ -299,7 +299,7 @@ def as_before(site: Site, before: Sequence[Binding], old_port: int | None,
               new_port: int) -> tuple[list[Binding], list[str], list[str]]:
     """The way back: (the site's bindings as they are to be, what somebody changed that would be lost, sentences on what stays).
 
-    Of ports that are no part of the migration nothing is touched, nor of bindings that are nobody's twin.
+    Of ports that are no part of the migration nothing is touched, nor are bindings that are no twins.
     """
     known = {identity(binding): binding for binding in before}
     bindings: list[Binding] = []

@@ -3,8 +3,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Bindings of a site of IIS, changed by modules of other collections and proved by reading again.
 
-What counts is what http.sys listens on.  A binding can be there while nobody listens: IIS stops a site that has a port which
-another process has, with all of its other ports.
+What counts is what http.sys listens on.  A binding can be there while http.sys does not listen: IIS stops a site that has a
+port which another process has, with all of its other ports.
 """
 
 from __future__ import annotations
@@ -185,7 +185,7 @@ class ListenEdit:
             return
         left = recorded and recorded["old_port"] or given["old_port"]
         known = sorted({port for port in (given["new_port"], left) if port})
-        # Where nobody knows which port was left, it may be any that gets its bindings from the new one.
+        # Where no option and no record names the port that was left, it may be any that gets its bindings from the new one.
         if self.port in known or (len(known) == 1 and self.beside in known):
             return
         raise PortError("port is %d, and the migration that %s is about %s %s, so what is done there could not be taken back. "
@@ -293,8 +293,8 @@ class ListenEdit:
 
     def _require_started(self) -> None:
         if not self.site.started:
-            raise iis.BindingError("it is not started (IIS says %s), so nobody is served on any of its ports. Start it, or see "
-                                   "the System log of Windows for why it was stopped" % self.site.state)
+            raise iis.BindingError("it is not started (IIS says %s), so it serves no client on any of its ports. Start it, or "
+                                   "see the System log of Windows for why it was stopped" % self.site.state)
 
     def _require_no_obstacle(self, adds: Sequence[iis.Binding]) -> None:
         if self.state == "present":
@@ -325,7 +325,7 @@ class ListenEdit:
             return
         shared = [str(site) for site in self.others if site.having(self.port)]
         raise ListenError(
-            "%s: port %d is still used: in %d s there was no moment without a connection to it, and whoever has one would lose "
+            "%s: port %d is still used: in %d s there was no moment without a connection to it, and its clients would lose "
             "the hub; nothing was changed. %sLead them to the port that stays, and run again; netstat -ano on the host shows who "
             "they are. A connection that was left open ends by itself after IIS's connectionTimeout (120 s as it comes)" % (
                 self.site, self.port, self.options["users_seconds"],
@@ -491,8 +491,8 @@ class ListenEdit:
         self.notes += notes + ["the binding %s can't be read by %s, so it stays" % (iis.text(binding), INFO)
                                for binding in self.site.unreadable]
         if changed and not self.options["force"]:
-            raise iis.BindingError("going back is no longer safe: somebody else has changed %s. Set it right, or have it put "
-                                   "back in spite of that with force" % ", ".join(changed))
+            raise iis.BindingError("going back is no longer safe: these bindings have changed since the migration: %s. Set them "
+                                   "right, or have them put back in spite of that with force" % ", ".join(changed))
         adds, removes = iis.missing(self.found, wanted), iis.surplus(self.found, wanted)
         if any(binding["port"] == old_port for binding in adds):
             iis.require_free(old_port, adds, self.site, self.others, self.listeners, self.others_known, adds)
@@ -504,7 +504,7 @@ class ListenEdit:
             self._foretell(adds)
             return self._result(self.found, wanted, True)
         state = self._state_after(recorded)
-        # Before it is made.  A site that somebody has stopped stays so, also where this run is killed.
+        # Before it is made.  A site that was stopped before stays so, also where this run is killed.
         if state == "started" and (adds or removes or not self.site.started):
             self._mark_ahead()
         try:

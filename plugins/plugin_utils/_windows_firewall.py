@@ -21,7 +21,7 @@ from ansible_collections.portshift.agents.plugins.plugin_utils._contracts import
 from ansible_collections.portshift.agents.plugins.plugin_utils._other_modules import said
 
 MODULE = "community.windows.win_firewall_rule"
-# What Windows serves outgoing connections from, unless somebody has set another range (RFC 6335, netsh's own default).
+# What Windows serves outgoing connections from, unless the host has another range set (RFC 6335, netsh's own default).
 FIRST_DYNAMIC = 49152
 
 
@@ -85,7 +85,7 @@ def remote_addresses(openings: Iterable[Any]) -> str:
     found: list[ipaddress.IPv4Network | ipaddress.IPv6Network] = []
     for opening in openings:
         network = ipaddress.ip_network(opening.source)
-        # Everybody of one family is two halves: Windows knows no network with a prefix of 0.
+        # Any address of one family is two halves: Windows knows no network with a prefix of 0.
         found += [network] if network.prefixlen else network.subnets()
     return ",".join(str(network).removesuffix("/%d" % network.max_prefixlen) for network in found)
 

@@ -80,9 +80,9 @@ def test_close_asks_the_agents_which_port_was_left_where_the_hub_does_not_know(r
     # Nobody listens there, so that is as far as it comes.
     records.note("agent01", 1, 2, 10)
     code, said = records.play(*close, change_tracker_port=2)
-    assert code and "nobody listens on port" in said
+    assert code and "no process listens on port" in said
     # The hub's own record is of this migration: nobody has to be asked.
     records.note("nginx.json", 1, 2, 5)
     (records.folder / "agent01").unlink()
     code, said = records.play(*close, change_tracker_port=2)
-    assert code and "nobody listens on port" in said
+    assert code and "no process listens on port" in said

@@ -188,7 +188,7 @@ class BigFixEvidence(Evidence):
             return True, ["this host can't tell who listens"]
         gone = set(wanted) - {entry["port"] for entry in listening}
         if gone:
-            return False, ["nobody listens any more on port %s, which was not to move" % ", ".join(map(str, sorted(gone)))]
+            return False, ["no process listens any more on port %s, which was not to move" % ", ".join(map(str, sorted(gone)))]
         return True, ["port %s as before" % ", ".join(map(str, wanted))]
 
     # -- what the agent did

@@ -148,7 +148,7 @@ class BoksEvidence(Evidence):
                 if (entry["port"], entry["protocol"]) in old]
         if left:
             return False, ["%s, which belongs to the old base port %d" % (", ".join(left), self.old_port)]
-        return True, ["nobody listens on the old base port %d any more" % self.old_port]
+        return True, ["no process listens on the old base port %d any more" % self.old_port]
 
     def status(self, seconds_left):
         command = self.params["status_command"]

@@ -160,7 +160,7 @@ class ServicesEdit(Edit):
         return found and found[0]
 
     def foreseen(self):
-        """A sentence when somebody answers before the file is asked, so that no edit of it can count; else None."""
+        """A sentence when another source answers before the file is asked, so that no edit of it can count; else None."""
         if not self.is_asked_by_lookups() or self.state == "absent":
             return None
         order = _host_sources(self.host)
@@ -176,7 +176,7 @@ class ServicesEdit(Edit):
     def disagreement(self, patience=PATIENCE_WITH_CACHE):
         """A sentence when the host's own lookup does not answer what the file now says; None when it does.
 
-        To be asked after the file was written.  Who has taken a line away is not told that somebody else still answers.
+        To be asked after the file was written.  After a line was taken away, that another source still answers is not told.
         """
         if not self.is_asked_by_lookups() or self.state == "absent":
             return None
@@ -212,7 +212,7 @@ class ServicesEdit(Edit):
         try:
             edit = self.host.edit(self.path, may_be_missing=True)
             if edit.before != self.file.after:
-                return "the file was NOT put back, since somebody else has changed it meanwhile"
+                return "the file was NOT put back, since another process has changed it meanwhile"
             edit.apply(self.file.before).commit(module)
         except FileError as err:
             return "the file was NOT put back: %s" % err

@@ -274,7 +274,7 @@ class Location:
             os.close(handle)
 
     def require_own(self):
-        """Fails unless nobody but root and this user can have put there what has the name."""
+        """Fails unless only root and this user can have put there what has the name."""
         status = os.fstat(self.folder)
         folder = os.path.dirname(self.path)
         self._require_followed(status)
@@ -315,7 +315,7 @@ def read_bytes(path):
 
 
 def read_if_there(path):
-    """The same, or None where there is nothing: whoever looks first and then reads meets those who remove the file between."""
+    """The same, or None where there is nothing: between a look and a read another process may remove the file."""
     return _read(path, lambda handle: read_handle(handle, path))
 
 

@@ -113,7 +113,7 @@ def _overlaps(address, listen):
 
 
 # What became of a file that could not be put back.
-SAVED_SINCE = ("somebody else has saved the file meanwhile, so it stays as they left it, and may still have this change: look "
+SAVED_SINCE = ("another process has saved the file meanwhile, so it stays as it is now, and may still have this change: look "
                "into it")
 
 
@@ -247,7 +247,7 @@ class ListenEdit:
         return [entry for entry in found if entry["protocol"] in self.protocols]
 
     def _find_nginx(self):
-        """The process that serves this file, by the ports of it that are not in question; None when nobody listens there."""
+        """The process that serves this file, by the ports of it that are not in question; None when no process listens there."""
         ports = {listen.port for listen in self.listens[0]} - (
             self.watched if self.state != "restored" else {(self.record.content or self.record.move)["new_port"]})
         for asked in (ports, self.watched):
@@ -342,8 +342,8 @@ class ListenEdit:
     def _require_nginx(self):
         if self.master is None:
             ports = sorted({listen.port for listen in self.listens[0]} - self.watched)
-            self._refuse("nobody listens on port %s, as it has it, so nginx does not run or has not read it. Start nginx, or "
-                         "look into its error log", " or ".join(map(str, ports)) if ports else self.options["port"])
+            self._refuse("no process listens on port %s, as it has it, so nginx does not run or has not read it. Start nginx, "
+                         "or look into its error log", " or ".join(map(str, ports)) if ports else self.options["port"])
 
     def _require_free_port(self):
         port = self.options["port"]
@@ -368,7 +368,7 @@ class ListenEdit:
         if self.after != self.before:
             self._refuse("port %d is taken by %s, so nginx could not have it. Choose another port, or stop that one",
                          port, _who(entry))
-        # A run that was killed has put it there, or somebody else has.
+        # A run that was killed has put it there, or an administrator has.
         content = self.record.content if self.record else None
         noted = content and content["state"] != "rolled_back" and content["new_port"] == port and any(
             os.path.realpath(one["path"]) == self.edit.target for one in content["files"])
@@ -417,7 +417,7 @@ class ListenEdit:
                          port)
 
     def _require_no_users(self, port, others):
-        """Whoever is connected to a port that ends knocks there again soon, and finds nobody."""
+        """Fails where a client is connected to a port that ends: it would come back there soon, and find no server."""
         seen, end = set(), time.monotonic() + self.options["users_seconds"]
         while True:
             seen.update(clients(port))
@@ -567,7 +567,7 @@ class ListenEdit:
             if path != self.edit.target:
                 self.elsewhere |= conf.every_port(content)
         if self.master is None:
-            self.warnings.append("%s: nobody listens on its ports, so nginx does not run; it was not reloaded. Start it"
+            self.warnings.append("%s: no process listens on its ports, so nginx does not run; it was not reloaded. Start it"
                                  % self.path)
         elif done["changed"] or self._lacking():
             why = self._reload()
