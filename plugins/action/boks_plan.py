@@ -52,7 +52,7 @@ class ActionModule(ActionBase):
         if len(bases) > 1:
             told = "; ".join("%s on %d" % (", ".join(hosts), base) for base, hosts in sorted(bases.items()))
             problems.append("the hosts are on different base ports: %s; a domain has one, so these are hosts of several domains, "
-                            "or somebody has moved some of them already: take out who does not belong, or mend it first" % told)
+                            "or some of them were moved before: take out those that do not belong, or mend them first" % told)
         whence = "from base port %s" % ", ".join(map(str, sorted(bases))) if bases else "the domain"
         report = ["Moving %s to base port %d: %d of %d hosts have something to change." % (
             whence, domain["base_port"], len(pending), len(rows))]

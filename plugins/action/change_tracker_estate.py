@@ -29,7 +29,7 @@ def address_of(known: HostVariables, host: str) -> str:
 
 
 def is_windows(variables: HostVariables) -> bool:
-    """By how Ansible is told to talk to the host: nobody has asked it yet."""
+    """By how Ansible is told to talk to the host: no task has run there yet."""
     connection, shell = (str(variables.get(name)).rsplit(".", 1)[-1] for name in ("ansible_connection", "ansible_shell_type"))
     return connection in ("winrm", "psrp") or shell in ("powershell", "cmd") or variables.get("ansible_os_family") == "Windows"
 
@@ -82,8 +82,8 @@ class ActionModule(ActionBase):
         known = {host: HostVariables(hostvars, host) for name in GROUPS for host in groups.get(name, [])}
         server = server_of_hub(options["hub_server"], [known[host] for host in groups.get(HUB, [])])
         if server not in HUB_SERVERS:
-            problems.append("change_tracker_hub_server is %r; give nginx, iis, or none where somebody else makes the hub answer "
-                            "on both ports" % server)
+            problems.append("change_tracker_hub_server is %r; give nginx, iis, or none where its administrator makes the hub "
+                            "answer on both ports" % server)
         estate = Estate(groups, server)
         problems += estate.problems + windows_problems(estate, known)
         try:

@@ -69,7 +69,7 @@ class _Agents:
 
     @property
     def old_port(self) -> int | None:
-        """The one port that those who are to move leave; where nobody is, the one that they have left."""
+        """The one port that the agents to be moved leave; where none is to move, the one that they have left."""
         ports = self.leaving or self.left
         return next(iter(ports)) if len(ports) == 1 else None
 

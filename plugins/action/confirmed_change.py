@@ -97,7 +97,7 @@ def _together(begun: Result, confirmed: Result) -> Result:
 
 
 def _not_the_modules_word(answer: Result) -> str | None:
-    """What went wrong when something answered in the module's place, such as sudo that let nobody pass; else None."""
+    """What went wrong when something answered in the module's place, such as sudo that refused; else None."""
     if answer.get("failed") and ("module_stderr" in answer or "module_stdout" in answer):
         told = "%s %s" % (answer.get("module_stderr", ""), answer.get("module_stdout", ""))
         return " ".join(told.split()) or answer.get("msg")

@@ -69,7 +69,7 @@ class ActionModule(ActionBase):
             force=dict(type="bool", default=False)))
         variables = {host: HostVariables(task_vars["hostvars"], host) for host in options["hosts"]}
         answers = {host: known.get(options["way_back"]) for host, known in variables.items()}
-        # Who gave no answer can't be known to stay.  Force goes over files that somebody changed, not over silence.
+        # A host that gave no answer can't be known to stay.  Force goes over files that have changed, not over silence.
         answers = {host: answer for host, answer in answers.items() if is_answer(answer) and "record" in answer}
         records = sorted([answer["record"] for answer in answers.values() if answer["record"]]
                          + [record for record in options["records"] if record["state"] != "rolled_back"],

@@ -31,7 +31,7 @@ class Topology:
         servers = list(groups.get(SERVER, []))
         if SERVER in groups and len(servers) != 1:
             self.problems.append("inventory group %s has to hold the one root server, it holds %s" % (
-                SERVER, "%d: %s" % (len(servers), ", ".join(servers)) if servers else "nobody"))
+                SERVER, "%d: %s" % (len(servers), ", ".join(servers)) if servers else "no host"))
         # Empty where that is one of the problems.
         self.server = servers[0] if servers else ""
         self.relays = [host for host in groups.get(RELAYS, []) if host not in servers]
@@ -101,7 +101,7 @@ class Topology:
 
     def openings(self, addresses: Mapping[str, str] | None = None, parent_connects: Collection[str] = (),
                  allowed: Iterable[str] = ()) -> dict[str, list[Opening]]:
-        """What each host's own firewall has to admit: host -> list of dict(protocol, sources); no sources: anybody.
+        """What each host's own firewall has to admit: host -> list of dict(protocol, sources); no sources: any address.
 
         `addresses` (host -> address) restricts that to who has to reach the host: children by tcp, the parent by udp (its
         notifications), and `allowed` (consoles, REST clients).  `parent_connects`: relays whose parent opens the connection.

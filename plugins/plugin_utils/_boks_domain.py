@@ -68,7 +68,7 @@ class Domain:
 
     def openings(self, base: int, addresses: Mapping[str, str] | None = None,
                  allowed: Iterable[str] = ()) -> dict[str, list[Opening]]:
-        """What each host's own firewall has to admit: host -> list of dict(port, protocol, sources); no sources: anybody.
+        """What each host's own firewall has to admit: host -> list of dict(port, protocol, sources).
 
         No sources: any address.
         `addresses` (host -> address) restricts that to the hosts of the domain that connect there, and to `allowed`.
@@ -82,7 +82,7 @@ class Domain:
         for host, role in self.roles.items():
             found[host] = [
                 Opening(port=entry["port"], protocol=entry["protocol"], sources=[] if addresses is None else sorted(
-                    # Nobody at all would read as anybody.
+                    # An empty list would read as any address.
                     {*callers.get((host, entry["offset"], entry["protocol"]), []), *allowed} or {addresses[host]}))
                 for entry in ports(base, role) if entry["movable"]]
         return found

@@ -72,14 +72,14 @@ class Estate:
 
     def openings(self, port: int, addresses: Mapping[str, str] | None = None,
                  allowed: Iterable[str] = ()) -> dict[str, list[Opening]]:
-        """What the hub's own firewall has to admit, as {hub: [dict(port, protocol, sources)]}; no sources: anybody.
+        """What the hub's own firewall has to admit, as {hub: [dict(port, protocol, sources)]}; no sources: any address.
 
         `addresses` (host -> address) restricts that to the hosts that run agents, and to `allowed`.
         """
         if not self.hub_managed or not self.hub:
             return {}
         callers: set[str] = set() if addresses is None else {
-            # Nobody at all would read as anybody.
+            # An empty list would read as any address.
             *[addresses[host] for host in self.components if host != self.hub], *allowed} or {addresses[self.hub]}
         return {self.hub: [Opening(port=port, protocol="tcp", sources=sorted(callers))]}
 

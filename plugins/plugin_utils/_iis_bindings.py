@@ -167,7 +167,7 @@ def to_remove(binding: Binding) -> dict[str, Any]:
 # --- which site
 
 def listed(sites: Sequence[Site]) -> str:
-    """The sites with their ports, for whoever has to name one."""
+    """The sites with their ports, for the user who has to name one."""
     if not sites:
         return "IIS has no site"
     return "the sites of IIS are %s" % ", ".join(
@@ -297,7 +297,7 @@ def _no_twin(binding: Binding, found: Binding | None) -> str:
 
 def as_before(site: Site, before: Sequence[Binding], old_port: int | None,
               new_port: int) -> tuple[list[Binding], list[str], list[str]]:
-    """The way back: (the site's bindings as they are to be, what somebody changed that would be lost, sentences on what stays).
+    """The way back: (the site's bindings as they are to be, changes of others that would be lost, sentences on what stays).
 
     Of ports that are no part of the migration nothing is touched, nor are bindings that are no twins.
     """

@@ -238,7 +238,7 @@ class ListenEdit:
                 + (["does not listen on %d" % self.port] if on_port and not self._listens(self.port) else []))
 
     def _still_listens(self) -> bool:
-        """Whether http.sys has the port for nobody that is known to have it."""
+        """Whether http.sys has the port though no site that is known has it."""
         return self.others_known and self._listens(self.port) and not any(site.having(self.port) for site in self.others)
 
     def _lingers(self) -> bool:
@@ -599,7 +599,7 @@ class ListenEdit:
                                self.site, why, self.port, self._added_again(), told), changed=bool(lost))
 
     def _state_after(self, recorded: Content) -> str:
-        """A site that a run which did not come to its end may have stopped is started; else somebody has stopped it."""
+        """A site that a run which did not come to its end may have stopped is started; else an administrator has stopped it."""
         if self.site.started:
             return "started"
         if recorded["state"] == "changing":

@@ -37,7 +37,7 @@ def share(text: object, total: int, name: str) -> int:
 
 
 def waves(hosts: Iterable[str], sizes: object, name: str, at_most: int | None = None) -> list[list[str]]:
-    """`hosts` cut as play keyword serial does: one wave per size, the last size again until nobody is left.
+    """`hosts` cut as play keyword serial does: one wave per size, the last size again until no host is left.
 
     No wave is larger than `at_most`: hosts beyond the number of forks would wait, with their services stopped, for a
     free fork.

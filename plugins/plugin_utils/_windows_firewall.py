@@ -58,7 +58,7 @@ _OPTIONS: dict[str, tuple[str, Callable[[str], object]]] = dict(
     ServiceName=("service", _any), Enabled=("enabled", lambda value: value == "True"), Profiles=("profiles", _profiles),
     LocalAddresses=("localip", _any), RemoteAddresses=("remoteip", _any), LocalPorts=("localport", _any),
     RemotePorts=("remoteport", _any), Protocol=("protocol", _number))
-# What a rule has when nobody asked for anything else; so it need not be asked for when a rule is made again.
+# What a rule has when it was made without anything else; so it need not be asked for when a rule is made again.
 _USUAL: dict[str, object] = dict(
     description="", program="any", service="any", profiles=["domain", "private", "public"], localip="any", remoteport="any")
 
@@ -139,7 +139,7 @@ class Look:
 
     @property
     def amends(self) -> bool:
-        """Whether a rule that admits somebody now is to admit others."""
+        """Whether a rule that admits some sources now is to admit others."""
         return self.state == "open" and self.changes and self.there and not self.disabled
 
     def same_as(self, other: Look) -> bool:
@@ -267,7 +267,7 @@ def nothing(options: Mapping[str, Any], rules: Iterable[Rule]) -> Result:
 
 
 def notes_of(state: str, looks: Iterable[Look]) -> list[str]:
-    """Sentences for somebody who looks after the host."""
+    """Sentences for the host's administrator."""
     if state == "closed":
         return ["rules of others that admit %s port %d were not looked for" % (look.rule.protocol, look.rule.port)
                 for look in looks]

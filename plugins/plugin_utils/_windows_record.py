@@ -56,7 +56,7 @@ def _is_port(value: object) -> bool:
 
 
 def _require_types(found: Content) -> None:
-    """Fails where somebody has edited it into what no run writes."""
+    """Fails where it was edited into what no run writes."""
     for key, right, what in (
             ("site", isinstance(found["site"], str) and found["site"], "the name of a site"),
             ("state", isinstance(found["state"], str), "a word"),

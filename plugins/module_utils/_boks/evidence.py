@@ -115,7 +115,7 @@ class BoksEvidence(Evidence):
             raise Hopeless("what listened on %s ended within %g s after it was well; it may do so again and again" % (
                 ", ".join(silent), self.settle_seconds))
         if silent:
-            return False, ["nobody listens on %s, where BoKS has to on base port %d" % (", ".join(silent), self.port)]
+            return False, ["no process listens on %s, where BoKS has to on base port %d" % (", ".join(silent), self.port)]
         begun = self.managed.start_time
         self.daemons = {pair: {(pid, begun(pid)) for entry in found if (entry["port"], entry["protocol"]) == pair
                                for pid in entry["owners"]} for pair in needed}

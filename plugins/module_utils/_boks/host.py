@@ -157,7 +157,7 @@ def with_listeners(wanted, listening):
 
 
 def foreign(host, wanted, old_base):
-    """(problems, notes) for ports of the range of `wanted` that somebody else holds on this host."""
+    """(problems, notes) for ports of the range of `wanted` that another program holds on this host."""
     problems, notes = [], []
     needed = domain.own_ports(wanted, host.role)
     for entry in host.listeners(domain.base_range(wanted)) or []:

@@ -102,7 +102,7 @@ def answered_by(host, name, protocol, file_port):
     order = _host_sources(host)
     where = "the services line of %s is: %s" % (nsswitch(host), " ".join(order) or "empty")
     if port is None:
-        return "nobody answers for %s/%s on this host (%s)" % (name, protocol or "any", where)
+        return "no source answers for %s/%s on this host (%s)" % (name, protocol or "any", where)
     source = _who(host, name, protocol, port, order)
     if source is None and _asked(host, "files", name, protocol) == port:
         who = "%s, not another file," % SERVICES
