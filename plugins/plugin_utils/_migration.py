@@ -138,7 +138,8 @@ class Order:
         component = self.component(host)
         return dict(known, component=component, components=(self.found.get("components") or {}).get(host),
                     role=COLLECTION + self.product.roles[component], verbs=self.product.verbs(component),
-                    phase=phase, step=number, title=step["title"], parent=(self.found.get("parents") or {}).get(host))
+                    back_first=component in self.product.back_first, phase=phase, step=number, title=step["title"],
+                    parent=(self.found.get("parents") or {}).get(host))
 
     def whole(self):
         """The order as it is kept."""
@@ -190,9 +191,11 @@ def members_of(order, what, phase=None, rollback=None, shut=(), hub_record=None)
         return order["order"] if order["hub_hosts"] and not hub_knows(order, hub_record) else []
     if what in ("moved", "reopen"):
         return rollback["moved" if what == "moved" else "reopening"]
-    if what in ("back_first", "back"):
-        first = set(order["back_first"])
-        return [host for host in order["order"] if (host in first) == (what == "back_first") and host not in shut]
+    if what == "back_first":
+        # All of them are in the play: one whose hosts have all failed would end the run, and the others would not go back.
+        return [host for host in order["order"] if host not in shut] if order["back_first"] else []
+    if what == "back":
+        return [host for host in order["order"] if host not in order["back_first"] and host not in shut]
     if what == "phase":
         return phase_hosts(order, phase) if concerned(order, phase) else []
     if what == "gate":
