@@ -146,7 +146,8 @@ class Order:
         component = self.component(host)
         return {**known, "component": component, "components": (self.found.get("components") or {}).get(host),
                 "role": COLLECTION + self.product.roles[component], "verbs": self.product.verbs(component),
-                "phase": phase, "step": number, "title": step["title"], "parent": (self.found.get("parents") or {}).get(host)}
+                "back_first": component in self.product.back_first, "phase": phase, "step": number, "title": step["title"],
+                "parent": (self.found.get("parents") or {}).get(host)}
 
     def whole(self) -> RunOrder:
         """The order as it is kept."""
@@ -202,9 +203,13 @@ def members_of(order: RunOrder, what: str, phase: int | None = None, rollback: R
     if what in ("moved", "reopen"):
         back = rollback or Rollback(moved=[], reopening=[])
         return back["moved"] if what == "moved" else back["reopening"]
-    if what in ("back_first", "back"):
-        first, staying = set(order["back_first"]), set(shut)
-        return [host for host in order["order"] if (host in first) == (what == "back_first") and host not in staying]
+    staying = set(shut)
+    if what == "back_first":
+        # All of them are in the play: one whose hosts have all failed would end the run, and the others would not go back.
+        return [host for host in order["order"] if host not in staying] if order["back_first"] else []
+    if what == "back":
+        first = set(order["back_first"])
+        return [host for host in order["order"] if host not in first and host not in staying]
     number = phase or 0
     if what == "phase":
         return phase_hosts(order, number) if concerned(order, number) else []

@@ -125,7 +125,9 @@ def test_hosts_of_a_rollback():
     back = dict(moved=["srv", "c1"], reopening=["srv"])
     assert migration.members_of(found, "moved", rollback=back) == ["srv", "c1"]
     assert migration.members_of(found, "reopen", rollback=back) == ["srv"]
-    assert migration.members_of(found, "back_first", rollback=back) == ["srv"]
+    # With the others, who are left out by what they know: were it the server alone and failed, no other would go back.
+    assert migration.members_of(found, "back_first", rollback=back, shut=["c1"]) == ["srv", "r1", "r2", "c2"]
+    assert [host for host, known in found["hosts"].items() if known["back_first"]] == ["srv"]
     assert migration.members_of(found, "back", rollback=back, shut=["c1"]) == ["r1", "r2", "c2"]
 
 
@@ -309,7 +311,8 @@ def test_hosts_whose_way_back_is_shut_stay(look_up):
     back = dict(moved=["srv", "c1", "c2"], reopening=[])
     hostvars = HostVars(localhost=dict(portshift_order=order("rollback", ()), portshift_rollback=back), srv={},
                         c1=dict(bigfix_component_path=dict(ok=False)), c2=dict(bigfix_component_path=dict(skipped=True)))
-    assert look_up("back", hostvars=hostvars) == ["r1", "r2", "c2"] and look_up("back_first", hostvars=hostvars) == ["srv"]
+    assert look_up("back", hostvars=hostvars) == ["r1", "r2", "c2"] and look_up("back_first", hostvars=hostvars) == [
+        "srv", "r1", "r2", "c2"]
 
 
 def test_hub_that_does_not_know_its_old_port_has_its_agents_asked(look_up):
