@@ -12,7 +12,7 @@ from ansible.module_utils.parsing.convert_bool import boolean
 from ansible.plugins.action import ActionBase
 from ansible_collections.portshift.agents.plugins.module_utils._core.errors import EngineError
 from ansible_collections.portshift.agents.plugins.plugin_utils import _migration
-from ansible_collections.portshift.agents.plugins.plugin_utils._evidence import without_evidence
+from ansible_collections.portshift.agents.plugins.plugin_utils._evidence import is_answer, without_evidence
 from ansible_collections.portshift.agents.plugins.plugin_utils._gate import judged
 from ansible_collections.portshift.agents.plugins.plugin_utils._names import Variables
 from ansible_collections.portshift.agents.plugins.plugin_utils._other_modules import run_action
@@ -80,12 +80,18 @@ class ActionModule(ActionBase):
         return dict(known, **{self._product.name: known})
 
     # -- the plan
+    def _planned(self, more):
+        product = self._product
+        given = {product.plan_argument: self._order["found"], "assessment": product.facts["assessment"]}
+        return run_action(self, COLLECTION + product.plan, dict(given, **more), self._variables)
+
+    def _act_leaving(self, options):
+        """The port that hosts are to leave; 0 where none leaves one, and where that can't be told, which the plan says then."""
+        return dict(port=self._planned({}).get("old_port") or 0)
+
     def _act_plan(self, options):
         product, order = self._product, self._order
-        given = {product.plan_argument: order["found"], "assessment": product.facts["assessment"]}
-        if options["hub"]:
-            given["hub_assessment"] = product.facts["hub_assessment"]
-        found = run_action(self, COLLECTION + product.plan, given, self._variables)
+        found = self._planned({"hub_assessment": product.facts["hub_assessment"]} if product.hub_role else {})
         if found.get("failed"):
             return found
         found["report"] = found["report"] + ["note: " + note for note in _migration.shared_addresses(
@@ -99,7 +105,7 @@ class ActionModule(ActionBase):
 
     def _act_opening(self, options):
         """What tells whether this host was opened for the port that is asked for."""
-        component = self._order["hosts"][self._variables["inventory_hostname"]]["component"]
+        component = self._order["hosts"][self._variables["inventory_hostname"]].get("component")
         told = self._value(self._product.facts["way_back"], {})
         record = told.get("record") if isinstance(told, dict) else None
         return _migration.opening(self._product, component, self._asked(), record or {}, self._value)
@@ -129,14 +135,17 @@ class ActionModule(ActionBase):
         return dict(rollback=back, target=dict(port=back["port"], old_port=back["old_port"] or 0, proof=proof))
 
     def _act_left(self, options):
-        """The port that the agents have left; 0 where that can't be told, which the hub's close says then."""
-        found = run_action(self, COLLECTION + "rollback_plan", dict(
-            hosts=self._order["order"], way_back=self._product.facts["way_back"], port=self._order["port"]), self._variables)
-        ports = found.get("old_ports") or []
-        return dict(port=ports[0] if len(ports) == 1 else 0)
+        """The port that hosts have left, as their proofs tell; 0 where that can't be told, which the hub's close says then."""
+        told = [self._variables["hostvars"][host].get(self._product.facts["evidence"]) for host in self._order["order"]]
+        ports = {int(proof["old_port"]) for proof in told if is_answer(proof) and proof.get("old_port")}
+        return dict(port=ports.pop() if len(ports) == 1 else 0)
 
     def _gate_way_back(self, options):
         back, product, order = self._value("portshift_rollback_found")["rollback"], self._product, self._order
+        hub = None if boolean(self._own("rollback_force", False), strict=False) else self._hub_gate(
+            "hub_way_back", None, "the look at the way back of the hub")
+        if hub:
+            return hub
         gate = self._judged(back["hosts"], "way_back", None, "the look at the way back", self._own("max_missing", 0))
         if gate.get("failed"):
             return gate
@@ -163,11 +172,6 @@ class ActionModule(ActionBase):
                     ", ".join(back["moved"]), back["port"], record["new_port"], product.name, product.port,
                     back["old_port"] or "PORT")))
         return gate
-
-    def _gate_hub_way_back(self, options):
-        if self._order["run"] != "rollback" or boolean(self._own("rollback_force", False), strict=False):
-            return {}
-        return self._judged(self._order["hub_hosts"], "hub_way_back", None, "the look at the way back of the hub", 0)
 
     def _gate_back_path(self, options):
         back = self._variables["hostvars"].raw_get("localhost")[_migration.ROLLBACK]
@@ -197,6 +201,11 @@ class ActionModule(ActionBase):
         return judged(self._variables["hostvars"], hosts, product.facts[fact], port and int(port), allowed, of, phase,
                       self._predicts if fact == "evidence" else self._task.check_mode, beside)
 
+    def _hub_gate(self, fact, port, phase):
+        """The gate in front of everything that needs the hub, where it is closed: no agent goes without it, whatever may be missing."""
+        gate = self._judged(self._order["hub_hosts"], fact, port, phase, 0) if self._order["hub_hosts"] else {}
+        return gate if gate.get("failed") else None
+
     def _predicts(self, host):
         """Whether what a host would do counts: in check mode, and not where its phase would not run."""
         return self._task.check_mode and not _migration.left_out(self._order, host)
@@ -211,11 +220,9 @@ class ActionModule(ActionBase):
         order, plan = self._order, self._value("portshift_plan", {})
         if plan.get("problems"):
             return failure(plan["problems"])
-        if order["hub_hosts"]:
-            # No agent moves without the hub, whatever a gate lets be missing.
-            hub = self._judged(order["hub_hosts"], "hub_assessment", order["port"], "the plan of the hub", 0)
-            if hub.get("failed"):
-                return hub
+        hub = self._hub_gate("hub_assessment", order["port"], "the plan of the hub")
+        if hub:
+            return hub
         gate = self._judged(order["order"], "assessment", order["port"] if self._product.assess_port else None, "the plan")
         return gate if gate.get("failed") else self._silenced(set(plan.get("pending") or ())) or gate
 
@@ -244,14 +251,13 @@ class ActionModule(ActionBase):
                 return boolean(known[name], strict=False)
         return boolean(self._own("bridge", True), strict=False)
 
-    def _gate_hub_open(self, options):
-        return self._judged(self._order["hub_hosts"], "hub_evidence", self._order["port"],
-                            "the opening of port %s" % self._order["port"], 0)
-
     def _gate_path(self, options):
         if self._task.check_mode and not self._product.path_predicts:
             return {}
         order, pending = self._order, self._value("portshift_plan", {}).get("pending", [])
+        hub = self._hub_gate("hub_evidence", order["port"], "the opening of port %s" % order["port"])
+        if hub:
+            return self._with_notes(hub)
         asked = set(order["doing"]["path"])
         return self._with_notes(self._judged([host for host in pending if host in asked], "path", order["port"], (
             "the opening of %s %s" if not self._product.hub_role else "the proof of the paths to %s %s") % (
@@ -270,12 +276,10 @@ class ActionModule(ActionBase):
         return self._judged(self._counted(number), "evidence", self._order["port"], whole or "phase %d" % number, of=of)
 
     def _gate_proof(self, options):
-        return self._judged(self._order["order"], "evidence", options["port"],
+        gate = self._judged(self._order["order"], "evidence", options["port"],
                             "the proof on %s %s" % (self._product.port_word, options["port"]))
-
-    def _gate_hub_proof(self, options):
-        return self._judged(self._order["hub_hosts"], "hub_evidence", options["port"],
-                            "the proof of the hub on port %s" % options["port"], 0)
+        return gate if gate.get("failed") else self._hub_gate(
+            "hub_evidence", options["port"], "the proof of the hub on port %s" % options["port"]) or gate
 
     def _act_gate(self, options):
         return getattr(self, "_gate_" + options["gate"])(options)
@@ -333,11 +337,9 @@ class ActionModule(ActionBase):
         result = super().run(tmp, task_vars)
         unused, options = self.validate_argument_spec(argument_spec=dict(
             act=dict(type="str", required=True, choices=[
-                "order", "host", "plan", "opening", "rollback", "left", "gate", "step", "users", "whole", "report"]),
+                "order", "host", "leaving", "plan", "opening", "rollback", "left", "gate", "step", "users", "whole", "report"]),
             product=dict(type="str", choices=list(PRODUCTS)), run=dict(type="str"), phase=dict(type="int"), port=dict(type="raw"),
-            hub=dict(type="bool", default=False), gate=dict(type="str", choices=[
-                "plan", "hub_open", "path", "phase", "proof", "hub_proof", "way_back", "hub_way_back",
-                "back_path"])))
+            gate=dict(type="str", choices=["plan", "path", "phase", "proof", "way_back", "back_path"])))
         self._variables = task_vars
         try:
             self._order = None if options["act"] == "order" else _migration.order_of(task_vars["hostvars"])

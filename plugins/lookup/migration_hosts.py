@@ -23,8 +23,8 @@ options:
       - V(groups) for the groups of the product, whose hosts have a part in a run.
       - V(order) for all hosts of the run, V(hub_hosts) for the hub of Change Tracker, V(everyone) for both, V(open), V(users) or
         V(close) for the hosts whose role has that verb, V(phase) for the hosts of a phase, V(batches) for the sizes of its steps,
-        V(moved), V(reopen), V(back_first) and V(back) for those of a rollback, V(hub_unknown) for hosts that have to
-        be asked since the hub does not know.
+        V(moved), V(reopen), V(back_first) and V(back) for those of a rollback, V(proved_again) for hosts that are
+        proved anew behind a hub whose old port was closed.
     required: true
   product:
     description: The product. The default is the variable C(portshift_product).
@@ -52,13 +52,6 @@ from ansible_collections.portshift.agents.plugins.plugin_utils._migration import
 from ansible_collections.portshift.agents.plugins.plugin_utils._products import PRODUCTS
 
 
-def _hub_record(hostvars, order):
-    """What the hub says of its last migration."""
-    fact = PRODUCTS[order["product"]].facts["hub_way_back"]
-    told = hostvars.raw_get(order["hub_hosts"][0]).get(fact) if order["hub_hosts"] else None
-    return told.get("record") if isinstance(told, dict) else None
-
-
 class LookupModule(LookupBase):
 
     def run(self, terms, variables=None, **kwargs):
@@ -73,7 +66,6 @@ class LookupModule(LookupBase):
             rollback, shut = hostvars.raw_get("localhost").get(ROLLBACK) or {}, []
             if what in ("back_first", "back"):
                 shut = shut_out(hostvars, rollback["moved"], PRODUCTS[order["product"]].facts["path"])
-            record = _hub_record(hostvars, order) if what == "hub_unknown" else None
-            return members_of(order, what, phase, rollback, shut, record)
+            return members_of(order, what, phase, rollback, shut)
         except EngineError as err:
             raise AnsibleError(str(err)) from err

@@ -116,9 +116,12 @@ class Order:
 
     def host(self, host, steps):
         """What one host has to know of itself."""
-        known = dict(port=self.port, openings=(self.found.get("openings") or {}).get(host), verbs=[])
+        # answering: the roles that prove themselves there and hold a record; opening: what the new port takes, step by step.
+        known = dict(port=self.port, openings=(self.found.get("openings") or {}).get(host), verbs=[], answering=[],
+                     opening=["open"], back_path=list(self.product.back_path))
         if host in self.hub_hosts:
-            known["opener"] = COLLECTION + self.product.hub_role
+            known.update(opener=COLLECTION + self.product.hub_role, opening=["open", "verify"])
+            known["answering"].append(known["opener"])
         for name in ("hub_server", "hub_address"):
             if name in self.found:
                 known[name] = self.found[name]
@@ -129,8 +132,9 @@ class Order:
             return known
         phase, number, step = steps[host]
         component = self.component(host)
+        role = COLLECTION + self.product.roles[component]
         return dict(known, component=component, components=(self.found.get("components") or {}).get(host),
-                    role=COLLECTION + self.product.roles[component], verbs=self.product.verbs(component),
+                    role=role, answering=[role, *known["answering"]], verbs=self.product.verbs(component),
                     phase=phase, step=number, title=step["title"], parent=(self.found.get("parents") or {}).get(host))
 
     def whole(self):
@@ -143,10 +147,12 @@ class Order:
                  for verb in ("open", "path", "users", "reopen", "undo_open", "close")}
         for verb in ("open", "reopen", "undo_open"):
             doing[verb] = doing[verb] or self.hub_hosts
+        everyone = list(dict.fromkeys([*self.order, *self.hub_hosts]))
         back_first = [host for host in self.order if self.component(host) in self.product.back_first]
         return dict(product=self.product.name, run=self.run, port=self.port, running=self.running, order=self.order,
                     hub_hosts=self.hub_hosts, back_first=back_first, members=self.members,
-                    everyone=list(dict.fromkeys([*self.order, *self.hub_hosts])), not_asked=self.not_asked(), keeper=self.keeper,
+                    everyone=everyone, proved_again=everyone if self.hub_hosts else [], not_asked=self.not_asked(),
+                    keeper=self.keeper,
                     phases={str(number): [dict(title=step["title"], hosts=step["hosts"]) for step in several]
                             for number, several in phases.items()},
                     doing=doing, begun=self.found.get("begun"), hosts=hosts, found=self.found)
@@ -167,19 +173,11 @@ def left_out(order, host):
     return order["run"] == "migrate" and phase is not None and phase not in order["running"]
 
 
-def hub_knows(order, record):
-    """Whether the record of the hub is of the migration to the port of this run."""
-    return int((record or {}).get("new_port") or 0) == order["port"] and record["state"] in ("changing", "verified")
-
-
-def members_of(order, what, phase=None, rollback=None, shut=(), hub_record=None):
+def members_of(order, what, phase=None, rollback=None, shut=()):
     """The hosts of a play, or the sizes of its batches.
 
     `rollback`: the migration that goes back.  `shut`: hosts that don't reach on the old port whom they have to reach; they stay.
-    `hub_record`: what a hub of its own says of its last migration.
     """
-    if what == "hub_unknown":
-        return order["order"] if order["hub_hosts"] and not hub_knows(order, hub_record) else []
     if what in ("moved", "reopen"):
         return rollback["moved" if what == "moved" else "reopening"]
     if what in ("back_first", "back"):
@@ -227,7 +225,7 @@ def opening(product, component, port, record, value):
     def told(name, default):
         return value("%s_%s_%s" % (product.name, component, name), value("%s_%s" % (product.name, name), default))
 
-    bridged = "users" in product.verbs(component) and boolean(told("bridge", True), strict=False)
+    bridged = "users" in product.facts and "users" in product.verbs(component) and boolean(told("bridge", True), strict=False)
     folder = os.path.dirname(str(told("record_path", "/var/lib/portshift/%s.json" % product.name)))
     return dict(
         asked="users" in product.facts and port not in (0, int(record.get("new_port") or 0)), since=record.get("started") or 0,

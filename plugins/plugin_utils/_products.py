@@ -42,6 +42,7 @@ class Product:
     hub_role: str = ""         # of the hub's own listener, where that is a host beside the agents
     phases: dict = field(default_factory=dict)       # number -> who moves in it
     back_first: tuple = ()     # components that go back before the others, one after another
+    back_path: tuple = ("path",)   # verbs by which a host proves its path before it goes back
     assess_port: bool = True   # whether the look at a host is about the new port
     path_predicts: bool = True  # whether a path says something in check mode
     span: int = 1              # how many ports one number stands for
@@ -114,6 +115,7 @@ CHANGE_TRACKER = Product(
                hub_evidence="change_tracker_hub_evidence", hub_way_back="change_tracker_hub_way_back",
                hub_opening="change_tracker_hub_opening_record"),
     phases={1: "agent of the hub and pilot", 2: "proxies, one by one", 3: "agents"}, assess_port=False,
+    back_path=("assess", "path"),
     add_up=True,
     unasked="in the groups and not part of the run, so it can't be told whether they still need the port that this run would "
             "take away. Run without --limit",
