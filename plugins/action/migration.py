@@ -202,7 +202,7 @@ class ActionModule(ActionBase):
                       self._predicts if fact == "evidence" else self._task.check_mode, beside)
 
     def _hub_gate(self, fact, port, phase):
-        """The gate in front of everything that needs the hub, where it is closed: no agent goes without it, whatever may be missing."""
+        """The gate in front of what needs the hub, where it is closed: no agent goes without it, whatever may be missing."""
         gate = self._judged(self._order["hub_hosts"], fact, port, phase, 0) if self._order["hub_hosts"] else {}
         return gate if gate.get("failed") else None
 

@@ -141,7 +141,8 @@ def test_host_of_a_hub_answers_for_the_hub_and_for_its_own_agent():
     for found, role in ((order(), "bigfix_server"), (boks_order(), "boks")):
         known = found["hosts"][found["order"][0]]
         assert known["answering"] == ["portshift.agents." + role] and "opener" not in known
-        assert (known["opening"], known["back_path"]) == (["open"], ["path"]) and migration.members_of(found, "proved_again") == []
+        assert (known["opening"], known["back_path"]) == (["open"], ["path"])
+        assert migration.members_of(found, "proved_again") == []
 
 
 def test_agent_of_the_hub_goes_back_with_the_others():
@@ -266,8 +267,9 @@ def test_roles_take_nothing_from_the_run_of_another_product(run_playbook, tmp_pa
                  vars=dict(portshift_product="bigfix", portshift_run="migrate"))
     common = dict(ansible_connection="local", ansible_python_interpreter=sys.executable, bigfix_port=55000,
                   change_tracker_port=8443)
-    groups = dict(dict.fromkeys([*PRODUCTS["bigfix"].groups, "bigfix_pilot"], dict(hosts={})), bigfix_server=dict(hosts=dict(m={})))
-    done = run_playbook([first, after], dict(all=dict(vars=common, children=groups)), "-e", "boks_base_port=6530 boks_role=master")
+    groups = dict.fromkeys([*PRODUCTS["bigfix"].groups, "bigfix_pilot"], dict(hosts={}))
+    inventory = dict(all=dict(vars=common, children=dict(groups, bigfix_server=dict(hosts=dict(m={})))))
+    done = run_playbook([first, after], inventory, "-e", "boks_base_port=6530 boks_role=master")
     assert done.returncode == 0, done.stdout
     told = json.loads((tmp_path / "seen.json").read_text())
     assert [(row["port"], row["sources"]) for row in told["change_tracker_hub_openings"]] == [(8443, [])]
