@@ -17,7 +17,7 @@ from ansible_collections.portshift.agents.plugins.plugin_utils._gate import judg
 from ansible_collections.portshift.agents.plugins.plugin_utils._names import Variables
 from ansible_collections.portshift.agents.plugins.plugin_utils._other_modules import run_action
 from ansible_collections.portshift.agents.plugins.plugin_utils._products import COLLECTION, PRODUCTS
-from ansible_collections.portshift.agents.plugins.plugin_utils._reports import report
+from ansible_collections.portshift.agents.plugins.plugin_utils._reports import report, some
 from ansible_collections.portshift.agents.plugins.plugin_utils._window import in_window
 
 UNCHANGED = "Nothing was changed. %s."
@@ -190,10 +190,8 @@ class ActionModule(ActionBase):
     # -- gates
     def _judged(self, hosts, fact, port, phase, max_missing=None, of=None):
         order, product = self._order, self._product
-        present = set(order["order"])
-        parents = order["found"].get("parents") or {}
-        beside = {host: "; its parent %s is no part of this run: where that has not moved yet, move it first" % parents[host]
-                  for host in hosts if fact in ("path", "evidence") and parents.get(host) and parents[host] not in present}
+        beside = {host: "; " + product.outside % some(order["outside"][host])
+                  for host in hosts if fact in ("path", "evidence") and host in order["outside"]}
         if fact == "evidence" and self._task.check_mode:
             beside.update({host: "; phase %d, in which it moves, is no part of this run" % order["hosts"][host]["phase"]
                            for host in hosts if not self._predicts(host)})

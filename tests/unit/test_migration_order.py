@@ -106,6 +106,16 @@ def test_hosts_that_may_need_the_port_are_asked_for():
     assert order()["not_asked"] == [] and order(only=["c1"])["not_asked"] == []
 
 
+def test_run_that_takes_a_port_away_is_refused_where_a_host_of_the_domain_has_no_part_in_it():
+    found = dict(boks_order()["found"], order=["m", "a1"])
+    limited = migration.Order("boks", found, "close", []).whole()
+    refused = act(limited, "m", act="whole")
+    assert refused["failed"] and refused["msg"].startswith("Nothing was changed. r, a0, a2, ")
+    assert refused["msg"].endswith(": in the domain and not part of the run, so it can't be told whether they still need the "
+                                   "ports that this run would take away. Run without --limit.")
+    assert not act(boks_order("close", ()), "m", act="whole").get("failed")
+
+
 def test_hosts_of_a_rollback():
     found = order("rollback", ())
     back = dict(moved=["srv", "c1"], reopening=["srv"])
@@ -433,6 +443,20 @@ def test_port_that_the_agents_of_a_hub_have_left_is_told_by_their_proofs():
     assert left(h=443, a1=443) == left(h=None, a1=443) == left(a1=443) == 443
     # What is not known, or not one, is for the hub's close to say.
     assert left() == left(h=None, a1=None) == left(h=443, a1=9443) == 0
+
+
+def test_host_that_does_not_get_through_is_told_which_hosts_above_it_are_no_part_of_the_run():
+    limited = order(only=["c1"])
+    shut = dict(c1=dict(bigfix_component_path=dict(ok=False, problems=["10.0.0.2:55000: refused"])))
+    stopped = act(limited, "c1", facts=shut, variables=dict(portshift_plan=dict(pending=["c1"])), act="gate", gate="path")
+    assert "10.0.0.2:55000: refused; its parent r1 is no part of this run: where that has not moved yet, move it first" in (
+        stopped["msg"])
+    found = dict(boks_order()["found"], order=["a1", "a2"], outside=dict(a1=["m", "r", *"123456"]))
+    limited = migration.Order("boks", found, "migrate", [1, 2, 3]).whole()
+    shut = {host: dict(boks_path=dict(ok=False, problems=["10.0.0.3:6531: refused"])) for host in ("a1", "a2")}
+    stopped = act(limited, "a1", facts=shut, variables=dict(portshift_plan=dict(pending=["a1", "a2"])), act="gate", gate="path")
+    assert ("a1 (10.0.0.3:6531: refused; it connects to m, r, 1, 2, 3 and 3 more, no part of this run: where one of these has "
+            "not been opened for the base port yet, run without --limit); a2 (10.0.0.3:6531: refused)") in stopped["msg"]
 
 
 def test_own_variables_of_a_site_may_come_from_the_command_line():
