@@ -459,6 +459,15 @@ def test_host_that_does_not_get_through_is_told_which_hosts_above_it_are_no_part
             "not been opened for the base port yet, run without --limit); a2 (10.0.0.3:6531: refused)") in stopped["msg"]
 
 
+def test_agent_that_does_not_get_through_is_told_that_its_hub_is_no_part_of_the_run():
+    found = dict(change_tracker_order(agents=["a1"], hub_hosts=())["found"], outside=dict(a1=["h"]))
+    limited = migration.Order("change_tracker", found, "migrate", [1, 2, 3]).whole()
+    shut = dict(a1=dict(change_tracker_path=dict(ok=False, problems=["hub:8443: refused"])))
+    stopped = act(limited, "a1", facts=shut, variables=dict(portshift_plan=dict(pending=["a1"])), act="gate", gate="path")
+    assert ("a1 (hub:8443: refused; its hub h is no part of this run: where that does not answer on the new port yet, run without "
+            "--limit)") in stopped["msg"]
+
+
 def test_own_variables_of_a_site_may_come_from_the_command_line():
     assert migration.listed_names("a_b, c") == migration.listed_names(["a_b", "c"]) == ["a_b", "c"]
     assert migration.listed_names("[a_b]") == ["a_b"] and migration.listed_names(None) == []
