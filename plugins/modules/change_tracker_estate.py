@@ -121,8 +121,8 @@ not_asked:
   type: list
   elements: str
 outside:
-  description: The hub, where it is no part of this run and its listener is looked after by this collection, a list of names by host that
-    connects to it.
+  description: The hub, where it is no part of this run and its listener is one that this collection moves, a list of names by
+    host that connects to it.
   returned: success
   type: dict
   version_added: 0.2.0

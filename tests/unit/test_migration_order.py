@@ -464,8 +464,8 @@ def test_agent_that_does_not_get_through_is_told_that_its_hub_is_no_part_of_the_
     limited = migration.Order("change_tracker", found, "migrate", [1, 2, 3]).whole()
     shut = dict(a1=dict(change_tracker_path=dict(ok=False, problems=["hub:8443: refused"])))
     stopped = act(limited, "a1", facts=shut, variables=dict(portshift_plan=dict(pending=["a1"])), act="gate", gate="path")
-    assert ("a1 (hub:8443: refused; its hub h is no part of this run: where that does not answer on the new port yet, run without "
-            "--limit)") in stopped["msg"]
+    assert ("a1 (hub:8443: refused; its hub h is no part of this run: where that does not answer on the new port yet, run "
+            "without --limit)") in stopped["msg"]
 
 
 def test_own_variables_of_a_site_may_come_from_the_command_line():
