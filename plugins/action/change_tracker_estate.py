@@ -114,5 +114,6 @@ class ActionModule(ActionBase):
         return dict(result, changed=False, port=port, hub=estate.hub, hub_server=server, hub_managed=estate.hub_managed,
                     hub_hosts=hub_hosts, hub_address=hub_address, components=estate.components, steps=steps,
                     phases=by_phase(steps, phases), order=order,
+                    outside=dict.fromkeys(order, [estate.hub]) if estate.hub_managed and not asked else {},
                     not_asked=[host for host in concerned if host not in present],
                     keeper=estate.keeper, openings=openings, monitored=monitored)

@@ -16,7 +16,7 @@ from ansible_collections.portshift.agents.plugins.module_utils._core.errors impo
 from ansible_collections.portshift.agents.plugins.plugin_utils import _migration
 from ansible_collections.portshift.agents.plugins.plugin_utils._contracts import (
     Counted, Found, GateResult, MoveRecord, PhaseStep, Result, RunOrder)
-from ansible_collections.portshift.agents.plugins.plugin_utils._evidence import without_evidence
+from ansible_collections.portshift.agents.plugins.plugin_utils._evidence import is_answer, without_evidence
 from ansible_collections.portshift.agents.plugins.plugin_utils._gate import judged
 from ansible_collections.portshift.agents.plugins.plugin_utils._host_variables import HostVariables
 from ansible_collections.portshift.agents.plugins.plugin_utils._names import Variables
@@ -92,12 +92,18 @@ class ActionModule(ActionBase):
         return dict(known, **{self._product.name: known})
 
     # -- the plan
+    def _planned(self, more: dict[str, Any]) -> Result:
+        product = self._product
+        given = {product.plan_argument: self._order["found"], "assessment": product.facts["assessment"]}
+        return run_action(self, COLLECTION + product.plan, dict(given, **more), self._variables)
+
+    def _act_leaving(self, options: dict[str, Any]) -> Result:
+        """The port that hosts are to leave; 0 where none leaves one, and where that can't be told, which the plan says then."""
+        return dict(port=self._planned({}).get("old_port") or 0)
+
     def _act_plan(self, options: dict[str, Any]) -> Result:
         product, order = self._product, self._order
-        given = {product.plan_argument: order["found"], "assessment": product.facts["assessment"]}
-        if options["hub"]:
-            given["hub_assessment"] = product.facts["hub_assessment"]
-        found = run_action(self, COLLECTION + product.plan, given, self._variables)
+        found = self._planned({"hub_assessment": product.facts["hub_assessment"]} if product.hub_role else {})
         if found.get("failed"):
             return found
         found["report"] = found["report"] + ["note: " + note for note in _migration.shared_addresses(
@@ -111,7 +117,7 @@ class ActionModule(ActionBase):
 
     def _act_opening(self, options: dict[str, Any]) -> Result:
         """What tells whether this host was opened for the port that is asked for."""
-        component = self._order["hosts"][self._variables["inventory_hostname"]]["component"]
+        component = self._order["hosts"][self._variables["inventory_hostname"]].get("component")
         told = self._value(self._product.facts["way_back"], {})
         record = told.get("record") if isinstance(told, dict) else None
         return dict(_migration.opening(self._product, component, self._asked(), record or MoveRecord(), self._value))
@@ -141,20 +147,24 @@ class ActionModule(ActionBase):
         return dict(rollback=back, target=dict(port=back["port"], old_port=back["old_port"] or 0, proof=proof))
 
     def _act_left(self, options: dict[str, Any]) -> Result:
-        """The port that the agents have left; 0 where that can't be told, which the hub's close says then."""
-        found = run_action(self, COLLECTION + "rollback_plan", dict(
-            hosts=self._order["order"], way_back=self._product.facts["way_back"], port=self._order["port"]), self._variables)
-        ports = found.get("old_ports") or []
-        return dict(port=ports[0] if len(ports) == 1 else 0)
+        """The port that hosts have left, as their proofs tell; 0 where that can't be told, which the hub's close says then."""
+        told = [self._told(host, self._product.facts["evidence"]) for host in self._order["order"]]
+        left = [proof.get("old_port") for proof in told if is_answer(proof)]
+        ports = {int(port) for port in left if port}
+        return dict(port=ports.pop() if len(ports) == 1 else 0)
 
     def _gate_way_back(self, options: dict[str, Any]) -> GateResult:
         back, product, order = self._value("portshift_rollback_found")["rollback"], self._product, self._order
+        forced = boolean(self._own("rollback_force", False), strict=False)
+        closed = None if forced else self._hub_gate("hub_way_back", None, "the look at the way back of the hub")
+        if closed:
+            return closed
         gate = self._judged(back["hosts"], "way_back", None, "the look at the way back", self._own("max_missing", 0))
         if gate.get("failed"):
             return gate
         asked = self._asked()
         hub = order["hub_hosts"][0] if order["hub_hosts"] else None
-        opening = self._variables["hostvars"][hub].get(product.facts["hub_opening"]) if hub else None
+        opening = self._told(hub, product.facts["hub_opening"]) if hub else None
         opened = opening and opening.get("stat", {}).get("exists")
         if not back["known"] and not opened:
             left = " %s %s is where hosts came from." % (product.port_word.capitalize(), asked) if back["left"] else ""
@@ -175,11 +185,6 @@ class ActionModule(ActionBase):
                     ", ".join(back["moved"]), back["port"], record["new_port"], product.name, product.port,
                     back["old_port"] or "PORT")))
         return gate
-
-    def _gate_hub_way_back(self, options: dict[str, Any]) -> GateResult:
-        if self._order["run"] != "rollback" or boolean(self._own("rollback_force", False), strict=False):
-            return {}
-        return self._judged(self._order["hub_hosts"], "hub_way_back", None, "the look at the way back of the hub", 0)
 
     def _gate_back_path(self, options: dict[str, Any]) -> GateResult:
         back = self._variables["hostvars"].raw_get("localhost")[_migration.ROLLBACK]
@@ -208,6 +213,11 @@ class ActionModule(ActionBase):
         return judged(self._variables["hostvars"], hosts, product.facts[fact], port and int(port), allowed, of, phase,
                       self._predicts if fact == "evidence" else self._task.check_mode, beside, counted)
 
+    def _hub_gate(self, fact: str, port: int | None, phase: str) -> GateResult | None:
+        """The gate in front of what needs the hub, where it is closed: no agent goes without it, whatever may be missing."""
+        gate = self._judged(self._order["hub_hosts"], fact, port, phase, 0) if self._order["hub_hosts"] else GateResult()
+        return gate if gate.get("failed") else None
+
     def _predicts(self, host: str) -> bool:
         """Whether what a host would do counts: in check mode, and not where its phase would not run."""
         return self._task.check_mode and not _migration.left_out(self._order, host)
@@ -222,11 +232,9 @@ class ActionModule(ActionBase):
         order, plan = self._order, self._value("portshift_plan", {})
         if plan.get("problems"):
             return failure(plan["problems"])
-        if order["hub_hosts"]:
-            # No agent moves without the hub, whatever a gate lets be missing.
-            hub = self._judged(order["hub_hosts"], "hub_assessment", order["port"], "the plan of the hub", 0)
-            if hub.get("failed"):
-                return hub
+        hub = self._hub_gate("hub_assessment", order["port"], "the plan of the hub")
+        if hub:
+            return hub
         gate = self._judged(order["order"], "assessment", order["port"] if self._product.assess_port else None, "the plan")
         return gate if gate.get("failed") else self._silenced(set(plan.get("pending") or ())) or gate
 
@@ -256,14 +264,13 @@ class ActionModule(ActionBase):
                 return boolean(known.get(name), strict=False)
         return boolean(self._own("bridge", True), strict=False)
 
-    def _gate_hub_open(self, options: dict[str, Any]) -> GateResult:
-        return self._judged(self._order["hub_hosts"], "hub_evidence", self._order["port"],
-                            "the opening of port %s" % self._order["port"], 0)
-
     def _gate_path(self, options: dict[str, Any]) -> GateResult:
         if self._task.check_mode and not self._product.path_predicts:
             return {}
         order, pending = self._order, self._value("portshift_plan", {}).get("pending", [])
+        hub = self._hub_gate("hub_evidence", order["port"], "the opening of port %s" % order["port"])
+        if hub:
+            return self._with_notes(hub)
         asked = set(order["doing"]["path"])
         return self._with_notes(self._judged([host for host in pending if host in asked], "path", order["port"], (
             "the opening of %s %s" if not self._product.hub_role else "the proof of the paths to %s %s") % (
@@ -282,12 +289,10 @@ class ActionModule(ActionBase):
         return self._judged(self._counted(number), "evidence", self._order["port"], whole or "phase %d" % number, of=of)
 
     def _gate_proof(self, options: dict[str, Any]) -> GateResult:
-        return self._judged(self._order["order"], "evidence", options["port"],
+        gate = self._judged(self._order["order"], "evidence", options["port"],
                             "the proof on %s %s" % (self._product.port_word, options["port"]))
-
-    def _gate_hub_proof(self, options: dict[str, Any]) -> GateResult:
-        return self._judged(self._order["hub_hosts"], "hub_evidence", options["port"],
-                            "the proof of the hub on port %s" % options["port"], 0)
+        return gate if gate.get("failed") else self._hub_gate(
+            "hub_evidence", options["port"], "the proof of the hub on port %s" % options["port"]) or gate
 
     def _act_gate(self, options: dict[str, Any]) -> Result:
         gate: Callable[[dict[str, Any]], GateResult] = getattr(self, "_gate_" + options["gate"])
@@ -363,11 +368,9 @@ class ActionModule(ActionBase):
         result: Result = super().run(tmp, task_vars)
         unused, options = self.validate_argument_spec(argument_spec=dict(
             act=dict(type="str", required=True, choices=[
-                "order", "host", "plan", "opening", "rollback", "left", "gate", "step", "users", "whole", "report"]),
+                "order", "host", "leaving", "plan", "opening", "rollback", "left", "gate", "step", "users", "whole", "report"]),
             product=dict(type="str", choices=list(PRODUCTS)), run=dict(type="str"), phase=dict(type="int"), port=dict(type="raw"),
-            hub=dict(type="bool", default=False), gate=dict(type="str", choices=[
-                "plan", "hub_open", "path", "phase", "proof", "hub_proof", "way_back", "hub_way_back",
-                "back_path"])))
+            gate=dict(type="str", choices=["plan", "path", "phase", "proof", "way_back", "back_path"])))
         self._variables = task_vars
         try:
             if options["act"] != "order":

@@ -24,7 +24,7 @@ options:
       - V(order) for all hosts of the run, V(hub_hosts) for the hub of Change Tracker, V(everyone) for both, V(open), V(users) or
         V(close) for the hosts whose role has that verb, V(phase) for the hosts of a phase, V(batches) for the sizes of its steps,
         V(moved), V(reopen) and V(back) for those of a rollback, V(back_first) for all of its hosts where some of them go back
-        before others, V(hub_unknown) for hosts that have to be asked since the hub does not know.
+        before others, V(proved_again) for hosts that are proved anew behind a hub whose old port was closed.
     required: true
   product:
     description: The product. The default is the variable C(portshift_product).
@@ -50,16 +50,9 @@ from typing import Any
 from ansible.errors import AnsibleError
 from ansible.plugins.lookup import LookupBase
 from ansible_collections.portshift.agents.plugins.module_utils._core.errors import EngineError
-from ansible_collections.portshift.agents.plugins.plugin_utils._contracts import HostVars, MoveRecord, Rollback, RunOrder
+from ansible_collections.portshift.agents.plugins.plugin_utils._contracts import HostVars, Rollback
 from ansible_collections.portshift.agents.plugins.plugin_utils._migration import ROLLBACK, members_of, order_of, shut_out
 from ansible_collections.portshift.agents.plugins.plugin_utils._products import PRODUCTS
-
-
-def _hub_record(hostvars: HostVars, order: RunOrder) -> MoveRecord | None:
-    """What the hub says of its last migration."""
-    fact = PRODUCTS[order["product"]].facts["hub_way_back"]
-    told = hostvars.raw_get(order["hub_hosts"][0]).get(fact) if order["hub_hosts"] else None
-    return told.get("record") if isinstance(told, dict) else None
 
 
 class LookupModule(LookupBase):
@@ -78,7 +71,6 @@ class LookupModule(LookupBase):
             shut: list[str] = []
             if what in ("back_first", "back") and rollback:
                 shut = shut_out(hostvars, rollback["moved"], PRODUCTS[order["product"]].facts["path"])
-            record = _hub_record(hostvars, order) if what == "hub_unknown" else None
-            return members_of(order, what, phase, rollback, shut, record)
+            return members_of(order, what, phase, rollback, shut)
         except EngineError as err:
             raise AnsibleError(str(err)) from err

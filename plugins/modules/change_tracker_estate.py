@@ -120,6 +120,12 @@ not_asked:
   returned: success
   type: list
   elements: str
+outside:
+  description: The hub, where it is no part of this run and its listener is one that this collection moves, a list of names by
+    host that connects to it.
+  returned: success
+  type: dict
+  version_added: 0.2.0
 steps:
   description: All steps, each with its C(phase), C(title), C(component) and C(hosts).
   returned: success

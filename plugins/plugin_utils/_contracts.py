@@ -117,6 +117,10 @@ class HostFacts(TypedDict, total=False):
     port: int | None
     openings: list[Opening] | None
     verbs: list[str]
+    answering: list[str]
+    opening: list[str]
+    back_path: list[str]
+    back_first: bool
     opener: str
     hub_server: str
     hub_address: str | None
@@ -143,6 +147,7 @@ class RunOrder(TypedDict):
     back_first: list[str]
     members: list[str]
     everyone: list[str]
+    proved_again: list[str]
     not_asked: list[str]
     outside: dict[str, list[str]]
     keeper: str | None

@@ -129,9 +129,13 @@ class Order:
 
     def host(self, host: str, steps: Mapping[str, tuple[int, int, StepFacts]]) -> HostFacts:
         """What one host has to know of itself."""
-        known = HostFacts(port=self.port, openings=(self.found.get("openings") or {}).get(host), verbs=[])
+        # answering: the roles that prove themselves there and hold a record; opening: what the new port takes, step by step.
+        known = HostFacts(port=self.port, openings=(self.found.get("openings") or {}).get(host), verbs=[], answering=[],
+                          opening=["open"], back_path=list(self.product.back_path))
         if host in self.hub_hosts:
             known["opener"] = COLLECTION + self.product.hub_role
+            known["opening"] = ["open", "verify"]
+            known["answering"].append(known["opener"])
         if "hub_server" in self.found:
             known["hub_server"] = self.found["hub_server"]
         if "hub_address" in self.found:
@@ -144,8 +148,9 @@ class Order:
             return known
         phase, number, step = steps[host]
         component = self.component(host)
+        role = COLLECTION + self.product.roles[component]
         return {**known, "component": component, "components": (self.found.get("components") or {}).get(host),
-                "role": COLLECTION + self.product.roles[component], "verbs": self.product.verbs(component),
+                "role": role, "answering": [role, *known["answering"]], "verbs": self.product.verbs(component),
                 "back_first": component in self.product.back_first, "phase": phase, "step": number, "title": step["title"],
                 "parent": (self.found.get("parents") or {}).get(host)}
 
@@ -159,10 +164,11 @@ class Order:
                  for verb in ("open", "path", "users", "reopen", "undo_open", "close")}
         for verb in ("open", "reopen", "undo_open"):
             doing[verb] = doing[verb] or self.hub_hosts
+        everyone = list(dict.fromkeys([*self.order, *self.hub_hosts]))
         back_first = [host for host in self.order if self.component(host) in self.product.back_first]
         return RunOrder(product=self.product.name, run=self.run, port=self.port, running=self.running, order=self.order,
                     hub_hosts=self.hub_hosts, back_first=back_first, members=self.members,
-                    everyone=list(dict.fromkeys([*self.order, *self.hub_hosts])), not_asked=self.not_asked(),
+                    everyone=everyone, proved_again=everyone if self.hub_hosts else [], not_asked=self.not_asked(),
                     outside=self.outside(), keeper=self.keeper,
                     phases={str(number): [PhaseStep(title=step["title"], hosts=step["hosts"]) for step in several]
                             for number, several in phases.items()},
@@ -184,22 +190,12 @@ def left_out(order: RunOrder, host: str) -> bool:
     return order["run"] == "migrate" and phase is not None and phase not in order["running"]
 
 
-def hub_knows(order: RunOrder, record: MoveRecord | None) -> bool:
-    """Whether the record of the hub is of the migration to the port of this run."""
-    if record is None or int(record.get("new_port") or 0) != order["port"]:
-        return False
-    return record["state"] in ("changing", "verified")
-
-
 def members_of(order: RunOrder, what: str, phase: int | None = None, rollback: Rollback | None = None,
-               shut: Collection[str] = (), hub_record: MoveRecord | None = None) -> list[Any]:
+               shut: Collection[str] = ()) -> list[Any]:
     """The hosts of a play, or the sizes of its batches.
 
     `rollback`: the migration that goes back.  `shut`: hosts that don't reach on the old port whom they have to reach; they stay.
-    `hub_record`: what a hub of its own says of its last migration.
     """
-    if what == "hub_unknown":
-        return order["order"] if order["hub_hosts"] and not hub_knows(order, hub_record) else []
     if what in ("moved", "reopen"):
         back = rollback or Rollback(moved=[], reopening=[])
         return back["moved"] if what == "moved" else back["reopening"]
@@ -247,7 +243,7 @@ def shut_out(hostvars: HostVars, hosts: Iterable[str], path: str) -> list[str]:
     return [host for host, answer in found if isinstance(answer, dict) and answer.get("ok") is False]
 
 
-def opening(product: Product, component: str, port: int, record: MoveRecord,
+def opening(product: Product, component: str | None, port: int, record: MoveRecord,
             value: Callable[[str, Any], Any]) -> OpeningAsked:
     """What tells whether a host was opened for `port`, for tasks/see_opened.yml.
 
@@ -256,7 +252,7 @@ def opening(product: Product, component: str, port: int, record: MoveRecord,
     def told(name: str, default: object) -> Any:
         return value("%s_%s_%s" % (product.name, component, name), value("%s_%s" % (product.name, name), default))
 
-    bridged = "users" in product.verbs(component) and boolean(told("bridge", True), strict=False)
+    bridged = "users" in product.facts and "users" in product.verbs(component) and boolean(told("bridge", True), strict=False)
     folder = os.path.dirname(str(told("record_path", "/var/lib/portshift/%s.json" % product.name)))
     return OpeningAsked(
         asked="users" in product.facts and port not in (0, int(record.get("new_port") or 0)), since=record.get("started") or 0,

@@ -43,13 +43,14 @@ class Product:
     hub_role: str = ""         # of the hub's own listener, where that is a host beside the agents
     phases: dict[int, str] = field(default_factory=dict)       # number -> who moves in it
     back_first: tuple[str, ...] = ()     # components that go back before the others, one after another
+    back_path: tuple[str, ...] = ("path",)      # verbs by which a host proves its path before it goes back
     assess_port: bool = True   # whether the look at a host is about the new port
     path_predicts: bool = True  # whether a path says something in check mode
     span: int = 1              # how many ports one number stands for
     add_up: bool = False       # whether one number of missing hosts counts over all phases
 
-    def verbs(self, component: str) -> list[str]:
-        return [verb for verb in VERBS if verb not in self.lacks.get(component, ())]
+    def verbs(self, component: str | None) -> list[str]:
+        return [verb for verb in VERBS if verb not in self.lacks.get(component or "", ())]
 
     def variable(self, name: str) -> str:
         """A user's variable, such as bigfix_window."""
@@ -109,6 +110,7 @@ CHANGE_TRACKER = Product(
     order="change_tracker_estate", plan="change_tracker_plan", plan_argument="estate", port="change_tracker_port",
     port_word="port",
     arguments=arguments("change_tracker"),
+    outside="its hub %s is no part of this run: where that does not answer on the new port yet, run without --limit",
     whole="estate", gate_whole="the migration",
     roles=dict(hub="change_tracker_agent", proxy="change_tracker_agent", agent="change_tracker_agent"),
     hub_role="change_tracker_hub",
@@ -118,6 +120,7 @@ CHANGE_TRACKER = Product(
                hub_evidence="change_tracker_hub_evidence", hub_way_back="change_tracker_hub_way_back",
                hub_opening="change_tracker_hub_opening_record"),
     phases={1: "agent of the hub and pilot", 2: "proxies, one by one", 3: "agents"}, assess_port=False,
+    back_path=("assess", "path"),
     add_up=True,
     unasked="in the groups and not part of the run, so it can't be told whether they still need the port that this run would "
             "take away. Run without --limit",

@@ -191,6 +191,8 @@ def test_who_is_left_out_by_a_limit_is_told_and_so_is_a_hub_without_an_agent_of_
     windows = dict(h=dict(ansible_connection="psrp"))
     result = ask("change_tracker_estate", windows, port=8443, limit=["p1", "p2", "a1", "a2", "a3"])
     assert (result["not_asked"], result["hub_hosts"]) == (["a4", "h"], [])
+    # Each of its agents connects to it.
+    assert result["outside"] == {host: ["h"] for host in result["order"]} and result["order"]
     assert ask("change_tracker_estate", port=8443, limit=["h", "a1"])["not_asked"] == ["p1", "p2", "a2", "a3", "a4"]
 
 

@@ -19,7 +19,7 @@ OF_ROLE = dict(
                       "Its files are as they were before, byte for byte, and its services were started again on the old port."),
     boks=("boks_way_back", lambda port: dict(boks_base_port=port), "base port",
           "It is as it was before, byte for byte, and its daemons were started again on the old base port."),
-    change_tracker_agent=("change_tracker_way_back", lambda port: dict(change_tracker_agent_port=port), "port",
+    change_tracker_agent=("change_tracker_way_back", lambda port: dict(change_tracker_agent_at=port), "port",
                           "It is as it was before, and its agent was started again with the old port."))
 FAILED = "Verify: no proof on port 56000 after 60 s"
 

@@ -131,12 +131,39 @@ def test_hosts_of_a_rollback():
     assert migration.members_of(found, "back", rollback=back, shut=["c1"]) == ["r1", "r2", "c2"]
 
 
+def change_tracker_order(run="migrate", running=(1, 2, 3), agents=("h", "a1"), hub_hosts=("h",)):
+    """Of a hub and two agents, one of them on the hub's own host."""
+    steps = [dict(phase=1, title="Agent of the hub", hosts=["h"]), dict(phase=3, title="Agents", hosts=["a1"])]
+    steps = [step for step in steps if step["hosts"][0] in agents]
+    components = {host: components for host, components in dict(h=["hub"], a1=["agent"]).items() if host in agents}
+    return migration.Order("change_tracker", dict(
+        port=8443, hub_hosts=list(hub_hosts), keeper=agents[0], components=components, steps=steps, order=list(agents),
+        not_asked=[]), run, list(running)).whole()
+
+
+def test_host_of_a_hub_answers_for_the_hub_and_for_its_own_agent():
+    agent, hub = ("portshift.agents.change_tracker_%s" % role for role in ("agent", "hub"))
+    both, alone = change_tracker_order(), change_tracker_order(agents=["a1"])
+    assert (both["hosts"]["h"]["answering"], both["hosts"]["a1"]["answering"]) == ([agent, hub], [agent])
+    # One behind IIS, whose host has no agent that could be moved.
+    assert alone["hosts"]["h"]["answering"] == [hub] and alone["hosts"]["h"]["verbs"] == [] and alone["everyone"] == ["a1", "h"]
+    for found in (both, alone):
+        assert (found["hosts"]["h"]["opener"], found["hosts"]["h"]["opening"]) == (hub, ["open", "verify"])
+        assert migration.members_of(found, "open") == migration.members_of(found, "undo_open") == ["h"]
+        assert sorted(migration.members_of(found, "proved_again")) == ["a1", "h"]
+    unmanaged = change_tracker_order(hub_hosts=())
+    assert [unmanaged["hosts"][host]["answering"] for host in ("h", "a1")] == [[agent], [agent]]
+    assert migration.members_of(unmanaged, "proved_again") == migration.members_of(unmanaged, "open") == []
+    for found, role in ((order(), "bigfix_server"), (boks_order(), "boks")):
+        known = found["hosts"][found["order"][0]]
+        assert known["answering"] == ["portshift.agents." + role] and "opener" not in known
+        assert (known["opening"], known["back_path"]) == (["open"], ["path"])
+        assert migration.members_of(found, "proved_again") == []
+
+
 def test_agent_of_the_hub_goes_back_with_the_others():
     """Its listener answers on both ports: agents depend on that alone, and a play of one host that fails would end the run."""
-    steps = [dict(phase=1, title="Agent of the hub", hosts=["h"]), dict(phase=3, title="Agents", hosts=["a1"])]
-    found = migration.Order("change_tracker", dict(
-        port=8443, hub_hosts=["h"], keeper="h", components=dict(h=["hub"], a1=["agent"]), steps=steps, order=["h", "a1"],
-        not_asked=[]), "rollback", []).whole()
+    found = change_tracker_order("rollback", ())
     assert migration.members_of(found, "back_first") == [] and migration.members_of(found, "back") == ["h", "a1"]
 
 
@@ -315,14 +342,6 @@ def test_hosts_whose_way_back_is_shut_stay(look_up):
         "srv", "r1", "r2", "c2"]
 
 
-def test_hub_that_does_not_know_its_old_port_has_its_agents_asked(look_up):
-    found = dict(product="change_tracker", order=["a1"], hub_hosts=["h"], port=8443, doing={})
-    for record, asked in ((None, ["a1"]), (dict(new_port=8443, state="verified"), []),
-                          (dict(new_port=443, state="verified"), ["a1"]), (dict(new_port=8443, state="rolled_back"), ["a1"])):
-        hostvars = HostVars(localhost=dict(portshift_order=found), h=dict(change_tracker_hub_way_back=dict(record=record)))
-        assert look_up("hub_unknown", hostvars=hostvars) == asked
-
-
 # -- gates
 
 def boks_order(run="migrate", running=(1, 2, 3)):
@@ -391,6 +410,40 @@ def test_check_mode_foretells_that_a_phase_that_is_left_out_and_has_not_moved_en
     assert not verified.get("failed")
 
 
+def test_no_agent_goes_on_without_its_hub_however_many_hosts_may_be_missing():
+    """Not even where the hub was lost in an earlier play, so that no play of its own could say so."""
+    order, lost = change_tracker_order(), dict(change_tracker_max_missing=2, change_tracker_close_max_missing=2)
+    fine = dict(ok=True, port=8443)
+    agents = {host: dict(change_tracker_path=fine, change_tracker_evidence=fine, change_tracker_way_back=dict(fine, record=None))
+              for host in order["order"]}
+    hub = dict(agents, h=dict(agents["h"], change_tracker_hub_evidence=fine, change_tracker_hub_way_back=dict(ok=True)))
+    back = dict(portshift_rollback_found=dict(rollback=dict(hosts=["h", "a1"], known=True, moved=[], port=8443)))
+    for gate, run, words in (("path", "migrate", "gate after the opening of port 8443: closed. 1 of 1"),
+                             ("proof", "close", "gate after the proof of the hub on port 8443: closed. 1 of 1"),
+                             ("way_back", "rollback", "gate after the look at the way back of the hub: closed. 1 of 1")):
+        found, said = change_tracker_order(run), dict(lost, **back)
+        stopped = act(found, "a1", variables=said, facts=agents, act="gate", gate=gate, port=8443)
+        assert stopped["failed"] and words in stopped["msg"], gate
+        assert not act(found, "a1", variables=said, facts=hub, act="gate", gate=gate, port=8443).get("failed"), gate
+        # Where it is made to answer by hand, its host is asked for its agent alone.
+        unmanaged = change_tracker_order(run, hub_hosts=())
+        assert not act(unmanaged, "a1", variables=said, facts=agents, act="gate", gate=gate, port=8443).get("failed"), gate
+    forced = dict(lost, **back, change_tracker_rollback_force=True)
+    found = change_tracker_order("rollback")
+    assert not act(found, "a1", variables=forced, facts=agents, act="gate", gate="way_back").get("failed")
+
+
+def test_port_that_the_agents_of_a_hub_have_left_is_told_by_their_proofs():
+    order = change_tracker_order("close", ())
+
+    def left(**ports):
+        facts = {host: dict(change_tracker_evidence=dict(ok=True, port=8443, old_port=port)) for host, port in ports.items()}
+        return act(order, "h", facts=facts, act="left")["port"]
+    assert left(h=443, a1=443) == left(h=None, a1=443) == left(a1=443) == 443
+    # What is not known, or not one, is for the hub's close to say.
+    assert left() == left(h=None, a1=None) == left(h=443, a1=9443) == 0
+
+
 def test_host_that_does_not_get_through_is_told_which_hosts_above_it_are_no_part_of_the_run():
     limited = order(only=["c1"])
     shut = dict(c1=dict(bigfix_component_path=dict(ok=False, problems=["10.0.0.2:55000: refused"])))
@@ -403,6 +456,15 @@ def test_host_that_does_not_get_through_is_told_which_hosts_above_it_are_no_part
     stopped = act(limited, "a1", facts=shut, variables=dict(portshift_plan=dict(pending=["a1", "a2"])), act="gate", gate="path")
     assert ("a1 (10.0.0.3:6531: refused; it connects to m, r, 1, 2, 3 and 3 more, no part of this run: where one of these has "
             "not been opened for the base port yet, run without --limit); a2 (10.0.0.3:6531: refused)") in stopped["msg"]
+
+
+def test_agent_that_does_not_get_through_is_told_that_its_hub_is_no_part_of_the_run():
+    found = dict(change_tracker_order(agents=["a1"], hub_hosts=())["found"], outside=dict(a1=["h"]))
+    limited = migration.Order("change_tracker", found, "migrate", [1, 2, 3]).whole()
+    shut = dict(a1=dict(change_tracker_path=dict(ok=False, problems=["hub:8443: refused"])))
+    stopped = act(limited, "a1", facts=shut, variables=dict(portshift_plan=dict(pending=["a1"])), act="gate", gate="path")
+    assert ("a1 (hub:8443: refused; its hub h is no part of this run: where that does not answer on the new port yet, run "
+            "without --limit)") in stopped["msg"]
 
 
 def test_own_variables_of_a_site_may_come_from_the_command_line():
