@@ -21,7 +21,8 @@ from ansible_collections.portshift.agents.plugins.plugin_utils._gate import judg
 from ansible_collections.portshift.agents.plugins.plugin_utils._host_variables import HostVariables
 from ansible_collections.portshift.agents.plugins.plugin_utils._names import Variables
 from ansible_collections.portshift.agents.plugins.plugin_utils._other_modules import run_action
-from ansible_collections.portshift.agents.plugins.plugin_utils._products import COLLECTION, PRODUCTS, Product
+from ansible_collections.portshift.agents.plugins.plugin_utils._products import COLLECTION, Product
+from ansible_collections.portshift.agents.plugins.plugin_utils._registry import PRODUCTS
 from ansible_collections.portshift.agents.plugins.plugin_utils._reports import report, some
 from ansible_collections.portshift.agents.plugins.plugin_utils._window import in_window
 

@@ -19,7 +19,8 @@ from ansible_collections.portshift.agents.plugins.action import migration as mig
 from ansible_collections.portshift.agents.plugins.action.bigfix_plan import other_relays
 from ansible_collections.portshift.agents.plugins.module_utils._core.errors import EngineError
 from ansible_collections.portshift.agents.plugins.plugin_utils import _migration as migration
-from ansible_collections.portshift.agents.plugins.plugin_utils._products import PRODUCTS, VERBS
+from ansible_collections.portshift.agents.plugins.plugin_utils._products import VERBS
+from ansible_collections.portshift.agents.plugins.plugin_utils._registry import PRODUCTS
 from ansible_collections.portshift.agents.plugins.plugin_utils._reports import report
 from ansible_collections.portshift.agents.tests.unit.growth import SHARE, is_a_line, seconds
 from ansible_collections.portshift.agents.tests.unit.host_variables import HostVars
