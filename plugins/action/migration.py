@@ -73,8 +73,7 @@ class ActionModule(ActionBase):
         given = {argument: self._value(name, default) for name, (argument, default) in product.arguments.items()}
         required = {"%s_required" % product.arguments[product.port][0]: run != "rollback"}
         given.update(required, forks=self._variables.get("ansible_forks"), hosts=self._variables["ansible_play_hosts_all"])
-        found = run_action(self, COLLECTION + product.order, {name: value for name, value in given.items() if value is not None},
-                           self._variables)
+        found = self._laid_out({name: value for name, value in given.items() if value is not None})
         problems = (found.get("problems") or [found["msg"]] if found.get("failed") else []) + problems
         if problems:
             return dict(failure(problems))
@@ -87,6 +86,12 @@ class ActionModule(ActionBase):
                       lock_seconds=self._own("lock_seconds", 0), take_over=self._own("take_over", False))
         return dict(order=order, lock=_migration.lock(order, values))
 
+    def _laid_out(self, given: dict[str, Any]) -> Result:
+        order = self._product.order
+        if callable(order):
+            return order(given, self._variables["groups"], self._variables["hostvars"])
+        return run_action(self, COLLECTION + order, given, self._variables)
+
     def _act_host(self, options: dict[str, Any]) -> Result:
         known = dict(self._order["hosts"].get(self._variables["inventory_hostname"], {}))
         # For the roles, which may be those of another product in a play of a site's own that comes later.
@@ -95,16 +100,22 @@ class ActionModule(ActionBase):
     # -- the plan
     def _act_plan(self, options: dict[str, Any]) -> Result:
         product, order = self._product, self._order
-        given = {product.plan_argument: order["found"], "assessment": product.facts["assessment"]}
-        if options["hub"]:
-            given["hub_assessment"] = product.facts["hub_assessment"]
-        found = run_action(self, COLLECTION + product.plan, given, self._variables)
+        found = self._put_together(options["hub"])
         if found.get("failed"):
             return found
         found["report"] = found["report"] + ["note: " + note for note in _migration.shared_addresses(
             self._variables["hostvars"], product.name, order["members"])]
         kept = ("report", "pending", "problems", "old_port", "hubs", "masthead_host")
         return {name: found[name] for name in kept if name in found}
+
+    def _put_together(self, hub: bool) -> Result:
+        product, order = self._product, self._order
+        if callable(product.plan):
+            return product.plan(order["found"], self._variables["hostvars"], product.facts["assessment"])
+        given = {product.plan_argument: order["found"], "assessment": product.facts["assessment"]}
+        if hub:
+            given["hub_assessment"] = product.facts["hub_assessment"]
+        return run_action(self, COLLECTION + product.plan, given, self._variables)
 
     # -- the way back
     def _asked(self) -> int:

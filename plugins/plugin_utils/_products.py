@@ -10,8 +10,11 @@ change_tracker_estate.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any
 
+from ansible_collections.portshift.agents.plugins.plugin_utils._contracts import Found, Groups, HostVars, Result
 from ansible_collections.portshift.agents.plugins.plugin_utils._options import Option, named
 
 COLLECTION = "portshift.agents."
@@ -27,10 +30,11 @@ class Product:
 
     name: str
     groups: tuple[str, ...]    # of the inventory, whose hosts have a part in a run
-    order: str                 # the module that lays out the steps
+    # What lays out the steps: a module, or a function of the driver (options, groups, hostvars) -> the result of such a module
+    order: str | Callable[[dict[str, Any], Groups, HostVars], Result]
     options: list[Option]      # the variables of a user
-    plan: str                  # the module that puts the plan together, and its argument for the order
-    plan_argument: str
+    # What puts the plan together: a module, or a function (what order has found, hostvars, name of the fact) -> its result
+    plan: str | Callable[[Found, HostVars, str], Result]
     port: str                  # variable with the port to move to
     port_word: str
     whole: str                 # what the hosts are together
@@ -40,6 +44,7 @@ class Product:
     facts: dict[str, str]      # what is asked for -> variable in which a host leaves the answer
     unasked: str               # of hosts that are no part of a run which takes a port away
     next_steps: tuple[str, ...]                 # for a person, after the last phase
+    plan_argument: str = ""    # of the module that puts the plan together, for what order has found
     documentation: str = ""    # the page with the table of the variables
     outside: str = ""          # of hosts that are no part of a run, beside one that has to reach them
     hub_role: str = ""         # of the hub's own listener, where that is a host beside the agents
