@@ -15,7 +15,7 @@ from ansible.plugins.action import ActionBase
 from ansible_collections.portshift.agents.plugins.module_utils._core.errors import EngineError
 from ansible_collections.portshift.agents.plugins.plugin_utils import _migration
 from ansible_collections.portshift.agents.plugins.plugin_utils._contracts import (
-    Counted, Found, GateResult, MoveRecord, PhaseStep, Result, RunOrder)
+    Counted, Found, GateResult, MoveRecord, Result, RunOrder)
 from ansible_collections.portshift.agents.plugins.plugin_utils._evidence import without_evidence
 from ansible_collections.portshift.agents.plugins.plugin_utils._gate import judged
 from ansible_collections.portshift.agents.plugins.plugin_utils._host_variables import HostVariables
@@ -315,7 +315,7 @@ class ActionModule(ActionBase):
         counted: Counted | None = None
         if position:
             before = steps[position - 1]
-            hosts, earlier = self._to_count(number, position, before)
+            hosts, earlier = self._to_count(number, position)
             of = len(order["order"]) if self._product.add_up else sum(len(several["hosts"]) for several in steps)
             gate = self._judged(hosts, "evidence", order["port"], "phase %d, %s" % (number, before["title"]), of=of,
                                 counted=earlier)
@@ -331,20 +331,25 @@ class ActionModule(ActionBase):
         return dict(moves=moves, tasks_from=verb, product=order["product"], counted=counted, title="%s%s: %s" % (
             name[0].upper() + name[1:], "" if moves else " (proved anew, not moved)", ", ".join(step["hosts"])))
 
-    def _to_count(self, number: int, position: int, before: PhaseStep) -> tuple[list[str], Counted | None]:
-        """(the hosts that a step still has to count, what the step before it has counted).
+    def _to_count(self, number: int, position: int) -> tuple[list[str], Counted | None]:
+        """(the hosts that a step still has to count, what the last step that began before it has counted).
 
         All steps so far count, so that what one wave is allowed to lose is not allowed to each of them; but each wave counting
         all hosts before it would take the square of their number.
         """
-        for host in before["hosts"] if position > 1 else ():
-            told = self._told(host, "portshift_step")
-            found = told.get("counted") if isinstance(told, dict) else None
-            if found and (found["phase"], found["step"]) == (number, position - 1):
-                return before["hosts"], found
-        earlier = self._counted(number - 1) if self._product.add_up and number > 1 else []
-        steps = self._order["phases"][str(number)][:position]
-        return earlier + [host for step in steps for host in step["hosts"]], None
+        steps = self._order["phases"][str(number)]
+
+        def hosts_from(first: int) -> list[str]:
+            return [host for step in steps[first:position] for host in step["hosts"]]
+
+        # A step of which no host was in its play has counted nothing.
+        for last in range(position - 1, 0, -1):
+            for host in steps[last]["hosts"]:
+                told = self._told(host, "portshift_step")
+                found = told.get("counted") if isinstance(told, dict) else None
+                if found and (found["phase"], found["step"]) == (number, last):
+                    return hosts_from(last), found
+        return (self._counted(number - 1) if self._product.add_up and number > 1 else []) + hosts_from(0), None
 
     # -- before a port is taken away, and at the end
     def _act_users(self, options: dict[str, Any]) -> Result:

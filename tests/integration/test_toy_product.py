@@ -164,9 +164,10 @@ def test_journey_of_the_toy(toys):
     assert "the migration of 3 hosts from port %d to %d is taken back" % (toys.old, toys.new) in back.output
 
 
-def test_a_toy_that_can_not_have_its_port_is_put_back_and_the_gate_names_it(toys):
+def test_a_toy_that_can_not_have_its_port_is_put_back_and_the_run_ends_there(toys):
     assert toys.ports() == dict.fromkeys(HOSTS, [toys.old])
     with socket.create_server((toys.addresses["toy1"], toys.new)):
-        toys.play("migrate").bad("gate after phase 1", "toy1")
+        stopped = toys.play("migrate").bad("toy1: the change was undone", "Its files are as they were before, byte for byte")
+    assert stopped.failed == {"toy1"} and "Phase 3: the others" not in stopped.plays
     assert toys.ports() == dict.fromkeys(HOSTS, [toys.old])
     assert {host: toys.path(host).read_bytes() for host in HOSTS} == toys.before
