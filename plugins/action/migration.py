@@ -15,13 +15,14 @@ from ansible.plugins.action import ActionBase
 from ansible_collections.portshift.agents.plugins.module_utils._core.errors import EngineError
 from ansible_collections.portshift.agents.plugins.plugin_utils import _migration
 from ansible_collections.portshift.agents.plugins.plugin_utils._contracts import (
-    Counted, Found, GateResult, MoveRecord, PhaseStep, Result, RunOrder)
+    Counted, Found, GateResult, MoveRecord, Result, RunOrder)
 from ansible_collections.portshift.agents.plugins.plugin_utils._evidence import is_answer, without_evidence
 from ansible_collections.portshift.agents.plugins.plugin_utils._gate import judged
 from ansible_collections.portshift.agents.plugins.plugin_utils._host_variables import HostVariables
 from ansible_collections.portshift.agents.plugins.plugin_utils._names import Variables
 from ansible_collections.portshift.agents.plugins.plugin_utils._other_modules import run_action
-from ansible_collections.portshift.agents.plugins.plugin_utils._products import COLLECTION, PRODUCTS, Product
+from ansible_collections.portshift.agents.plugins.plugin_utils._products import COLLECTION, Product
+from ansible_collections.portshift.agents.plugins.plugin_utils._registry import PRODUCTS
 from ansible_collections.portshift.agents.plugins.plugin_utils._reports import report, some
 from ansible_collections.portshift.agents.plugins.plugin_utils._window import in_window
 
@@ -72,8 +73,7 @@ class ActionModule(ActionBase):
         given = {argument: self._value(name, default) for name, (argument, default) in product.arguments.items()}
         required = {"%s_required" % product.arguments[product.port][0]: run != "rollback"}
         given.update(required, forks=self._variables.get("ansible_forks"), hosts=self._variables["ansible_play_hosts_all"])
-        found = run_action(self, COLLECTION + product.order, {name: value for name, value in given.items() if value is not None},
-                           self._variables)
+        found = self._laid_out({name: value for name, value in given.items() if value is not None})
         problems = (found.get("problems") or [found["msg"]] if found.get("failed") else []) + problems
         if problems:
             return dict(failure(problems))
@@ -86,6 +86,12 @@ class ActionModule(ActionBase):
                       lock_seconds=self._own("lock_seconds", 0), take_over=self._own("take_over", False))
         return dict(order=order, lock=_migration.lock(order, values))
 
+    def _laid_out(self, given: dict[str, Any]) -> Result:
+        order = self._product.order
+        if callable(order):
+            return order(given, self._variables["groups"], self._variables["hostvars"])
+        return run_action(self, COLLECTION + order, given, self._variables)
+
     def _act_host(self, options: dict[str, Any]) -> Result:
         known = dict(self._order["hosts"].get(self._variables["inventory_hostname"], {}))
         # For the roles, which may be those of another product in a play of a site's own that comes later.
@@ -94,6 +100,8 @@ class ActionModule(ActionBase):
     # -- the plan
     def _planned(self, more: dict[str, Any]) -> Result:
         product = self._product
+        if callable(product.plan):
+            return product.plan(self._order["found"], self._variables["hostvars"], product.facts["assessment"])
         given = {product.plan_argument: self._order["found"], "assessment": product.facts["assessment"]}
         return run_action(self, COLLECTION + product.plan, dict(given, **more), self._variables)
 
@@ -308,7 +316,7 @@ class ActionModule(ActionBase):
         counted: Counted | None = None
         if position:
             before = steps[position - 1]
-            hosts, earlier = self._to_count(number, position, before)
+            hosts, earlier = self._to_count(number, position)
             of = len(order["order"]) if self._product.add_up else sum(len(several["hosts"]) for several in steps)
             gate = self._judged(hosts, "evidence", order["port"], "phase %d, %s" % (number, before["title"]), of=of,
                                 counted=earlier)
@@ -324,20 +332,25 @@ class ActionModule(ActionBase):
         return dict(moves=moves, tasks_from=verb, product=order["product"], counted=counted, title="%s%s: %s" % (
             name[0].upper() + name[1:], "" if moves else " (proved anew, not moved)", ", ".join(step["hosts"])))
 
-    def _to_count(self, number: int, position: int, before: PhaseStep) -> tuple[list[str], Counted | None]:
-        """(the hosts that a step still has to count, what the step before it has counted).
+    def _to_count(self, number: int, position: int) -> tuple[list[str], Counted | None]:
+        """(the hosts that a step still has to count, what the last step that began before it has counted).
 
         All steps so far count, so that what one wave is allowed to lose is not allowed to each of them; but each wave counting
         all hosts before it would take the square of their number.
         """
-        for host in before["hosts"] if position > 1 else ():
-            told = self._told(host, "portshift_step")
-            found = told.get("counted") if isinstance(told, dict) else None
-            if found and (found["phase"], found["step"]) == (number, position - 1):
-                return before["hosts"], found
-        earlier = self._counted(number - 1) if self._product.add_up and number > 1 else []
-        steps = self._order["phases"][str(number)][:position]
-        return earlier + [host for step in steps for host in step["hosts"]], None
+        steps = self._order["phases"][str(number)]
+
+        def hosts_from(first: int) -> list[str]:
+            return [host for step in steps[first:position] for host in step["hosts"]]
+
+        # A step of which no host was in its play has counted nothing.
+        for last in range(position - 1, 0, -1):
+            for host in steps[last]["hosts"]:
+                told = self._told(host, "portshift_step")
+                found = told.get("counted") if isinstance(told, dict) else None
+                if found and (found["phase"], found["step"]) == (number, last):
+                    return hosts_from(last), found
+        return (self._counted(number - 1) if self._product.add_up and number > 1 else []) + hosts_from(0), None
 
     # -- before a port is taken away, and at the end
     def _act_users(self, options: dict[str, Any]) -> Result:

@@ -52,7 +52,7 @@ from ansible.plugins.lookup import LookupBase
 from ansible_collections.portshift.agents.plugins.module_utils._core.errors import EngineError
 from ansible_collections.portshift.agents.plugins.plugin_utils._contracts import HostVars, Rollback
 from ansible_collections.portshift.agents.plugins.plugin_utils._migration import ROLLBACK, members_of, order_of, shut_out
-from ansible_collections.portshift.agents.plugins.plugin_utils._products import PRODUCTS
+from ansible_collections.portshift.agents.plugins.plugin_utils._registry import PRODUCTS
 
 
 class LookupModule(LookupBase):

@@ -28,9 +28,8 @@ options:
     required: true
     choices: [order, host, leaving, plan, opening, rollback, left, gate, step, users, whole, report]
   product:
-    description: The product. Needed with O(act=order), known after that.
+    description: The product, such as V(bigfix). Needed with O(act=order), known after that.
     type: str
-    choices: [bigfix, boks, change_tracker]
   run:
     description: What the run is for, such as V(migrate) or V(close).
     type: str

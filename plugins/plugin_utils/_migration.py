@@ -18,7 +18,8 @@ from ansible_collections.portshift.agents.plugins.module_utils._core.errors impo
 from ansible_collections.portshift.agents.plugins.plugin_utils._contracts import (
     Found, HostFacts, HostVars, LockArguments, MoveRecord, OpeningAsked, PhaseStep, Rollback, Run, RunOrder, StepFacts)
 from ansible_collections.portshift.agents.plugins.plugin_utils._names import closest
-from ansible_collections.portshift.agents.plugins.plugin_utils._products import COLLECTION, PRODUCTS, PURPOSES, Product
+from ansible_collections.portshift.agents.plugins.plugin_utils._products import COLLECTION, PURPOSES, Product
+from ansible_collections.portshift.agents.plugins.plugin_utils._registry import PRODUCTS
 from ansible_collections.portshift.agents.plugins.plugin_utils._waves import PHASES, parse_phases
 
 ORDER, ROLLBACK = "portshift_order", "portshift_rollback"

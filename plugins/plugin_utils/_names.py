@@ -12,7 +12,8 @@ from pathlib import Path
 import yaml
 from ansible.module_utils.parsing.convert_bool import BOOLEANS
 from ansible_collections.portshift.agents.plugins.plugin_utils._contracts import HostVars
-from ansible_collections.portshift.agents.plugins.plugin_utils._options import OPTIONS, TYPES, named
+from ansible_collections.portshift.agents.plugins.plugin_utils._options import TYPES, named
+from ansible_collections.portshift.agents.plugins.plugin_utils._registry import PRODUCTS
 
 ROLES = Path(__file__).resolve().parents[2] / "roles"
 # How many letters two names may differ in, for one to be taken for the other.
@@ -81,7 +82,7 @@ def _can_be(kind: str, value: object) -> bool:
 
 def wrong_values(product: str, values: Mapping[str, object]) -> list[str]:
     """Sentences about values of options that can't be.  `values`: variable -> value, where it holds no template."""
-    options = named(product)
+    options = named(product, PRODUCTS[product].options)
     return ["%s is %r; give %s" % (name, value, TYPES[options[name].type]) for name, value in sorted(values.items())
             if name in options and value not in (None, "") and not _can_be(options[name].type, value)]
 
@@ -103,7 +104,7 @@ class Variables:
                     self.values.setdefault(name, []).append(value)
 
     def problems(self, product: str, own: Iterable[str]) -> list[str]:
-        options = role_options() | {name for each in OPTIONS for name in named(each)}
+        options = role_options() | {name for each in PRODUCTS.values() for name in named(each.name, each.options)}
         wrong = []
         for name, several in self.values.items():
             wrong += [sentence for value in several for sentence in wrong_values(product, {name: value})]

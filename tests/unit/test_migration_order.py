@@ -19,7 +19,8 @@ from ansible_collections.portshift.agents.plugins.action import migration as mig
 from ansible_collections.portshift.agents.plugins.action.bigfix_plan import other_relays
 from ansible_collections.portshift.agents.plugins.module_utils._core.errors import EngineError
 from ansible_collections.portshift.agents.plugins.plugin_utils import _migration as migration
-from ansible_collections.portshift.agents.plugins.plugin_utils._products import PRODUCTS, VERBS
+from ansible_collections.portshift.agents.plugins.plugin_utils._products import VERBS
+from ansible_collections.portshift.agents.plugins.plugin_utils._registry import PRODUCTS
 from ansible_collections.portshift.agents.plugins.plugin_utils._reports import report
 from ansible_collections.portshift.agents.tests.unit.growth import SHARE, is_a_line, seconds
 from ansible_collections.portshift.agents.tests.unit.host_variables import HostVars
@@ -575,6 +576,13 @@ def test_a_wave_that_was_lost_whole_is_counted_with_all_before_it():
     allowed = dict(bigfix_max_missing=4)
     assert act(order, "c8", hostvars=hostvars, variables=allowed, act="step", phase=3)["counted"] == dict(
         phase=3, step=2, expected=8, missing=stopped["missing"])
+    # Nor has a wave of which no host was in its play.
+    for host in ("c4", "c5", "c6", "c7"):
+        del hostvars[host]["portshift_step"]
+        hostvars[host]["bigfix_component_evidence"] = hostvars["c0"]["bigfix_component_evidence"]
+    assert act(order, "c8", hostvars=hostvars, act="step", phase=3)["counted"] == dict(phase=3, step=2, expected=8, missing=[])
+    for host in ("c4", "c5", "c6", "c7"):
+        del hostvars[host]["bigfix_component_evidence"]
     # A wave takes over what was missing in those before the one before it.
     hostvars["c7"]["portshift_step"] = hostvars["c4"]["portshift_step"] = dict(counted=dict(
         phase=3, step=1, expected=4, missing=[dict(host="c0", reason="silent")]))
