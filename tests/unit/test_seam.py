@@ -182,7 +182,7 @@ class Windows(Host):
     def ephemeral_ports(self):
         return None
 
-    def probe(self, targets, timeout):
+    def probe(self, targets, timeout, wait=0):
         return [dict(host=target["host"], port=target["port"], reachable=True, reason=None, error=None) for target in targets]
 
 

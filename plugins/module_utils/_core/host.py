@@ -152,7 +152,9 @@ class Host:
         """The range that this host hands out to connections: dict(first, last, reserved); None where it can't tell."""
         raise NotImplementedError
 
-    def probe(self, targets, timeout):
-        """Whether something answers at each of the targets, asked from there: results as M(portshift.agents.port_probe) has
-        them."""
+    def probe(self, targets, timeout, wait=0):
+        """Whether something answers at each of the targets, asked from there, again until so many seconds have passed.
+
+        The results are those of M(portshift.agents.port_probe).
+        """
         raise NotImplementedError

@@ -34,8 +34,8 @@ class PosixHost(posix_host.PosixHost):
     def ephemeral_ports(self):
         return listeners.ephemeral_ports()
 
-    def probe(self, targets, timeout):
-        return probe_all(targets, timeout)
+    def probe(self, targets, timeout, wait=0):
+        return probe_all(targets, timeout, wait)
 
 
 THIS_HOST = PosixHost()
