@@ -508,7 +508,8 @@ class ConfirmedChange:
     def _foreseen(self):
         """The files that undoing the change would restore; takes the diff along."""
         try:
-            result = ChangeRecord(self.place.undo).restore_files(ReadOnlyModule(self.module), force=True, redactor=self.kinds.redactor)
+            result = ChangeRecord(self.place.undo).restore_files(
+                ReadOnlyModule(self.module), force=True, redactor=self.kinds.redactor)
         except EngineError:
             # Such as a file that is gone: undoing a change can do more than a record alone.
             return []
