@@ -11,7 +11,8 @@ description:
   - Stops the services, edits every file that holds the port, turns the port bridge round and starts the services, in one
     module run. So the services are down for as long as that takes and not for the round trips of a playbook, and a control
     node that dies in between does not leave them stopped.
-  - What has to be edited is what M(portshift.agents.bigfix_info) reports. Nothing to edit, all services up - nothing changed.
+  - What has to be edited is what M(portshift.agents.bigfix_info) reports.
+  - Idempotent; reports no change when the files name the port and the services run.
   - A service counts as stopped when none of its processes runs any more, and as started when one runs that did not run before.
     Its processes are those in the cgroup of its systemd unit, and those of O(executables). Where neither is known, as with
     O(service_command) alone, its status counts.
@@ -64,7 +65,7 @@ options:
     description: The phase of the migration, for the person who reads the record.
     type: str
   force:
-    description: With O(state=restored), restore files that somebody else has changed since; what was changed is lost.
+    description: With O(state=restored), restore also files that have changed since; what was changed is lost.
     type: bool
     default: false
   bridge:

@@ -19,7 +19,7 @@ description:
     change, it is begun again and undoes it. A host that boots before the confirmation undoes the change as it comes up. Without
     systemd the process does the same, but does not come back after a boot.
   - Exactly one of confirmation and undoing takes place. The process on the host decides which, and the task that asked is told.
-  - Nothing to change - nothing is stopped, and there is nothing to confirm.
+  - Idempotent; when the files hold what they have to, it reports no change, stops nothing, and has nothing to confirm.
 options:
   name:
     description: The name of the change, one per product. 1 to 20 characters a-z, 0-9 and _, a letter first.
