@@ -5,21 +5,22 @@
 
 import socket
 
-from ansible_collections.portshift.agents.plugins.module_utils._core.change_record import ChangeRecord, left_port
+from ansible_collections.portshift.agents.plugins.module_utils._core.change_record import left_port
 from ansible_collections.portshift.agents.plugins.module_utils._core.errors import EngineError
 from ansible_collections.portshift.agents.plugins.module_utils._core.evidence import EVIDENCE_SPEC, Evidence
+from ansible_collections.portshift.agents.plugins.module_utils._core.posix_host import THIS_HOST
 from ansible_collections.portshift.agents.plugins.module_utils._toy.port_file import PortEdit
 
 HOST_SPEC = dict(path=dict(type="path", required=True), port=dict(type="int"), record=dict(type="path"))
 PROOF_SPEC = dict(HOST_SPEC, address=dict(type="str", required=True), **EVIDENCE_SPEC)
 
 
-def look(params):
+def look(params, host=THIS_HOST):
     """The result of toy_info."""
-    record = ChangeRecord(params["record"]) if params["record"] else None
+    record = host.record(params["record"]) if params["record"] else None
     content, port, problems, here = (record and record.content) or {}, params["port"], [], None
     try:
-        here = PortEdit(params["path"]).before
+        here = PortEdit(params["path"], host=host).before
     except EngineError as err:
         problems.append(str(err))
     moving = here is not None and port not in (None, 0, here)
@@ -40,15 +41,15 @@ def answers(address, port):
 class ToyEvidence(Evidence):
     """The pieces of evidence that a host owes."""
 
-    def __init__(self, params):
-        super().__init__(params, params["port"], ChangeRecord(params["record"]) if params["record"] else None)
+    def __init__(self, params, host=THIS_HOST):
+        super().__init__(params, params["port"], host.record(params["record"]) if params["record"] else None, host)
 
     def asked(self):
         found = [("under_way", self.under_way, False), ("file", self.file, False), ("daemon", self.daemon, False)]
         return found + ([("old_port", self.left, False)] if self.old_port not in (None, self.port) else [])
 
     def file(self, unused):
-        here = PortEdit(self.params["path"]).before
+        here = PortEdit(self.params["path"], host=self.managed).before
         return here == self.port, ["%s names port %d" % (self.params["path"], here)]
 
     def daemon(self, unused):

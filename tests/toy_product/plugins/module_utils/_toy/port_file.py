@@ -6,8 +6,9 @@
 import re
 
 from ansible_collections.portshift.agents.plugins.module_utils._core.errors import EngineError
-from ansible_collections.portshift.agents.plugins.module_utils._core.file_edit import FileEdit, FileError
+from ansible_collections.portshift.agents.plugins.module_utils._core.file_edit import FileError
 from ansible_collections.portshift.agents.plugins.module_utils._core.file_kinds import Edit, FileKind
+from ansible_collections.portshift.agents.plugins.module_utils._core.posix_host import THIS_HOST
 
 LINE = re.compile(br"^[ \t]*port[ \t]*=[ \t]*([0-9]{1,5})[ \t]*\r?$", re.M)
 
@@ -42,9 +43,9 @@ class PortEdit(Edit):
 
     kind = "toy_port"
 
-    def __init__(self, path, port=None):
+    def __init__(self, path, port=None, host=THIS_HOST):
         self.path = path
-        self.file = FileEdit.read(path)
+        self.file = host.edit(path)
         try:
             self.before = port_of(self.file.before)
             if port is not None:
