@@ -25,16 +25,31 @@ PROBE_TIMEOUT = 5
 OF_A_START = 0.1
 
 
-# Options of the module beside those of the host and of all evidence.
-BIGFIX_EVIDENCE_SPEC = dict(
-    HOST_SPEC, address=dict(type="str"), bind_address=dict(type="str"), files=dict(type="bool", default=True),
-    parent=dict(type="str"), tls=dict(type="bool", default=False), log_dir=dict(type="path"), relay_chain_dir=dict(type="path"),
+# Options of the proof on a host of which all else is known.
+_PROOF = dict(
+    address=dict(type="str"), bind_address=dict(type="str"), parent=dict(type="str"), tls=dict(type="bool", default=False),
+    log_dir=dict(type="path"), relay_chain_dir=dict(type="path"),
     success_patterns=dict(type="list", elements="str", default=[]),
     failure_patterns=dict(type="list", elements="str", default=[]),
-    log_max_age=dict(type="float", default=86400), allow_invalid_signature=dict(type="bool", default=False),
+    log_max_age=dict(type="float", default=86400), agent_service=dict(type="str"),
+    neighbours=dict(type="list", elements="int", default=[]))
+# Services whose processes are looked at.
+SERVICES_SPEC = dict(
     services=dict(type="list", elements="str", default=[]), service_command=dict(type="list", elements="str", default=[]),
-    executables=dict(type="dict", default={}), agent_service=dict(type="str"),
-    neighbours=dict(type="list", elements="int", default=[]), **EVIDENCE_SPEC)
+    executables=dict(type="dict", default={}))
+# Options of the module beside those of the host and of all evidence.
+BIGFIX_EVIDENCE_SPEC = dict(
+    HOST_SPEC, files=dict(type="bool", default=True), allow_invalid_signature=dict(type="bool", default=False),
+    **dict(_PROOF, **dict(SERVICES_SPEC, **EVIDENCE_SPEC)))
+# The proof within another module's run.
+PROOF_SPEC = dict(type="dict", options=dict(
+    _PROOF, parent_wait=dict(type="float", default=10), timeout=EVIDENCE_SPEC["timeout"], settle=EVIDENCE_SPEC["settle"]))
+
+
+def asked_within(params):
+    """What BigFixEvidence takes, of a module with an option C(proof); what a role leaves empty is not asked."""
+    given = {name: None if value == "" else value for name, value in params["proof"].items()}
+    return dict(params, files=True, mark=True, **given)
 
 
 class BigFixEvidence(Evidence):

@@ -4,7 +4,7 @@
 """The page at which a root server or relay serves its masthead: the best sign that it is the product that answers."""
 
 from ansible_collections.portshift.agents.plugins.module_utils._bigfix.masthead import MastheadError, parse
-from ansible_collections.portshift.agents.plugins.module_utils._network.probe import probe
+from ansible_collections.portshift.agents.plugins.module_utils._network.probe import probe, probe_all
 
 MASTHEAD_PAGE = "/masthead/masthead.afxm"
 
@@ -21,7 +21,15 @@ def _check(port):
     return check
 
 
+def _page(host, port, tls, names_port=True):
+    return dict(host=host, port=port, http=dict(path=MASTHEAD_PAGE, tls=tls, check=_check(port if names_port else None)))
+
+
 def masthead_answer(host, port, tls, timeout, names_port=True):
     """A probe's result: whether a masthead is served there, with `names_port` one for that very port."""
-    page = dict(path=MASTHEAD_PAGE, tls=tls, check=_check(port if names_port else None))
-    return probe(dict(host=host, port=port, http=page), timeout)
+    return probe(_page(host, port, tls, names_port), timeout)
+
+
+def await_masthead(host, port, tls, timeout, wait):
+    """The same for a masthead for that port, asked again until `wait` seconds have passed."""
+    return probe_all([_page(host, port, tls)], timeout, wait)[0]

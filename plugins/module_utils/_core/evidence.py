@@ -37,6 +37,8 @@ class Evidence:
 
     # What its sentences call the port.
     port_words = "port"
+    # Whether the run that asks is itself the one change of this host that is under way.
+    alone = False
 
     def __init__(self, params, port, record):
         self.params, self.port, self.record = params, port, record
@@ -73,7 +75,8 @@ class Evidence:
 
     def under_way(self, unused):
         """What another run is changing proves nothing."""
-        sentence = self.change_under_way() or (other_change(self.params["record"]) if self.params["record"] else None)
+        sentence = self.change_under_way() or (
+            other_change(self.params["record"]) if self.params["record"] and not self.alone else None)
         return (False, [sentence]) if sentence else (True, [])
 
     def change_under_way(self):
@@ -133,21 +136,29 @@ def told(proved):
     return [sentence for sentences in proved.values() for sentence in sentences]
 
 
+def proof(questions, timeout):
+    """What a host has proved, in one form for every product; where something is missing, C(msg) says what."""
+    proved, missing, waited = gather(questions, timeout, questions.settle_seconds)
+    result = dict(ok=not missing, port=questions.port, old_port=questions.old_port, proved=told(proved), missing=missing,
+                  waited=waited, moved_at=moved_at(questions.content, questions.port), looked_at=time.time(),
+                  **questions.also(proved))
+    if missing:
+        result["msg"] = "no proof on %s %d after %g s: %s" % (
+            questions.port_words, questions.port, waited, "; ".join(missing[name] for name in sorted(missing)))
+    return result
+
+
 def prove(module, judgement, **unknown):
-    """The run of a module that waits for evidence: one form of result for every product.
+    """The run of a module that waits for evidence.
 
     `judgement`: makes the Evidence of the product.  `unknown`: what the product returns where that can't be made.
     """
     params = module.params
     try:
         questions = judgement()
-        proved, missing, waited = gather(questions, params["timeout"], questions.settle_seconds)
-        result = dict(ok=not missing, port=questions.port, old_port=questions.old_port, proved=told(proved), missing=missing,
-                      waited=waited, moved_at=moved_at(questions.content, questions.port), looked_at=time.time(),
-                      **questions.also(proved))
-        if missing:
-            module.fail_json(msg="no proof on %s %d after %g s: %s" % (
-                questions.port_words, questions.port, waited, "; ".join(missing[name] for name in sorted(missing))), **result)
+        result = proof(questions, params["timeout"])
+        if not result["ok"]:
+            module.fail_json(**result)
         marked = params["mark"] and questions.is_to_be_marked()
         if marked and not module.check_mode:
             questions.record.mark_verified()
