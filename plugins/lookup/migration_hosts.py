@@ -23,7 +23,7 @@ options:
       - V(groups) for the groups of the product, whose hosts have a part in a run.
       - V(order) for all hosts of the run, V(hub_hosts) for the hub of Change Tracker, V(everyone) for both, V(open), V(users) or
         V(close) for the hosts whose role has that verb, V(phase) for the hosts of a phase, V(batches) for the sizes of its steps,
-        V(moved), V(reopen), V(back_first) and V(back) for those of a rollback, V(hub_unknown) for hosts that have to
+        V(on_the_way) for all hosts of the run while one of them is to move, V(moved), V(reopen), V(back_first) and V(back) for those of a rollback, V(hub_unknown) for hosts that have to
         be asked since the hub does not know.
     required: true
   product:
@@ -48,7 +48,8 @@ _raw:
 from ansible.errors import AnsibleError
 from ansible.plugins.lookup import LookupBase
 from ansible_collections.portshift.agents.plugins.module_utils._core.errors import EngineError
-from ansible_collections.portshift.agents.plugins.plugin_utils._migration import ROLLBACK, members_of, order_of, shut_out
+from ansible_collections.portshift.agents.plugins.plugin_utils._migration import (
+    PENDING, ROLLBACK, members_of, order_of, shut_out)
 from ansible_collections.portshift.agents.plugins.plugin_utils._products import PRODUCTS
 
 
@@ -57,6 +58,16 @@ def _hub_record(hostvars, order):
     fact = PRODUCTS[order["product"]].facts["hub_way_back"]
     told = hostvars.raw_get(order["hub_hosts"][0]).get(fact) if order["hub_hosts"] else None
     return told.get("record") if isinstance(told, dict) else None
+
+
+def _looks(hostvars, order):
+    """A function host -> what the look at it has said, untemplated; nothing where it has failed."""
+    fact = PRODUCTS[order["product"]].facts["assessment"]
+
+    def look(host):
+        told = hostvars.raw_get(host).get(fact)
+        return told if isinstance(told, dict) else {}
+    return look
 
 
 class LookupModule(LookupBase):
@@ -70,10 +81,11 @@ class LookupModule(LookupBase):
         hostvars = variables["hostvars"]
         try:
             order = order_of(hostvars)
-            rollback, shut = hostvars.raw_get("localhost").get(ROLLBACK) or {}, []
+            known = hostvars.raw_get("localhost")
+            rollback, shut = known.get(ROLLBACK) or {}, []
             if what in ("back_first", "back"):
                 shut = shut_out(hostvars, rollback["moved"], PRODUCTS[order["product"]].facts["path"])
             record = _hub_record(hostvars, order) if what == "hub_unknown" else None
-            return members_of(order, what, phase, rollback, shut, record)
+            return members_of(order, what, phase, rollback, shut, record, _looks(hostvars, order), known.get(PENDING))
         except EngineError as err:
             raise AnsibleError(str(err)) from err

@@ -17,7 +17,7 @@ from ansible_collections.portshift.agents.plugins.plugin_utils._names import clo
 from ansible_collections.portshift.agents.plugins.plugin_utils._products import COLLECTION, PRODUCTS, PURPOSES
 from ansible_collections.portshift.agents.plugins.plugin_utils._waves import PHASES, parse_phases
 
-ORDER, ROLLBACK = "portshift_order", "portshift_rollback"
+ORDER, ROLLBACK, PENDING = "portshift_order", "portshift_rollback", "portshift_pending"
 # Seconds without a renewal after which a lock counts as that of a dead run; it grows with the estate.
 LOCK_SECONDS = 600
 
@@ -172,9 +172,23 @@ def hub_knows(order, record):
     return int((record or {}).get("new_port") or 0) == order["port"] and record["state"] in ("changing", "verified")
 
 
-def members_of(order, what, phase=None, rollback=None, shut=(), hub_record=None):
+def is_settled(order, look):
+    """Whether the look at a host has found that it has moved, and has its proof: no later play has to ask it."""
+    found = look.get("evidence") or {}
+    return order["run"] == "migrate" and found.get("ok") is True and found.get("port") == order["port"]
+
+
+def steps_left(order, number, look):
+    """The hosts of each step of a phase, without those that are settled; steps of which none is left are none."""
+    steps = [[host for host in step["hosts"] if not is_settled(order, look(host))] for step in order["phases"][str(number)]]
+    return [hosts for hosts in steps if hosts]
+
+
+def members_of(order, what, phase=None, rollback=None, shut=(), hub_record=None, look=lambda host: {}, pending=None):
     """The hosts of a play, or the sizes of its batches.
 
+    `look`: host -> what the look at it has said in this run.  `pending`: the hosts that have something to change, where a plan has
+    said so.
     `rollback`: the migration that goes back.  `shut`: hosts that don't reach on the old port whom they have to reach; they stay.
     `hub_record`: what a hub of its own says of its last migration.
     """
@@ -186,11 +200,17 @@ def members_of(order, what, phase=None, rollback=None, shut=(), hub_record=None)
         first = set(order["back_first"])
         return [host for host in order["order"] if (host in first) == (what == "back_first") and host not in shut]
     if what == "phase":
-        return phase_hosts(order, phase) if concerned(order, phase) else []
+        return [host for hosts in steps_left(order, phase, look) for host in hosts] if concerned(order, phase) else []
+    if what == "on_the_way":
+        return order["order"] if pending is None or pending else []
+    if what == "open" and order["run"] == "migrate":
+        opens = PRODUCTS[order["product"]].opens
+        return [host for host in order["doing"]["open"] if host in order["hub_hosts"] or opens(
+            order["hosts"][host].get("component"), look(host), order["port"])]
     if what == "gate":
         return order["order"] if concerned(order, phase) else []
     if what == "batches":
-        return [len(step["hosts"]) for step in order["phases"][str(phase)]] or [1]
+        return [len(hosts) for hosts in steps_left(order, phase, look)] or [1]
     if what in order["doing"]:
         return order["doing"][what]
     return order[what]

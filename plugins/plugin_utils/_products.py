@@ -9,6 +9,7 @@ module finds out: bigfix_topology, boks_domain, change_tracker_estate.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from ansible_collections.portshift.agents.plugins.plugin_utils._options import arguments
@@ -46,6 +47,9 @@ class Product:
     path_predicts: bool = True  # whether a path says something in check mode
     span: int = 1              # how many ports one number stands for
     add_up: bool = False       # whether one number of missing hosts counts over all phases
+    move: str = "main"         # the verb that moves a host which this run has looked at
+    # (component, what the look at a host said, the port to move to) -> whether open has work there
+    opens: Callable = lambda component, look, port: True
 
     def verbs(self, component):
         return [verb for verb in VERBS if verb not in self.lacks.get(component, ())]
@@ -59,6 +63,17 @@ class Product:
 VERBS = ("assess", "open", "path", "end_listener", "main", "verify", "users", "settle", "way_back", "reopen", "rollback", "close",
          "undo_open")
 
+
+def _bigfix_opens(component, look, port):
+    """A server or relay that is to move answers on both ports; a client's firewall may lack something; and a move that was
+    interrupted is finished, since children have to reach the host.
+    """
+    record = look.get("record") or {}
+    interrupted = record.get("state") == "changing" and record.get("new_port") == port
+    missing = (look.get("host_port") or {}).get("missing")
+    return interrupted or bool(look.get("edits") and (component != "client" or missing))
+
+
 BIGFIX = Product(
     name="bigfix", groups=("bigfix_server", "bigfix_relays", "bigfix_clients"),
     order="bigfix_topology", plan="bigfix_plan", plan_argument="topology", port="bigfix_port", port_word="port",
@@ -69,6 +84,7 @@ BIGFIX = Product(
     facts=dict(assessment="bigfix_component_assessment", path="bigfix_component_path", evidence="bigfix_component_evidence",
                users="bigfix_component_users", way_back="bigfix_component_way_back"),
     phases={1: "root server and pilot", 2: "relays", 3: "clients"}, path_predicts=False, back_first=("server",),
+    move="apply", opens=_bigfix_opens,
     unasked="below a host from which this run would take a port, and not part of the run, so it can't be told whether they still "
             "need it. Run without --limit, or limit to hosts with all of their children",
     next_steps=(

@@ -227,9 +227,11 @@ class Transaction:
         raise MoveError("%s. %s" % (_sentence(error), self._why_it_stays()), found)
 
     def _why_it_stays(self):
-        content = self.record.content
-        if content and content["state"] == "verified" and content["new_port"] == self.product.port:
+        content = self.record.content or {}
+        if content.get("state") == "verified" and content["new_port"] == self.product.port:
             return "It was not put back, since it had proved itself on this port before"
+        if content.get("state") == "changing":
+            return "It was not put back: its record is that of a migration to port %s, which has not ended" % content["new_port"]
         return "Nothing was put back, since no migration of this host to port %d is under way" % self.product.port
 
     # -- back
