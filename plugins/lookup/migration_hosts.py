@@ -23,8 +23,8 @@ options:
       - V(groups) for the groups of the product, whose hosts have a part in a run.
       - V(order) for all hosts of the run, V(hub_hosts) for the hub of Change Tracker, V(everyone) for both, V(open), V(users) or
         V(close) for the hosts whose role has that verb, V(phase) for the hosts of a phase, V(batches) for the sizes of its steps,
-        V(on_the_way) for all hosts of the run while one of them is to move, V(moved), V(reopen), V(back_first) and V(back) for those of a rollback, V(hub_unknown) for hosts that have to
-        be asked since the hub does not know.
+        V(on_the_way) for all hosts of the run while one of them is to move, V(moved), V(reopen), V(back_first) and V(back) for
+        those of a rollback, V(hub_unknown) for hosts that have to be asked since the hub does not know.
     required: true
   product:
     description: The product. The default is the variable C(portshift_product).

@@ -160,8 +160,8 @@ masthead_host:
   version_added: 0.2.0
 evidence:
   description:
-    - The result of M(portshift.agents.bigfix_evidence) for this host. RV(evidence.ok) is false, and nothing fails, where something
-      is missing.
+    - The result of M(portshift.agents.bigfix_evidence) for this host. Where something is missing, RV(evidence.ok) is false and
+      nothing fails.
     - Null where the host was not asked, see O(proof).
   returned: success
   type: dict
@@ -180,7 +180,8 @@ from ansible_collections.portshift.agents.plugins.module_utils._core.services im
 from ansible_collections.portshift.agents.plugins.module_utils._bigfix.evidence import (
     PROOF_SPEC, SERVICES_SPEC, BigFixEvidence, asked_within)
 from ansible_collections.portshift.agents.plugins.module_utils._host_port.plan import assess_beside
-from ansible_collections.portshift.agents.plugins.module_utils._network.listeners import ephemeral_ports, is_ephemeral, listeners
+from ansible_collections.portshift.agents.plugins.module_utils._network.listeners import (
+    ephemeral_ports, is_ephemeral, listeners)
 from ansible_collections.portshift.agents.plugins.module_utils._bigfix.conflicts import conflicts, neighbour_ports
 from ansible_collections.portshift.agents.plugins.module_utils._bigfix.masthead import IssuedFacts
 from ansible_collections.portshift.agents.plugins.module_utils._bigfix.ports import parse_bigfix_port
@@ -228,7 +229,8 @@ def main():
     module.exit_json(
         changed=False, ok=not plan.problems, port=host.port, problems=plan.problems, notes=plan.notes,
         old_port=host.old_port, edits=plan.edits, host_port=host_port, listeners=listening,
-        record=host.record.content if host.record else None, evidence=evidence_of(module, host, plan), relay=host.relay, masthead_host=host.masthead_host,
+        record=host.record.content if host.record else None, evidence=evidence_of(module, host, plan), relay=host.relay,
+        masthead_host=host.masthead_host,
         neighbours=sorted({entry["port"] for entry in listening or [] if entry["port"] in neighbours
                            and entry["protocol"] == "tcp"}))
 

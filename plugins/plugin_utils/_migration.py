@@ -187,8 +187,7 @@ def steps_left(order, number, look):
 def members_of(order, what, phase=None, rollback=None, shut=(), hub_record=None, look=lambda host: {}, pending=None):
     """The hosts of a play, or the sizes of its batches.
 
-    `look`: host -> what the look at it has said in this run.  `pending`: the hosts that have something to change, where a plan has
-    said so.
+    `look`: host -> what the look at it has said.  `pending`: the hosts that have something to change, where a plan has said so.
     `rollback`: the migration that goes back.  `shut`: hosts that don't reach on the old port whom they have to reach; they stay.
     `hub_record`: what a hub of its own says of its last migration.
     """

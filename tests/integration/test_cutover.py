@@ -412,7 +412,8 @@ def proof(host, proved=True, **more):
     if proved:
         # Written by the agent once it runs with the new files.
         host.hook("start", """grep -q _PortNumber=55000 actionsite.afxm && {
-            printf 'At %s -\\n   Report posted successfully\\n' "$(date '+%H:%M:%S %z' -d '2 seconds')" >> Logs/$(date +%Y%m%d).log; }
+            printf 'At %s -\\n   Report posted successfully\\n' "$(date '+%H:%M:%S %z' -d '2 seconds')" \\
+                >> Logs/$(date +%Y%m%d).log; }
             :
             """)
     return dict(dict(log_dir=str(logs), success_patterns=["Report posted successfully"], timeout=30 if proved else 0.5, settle=0),

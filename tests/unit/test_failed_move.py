@@ -102,7 +102,8 @@ def test_sentence_stands_while_nothing_is_known(role):
 def test_bigfix_says_what_its_module_says():
     text = yaml.safe_load((ROLES / "bigfix_component/vars/main.yml").read_text())["bigfix_component_sentences"]["failed"]
     sentence = jinja2.Environment().from_string(text)
-    told = dict(inventory_hostname="host", ansible_failed_result=dict(msg="no proof. It was not put back"), ansible_check_mode=False)
+    failed = dict(msg="no proof. It was not put back")
+    told = dict(inventory_hostname="host", ansible_failed_result=failed, ansible_check_mode=False)
     assert sentence.render(told) == "host: no proof. It was not put back"
     assert sentence.render(dict(told, ansible_check_mode=True)).endswith(". Check mode: nothing was changed.")
     # A site's any_errors_fatal leads healthy hosts in here, and older releases put all sentences together where one is asked for.

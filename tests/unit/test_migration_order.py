@@ -114,7 +114,8 @@ def test_a_host_with_nothing_to_open_is_not_asked_to():
                  r2=dict(edits=[], record=dict(state="changing", new_port=55000)),
                  c1=dict(edits=edits, host_port=dict(missing=[])), c2=dict(edits=edits, host_port=lacks))
     assert migration.members_of(order(), "open", look=looks.get) == ["srv", "r2", "c2"]
-    interrupted = dict(looks, c1=dict(edits=[], record=dict(state="changing", new_port=56000)), c2=dict(edits=[], host_port=lacks))
+    of_another = dict(edits=[], record=dict(state="changing", new_port=56000))
+    interrupted = dict(looks, c1=of_another, c2=dict(edits=[], host_port=lacks))
     assert migration.members_of(order(), "open", look=interrupted.get) == ["srv", "r2"]
     # What another product's look says is not known here.
     assert migration.members_of(boks_order(), "open") == boks_order()["order"]
