@@ -71,4 +71,4 @@ class ActionModule(ActionBase):
         agents = [host for host in order if domain.roles[host] == "agent"]
         return dict(result, changed=False, begun=time.time(), base_port=base, master=domain.master, roles=domain.roles,
                     steps=steps, phases=by_phase(steps, phases), order=order, agents=agents, openings=openings,
-                    paths=domain.paths(addresses, set(order)))
+                    paths=domain.paths(addresses, set(order)), outside=domain.outside(set(order)))

@@ -17,7 +17,7 @@ from ansible_collections.portshift.agents.plugins.plugin_utils._gate import judg
 from ansible_collections.portshift.agents.plugins.plugin_utils._names import Variables
 from ansible_collections.portshift.agents.plugins.plugin_utils._other_modules import run_action
 from ansible_collections.portshift.agents.plugins.plugin_utils._products import COLLECTION, PRODUCTS
-from ansible_collections.portshift.agents.plugins.plugin_utils._reports import report
+from ansible_collections.portshift.agents.plugins.plugin_utils._reports import report, some
 from ansible_collections.portshift.agents.plugins.plugin_utils._window import in_window
 
 UNCHANGED = "Nothing was changed. %s."
@@ -75,7 +75,9 @@ class ActionModule(ActionBase):
         return dict(order=order, lock=_migration.lock(order, values))
 
     def _act_host(self, options):
-        return dict(self._order["hosts"].get(self._variables["inventory_hostname"], {}))
+        known = dict(self._order["hosts"].get(self._variables["inventory_hostname"], {}))
+        # For the roles, which may be those of another product in a play of a site's own that comes later.
+        return dict(known, **{self._product.name: known})
 
     # -- the plan
     def _act_plan(self, options):
@@ -184,10 +186,8 @@ class ActionModule(ActionBase):
     # -- gates
     def _judged(self, hosts, fact, port, phase, max_missing=None, of=None):
         order, product = self._order, self._product
-        present = set(order["order"])
-        parents = order["found"].get("parents") or {}
-        beside = {host: "; its parent %s is no part of this run: where that has not moved yet, move it first" % parents[host]
-                  for host in hosts if fact in ("path", "evidence") and parents.get(host) and parents[host] not in present}
+        beside = {host: "; " + product.outside % some(order["outside"][host])
+                  for host in hosts if fact in ("path", "evidence") and host in order["outside"]}
         if fact == "evidence" and self._task.check_mode:
             beside.update({host: "; phase %d, in which it moves, is no part of this run" % order["hosts"][host]["phase"]
                            for host in hosts if not self._predicts(host)})
@@ -300,8 +300,8 @@ class ActionModule(ActionBase):
                         "again in the window; it goes on from what is there." % (now.strftime("%H:%M"), window, name))
         # Those that have moved already, and have proved it, are no part of the play.
         asked = [host for host in step["hosts"] if host in self._variables.get("ansible_play_batch", step["hosts"])]
-        return dict(moves=moves, tasks_from=self._product.move if moves else "verify", title="%s%s: %s" % (
-            name[0].upper() + name[1:], "" if moves else " (proved anew, not moved)", ", ".join(asked)))
+        return dict(moves=moves, tasks_from=self._product.move if moves else "verify", product=order["product"],
+                    title="%s%s: %s" % (name[0].upper() + name[1:], "" if moves else " (proved anew, not moved)", ", ".join(asked)))
 
     # -- before a port is taken away, and at the end
     def _act_users(self, options):

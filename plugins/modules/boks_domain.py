@@ -130,6 +130,11 @@ paths:
     port, by host.
   returned: success
   type: dict
+outside:
+  description: Hosts of the domain that are no part of this run and that a host of it connects to by tcp, a list of names by host.
+  returned: success
+  type: dict
+  version_added: 0.2.0
 problems:
   description: Everything that is wrong, one sentence each.
   returned: failure

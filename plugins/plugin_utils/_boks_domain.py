@@ -53,6 +53,12 @@ class Domain:
                        for other, offset, protocol in self._reaching(host) if protocol == "tcp"]
                 for host in self.roles if host in among}
 
+    def outside(self, among):
+        """Hosts that a host of `among` connects to by tcp and that are none of `among`: host -> names, where there are any."""
+        found = {host: [other for other, unused, protocol in self._reaching(host) if protocol == "tcp" and other not in among]
+                 for host in self.roles if host in among}
+        return {host: list(dict.fromkeys(others)) for host, others in found.items() if others}
+
     def openings(self, base, addresses=None, allowed=()):
         """What each host's own firewall has to admit: host -> list of dict(port, protocol, sources); no sources: anybody.
 

@@ -114,6 +114,13 @@ class Order:
         present, parents = set(self.order), self.found.get("parents")
         return [host for host in self.members if host not in present and (parents is None or parents.get(host) in present)]
 
+    def outside(self):
+        """Host of the run -> the hosts that it has to reach and that are no part of the run."""
+        if "outside" in self.found:
+            return self.found["outside"]
+        parents, present = self.found.get("parents") or {}, set(self.order)
+        return {host: [parents[host]] for host in self.order if parents.get(host) and parents[host] not in present}
+
     def host(self, host, steps):
         """What one host has to know of itself."""
         known = dict(port=self.port, openings=(self.found.get("openings") or {}).get(host), verbs=[])
@@ -146,7 +153,8 @@ class Order:
         back_first = [host for host in self.order if self.component(host) in self.product.back_first]
         return dict(product=self.product.name, run=self.run, port=self.port, running=self.running, order=self.order,
                     hub_hosts=self.hub_hosts, back_first=back_first, members=self.members,
-                    everyone=list(dict.fromkeys([*self.order, *self.hub_hosts])), not_asked=self.not_asked(), keeper=self.keeper,
+                    everyone=list(dict.fromkeys([*self.order, *self.hub_hosts])), not_asked=self.not_asked(),
+                    outside=self.outside(), keeper=self.keeper,
                     phases={str(number): [dict(title=step["title"], hosts=step["hosts"]) for step in several]
                             for number, several in phases.items()},
                     doing=doing, begun=self.found.get("begun"), hosts=hosts, found=self.found)

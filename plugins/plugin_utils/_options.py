@@ -38,8 +38,9 @@ _LOCK = [
            "seconds for which a run that does not renew its lock counts as alive", shown="`600`, and a second "
            "for each host"),
     Option("take_over", "bool", False, "take the lock of a run that is known to be dead")]
+_MAX_MISSING = "hosts that a gate lets be missing, `3` or `5%`"
 _MISSING = [
-    Option("max_missing", "share", 0, "hosts that a gate lets be missing, `3` or `5%`"),
+    Option("max_missing", "share", 0, _MAX_MISSING),
     Option("close_max_missing", "share", 0, "the same for `close` and `rollback`, where a host that is missing gets cut off")]
 _USERS = [
     Option("close_ignore_users", "list", [], "addresses and networks, such as a scanner's, that may use the old port when it is "
@@ -98,7 +99,9 @@ OPTIONS = {
         Option("confirm_timeout", "int", 60, "seconds within which a new login has to confirm"),
         *_PHASES,
         Option("agent_waves", "waves", ["5%", "25%"], "sizes of the waves of Server Agents, as `serial` has them", "agent_waves"),
-        *_MISSING, *_USERS, *_LOCK,
+        _MISSING[0]._replace(text=_MAX_MISSING + "; for hosts that are down, since one that is up and not opened stands in the "
+                             "way of the others"),
+        *_MISSING[1:], *_USERS, *_LOCK,
         Option("settle_seconds", "float", 5, "seconds after which a host has to prove itself once more, by the same daemons; at "
                "most 2 where it had proved itself before"),
         Option("status_command", "list", [],

@@ -40,6 +40,7 @@ class Product:
     facts: dict                # what is asked for -> variable in which a host leaves the answer
     unasked: str               # of hosts that are no part of a run which takes a port away
     next_steps: tuple          # for a person, after the last phase
+    outside: str = ""          # of hosts that are no part of a run, beside one that has to reach them
     hub_role: str = ""         # of the hub's own listener, where that is a host beside the agents
     phases: dict = field(default_factory=dict)       # number -> who moves in it
     back_first: tuple = ()     # components that go back before the others, one after another
@@ -87,6 +88,7 @@ BIGFIX = Product(
     move="apply", opens=_bigfix_opens,
     unasked="below a host from which this run would take a port, and not part of the run, so it can't be told whether they still "
             "need it. Run without --limit, or limit to hosts with all of their children",
+    outside="its parent %s is no part of this run: where that has not moved yet, move it first",
     next_steps=(
         "Console: connect to %(server)s:%(port)s from now on.",
         "Network firewalls between zones: tcp and udp %(port)s have to be open, child to parent and back (udp notifications go "
@@ -110,6 +112,8 @@ BOKS = Product(
     add_up=True,
     unasked="in the domain and not part of the run, so it can't be told whether they still need the ports that this run would "
             "take away. Run without --limit",
+    outside="it connects to %s, no part of this run: where one of these has not been opened for the base port yet, run without "
+            "--limit",
     next_steps=(
         "Network firewalls between zones: the ports of base %(port)s as docs/ports.md lists them, role by role.",
         "Hosts that are installed from now on: base %(port)s in their services file, before their first start.",
@@ -129,7 +133,7 @@ CHANGE_TRACKER = Product(
                way_back="change_tracker_way_back", hub_assessment="change_tracker_hub_assessment",
                hub_evidence="change_tracker_hub_evidence", hub_way_back="change_tracker_hub_way_back",
                hub_opening="change_tracker_hub_opening_record"),
-    phases={1: "agent of the hub and pilot", 2: "proxies, one by one", 3: "agents"}, back_first=("hub",), assess_port=False,
+    phases={1: "agent of the hub and pilot", 2: "proxies, one by one", 3: "agents"}, assess_port=False,
     add_up=True,
     unasked="in the groups and not part of the run, so it can't be told whether they still need the port that this run would "
             "take away. Run without --limit",

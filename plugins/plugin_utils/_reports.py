@@ -15,6 +15,11 @@ def listed(words):
     return " and ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)
 
 
+def some(words, most=5):
+    """The first of many names, and how many more there are."""
+    return ", ".join(words[:most]) + (" and %d more" % (len(words) - most) if len(words) > most else "")
+
+
 def hosts(number):
     return "%d host%s" % (number, "" if number == 1 else "s")
 

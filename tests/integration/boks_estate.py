@@ -22,7 +22,8 @@ class Domain(ProductLab):
         """{host: the bytes, mode and owner of its services file}"""
         return {host: self.execute(engine, host, "stat -c '%a %u %g' /etc/services; cat /etc/services") for host in self.hosts}
 
-    def begin(self, verb, *options, base=NEW):
+    def begin(self, verb, *options, base=NEW, **environment):
         """Starts VERB_boks_port.yml with the options that its user gives."""
         base = [] if verb == "rollback" else ["-e", "boks_base_port=%s" % base]
-        return self.begin_file("playbooks/%s_boks_port.yml" % verb, *base, "-e", "boks_settle_seconds=0.5", *options)
+        return self.begin_file("playbooks/%s_boks_port.yml" % verb, *base, "-e", "boks_settle_seconds=0.5", *options,
+                               **environment)

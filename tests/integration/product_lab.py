@@ -76,11 +76,12 @@ class ProductLab:
         """What a run has beside the environment of the tests."""
         return {}
 
-    def begin_file(self, path, *options):
-        """Starts a playbook with the options that its user gives."""
+    def begin_file(self, path, *options, **environment):
+        """Starts a playbook with the options that its user gives, and with an environment that says what ansible.cfg could."""
         runs = self.folder.parent / "runs"
         runs.mkdir(exist_ok=True)
-        return Run(["-i", str(self.folder / "inventory.yml"), str(path), *options], runs, self.program, **self.environment)
+        return Run(["-i", str(self.folder / "inventory.yml"), str(path), *options], runs, self.program,
+                   **dict(self.environment, **environment))
 
     def begin(self, verb, *options, **how):
         raise NotImplementedError

@@ -15,6 +15,8 @@ from tests.lab import containers
 
 # Nobody listens there, in this lab.
 WRONG = 6540
+# What a site's ansible.cfg may say.
+SITE = dict(ANSIBLE_ANY_ERRORS_FATAL="true", ANSIBLE_STRATEGY="free")
 # A restart of a host's own daemons, and nothing longer, on a machine that has much to do.
 LONGEST = "20"
 # All at once: a port that a firewall shuts answers nothing, and that takes its time.
@@ -95,13 +97,14 @@ def journey(request, domain, engine, oldest_if_there):
     with Journey(lab, look) as walked:
         walked.keep("start")
         walked.play("migrate", "--check", "--diff", step="check", program=oldest_if_there)
+        walked.play("migrate", "--tags", "phase1", step="phase 1", program=oldest_if_there, **SITE)
         moved = walked.play("migrate", program=program)
         moved.entries = {host: entry(engine, lab, host) for host in lab.hosts}
         moved.old, moved.new = answered(engine, lab, OLD), answered(engine, lab, NEW)
         walked.play("migrate", step="again", program=program)
         closed = walked.play("close", program=program)
         closed.old, closed.traces = answered(engine, lab, OLD), traces(engine, lab)
-        back = walked.play("rollback", program=program)
+        back = walked.play("rollback", program=program, **SITE)
         back.new, back.traces = answered(engine, lab, NEW), traces(engine, lab)
         back.logins = lab.logins("--since", str(began), "--longest", LONGEST)
     return walked
@@ -110,11 +113,42 @@ def journey(request, domain, engine, oldest_if_there):
 def test_check_run_changes_nothing_and_names_the_hosts_that_will_change(journey):
     start, check, moved = journey["start"], journey["check"], journey["migrate"]
     assert check.files == start.files and set(check.bases.values()) == {OLD}
-    assert moved.run.changed.keys() == check.run.changed.keys() == set(journey.hosts)
+    assert moved.run.changed.keys() | {"master"} == check.run.changed.keys() == set(journey.hosts)
 
 
-def test_oldest_ansible_core_foretells_the_same(journey, oldest):
-    assert oldest in journey["check"].run.good().process.args
+def test_oldest_ansible_core_foretells_the_same_and_moves_the_master(journey, oldest):
+    for step in ("check", "phase 1"):
+        assert oldest in journey[step].run.good().process.args
+
+
+def test_phase_alone_moves_its_own_hosts_and_the_whole_goes_on_from_there(journey):
+    first, moved = journey["phase 1"], journey["migrate"]
+    assert {host for host in journey.hosts if first.files[host] != journey["start"].files[host]} == {"master"}
+    assert first.bases == dict(dict.fromkeys(journey.hosts, OLD), master=NEW)
+    titles = ["Phase 1: Master", "Gate after phase 1", "Phase 2: Replicas, one by one", "Gate after phase 2",
+              "Phase 3: Server Agents", "Gate after phase 3"]
+
+    def phases(run):
+        return list(dict.fromkeys(title for title in run.plays if title in titles))
+
+    assert phases(first.run) == titles[:2] and phases(moved.run) == titles
+
+
+def test_run_ends_by_saying_what_was_done_and_what_is_left(journey):
+    where = "%d of 4 hosts %s base port %d"
+    for step, sentences in {
+            "check": ["Check mode: nothing was changed. Phases 1, 2 and 3 would run; " + where % (4, "would be on", NEW)],
+            "phase 1": ["Phase 1 of this run is done (1 host); " + where % (1, "proved", NEW), "Left: phase 2 (Replicas, one by "
+                        "one, 1 host) and phase 3 (Server Agents, 2 hosts). Run the same command without --tags and "
+                        "boks_phases."],
+            "migrate": ["Phases 1, 2 and 3 of this run are done (4 hosts); " + where % (4, "proved", NEW),
+                        "Both base ports answer until close_boks_port.yml runs"],
+            "close": [where % (4, "proved", NEW) + ". What was left for it is closed."],
+            "rollback": [where % (4, "proved", OLD) + ": the migration of 4 hosts from base port %d to %d is taken back." % (
+                OLD, NEW)]}.items():
+        said = " ".join(journey[step].run.output.split())
+        for sentence in sentences:
+            assert sentence in said, (step, sentence)
 
 
 def test_domain_moves_by_the_number_of_its_entries_alone(journey):
@@ -152,6 +186,12 @@ def test_no_login_is_refused_there_and_back(journey):
 @pytest.mark.long
 def test_domain_comes_back_before_close_and_moves_again(lab, engine):
     assert lab.play("plan").good().changed == {}
+    # One agent alone, before the others listen there.
+    lab.play("migrate", "--limit", "agent01", "-e", "boks_probe_timeout=1").bad(
+        "gate after the opening of base port 6530: closed", "it connects to master, replica1, no part of this run")
+    lab.play("rollback", "--limit", "agent01").bad("Nothing was changed. master, replica1, agent02: in the domain and not part")
+    early = lab.play("migrate", "--tags", "phase3", "-e", "boks_evidence_timeout=2").bad("no proof on base port")
+    assert early.failed == {"master"} and "Phase 3: Server Agents" not in early.plays and set(lab.bases().values()) == {OLD}
     lab.play("migrate").good()
     assert lab.play("verify").good().changed == {}
     back(engine, lab)

@@ -582,5 +582,6 @@ def test_who_looks_after_the_hub_may_be_a_variable_of_the_hub(run_playbook):
         assert done.returncode == 0, done.stdout
         return "tried: True" in done.stdout
 
-    assert tried(portshift_host=dict(hub_server="none")) and not tried(portshift_host=dict(hub_server="nginx"))
+    assert tried(portshift_host=dict(change_tracker=dict(hub_server="none")))
+    assert not tried(portshift_host=dict(change_tracker=dict(hub_server="nginx")))
     assert not tried()

@@ -37,6 +37,25 @@ def test_evidence_that_a_role_puts_together_is_evidence_there_too(oldest, run_pl
     assert "proof is about port 55000, and the gate is for port 52311" in said and "proof says that it is not ok" in said
 
 
+def test_way_back_of_boks_is_proved_to_the_old_base_there_too(oldest, run_playbook):
+    """The ports come out of templates, as text there; what is asked has to be what is asked elsewhere."""
+    role = CHECKOUT / "roles/boks"
+    play = dict(
+        hosts="localhost", gather_facts=False, vars_files=[str(role / name / "main.yml") for name in ("defaults", "vars")],
+        vars=dict(portshift_port="{{ target.port }}", portshift_back_to="{{ target.old_port }}"),
+        tasks=[{"ansible.builtin.include_tasks": str(role / "tasks/path.yml")},
+               {"portshift.agents.phase_gate": dict(hosts=["localhost"], evidence="boks_path", port="{{ target.old_port }}")},
+               # What a site has set is for the way there.
+               dict(debug=dict(msg="{{ boks_path_targets | to_json }} moving={{ boks_moving }} base={{ boks_base_port }}"),
+                    vars=dict(boks_paths=[dict(host="other", port=6531, old_port=6501)]))])
+    known = dict(ansible_connection="local", target=dict(port=6530, old_port=6500), portshift_host=dict(
+        paths=[dict(host="127.0.0.1", offset=1)]))
+    done = run_playbook([play], dict(all=dict(hosts=dict(localhost=known))), "--check", program=oldest)
+    said = " ".join(done.stdout.split()).replace("\\", "")
+    assert done.returncode == 0, done.stdout
+    assert '[{"host": "127.0.0.1", "port": 6501}, {"host": "127.0.0.1", "port": 6531}] moving=True base=6530' in said, done.stdout
+
+
 def test_users_of_an_old_port_are_told_there_too(oldest, run_playbook):
     look = dict(users=[dict(address="10.9.9.9", port=port, seconds_ago=5) for port in (52311, 55000)], remembered_seconds=None,
                 notes=[], looked_at=1.0)

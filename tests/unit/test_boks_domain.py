@@ -52,6 +52,12 @@ def test_every_host_has_to_reach_whom_the_table_says():
     assert domain().paths(ADDRESSES, {"a1"}) == {"a1": paths["a1"]}
 
 
+def test_limit_leaves_out_hosts_that_others_connect_to():
+    assert domain().outside(set(ADDRESSES)) == {}
+    assert domain().outside({"a1", "r2"}) == dict(a1=["m", "r1"], r2=["m", "r1"])
+    assert domain().outside({"m"}) == dict(m=["r1", "r2", "a1", "a2", "a3", "a4"])
+
+
 def test_firewall_admits_everybody_unless_told_who_is_to_connect():
     everybody = domain().openings(6530)
     assert everybody["a1"] == [dict(port=6533, protocol="tcp", sources=[])]

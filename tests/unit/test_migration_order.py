@@ -5,6 +5,7 @@
 
 import json
 import re
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -138,6 +139,16 @@ def test_hosts_that_may_need_the_port_are_asked_for():
     assert order()["not_asked"] == [] and order(only=["c1"])["not_asked"] == []
 
 
+def test_run_that_takes_a_port_away_is_refused_where_a_host_of_the_domain_has_no_part_in_it():
+    found = dict(boks_order()["found"], order=["m", "a1"])
+    limited = migration.Order("boks", found, "close", []).whole()
+    refused = act(limited, "m", act="whole")
+    assert refused["failed"] and refused["msg"].startswith("Nothing was changed. r, a0, a2, ")
+    assert refused["msg"].endswith(": in the domain and not part of the run, so it can't be told whether they still need the "
+                                   "ports that this run would take away. Run without --limit.")
+    assert not act(boks_order("close", ()), "m", act="whole").get("failed")
+
+
 def test_hosts_of_a_rollback():
     found = order("rollback", ())
     back = dict(moved=["srv", "c1"], reopening=["srv"])
@@ -145,6 +156,15 @@ def test_hosts_of_a_rollback():
     assert migration.members_of(found, "reopen", rollback=back) == ["srv"]
     assert migration.members_of(found, "back_first", rollback=back) == ["srv"]
     assert migration.members_of(found, "back", rollback=back, shut=["c1"]) == ["r1", "r2", "c2"]
+
+
+def test_agent_of_the_hub_goes_back_with_the_others():
+    """Its listener answers on both ports: agents depend on that alone, and a play of one host that fails would end the run."""
+    steps = [dict(phase=1, title="Agent of the hub", hosts=["h"]), dict(phase=3, title="Agents", hosts=["a1"])]
+    found = migration.Order("change_tracker", dict(
+        port=8443, hub_hosts=["h"], keeper="h", components=dict(h=["hub"], a1=["agent"]), steps=steps, order=["h", "a1"],
+        not_asked=[]), "rollback", []).whole()
+    assert migration.members_of(found, "back_first") == [] and migration.members_of(found, "back") == ["h", "a1"]
 
 
 def test_a_run_without_its_first_play_is_refused_with_a_sentence():
@@ -247,6 +267,31 @@ def test_everything_that_is_wrong_is_named_at_once(ask):
 
 def test_nothing_goes_on_without_the_first_play(ask):
     assert "leave out --start-at-task" in ask("host")["msg"]
+
+
+def test_roles_take_nothing_from_the_run_of_another_product(run_playbook, tmp_path):
+    """A site's playbook that moves BigFix may go on with roles of its own choice on the same hosts."""
+    shown = ["boks_openings", "boks_phase", "boks_domain_paths", "boks_opened", "change_tracker_hub_openings",
+             "change_tracker_hub_server", "change_tracker_agent_phase", "change_tracker_agent_hub_server"]
+    files = [str(ROLES / role / folder / "main.yml") for role in ("boks", "change_tracker_hub", "change_tracker_agent")
+             for folder in ("defaults", "vars")]
+    after = dict(hosts="m", gather_facts=False, vars_files=files, tasks=[
+        {"portshift.agents.migration": dict(act="step", phase=1), "register": "portshift_step"},
+        dict(set_fact=dict(seen={name: "{{ %s }}" % name for name in shown})),
+        dict(copy=dict(content="{{ seen | to_json }}", dest=str(tmp_path / "seen.json")))])
+    first = dict({"import_playbook": str(PLAYBOOKS / "parts/order.yml")},
+                 vars=dict(portshift_product="bigfix", portshift_run="migrate"))
+    common = dict(ansible_connection="local", ansible_python_interpreter=sys.executable, bigfix_port=55000,
+                  change_tracker_port=8443)
+    groups = dict(dict.fromkeys([*PRODUCTS["bigfix"].groups, "bigfix_pilot"], dict(hosts={})), bigfix_server=dict(hosts=dict(m={})))
+    done = run_playbook([first, after], dict(all=dict(vars=common, children=groups)), "-e", "boks_base_port=6530 boks_role=master")
+    assert done.returncode == 0, done.stdout
+    told = json.loads((tmp_path / "seen.json").read_text())
+    assert [(row["port"], row["sources"]) for row in told["change_tracker_hub_openings"]] == [(8443, [])]
+    assert {row["port"] for row in told["boks_openings"]} == {6530, 6531, 6533}
+    assert told["change_tracker_hub_server"] == told["change_tracker_agent_hub_server"] == "nginx"
+    assert told["boks_phase"] == told["change_tracker_agent_phase"] == "" and told["boks_domain_paths"] == []
+    assert str(told["boks_opened"]) == "False"
 
 
 # -- what the plan finds in an inventory
@@ -385,6 +430,20 @@ def test_check_mode_foretells_that_a_phase_that_is_left_out_and_has_not_moved_en
     # Verify tells what would be of a migration, phase by phase or not.
     verified = act(boks_order("verify", ()), "m", True, facts=proved, act="gate", gate="proof", port=6530)
     assert not verified.get("failed")
+
+
+def test_host_that_does_not_get_through_is_told_which_hosts_above_it_are_no_part_of_the_run():
+    limited = order(only=["c1"])
+    shut = dict(c1=dict(bigfix_component_path=dict(ok=False, problems=["10.0.0.2:55000: refused"])))
+    stopped = act(limited, "c1", facts=shut, variables=dict(portshift_plan=dict(pending=["c1"])), act="gate", gate="path")
+    assert "10.0.0.2:55000: refused; its parent r1 is no part of this run: where that has not moved yet, move it first" in (
+        stopped["msg"])
+    found = dict(boks_order()["found"], order=["a1", "a2"], outside=dict(a1=["m", "r", *"123456"]))
+    limited = migration.Order("boks", found, "migrate", [1, 2, 3]).whole()
+    shut = {host: dict(boks_path=dict(ok=False, problems=["10.0.0.3:6531: refused"])) for host in ("a1", "a2")}
+    stopped = act(limited, "a1", facts=shut, variables=dict(portshift_plan=dict(pending=["a1", "a2"])), act="gate", gate="path")
+    assert ("a1 (10.0.0.3:6531: refused; it connects to m, r, 1, 2, 3 and 3 more, no part of this run: where one of these has "
+            "not been opened for the base port yet, run without --limit); a2 (10.0.0.3:6531: refused)") in stopped["msg"]
 
 
 def test_own_variables_of_a_site_may_come_from_the_command_line():
