@@ -212,6 +212,31 @@ def test_an_agent_that_has_moved_proves_itself_by_its_connection_and_is_marked_o
     assert moved.run(timeout=20, settle=0, mark=True)["changed"] is False
 
 
+def test_the_look_at_a_host_that_has_moved_is_its_proof_and_fails_for_none(moved):
+    def look(**more):
+        asked = moved.arguments(**more)
+        keys = ("parent", "tls", "log_dir", "relay_chain_dir", "success_patterns", "failure_patterns", "timeout", "settle")
+        return direct_module.result(direct_module.run("bigfix_info", dict(
+            {key: asked[key] for key in ("component", "port", "masthead_paths", "settings_paths", "record", "services",
+                                         "service_command", "executables")},
+            proof={key: asked[key] for key in keys}, _ansible_remote_tmp=str(moved.folder))).stdout)
+
+    # Not while its move has not ended.
+    assert look()["evidence"] is None
+    moved.date(-30, "verified")
+    found = look(timeout=20, settle=0.2)
+    proof = found["evidence"]
+    assert found["edits"] == [] and proof["ok"] and (proof["port"], proof["old_port"], proof["missing"]) == (NEW, OLD, {})
+    assert proof["evidence"]["log"].endswith("is connected to %s:%d" % (PARENT, NEW)) and not found["changed"]
+    moved.end(moved.processes[0])
+    proof = look()["evidence"]
+    assert not proof["ok"] and proof["missing"]["services"] == "not running: besclient"
+    assert 'the pattern "(" is no regular expression' in look(failure_patterns=["("])["evidence"]["msg"]
+    # Nor where something is to be edited.
+    moved.put(OLD)
+    assert look()["evidence"] is None
+
+
 def test_an_agent_that_never_restarted_is_no_proof_although_its_reports_get_through(host):
     """Its service is stopped and started in vain: the parent's old port leads to the new one, so that all else is well."""
     before = host.start(OLD)
