@@ -127,7 +127,7 @@ listeners:
   type: list
   elements: dict
 host_port:
-  description: What M(portshift.agents.host_port) would do; null without O(host_port).
+  description: What M(portshift.agents.host_port) would do; null without O(host_port), and where nothing is to be edited.
   returned: success
   type: dict
   version_added: 0.2.0
@@ -179,12 +179,19 @@ from ansible_collections.portshift.agents.plugins.module_utils._core.evidence im
 from ansible_collections.portshift.agents.plugins.module_utils._core.services import Services
 from ansible_collections.portshift.agents.plugins.module_utils._bigfix.evidence import (
     PROOF_SPEC, SERVICES_SPEC, BigFixEvidence, asked_within)
-from ansible_collections.portshift.agents.plugins.module_utils._host_port.plan import assess_beside
 from ansible_collections.portshift.agents.plugins.module_utils._network.listeners import (
     ephemeral_ports, is_ephemeral, listeners)
 from ansible_collections.portshift.agents.plugins.module_utils._bigfix.conflicts import conflicts, neighbour_ports
 from ansible_collections.portshift.agents.plugins.module_utils._bigfix.masthead import IssuedFacts
 from ansible_collections.portshift.agents.plugins.module_utils._bigfix.ports import parse_bigfix_port
+
+def host_port_beside(module, plan):
+    if not plan.edits:
+        return None
+    # Here, since every host compiles what it loads anew in each run, and one that has moved needs none of this.
+    from ansible_collections.portshift.agents.plugins.module_utils._host_port.plan import assess_beside
+    return assess_beside(module, module.params["host_port"], plan)
+
 
 def evidence_of(module, host, plan):
     """The proof of a host that has moved, or None where there is none to be asked for."""
@@ -220,7 +227,7 @@ def main():
         if listening is not None and not any(
                 entry["port"] == host.old_port and entry["protocol"] == "tcp" for entry in listening):
             plan.notes.append("nobody listens on port %s, the old one; is the %s running?" % (host.old_port, host.component))
-    host_port = assess_beside(module, module.params["host_port"], plan)
+    host_port = host_port_beside(module, plan)
     if host.component != "client" and plan.edits and not (module.params["host_port"] or {}).get("reserve") and is_ephemeral(
             host.port, ephemeral_ports()):
         plan.notes.append("port %d lies in the range that the kernel hands out to outgoing connections; reserve it "

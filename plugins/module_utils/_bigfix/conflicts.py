@@ -6,7 +6,6 @@
 from ansible_collections.portshift.agents.plugins.module_utils._bigfix.masthead_page import masthead_answer
 from ansible_collections.portshift.agents.plugins.module_utils._bigfix.ports import BIGFIX_NEIGHBOURS
 from ansible_collections.portshift.agents.plugins.module_utils._bigfix.setting_names import WEB_REPORTS
-from ansible_collections.portshift.agents.plugins.module_utils._network.listener import running, state_path
 from ansible_collections.portshift.agents.plugins.module_utils._network.listeners import outgoing
 
 PROBE_TIMEOUT = 3
@@ -36,6 +35,9 @@ def new_port_conflicts(host, plan, listening, neighbours, address):
     """Sentences for a new port that somebody else holds already."""
     if host.port in neighbours:
         return ["port %d is the port of Web Reports or WebUI on this host, which do not move; choose another" % host.port]
+    # Here, since every host compiles what it loads anew in each run, and clients need none of this.
+    from ansible_collections.portshift.agents.plugins.module_utils._network.listener import running, state_path
+
     # A listener of ours that an interrupted run left ends by itself, or when the paths are proved.
     ours = (running(state_path(host.port, address)) or {}).get("pid")
     holders = [entry for entry in listening if entry["port"] == host.port and entry["protocol"] == "tcp" and (

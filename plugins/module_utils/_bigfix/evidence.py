@@ -66,7 +66,7 @@ class BigFixEvidence(Evidence):
         self.agent = params["agent_service"] or _agent_of(params["services"])
         # A relay in a DMZ is not asked about its parent, which calls it.
         self.peer = params["parent"] or (params["address"] if params["component"] == "server" else None)
-        self.addresses, self.processes, self.trouble = set(), {}, None
+        self.addresses, self.processes, self.down, self.trouble = set(), {}, [], None
 
     def can_die(self):
         return bool(self.params["services"] or self.params["log_dir"])
@@ -74,9 +74,10 @@ class BigFixEvidence(Evidence):
     def look(self):
         """Looks at the processes anew."""
         try:
-            self.processes, self.trouble = self.services.processes(), None
+            self.processes, self.down = self.services.survey()
+            self.trouble = None
         except EngineError as err:
-            self.processes, self.trouble = {}, err
+            self.processes, self.down, self.trouble = {}, [], err
 
     def seen(self):
         return self.processes
@@ -124,7 +125,7 @@ class BigFixEvidence(Evidence):
     def runs(self, unused):
         if self.trouble:
             raise self.trouble
-        down = self.services.down()
+        down = self.down
         if down and self.well is not None:
             raise Hopeless("%s ended within %g s after it was well; it may do so again and again" % (
                 ", ".join(down), self.settle_seconds))

@@ -12,7 +12,8 @@ import time
 from ansible_collections.portshift.agents.plugins.module_utils._core.change_record import left_port, moved_at, other_change
 from ansible_collections.portshift.agents.plugins.module_utils._core.errors import EngineError
 
-PAUSE = 0.5
+# Seconds between two rounds of questions: at least, and at most, since what a round costs the host adds up while it waits.
+PAUSE, LONGEST_PAUSE = 0.5, 2
 # Seconds that are enough to settle for a host that has proved itself before.
 SETTLED_BEFORE = 2
 
@@ -111,7 +112,7 @@ def gather(questions, timeout, settle=0):
 
 
 def _ask(questions, end):
-    lasting = {}
+    lasting, started = {}, time.monotonic()
     while True:
         proved, missing, hopeless = {}, {}, False
         questions.look()
@@ -126,9 +127,11 @@ def _ask(questions, end):
                     lasting[name] = (True, sentences)
             else:
                 missing[name] = "; ".join(sentences)
-        if not missing or hopeless or time.monotonic() + PAUSE > end:
+        now = time.monotonic()
+        if not missing or hopeless or now >= end:
             return proved, missing
-        time.sleep(PAUSE)
+        # What has taken long may take longer yet.
+        time.sleep(min(max(PAUSE, (now - started) / 4), LONGEST_PAUSE, end - now))
 
 
 def told(proved):
