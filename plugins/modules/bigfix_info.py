@@ -160,7 +160,7 @@ masthead_host:
   version_added: 0.2.0
 evidence:
   description:
-    - The result of M(portshift.agents.bigfix_evidence) for this host. Where something is missing, RV(evidence.ok) is false and
+    - The result of M(portshift.agents.bigfix_evidence) for this host. Where something is missing, its C(ok) is false and
       nothing fails.
     - Null where the host was not asked, see O(proof).
   returned: success
