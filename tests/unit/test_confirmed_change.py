@@ -620,6 +620,29 @@ def test_process_that_never_starts_leaves_nothing_to_come_later(tmp_path, monkey
     assert (tmp_path / "ENV").read_bytes() == OLD and os.listdir(str(tmp_path)) == ["ENV"]
 
 
+def test_unit_that_is_slow_to_begin_is_waited_for(tmp_path, monkeypatch, carried_out):
+    """On a machine that has much to do; systemd knows that it runs."""
+    folder, asked_of, launch = Folder(tmp_path, CONFIRMED), [], ConfirmedChange._launch
+
+    def unit_is(self):
+        asked_of.append(len(asked_of))
+        if len(asked_of) == 3:
+            launch(self)
+        return "active"
+    monkeypatch.setattr(confirmed_change, "PATIENCE_WITH_UNIT", 0.2)
+    monkeypatch.setattr(ConfirmedChange, "_launch", lambda self: None)
+    monkeypatch.setattr(ConfirmedChange, "_unit_is", unit_is)
+    assert asked(tmp_path).revert()["state"] == REVERTED and folder.file.read_bytes() == OLD and len(asked_of) >= 3
+
+
+def test_process_that_is_nowhere_is_not_waited_for(tmp_path, monkeypatch):
+    Folder(tmp_path, CONFIRMED)
+    monkeypatch.setattr(confirmed_change, "PATIENCE_WITH_UNIT", 0.2)
+    monkeypatch.setattr(ConfirmedChange, "_launch", lambda self: None)
+    with pytest.raises(ChangeError, match="has ended amid it .reverting. and was not begun again"):
+        asked(tmp_path).revert()
+
+
 @pytest.mark.parametrize("known", [None, "another.json"])
 def test_product_that_nobody_knows_how_to_start_is_not_stopped(tmp_path, known, carried_out):
     folder = Folder(tmp_path, CONFIRMED)

@@ -389,6 +389,9 @@ class ConfirmedChange:
                     raise ChangeError("the process that would make the change did not start in %d s; nothing was changed%s"
                                       % (PATIENCE_WITH_UNIT, self._where_to_look()))
                 missing_since = None
+            elif now - missing_since > PATIENCE_WITH_UNIT and self._unit_is() != "inactive":
+                # Not dead but slow: systemd runs it, and on a machine that has much to do it has not come to its work yet.
+                missing_since = None
             elif now - missing_since > PATIENCE_WITH_UNIT:
                 raise ChangeError("the process that carries the change %s out has ended amid it (%s) and was not begun again; "
                                   "take the change back with state: reverted%s"
