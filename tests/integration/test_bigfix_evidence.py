@@ -451,10 +451,11 @@ def test_a_line_of_a_log_is_never_a_template_of_the_control_node(moved, program,
                 evidence_timeout=1, settle_seconds=0, service_timeout=5)
     play = dict(
         hosts="localhost", gather_facts=False, vars_files=[str(role / name / "main.yml") for name in ("defaults", "vars")],
-        vars=dict(bigfix_component_host=host), tasks=[
-            {"ansible.builtin.import_tasks": str(role / "tasks/assess.yml")},
-            {"ansible.builtin.debug": dict(msg="kept: {{ bigfix_component_evidence.ok }} {{ bigfix_component_evidence.port }} "
-                                               "{{ bigfix_component_evidence.evidence.log }}")},
+        tasks=[
+            {"vars": dict(bigfix_component_host=host), "block": [
+                {"ansible.builtin.import_tasks": str(role / "tasks/assess.yml")},
+                {"ansible.builtin.debug": dict(msg="kept: {{ bigfix_component_evidence.ok }} {{ bigfix_component_evidence.port }} "
+                                                   "{{ bigfix_component_evidence.evidence.log }}")}]},
             {"vars": dict(bigfix_component_host=dict(host, log_dir=str(later))),
              "block": [{"ansible.builtin.import_tasks": str(role / "tasks/apply.yml")}],
              "always": [{"portshift.agents.phase_gate": dict(
