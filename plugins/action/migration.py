@@ -298,10 +298,8 @@ class ActionModule(ActionBase):
         if moves and not self._task.check_mode and not in_window(now, window):
             return dict(failed=True, msg="It is %s and the maintenance window is %s: %s was not begun. Run the same command "
                         "again in the window; it goes on from what is there." % (now.strftime("%H:%M"), window, name))
-        # Those that have moved already, and have proved it, are no part of the play.
-        asked = [host for host in step["hosts"] if host in self._variables.get("ansible_play_batch", step["hosts"])]
         return dict(moves=moves, tasks_from=self._product.move if moves else "verify", product=order["product"],
-                    title="%s%s: %s" % (name[0].upper() + name[1:], "" if moves else " (proved anew, not moved)", ", ".join(asked)))
+                    title="%s%s: %s" % (name[0].upper() + name[1:], "" if moves else " (proved anew, not moved)", ", ".join(step["hosts"])))
 
     # -- before a port is taken away, and at the end
     def _act_users(self, options):

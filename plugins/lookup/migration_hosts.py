@@ -23,6 +23,7 @@ options:
       - V(groups) for the groups of the product, whose hosts have a part in a run.
       - V(order) for all hosts of the run, V(hub_hosts) for the hub of Change Tracker, V(everyone) for both, V(open), V(users) or
         V(close) for the hosts whose role has that verb, V(phase) for the hosts of a phase, V(batches) for the sizes of its steps,
+        V(unsettled) with the name of a host for that host, unless it has moved and this run's look at it is its proof,
         V(on_the_way) for all hosts of the run while one of them is to move, V(moved), V(reopen), V(back_first) and V(back) for
         those of a rollback, V(hub_unknown) for hosts that have to be asked since the hub does not know.
     required: true
@@ -49,7 +50,7 @@ from ansible.errors import AnsibleError
 from ansible.plugins.lookup import LookupBase
 from ansible_collections.portshift.agents.plugins.module_utils._core.errors import EngineError
 from ansible_collections.portshift.agents.plugins.plugin_utils._migration import (
-    PENDING, ROLLBACK, members_of, order_of, shut_out)
+    PENDING, ROLLBACK, is_settled, members_of, order_of, shut_out)
 from ansible_collections.portshift.agents.plugins.plugin_utils._products import PRODUCTS
 
 
@@ -74,13 +75,15 @@ class LookupModule(LookupBase):
 
     def run(self, terms, variables=None, **kwargs):
         self.set_options(var_options=variables, direct=kwargs)
-        what, phase = terms[0], int(terms[1]) if len(terms) > 1 else None
+        what, phase = terms[0], int(terms[1]) if len(terms) > 1 and terms[0] != "unsettled" else None
         if what == "groups" or "hostvars" not in (variables or {}):
             product = self.get_option("product") or (variables or {}).get("portshift_product")
             return [1] if what == "batches" else list(PRODUCTS[product].groups) if product in PRODUCTS else ["all"]
         hostvars = variables["hostvars"]
         try:
             order = order_of(hostvars)
+            if what == "unsettled":
+                return [] if is_settled(order, _looks(hostvars, order)(terms[1])) else [terms[1]]
             known = hostvars.raw_get("localhost")
             rollback, shut = known.get(ROLLBACK) or {}, []
             if what in ("back_first", "back"):

@@ -186,12 +186,6 @@ def is_settled(order, look):
     return order["run"] == "migrate" and found.get("ok") is True and found.get("port") == order["port"]
 
 
-def steps_left(order, number, look):
-    """The hosts of each step of a phase, without those that are settled; steps of which none is left are none."""
-    steps = [[host for host in step["hosts"] if not is_settled(order, look(host))] for step in order["phases"][str(number)]]
-    return [hosts for hosts in steps if hosts]
-
-
 def members_of(order, what, phase=None, rollback=None, shut=(), hub_record=None, look=lambda host: {}, pending=None):
     """The hosts of a play, or the sizes of its batches.
 
@@ -207,17 +201,20 @@ def members_of(order, what, phase=None, rollback=None, shut=(), hub_record=None,
         first = set(order["back_first"])
         return [host for host in order["order"] if (host in first) == (what == "back_first") and host not in shut]
     if what == "phase":
-        return [host for hosts in steps_left(order, phase, look) for host in hosts] if concerned(order, phase) else []
+        return phase_hosts(order, phase) if concerned(order, phase) else []
     if what == "on_the_way":
         return order["order"] if pending is None or pending else []
     if what == "open" and order["run"] == "migrate":
-        opens = PRODUCTS[order["product"]].opens
-        return [host for host in order["doing"]["open"] if host in order["hub_hosts"] or opens(
-            order["hosts"][host].get("component"), look(host), order["port"])]
+        product, known = PRODUCTS[order["product"]], order["hosts"]
+        opening = {host for host in order["doing"]["open"] if host in order["hub_hosts"] or product.opens(
+            known[host].get("component"), look(host), order["port"])}
+        # Hosts on which others depend stay in the play, so that it never is about one host alone whose failure would end the run.
+        return [host for host in order["doing"]["open"] if opening and (
+            host in opening or known[host].get("component") in product.always_open)]
     if what == "gate":
         return order["order"] if concerned(order, phase) else []
     if what == "batches":
-        return [len(hosts) for hosts in steps_left(order, phase, look)] or [1]
+        return [len(step["hosts"]) for step in order["phases"][str(phase)]] or [1]
     if what in order["doing"]:
         return order["doing"][what]
     return order[what]

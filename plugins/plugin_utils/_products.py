@@ -51,6 +51,7 @@ class Product:
     move: str = "main"         # the verb that moves a host which this run has looked at
     # (component, what the look at a host said, the port to move to) -> whether open has work there
     opens: Callable = lambda component, look, port: True
+    always_open: tuple = ()    # components that stay in that play, whatever the look at them said
 
     def verbs(self, component):
         return [verb for verb in VERBS if verb not in self.lacks.get(component, ())]
@@ -85,7 +86,7 @@ BIGFIX = Product(
     facts=dict(assessment="bigfix_component_assessment", path="bigfix_component_path", evidence="bigfix_component_evidence",
                users="bigfix_component_users", way_back="bigfix_component_way_back"),
     phases={1: "root server and pilot", 2: "relays", 3: "clients"}, path_predicts=False, back_first=("server",),
-    move="apply", opens=_bigfix_opens,
+    move="apply", opens=_bigfix_opens, always_open=("server", "relay"),
     unasked="below a host from which this run would take a port, and not part of the run, so it can't be told whether they still "
             "need it. Run without --limit, or limit to hosts with all of their children",
     outside="its parent %s is no part of this run: where that has not moved yet, move it first",
