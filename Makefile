@@ -3,6 +3,7 @@
 MASTHEAD ?= signed
 PYTEST_ARGS ?=
 PUBLIC_NAMES ?=
+HOSTS ?= 50 200
 
 VENV := .venv/bin
 # The tools call each other (ansible-lint calls ansible-playbook); they must meet those of .venv.
@@ -14,7 +15,7 @@ export ANSIBLE_CONFIG := $(CURDIR)/ansible.cfg
 # Two set-ups at once would write into the same .venv.
 .NOTPARALLEL:
 .DEFAULT_GOAL := help
-.PHONY: help demo test fast lint sanity unit integration stand-ins molecule soak headline bench docs changelog public-names clean setup-demo setup-test
+.PHONY: help demo test fast lint sanity unit integration stand-ins molecule soak headline bench bench-hosts docs changelog public-names clean setup-demo setup-test
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -54,6 +55,9 @@ headline: setup-test ## the hand procedure and ours on the same containers, in o
 
 bench: setup-test ## what a migration costs each host, as a ratio to ansible.builtin.ping
 	@$(VENV)/python tests/bench/migration.py
+
+bench-hosts: setup-test ## whether a host costs more where there are many (HOSTS='50 200 1000')
+	@$(VENV)/python tests/bench/many_hosts.py --hosts $(HOSTS)
 
 docs: setup-test ## check the documentation of every plugin and role
 	@$(VENV)/python tools/lint docs

@@ -12,6 +12,7 @@ import pathlib
 import subprocess
 import sys
 import tempfile
+from typing import Any
 
 from galaxy_importer import collection, config
 from galaxy_importer.loaders import collection as loader
@@ -22,7 +23,7 @@ LEFT_OUT = ("-x", "--exclude")
 class Whole(subprocess.Popen):
     """What the importer starts for ansible-lint."""
 
-    def __init__(self, command: list[str], **options: object) -> None:
+    def __init__(self, command: list[str], **options: Any) -> None:
         if "ansible-lint" in command:
             command = [
                 word

@@ -11,6 +11,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Iterator
+from typing import Any
 
 
 class Program:
@@ -19,7 +20,7 @@ class Program:
     `told` is then after how many seconds the last line given was said.
     """
 
-    def __init__(self, command: list[str], **options) -> None:
+    def __init__(self, command: list[str], **options: Any) -> None:
         self.began = time.monotonic()
         self.seconds = self.told = 0.0
         self.process = subprocess.Popen(

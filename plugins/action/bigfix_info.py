@@ -5,17 +5,20 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from ansible.errors import AnsibleError
 from ansible.plugins.action import ActionBase
 from ansible_collections.portshift.agents.plugins.module_utils._core.errors import EngineError
 from ansible_collections.portshift.agents.plugins.module_utils._bigfix.masthead import issued_facts
+from ansible_collections.portshift.agents.plugins.plugin_utils._contracts import Result
 from ansible_collections.portshift.agents.plugins.plugin_utils._issued import find_issued, read_issued
 
 
 class ActionModule(ActionBase):
 
-    def run(self, tmp=None, task_vars=None):
-        result = super().run(tmp, task_vars)
+    def run(self, tmp: Any = None, task_vars: Any = None) -> Result:
+        result: Result = super().run(tmp, task_vars)
         arguments = dict(self._task.args)
         src = arguments.pop("masthead_src", None)
         try:

@@ -5,16 +5,19 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from ansible.errors import AnsibleError
 from ansible.plugins.action import ActionBase
+from ansible_collections.portshift.agents.plugins.plugin_utils._contracts import Result
 
 
 class ActionModule(ActionBase):
 
     TRANSFERS_FILES = True
 
-    def run(self, tmp=None, task_vars=None):
-        result = super().run(tmp, task_vars)
+    def run(self, tmp: Any = None, task_vars: Any = None) -> Result:
+        result: Result = super().run(tmp, task_vars)
         arguments = dict(self._task.args)
         src = arguments.get("src")
         remote = self._task.args.get("remote_src") in (True, "true", "yes", "True", "1", 1)

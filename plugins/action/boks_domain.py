@@ -6,27 +6,32 @@
 from __future__ import annotations
 
 import time
+from typing import Any
 
 from ansible.plugins.action import ActionBase
 from ansible_collections.portshift.agents.plugins.module_utils._boks.domain import parse_base
 from ansible_collections.portshift.agents.plugins.module_utils._core.errors import EngineError
 from ansible_collections.portshift.agents.plugins.plugin_utils._boks_domain import Domain
+from ansible_collections.portshift.agents.plugins.plugin_utils._contracts import HostVars, Result, StepFacts
+from ansible_collections.portshift.agents.plugins.plugin_utils._host_variables import HostVariables
 from ansible_collections.portshift.agents.plugins.plugin_utils._port_users import parse_ignored, parse_quiet
 from ansible_collections.portshift.agents.plugins.plugin_utils._waves import PHASES, by_phase, parse_phases
 from ansible_collections.portshift.agents.plugins.plugin_utils._window import parse_window
 
 
-def address_of(hostvars, host):
+def address_of(hostvars: HostVars, host: str) -> str:
     """Where others reach the host, as the role's defaults have it."""
-    return hostvars[host].get("boks_address") or hostvars[host].get("ansible_host") or host
+    known = HostVariables(hostvars, host)
+    address: str = known.get("boks_address") or known.get("ansible_host") or host
+    return address
 
 
 class ActionModule(ActionBase):
 
     _requires_connection = False
 
-    def run(self, tmp=None, task_vars=None):
-        result = super().run(tmp, task_vars)
+    def run(self, tmp: Any = None, task_vars: Any = None) -> Result:
+        result: Result = super().run(tmp, task_vars)
         unused, options = self.validate_argument_spec(argument_spec=dict(
             base_port=dict(type="raw"), base_port_required=dict(type="bool", default=True), window=dict(type="str"),
             phases=dict(type="raw", default=list(PHASES)),
@@ -34,7 +39,9 @@ class ActionModule(ActionBase):
             agent_waves=dict(type="raw", default=["100%"]), restrict_sources=dict(type="bool", default=False),
             allowed_sources=dict(type="list", elements="str", default=[]),
             close_ignore_users=dict(type="raw", default=[]), close_quiet_seconds=dict(type="raw", default=3600)))
-        problems, steps, base = [], [], None
+        problems: list[str] = []
+        steps: list[StepFacts] = []
+        base = None
         if options["base_port"] not in (None, ""):
             try:
                 base = parse_base(options["base_port"], "boks_base_port")
@@ -46,7 +53,7 @@ class ActionModule(ActionBase):
         problems += domain.problems
         if not options["bridge"] and len(domain.roles) > 1:
             problems.append("boks_bridge is false: a host that has moved and one that has not would not find each other, and a "
-                            "Server Agent that reaches nobody refuses logins; leave the bridge on")
+                            "Server Agent that reaches no Master or Replica refuses logins; leave the bridge on")
         for check, name in ((parse_ignored, "ignore_users"), (parse_quiet, "quiet_seconds")):
             try:
                 check(options["close_" + name], "boks_close_" + name)

@@ -5,11 +5,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from ansible.plugins.action import ActionBase
-from ansible_collections.portshift.agents.plugins.plugin_utils._evidence import without_evidence
+from ansible_collections.portshift.agents.plugins.plugin_utils._contracts import Result
+from ansible_collections.portshift.agents.plugins.plugin_utils._evidence import answer_of
 
 
-def _row(role, host, found, base_port):
+def _row(role: str, host: str, found: Result, base_port: int) -> str:
     shifted = "  BRIDGE_DOMAIN=%d" % found["bridge_domain"] if found.get("bridge_domain") else ""
     return "%-8s  %-16s  %s -> %s  %s%s" % (
         role, host, found["base"], base_port, "boks %s in the services file" % found["new_services_port"] if found.get("edits")
@@ -20,18 +23,21 @@ class ActionModule(ActionBase):
 
     _requires_connection = False
 
-    def run(self, tmp=None, task_vars=None):
-        result = super().run(tmp, task_vars)
+    def run(self, tmp: Any = None, task_vars: Any = None) -> Result:
+        result: Result = super().run(tmp, task_vars)
         unused, options = self.validate_argument_spec(argument_spec=dict(
             domain=dict(type="dict", required=True), assessment=dict(type="str", required=True)))
         hostvars, domain = task_vars["hostvars"], options["domain"]
-        rows, notes, bases, pending, missing = [], [], {}, [], {}
+        rows: list[str] = []
+        notes: list[str] = []
+        pending: list[str] = []
+        bases: dict[int, list[str]] = {}
+        missing: dict[str, list[str]] = {}
         for host in domain["order"]:
-            reason = without_evidence(hostvars, host, options["assessment"])
+            reason, found = answer_of(hostvars, host, options["assessment"])
             if reason:
                 rows.append("%-8s  %-16s  PROBLEM  %s" % (domain["roles"][host], host, reason))
                 continue
-            found = hostvars[host][options["assessment"]]
             rows.append(_row(domain["roles"][host], host, found, domain["base_port"]))
             notes += ["%s: %s" % (host, note) for note in found.get("notes") or []]
             if not found.get("edits"):
@@ -44,9 +50,9 @@ class ActionModule(ActionBase):
                 missing.setdefault(sentence, []).append(host)
         problems = []
         if len(bases) > 1:
-            found = "; ".join("%s on %d" % (", ".join(hosts), base) for base, hosts in sorted(bases.items()))
+            told = "; ".join("%s on %d" % (", ".join(hosts), base) for base, hosts in sorted(bases.items()))
             problems.append("the hosts are on different base ports: %s; a domain has one, so these are hosts of several domains, "
-                            "or somebody has moved some of them already: take out who does not belong, or mend it first" % found)
+                            "or some of them were moved before: take out those that do not belong, or mend them first" % told)
         whence = "from base port %s" % ", ".join(map(str, sorted(bases))) if bases else "the domain"
         report = ["Moving %s to base port %d: %d of %d hosts have something to change." % (
             whence, domain["base_port"], len(pending), len(rows))]

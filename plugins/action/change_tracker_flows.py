@@ -5,7 +5,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+from typing import Any
+
 from ansible.plugins.action import ActionBase
+from ansible_collections.portshift.agents.plugins.plugin_utils._contracts import Opening, Result, Variables
+from ansible_collections.portshift.agents.plugins.plugin_utils._host_variables import HostVariables
 
 HEADS = ("from", "to", "port", "protocol", "service", "state")
 NO_ANSWER = "not known: the source gave no answer (unreachable, or failed before it could try)"
@@ -17,14 +22,15 @@ OTHER_RULES = ("not known: the rule of open_change_tracker_ports.yml is not ther
                "looked at")
 
 
-def _named(name, address):
+def _named(name: str, address: str | None) -> str:
     return name if address in (None, name) else "%s (%s)" % (name, address)
 
 
 class _Flow:
     """One line of the table.  `reason`: why it is no open one; `counts`: whether that speaks against it."""
 
-    def __init__(self, source, flow, answer=None, reason=None, counts=True):
+    def __init__(self, source: str, flow: Variables, answer: Variables | None = None, reason: str | None = None,
+                 counts: bool = True) -> None:
         answer = answer or {}
         self.source, self.source_address = source, answer.get("source")
         self.destination, self.destination_address = flow["host"], answer.get("address")
@@ -32,22 +38,22 @@ class _Flow:
         self.reason, self.counts = answer.get("reason") if reason is None else reason, counts
 
     @property
-    def shut(self):
+    def shut(self) -> bool:
         return bool(self.reason) and self.counts
 
-    def cells(self):
+    def cells(self) -> tuple[str, ...]:
         state = ("SHUT: " if self.counts else "") + self.reason if self.reason else "open"
         return (_named(self.source, self.source_address), _named(self.destination, self.destination_address), str(self.port),
                 self.protocol, self.service, state)
 
-    def described(self):
+    def described(self) -> dict[str, Any]:
         way = "%s -> %s port %s %s" % (_named(self.source, self.source_address),
                                        _named(self.destination, self.destination_address), self.port, self.protocol)
         names = ("source", "source_address", "destination", "destination_address", "port", "protocol", "service", "reason")
         return dict({name: getattr(self, name) for name in names}, error="%s: %s" % (way, self.reason))
 
 
-def _of_host(host, variables, flows, answers):
+def _of_host(host: str, variables: HostVariables, flows: str, answers: str) -> Iterator[_Flow]:
     """The lines of one host, in the order in which it was told to try them."""
     told = variables.get(flows)
     if told is None:
@@ -62,11 +68,11 @@ def _of_host(host, variables, flows, answers):
         yield _Flow(host, flow, answer, None if answer else NO_ANSWER)
 
 
-def _inbound(hub, variables, name, openings):
+def _inbound(hub: str, variables: HostVariables, name: str, openings: Sequence[Opening]) -> Iterator[_Flow]:
     """What the hub's own firewall says to the ports that it has to admit."""
     found = variables.get(name)
     for opening in openings:
-        sources = ", ".join(opening["sources"]) or "anybody"
+        sources = ", ".join(opening["sources"]) or "any address"
         flow = dict(host=hub, port=opening["port"], protocol=opening["protocol"], service="https")
         if found and found.get("skipped"):
             yield _Flow(sources, flow, reason=NOT_LOOKED_AT, counts=False)
@@ -82,7 +88,7 @@ def _inbound(hub, variables, name, openings):
         yield _Flow(sources, flow, reason="the hub's own firewall (%s) does not admit it" % found["backend"] if lacking else None)
 
 
-def _table(rows):
+def _table(rows: Sequence[Sequence[str]]) -> list[str]:
     widths = [max(len(row[column]) for row in rows) for column in range(len(HEADS))]
     return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths)).rstrip() for row in rows]
 
@@ -91,19 +97,21 @@ class ActionModule(ActionBase):
 
     _requires_connection = False
 
-    def run(self, tmp=None, task_vars=None):
-        result = super().run(tmp, task_vars)
+    def run(self, tmp: Any = None, task_vars: Any = None) -> Result:
+        result: Result = super().run(tmp, task_vars)
         unused, options = self.validate_argument_spec(argument_spec=dict(
             estate=dict(type="dict", required=True), flows=dict(type="str", required=True),
             answers=dict(type="str", required=True), inbound=dict(type="str")))
         hostvars, estate = task_vars["hostvars"], options["estate"]
-        lines, warnings = [], {}
+        lines: list[_Flow] = []
+        warnings: dict[str, str] = {}
         if options["inbound"]:
             for hub in estate["hub_hosts"]:
-                lines += _inbound(hub, hostvars[hub], options["inbound"], estate["openings"].get(hub, []))
+                lines += _inbound(hub, HostVariables(hostvars, hub), options["inbound"], estate["openings"].get(hub, []))
         for host in estate["order"]:
-            lines += _of_host(host, hostvars[host], options["flows"], options["answers"])
-            warnings.update({flow["warning"]: flow["service"] for flow in hostvars[host].get(options["flows"]) or []
+            known = HostVariables(hostvars, host)
+            lines += _of_host(host, known, options["flows"], options["answers"])
+            warnings.update({flow["warning"]: flow["service"] for flow in known.get(options["flows"]) or []
                              if flow.get("warning")})
         shut = [line.described() for line in lines if line.shut]
         report = _table([HEADS, *(line.cells() for line in lines)]) + ["warning: " + warning for warning in warnings]

@@ -5,12 +5,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Mapping
+from typing import Any
+
 from ansible.plugins.action import ActionBase
 from ansible_collections.portshift.agents.plugins.plugin_utils._change_tracker_estate import IIS, NGINX
-from ansible_collections.portshift.agents.plugins.plugin_utils._evidence import without_evidence
+from ansible_collections.portshift.agents.plugins.plugin_utils._contracts import HostVars, Result
+from ansible_collections.portshift.agents.plugins.plugin_utils._evidence import answer_of
 
-BY_HAND = ("whoever names the hub's port elsewhere is moved by hand: bookmarks of console users, clients of its API, load "
-           "balancers, the installation of new agents")
+BY_HAND = ("what else names the hub's port is changed by hand: bookmarks of console users, clients of its API, load balancers, "
+           "the installation of new agents")
 
 # What a server calls what it listens on, where that stands, and how it is taken away by hand.
 SERVERS = {
@@ -19,7 +23,7 @@ SERVERS = {
 }
 
 
-def _row(component, host, found):
+def _row(component: str, host: str, found: Result) -> str:
     if not found.get("agent"):
         return "%-6s  %-16s  no agent on this host" % (component, host)
     move = "%s -> %s" % (found["url"], found["new_url"]) if found.get("edits") else "%s  nothing to change" % found["url"]
@@ -30,23 +34,27 @@ def _row(component, host, found):
     return "%-6s  %-16s  %s  (%s)" % (component, host, move, "; ".join(how))
 
 
-def _grouped(by_value, what):
+def _grouped(by_value: Mapping[Any, list[str]], what: str) -> str:
     return "; ".join("%s: %s %s" % (", ".join(hosts), what, value) for value, hosts in sorted(by_value.items(), key=str))
 
 
 class _Agents:
     """What the hosts of a run said, put together."""
 
-    def __init__(self, hostvars, estate, assessment):
-        self.rows, self.notes, self.pending, self.without = [], [], [], []
-        self.leaving, self.left, self.hubs = {}, {}, {}
+    def __init__(self, hostvars: HostVars, estate: Any, assessment: str) -> None:
+        self.rows: list[str] = []
+        self.notes: list[str] = []
+        self.pending: list[str] = []
+        self.without: list[str] = []
+        self.leaving: dict[int, list[str]] = {}
+        self.left: dict[int, list[str]] = {}
+        self.hubs: dict[str, list[str]] = {}
         for host in estate["order"]:
             component = estate["components"][host][0]
-            reason = without_evidence(hostvars, host, assessment)
+            reason, found = answer_of(hostvars, host, assessment)
             if reason:
                 self.rows.append("%-6s  %-16s  PROBLEM  %s" % (component, host, reason))
                 continue
-            found = hostvars[host][assessment]
             self.rows.append(_row(component, host, found))
             self.notes += ["%s: %s" % (host, note) for note in found.get("notes") or []]
             if not found.get("agent"):
@@ -60,16 +68,16 @@ class _Agents:
                 self.left.setdefault(found["old_port"], []).append(host)
 
     @property
-    def old_port(self):
-        """The one port that those who are to move leave; where nobody is, the one that they have left."""
+    def old_port(self) -> int | None:
+        """The one port that the agents to be moved leave; where none is to move, the one that they have left."""
         ports = self.leaving or self.left
         return next(iter(ports)) if len(ports) == 1 else None
 
-    def problems(self):
+    def problems(self) -> list[str]:
         if len(self.leaving) < 2:
             return []
         return ["the agents are on different ports (%s); they move from one port, on which their hub listens, so these are the "
-                "agents of several hubs, or somebody has moved some of them already: take out who does not belong, or mend it "
+                "agents of several hubs, or some of them were moved before: take out those that do not belong, or mend them "
                 "first" % _grouped(self.leaving, "on")]
 
 
@@ -77,8 +85,8 @@ class ActionModule(ActionBase):
 
     _requires_connection = False
 
-    def run(self, tmp=None, task_vars=None):
-        result = super().run(tmp, task_vars)
+    def run(self, tmp: Any = None, task_vars: Any = None) -> Result:
+        result: Result = super().run(tmp, task_vars)
         unused, options = self.validate_argument_spec(argument_spec=dict(
             estate=dict(type="dict", required=True), assessment=dict(type="str", required=True), hub_assessment=dict(type="str")))
         hostvars, estate = task_vars["hostvars"], options["estate"]
@@ -86,11 +94,12 @@ class ActionModule(ActionBase):
         whence = "from port %s" % ", ".join(map(str, sorted(agents.leaving))) if agents.leaving else "the agents"
         report = ["Moving %s to port %d: %d of %d agents have something to change." % (
             whence, estate["port"], len(agents.pending), len(agents.rows) - len(agents.without))]
-        hub, opening = [], []
+        hub: list[str] = []
+        opening: list[str] = []
         if not estate["hub_managed"]:
-            agents.notes.append("the hub's own listener is left alone (change_tracker_hub_server: none), so somebody has to make "
-                                "the hub answer on port %d, beside the old one and with the same certificate; each agent proves "
-                                "that before it moves" % estate["port"])
+            agents.notes.append("the hub's own listener is left alone (change_tracker_hub_server: none), so its administrator "
+                                "has to make the hub answer on port %d, beside the old one and with the same certificate; each "
+                                "agent proves that before it moves" % estate["port"])
         elif not estate["hub_hosts"]:
             agents.notes.append("%s: the hub is no part of this run, so what it listens on was not read" % estate["hub"])
         elif options["hub_assessment"]:
@@ -98,7 +107,7 @@ class ActionModule(ActionBase):
             agents.notes += notes
         if len(agents.hubs) > 1:
             agents.notes.append("the agents have several names of a hub in their URL (%s); they keep them, and each proves that "
-                                "whoever is there answers on the new port" % _grouped(agents.hubs, "name"))
+                                "the server of that name answers on the new port" % _grouped(agents.hubs, "name"))
         problems = agents.problems()
         report += hub + agents.rows + opening + ["note: " + note for note in [*agents.notes, BY_HAND]]
         report += ["PROBLEM: " + problem for problem in problems]
@@ -106,23 +115,23 @@ class ActionModule(ActionBase):
                     problems=problems)
 
 
-def _left_open(found, host, server, kept):
+def _left_open(found: Result, host: str, server: str, kept: Collection[int | None]) -> list[str]:
     """A note on the ports of the hub's servers that are no part of this migration."""
     others = [port for port in (found.get("ports") or {}).get("before") or [] if port not in kept]
     if not others:
         return []
     bound, by_hand = SERVERS[server][2:]
     return ["%s: %s port %s too, which this migration leaves as it is, and close does not end. Where an earlier migration left "
-            "it and nobody needs it, %s" % (host, bound % found.get("path"), " and port ".join(map(str, others)), by_hand)]
+            "it and no client needs it, %s" % (host, bound % found.get("path"), " and port ".join(map(str, others)), by_hand)]
 
 
-def _hub(hostvars, estate, assessment, old_port):
+def _hub(hostvars: HostVars, estate: Any, assessment: str,
+         old_port: int | None) -> tuple[list[str], list[str], list[str]]:
     """(rows of the hub, what its firewall lacks, notes)."""
     host = estate["hub"]
-    reason = without_evidence(hostvars, host, assessment)
+    reason, found = answer_of(hostvars, host, assessment)
     if reason:
         return ["%-6s  %-16s  PROBLEM  %s" % ("hub", host, reason)], [], []
-    found = hostvars[host][assessment]
     listens = found.get("listens") or {}
     name, form = SERVERS[estate["hub_server"]][:2]
     before, after = (" ".join(form % listen for listen in listens.get(key) or []) or "nothing" for key in ("before", "after"))

@@ -1,7 +1,7 @@
 # Copyright (c) 2026 The portshift.agents authors
 # GNU General Public License v3.0-or-later (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Confirms by a new login: whoever is in already would not notice that nobody else gets in any more.
+"""Confirms by a new login: a session that is open already would not notice that the host refuses new ones.
 
 With O(confirm) it does so in the task that began the change: under the linear strategy the next task begins when the slowest
 host has ended this one, and until then the time of all the others would run.
@@ -10,11 +10,13 @@ host has ended this one, and until then the time of all the others would run.
 from __future__ import annotations
 
 import time
+from typing import Any
 
 from ansible.errors import AnsibleError
 from ansible.module_utils.parsing.convert_bool import boolean
 from ansible.plugins.action import ActionBase
 from ansible.plugins.connection import ConnectionBase
+from ansible_collections.portshift.agents.plugins.plugin_utils._contracts import Result
 
 # As the module's.
 DEFAULT_TIMEOUT = 60
@@ -27,8 +29,8 @@ HANDED_ON = ("name", "timeout", "state_dir", "unit_dir")
 
 class ActionModule(ActionBase):
 
-    def run(self, tmp=None, task_vars=None):
-        result = super().run(tmp, task_vars)
+    def run(self, tmp: Any = None, task_vars: Any = None) -> Result:
+        result: Result = super().run(tmp, task_vars)
         arguments = dict(self._task.args)
         if arguments.get("state") == "confirmed" and not self._task.check_mode:
             answer = self._confirm(arguments, task_vars)
@@ -41,26 +43,26 @@ class ActionModule(ActionBase):
         result.update(answer)
         return result
 
-    def _goes_on(self, arguments, answer):
+    def _goes_on(self, arguments: dict[str, Any], answer: Result) -> bool:
         """Whether the change that this task has begun is to be confirmed by it too."""
         return (not self._task.check_mode and arguments.get("state", "begun") == "begun"
                 and boolean(arguments.get("confirm", False), strict=False)
                 and not answer.get("failed") and answer.get("state") == "waiting")
 
-    def _confirm(self, arguments, task_vars):
+    def _confirm(self, arguments: dict[str, Any], task_vars: Any) -> Result:
         try:
             seconds = int(arguments.get("timeout") or DEFAULT_TIMEOUT)
         except (TypeError, ValueError):
             seconds = 0     # the module says what is wrong with it
         return self._by_a_new_login(arguments, seconds + TO_HEAR_WHY, task_vars)
 
-    def _by_a_new_login(self, arguments, seconds, task_vars):
+    def _by_a_new_login(self, arguments: dict[str, Any], seconds: float, task_vars: Any) -> Result:
         """The module's answer over a connection that did not exist before; tried again until there is one."""
         begun = time.monotonic()
         while True:
             try:
                 self._reset()
-                answer = self._execute_module(module_args=arguments, task_vars=task_vars)
+                answer: Result = self._execute_module(module_args=arguments, task_vars=task_vars)
                 why = _not_the_modules_word(answer)
                 if why is None:
                     return answer
@@ -68,11 +70,11 @@ class ActionModule(ActionBase):
                 why = " ".join(str(err).split())
             if time.monotonic() - begun > seconds:
                 return dict(failed=True, changed=False, msg=(
-                    "no new login to this host came about in %d s (%s), so nothing was confirmed; a change that nobody confirms "
-                    "undoes itself on the host" % (seconds, why)))
+                    "no new login to this host came about in %d s (%s), so nothing was confirmed; a change that is not "
+                    "confirmed undoes itself on the host" % (seconds, why)))
             time.sleep(PAUSE)
 
-    def _reset(self):
+    def _reset(self) -> None:
         if type(self._connection).reset is ConnectionBase.reset:
             # It has nothing to reset, and would only say so: each of its tasks is a new login.
             self._connection.close()
@@ -80,7 +82,7 @@ class ActionModule(ActionBase):
         self._connection.reset()
 
 
-def _together(begun, confirmed):
+def _together(begun: Result, confirmed: Result) -> Result:
     """The answer to the beginning, with what the confirmation made of it."""
     answer = dict(begun, **confirmed)
     answer["changed"] = bool(begun.get("changed") or confirmed.get("changed"))
@@ -94,8 +96,9 @@ def _together(begun, confirmed):
     return answer
 
 
-def _not_the_modules_word(answer):
-    """What went wrong when something answered in the module's place, such as sudo that let nobody pass; else None."""
+def _not_the_modules_word(answer: Result) -> str | None:
+    """What went wrong when something answered in the module's place, such as sudo that refused; else None."""
     if answer.get("failed") and ("module_stderr" in answer or "module_stdout" in answer):
-        return " ".join("%s %s" % (answer.get("module_stderr", ""), answer.get("module_stdout", "")).split()) or answer.get("msg")
+        told = "%s %s" % (answer.get("module_stderr", ""), answer.get("module_stdout", ""))
+        return " ".join(told.split()) or answer.get("msg")
     return None

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import time
 import uuid
+from typing import Any
 
 from ansible.errors import AnsibleError
 from ansible.plugins.action import ActionBase
@@ -17,6 +18,7 @@ from ansible_collections.portshift.agents.plugins.action.run_lock import has_end
 from ansible_collections.portshift.agents.plugins.module_utils._core.errors import EngineError
 from ansible_collections.portshift.agents.plugins.module_utils._host_port.plan import (
     CALL_SECONDS, HOST_PORT_SPEC, OWN_SECONDS, STATES, check_options)
+from ansible_collections.portshift.agents.plugins.plugin_utils._contracts import Result
 from ansible_collections.portshift.agents.plugins.plugin_utils._other_modules import (
     is_powershell, lacking, looking, said, stranger)
 from ansible_collections.portshift.agents.plugins.plugin_utils._windows_firewall import (
@@ -29,8 +31,11 @@ class ActionModule(ActionBase):
 
     SPEC = dict(HOST_PORT_SPEC, state=STATES)
 
-    def run(self, tmp=None, task_vars=None):
-        result = super().run(tmp, task_vars)
+    _task: Any     # of ansible-core
+    _asker: dict[str, Any] | None
+
+    def run(self, tmp: Any = None, task_vars: Any = None) -> Result:
+        result: Result = super().run(tmp, task_vars)
         self._vars = task_vars
         if is_powershell(self) or self._task.args.get("backend") == "windows":
             return dict(result, **self._windows())
@@ -43,7 +48,7 @@ class ActionModule(ActionBase):
             if self._kept:
                 self._release()
 
-    def _change(self, result):
+    def _change(self, result: Result) -> Result:
         first = self._first()
         calls, picture = [first.pop(key, None) for key in INTERNAL][:2]
         result.update(first)
@@ -63,38 +68,38 @@ class ActionModule(ActionBase):
         return self._back(result, last, picture)
 
     @staticmethod
-    def _note(result, answer):
+    def _note(result: Result, answer: Result) -> None:
         if answer.get("notes"):
             result["notes"] = list(dict.fromkeys(result.get("notes", []) + answer["notes"]))
 
-    def _first(self):
+    def _first(self) -> Result:
         """The first step.  Where another one holds the lease of the host, it is asked twice: who runs here may have ended."""
         answer = self._step()
         holder = answer.get("holder")
-        if answer.get("failed") and isinstance(holder, dict):
+        if answer.get("failed") and isinstance(holder, dict) and self._asker is not None:
             self._asker["waits"] = True
             if has_ended(holder, self._asker):
                 self._asker["ended"] = holder.get("id")
             answer = self._step()
         return answer
 
-    def _step(self, **more):
+    def _step(self, **more: Any) -> Result:
         # Until the host has answered, it may have taken the lease, where one is asked for.
         self._kept, self._renewed = bool(self._asker), time.monotonic()
         asker = dict(run=self._asker) if self._asker else {}
-        answer = self._execute_module(module_args=dict(self._task.args, **asker, **more), task_vars=self._vars)
+        answer: Result = self._execute_module(module_args=dict(self._task.args, **asker, **more), task_vars=self._vars)
         self._kept = bool(self._asker) and answer.get("lease", "kept" if answer.get("failed") else "free") == "kept"
         self._lasts = OWN_SECONDS + CALL_SECONDS * len(answer.get("calls") or ())
         return answer
 
-    def _release(self):
+    def _release(self) -> None:
         try:
             self._step(step="release")
         except AnsibleError:
             # The host is out of reach.  The lease lapses by itself, and the next one says whose it was.
             pass
 
-    def _run_calls(self, calls):
+    def _run_calls(self, calls: list[dict[str, Any]]) -> str | None:
         """Runs other modules on the host.  Returns a sentence about the first that failed, or None."""
         for call in calls:
             if self._kept and time.monotonic() - self._renewed > self._lasts / 2:
@@ -104,7 +109,7 @@ class ActionModule(ActionBase):
                 return "%s failed on the host (%s)" % (call["module"], said(done))
         return None
 
-    def _back(self, result, last, picture):
+    def _back(self, result: Result, last: Result, picture: Any) -> Result:
         """The change did not come out as asked: back to where it was."""
         message = last.get("msg", "the host did not say what came of the change")
         trouble = self._run_calls(last.get("calls") or [])
@@ -116,7 +121,7 @@ class ActionModule(ActionBase):
         result.pop("diff", None)
         return dict(result, failed=True, changed=not seen.get("restored"), msg=message)
 
-    def _windows(self):
+    def _windows(self) -> Result:
         """The same on a host that has Windows Firewall; only modules for Windows are run there."""
         unused, options = self.validate_argument_spec(argument_spec=self.SPEC)
         try:
@@ -140,7 +145,7 @@ class ActionModule(ActionBase):
             done.pop("diff", None)
         return done
 
-    def _ask(self, args, look):
+    def _ask(self, args: dict[str, Any], look: bool) -> Result:
         """What win_firewall_rule returns; with `look` it only says what it would do, and shows that."""
         asked = self._task
         if look:

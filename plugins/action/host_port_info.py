@@ -5,9 +5,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from ansible_collections.portshift.agents.plugins.action.host_port import ActionModule as HostPort
 from ansible_collections.portshift.agents.plugins.module_utils._host_port.plan import LOOK_SPEC
 from ansible_collections.portshift.agents.plugins.module_utils._core.read_only import seen
+from ansible_collections.portshift.agents.plugins.plugin_utils._contracts import Result
 from ansible_collections.portshift.agents.plugins.plugin_utils._other_modules import looking
 
 
@@ -15,6 +18,6 @@ class ActionModule(HostPort):
 
     SPEC = LOOK_SPEC
 
-    def run(self, tmp=None, task_vars=None):
+    def run(self, tmp: Any = None, task_vars: Any = None) -> Result:
         self._task = looking(self._task)
         return seen(super().run(tmp, task_vars))

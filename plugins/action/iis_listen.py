@@ -5,19 +5,23 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from ansible.plugins.action import ActionBase
 from ansible_collections.portshift.agents.plugins.module_utils._core.change_record import RECORD_SPEC
+from ansible_collections.portshift.agents.plugins.plugin_utils._contracts import Result
 from ansible_collections.portshift.agents.plugins.plugin_utils._iis_edit import CHANGE, INFO, LISTENERS, WAIT, set_bindings
 from ansible_collections.portshift.agents.plugins.plugin_utils._other_modules import lacking, run_action, stranger
 from ansible_collections.portshift.agents.plugins.plugin_utils._windows_record import FOLDER, READ, WRITE
 
+_RECORD: dict[str, Any] = RECORD_SPEC
 # Options of one that only looks.
 LOOK_SPEC = dict(
     site=dict(type="str", default=""), port=dict(type="int"), beside=dict(type="int"),
     state=dict(type="str", choices=["present", "absent", "restored"], default="present"),
     users_seconds=dict(type="int", default=0), force=dict(type="bool", default=False),
     # A path of Windows, in which ~ and $ are letters like others.
-    record=dict(RECORD_SPEC, options=dict(RECORD_SPEC["options"], path=dict(type="str", required=True))))
+    record=dict(_RECORD, options=dict(_RECORD["options"], path=dict(type="str", required=True))))
 SPEC = dict(LOOK_SPEC, timeout=dict(type="float", default=15))
 
 
@@ -25,8 +29,10 @@ class ActionModule(ActionBase):
 
     SPEC = SPEC
 
-    def run(self, tmp=None, task_vars=None):
-        result = super().run(tmp, task_vars)
+    _task: Any     # of ansible-core
+
+    def run(self, tmp: Any = None, task_vars: Any = None) -> Result:
+        result: Result = super().run(tmp, task_vars)
         self._vars = task_vars
         unused, options = self.validate_argument_spec(argument_spec=self.SPEC, required_if=[
             ("state", "present", ["port"]), ("state", "absent", ["port"]), ("state", "restored", ["record"])])
@@ -39,13 +45,13 @@ class ActionModule(ActionBase):
             result["diff"] = _diff(result)
         return result
 
-    def _call(self, name, arguments):
+    def _call(self, name: str, arguments: dict[str, Any]) -> Result:
         if name == WRITE:
             return run_action(self, name, arguments, self._vars)
         return self._execute_module(module_name=name, module_args=arguments, task_vars=self._vars)
 
 
-def _diff(result):
+def _diff(result: Result) -> dict[str, str]:
     listens = result["listens"]
     before, after = ("".join(one + "\n" for one in listens[key]) for key in ("before", "after"))
     header = 'bindings of the site "%s"' % result["site"]

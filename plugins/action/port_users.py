@@ -6,20 +6,24 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterable
+from typing import Any
 
 from ansible.plugins.action import ActionBase
 from ansible_collections.portshift.agents.plugins.module_utils._core.errors import EngineError
+from ansible_collections.portshift.agents.plugins.plugin_utils._contracts import HostVars, Result
 from ansible_collections.portshift.agents.plugins.plugin_utils._evidence import without_evidence
+from ansible_collections.portshift.agents.plugins.plugin_utils._host_variables import HostVariables
 from ansible_collections.portshift.agents.plugins.plugin_utils._port_users import (
-    Directory, Estate, parse_ignored, parse_quiet)
+    Directory, Estate, PortUser, parse_ignored, parse_quiet)
 
 # How many users of one port a sentence names; the result has them all.
 NAMED = 20
 
 
-def _told(users):
+def _told(users: Iterable[PortUser]) -> str:
     """Such as: port 52311 of relay1 by client7 (10.0.3.7, 12 s ago)."""
-    by_place = {}
+    by_place: dict[tuple[str, int], list[str]] = {}
     for user in users:
         by_place.setdefault((user.host, user.port), []).append("%s%s, %d s ago%s" % (
             "%s (" % user.name if user.name else "", user.address, user.seconds_ago, ")" if user.name else ""))
@@ -32,11 +36,12 @@ class ActionModule(ActionBase):
 
     _requires_connection = False
 
-    def _estate(self, hostvars, options):
+    def _estate(self, hostvars: HostVars, options: dict[str, Any]) -> tuple[Estate, list[str]]:
         """(the Estate, sentences on hosts whose bridge could not be looked at)."""
-        looks, silent = {}, []
+        looks: dict[str, dict[str, Any]] = {}
+        silent: list[str] = []
         for host in options["hosts"]:
-            look = hostvars[host].get(options["found"])
+            look = HostVariables(hostvars, host).get(options["found"])
             if isinstance(look, dict) and "users" in look:
                 looks[host] = look
             elif isinstance(look, dict) and look.get("skipped"):
@@ -44,13 +49,16 @@ class ActionModule(ActionBase):
             elif not without_evidence(hostvars, host, options["evidence"]):
                 # Of the others the gate before this one has known.
                 silent.append("%s: %s" % (host, isinstance(look, dict) and look.get("msg") or "gave no answer"))
-        addresses, moves, own = {}, {}, {}
+        addresses: dict[str, list[str]] = {}
+        moves: dict[str, tuple[float, float]] = {}
+        own: dict[str, list[str]] = {}
         # Reading the variables of every host takes its time, and mostly there is no user to be named.
         used = any(look["users"] for look in looks.values())
         for host in (options["members"] or options["hosts"]) if used else ():
-            known = [hostvars[host].get(name) for name in ("%s_address" % options["product"], "ansible_host")]
-            addresses[host] = [str(text) for text in known if text] or [host]
-            proof = hostvars[host].get(options["evidence"])
+            known = HostVariables(hostvars, host)
+            told = [known.get(name) for name in ("%s_address" % options["product"], "ansible_host")]
+            addresses[host] = [str(text) for text in told if text] or [host]
+            proof = known.get(options["evidence"])
             if isinstance(proof, dict) and proof.get("moved_at") is not None:
                 moves[host] = (proof["moved_at"], proof["looked_at"])
                 for address in proof.get("addresses") or ():
@@ -63,8 +71,8 @@ class ActionModule(ActionBase):
         since = now if options["since"] is None else options["since"]
         return Estate(looks, moves, Directory(addresses), min(since, now), now), silent
 
-    def run(self, tmp=None, task_vars=None):
-        result = super().run(tmp, task_vars)
+    def run(self, tmp: Any = None, task_vars: Any = None) -> Result:
+        result: Result = super().run(tmp, task_vars)
         unused, options = self.validate_argument_spec(argument_spec=dict(
             product=dict(type="str", required=True), hosts=dict(type="list", elements="str", required=True),
             members=dict(type="list", elements="str"), found=dict(type="str", required=True),

@@ -11,16 +11,19 @@ import os
 import pwd
 import subprocess
 import time
+from collections.abc import Mapping
+from typing import Any
 
 from ansible.plugins.action import ActionBase
 from ansible_collections.portshift.agents.plugins.module_utils._network.host_lease import is_gone
+from ansible_collections.portshift.agents.plugins.plugin_utils._contracts import Result
 
 PROC = "/proc"
 # The process id namespace in which a Linux machine itself runs, in every kernel.
 MACHINE_ITSELF = "pid:[4026531836]"
 
 
-def _first_line(*paths):
+def _first_line(*paths: str) -> str:
     for path in paths:
         try:
             with open(path, encoding="utf-8") as source:
@@ -33,13 +36,13 @@ def _first_line(*paths):
     return ""
 
 
-def main_process():
+def main_process() -> int:
     """The pid of ansible-playbook.  Each task runs in a worker of its own, which is a fork of it."""
     parent = multiprocessing.parent_process()
-    return parent.pid if parent else os.getpid()
+    return (parent.pid if parent else None) or os.getpid()
 
 
-def _stat(pid):
+def _stat(pid: int) -> list[str] | None:
     """The fields of /proc/PID/stat from the third one on, or None where there is no such thing to read."""
     try:
         with open(os.path.join(PROC, str(pid), "stat"), encoding="utf-8", errors="replace") as source:
@@ -49,7 +52,7 @@ def _stat(pid):
         return None
 
 
-def _process(pid):
+def _process(pid: int) -> tuple[str, str] | None:
     """(state or "", when it started) of a process, in whatever words the operating system has that stay the same.
 
     None where it won't say.
@@ -67,22 +70,22 @@ def _process(pid):
     return ("", started) if started else None
 
 
-def process_start(pid):
+def process_start(pid: int) -> str:
     """When the process started; "" where that can't be told."""
     return (_process(pid) or ("", ""))[1]
 
 
-def _begun(pid):
+def _begun(pid: int) -> str:
     """The moment when the process started, for people; "" where it can't be told."""
     try:
         with open(os.path.join(PROC, "uptime"), encoding="ascii") as source:
-            age = float(source.read().split()[0]) - int(_stat(pid)[19]) / os.sysconf("SC_CLK_TCK")
+            age = float(source.read().split()[0]) - int((_stat(pid) or [])[19]) / os.sysconf("SC_CLK_TCK")
     except (OSError, TypeError, ValueError, IndexError):
         return ""
     return datetime.datetime.fromtimestamp(time.time() - age, datetime.timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
-def _user():
+def _user() -> str:
     try:
         name = pwd.getpwuid(os.geteuid()).pw_name
     except KeyError:
@@ -91,7 +94,7 @@ def _user():
     return "%s (%s)" % (name, behind) if behind and behind != name else name
 
 
-def this_run():
+def this_run() -> dict[str, Any]:
     """Who asks: the same answer in every task of one ansible-playbook."""
     pid, node = main_process(), os.uname().nodename
     try:
@@ -103,27 +106,27 @@ def this_run():
                 user=_user(), pid=pid, process_start=process_start(pid), begun=_begun(pid))
 
 
-def has_ended(holder, run):
+def has_ended(holder: Mapping[str, Any], run: Mapping[str, Any]) -> bool:
     """Whether the run `holder` ran on this control node, where `run` asks, and its process is gone.  In doubt it is not."""
     if any(holder.get(key) != run[key] for key in ("machine_id", "node", "pid_namespace")) or not holder.get("process_start"):
         return False
     if holder.get("boot") != run["boot"]:
         # Images of containers bring the same machine id to many machines: only a machine itself is known to have booted since.
         return bool(holder.get("boot") and run["boot"]) and run["pid_namespace"] == MACHINE_ITSELF
-    return is_gone(holder, _process)
+    return bool(is_gone(holder, _process))
 
 
 class ActionModule(ActionBase):
 
-    def run(self, tmp=None, task_vars=None):
-        result = super().run(tmp, task_vars)
+    def run(self, tmp: Any = None, task_vars: Any = None) -> Result:
+        result: Result = super().run(tmp, task_vars)
         asking = this_run()
         arguments = dict(self._task.args, run=asking)
         arguments.pop("dead_owner", None)
         answer = self._execute_module(module_args=arguments, task_vars=task_vars)
         holder = answer.get("holder")
         if answer.get("failed") and isinstance(holder, dict) and has_ended(holder, asking):
-            # The host looks again whether that run is still the one: in between somebody else may have got the lock.
+            # The host looks again whether that run is still the one: in between another run may have got the lock.
             answer = self._execute_module(module_args=dict(arguments, dead_owner=holder.get("id")), task_vars=task_vars)
         result.update(answer)
         return result

@@ -65,7 +65,7 @@ attributes:
       - The record is not a file of the product.
   platform:
     support: full
-    platforms: posix
+    platforms: linux
 """
 
     RECORD = r"""

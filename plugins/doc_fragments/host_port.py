@@ -30,7 +30,7 @@ options:
         default: tcp
       sources:
         description:
-          - Who is admitted - addresses, networks such as V(10.1.2.0/24), or names that resolve on the host. Empty for all,
+          - The sources to admit - addresses, networks such as V(10.1.2.0/24), or names that resolve on the host. Empty for all,
             over IPv4 and IPv6. Windows Firewall knows no names, so there a name is an error.
         type: list
         elements: str

@@ -5,12 +5,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 from ansible.errors import AnsibleFilterError
 from ansible_collections.portshift.agents.plugins.module_utils._boks.domain import parse_base, ports
 from ansible_collections.portshift.agents.plugins.module_utils._core.errors import EngineError
 
 
-def boks_mappings(listen_base, target_base, role):
+def boks_mappings(listen_base: Any, target_base: Any, role: str) -> list[dict[str, Any]]:
     try:
         listen_base, target_base = parse_base(listen_base, "the base port"), parse_base(target_base, "the base port to lead to")
         entries = [entry for entry in ports(listen_base, role) if entry["movable"]]
@@ -23,5 +26,5 @@ def boks_mappings(listen_base, target_base, role):
 class FilterModule:
     """The filters of this file."""
 
-    def filters(self):
+    def filters(self) -> dict[str, Callable[..., Any]]:
         return {"boks_mappings": boks_mappings}

@@ -5,12 +5,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+from typing import Any
+
 from ansible.errors import AnsibleFilterError
 from ansible_collections.portshift.agents.plugins.module_utils._boks.domain import parse_base
 from ansible_collections.portshift.agents.plugins.module_utils._core.errors import EngineError
 
 
-def boks_paths(paths, base, old_base):
+def boks_paths(paths: list[Mapping[str, Any]], base: Any, old_base: Any) -> list[dict[str, Any]]:
     try:
         base, old_base = parse_base(base, "the base port"), parse_base(old_base, "the base port to leave")
     except EngineError as err:
@@ -21,5 +24,5 @@ def boks_paths(paths, base, old_base):
 class FilterModule:
     """The filters of this file."""
 
-    def filters(self):
+    def filters(self) -> dict[str, Callable[..., Any]]:
         return {"boks_paths": boks_paths}

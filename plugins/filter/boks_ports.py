@@ -5,12 +5,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 from ansible.errors import AnsibleFilterError
 from ansible_collections.portshift.agents.plugins.module_utils._boks.domain import parse_base, ports
 from ansible_collections.portshift.agents.plugins.module_utils._core.errors import EngineError
 
 
-def boks_ports(base, role="all", direction="in"):
+def boks_ports(base: object, role: str = "all", direction: str = "in") -> Any:
     try:
         return ports(parse_base(base, "the base port"), role, direction)
     except EngineError as err:
@@ -20,5 +23,5 @@ def boks_ports(base, role="all", direction="in"):
 class FilterModule:
     """The filters of this file."""
 
-    def filters(self):
+    def filters(self) -> dict[str, Callable[..., Any]]:
         return {"boks_ports": boks_ports}

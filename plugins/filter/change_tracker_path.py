@@ -5,17 +5,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+from typing import Any
+
 from ansible_collections.portshift.agents.plugins.module_utils._network.probe import described
+
+# What port_probe says of one target.
+Answer = Mapping[str, Any]
 
 # What a server in between says when no hub is behind it, or when it was not spoken to as it wants.
 NO_ANSWER = "an answer of 400, or of 500 and more, is none of a hub"
 
 
-def _no_hub(answer):
-    return answer["status"] == 400 or answer["status"] >= 500
+def _no_hub(answer: Answer) -> bool:
+    return bool(answer["status"] == 400 or answer["status"] >= 500)
 
 
-def _nothing_there(new, old):
+def _nothing_there(new: Answer, old: Answer) -> str | None:
     """Why the port where the agent is now tells nothing about the new one, or None."""
     if not old["reachable"]:
         return "does not answer as it should (%s)" % old["reason"]
@@ -24,7 +30,7 @@ def _nothing_there(new, old):
     return None
 
 
-def change_tracker_path(answers):
+def change_tracker_path(answers: list[Answer]) -> dict[str, list[str]]:
     """Whether the hub's new port answers as the one does where the agent is now."""
     if not answers:
         return {"problems": [], "notes": []}
@@ -53,5 +59,5 @@ def change_tracker_path(answers):
 class FilterModule:
     """The filters of this file."""
 
-    def filters(self):
+    def filters(self) -> dict[str, Callable[..., Any]]:
         return {"change_tracker_path": change_tracker_path}

@@ -5,13 +5,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 from ansible.errors import AnsibleFilterError
 from ansible_collections.portshift.agents.plugins.module_utils._change_tracker.hub_url import ports
 from ansible_collections.portshift.agents.plugins.module_utils._core.errors import EngineError
 from ansible_collections.portshift.agents.plugins.module_utils._core.ports import parse_port
 
 
-def change_tracker_ports(port, component="all", direction="both", telnet=False):
+def change_tracker_ports(port: object, component: str = "all", direction: str = "both", telnet: bool = False) -> Any:
     try:
         if not isinstance(telnet, bool):
             raise AnsibleFilterError("change_tracker_ports: telnet is %r; give true or false" % (telnet,))
@@ -23,5 +26,5 @@ def change_tracker_ports(port, component="all", direction="both", telnet=False):
 class FilterModule:
     """The filters of this file."""
 
-    def filters(self):
+    def filters(self) -> dict[str, Callable[..., Any]]:
         return {"change_tracker_ports": change_tracker_ports}

@@ -5,12 +5,16 @@
 
 from __future__ import annotations
 
+import datetime
+from collections.abc import Callable
+from typing import Any
+
 from ansible.errors import AnsibleFilterError
 from ansible_collections.portshift.agents.plugins.module_utils._core.errors import EngineError
 from ansible_collections.portshift.agents.plugins.plugin_utils._window import in_window
 
 
-def in_window_filter(moment, window):
+def in_window_filter(moment: datetime.datetime, window: str) -> bool:
     try:
         return in_window(moment, window)
     except EngineError as err:
@@ -20,5 +24,5 @@ def in_window_filter(moment, window):
 class FilterModule:
     """The filters of this file."""
 
-    def filters(self):
+    def filters(self) -> dict[str, Callable[..., Any]]:
         return {"in_window": in_window_filter}

@@ -11,7 +11,8 @@ description:
   - Stops the services, edits every file that holds the port, turns the port bridge round and starts the services, in one
     module run. So the services are down for as long as that takes and not for the round trips of a playbook, and a control
     node that dies in between does not leave them stopped.
-  - What has to be edited is what M(portshift.agents.bigfix_info) reports. Nothing to edit, all services up - nothing changed.
+  - What has to be edited is what M(portshift.agents.bigfix_info) reports.
+  - Idempotent; reports no change when the files name the port and the services run.
   - A service counts as stopped when none of its processes runs any more, and as started when one runs that did not run before.
     Its processes are those in the cgroup of its systemd unit, and those of O(executables). Where neither is known, as with
     O(service_command) alone, its status counts.
@@ -75,7 +76,7 @@ options:
       - In check mode a host that would be moved returns RV(predicted).
     version_added: 0.2.0
   force:
-    description: With O(state=restored), restore files that somebody else has changed since; what was changed is lost.
+    description: With O(state=restored), restore also files that have changed since; what was changed is lost.
     type: bool
     default: false
   bridge:
@@ -139,7 +140,7 @@ attributes:
     support: full
   platform:
     support: full
-    platforms: posix
+    platforms: linux
 seealso:
   - module: portshift.agents.bigfix_info
   - module: portshift.agents.bigfix_evidence
@@ -249,6 +250,7 @@ waited:
 """
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.portshift.agents.plugins.module_utils._core.host_system import require_linux
 from ansible_collections.portshift.agents.plugins.module_utils._bigfix.cutover import BigFixMove
 from ansible_collections.portshift.agents.plugins.module_utils._bigfix.evidence import PROOF_SPEC
 from ansible_collections.portshift.agents.plugins.module_utils._bigfix.host import HOST_SPEC
@@ -271,6 +273,7 @@ def main():
             service_timeout=dict(type="float", default=SERVICE_TIMEOUT), phase=dict(type="str"),
             force=dict(type="bool", default=False), bridge=dict(type="dict", options=BRIDGE_SPEC), proof=PROOF_SPEC),
         supports_check_mode=True)
+    require_linux(module)
     params = module.params
     restore, asked = params["state"] == "restored", params["proof"]
     services = Services(*[module] + [params[key] for key in ("services", "service_command", "executables", "service_timeout")])

@@ -121,7 +121,7 @@ author:
 """
 
 EXAMPLES = r"""
-- name: The client reports through the new port
+- name: Verify that the client reports through the new port
   portshift.agents.bigfix_evidence:
     component: client
     port: 55000
@@ -193,16 +193,16 @@ waited:
 """
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.portshift.agents.plugins.module_utils._core.host_system import require_linux
 from ansible_collections.portshift.agents.plugins.module_utils._bigfix.evidence import BIGFIX_EVIDENCE_SPEC, BigFixEvidence
 from ansible_collections.portshift.agents.plugins.module_utils._core.evidence import prove
-from ansible_collections.portshift.agents.plugins.module_utils._core.services import Services
+from ansible_collections.portshift.agents.plugins.module_utils._network.posix_host import THIS_HOST
 
 
 def main():
     module = AnsibleModule(argument_spec=BIGFIX_EVIDENCE_SPEC, supports_check_mode=True)
-    params = module.params
-    services = Services(module, params["services"], params["service_command"], params["executables"])
-    prove(module, lambda: BigFixEvidence(params, services), evidence={})
+    require_linux(module)
+    prove(module, lambda: BigFixEvidence(module.params, host=THIS_HOST), evidence={})
 
 
 if __name__ == "__main__":

@@ -54,6 +54,10 @@ extends_documentation_fragment:
   - portshift.agents.bigfix_proof
   - portshift.agents.attributes
   - portshift.agents.attributes.read_only
+attributes:
+  platform:
+    support: full
+    platforms: linux
 seealso:
   - module: portshift.agents.bigfix_evidence
 author:
@@ -144,7 +148,7 @@ host_port:
       type: list
       elements: str
 neighbours:
-  description: The ports of Web Reports and WebUI on which somebody listens here. They have to stay as they are.
+  description: The ports of Web Reports and WebUI on which a process listens here. They have to stay as they are.
   returned: success
   type: list
   elements: int
@@ -173,14 +177,14 @@ record:
 """
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.portshift.agents.plugins.module_utils._core.host_system import require_linux
 from ansible_collections.portshift.agents.plugins.module_utils._bigfix.host import HOST_SPEC, BigFixHost
 from ansible_collections.portshift.agents.plugins.module_utils._core.errors import EngineError
 from ansible_collections.portshift.agents.plugins.module_utils._core.evidence import proof
-from ansible_collections.portshift.agents.plugins.module_utils._core.services import Services
 from ansible_collections.portshift.agents.plugins.module_utils._bigfix.evidence import (
     PROOF_SPEC, SERVICES_SPEC, BigFixEvidence, asked_within)
-from ansible_collections.portshift.agents.plugins.module_utils._network.listeners import (
-    ephemeral_ports, is_ephemeral, listeners)
+from ansible_collections.portshift.agents.plugins.module_utils._network.listeners import is_ephemeral
+from ansible_collections.portshift.agents.plugins.module_utils._network.posix_host import THIS_HOST
 from ansible_collections.portshift.agents.plugins.module_utils._bigfix.conflicts import conflicts, neighbour_ports
 from ansible_collections.portshift.agents.plugins.module_utils._bigfix.masthead import IssuedFacts
 from ansible_collections.portshift.agents.plugins.module_utils._bigfix.ports import parse_bigfix_port
@@ -199,9 +203,8 @@ def evidence_of(module, host, plan):
     if not params["proof"] or plan.edits or plan.problems or not record or record["state"] != "verified" or (
             record["new_port"] != host.port):
         return None
-    services = Services(module, params["services"], params["service_command"], params["executables"])
     try:
-        return proof(BigFixEvidence(asked_within(params), services), params["proof"]["timeout"])
+        return proof(BigFixEvidence(asked_within(params), host=host.managed), params["proof"]["timeout"])
     except EngineError as err:
         return dict(ok=False, port=host.port, missing={}, msg=str(err))
 
@@ -213,23 +216,24 @@ def main():
                            allow_invalid_signature=dict(type="bool", default=False), bind_address=dict(type="str"),
                            **SERVICES_SPEC),
         supports_check_mode=True)
+    require_linux(module)
     try:
         parse_bigfix_port(module.params["port"])
-        host = BigFixHost(module.params)
+        host = BigFixHost(module.params, THIS_HOST)
     except EngineError as err:
         module.fail_json(msg=str(err))
     issued = module.params["issued"] and IssuedFacts(module.params["issued"])
     plan = host.plan(issued, module.params["allow_invalid_signature"])
     neighbours = neighbour_ports(host)
-    listening = listeners(neighbours | {host.port, host.old_port}, module.params["bind_address"])
+    listening = host.managed.listeners(neighbours | {host.port, host.old_port}, module.params["bind_address"])
     if host.component != "client" and plan.edits:
         plan.problems += conflicts(host, plan, listening or [], neighbours, module.params["bind_address"])
         if listening is not None and not any(
                 entry["port"] == host.old_port and entry["protocol"] == "tcp" for entry in listening):
-            plan.notes.append("nobody listens on port %s, the old one; is the %s running?" % (host.old_port, host.component))
+            plan.notes.append("no process listens on port %s, the old one; is the %s running?" % (host.old_port, host.component))
     host_port = host_port_beside(module, plan)
     if host.component != "client" and plan.edits and not (module.params["host_port"] or {}).get("reserve") and is_ephemeral(
-            host.port, ephemeral_ports()):
+            host.port, host.managed.ephemeral_ports()):
         plan.notes.append("port %d lies in the range that the kernel hands out to outgoing connections; reserve it "
                           "(sysctl net.ipv4.ip_local_reserved_ports=%d), or a restart may find it taken"
                           % (host.port, host.port))

@@ -13,7 +13,8 @@ description:
   - Fails with every problem at once, before any host is asked.
 options:
   port:
-    description: The port to move to. Checked here so that the sentence is ours, whatever was given.
+    description: The port to move to, V(1) to V(65535) without V(52314). Any value is taken, so that the error names the user's
+      variable.
     type: raw
   port_required:
     description: Whether O(port) has to be given.
@@ -37,7 +38,7 @@ options:
     type: list
     elements: str
   forks:
-    description: No wave is larger than this number of hosts.
+    description: Limit each wave to this number of hosts. More than Ansible has forks would wait, with their services stopped.
     type: int
   relay_waves:
     description: The sizes of the waves of a tier of relays, as play keyword C(serial) has them.
@@ -126,7 +127,8 @@ parents:
   returned: success
   type: dict
 openings:
-  description: What each host's own firewall has to admit, a list of C(protocol) and C(sources) by host. No sources mean anybody.
+  description: What each host's own firewall has to admit, a list of C(protocol) and C(sources) by host. Without sources, any
+    address.
   returned: success
   type: dict
   version_added: 0.2.0

@@ -13,7 +13,8 @@ description:
   - Fails with every problem at once, before any host is asked.
 options:
   base_port:
-    description: The base port to move to, V(1024) to V(65532). Checked here so that the sentence is ours, whatever was given.
+    description: The base port to move to, V(1024) to V(65532). Any value is taken, so that the error names the user's
+      variable.
     type: raw
   base_port_required:
     description: Whether O(base_port) has to be given.
@@ -35,7 +36,7 @@ options:
     type: list
     elements: str
   forks:
-    description: No wave is larger than this number of hosts.
+    description: Limit each wave to this number of hosts. More than Ansible has forks would wait, with their services stopped.
     type: int
   agent_waves:
     description: The sizes of the waves of Server Agents, as play keyword C(serial) has them.
@@ -121,8 +122,8 @@ agents:
   type: list
   elements: str
 openings:
-  description: What each host's own firewall has to admit, a list of C(port), C(protocol) and C(sources) by host. No sources mean
-    anybody. Empty without O(base_port).
+  description: What each host's own firewall has to admit, a list of C(port), C(protocol) and C(sources) by host. Without sources,
+    any address. Empty without O(base_port).
   returned: success
   type: dict
 paths:

@@ -113,7 +113,7 @@ author:
 """
 
 EXAMPLES = r"""
-- name: The Server Agent works on the new base port
+- name: Verify the Server Agent on the new base port
   portshift.agents.boks_evidence:
     base_port: 6530
     role: agent
@@ -123,7 +123,7 @@ EXAMPLES = r"""
       - host: master.example.test
       - host: replica1.example.test
 
-- name: The Replica reaches the Master on both ports
+- name: Verify that the Replica reaches the Master on both ports
   portshift.agents.boks_evidence:
     base_port: 6530
     role: replica
@@ -185,14 +185,17 @@ waited:
 """
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.portshift.agents.plugins.module_utils._core.host_system import require_linux
 from ansible_collections.portshift.agents.plugins.module_utils._boks.evidence import BOKS_EVIDENCE_SPEC, BoksEvidence
 from ansible_collections.portshift.agents.plugins.module_utils._core.evidence import prove
+from ansible_collections.portshift.agents.plugins.module_utils._network.posix_host import THIS_HOST
 
 
 def main():
     module = AnsibleModule(argument_spec=BOKS_EVIDENCE_SPEC, supports_check_mode=True)
+    require_linux(module)
     base = module.params["base_port"]
-    prove(module, lambda: BoksEvidence(module.params), port=base, base=base)
+    prove(module, lambda: BoksEvidence(module.params, THIS_HOST), port=base, base=base)
 
 
 if __name__ == "__main__":

@@ -37,6 +37,10 @@ extends_documentation_fragment:
   - portshift.agents.boks_host
   - portshift.agents.attributes
   - portshift.agents.attributes.read_only
+attributes:
+  platform:
+    support: full
+    platforms: linux
 seealso:
   - module: portshift.agents.boks_evidence
   - module: portshift.agents.services_entry
@@ -143,7 +147,7 @@ ports:
       description: What it is for.
       type: str
     listening_by:
-      description: Who listens there, as C(pid), C(name) and C(address); null for nobody, or where the host can't tell.
+      description: Who listens there, as C(pid), C(name) and C(address); null where no process does, or where the host can't tell.
       type: dict
 wanted_ports:
   description: The same for O(base_port); empty without it.
@@ -221,12 +225,14 @@ record:
 """
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.portshift.agents.plugins.module_utils._core.host_system import require_linux
 from ansible_collections.portshift.agents.plugins.module_utils._boks import domain as _boks
 from ansible_collections.portshift.agents.plugins.module_utils._boks.host import (
     BOKS_HOST_SPEC, BoksHost, foreign, with_listeners)
 from ansible_collections.portshift.agents.plugins.module_utils._core.errors import EngineError
 from ansible_collections.portshift.agents.plugins.module_utils._host_port.plan import assess_beside
-from ansible_collections.portshift.agents.plugins.module_utils._network.listeners import ephemeral_ports, is_ephemeral
+from ansible_collections.portshift.agents.plugins.module_utils._network.listeners import is_ephemeral
+from ansible_collections.portshift.agents.plugins.module_utils._network.posix_host import THIS_HOST
 
 
 class Move:
@@ -289,7 +295,7 @@ class Move:
 
     def note_handed_out(self):
         """The kernel may give a port to a connection of this host while the daemons are down."""
-        ephemeral = ephemeral_ports()
+        ephemeral = self.host.managed.ephemeral_ports()
         taken = sorted({port for port, unused in _boks.own_ports(self.wanted, self.host.role) if is_ephemeral(port, ephemeral)})
         if taken and self.edits and not (self.params["host_port"] or {}).get("reserve"):
             self.notes.append("port %s lies in the range that the kernel hands out to outgoing connections; reserve it "
@@ -301,8 +307,8 @@ class Move:
         if host.listeners(()) is None:
             self.notes.append("this host can't tell who listens, so that nothing is known of who may hold the ports")
         elif moving and host.role and not any(entry["listening_by"] for entry in moving):
-            self.notes.append("nobody listens on %s, where this host has to on base port %d; does BoKS run, and was it restarted "
-                              "since its base port was changed?" % (
+            self.notes.append("no process listens on %s, where this host has to on base port %d; does BoKS run, and was it "
+                              "restarted since its base port was changed?" % (
                                   ", ".join("%(port)d/%(protocol)s" % entry for entry in moving), host.base))
 
     def table(self, base):
@@ -318,7 +324,8 @@ def main():
         argument_spec=dict(BOKS_HOST_SPEC, base_port=dict(type="int"), allow_overlap=dict(type="bool", default=False),
                            allow_named_ports=dict(type="bool", default=False), host_port=dict(type="dict")),
         supports_check_mode=True)
-    host = BoksHost(module.params)
+    require_linux(module)
+    host = BoksHost(module.params, THIS_HOST)
     move = Move(module, host)
     ports = move.table(host.base)
     host_port = assess_beside(module, module.params["host_port"], move)

@@ -9,7 +9,7 @@ short_description: Takes back what a migration changed on a host, and ends the s
 version_added: 0.1.0
 description:
   - Restores every file that the record of a migration names, byte for byte, from the backups beside the record.
-  - Refuses, before anything is written, when somebody else has changed one of the files since.
+  - Refuses, before anything is written, when one of the files has changed since the migration.
   - A file that was not there before the migration is taken away.
   - The C(HubDetails.xml) of an agent of Netwrix Change Tracker may have been written anew by its agent, as it is when its
     credentials change. The port alone goes back then, since the old credentials would lock the agent out.
@@ -36,7 +36,7 @@ options:
         been changed in the product since still stands in them. That is why they do not stay for ever.
     type: int
   force:
-    description: Restore files that somebody else has changed since as well; what was changed is lost.
+    description: Restore also files that have changed since the migration; what was changed is lost.
     type: bool
     default: false
 extends_documentation_fragment:
@@ -64,7 +64,7 @@ EXAMPLES = r"""
     path: /var/lib/portshift/bigfix.json
     state: restored
 
-- name: Records and backups of migrations that ended more than 90 days ago are gone
+- name: Remove records and backups of migrations that ended more than 90 days ago
   portshift.agents.change_record:
     path: /var/lib/portshift/bigfix.json
     state: pruned
@@ -128,7 +128,7 @@ def pruned(module, record):
     for sentence in done["left"]:
         module.warn(sentence)
     if module._diff and done["removed"]:
-        # Names alone: what stands in a backup is nobody's business.
+        # Names alone: what stands in a backup is not shown.
         result["diff"] = dict(before="".join(path + "\n" for path in done["removed"]), after="",
                               before_header="records and backups on this host", after_header="removed")
     return result

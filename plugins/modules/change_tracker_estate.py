@@ -13,7 +13,7 @@ description:
   - Fails with every problem at once, before any host is asked.
 options:
   port:
-    description: The port to move to, V(1) to V(65535). Checked here so that the sentence is ours, whatever was given.
+    description: The port to move to, V(1) to V(65535). Any value is taken, so that the error names the user's variable.
     type: raw
   port_required:
     description: Whether O(port) has to be given.
@@ -23,8 +23,8 @@ options:
     description:
       - What answers on the hub's port. V(nginx) and V(iis) (IIS on Windows) are changed by the role
         P(portshift.agents.change_tracker_hub#role). The agent on the hub's own host is moved where that is V(nginx).
-      - With V(none), somebody else makes the hub answer on both ports, such as a load balancer. Nothing is changed on the hub's
-        host, and nobody connects there, unless it is in one of the other groups too.
+      - With V(none), the hub's administrator makes it answer on both ports, such as by a load balancer. Nothing is changed on the
+        hub's host, and Ansible does not connect there, unless it is in one of the other groups too.
       - The default is the hub's variable C(change_tracker_hub_server), or V(iis) where Ansible reaches the hub as a Windows host,
         and V(nginx) elsewhere.
     type: str
@@ -40,7 +40,7 @@ options:
     type: list
     elements: str
   forks:
-    description: No wave is larger than this number of hosts.
+    description: Limit each wave to this number of hosts. More than Ansible has forks would wait, with their services stopped.
     type: int
   agent_waves:
     description: The sizes of the waves of agents, as play keyword C(serial) has them.
@@ -49,7 +49,7 @@ options:
   restrict_sources:
     description:
       - Let the hub's own firewall admit only the hosts of the inventory that run agents, at the address that
-        C(change_tracker_address) or C(ansible_host) names. Whoever uses the console has to be in O(allowed_sources) then.
+        C(change_tracker_address) or C(ansible_host) names. Users of the console have to be in O(allowed_sources) then.
     type: bool
     default: false
   allowed_sources:
@@ -90,7 +90,7 @@ port:
   returned: success
   type: int
 hub:
-  description: The host of the hub; null where O(hub_server=none) and nobody is in its group.
+  description: The host of the hub; null where O(hub_server=none) and no host is in its group.
   returned: success
   type: str
 hub_address:
@@ -107,7 +107,7 @@ hub_managed:
   returned: success
   type: bool
 hub_hosts:
-  description: The hosts of this run on which the hub's listener is moved - the hub, or nobody.
+  description: The hosts of this run on which the hub's listener is moved - the hub, or none.
   returned: success
   type: list
   elements: str
@@ -120,6 +120,12 @@ not_asked:
   returned: success
   type: list
   elements: str
+outside:
+  description: The hub, where it is no part of this run and its listener is one that this collection moves, a list of names by
+    host that connects to it.
+  returned: success
+  type: dict
+  version_added: 0.2.0
 steps:
   description: All steps, each with its C(phase), C(title), C(component) and C(hosts).
   returned: success
@@ -139,8 +145,8 @@ keeper:
   returned: success
   type: str
 openings:
-  description: What the hub's own firewall has to admit, a list of C(port), C(protocol) and C(sources) by host. No sources mean
-    anybody. Empty without O(port), and with O(hub_server=none).
+  description: What the hub's own firewall has to admit, a list of C(port), C(protocol) and C(sources) by host. Without
+    sources, any address. Empty without O(port), and with O(hub_server=none).
   returned: success
   type: dict
 monitored:

@@ -13,7 +13,7 @@ description:
     or rollback of it.
   - The URL in the agent's file leads to O(port), the service runs, it has a connection to the hub on that port and none on the
     old one, and its log holds no new line that says that the hub was lost.
-  - Nobody publishes a line of the log that says that all is well, so it is the connection that proves it.
+  - The vendor documents no line of the log that says that all is well, so it is the connection that proves it.
   - All of this is there twice, with O(settle) seconds in between in which the service was not started anew, so that an agent that
     dies again and again proves nothing.
 options:
@@ -77,11 +77,11 @@ author:
 """
 
 EXAMPLES = r"""
-- name: The agent works with the hub's new port
+- name: Verify the agent on the hub's new port
   portshift.agents.change_tracker_evidence:
     port: 8443
 
-- name: The agent on the hub's own host does, if there is one
+- name: Verify the agent on the hub's own host, if there is one
   portshift.agents.change_tracker_evidence:
     port: 8443
     required: false
@@ -132,13 +132,16 @@ waited:
 """
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.portshift.agents.plugins.module_utils._core.host_system import require_linux
 from ansible_collections.portshift.agents.plugins.module_utils._change_tracker.evidence import AGENT_EVIDENCE_SPEC, AgentEvidence
 from ansible_collections.portshift.agents.plugins.module_utils._core.evidence import prove
+from ansible_collections.portshift.agents.plugins.module_utils._network.posix_host import THIS_HOST
 
 
 def main():
     module = AnsibleModule(argument_spec=AGENT_EVIDENCE_SPEC, supports_check_mode=True)
-    prove(module, lambda: AgentEvidence(module.params), agent=False)
+    require_linux(module)
+    prove(module, lambda: AgentEvidence(module.params, THIS_HOST), agent=False)
 
 
 if __name__ == "__main__":

@@ -47,7 +47,7 @@ EXAMPLES = r"""
   run_once: true
   register: flows
 
-- name: Nothing is shut
+- name: Fail if a connection is shut
   ansible.builtin.assert:
     that: flows.shut | length == 0
 """

@@ -22,6 +22,10 @@ extends_documentation_fragment:
   - portshift.agents.change_tracker_agent
   - portshift.agents.attributes
   - portshift.agents.attributes.read_only
+attributes:
+  platform:
+    support: full
+    platforms: linux
 seealso:
   - module: portshift.agents.change_tracker_evidence
   - module: portshift.agents.change_tracker_hub_url
@@ -172,73 +176,23 @@ record:
 """
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.portshift.agents.plugins.module_utils._core.host_system import require_linux
 from ansible_collections.portshift.agents.plugins.module_utils._change_tracker.host import AGENT_SPEC, AgentHost
+from ansible_collections.portshift.agents.plugins.module_utils._change_tracker.plan import Move, described
 from ansible_collections.portshift.agents.plugins.module_utils._core.errors import EngineError
-from ansible_collections.portshift.agents.plugins.module_utils._core.file_edit import require_writable
-from ansible_collections.portshift.agents.plugins.module_utils._change_tracker.hub_edit import HubEdit
+from ansible_collections.portshift.agents.plugins.module_utils._network.posix_host import THIS_HOST
 from ansible_collections.portshift.agents.plugins.module_utils._core.ports import parse_port
-from ansible_collections.portshift.agents.plugins.module_utils._core.redaction import shown_url
-
-
-class Move:
-    """What leading an agent to `port` would change, and what stands against it."""
-
-    def __init__(self, host, port):
-        self.host, self.port = host, port
-        self.problems, self.notes = list(host.problems), list(host.notes)
-        self.problems += [host.under_way] if host.under_way else []
-        self.edits, self.new_url = [], None
-        if host.edit and port is not None:
-            self._plan()
-        if host.way:
-            self._note()
-
-    def _plan(self):
-        try:
-            edit = HubEdit([self.host.path], port=self.port)
-            self.new_url = shown_url(edit.after.url)
-            if edit.file.after == edit.file.before:
-                return
-            self.notes += require_writable(edit.path, len(edit.file.after))
-            self.edits = [dict(kind="hub_url", path=edit.path, port=edit.after.port, previous_port=edit.before.port,
-                               url=self.new_url, previous_url=self.host.shown_url)]
-        except EngineError as err:
-            self.problems.append(str(err))
-
-    def _note(self):
-        host, path = self.host, self.host.path
-        if host.service and host.service.active is False:
-            self.notes.append("the service %s does not run; moving the agent starts it" % host.service.name)
-        if host.way.odd_thumbprint:
-            self.notes.append("%s: its <Thumbprint> is not one of 40 or 64 hexadecimal digits, so that the hub's certificate is "
-                              "not compared with it before the move" % path)
-        if host.way.thumbprint and not host.way.tls:
-            self.notes.append("%s: has a <Thumbprint>, but a URL without TLS, so that no certificate is compared with it" % path)
-        if host.proxy():
-            self.notes.append("an HTTP proxy stands between this agent and its hub; it has to let connections to the new port "
-                              "through, which can't be tried from here")
-
-
-def described(host, move):
-    """What the module returns of the agent itself."""
-    details, way, service = host.details, host.way, host.service
-    return dict(
-        agent=host.agent, path=host.path, url=host.shown_url, new_url=move.new_url, host=way and way.host,
-        url_path=way and way.path, tls=way and way.tls, port=details and details.port, old_port=host.old_port(move.port),
-        service=service and service.name, service_active=service and service.active,
-        stop=service and service.words("stop"), start=service and service.words("start"), thumbprint=way and way.thumbprint,
-        through_proxy=bool(host.proxy()) if way else None, log_path=host.log_path, edits=move.edits,
-        record=host.record.content if host.record else None)
 
 
 def main():
     module = AnsibleModule(argument_spec=dict(AGENT_SPEC, port=dict(type="int")), supports_check_mode=True)
+    require_linux(module)
     port = module.params["port"]
     try:
         port = None if port is None else parse_port(port)
     except EngineError as err:
         module.fail_json(msg=str(err))
-    host = AgentHost(module.params)
+    host = AgentHost(module.params, THIS_HOST)
     move = Move(host, port)
     module.exit_json(changed=False, ok=not move.problems, problems=move.problems, notes=move.notes, **described(host, move))
 

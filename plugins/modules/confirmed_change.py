@@ -8,18 +8,18 @@ module: confirmed_change
 short_description: Changes a host so that the change undoes itself unless it is confirmed over a new login
 version_added: 0.2.0
 description:
-  - For a change that may lock out whoever makes it. It is made by a process of its own on the host, which stops the product,
+  - For a change that may lock out the user who makes it. It is made by a process of its own on the host, which stops the product,
     edits its files, turns the port bridge round, starts the product and then waits for a confirmation. When none comes in
     time, it stops the product, restores the files byte for byte, turns the bridge back and starts the product, whether
-    anybody still reaches the host or not.
+    the control node still reaches the host or not.
   - As C(commit confirmed) on network gear, and C(netplan try).
   - With O(state=confirmed), and with O(confirm) once the change waits, the connection to the host is reset first, and a new
     login is tried again and again, so that the confirmation proves that people still get in.
   - The process is a unit of systemd, C(portshift-confirm-NAME.service), which says in the journal what it does. Killed amid the
     change, it is begun again and undoes it. A host that boots before the confirmation undoes the change as it comes up. Without
     systemd the process does the same, but does not come back after a boot.
-  - Exactly one of confirmation and undoing takes place. The process on the host decides which, and whoever asked is told.
-  - Nothing to change - nothing is stopped, and there is nothing to confirm.
+  - Exactly one of confirmation and undoing takes place. The process on the host decides which, and the task that asked is told.
+  - Idempotent; when the files hold what they have to, it reports no change, stops nothing, and has nothing to confirm.
 options:
   name:
     description: The name of the change, one per product. 1 to 20 characters a-z, 0-9 and _, a letter first.
@@ -246,9 +246,9 @@ options:
         type: int
         default: 300
   force:
-    description: With O(state=reverted), take a confirmed change back even where somebody else has changed a file since; what was
-        changed is lost. A change that was not confirmed is always undone; of a file that somebody else has changed meanwhile a
-        copy is kept, and of a services database only the ports go back.
+    description: With O(state=reverted), take a confirmed change back even where a file has changed since; what was changed is
+        lost. A change that was not confirmed is always undone; of a file that has changed meanwhile a copy is kept, and of a
+        services database only the ports go back.
     type: bool
     default: false
   state_dir:
@@ -269,12 +269,12 @@ attributes:
     support: full
   platform:
     support: full
-    platforms: posix
+    platforms: linux
 notes:
   - One change of a host at a time. While one waits for its confirmation another one is refused.
   - Needs an action plugin, so the control node is what tries the new login. Connections that have nothing to reset make a new
     login for each task anyway.
-  - The commands run without the environment of whoever calls the module. Processes that O(start) leaves behind live in the
+  - The commands run without the environment of the module's caller. Processes that O(start) leaves behind live in the
     control group of the unit unless they are started by a service manager; the end of the unit does not end them.
 seealso:
   - module: portshift.agents.change_record
@@ -284,7 +284,7 @@ author:
 """
 
 EXAMPLES = r"""
-- name: The host is on the new base port, and stays there when a new login works
+- name: Move the host to the new base port, to stay there when a new login works
   portshift.agents.confirmed_change:
     name: boks
     timeout: 120
@@ -299,7 +299,7 @@ EXAMPLES = r"""
         port: 6530
         protocols_if_present: [udp]
 
-- name: The same in two tasks, for one host and whatever else is to prove itself in between
+- name: Move one host, to be confirmed by a task of its own after what else is to prove itself in between
   portshift.agents.confirmed_change:
     name: boks
     timeout: 120
@@ -314,7 +314,7 @@ EXAMPLES = r"""
         protocols_if_present: [udp]
   register: change
 
-- name: A new login works, so the change stays
+- name: Confirm the change over a new login
   portshift.agents.confirmed_change:
     name: boks
     state: confirmed
@@ -322,7 +322,7 @@ EXAMPLES = r"""
     token: "{{ change.token }}"
   when: change.state == 'waiting'
 
-- name: An agent of Change Tracker is on its hub's new port
+- name: Move an agent of Change Tracker to its hub's new port
   portshift.agents.confirmed_change:
     name: change_tracker
     confirm: true
@@ -335,7 +335,7 @@ EXAMPLES = r"""
       - path: /var/nnt/gen7agent.app.netcore/HubDetails.xml
         port: 8443
 
-- name: Back to the old base port, days later
+- name: Go back to the old base port, days later
   portshift.agents.confirmed_change:
     name: boks
     state: reverted
@@ -399,6 +399,7 @@ new_port:
 """
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.portshift.agents.plugins.module_utils._core.host_system import require_linux
 from ansible_collections.portshift.agents.plugins.module_utils._bigfix import edit as bigfix_edit
 from ansible_collections.portshift.agents.plugins.module_utils._boks import services_file
 from ansible_collections.portshift.agents.plugins.module_utils._change_tracker import hub_edit
@@ -460,6 +461,7 @@ def main():
             **{kind.option: dict(type="list", elements="dict", default=[], options=kind.spec) for kind in KINDS.with_option}),
         required_if=[("state", "begun", ["record", "new_port"])],
         supports_check_mode=True)
+    require_linux(module)
     sentence = out_of_bounds(module.params)
     if sentence:
         module.fail_json(msg=sentence)

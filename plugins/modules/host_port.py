@@ -25,7 +25,7 @@ options:
   state:
     description:
       - V(open) sees to it that every opening is there.
-      - V(closed) takes away the existing openings of exactly these ports, whoever made them and for whatever source. What
+      - V(closed) takes away the existing openings of exactly these ports, of any program and for any source. What
         admits more than these ports stays and is returned as RV(left). On Windows, only the rule that V(open) made is taken
         away, by being disabled.
       - V(reopened) brings back what V(closed) took away, each opening as it was, and keeps what was opened. On Windows, the
@@ -64,7 +64,7 @@ options:
     description: Set by the action plugin. What failed between the steps.
     type: str
   run:
-    description: Set by the action plugin. Who asks for the lease.
+    description: Set by the action plugin. The run that asks for the lease.
     type: dict
     suboptions:
       node:
@@ -84,7 +84,7 @@ options:
         type: str
         default: ""
       user:
-        description: Who runs the playbook.
+        description: The user who runs the playbook.
         type: str
         required: true
       pid:
@@ -140,7 +140,7 @@ notes:
     condition that is not known, is met by new connections, so the opening stands before it; so it does, after a boot of nftables,
     before one whose place in the files can't be told. Each of these is a note. One that names the port is a failure where
     all new connections meet it, and otherwise goes on, with a note.
-  - Before a change and after it all chains of the kernel that a new connection passes are looked at, whoever has made them -
+  - Before a change and after it all chains of the kernel that a new connection passes are looked at, those of every program -
     policies and direct rules of firewalld, lines of ufw's C(before.rules) and C(before6.rules), other tables of nftables, the
     tables raw, mangle and security of iptables. What turns the opening away there is a failure that names it, what turns a part
     of it away is a note. Lists of banned sources, as fail2ban keeps them, are neither. What could not be looked at is a note.
@@ -158,7 +158,7 @@ author:
 """
 
 EXAMPLES = r"""
-- name: The new port of the relay is open
+- name: Open the new port of the relay
   portshift.agents.host_port:
     name: bigfix
     openings:
@@ -168,7 +168,7 @@ EXAMPLES = r"""
         protocol: udp
         sources: [10.1.2.0/24, root.example.test]
 
-- name: The old port is closed
+- name: Close the old port
   portshift.agents.host_port:
     name: bigfix
     state: closed
@@ -176,19 +176,19 @@ EXAMPLES = r"""
       - port: 52311
         protocol: tcp
 
-- name: Everything is as it was before
+- name: Take back what was opened
   portshift.agents.host_port:
     name: bigfix
     state: restored
 
-- name: The new port of a hub on Windows is open
+- name: Open the new port of a hub on Windows
   portshift.agents.host_port:
     name: change_tracker
     openings:
       - port: 8443
         sources: [10.1.2.0/24]
 
-- name: The rule of the hub's old port is enabled again
+- name: Enable the rule of the hub's old port again
   portshift.agents.host_port:
     name: change_tracker
     state: reopened
@@ -222,7 +222,7 @@ missing:
   returned: success
   type: list
   elements: str
-  sample: ["tcp 55000 from anybody is not open in firewalld (permanent)"]
+  sample: ["tcp 55000 from any address is not open in firewalld (permanent)"]
 notes:
   description: What the administrator of the host should know, a sentence each; also what others changed meanwhile.
   returned: success
@@ -255,6 +255,7 @@ rules:
 """
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.portshift.agents.plugins.module_utils._core.host_system import require_linux
 from ansible_collections.portshift.agents.plugins.module_utils._core.errors import EngineError
 from ansible_collections.portshift.agents.plugins.module_utils._network.host_lease import BusyError
 from ansible_collections.portshift.agents.plugins.module_utils._host_port.plan import HOST_PORT_SPEC, STATES, run_step
@@ -278,6 +279,7 @@ def main():
                                RUN_SPEC, token=dict(type="str", required=True, no_log=False),
                                waits=dict(type="bool", default=False), ended=dict(type="str")))),
         supports_check_mode=True)
+    require_linux(module, lease="free")
     try:
         result = run_step(module)
     except BusyError as err:

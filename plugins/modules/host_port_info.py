@@ -78,7 +78,7 @@ missing:
   returned: success
   type: list
   elements: str
-  sample: ["tcp 55000 from anybody is not open in firewalld (permanent)"]
+  sample: ["tcp 55000 from any address is not open in firewalld (permanent)"]
 added:
   description: The openings that would be added, in the form of O(openings), each with one source at most.
   returned: success
@@ -126,6 +126,7 @@ rules:
 """
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.portshift.agents.plugins.module_utils._core.host_system import require_linux
 from ansible_collections.portshift.agents.plugins.module_utils._core.errors import EngineError
 from ansible_collections.portshift.agents.plugins.module_utils._host_port.plan import LOOK_SPEC, run_step
 from ansible_collections.portshift.agents.plugins.module_utils._core.read_only import read_only, seen
@@ -133,6 +134,7 @@ from ansible_collections.portshift.agents.plugins.module_utils._core.read_only i
 
 def main():
     module = read_only(AnsibleModule(argument_spec=LOOK_SPEC, supports_check_mode=True))
+    require_linux(module)
     try:
         result = seen(run_step(module))
     except EngineError as err:

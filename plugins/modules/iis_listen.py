@@ -81,7 +81,7 @@ author:
 """
 
 EXAMPLES = r"""
-- name: The hub's site answers on 8443 too
+- name: Let the hub's site answer on 8443 too
   portshift.agents.iis_listen:
     port: 8443
     beside: 443
@@ -90,7 +90,7 @@ EXAMPLES = r"""
       old_port: 443
       new_port: 8443
 
-- name: The hub's site answers on 443 no longer, unless it is in use all the time
+- name: End port 443 of the hub's site, unless it is in use all the time
   portshift.agents.iis_listen:
     port: 443
     beside: 8443
@@ -101,7 +101,7 @@ EXAMPLES = r"""
       old_port: 443
       new_port: 8443
 
-- name: The hub's site is bound as it was before
+- name: Restore the bindings of the hub's site
   portshift.agents.iis_listen:
     state: restored
     record:
@@ -181,7 +181,7 @@ lacking:
 elsewhere:
   description:
     - Who else has O(port), so that it stays in use when this site does not have it any more - other sites, then other processes
-      that listen on it, each with its address. C(http.sys) is among them where it listens for nobody that is known.
+      that listen on it, each with its address. C(http.sys) is among them where it listens for no site or process that is known.
     - Empty with O(state=restored).
   returned: success
   type: list

@@ -17,7 +17,7 @@ options:
     description:
       - V(order) checks the inventory, the options, the tags and the strategy, and lays out the steps.
       - V(host) gives the host what is its own of that order, by name.
-      - V(plan) puts the plan together, V(report) the report at the end.
+      - V(plan) puts the plan together, V(report) the report at the end. V(leaving) finds the port that hosts are to leave.
       - V(gate) compares hosts with evidence, as O(gate) says.
       - V(rollback) finds the migration that goes back, V(opening) what tells whether the host was opened for its port,
         V(left) the port that hosts have left.
@@ -26,11 +26,10 @@ options:
       - V(whole) fails when a host that may need a port is no part of the run.
     type: str
     required: true
-    choices: [order, host, plan, opening, rollback, left, gate, step, users, whole, report]
+    choices: [order, host, leaving, plan, opening, rollback, left, gate, step, users, whole, report]
   product:
-    description: The product. Needed with O(act=order), known after that.
+    description: The product, such as V(bigfix). Needed with O(act=order), known after that.
     type: str
-    choices: [bigfix, boks, change_tracker]
   run:
     description: What the run is for, such as V(migrate) or V(close).
     type: str
@@ -40,14 +39,10 @@ options:
   port:
     description: The port that the evidence has to be about. The default is the one to move to.
     type: raw
-  hub:
-    description: Whether a hub of its own has a part in the plan.
-    type: bool
-    default: false
   gate:
     description: What the gate stands behind.
     type: str
-    choices: [plan, hub_open, path, phase, proof, hub_proof, way_back, hub_way_back, back_path]
+    choices: [plan, path, phase, proof, way_back, back_path]
 extends_documentation_fragment:
   - portshift.agents.attributes
   - portshift.agents.attributes.variables_only

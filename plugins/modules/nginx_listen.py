@@ -17,7 +17,7 @@ description:
   - A port counts when a worker of nginx has it. The master alone listens for up to 2.5 seconds also in a reload that it gives up
     then, as it does when it can't have a port of another file. Where this user can't see what workers have open, a new worker has
     to be there, since those come when nginx has all its ports. Where there are no workers, nginx has to listen for 6 seconds.
-  - What somebody else saves in the file meanwhile is not overwritten with the old bytes; the error says so.
+  - What another process saves in the file meanwhile is not overwritten with the old bytes; the error says so.
   - A run that was killed before the reload is finished by the next one, unless another process has taken the port.
   - Refused before anything is written are a port that another process has, or that another file of nginx's configuration, or a
     server of C(stream) or C(mail) in this one, listens on; a file that nginx does not read; a configuration that fails its test
@@ -30,9 +30,8 @@ options:
     description:
       - V(present) lets the servers that listen on O(beside) listen on O(port) too.
       - V(absent) lets no server in the file listen on O(port).
-      - V(restored) puts the bytes back that the file had before the first change that O(record) notes. It refuses when somebody
-        else has changed the file since, unless the change of the C(listen) directives alone can be taken out of what is there
-        now.
+      - V(restored) puts the bytes back that the file had before the first change that O(record) notes. It refuses when
+        the file has changed since, unless the change of the C(listen) directives alone can be taken out of what is there now.
     type: str
     choices: [present, absent, restored]
     default: present
@@ -72,7 +71,7 @@ author:
 """
 
 EXAMPLES = r"""
-- name: The hub answers on 8443 too
+- name: Let the hub answer on 8443 too
   portshift.agents.nginx_listen:
     port: 8443
     beside: 443
@@ -81,7 +80,7 @@ EXAMPLES = r"""
       old_port: 443
       new_port: 8443
 
-- name: The hub answers on 443 no longer, unless somebody is still connected there
+- name: End port 443 of the hub, unless a client is still connected there
   portshift.agents.nginx_listen:
     port: 443
     beside: 8443
@@ -92,7 +91,7 @@ EXAMPLES = r"""
       old_port: 443
       new_port: 8443
 
-- name: The hub's server is as it was before, unless somebody is still connected to the new port
+- name: Restore the hub's server, unless a client is still connected to the new port
   portshift.agents.nginx_listen:
     state: restored
     users_seconds: 5
@@ -203,7 +202,7 @@ restored:
   elements: str
 users:
   description: Who is connected to the port that ends, by address, those with the most connections first.
-  returned: when it fails since somebody is
+  returned: when it fails because of them
   type: list
   elements: dict
   contains:
@@ -220,6 +219,7 @@ backup_file:
 """
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.portshift.agents.plugins.module_utils._core.host_system import require_linux
 from ansible_collections.portshift.agents.plugins.module_utils._core.errors import EngineError
 from ansible_collections.portshift.agents.plugins.module_utils._nginx.edit import (
     LISTEN_SPEC, REQUIRED_IF, PortInUse, set_listen)
@@ -229,6 +229,7 @@ def main():
     module = AnsibleModule(
         argument_spec=dict(LISTEN_SPEC, timeout=dict(type="float", default=15), backup=dict(type="bool", default=False)),
         required_if=REQUIRED_IF, supports_check_mode=True)
+    require_linux(module)
     try:
         result = set_listen(module, module.params)
     except PortInUse as err:

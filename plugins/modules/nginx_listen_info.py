@@ -170,6 +170,7 @@ users:
 """
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.portshift.agents.plugins.module_utils._core.host_system import require_linux
 from ansible_collections.portshift.agents.plugins.module_utils._core.errors import EngineError
 from ansible_collections.portshift.agents.plugins.module_utils._nginx.edit import (
     LISTEN_SPEC, REQUIRED_IF, PortInUse, set_listen)
@@ -178,6 +179,7 @@ from ansible_collections.portshift.agents.plugins.module_utils._core.read_only i
 
 def main():
     module = read_only(AnsibleModule(argument_spec=LISTEN_SPEC, required_if=REQUIRED_IF, supports_check_mode=True))
+    require_linux(module)
     try:
         result = seen(set_listen(module, module.params), "reloaded")
     except PortInUse as err:

@@ -10,7 +10,7 @@ version_added: 0.1.0
 description:
   - Compares the hosts expected with the hosts that returned positive evidence, and fails when too many are missing.
   - A host that was unreachable has returned none, which is what C(max_fail_percentage) does not count.
-  - Runs on the control node and asks nobody. Works in check mode.
+  - Runs on the control node and connects to no host. Works in check mode.
 options:
   hosts:
     description: The hosts expected, all of them, the unreachable ones too.
@@ -52,7 +52,7 @@ author:
 """
 
 EXAMPLES = r"""
-- name: All relays are on the new port
+- name: Fail if a relay has no evidence of the new port
   portshift.agents.phase_gate:
     phase: phase 2
     hosts: "{{ groups['bigfix_relays'] }}"
@@ -61,7 +61,7 @@ EXAMPLES = r"""
     max_missing: 5%
   run_once: true
 
-- name: Every host reaches the hub on its new port
+- name: Probe the hub on its new port from every host
   portshift.agents.port_probe:
     targets:
       - host: hub.example.test
@@ -69,7 +69,7 @@ EXAMPLES = r"""
     fail_on_unreachable: false
   register: hub_reached
 
-- name: The way to the hub is open
+- name: Fail if a host did not reach the hub
   portshift.agents.phase_gate:
     hosts: "{{ ansible_play_hosts_all }}"
     evidence: hub_reached

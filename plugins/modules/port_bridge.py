@@ -57,19 +57,19 @@ author:
 """
 
 EXAMPLES = r"""
-- name: The relay answers on the new port too, before it moves
+- name: Let the relay answer on the new port too, before it moves
   portshift.agents.port_bridge:
     name: bigfix
     listen_port: 55000
     target_port: 52311
 
-- name: The relay answers on the old port too, after it has moved
+- name: Let the relay answer on the old port too, after it has moved
   portshift.agents.port_bridge:
     name: bigfix
     listen_port: 52311
     target_port: 55000
 
-- name: Two ports answer on their new numbers too
+- name: Let two ports answer on their new numbers too
   portshift.agents.port_bridge:
     name: boks
     mappings:
@@ -79,7 +79,7 @@ EXAMPLES = r"""
         target_port: 6503
         protocols: [tcp]
 
-- name: Only the new port is left
+- name: Leave only the new port
   portshift.agents.port_bridge:
     name: bigfix
     state: absent
@@ -162,6 +162,7 @@ notes:
 import time
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.portshift.agents.plugins.module_utils._core.host_system import require_linux
 from ansible_collections.portshift.agents.plugins.module_utils._core.errors import EngineError
 from ansible_collections.portshift.agents.plugins.module_utils._bridge.bridge import (
     BRIDGE_SPEC, DIRECTION_RULES, DIRECTION_SPEC, asked_mappings, set_bridge)
@@ -172,6 +173,7 @@ def main():
         argument_spec=dict(
             BRIDGE_SPEC, state=dict(type="str", choices=["present", "absent"], default="present"), **DIRECTION_SPEC),
         required_if=[("state", "present", ["listen_port", "mappings"], True)], supports_check_mode=True, **DIRECTION_RULES)
+    require_linux(module)
     mappings = asked_mappings(module.params) if module.params["state"] == "present" else ()
     try:
         result = dict(set_bridge(module, module.params, mappings, with_users=True), looked_at=time.time())

@@ -120,6 +120,7 @@ notes:
 import time
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.portshift.agents.plugins.module_utils._core.host_system import require_linux
 from ansible_collections.portshift.agents.plugins.module_utils._core.errors import EngineError
 from ansible_collections.portshift.agents.plugins.module_utils._bridge.bridge import (
     DIRECTION_RULES, DIRECTION_SPEC, LOOK_SPEC, asked_mappings, set_bridge)
@@ -129,6 +130,7 @@ from ansible_collections.portshift.agents.plugins.module_utils._core.read_only i
 def main():
     module = read_only(AnsibleModule(
         argument_spec=dict(LOOK_SPEC, **DIRECTION_SPEC), supports_check_mode=True, **DIRECTION_RULES))
+    require_linux(module)
     asked = module.params["mappings"] or module.params["listen_port"] is not None
     try:
         result = seen(set_bridge(module, module.params, asked_mappings(module.params) if asked else (), with_users=True))

@@ -29,13 +29,13 @@ options:
     default: [tcp]
   seconds:
     description:
-      - How long the listener lives at most, V(1) to V(3600).
+      - Seconds that the listener lives at most, V(1) to V(3600).
       - One that is there already and lives for at least half of that stays as it is; one that doesn't is replaced.
     type: int
     default: 120
   token:
     description:
-      - The text that it answers with, at most 512 bytes. Everybody who reaches the port can read it.
+      - The text that it answers with, at most 512 bytes. Every client that reaches the port can read it.
       - A listener with another token is replaced.
     type: str
     default: portshift
@@ -67,14 +67,14 @@ author:
 """
 
 EXAMPLES = r"""
-- name: Something answers on the new port
+- name: Start a temporary listener on the new port
   portshift.agents.port_listener:
     port: 55000
     protocols: [tcp, udp]
     token: "{{ inventory_hostname }} on trial"
     seconds: 60
 
-- name: The children reach it
+- name: Prove that the children reach it
   portshift.agents.port_probe:
     targets:
       - host: relay1.example.test
@@ -83,7 +83,7 @@ EXAMPLES = r"""
           body_regex: "^relay1 on trial$"
   delegate_to: client1.example.test
 
-- name: The port is free for the service
+- name: Stop the temporary listener
   portshift.agents.port_listener:
     port: 55000
     state: absent
@@ -95,13 +95,13 @@ listening:
   returned: success
   type: bool
 already_in_use:
-  description: Whether the port is somebody else's. Then no listener was started.
+  description: Whether another process has the port. Then no listener was started.
   returned: success
   type: bool
 used_by:
   description:
     - Who listens on the port, where RV(already_in_use).
-    - Empty when nobody is seen listening. Then the port is held by a connection that this host has opened to somewhere, which
+    - Empty when no process is seen listening. Then the port is held by a connection that this host has opened to somewhere, which
       reserving the port (C(ip_local_reserved_ports)) prevents.
   returned: success
   type: list
@@ -137,6 +137,7 @@ import math
 import time
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.portshift.agents.plugins.module_utils._core.host_system import require_linux
 from ansible_collections.portshift.agents.plugins.module_utils._core.errors import EngineError
 from ansible_collections.portshift.agents.plugins.module_utils._network.listener import (
     MAX_SECONDS, MAX_TOKEN, InUse, ListenerError, begin_listener, bind_all, check_address, end_listener, running, state_path,
@@ -160,7 +161,7 @@ def checked(params):
 
 
 def answer(changed, listener=None, in_use=None, until=None):
-    """The module's result; `in_use`: the listeners of somebody else, or None when the port is not theirs."""
+    """The module's result; `in_use`: the listeners of other processes, or None when they do not have the port."""
     return dict(changed=changed, listening=bool(listener or until), already_in_use=in_use is not None, used_by=in_use or [],
                 pid=listener and listener["pid"], until=listener["until"] if listener else until)
 
@@ -205,10 +206,11 @@ def main():
         argument_spec=dict(
             port=dict(type="int", required=True), address=dict(type="str"), seconds=dict(type="int", default=120),
             protocols=dict(type="list", elements="str", choices=["tcp", "udp"], default=["tcp"]),
-            # No secret: it is told to whoever asks.
+            # No secret: it is told to every client.
             token=dict(type="str", default="portshift", no_log=False),
             state=dict(type="str", choices=["present", "absent"], default="present")),
         supports_check_mode=True)
+    require_linux(module)
     try:
         params = checked(module.params)
         path = state_path(params["port"], params["address"])

@@ -12,7 +12,7 @@ description:
   - Runs in check mode too.
 options:
   targets:
-    description: What to try.
+    description: The ports of hosts to try.
     type: list
     elements: dict
     required: true
@@ -101,7 +101,7 @@ author:
 """
 
 EXAMPLES = r"""
-- name: The relay's parent answers on the new port
+- name: Prove that the relay's parent answers on the new port
   portshift.agents.port_probe:
     targets:
       - host: bigfix.example.test
@@ -110,7 +110,7 @@ EXAMPLES = r"""
           path: /masthead/masthead.afxm
           body_regex: "X-Fixlet-Site|_PortNumber"
 
-- name: The hub answers on its new port, with the certificate that this agent trusts
+- name: Prove that the hub answers on its new port, with the certificate that this agent trusts
   portshift.agents.port_probe:
     targets:
       - host: hub.example.test
@@ -121,7 +121,7 @@ EXAMPLES = r"""
           any_status: true
           thumbprint: 5C:8A:7D:F9:8D:2C:4D:F9:B7:F6:E9:3B:8F:6D:53:A3:A2:D9:F1:B0
 
-- name: The hub answers on this host, whatever else shares its port
+- name: Prove that the hub answers on this host, whatever else shares its port
   portshift.agents.port_probe:
     targets:
       - host: 127.0.0.1
@@ -131,7 +131,7 @@ EXAMPLES = r"""
           server_name: hub.example.test
           any_status: true
 
-- name: Datagrams of the parent arrive at the client
+- name: Prove that datagrams of the parent arrive at the client
   portshift.agents.port_probe:
     targets:
       - host: client1.example.test

@@ -74,7 +74,7 @@ EXAMPLES = r"""
     name: bigfix
   register: old_port_users
 
-- name: The old port can be closed
+- name: Fail if the old port is still used
   portshift.agents.port_users:
     product: bigfix
     hosts: "{{ groups['bigfix_relays'] }}"

@@ -42,8 +42,7 @@ options:
         hosts alone whose own record says so, and their variable has to say whether it was opened since.
     type: str
   force:
-    description: Hosts whose files somebody has changed since go back as well, so nobody has to be asked but those that gave no
-      answer.
+    description: Take hosts back as well whose files have changed since, so that only those that gave no answer have to be asked.
     type: bool
     default: false
 extends_documentation_fragment:
@@ -87,8 +86,8 @@ left:
   type: bool
 last:
   description:
-    - The port that the last migration led to, which is the one that goes back without O(port). Null where nobody is left who has
-      not gone back from it.
+    - The port that the last migration led to, which is the one that goes back without O(port). Null where every host has gone
+      back from it.
   returned: success
   type: int
 moved:

@@ -16,7 +16,7 @@ description:
     its tasks, hosts and forks are that one run.
   - When the holder's process has ended without releasing the lock, the control node where it ran takes over at once, with a
     warning. So a run that was killed can be started again.
-  - A run that somebody took the lock from fails when it asks the next time, whatever O(take_over) says, so that it stops.
+  - A run that another one took the lock from fails when it asks the next time, whatever O(take_over) says, so that it stops.
   - Never reports a change, since a lock is no change of the host.
 options:
   path:
@@ -32,13 +32,13 @@ options:
     choices: [held, released]
     default: held
   seconds:
-    description: How long the lock lasts without being renewed. Longer than any step between two renewals takes.
+    description: Seconds that the lock lasts without being renewed. They have to be more than a step between two renewals takes.
     type: int
     default: 600
   take_over:
     description:
-      - Take the lock from another run that has not ended as far as anybody can tell. For a run known to be dead, on a control
-        node that is gone.
+      - Take the lock from another run that has not ended as far as its control node can tell. For a run known to be dead, on a
+        control node that is gone.
     type: bool
     default: false
   purpose:
@@ -67,7 +67,7 @@ options:
         type: str
         default: ""
       user:
-        description: Who runs the playbook.
+        description: The user who runs the playbook.
         type: str
         required: true
       pid:
@@ -105,7 +105,7 @@ author:
 """
 
 EXAMPLES = r"""
-- name: Nobody else migrates this deployment
+- name: Acquire the migration lock
   portshift.agents.run_lock:
     path: /var/lib/portshift/bigfix.lock
     purpose: migrate to 55000
@@ -113,7 +113,7 @@ EXAMPLES = r"""
   delegate_to: bigfix.example.com
   run_once: true
 
-- name: The deployment is free for others
+- name: Release the migration lock
   portshift.agents.run_lock:
     path: /var/lib/portshift/bigfix.lock
     state: released
@@ -124,7 +124,7 @@ EXAMPLES = r"""
 RETURN = r"""
 holder:
   description:
-    - Who holds the lock after this task. In check mode who would hold it. Null when nobody does.
+    - Who holds the lock after this task. In check mode who would hold it. Null when no run does.
     - When the task fails because another run holds the lock, that run.
   returned: success, and when another run holds the lock
   type: dict
@@ -159,7 +159,6 @@ taken_over_from:
   type: dict
 """
 
-import os
 import time
 
 from ansible.module_utils.basic import AnsibleModule
@@ -218,7 +217,7 @@ def main():
                          % params["seconds"])
     ask = held if params["state"] == "held" else released
     try:
-        if module.check_mode or (ask is released and not os.path.lexists(params["path"])):
+        if module.check_mode or (ask is released and read_own(params["path"]) is None):
             result, warning = ask(params)[1:]
         else:
             # Read and written by one at a time: of two who ask in the same moment, the second one finds the first one's name.

@@ -3,11 +3,14 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The tree of a BigFix deployment as the inventory tells it, and the steps in which a migration walks through it.
 
-Pure: names in, names out.  Nobody is asked here.
+Pure: names in, names out.  No host is asked here.
 """
 
 from __future__ import annotations
 
+from collections.abc import Collection, Iterable, Mapping
+
+from ansible_collections.portshift.agents.plugins.plugin_utils._contracts import Groups, Opening, StepFacts
 from ansible_collections.portshift.agents.plugins.plugin_utils._waves import waves
 
 SERVER, RELAYS, CLIENTS, PILOT = "bigfix_server", "bigfix_relays", "bigfix_clients", "bigfix_pilot"
@@ -20,16 +23,17 @@ class Topology:
     `groups`: group name -> host names.  `parents`: host name -> what its variable bigfix_parent says, or None.
     """
 
-    def __init__(self, groups, parents):
-        self.problems = []
+    def __init__(self, groups: Groups, parents: Mapping[str, str | None]) -> None:
+        self.problems: list[str] = []
         for name in GROUPS:
             if name not in groups:
                 self.problems.append("inventory group %s is missing; define it, empty if this deployment has none" % name)
         servers = list(groups.get(SERVER, []))
         if SERVER in groups and len(servers) != 1:
             self.problems.append("inventory group %s has to hold the one root server, it holds %s" % (
-                SERVER, "%d: %s" % (len(servers), ", ".join(servers)) if servers else "nobody"))
-        self.server = servers[0] if servers else None
+                SERVER, "%d: %s" % (len(servers), ", ".join(servers)) if servers else "no host"))
+        # Empty where that is one of the problems.
+        self.server = servers[0] if servers else ""
         self.relays = [host for host in groups.get(RELAYS, []) if host not in servers]
         # A relay runs an agent too, which its own role takes care of.
         others = {*servers, *self.relays}
@@ -41,7 +45,7 @@ class Topology:
         if not self.problems:
             self._check_pilot()
 
-    def _check_parents(self):
+    def _check_parents(self) -> None:
         possible = {self.server, *self.relays}
         for host, parent in self.parents.items():
             if parent not in possible:
@@ -53,7 +57,7 @@ class Topology:
                 self.problems.append("the relays' bigfix_parent run in a circle: %s; one of them has to name a parent nearer "
                                      "to the root server" % " -> ".join(self._circle(looping[0])))
 
-    def _chain(self, host):
+    def _chain(self, host: str) -> list[str] | None:
         """The hosts from `host` up to the server, or None when the way up never ends."""
         chain = [host]
         while chain[-1] != self.server:
@@ -62,20 +66,20 @@ class Topology:
             chain.append(self.parents[chain[-1]])
         return chain
 
-    def _circle(self, host):
+    def _circle(self, host: str) -> list[str]:
         chain = [host]
         while self.parents[chain[-1]] not in chain:
             chain.append(self.parents[chain[-1]])
         back = self.parents[chain[-1]]
         return chain[chain.index(back):] + [back]
 
-    def check_parent_connects(self, hosts):
+    def check_parent_connects(self, hosts: Iterable[str]) -> list[str]:
         """Sentences for hosts that can't be reached from their parent."""
         relays = set(self.relays)
         return ["%s: bigfix_parent_connects is set, and only a relay listens for its parent; take the variable away or put the "
                 "host into %s" % (host, RELAYS) for host in hosts if host not in relays]
 
-    def _check_pilot(self):
+    def _check_pilot(self) -> None:
         known, early = {*self.relays, *self.clients}, {self.server, *self.pilot}
         for host in self.pilot:
             if host not in known:
@@ -84,61 +88,65 @@ class Topology:
                 self.problems.append("%s is in %s, but its parent %s is not: it would be cut off in phase 1; add the parent "
                                      "or take the host out" % (host, PILOT, self.parents[host]))
 
-    def tier(self, relay):
+    def tier(self, relay: str) -> int:
         """1 for a relay right below the root server."""
-        return len(self._chain(relay)) - 1
+        return len(self._chain(relay) or [relay]) - 1
 
-    def tiers(self):
+    def tiers(self) -> list[list[str]]:
         """The relays by tier, top level first."""
-        by_tier = {}
+        by_tier: dict[int, list[str]] = {}
         for relay in self.relays:
             by_tier.setdefault(self.tier(relay), []).append(relay)
         return [by_tier[number] for number in sorted(by_tier)]
 
-    def openings(self, addresses=None, parent_connects=(), allowed=()):
-        """What each host's own firewall has to admit: host -> list of dict(protocol, sources); no sources: anybody.
+    def openings(self, addresses: Mapping[str, str] | None = None, parent_connects: Collection[str] = (),
+                 allowed: Iterable[str] = ()) -> dict[str, list[Opening]]:
+        """What each host's own firewall has to admit: host -> list of dict(protocol, sources); no sources: any address.
 
         `addresses` (host -> address) restricts that to who has to reach the host: children by tcp, the parent by udp (its
         notifications), and `allowed` (consoles, REST clients).  `parent_connects`: relays whose parent opens the connection.
         """
-        found = {}
+        found: dict[str, list[Opening]] = {}
         if addresses is None:
             listening = {self.server, *self.relays}
             for host in [self.server, *self.relays, *self.clients]:
                 protocols = ("tcp", "udp") if host in listening else ("udp",)
-                found[host] = [dict(protocol=protocol, sources=[]) for protocol in protocols]
+                found[host] = [Opening(protocol=protocol, sources=[]) for protocol in protocols]
             return found
-        callers = {host: [] for host in [self.server, *self.relays]}
+        callers: dict[str, list[str]] = {host: [] for host in [self.server, *self.relays]}
+        connected = set(parent_connects)
         for host, parent in self.parents.items():
-            if host in parent_connects:
+            if host in connected:
                 callers[host].append(addresses[parent])
             else:
                 callers[parent].append(addresses[host])
         for host in callers:
-            # Nobody at all would read as anybody.
+            # An empty list would read as any address.
             callers[host] = sorted({*callers[host], *allowed}) or [addresses[host]]
         for host in [self.server, *self.relays, *self.clients]:
-            found[host] = [dict(protocol="tcp", sources=callers[host])] if host in callers else []
+            found[host] = [Opening(protocol="tcp", sources=callers[host])] if host in callers else []
             if host in self.parents:
-                found[host].append(dict(protocol="udp", sources=[addresses[self.parents[host]]]))
+                found[host].append(Opening(protocol="udp", sources=[addresses[self.parents[host]]]))
         return found
 
-    def steps(self, relay_waves, client_waves, only=None, forks=None):
+    def steps(self, relay_waves: object, client_waves: object, only: Iterable[str] | None = None,
+              forks: int | None = None) -> list[StepFacts]:
         """The migration as a list of steps (phase, title, component, hosts); a gate stands behind each.
 
         `only`: the hosts of this run (a limit); waves are cut from these.  `forks`: no wave is larger.
         """
         wanted = set(only) if only is not None else {self.server, *self.relays, *self.clients}
-        pilot, steps = set(self.pilot), []
+        pilot = set(self.pilot)
+        steps: list[StepFacts] = []
 
-        def add(phase, title, component, groups_of_hosts):
+        def add(phase: int, title: str, component: str, groups_of_hosts: Iterable[list[str]]) -> None:
             cut = [[host for host in hosts if host in wanted] for hosts in groups_of_hosts]
             cut = [hosts for hosts in cut if hosts]
             for number, hosts in enumerate(cut, 1):
                 wave = ", wave %d of %d" % (number, len(cut)) if len(cut) > 1 else ""
-                steps.append(dict(phase=phase, title=title + wave, component=component, hosts=hosts))
+                steps.append(StepFacts(phase=phase, title=title + wave, component=component, hosts=hosts))
 
-        def present(hosts):
+        def present(hosts: Iterable[str]) -> list[str]:
             return [host for host in hosts if host in wanted]
 
         add(1, "root server", "server", [[self.server]])

@@ -3,16 +3,17 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """A Change Tracker hub and its agents as the inventory tells them, and the steps in which a migration walks through them.
 
-Pure: names in, names out.  Nobody is asked here.
+Pure: names in, names out.  No host is asked here.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from ansible_collections.portshift.agents.plugins.module_utils._change_tracker.hub_url import ports
 from ansible_collections.portshift.agents.plugins.module_utils._core.errors import EngineError
 from ansible_collections.portshift.agents.plugins.module_utils._core.redaction import MASK
+from ansible_collections.portshift.agents.plugins.plugin_utils._contracts import Flow, Groups, Opening, StepFacts
 from ansible_collections.portshift.agents.plugins.plugin_utils._waves import waves
 
 HUB, PROXIES, AGENTS = "change_tracker_hub", "change_tracker_proxies", "change_tracker_agents"
@@ -22,7 +23,7 @@ GROUPS = {HUB: "hub", PROXIES: "proxy", AGENTS: "agent"}
 MONITORED = "change_tracker_monitored"
 # Where the table is asked for what does not depend on the hub's port.
 DEFAULT_PORT = 443
-# What answers on the hub's port.  NGINX alone stands on a host whose own agent can be moved; with NONE nobody connects there.
+# What answers on the hub's port.  NGINX alone stands on a host whose own agent can be moved; with NONE no run connects there.
 NGINX, IIS, NONE = "nginx", "iis", "none"
 # What a host that is monitored without an agent may be.
 KINDS = ("linux", "windows", "network")
@@ -31,18 +32,20 @@ KINDS = ("linux", "windows", "network")
 class Estate:
     """Who is what.  `groups`: group name -> host names.  `hub_server`: what answers on the hub's port."""
 
-    def __init__(self, groups, hub_server=NGINX):
-        self.problems, self.components, self.hub_server = [], {}, hub_server
+    def __init__(self, groups: Groups, hub_server: str | None = NGINX) -> None:
+        self.problems: list[str] = []
+        self.components: dict[str, list[str]] = {}
+        self.hub_server = hub_server
         # Whether the hub's own listener is moved here.
         self.hub_managed = hub_server != NONE
         for name in GROUPS:
             if name not in groups:
-                self.problems.append("inventory group %s is missing; define it, empty if there is nobody in it" % name)
+                self.problems.append("inventory group %s is missing; define it, empty if no host belongs to it" % name)
         hubs = groups.get(HUB, [])
         self.hub = hubs[0] if hubs else None
-        # Where somebody else makes the hub answer, it may be a machine that Ansible has never heard of.
+        # With NONE the hub may be a machine that no inventory names.
         if HUB in groups and (len(hubs) > 1 or self.hub_managed and not hubs):
-            found = "%d: %s" % (len(hubs), ", ".join(hubs)) if hubs else "nobody"
+            found = "%d: %s" % (len(hubs), ", ".join(hubs)) if hubs else "no host"
             self.problems.append("inventory group %s has to hold the one hub, it holds %s; agents of two hubs are migrated by "
                                  "two inventories" % (HUB, found))
         for name, component in GROUPS.items():
@@ -52,34 +55,35 @@ class Estate:
         strange = [host for host in self.pilot if host not in self.components]
         if strange:
             self.problems.append("%s: in %s, but in none of %s" % (", ".join(strange), PILOT, ", ".join(GROUPS)))
-        if hub_server != NGINX and self.components.get(self.hub) == ["hub"]:
+        if hub_server != NGINX and self.hub and self.components.get(self.hub) == ["hub"]:
             # Whether an agent runs there is not known, and on Windows it could not be moved.
             del self.components[self.hub]
         if not self.problems and not self.components:
-            self.problems.append("%s and %s hold nobody, so there is no agent to move" % (AGENTS, PROXIES))
+            self.problems.append("%s and %s hold no host, so there is no agent to move" % (AGENTS, PROXIES))
 
-    def hosts(self, component):
+    def hosts(self, component: str) -> list[str]:
         """Those of which this is the first component: a hub that has the proxy agent counts as hub."""
         return [host for host, components in self.components.items() if components[0] == component]
 
     @property
-    def keeper(self):
+    def keeper(self) -> str | None:
         """Who keeps the lock: the hub, or the first host with an agent where the hub is not one of these."""
         return self.hub if self.hub in self.components else next(iter(sorted(self.components)), None)
 
-    def openings(self, port, addresses=None, allowed=()):
-        """What the hub's own firewall has to admit, as {hub: [dict(port, protocol, sources)]}; no sources: anybody.
+    def openings(self, port: int, addresses: Mapping[str, str] | None = None,
+                 allowed: Iterable[str] = ()) -> dict[str, list[Opening]]:
+        """What the hub's own firewall has to admit, as {hub: [dict(port, protocol, sources)]}; no sources: any address.
 
         `addresses` (host -> address) restricts that to the hosts that run agents, and to `allowed`.
         """
-        if not self.hub_managed:
+        if not self.hub_managed or not self.hub:
             return {}
-        callers = set() if addresses is None else {
-            # Nobody at all would read as anybody.
+        callers: set[str] = set() if addresses is None else {
+            # An empty list would read as any address.
             *[addresses[host] for host in self.components if host != self.hub], *allowed} or {addresses[self.hub]}
-        return {self.hub: [dict(port=port, protocol="tcp", sources=sorted(callers))]}
+        return {self.hub: [Opening(port=port, protocol="tcp", sources=sorted(callers))]}
 
-    def steps(self, agent_waves, only=None, forks=None):
+    def steps(self, agent_waves: object, only: Iterable[str] | None = None, forks: int | None = None) -> list[StepFacts]:
         """The steps (phase, title, component, hosts): the hub's own agent and the pilot, proxies, agents in waves."""
         wanted, pilot = set(self.components) if only is None else set(only), set(self.pilot)
         found = [(1, "Agent of the hub", "hub", self.hosts("hub"))]
@@ -91,16 +95,16 @@ class Estate:
         rest = [host for host in self.hosts("agent") if host in wanted and host not in pilot]
         cut = waves(rest, agent_waves, "change_tracker_agent_waves", forks)
         found += [(3, "Agents, wave %d of %d" % (number, len(cut)), "agent", hosts) for number, hosts in enumerate(cut, 1)]
-        steps = [dict(phase=phase, title=title, component=component, hosts=[host for host in hosts if host in wanted])
+        steps = [StepFacts(phase=phase, title=title, component=component, hosts=[host for host in hosts if host in wanted])
                  for phase, title, component, hosts in found]
         return [step for step in steps if step["hosts"]]
 
-    def monitored(self, told, telnet=False):
+    def monitored(self, told: Mapping[str, object], telnet: bool = False) -> dict[str, list[Flow]]:
         """What each proxy has to reach by agentless monitoring: host -> list of dict(host, port, protocol, kind, service).
 
         `told`: host -> what its variable change_tracker_monitored says.
         """
-        found = {}
+        found: dict[str, list[Flow]] = {}
         for host, entries in told.items():
             if "proxy" not in self.components.get(host, []):
                 continue
@@ -112,7 +116,7 @@ class Estate:
         return found
 
 
-def _shown(entry):
+def _shown(entry: object) -> str:
     """An entry for a sentence.  A site may keep more in it than is asked for, such as how to log in there."""
     if not isinstance(entry, Mapping):
         return repr(entry) if isinstance(entry, str) else type(entry).__name__
@@ -120,7 +124,7 @@ def _shown(entry):
                  for key, value in entry.items()})
 
 
-def _flows(where, entry, telnet):
+def _flows(where: str, entry: object, telnet: bool) -> list[Flow]:
     if not isinstance(entry, Mapping) or not entry.get("host") or entry.get("kind") not in KINDS:
         raise EngineError("%s is %s; give the host's name or address as host, and its kind: linux, windows or network" % (
             where, _shown(entry)))
@@ -132,5 +136,6 @@ def _flows(where, entry, telnet):
     if asked == "telnet" and not telnet:
         raise EngineError("%s: %s is to be monitored by telnet, which is looked at on request only: -e change_tracker_telnet="
                           "true. %s" % (where, entry["host"], next(row["warning"] for row in rows if row["service"] == asked)))
-    return [dict({key: row[key] for key in ("port", "protocol", "service", "warning")}, host=entry["host"], kind=entry["kind"])
+    return [Flow(port=row["port"], protocol=row["protocol"], service=row["service"], warning=row["warning"], host=entry["host"],
+                 kind=entry["kind"])
             for row in rows if (row["service"] == asked if asked else telnet or not row["on_request"])]

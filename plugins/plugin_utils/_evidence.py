@@ -7,17 +7,21 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from typing import Any, TypeGuard
+
+from ansible_collections.portshift.agents.plugins.plugin_utils._contracts import Evidence, HostVars
+from ansible_collections.portshift.agents.plugins.plugin_utils._host_variables import HostVariables
 
 # What Ansible itself says of a task that has no answer; whatever else it holds was not meant as one.
 NO_ANSWER = ("failed", "unreachable", "skipped")
 
 
-def _says(value):
+def _says(value: object) -> bool:
     """Whether a key is there and does not say no."""
     return value is not None and value is not False
 
 
-def _sentences(value):
+def _sentences(value: Mapping[str, Any]) -> list[str]:
     """What a result says stands against it: its C(problems), a list, or C(missing), a dictionary of sentences."""
     problems, missing = value.get("problems"), value.get("missing")
     found = problems if isinstance(problems, list) and problems else (
@@ -25,30 +29,41 @@ def _sentences(value):
     return [str(sentence) for sentence in found]
 
 
-def _is_port(value, port):
+def _is_port(value: object, port: int) -> bool:
     """Whether a result is about `port`; ansible-core before 2.19 makes text of the numbers that set_fact is given."""
-    return not isinstance(value, bool) and re.fullmatch(r"[0-9]{1,5}", str(value)) is not None and int(value) == port
+    return not isinstance(value, bool) and re.fullmatch(r"[0-9]{1,5}", str(value)) is not None and int(str(value)) == port
 
 
-def is_answer(value):
+def is_answer(value: object) -> TypeGuard[Evidence]:
     """Whether a variable holds the result of a task that has answered, yes or no."""
     return isinstance(value, Mapping) and isinstance(value.get("ok"), bool) and not any(
         _says(value.get(key)) for key in NO_ANSWER)
 
 
-def without_evidence(hostvars, host, name, port=None, check_mode=False):
+def without_evidence(hostvars: HostVars, host: str, name: str, port: int | None = None, check_mode: bool = False) -> str | None:
     """Why variable `name` of `host` is no evidence; None when it is.
 
     Evidence is true, or a result with C(ok) true and, where `port` is given, of that port.  What was only predicted counts in
     `check_mode`.
     """
+    return answer_of(hostvars, host, name, port, check_mode)[0]
+
+
+def answer_of(hostvars: HostVars, host: str, name: str, port: int | None = None,
+              check_mode: bool = False) -> tuple[str | None, Any]:
+    """The same, and the value of the variable, by one look at the host's variables."""
     if host not in hostvars:
-        return "not in the inventory"
-    if name not in hostvars[host]:
-        return "no answer: unreachable, or failed before it could prove anything"
-    value = hostvars[host][name]
+        return "not in the inventory", None
+    known = HostVariables(hostvars, host)
+    if name not in known:
+        return "no answer: unreachable, or failed before it could prove anything", None
+    value = known.get(name)
+    return _reason_against(value, name, port, check_mode), value
+
+
+def _reason_against(value: object, name: str, port: int | None, check_mode: bool) -> str | None:
     if not isinstance(value, Mapping):
-        # What many take for a yes needs more words than what nobody does.
+        # A value that reads like a yes (1, "ok") needs more words than one that can't be taken for it.
         told = ", and evidence is true or a result whose ok is true" if value else ""
         return None if value is True else "%s is %r%s" % (name, value, told)
     silent = [key for key in NO_ANSWER if _says(value.get(key))]

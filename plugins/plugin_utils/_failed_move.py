@@ -6,22 +6,26 @@
 from __future__ import annotations
 
 import re
+from typing import Any
+
+from ansible_collections.portshift.agents.plugins.plugin_utils._contracts import MoveRecord
 
 # Words of a module that has said by itself what became of the host, and on which port it is now.
 TOLD = ("nothing was changed", "its services run on the old port")
 
 
-def _number(port):
-    return int(port) if re.fullmatch(r"[0-9]{1,5}", str(port)) else 0
+def _number(port: object) -> int:
+    return int(str(port)) if re.fullmatch(r"[0-9]{1,5}", str(port)) else 0
 
 
-def outcome(failure, record, port, back, words="port", trouble=None, check_mode=False):
+def outcome(failure: str, record: MoveRecord | None, port: object, back: str, words: str = "port", trouble: object = None,
+            check_mode: bool = False) -> str:
     """The sentence that follows `failure`; empty where that says it all, or where nothing is known.
 
     `record`: the content of the host's record after the failure, or of before the rollback that came after it.
     `port`: the one that it was to move to.  `back`: the sentence for a host that was put back.  `words`: what a port is called.
     """
-    record = record or {}
+    record = record or MoveRecord()
     state, is_of_this_move = record.get("state"), _number(record.get("new_port")) == _number(port)
     if check_mode:
         return "Check mode: nothing was changed."
@@ -41,5 +45,5 @@ def outcome(failure, record, port, back, words="port", trouble=None, check_mode=
     return ""
 
 
-def failed_move(failure, record, port, back, **more):
+def failed_move(failure: object, record: MoveRecord | None, port: object, back: str, **more: Any) -> str:
     return ("%s. %s" % (str(failure).rstrip("."), outcome(str(failure), record, port, back, **more))).strip()

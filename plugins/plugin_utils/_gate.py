@@ -5,36 +5,44 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable, Mapping
+
+from ansible_collections.portshift.agents.plugins.plugin_utils._contracts import Counted, GateResult, HostVars, Missing
 from ansible_collections.portshift.agents.plugins.plugin_utils._evidence import without_evidence
 from ansible_collections.portshift.agents.plugins.plugin_utils._waves import share
 
 LONG = 240
 
 
-def _told(missing):
+def _told(missing: list[Missing]) -> str:
     """The hosts without evidence, those with the same reason together; long reasons are whole in the result's list."""
-    by_reason = {}
+    by_reason: dict[str, list[str]] = {}
     for entry in missing:
         by_reason.setdefault(entry["reason"], []).append(entry["host"])
     return "; ".join("%s (%s)" % (", ".join(hosts), reason if len(reason) <= LONG else reason[:LONG] + "...")
                      for reason, hosts in by_reason.items())
 
 
-def judged(hostvars, hosts, evidence, port=None, max_missing=0, of=None, phase="", check_mode=False, beside=None):
+def judged(hostvars: HostVars, hosts: Iterable[str], evidence: str, port: int | None = None, max_missing: object = 0,
+           of: int | None = None, phase: str = "", check_mode: bool | Callable[[str], bool] = False,
+           beside: Mapping[str, str] | None = None, counted: Counted | None = None) -> GateResult:
     """The result of a gate.  `beside`: host -> words that go with its reason.  `check_mode`: true, or what says so of a host.
+    `counted`: what was counted before, over other hosts than `hosts`.
 
     EngineError when max_missing is no number of hosts.
     """
     hosts = list(dict.fromkeys(hosts))
-    allowed = share(max_missing, of or len(hosts), "max_missing")
-    predicts = check_mode if callable(check_mode) else lambda host: check_mode
+    expected = len(hosts) + (counted["expected"] if counted else 0)
+    allowed = share(max_missing, of or expected, "max_missing")
+    predicts = check_mode if callable(check_mode) else lambda host: bool(check_mode)
     reasons = {host: without_evidence(hostvars, host, evidence, port, predicts(host)) for host in hosts}
-    missing = [dict(host=host, reason=reason + (beside or {}).get(host, "")) for host, reason in reasons.items() if reason]
+    missing = list(counted["missing"]) if counted else []
+    missing += [Missing(host=host, reason=reason + (beside or {}).get(host, "")) for host, reason in reasons.items() if reason]
     where = "gate after %s" % phase if phase else "gate"
-    result = dict(changed=False, expected=len(hosts), proved=len(hosts) - len(missing), allowed=allowed, missing=missing,
-                  msg="%s: %d of %d hosts gave evidence" % (where, len(hosts) - len(missing), len(hosts)))
+    result = GateResult(changed=False, expected=expected, proved=expected - len(missing), allowed=allowed, missing=missing,
+                        msg="%s: %d of %d hosts gave evidence" % (where, expected - len(missing), expected))
     if len(missing) > allowed:
-        result.update(failed=True, msg="%s: closed. %d of %d hosts gave no evidence (allowed: %d): %s. Mend them and run "
-                      "the same command again; it goes on from what is there." % (
-                          where, len(missing), len(hosts), allowed, _told(missing)))
+        result["failed"] = True
+        result["msg"] = ("%s: closed. %d of %d hosts gave no evidence (allowed: %d): %s. Mend them and run the same command "
+                         "again; it goes on from what is there." % (where, len(missing), expected, allowed, _told(missing)))
     return result

@@ -9,13 +9,16 @@ so that the process which has their ports is System, with the number 4.
 
 from __future__ import annotations
 
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from typing import Any, Literal, TypedDict
+
 from ansible_collections.portshift.agents.plugins.module_utils._core.errors import EngineError
 
 # Others, such as net.tcp and net.pipe, are not http.sys's to serve.
 WEB = ("http", "https")
 HTTP_SYS = 4
 # What a twin has in common with its binding, beside the certificate.
-KIND = ("protocol", "use_sni", "use_ccs")
+KIND: tuple[Literal["protocol", "use_sni", "use_ccs"], ...] = ("protocol", "use_sni", "use_ccs")
 NAME_IT = "Name the hub's site with site (change_tracker_hub_site in the playbooks)"
 
 
@@ -23,74 +26,100 @@ class BindingError(EngineError):
     """Bindings that can't be changed as asked."""
 
 
+class Binding(TypedDict):
+    """A binding as microsoft.iis.website_info tells it."""
+
+    ip: str
+    port: int
+    hostname: str
+    protocol: str
+    use_sni: bool
+    use_ccs: bool
+    certificate_hash: str
+    certificate_store_name: str
+
+
+class Recorded(TypedDict):
+    """What a record says of the migration that is under way."""
+
+    before: list[Binding]
+    old_port: int | None
+    new_port: int
+
+
+# A socket as ansible.windows.win_listen_ports_facts tells it: port, address, name, pid.
+Listener = Mapping[str, Any]
+
+
 class Site:
     """One site: `name`, `state` and `bindings`."""
 
-    def __init__(self, entry):
-        self.name, self.state = entry["name"], entry.get("state") or "unknown"
+    def __init__(self, entry: Mapping[str, Any]) -> None:
+        self.name: str = entry["name"]
+        self.state: str = entry.get("state") or "unknown"
         self.bindings = [as_read(binding) for binding in entry.get("bindings") or []]
 
     @property
-    def started(self):
+    def started(self) -> bool:
         return self.state.lower() == "started"
 
     @property
-    def unreadable(self):
+    def unreadable(self) -> list[Binding]:
         """Those whose port website_info can't tell: it cuts "[::1]:443:" at the first colon."""
         return [binding for binding in self.bindings
                 if binding["protocol"] in WEB and (binding["ip"].startswith("[") or not binding["port"])]
 
     @property
-    def web(self):
+    def web(self) -> list[Binding]:
         unreadable = self.unreadable
         return [binding for binding in self.bindings if binding["protocol"] in WEB and binding not in unreadable]
 
-    def having(self, port):
+    def having(self, port: int | None) -> list[Binding]:
         return [binding for binding in self.web if binding["port"] == port]
 
     @property
-    def ports(self):
+    def ports(self) -> list[int]:
         return sorted({binding["port"] for binding in self.web})
 
-    def __str__(self):
+    def __str__(self) -> str:
         return 'site "%s"' % self.name
 
 
-def as_read(entry):
+def as_read(entry: Mapping[str, Any]) -> Binding:
     """A binding with every key, whatever PowerShell made of what is empty."""
-    return dict(
+    return Binding(
         ip=entry.get("ip") or "", port=int(entry.get("port") or 0), hostname=entry.get("hostname") or "",
         protocol=(entry.get("protocol") or "").lower(), use_sni=bool(entry.get("use_sni")), use_ccs=bool(entry.get("use_ccs")),
         certificate_hash=(entry.get("certificate_hash") or "").upper(),
         certificate_store_name=entry.get("certificate_store_name") or "")
 
 
-def identity(binding):
+def identity(binding: Binding) -> str:
     # An address that is left out is every address, and New-WebBinding writes it so.
     return "%s:%d:%s" % (binding["ip"] or "*", binding["port"], binding["hostname"].lower())
 
 
-def text(binding):
+def text(binding: Binding) -> str:
     """A binding in a line, such as "https *:443:hub.example.test sni 5409124040FA..."."""
     words = ["%s %s:%d:%s" % (binding["protocol"], binding["ip"], binding["port"], binding["hostname"])]
     words += ["sni"] * binding["use_sni"] + ["ccs"] * binding["use_ccs"]
     return " ".join(words + [binding["certificate_hash"]] * bool(binding["certificate_hash"]))
 
 
-def texts(bindings):
+def texts(bindings: Iterable[Binding]) -> list[str]:
     return sorted(text(binding) for binding in bindings)
 
 
-def certified(binding):
+def certified(binding: Binding) -> bool:
     """Whether the binding has a certificate, or needs none of its own."""
     return binding["protocol"] != "https" or binding["use_ccs"] or bool(binding["certificate_hash"])
 
 
-def same_kind(one, other):
+def same_kind(one: Binding, other: Binding) -> bool:
     return all(one[key] == other[key] for key in KIND)
 
 
-def same_certificate(one, other):
+def same_certificate(one: Binding, other: Binding) -> bool:
     """Whether both show the same one; what has none that it could show is like any."""
     if one["protocol"] != "https" or one["use_ccs"] or not certified(one):
         return True
@@ -98,7 +127,7 @@ def same_certificate(one, other):
         other["certificate_hash"], other["certificate_store_name"].lower())
 
 
-def missing(now, wanted):
+def missing(now: Iterable[Binding], wanted: Iterable[Binding]) -> list[Binding]:
     """Those of `wanted` that are not in `now`, or are there as something else."""
     found = {identity(binding): binding for binding in now}
     return [binding for binding in wanted
@@ -106,15 +135,15 @@ def missing(now, wanted):
             or not same_certificate(binding, found[identity(binding)])]
 
 
-def surplus(now, wanted):
+def surplus(now: Iterable[Binding], wanted: Iterable[Binding]) -> list[Binding]:
     """Those of `now` that are not in `wanted`."""
     kept = {identity(binding) for binding in wanted}
     return [binding for binding in now if identity(binding) not in kept]
 
 
-def to_add(binding):
+def to_add(binding: Binding) -> dict[str, Any]:
     """The binding as an entry of the option bindings.add of microsoft.iis.website, which edits one that is there already."""
-    entry = {key: binding[key] for key in ("ip", "port", "hostname", *KIND)}
+    entry: dict[str, Any] = dict(to_remove(binding), **{key: binding[key] for key in KIND})
     if binding["protocol"] == "https" and not binding["use_ccs"]:
         entry["certificate_hash"] = binding["certificate_hash"]
         if binding["certificate_store_name"]:
@@ -122,7 +151,7 @@ def to_add(binding):
     return entry
 
 
-def general_first(bindings):
+def general_first(bindings: Iterable[Binding]) -> list[Binding]:
     """In the order to add them in.
 
     website looks for what it has added by its address and host name, to give it the certificate.  That may find more than the
@@ -131,14 +160,14 @@ def general_first(bindings):
     return sorted(bindings, key=lambda binding: (binding["ip"] not in ("", "*"), bool(binding["hostname"])))
 
 
-def to_remove(binding):
-    return {key: binding[key] for key in ("ip", "port", "hostname")}
+def to_remove(binding: Binding) -> dict[str, Any]:
+    return dict(ip=binding["ip"], port=binding["port"], hostname=binding["hostname"])
 
 
 # --- which site
 
-def listed(sites):
-    """The sites with their ports, for whoever has to name one."""
+def listed(sites: Sequence[Site]) -> str:
+    """The sites with their ports, for the user who has to name one."""
     if not sites:
         return "IIS has no site"
     return "the sites of IIS are %s" % ", ".join(
@@ -146,14 +175,14 @@ def listed(sites):
         for site in sites)
 
 
-def named(sites, name):
+def named(sites: Sequence[Site], name: str) -> Site:
     for site in sites:
         if site.name.lower() == name.lower():
             return site
     raise BindingError('there is no site "%s": %s. %s' % (name, listed(sites), NAME_IT))
 
 
-def with_port(sites, ports):
+def with_port(sites: Sequence[Site], ports: Iterable[int]) -> Site | None:
     """The one site with a binding on the first of `ports` that any site has; None where none has."""
     for port in ports:
         found = [site for site in sites if site.having(port)]
@@ -167,7 +196,7 @@ def with_port(sites, ports):
 
 # --- what is to be
 
-def require_readable(site):
+def require_readable(site: Site) -> None:
     if site.unreadable:
         raise BindingError(
             "its binding %s can't be read by microsoft.iis.website_info, which takes an address in brackets (IPv6) apart at its "
@@ -175,12 +204,12 @@ def require_readable(site):
             % ", ".join(map(text, site.unreadable)))
 
 
-def _require_certificate(binding, what):
+def _require_certificate(binding: Binding, what: str) -> None:
     if not certified(binding):
         raise BindingError("the binding %s has no certificate, so %s. Give it one, or remove it" % (text(binding), what))
 
 
-def twins(site, beside, port, recorded=None):
+def twins(site: Site, beside: int | None, port: int, recorded: Recorded | None = None) -> tuple[list[Binding], list[str]]:
     """(the site's bindings with a twin on `port` for each on `beside`, sentences on what was left as it is).
 
     `recorded`: a dict with `before`, the bindings of before the migration, old_port and new_port, where there is a record of it.
@@ -195,10 +224,11 @@ def twins(site, beside, port, recorded=None):
                 beside, ", ".join(map(str, site.ports)) or "no binding at all") if beside
                 else "beside does not say which port's bindings are to get a twin"))
     there = {identity(binding): binding for binding in site.having(port)}
-    bindings, notes = list(site.web), []
+    bindings = list(site.web)
+    notes: list[str] = []
     for partner in partners:
         _require_certificate(partner, "it can't get a twin")
-        twin = dict(partner, port=port)
+        twin: Binding = {**partner, "port": port}
         found = there.get(identity(twin))
         if found is None and recorded and port == recorded["old_port"] and not _was_there(twin, recorded):
             notes.append("the binding %s was not put on port %d, where it was not before" % (text(partner), port))
@@ -217,37 +247,38 @@ def twins(site, beside, port, recorded=None):
     return bindings, notes
 
 
-def _was_there(binding, recorded):
+def _was_there(binding: Binding, recorded: Recorded) -> bool:
     return identity(binding) in map(identity, recorded["before"])
 
 
-def _is_to_follow(found, twin, recorded):
+def _is_to_follow(found: Binding, twin: Binding, recorded: Recorded | None) -> bool:
     """Whether a binding is one that a run put there, for what became of its partner since, or did not come to its end with."""
     if not same_kind(found, twin):
         return False
     if not certified(found):
         return True
-    return bool(recorded) and twin["port"] == recorded["new_port"] and not _was_there(twin, recorded)
+    return recorded is not None and twin["port"] == recorded["new_port"] and not _was_there(twin, recorded)
 
 
-def without(site, port, beside=None):
+def without(site: Site, port: int, beside: int | None = None) -> tuple[list[Binding], list[str]]:
     """(the site's bindings without those on `port`, sentences on what differs).
 
-    `beside`: the port that stays, on which each has to have a twin that serves whoever is led to it.
+    `beside`: the port that stays, on which each has to have a twin that serves the clients that are led to it.
     """
     kept = [binding for binding in site.web if binding["port"] != port]
     leaving = site.having(port)
     if not leaving:
         return kept, []
     if not kept:
-        raise BindingError("it has no other binding than those on port %d (%s), so nobody could reach it any more"
+        raise BindingError("it has no other binding than those on port %d (%s), so no client could reach it any more"
                            % (port, ", ".join(texts(leaving))))
-    notes, staying = [], {identity(binding): binding for binding in kept}
+    notes: list[str] = []
+    staying = {identity(binding): binding for binding in kept}
     for binding in leaving:
         _require_certificate(binding, "it could not be put back if need be")
         if not beside:
             continue
-        twin = staying.get(identity(dict(binding, port=beside)))
+        twin = staying.get(identity({**binding, "port": beside}))
         if twin is None or not same_kind(binding, twin) or not certified(twin):
             raise BindingError("its binding %s has no twin on port %d%s, so what is reached by it would be lost. Let the hub be "
                                "bound to port %d beside it first, or remove that binding" % (
@@ -257,23 +288,26 @@ def without(site, port, beside=None):
     return kept, notes
 
 
-def _no_twin(binding, found):
+def _no_twin(binding: Binding, found: Binding | None) -> str:
     """Why what stands in a twin's place is none, to follow on a sentence."""
     if found is None:
         return ""
     return " (%s %s)" % (text(found), "has no certificate" if same_kind(binding, found) else "is of another kind")
 
 
-def as_before(site, before, old_port, new_port):
-    """The way back: (the site's bindings as they are to be, what somebody changed that would be lost, sentences on what stays).
+def as_before(site: Site, before: Sequence[Binding], old_port: int | None,
+              new_port: int) -> tuple[list[Binding], list[str], list[str]]:
+    """The way back: (the site's bindings as they are to be, changes of others that would be lost, sentences on what stays).
 
-    Of ports that are no part of the migration nothing is touched, nor of bindings that are nobody's twin.
+    Of ports that are no part of the migration nothing is touched, nor are bindings that are no twins.
     """
     known = {identity(binding): binding for binding in before}
-    bindings, changed, notes = [], [], []
-    renewed = {}
+    bindings: list[Binding] = []
+    changed: list[str] = []
+    notes: list[str] = []
+    renewed: dict[str, Binding] = {}
     for binding in site.web:
-        origin = known.get(identity(dict(binding, port=old_port))) if old_port else None
+        origin = known.get(identity({**binding, "port": old_port})) if old_port else None
         if binding["port"] != new_port or identity(binding) in known:
             bindings.append(binding)
         elif origin is None:
@@ -282,7 +316,7 @@ def as_before(site, before, old_port, new_port):
         else:
             renewed[identity(origin)] = binding
             if not same_kind(binding, origin):
-                changed.append("%s (it was made as %s)" % (text(binding), text(dict(origin, port=new_port))))
+                changed.append("%s (it was made as %s)" % (text(binding), text({**origin, "port": new_port})))
     for origin in before:
         if origin["port"] != old_port or origin["protocol"] not in WEB:
             continue
@@ -290,8 +324,8 @@ def as_before(site, before, old_port, new_port):
         successor = renewed.get(identity(origin))
         if successor and same_kind(successor, origin) and certified(successor):
             # The certificate of before may have run out, and be gone.
-            origin = dict(origin, certificate_hash=successor["certificate_hash"],
-                          certificate_store_name=successor["certificate_store_name"])
+            origin = {**origin, "certificate_hash": successor["certificate_hash"],
+                      "certificate_store_name": successor["certificate_store_name"]}
         if found is None:
             bindings.append(origin)
         elif not same_kind(found, origin):
@@ -304,13 +338,13 @@ def as_before(site, before, old_port, new_port):
 
 # --- what stands against it
 
-def edited(found, adds):
+def edited(found: Iterable[Binding], adds: Iterable[Binding]) -> list[Binding]:
     """Those of `adds` that are there already, but for their certificate, so that website edits them."""
     there = {identity(binding): binding for binding in found}
     return [binding for binding in adds if identity(binding) in there and same_kind(binding, there[identity(binding)])]
 
 
-def require_addable(site, adds):
+def require_addable(site: Site, adds: Sequence[Binding]) -> None:
     """Fails where microsoft.iis.website would not make of `adds` what they say."""
     editing = edited(site.web, adds)
     central = [binding for binding in adds if binding["use_ccs"] and binding not in editing]
@@ -326,12 +360,12 @@ def require_addable(site, adds):
             "the certificate of its binding %s would have to be set, which microsoft.iis.website may do to another one where a "
             "site has bindings that are neither http nor https (this one has %s). Set it by hand in IIS Manager, to that with "
             "the thumbprint %s, and run again" % (
-                ", ".join(text(dict(binding, certificate_hash="")) for binding in editing),
+                ", ".join(text({**binding, "certificate_hash": ""}) for binding in editing),
                 ", ".join(sorted({binding["protocol"] for binding in others})),
                 ", ".join(sorted({binding["certificate_hash"] for binding in editing}))))
 
 
-def by_central_store(site, binding):
+def by_central_store(site: Site, binding: Binding) -> str:
     """What makes a binding whose certificate comes from the central store, and its entry in http.sys."""
     flags = 3 if binding["use_sni"] else 2
     return ('New-WebBinding -Name "%s" -Protocol https -IPAddress "%s" -Port %d -HostHeader "%s" -SslFlags %d; New-Item -Path '
@@ -340,12 +374,12 @@ def by_central_store(site, binding):
                 binding["hostname"], flags))
 
 
-def _shares(binding):
+def _shares(binding: Binding) -> bool:
     """Whether http.sys has the certificate of this binding for its address and port, whatever the host name and the site."""
     return binding["protocol"] == "https" and not binding["use_sni"] and not binding["use_ccs"] and certified(binding)
 
 
-def require_own_certificate(adds, others):
+def require_own_certificate(adds: Iterable[Binding], others: Sequence[Site]) -> None:
     """Fails where another site would get the certificate of a binding in `adds`."""
     for binding in filter(_shares, adds):
         for other in others:
@@ -359,23 +393,24 @@ def require_own_certificate(adds, others):
                             binding["certificate_hash"]))
 
 
-def who(listener):
+def who(listener: Listener) -> str:
     return "%s (process %s)" % (listener.get("name") or "a process", listener.get("pid"))
 
 
-def listening(listeners, port):
+def listening(listeners: Iterable[Listener], port: int | None) -> list[Listener]:
     return [entry for entry in listeners if entry.get("port") == port]
 
 
-def http_sys_listens(listeners, port):
+def http_sys_listens(listeners: Iterable[Listener], port: int | None) -> bool:
     return any(entry.get("pid") == HTTP_SYS for entry in listening(listeners, port))
 
 
-def other_processes(listeners, port):
+def other_processes(listeners: Iterable[Listener], port: int | None) -> list[Listener]:
     return [entry for entry in listening(listeners, port) if entry.get("pid") != HTTP_SYS]
 
 
-def require_free(port, added, site, others, listeners, others_known=True, before=()):
+def require_free(port: int, added: Iterable[Binding], site: Site, others: Iterable[Site], listeners: Sequence[Listener],
+                 others_known: bool = True, before: Collection[Binding] = ()) -> None:
     """Fails where IIS could not have `port` for the bindings `added`.  `before`: bindings that were there before the migration.
 
     Those may share a port with other sites, as they did; a new port is to be the hub's alone.
@@ -397,7 +432,7 @@ def require_free(port, added, site, others, listeners, others_known=True, before
                            "servicestate says who has it" % (HTTP_SYS, port, whose))
 
 
-def lost(before, after):
+def lost(before: Iterable[Site], after: Iterable[Site]) -> list[str]:
     """Bindings of other sites that changed with a change of this site: sites on one port may share its certificate."""
     now = {site.name: site.web for site in after}
     return ['%s of site "%s"' % (text(binding), site.name) for site in before if site.name in now

@@ -6,22 +6,26 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import yaml
 from ansible.module_utils.parsing.convert_bool import BOOLEANS
-from ansible_collections.portshift.agents.plugins.plugin_utils._options import OPTIONS, TYPES, named
+from ansible_collections.portshift.agents.plugins.plugin_utils._contracts import HostVars
+from ansible_collections.portshift.agents.plugins.plugin_utils._options import TYPES, named
+from ansible_collections.portshift.agents.plugins.plugin_utils._registry import PRODUCTS
 
 ROLES = Path(__file__).resolve().parents[2] / "roles"
 # How many letters two names may differ in, for one to be taken for the other.
 CLOSE = 2
 
 
-def distance(one, other, limit=CLOSE):
+def distance(one: str, other: str, limit: int = CLOSE) -> int:
     """In how many letters two names differ (missing, added, changed, two that change places); limit + 1 where it is more."""
     if abs(len(one) - len(other)) > limit:
         return limit + 1
-    before, row = [], list(range(len(other) + 1))
+    before: list[int] = []
+    row = list(range(len(other) + 1))
     for number, letter in enumerate(one, 1):
         older, before, row = before, row, [number]
         for column, second in enumerate(other, 1):
@@ -32,28 +36,28 @@ def distance(one, other, limit=CLOSE):
     return min(row[-1], limit + 1)
 
 
-def closest(name, names):
+def closest(name: str, names: Iterable[str]) -> str | None:
     """The one of `names` that `name` is hardly different from, or None."""
-    found = min(((distance(name, other), other) for other in names), default=(CLOSE + 1, None))
-    return found[1] if found[0] <= CLOSE else None
+    apart, other = min(((distance(name, other), other) for other in names), default=(CLOSE + 1, ""))
+    return other if apart <= CLOSE else None
 
 
-def role_options():
+def role_options() -> set[str]:
     """Every option of an entry point of a role."""
-    found = set()
+    found: set[str] = set()
     for path in ROLES.glob("*/meta/argument_specs.yml"):
         for entry in yaml.safe_load(path.read_text(encoding="utf-8"))["argument_specs"].values():
             found.update(entry.get("options") or {})
     return found
 
 
-def _ours(name):
+def _ours(name: str) -> bool:
     """Whether a file of a role has the name, as one of a fact that it leaves."""
     word = re.compile(r"\b%s\b" % re.escape(name))
     return any(word.search(path.read_text(encoding="utf-8")) for path in ROLES.rglob("*.yml"))
 
 
-def misspelt(names, own, options):
+def misspelt(names: Iterable[str], own: Iterable[str], options: set[str]) -> list[str]:
     """Sentences about names of variables that no option has and that are hardly different from one that has.
 
     `names`: the variables.  `own`: those that the site says are its own.  `options`: every known name.
@@ -63,7 +67,7 @@ def misspelt(names, own, options):
             for name, known in suspects.items() if known and not _ours(name)]
 
 
-def _can_be(kind, value):
+def _can_be(kind: str, value: object) -> bool:
     text = str(value).strip()
     if kind == "bool":
         return isinstance(value, bool) or text.lower() in BOOLEANS or value in (0, 1)
@@ -76,9 +80,9 @@ def _can_be(kind, value):
     return True
 
 
-def wrong_values(product, values):
+def wrong_values(product: str, values: Mapping[str, object]) -> list[str]:
     """Sentences about values of options that can't be.  `values`: variable -> value, where it holds no template."""
-    options = named(product)
+    options = named(product, PRODUCTS[product].options)
     return ["%s is %r; give %s" % (name, value, TYPES[options[name].type]) for name, value in sorted(values.items())
             if name in options and value not in (None, "") and not _can_be(options[name].type, value)]
 
@@ -86,8 +90,10 @@ def wrong_values(product, values):
 class Variables:
     """What inventory and command line say, read in one pass without templating."""
 
-    def __init__(self, product, hostvars, hosts):
-        self.names, self.values, prefix = set(), {}, product + "_"
+    def __init__(self, product: str, hostvars: HostVars, hosts: Iterable[str]) -> None:
+        self.names: set[str] = set()
+        self.values: dict[str, list[object]] = {}
+        prefix = product + "_"
         for host in hosts:
             for name, value in hostvars.raw_get(host).items():
                 if not name.startswith(prefix):
@@ -97,8 +103,8 @@ class Variables:
                 if isinstance(value, (bool, int, float)) or isinstance(value, str) and "{" not in value:
                     self.values.setdefault(name, []).append(value)
 
-    def problems(self, product, own):
-        options = role_options() | {name for each in OPTIONS for name in named(each)}
+    def problems(self, product: str, own: Iterable[str]) -> list[str]:
+        options = role_options() | {name for each in PRODUCTS.values() for name in named(each.name, each.options)}
         wrong = []
         for name, several in self.values.items():
             wrong += [sentence for value in several for sentence in wrong_values(product, {name: value})]

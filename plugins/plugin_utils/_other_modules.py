@@ -6,20 +6,23 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
+from typing import Any
 
 from ansible.errors import AnsibleConnectionFailure, AnsibleError
 from ansible_collections.portshift.agents.plugins.module_utils._core.redaction import shown_words
+from ansible_collections.portshift.agents.plugins.plugin_utils._contracts import Result, Variables
 
 # What microsoft.iis.website puts before the words of an error: its result, as PowerShell prints a table.
 TABLE = "System.Collections.Hashtable - "
 
 
-def said(done):
+def said(done: Result) -> str:
     """What a module that failed says, in one line that goes into a sentence."""
     return shown_words(" ".join(str(done.get("msg", done)).split()).removeprefix(TABLE))
 
 
-def lacking(loader, names):
+def lacking(loader: Any, names: Iterable[str]) -> str | None:
     """A sentence about a collection that this control node does not have, or None.  `loader`: an action's _shared_loader_obj."""
     for name in sorted(set(names)):
         if not loader.module_loader.find_plugin_with_context(name).resolved:
@@ -29,19 +32,19 @@ def lacking(loader, names):
     return None
 
 
-def looking(task, diff=False):
+def looking(task: Any, diff: bool = False) -> Any:
     """A task as one that only looks, whatever the play asks for."""
     task = task.copy()
     task.check_mode, task.diff = True, diff
     return task
 
 
-def is_powershell(action):
+def is_powershell(action: object) -> bool:
     """Whether the host of an action plugin runs modules for Windows."""
     return getattr(getattr(getattr(action, "_connection", None), "_shell", None), "_IS_WINDOWS", False)
 
 
-def stranger(action, names):
+def stranger(action: Any, names: Iterable[str]) -> str | None:
     """A sentence about a host on which these modules can't run, which are there, or None.
 
     It is for modules in PowerShell: what stands for one in another language runs where that runs.
@@ -54,7 +57,7 @@ def stranger(action, names):
     return None
 
 
-def run_action(action, name, args, task_vars):
+def run_action(action: Any, name: str, args: Variables, task_vars: Variables | None) -> Result:
     """The result of another action plugin, for what has one beside its module, such as ansible.windows.win_copy.
 
     `action`: the action plugin that asks.  Whether `name` is there is for lacking() to say before.

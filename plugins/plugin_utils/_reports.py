@@ -5,26 +5,30 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable, Sequence
+
+from ansible_collections.portshift.agents.plugins.plugin_utils._contracts import Rollback, RunOrder
 from ansible_collections.portshift.agents.plugins.plugin_utils._migration import phase_hosts
+from ansible_collections.portshift.agents.plugins.plugin_utils._products import Product
 from ansible_collections.portshift.agents.plugins.plugin_utils._waves import PHASES
 
 
-def listed(words):
+def listed(several: Iterable[object]) -> str:
     """Such as: 1, 2 and 3."""
-    words = [str(word) for word in words]
+    words = [str(word) for word in several]
     return " and ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)
 
 
-def some(words, most=5):
+def some(words: Sequence[str], most: int = 5) -> str:
     """The first of many names, and how many more there are."""
     return ", ".join(words[:most]) + (" and %d more" % (len(words) - most) if len(words) > most else "")
 
 
-def hosts(number):
+def hosts(number: int) -> str:
     return "%d host%s" % (number, "" if number == 1 else "s")
 
 
-def migrated(product, order, port, proved, check_mode):
+def migrated(product: Product, order: RunOrder, port: object, proved: Callable[[str], bool], check_mode: bool) -> list[str]:
     running = order["running"]
     concerned = [host for phase in running for host in phase_hosts(order, phase)]
     done = "phase%s %s" % ("s" if len(running) > 1 else "", listed(running)) if running else "no phase"
@@ -36,8 +40,8 @@ def migrated(product, order, port, proved, check_mode):
     else:
         found = ["%s of this run %s done (%s); %s." % (
             done[0].upper() + done[1:], "are" if len(running) != 1 else "is", hosts(len(concerned)), where)]
-    left = [(number, len(phase_hosts(order, number))) for number in PHASES if number not in running]
-    left = ["phase %d (%s, %s)" % (number, product.phases[number], hosts(count)) for number, count in left if count]
+    waiting = [(number, len(phase_hosts(order, number))) for number in PHASES if number not in running]
+    left = ["phase %d (%s, %s)" % (number, product.phases[number], hosts(count)) for number, count in waiting if count]
     if left:
         found.append("Left: %s. Run the same command without --tags and %s." % (listed(left), product.variable("phases")))
     outside = len(order["members"]) - len(set(order["members"]) & set(order["order"]))
@@ -46,7 +50,7 @@ def migrated(product, order, port, proved, check_mode):
     return found
 
 
-def taken_back(product, there, back, check_mode):
+def taken_back(product: Product, there: str, back: Rollback, check_mode: bool) -> list[str]:
     if not back["moved"]:
         return ["Nothing to take back: no host has moved%s." % (
             " to %s %s; what had been opened for it is closed" % (product.port_word, back["port"]) if back["port"] else "")]
@@ -57,7 +61,8 @@ def taken_back(product, there, back, check_mode):
     return ["%s: %s is taken back." % (there, moved)]
 
 
-def report(product, order, port, proved, check_mode, back=None, server=None):
+def report(product: Product, order: RunOrder, port: object, proved: Callable[[str], bool], check_mode: bool,
+           back: Rollback | None = None, server: str | None = None) -> list[str]:
     """The sentences.  `proved`: whether a host has given evidence for `port`.  `server`: the root server's name for users."""
     if order["run"] == "migrate":
         told = dict(port=port, server=server)
@@ -68,4 +73,4 @@ def report(product, order, port, proved, check_mode, back=None, server=None):
     if order["run"] == "close":
         what = "What that would leave open is told above" if check_mode else "What was left for it is closed"
         return ["%s%s. %s." % ("Check mode: nothing was changed. " if check_mode else "", there, what)]
-    return taken_back(product, there, back, check_mode)
+    return taken_back(product, there, back or Rollback(moved=[]), check_mode)

@@ -6,27 +6,29 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable, Sequence
 
 from ansible_collections.portshift.agents.plugins.module_utils._core.errors import EngineError
+from ansible_collections.portshift.agents.plugins.plugin_utils._contracts import StepFacts
 
 PHASES = (1, 2, 3)
 
 
-def parse_phases(value, name):
+def parse_phases(value: object, name: str) -> list[int]:
     """The phases to run, from a list or from text such as C(1,2)."""
     found = re.split(r"[,\s]+", value.strip("[] \n")) if isinstance(value, str) else value if isinstance(value, list) else [value]
-    phases = [int(item) for item in found if str(item).isdecimal()]
+    phases = [int(str(item)) for item in found if str(item).isdecimal()]
     if not found or len(phases) != len(found) or set(phases) - set(PHASES):
         raise EngineError("%s is %r; give one or more of the phases 1, 2 and 3" % (name, value))
     return sorted(set(phases))
 
 
-def by_phase(steps, phases=PHASES):
+def by_phase(steps: list[StepFacts], phases: Sequence[int] = PHASES) -> dict[str, list[StepFacts]]:
     """The steps by the number of their phase, as text; empty for a phase that is not among `phases`."""
     return {str(number): [step for step in steps if step["phase"] == number and number in phases] for number in PHASES}
 
 
-def share(text, total, name):
+def share(text: object, total: int, name: str) -> int:
     """A number of hosts: a whole number, or a percentage of `total` such as C(5%), rounded down."""
     match = re.fullmatch(r"(\d+)(%?)", str(text).strip())
     if not match or isinstance(text, bool):
@@ -34,18 +36,19 @@ def share(text, total, name):
     return total * int(match.group(1)) // 100 if match.group(2) else int(match.group(1))
 
 
-def waves(hosts, sizes, name, at_most=None):
-    """`hosts` cut as play keyword serial does: one wave per size, the last size again until nobody is left.
+def waves(hosts: Iterable[str], sizes: object, name: str, at_most: int | None = None) -> list[list[str]]:
+    """`hosts` cut as play keyword serial does: one wave per size, the last size again until no host is left.
 
     No wave is larger than `at_most`: hosts beyond the number of forks would wait, with their services stopped, for a
     free fork.
     """
-    sizes = sizes if isinstance(sizes, list) else [sizes]
-    if not sizes:
+    wanted = sizes if isinstance(sizes, list) else [sizes]
+    if not wanted:
         raise EngineError("%s is empty; give at least one size, such as 100%%" % name)
-    cut, rest = [], list(hosts)
+    cut: list[list[str]] = []
+    every = rest = list(hosts)
     while rest:
-        size = max(1, share(sizes[min(len(cut), len(sizes) - 1)], len(hosts), name))
+        size = max(1, share(wanted[min(len(cut), len(wanted) - 1)], len(every), name))
         size = min(size, at_most or size)
         cut.append(rest[:size])
         rest = rest[size:]

@@ -5,12 +5,13 @@
 
 from __future__ import annotations
 
+import datetime
 import re
 
 from ansible_collections.portshift.agents.plugins.module_utils._core.errors import EngineError
 
 
-def parse_window(text, name="bigfix_window"):
+def parse_window(text: object, name: str = "bigfix_window") -> tuple[int, int]:
     """(first minute, end minute) of the day."""
     match = re.fullmatch(r"([01]\d|2[0-3]):([0-5]\d)\s*-\s*([01]\d|2[0-3]):([0-5]\d)", str(text).strip())
     if not match or match.groups()[:2] == match.groups()[2:]:
@@ -19,7 +20,7 @@ def parse_window(text, name="bigfix_window"):
     return first_hour * 60 + first_minute, end_hour * 60 + end_minute
 
 
-def in_window(moment, text):
+def in_window(moment: datetime.datetime, text: object) -> bool:
     """Whether `moment` (a datetime) lies in the window `text`; an empty window is always open."""
     if not text:
         return True

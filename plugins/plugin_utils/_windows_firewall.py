@@ -11,77 +11,86 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from collections import namedtuple
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
 
 from ansible_collections.portshift.agents.plugins.module_utils._core.errors import EngineError
 from ansible_collections.portshift.agents.plugins.module_utils._host_port.plan import plain
 from ansible_collections.portshift.agents.plugins.module_utils._host_port.openings import OpeningError, parse_openings, to_plain
+from ansible_collections.portshift.agents.plugins.plugin_utils._contracts import Result
 from ansible_collections.portshift.agents.plugins.plugin_utils._other_modules import said
 
 MODULE = "community.windows.win_firewall_rule"
-# What Windows serves outgoing connections from, unless somebody has set another range (RFC 6335, netsh's own default).
+# What Windows serves outgoing connections from, unless the host has another range set (RFC 6335, netsh's own default).
 FIRST_DYNAMIC = 49152
 
-# The ports of one rule: openings of the same port and protocol, whose sources it holds together.
-Rule = namedtuple("Rule", "title port protocol openings")
+
+class Rule(NamedTuple):
+    """The ports of one rule: openings of the same port and protocol, whose sources it holds together."""
+
+    title: str
+    port: int
+    protocol: str
+    openings: list[Any]
+
 
 _HEAD = re.compile(r"([+-]?)\[(.*)\]\Z")
 _PROPERTY = re.compile(r"([+-])(\w+)='(.*)'\Z")
 _PROFILES = ((1, "domain"), (2, "private"), (4, "public"))
 
 
-def _number(value):
+def _number(value: str) -> str:
     return {"6": "tcp", "17": "udp"}.get(value, value)
 
 
-def _any(value):
+def _any(value: str) -> str:
     return "any" if value in ("", "*") else value
 
 
-def _profiles(value):
+def _profiles(value: str) -> list[str]:
     return [name for bit, name in _PROFILES if int(value) & bit]
 
 
 # A property of a rule, as Windows names it -> the option that sets it, and the option's value for what a diff prints.
-_OPTIONS = dict(
+_OPTIONS: dict[str, tuple[str, Callable[[str], object]]] = dict(
     Description=("description", str), Direction=("direction", {"1": "in", "2": "out"}.get),
     Action=("action", {"0": "block", "1": "allow"}.get), ApplicationName=("program", _any), Grouping=("group", str),
     ServiceName=("service", _any), Enabled=("enabled", lambda value: value == "True"), Profiles=("profiles", _profiles),
     LocalAddresses=("localip", _any), RemoteAddresses=("remoteip", _any), LocalPorts=("localport", _any),
     RemotePorts=("remoteport", _any), Protocol=("protocol", _number))
-# What a rule has when nobody asked for anything else; so it need not be asked for when a rule is made again.
-_USUAL = dict(description="", program="any", service="any", profiles=["domain", "private", "public"], localip="any",
-              remoteport="any")
+# What a rule has when it was made without anything else; so it need not be asked for when a rule is made again.
+_USUAL: dict[str, object] = dict(
+    description="", program="any", service="any", profiles=["domain", "private", "public"], localip="any", remoteport="any")
 
 
-def asked_rules(name, openings, by_source):
+def asked_rules(name: str, openings: Sequence[Mapping[str, Any]], by_source: bool) -> list[Rule]:
     """The rules for what was asked, in order.  Without `by_source`, from where the ports are reached does not count."""
     entries = openings if by_source else [dict(entry, sources=[]) for entry in openings]
-    found = {}
+    found: dict[tuple[int, str], list[Any]] = {}
     for opening in parse_openings(entries, _no_name):
         found.setdefault((opening.port, opening.protocol), []).append(opening)
     return [Rule("portshift %s %d/%s" % (name, port, protocol), port, protocol, together)
             for (port, protocol), together in found.items()]
 
 
-def _no_name(text):
+def _no_name(text: str) -> str:
     raise OpeningError("source %s is a name, and Windows Firewall admits addresses only; give its address in place of the name "
                        "(a host of the inventory has it in ansible_host or change_tracker_address)" % text)
 
 
-def remote_addresses(openings):
+def remote_addresses(openings: Iterable[Any]) -> str:
     """The addresses of a rule as one text."""
     if any(opening.source is None for opening in openings):
         return "any"
-    found = []
+    found: list[ipaddress.IPv4Network | ipaddress.IPv6Network] = []
     for opening in openings:
         network = ipaddress.ip_network(opening.source)
-        # Everybody of one family is two halves: Windows knows no network with a prefix of 0.
+        # Any address of one family is two halves: Windows knows no network with a prefix of 0.
         found += [network] if network.prefixlen else network.subnets()
     return ",".join(str(network).removesuffix("/%d" % network.max_prefixlen) for network in found)
 
 
-def arguments(rule, state):
+def arguments(rule: Rule, state: str) -> dict[str, Any]:
     """What to ask of win_firewall_rule for a rule to be as `state` wants it."""
     if state == "open":
         return dict(name=rule.title, group=rule.title, state="present", enabled=True, direction="in", action="allow",
@@ -95,7 +104,7 @@ def arguments(rule, state):
 class Look:
     """What is there of a rule, out of what win_firewall_rule would do about it."""
 
-    def __init__(self, rule, state, answer):
+    def __init__(self, rule: Rule, state: str, answer: Result) -> None:
         self.rule, self.state, self.changes = rule, state, bool(answer.get("changed"))
         self.prepared = (answer.get("diff") or {}).get("prepared") or ""
         lines = self.prepared.splitlines()
@@ -111,36 +120,36 @@ class Look:
         self.old = {match.group(2): match.group(3) for match in map(_PROPERTY.match, lines) if match and match.group(1) == "-"}
 
     @property
-    def disabled(self):
+    def disabled(self) -> bool:
         if "Enabled" in self.old:
             return self.old["Enabled"] == "False"
         return self.state == "closed"
 
     @property
-    def shown(self):
+    def shown(self) -> list[str]:
         """The names of the rule as a list: none where there is none."""
         return ["%s (disabled)" % self.rule.title if self.disabled else self.rule.title] if self.there else []
 
     @property
-    def to_be(self):
+    def to_be(self) -> list[str]:
         """The same, for when it is done."""
         if self.state == "restored" or self.state != "open" and not self.there:
             return []
         return ["%s (disabled)" % self.rule.title if self.state == "closed" else self.rule.title]
 
     @property
-    def amends(self):
-        """Whether a rule that admits somebody now is to admit others."""
+    def amends(self) -> bool:
+        """Whether a rule that admits some sources now is to admit others."""
         return self.state == "open" and self.changes and self.there and not self.disabled
 
-    def same_as(self, other):
+    def same_as(self, other: Look) -> bool:
         return (self.changes, self.prepared) == (other.changes, other.prepared)
 
-    def back(self):
+    def back(self) -> dict[str, Any]:
         """What to ask of win_firewall_rule for the rule to be as it was when this was seen."""
         if not self.there:
             return dict(name=self.rule.title, state="absent")
-        was = {}
+        was: dict[str, Any] = {}
         for key, value in self.old.items():
             if key in _OPTIONS:
                 option, meaning = _OPTIONS[key]
@@ -150,7 +159,7 @@ class Look:
         named = dict(name=self.rule.title) if self.state in ("open", "restored") else dict(group=self.rule.title)
         return dict(was, state="present", **named)
 
-    def differs(self):
+    def differs(self) -> str:
         """How the rule is not as it was asked to be, as a sentence."""
         if self.state == "restored":
             return "the rule %s is still there" % self.rule.title
@@ -163,16 +172,16 @@ class Look:
 class WindowsFirewall:
     """The rules of a host.  `ask`: (arguments of win_firewall_rule, whether in check mode, with a diff) -> what it returned."""
 
-    def __init__(self, ask):
+    def __init__(self, ask: Callable[[dict[str, Any], bool], Result]) -> None:
         self.ask = ask
 
-    def look(self, rule, state):
+    def look(self, rule: Rule, state: str) -> Look:
         answer = self.ask(arguments(rule, state), True)
         if _failed(answer):
             raise EngineError(_failure(answer))
         return Look(rule, state, answer)
 
-    def change(self, options, check_mode):
+    def change(self, options: Mapping[str, Any], check_mode: bool) -> Result:
         """What host_port returns.  Errors come when nothing was changed; a change that failed is V(failed), and taken back."""
         state = options["state"]
         if not options["openings"]:
@@ -198,7 +207,7 @@ class WindowsFirewall:
             return dict(result, failed=True, changed=not restored, msg=message)
         return result
 
-    def _make(self, changing):
+    def _make(self, changing: Sequence[Look]) -> str | None:
         """Changes, and looks again.  Returns a sentence about what went wrong, or None."""
         for look in changing:
             answer = self.ask(arguments(look.rule, look.state), False)
@@ -211,9 +220,10 @@ class WindowsFirewall:
             return "what came of the change could not be read: %s" % err
         return "the change did not come out as asked: %s" % "; ".join(found) if found else None
 
-    def _back(self, changing, trouble):
+    def _back(self, changing: Sequence[Look], trouble: str) -> tuple[str, bool]:
         """(the message, whether all is as it was before)."""
-        troubles, left = [], []
+        troubles: list[str] = []
+        left: list[str] = []
         for before in reversed(changing):
             try:
                 if self.look(before.rule, before.state).same_as(before):
@@ -232,19 +242,19 @@ class WindowsFirewall:
             trouble, ", ".join(sorted(left)), ". On the way back %s" % "; ".join(troubles) if troubles else ""), False
 
 
-def _names(several):
+def _names(several: Iterable[Iterable[str]]) -> list[str]:
     return sorted(name for names in several for name in names)
 
 
-def _failed(answer):
-    return answer.get("failed") or answer.get("unreachable")
+def _failed(answer: Result) -> bool:
+    return bool(answer.get("failed") or answer.get("unreachable"))
 
 
-def _failure(answer):
+def _failure(answer: Result) -> str:
     return "%s failed on the host (%s)" % (MODULE, said(answer))
 
 
-def nothing(options, rules):
+def nothing(options: Mapping[str, Any], rules: Iterable[Rule]) -> Result:
     """The result of a run that has no firewall to change, with the notes about the ports."""
     notes = []
     if options["state"] == "open" and options["reserve"]:
@@ -256,8 +266,8 @@ def nothing(options, rules):
                 reserved=[], rules=dict(before=[], after=[]))
 
 
-def notes_of(state, looks):
-    """Sentences for somebody who looks after the host."""
+def notes_of(state: str, looks: Iterable[Look]) -> list[str]:
+    """Sentences for the host's administrator."""
     if state == "closed":
         return ["rules of others that admit %s port %d were not looked for" % (look.rule.protocol, look.rule.port)
                 for look in looks]

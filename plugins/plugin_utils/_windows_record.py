@@ -14,9 +14,14 @@ import copy
 import json
 import ntpath
 import time
+from typing import Any
 
 from ansible_collections.portshift.agents.plugins.module_utils._core.change_record import MOVE_KEYS, VERSION, RecordError
+from ansible_collections.portshift.agents.plugins.plugin_utils._contracts import Call
 from ansible_collections.portshift.agents.plugins.plugin_utils._other_modules import said
+
+# What is in the file.
+Content = dict[str, Any]
 
 READ, FOLDER, WRITE = "ansible.windows.slurp", "ansible.windows.win_file", "ansible.windows.win_copy"
 SITE_KEYS = MOVE_KEYS | {"site", "bindings_before"}
@@ -26,10 +31,10 @@ NOT_THERE = "is not found"
 NEXT = ".next"
 
 
-def parse(path, content):
+def parse(path: str, content: bytes) -> Content:
     """The record out of a file's bytes."""
     try:
-        found = json.loads(content.decode("utf-8-sig"))
+        found: Content = json.loads(content.decode("utf-8-sig"))
         if found["version"] != VERSION:
             raise ValueError("version %r" % found["version"])
         if not SITE_KEYS <= set(found):
@@ -41,17 +46,17 @@ def parse(path, content):
     return found
 
 
-def _is_time(value):
+def _is_time(value: object) -> bool:
     # So far that a date can be made of it.
     return isinstance(value, (int, float)) and not isinstance(value, bool) and 0 <= value < 1e11
 
 
-def _is_port(value):
+def _is_port(value: object) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and 0 < value < 65536
 
 
-def _require_types(found):
-    """Fails where somebody has edited it into what no run writes."""
+def _require_types(found: Content) -> None:
+    """Fails where it was edited into what no run writes."""
     for key, right, what in (
             ("site", isinstance(found["site"], str) and found["site"], "the name of a site"),
             ("state", isinstance(found["state"], str), "a word"),
@@ -70,7 +75,7 @@ def _require_types(found):
             raise ValueError("bindings_before has a binding that can't be read, %r" % (entry,))
 
 
-def archived(path, content):
+def archived(path: str, content: Content) -> str:
     """Where a record is kept when the next migration begins, as module_utils/_core/change_record names it."""
     old_port = content["old_port"]
     return ntpath.join(ntpath.splitext(path)[0], "%s-%s-%s.json" % (
@@ -78,7 +83,7 @@ def archived(path, content):
         "unknown" if old_port is None else old_port, content["new_port"]))
 
 
-def as_text(content):
+def as_text(content: Content | None) -> str:
     return json.dumps(content, indent=2, sort_keys=True) + "\n"
 
 
@@ -88,21 +93,30 @@ class WindowsRecord:
     `call`: (name of a module or action, its arguments) -> its result.
     """
 
-    def __init__(self, call, path, old_port=None, new_port=None, phase=None):
-        self.call, self.path, self.folders = call, path, set()
-        self.move = dict(old_port=old_port, new_port=new_port, phase=phase)
+    def __init__(self, call: Call, path: str, old_port: int | None = None, new_port: int | None = None,
+                 phase: str | None = None) -> None:
+        self.call, self.path = call, path
+        self.folders: set[str] = set()
+        self.move: dict[str, Any] = dict(old_port=old_port, new_port=new_port, phase=phase)
         self.content = self._found()
         self.found = copy.deepcopy(self.content)
 
     @property
-    def in_force(self):
+    def in_force(self) -> Content | None:
         """The content where it is of the migration that is asked for, and not taken back; 0 for new_port asks for any."""
         content = self.content
         if content is None or content["state"] == "rolled_back" or self.move["new_port"] not in (0, content["new_port"]):
             return None
         return content
 
-    def _found(self):
+    @property
+    def _noted(self) -> Content:
+        """The content, once a change is noted."""
+        if self.content is None:
+            raise RecordError("%s: no change is noted there yet" % self.path)
+        return self.content
+
+    def _found(self) -> Content | None:
         """The content of the file, or where a write has lost that, of the one beside it."""
         found, trouble = self._read(self.path), None
         if found is not None:
@@ -117,7 +131,7 @@ class WindowsRecord:
             raise trouble
         return None
 
-    def _read(self, path):
+    def _read(self, path: str) -> bytes | None:
         """The file's bytes, or None where there is none."""
         done = self.call(READ, dict(src=path))
         if not done.get("failed"):
@@ -126,7 +140,7 @@ class WindowsRecord:
             return None
         raise RecordError("%s: can't be read on the host (%s)" % (path, said(done)))
 
-    def _write(self, *paths):
+    def _write(self, *paths: str) -> None:
         """Writes the content to files of one folder, one after the other."""
         folder = ntpath.dirname(paths[0])
         calls = [(path, WRITE, dict(dest=path, content=as_text(self.content))) for path in paths]
@@ -138,18 +152,18 @@ class WindowsRecord:
                 raise RecordError("%s: can't be written on the host (%s)" % (path, said(done)))
         self.folders.add(folder)
 
-    def _is_in(self, found):
+    def _is_in(self, found: bytes | None) -> bool:
         return found is not None and found.decode("utf-8-sig", "replace") == as_text(self.content)
 
-    def _save(self):
+    def _save(self) -> None:
         self._write(self.path + NEXT, self.path)
         if not self._is_in(self._read(self.path)):
             raise RecordError("%s: is not on the host as it was written; see whether something else writes or removes it there"
                               % self.path)
 
-    def _archive(self):
+    def _archive(self, content: Content) -> None:
         """A copy, so that a run that is killed before the new record is written leaves this one in force."""
-        first = path = archived(self.path, self.content)
+        first = path = archived(self.path, content)
         number = 1
         while True:
             found = self._read(path)
@@ -161,37 +175,40 @@ class WindowsRecord:
             path = "%s-%d.json" % (ntpath.splitext(first)[0], number)
         self._write(path)
 
-    def before_change(self, site, bindings):
+    def before_change(self, site: str, bindings: list[Any]) -> None:
         """Notes that the bindings of `site`, which are `bindings` now, are about to be changed."""
-        if self.in_force is None:
+        content = self.in_force
+        if content is None:
             if self.content is not None:
-                self._archive()
-            self.content = dict(version=VERSION, started=time.time(), files=[], site=site, bindings_before=bindings, **self.move)
-        self.content.update(phase=self.move["phase"], state="changing", last_change=time.time())
+                self._archive(self.content)
+            content = dict(version=VERSION, started=time.time(), files=[], site=site, bindings_before=bindings, **self.move)
+            self.content = content
+        content.update(phase=self.move["phase"], state="changing", last_change=time.time())
         self._save()
 
-    def mark(self, state):
+    def mark(self, state: str) -> None:
         """Notes how it came out."""
-        if self.content["state"] == state:
+        content = self._noted
+        if content["state"] == state:
             return
-        self.content["state"] = state
+        content["state"] = state
         if state == "rolled_back":
-            self.content["last_change"] = time.time()
+            content["last_change"] = time.time()
         self._save()
 
-    def as_found(self):
+    def as_found(self) -> None:
         """After a way back that left all as it was: what the record said before it."""
         if self.content != self.found:
             self.content = copy.deepcopy(self.found)
             self._save()
 
-    def settle(self, untouched):
+    def settle(self, untouched: bool) -> None:
         """After a change that was taken back at once: what the record said before it.
 
         `untouched`: whether nothing of this migration is left.  Where it was the last one, it is rolled back then.
         """
         before = self.found
-        own = before is None or (before["new_port"] == self.content["new_port"] and before["state"] != "rolled_back")
+        own = before is None or (before["new_port"] == self._noted["new_port"] and before["state"] != "rolled_back")
         if own and untouched:
             self.mark("rolled_back")
         elif before is not None:

@@ -308,8 +308,9 @@ class Lab:
     def play(self, verb, *options, **how):
         return self.begin(verb, *options, **how).wait()
 
-    def play_file(self, path, *options):
-        self.started.append(Run(["-i", str(self.folder / "inventory.yml"), str(path), *options], self.runs, self.program))
+    def play_file(self, path, *options, inventory=None):
+        arguments = ["-i", str(inventory or self.folder / "inventory.yml"), str(path), *options]
+        self.started.append(Run(arguments, self.runs, self.program))
         return self.started[-1].wait()
 
     def overlay(self, name, content):

@@ -242,7 +242,7 @@ def test_wrong_base_locks_everybody_out_only_until_nobody_confirms_it(refusing, 
     # Looked at before and after, since the wait ends by itself: a slow machine must not try the login behind it.
     eventually(lambda: [change_of(engine, lab, "agent01"), lab.ssh("agent01", "true").returncode,
                         change_of(engine, lab, "agent01")] == ["waiting", 255, "waiting"], 90)
-    run.wait().bad("The host is on the new base port, and a new login works")
+    run.wait().bad("Move the host to the new base port, and confirm it over a new login")
     assert change_of(engine, lab, "agent01") == "reverted"
     eventually(lambda: lab.ssh("agent01", "true").returncode == 0, 30)
     assert lab.bases()["agent01"] == OLD

@@ -18,6 +18,7 @@ from ansible_collections.portshift.agents.plugins.module_utils._boks.evidence im
 from ansible_collections.portshift.agents.plugins.module_utils._boks.host import BoksHost, run_bounded
 from ansible_collections.portshift.agents.plugins.module_utils._core.change_record import ChangeRecord
 from ansible_collections.portshift.agents.plugins.module_utils._core.log_lines import LOG_TAIL
+from ansible_collections.portshift.agents.plugins.module_utils._network.posix_host import THIS_HOST
 from ansible_collections.portshift.agents.plugins.modules import boks_info
 from tests.integration import direct_module
 from tests.integration.ports import own_addresses
@@ -186,8 +187,8 @@ def test_a_daemon_that_was_not_restarted_is_noted(host):
     host.start("16503/tcp")
     found = host.info(base_port=NEW, role="agent")
     assert found["ok"] and found["notes"] == [
-        "nobody listens on 16533/tcp, where this host has to on base port 16530; does BoKS run, and was it restarted since its "
-        "base port was changed?"]
+        "no process listens on 16533/tcp, where this host has to on base port 16530; does BoKS run, and was it restarted since "
+        "its base port was changed?"]
 
 
 @pytest.mark.parametrize("arguments, sentence", [
@@ -371,10 +372,10 @@ def test_the_hosts_own_lookup_counts_and_agrees_with_the_file(host, lookups):
 def test_a_lookup_that_does_not_ask_the_file_is_a_problem(host, lookups):
     found = host.run("boks_info", lookups("db"), services_path="/etc/services", base_port=NEW, role="master")
     assert not found["ok"] and (found["services_port"], found["base"]) == (OLD, 6500)
-    assert "nobody answers for boks/tcp on this host" in found["answered_by"]
-    assert any("/etc/services: is not what counts: nobody answers" in problem for problem in found["problems"])
+    assert "no source answers for boks/tcp on this host" in found["answered_by"]
+    assert any("/etc/services: is not what counts: no source answers" in problem for problem in found["problems"])
     proof = host.run("boks_evidence", lookups("db"), services_path="/etc/services", base_port=OLD, role="master", timeout=0)
-    assert proof["failed"] and "nobody answers for boks/tcp" in proof["missing"]["services"]
+    assert proof["failed"] and "no source answers for boks/tcp" in proof["missing"]["services"]
 
 
 # --- boks_evidence ---
@@ -407,7 +408,7 @@ def test_a_host_proves_itself_and_its_record_says_so_once(moved):
     assert found["proved"][0] == "boks is 16530 in %s" % moved.services
     assert found["proved"][1].endswith("(pid %d) listens on 16533/tcp" % pid)
     assert found["proved"][2:] == [
-        "nobody listens on the old base port 16500 any more",
+        "no process listens on the old base port 16500 any more",
         "printf Name State\nboks_clntd OK\n: 2 lines, none of them down",
         "%s: no failure since the change" % moved.errlog, "%s answers on port 16530, 16531" % OTHER]
     assert json.loads(moved.record.read_text())["state"] == "verified"
@@ -435,7 +436,7 @@ def test_everything_that_is_missing_is_told(host):
     assert sorted(found["missing"]) == ["errlog", "listening", "old_ports", "reach", "services", "status"]
     missing = found["missing"]
     assert missing["services"] == "%s: boks/tcp is 16530, but boks/udp is 16500" % host.services
-    assert missing["listening"] == "nobody listens on 16533/tcp, where BoKS has to on base port 16530"
+    assert missing["listening"] == "no process listens on 16533/tcp, where BoKS has to on base port 16530"
     assert missing["old_ports"].endswith("(pid %d) still listens on 16503/tcp, which belongs to the old base port 16500"
                                          % host.processes[0].pid)
     assert missing["status"] == "sh -c echo trouble; exit 3 ended with exit status 3: trouble"
@@ -499,7 +500,7 @@ def test_a_status_command_that_hangs_ends_with_what_it_started(tmp_path):
     pids = tmp_path / "pids"
     script = "sleep 600 & echo $! > %s; wait" % pids
     started = time.monotonic()
-    assert run_bounded(["sh", "-c", script], 2) == (None, "")
+    assert run_bounded(THIS_HOST, ["sh", "-c", script], 2) == (None, "")
     assert time.monotonic() - started < PATIENCE
     pid = int(pids.read_text())
     limit = time.monotonic() + PATIENCE
@@ -515,8 +516,7 @@ def test_a_status_command_that_is_not_there_is_a_sentence(moved):
 
 
 def test_a_host_that_can_not_tell_who_listens_is_asked_by_connecting(moved, monkeypatch):
-    monkeypatch.setattr("ansible_collections.portshift.agents.plugins.module_utils._boks.host.listeners",
-                        lambda *unused, **unused_too: None)
+    monkeypatch.setattr(THIS_HOST, "listeners", lambda *unused, **unused_too: None)
     params = dict(moved.arguments({}), base_port=NEW, old_base=OLD, role=None, listening=True, status_command=[],
                   errlog_path=None, reach=[], reach_any=True, down_patterns=[], failure_patterns=[], log_max_age=60, settle=0)
     questions = BoksEvidence(params)

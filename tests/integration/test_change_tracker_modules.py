@@ -16,9 +16,9 @@ import pytest
 from ansible_collections.portshift.agents.plugins.module_utils._core.change_record import ChangeRecord
 from ansible_collections.portshift.agents.plugins.module_utils._change_tracker.hub_url import FAILURES
 from ansible_collections.portshift.agents.plugins.module_utils._change_tracker.evidence import AgentEvidence
-from ansible_collections.portshift.agents.plugins.module_utils._change_tracker.host import Service
 from ansible_collections.portshift.agents.plugins.module_utils._move.confirmed_state import Place
 from ansible_collections.portshift.agents.plugins.module_utils._core.evidence import gather
+from ansible_collections.portshift.agents.plugins.module_utils._core.services import ServiceState
 from tests.integration import direct_module
 from tests.integration.migration_lab import CHECKOUT
 from tests.integration.ports import own_addresses
@@ -186,7 +186,7 @@ def test_an_agent_that_has_to_move_is_told_with_its_edit(host):
     (True, ["/opt/manager", "-q"], ["/opt/manager", "-q", "agent", "start"])])
 def test_a_service_is_started_by_what_the_host_has(monkeypatch, systemd, command, words):
     monkeypatch.setattr(os.path, "isdir", lambda path: systemd)
-    assert Service("agent.service", command).words("start") == words
+    assert ServiceState("agent.service", command).words("start") == words
 
 
 def test_an_agent_that_has_moved_has_nothing_to_edit_and_its_record_names_the_old_port(host):

@@ -280,7 +280,7 @@ def test_nftables_opens_exactly_the_port_now_and_after_a_boot(nftables):
     assert not again["changed"] and again["rules"]["after"] == again["rules"]["before"]
 
     back = host.host_port(check=True, state="restored")
-    assert back["missing"] == ["%s 55000 from anybody is still open in nftables" % protocol for protocol in ("tcp", "udp")]
+    assert back["missing"] == ["%s 55000 from any address is still open in nftables" % protocol for protocol in ("tcp", "udp")]
     assert ruleset(host) == live
     restored = host.host_port(state="restored")
     assert restored["changed"] and ruleset(host) == before

@@ -332,7 +332,7 @@ def test_a_range_and_a_service_that_hold_the_port_stay_and_are_named(firewalld):
     before = fw_state(firewalld)
     closed = firewalld.opens(state="closed", openings=[port(OLD)])
     assert not closed["changed"] and fw_state(firewalld) == before
-    assert closed["left"] == ["zone public admits tcp 52300-52320 from anybody, which holds 52311"]
+    assert closed["left"] == ["zone public admits tcp 52300-52320 from any address, which holds 52311"]
     opened = firewalld.opens(openings=[port(OLD)], reserve=False)
     assert not opened["changed"] and any("part of something wider" in note for note in opened["notes"])
     for half in ([], ["--permanent"]):
@@ -442,8 +442,8 @@ def test_more_than_was_asked_for_is_undone_and_both_are_named(firewalld, peer, t
     (modules / "firewalld.py").write_text(TOO_MUCH)
     before = fw_state(firewalld)
     failed = firewalld.host_port(openings=[port(NEW)], reserve=False, collections=collections)
-    assert failed["failed"] and "to be opened tcp 55000 from anybody" in failed["msg"]
-    assert "rules that nobody asked for: public: protocol tcp" in failed["msg"] and "It was undone" in failed["msg"]
+    assert failed["failed"] and "to be opened tcp 55000 from any address" in failed["msg"]
+    assert "rules that were not asked for: public: protocol tcp" in failed["msg"] and "It was undone" in failed["msg"]
     assert not failed["changed"] and fw_state(firewalld) == before and firewalld.gets_in(peer, NEW) == []
     assert firewalld.run("find", "/var/lib/portshift", "-type", "f") == ""
 

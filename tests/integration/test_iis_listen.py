@@ -649,7 +649,7 @@ def test_what_somebody_has_added_stays_and_what_somebody_has_changed_needs_force
     assert hub.call()["changed"]
     hub.by_hand(remove=["*:%d:" % hub.old],
                 add=[("http", "*:%d:" % hub.old, 0, None), ("https", "*:%d:own" % hub.new, SNI, "hub")])
-    hub.refused("somebody else has changed http *:%d:" % hub.old, "restored")
+    hub.refused("these bindings have changed since the migration: http *:%d:" % hub.old, "restored")
     result = hub.call("restored", force=True)
     assert result["notes"][0] == "the binding https *:%d:own sni %s is none of the migration's, so it stays" % (
         hub.new, hub.thumbprint)

@@ -499,7 +499,7 @@ def test_going_back_over_somebody_elses_change_is_refused_unless_forced(run_modu
     path.write_bytes(plain(port=NEW) + b"theirs\n")
     seen = run_module("change_record", path=state["path"])
     assert (seen["ok"], len(seen["unsafe"])) == (False, 1)
-    refused("going back is no longer safe, nothing was restored: %s: somebody else has changed it" % path,
+    refused("going back is no longer safe, nothing was restored: %s: it has changed since the migration" % path,
             "change_record", path=state["path"], state="restored")
     assert run_module("change_record", path=state["path"], state="restored", force=True)["changed"] is True
     assert path.read_bytes() == plain()
@@ -910,12 +910,12 @@ def test_info_notices_when_somebody_else_holds_the_old_port(run_module, host, pa
         assert len(result["problems"]) == (1 if found else 0)
         if found:
             assert "port %d, the old one, is held by process" % port in result["problems"][0] and found in result["problems"][0]
-        assert not any("nobody listens" in note for note in result["notes"])
+        assert not any("no process listens" in note for note in result["notes"])
 
 
 def test_info_says_that_nobody_listens_on_the_old_port(run_module, host):
     result = run_module("bigfix_info", **host(component="relay", bind_address="127.0.0.9"))
-    assert result["ok"] and "nobody listens on port 52311, the old one; is the relay running?" in result["notes"]
+    assert result["ok"] and "no process listens on port 52311, the old one; is the relay running?" in result["notes"]
 
 
 def test_recorded_old_port_goes_before_what_the_files_hold(run_module, host, put, folder):
@@ -1015,7 +1015,7 @@ def test_proof_is_marked_once_and_not_in_check_mode(run_module, host, folder):
 
 
 def test_neighbour_that_is_gone_is_missed(refused, run_module, host, closed_port):
-    refused("nobody listens any more on port %d, which was not to move" % closed_port, "bigfix_evidence",
+    refused("no process listens any more on port %d, which was not to move" % closed_port, "bigfix_evidence",
             **finished(host, neighbours=[closed_port], bind_address="127.0.0.1"))
     with serving() as port:
         result = run_module("bigfix_evidence", **finished(host, neighbours=[port], bind_address="127.0.0.1"))

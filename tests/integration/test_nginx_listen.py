@@ -234,7 +234,7 @@ def test_a_configuration_that_is_broken_already_is_left_alone(running):
 
 
 def test_a_nginx_that_does_not_run_is_refused(hub):
-    hub.refused("nobody listens on port %d, as it has it, so nginx does not run or has not read it. Start nginx" % hub.old)
+    hub.refused("no process listens on port %d, as it has it, so nginx does not run or has not read it. Start nginx" % hub.old)
 
 
 def test_a_file_that_is_refused_is_named(running):
@@ -524,7 +524,7 @@ def test_listens_that_somebody_changed_since_go_back_by_force_alone(running):
     changed = running.conf.read_bytes()
     for check in (True, False):
         result = running.call(check, noted=True, state="restored")
-        assert result["failed"] and "somebody else has changed it since the migration" in result["msg"]
+        assert result["failed"] and "it has changed since the migration" in result["msg"]
         assert running.conf.read_bytes() == changed
     assert running.call(noted=True, state="restored", force=True)["changed"] is True
     assert running.conf.read_bytes() == original and running.answers() == [True, False]
@@ -651,7 +651,7 @@ def test_a_port_of_another_process_on_all_addresses_is_refused(running):
 def test_what_somebody_saves_before_a_reload_fails_is_not_overwritten(running):
     save = ["sh", "-c", "echo '# mine' >> '%s'; exit 3" % running.conf]
     result = running.call(noted=True, reload_command=save)
-    assert "exit status 3); somebody else has saved the file meanwhile, so it stays as they left it" in result["msg"]
+    assert "exit status 3); another process has saved the file meanwhile, so it stays as it is now" in result["msg"]
     assert result["msg"].endswith("look into it, and nginx was not reloaded again")
     assert running.conf.read_text() == running.opened() + "# mine\n" and running.state() == "changing"
     assert running.call(noted=True, state="restored")["changed"] is True
@@ -662,7 +662,7 @@ def test_what_somebody_saves_before_the_test_fails_is_not_overwritten(running):
     save = ["sh", "-c", "if grep -q 'listen 127.0.0.1:%d' '%s'; then echo '# mine' >> '%s'; exit 3; fi" % (
         running.new, running.conf, running.conf)]
     result = running.call(noted=True, test_command=save)
-    assert "exit status 3); somebody else has saved the file meanwhile" in result["msg"]
+    assert "exit status 3); another process has saved the file meanwhile" in result["msg"]
     assert result["msg"].endswith("and nginx was not reloaded")
     assert running.conf.read_text() == running.opened() + "# mine\n" and running.answers() == [True, False]
 
@@ -671,7 +671,7 @@ def test_what_somebody_saves_on_the_way_back_is_not_overwritten(running):
     assert running.call(noted=True)["changed"]
     save = ["sh", "-c", "echo '# mine' >> '%s'; exit 3" % running.conf]
     result = running.call(noted=True, state="restored", test_command=save)
-    assert "exit status 3); somebody else has saved the file meanwhile" in result["msg"]
+    assert "exit status 3); another process has saved the file meanwhile" in result["msg"]
     assert running.conf.read_text() == running.text() + "# mine\n" and running.state() == "changing"
     assert running.call(noted=True, state="restored")["changed"] is True
     assert running.conf.read_text() == running.text() + "# mine\n" and running.answers() == [True, False]
@@ -683,7 +683,7 @@ def test_a_file_that_can_not_be_read_goes_back_by_force_alone(running):
     running.conf.write_text(running.opened() + "server {\n")
     for check in (True, False):
         result = running.call(check, noted=True, state="restored")
-        assert "somebody else has changed it since the migration" in result["msg"]
+        assert "it has changed since the migration" in result["msg"]
     for check in (True, False):
         result = running.call(check, noted=True, state="restored", force=True)
         assert result.get("changed") is True, result

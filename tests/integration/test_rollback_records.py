@@ -162,3 +162,17 @@ def test_rollback_of_what_was_rolled_back_already_changes_nothing(records):
     # The other one was never reached.  In check mode, since there is no product here that could prove itself.
     records.note(records.HOSTS[0], FIRST, SECOND, BEGAN, "rolled_back")
     records.nothing_to_do(SECOND, "--check")
+
+
+@pytest.mark.parametrize("records", [Boks], indirect=True)
+def test_master_that_can_not_go_back_holds_up_no_other(records):
+    """With no Replica beside it that goes back, too; there is no product here, so that the proof ends the run."""
+    for host in records.HOSTS:
+        records.note(host, FIRST, SECOND, BEGAN)
+    code, said, unused = records.play(
+        # One after another: they share a packet filter.
+        SECOND, "--forks", "1", boks_stop_commands=[["/bin/true"]], boks_start_commands=[["/bin/true"]],
+        # Which the master's role refuses when it is to go back.
+        boks_rollback_force="{{ 'perhaps' if inventory_hostname == 'master' and 'Take back' in ansible_play_name else false }}")
+    assert code and "fatal: [master]" in said.partition("PLAY [Take back the others]")[0], said
+    assert json.loads((records.folder / "agent01/boks.json").read_text())["state"] == "rolled_back", said

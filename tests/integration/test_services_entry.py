@@ -293,9 +293,9 @@ def test_file_is_put_back_when_lookups_do_not_go_by_it(host):
     record = dict(path=str(host.folder / "boks.json"), old_port=6500, new_port=6530)
     result = host.entry(record=record)
     assert result["failed"] and result["msg"] == (
-        "/etc/services: an entry boks 6530/tcp there does not count: nobody answers for boks/tcp on this host (the services line "
-        "of /etc/nsswitch.conf is: hesiod files). Change the port where that answer comes from, or have files come first there; "
-        "the file was put back as it was")
+        "/etc/services: an entry boks 6530/tcp there does not count: no source answers for boks/tcp on this host (the services "
+        "line of /etc/nsswitch.conf is: hesiod files). Change the port where that answer comes from, or have files come first "
+        "there; the file was put back as it was")
     assert host.services.read_bytes() == REDHAT
     assert host.call("change_record", path=record["path"], state="restored")["restored"] == []
 
@@ -303,7 +303,7 @@ def test_file_is_put_back_when_lookups_do_not_go_by_it(host):
 def test_host_that_does_not_ask_the_file_is_refused(plain_host):
     host = plain_host(REDHAT)
     host.sources("hesiod")
-    assert "nobody answers for boks/tcp on this host (the services line of /etc/nsswitch.conf is: hesiod)" in host.refused()
+    assert "no source answers for boks/tcp on this host (the services line of /etc/nsswitch.conf is: hesiod)" in host.refused()
 
 
 def test_host_that_keeps_its_list_below_usr_gets_a_file_with_what_moves(suse_host):

@@ -22,6 +22,7 @@ import argparse
 import ast
 import collections
 import functools
+import importlib
 import pathlib
 import re
 import sys
@@ -238,11 +239,13 @@ def _set_in(content, found):
 
 
 def options_of_the_playbooks():
-    """The variables of the table from which the playbooks take what a user gives.  It imports nothing of the collection."""
-    [source] = _files("plugins/plugin_utils/_options.py")
-    found = {}
-    exec(compile(source.read_text(), str(source), "exec", dont_inherit=True), found)
-    return {name for product in found["OPTIONS"] for name in found["named"](product)}
+    """The variables of the tables from which the playbooks take what a user gives."""
+    collections_path = str(CHECKOUT / ".venv" / "collections")
+    if collections_path not in sys.path:
+        sys.path.insert(0, collections_path)
+    plugin_utils = "ansible_collections.portshift.agents.plugins.plugin_utils."
+    options, registry = (importlib.import_module(plugin_utils + name) for name in ("_options", "_registry"))
+    return {name for product in registry.PRODUCTS.values() for name in options.named(product.name, product.options)}
 
 
 def variables():

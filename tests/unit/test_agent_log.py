@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from ansible_collections.portshift.agents.plugins.module_utils._bigfix import agent_log as log
 from ansible_collections.portshift.agents.plugins.module_utils._core.errors import EngineError
 from ansible_collections.portshift.agents.plugins.module_utils._core.log_lines import DAY, LOG_TAIL, compile_patterns, read_log
+from ansible_collections.portshift.agents.plugins.module_utils._core.posix_host import THIS_HOST
 from ansible_collections.portshift.agents.tests.unit.growth import SHARE, is_a_line, seconds
 
 NAME = "20261121.log"
@@ -185,10 +186,10 @@ def test_a_good_entry_of_the_relay_chain_for_another_port_is_none():
 def test_the_end_of_a_log_tells_nothing_of_lines_whose_time_was_cut_off(tmp_path):
     path = tmp_path / NAME
     path.write_bytes(at(T + 5, "x" * LOG_TAIL + "posted") + b"   Report posted, nobody knows when\n")
-    assert story(read_log(str(path))).last_word(T) is None
+    assert story(read_log(THIS_HOST, str(path))).last_word(T) is None
     with open(path, "ab") as target:
         target.write(at(T + 6, POSTED))
-    assert verdict(story(read_log(str(path))).last_word(T)) == (6, True)
+    assert verdict(story(read_log(THIS_HOST, str(path))).last_word(T)) == (6, True)
 
 
 def test_a_long_line_is_a_line(tmp_path):
@@ -200,7 +201,7 @@ def test_a_long_line_is_a_line(tmp_path):
         target.write(b"Report posted\n" + at(T + 20, POSTED) + b"   " + b"\xff\x00{{ 7*7 }}" * 1000 + b"posted\n")
     tracemalloc.start()
     try:
-        assert verdict(story(read_log(str(path))).last_word(T)) == (20, True)
+        assert verdict(story(read_log(THIS_HOST, str(path))).last_word(T)) == (20, True)
         assert tracemalloc.get_traced_memory()[1] < 8 * LOG_TAIL
     finally:
         tracemalloc.stop()
@@ -220,7 +221,7 @@ def touched(folder, *names):
 
 
 def names(folder, since=T, now=T):
-    return [os.path.basename(path) for path, unused in log.day_files(str(folder), log.LOG_ENDINGS, since, now)]
+    return [os.path.basename(path) for path, unused in log.day_files(THIS_HOST, str(folder), log.LOG_ENDINGS, since, now)]
 
 
 def test_the_files_of_yesterday_today_and_tomorrow_are_read_in_their_order(tmp_path):

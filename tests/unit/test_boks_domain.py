@@ -18,7 +18,7 @@ def domain(**changes):
 
 @pytest.mark.parametrize("changes, words", [
     (dict(boks_agents=None), "boks_agents is missing; define it"),
-    (dict(boks_master=[]), "boks_master has to hold the one Master, it holds nobody"),
+    (dict(boks_master=[]), "boks_master has to hold the one Master, it holds no host"),
     (dict(boks_master=["m", "n"]), "it holds 2: m, n"),
     (dict(boks_agents=["a1", "r1"]), "r1 is in boks_agents, but it is the domain's replica already"),
 ])

@@ -144,7 +144,7 @@ def test_restore_refuses_a_file_that_somebody_else_changed(host):
     with pytest.raises(RecordError) as caught:
         host.restore()
     assert str(caught.value) == (
-        "going back is no longer safe, nothing was restored: %s: somebody else has changed it since the migration "
+        "going back is no longer safe, nothing was restored: %s: it has changed since the migration "
         "(sha256 %s..., expected %s...); its old bytes are in %s" % (
             host.file, sha256(b"theirs")[:12], sha256(NEW)[:12], host.path.parent / "bigfix" / sha256(OLD)))
     # All or nothing: the other file, which could have been restored, stays too.
@@ -193,7 +193,7 @@ def test_edit_on_top_of_somebody_elses_change_makes_going_back_unsafe(host):
     host.edit()
     host.file.write_bytes(NEW + b"theirs")
     host.edit(NEW + b"theirs, edited")
-    with pytest.raises(RecordError, match="somebody else has changed it since the migration"):
+    with pytest.raises(RecordError, match="it has changed since the migration"):
         host.restore()
     assert host.restore(force=True)["changed"] is True and host.file.read_bytes() == OLD
 
@@ -564,7 +564,7 @@ def test_record_that_can_not_be_written_ahead_is_as_if_it_had_not_been_tried(hos
 
 def test_a_change_that_was_noted_while_the_clock_was_ahead_hides_nothing():
     now = time.time()
-    assert [known_change(content) for content in (None, {}, dict(last_change=now - 5), dict(last_change=now + 3600))] == [
+    assert [known_change(content, now) for content in (None, {}, dict(last_change=now - 5), dict(last_change=now + 3600))] == [
         0, 0, now - 5, 0]
 
 

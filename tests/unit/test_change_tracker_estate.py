@@ -23,7 +23,7 @@ def estate(hub_server="nginx", **changes):
 
 @pytest.mark.parametrize("changes, words", [
     (dict(change_tracker_proxies=None), "change_tracker_proxies is missing; define it, empty if"),
-    (dict(change_tracker_hub=[]), "change_tracker_hub has to hold the one hub, it holds nobody"),
+    (dict(change_tracker_hub=[]), "change_tracker_hub has to hold the one hub, it holds no host"),
     (dict(change_tracker_hub=["h", "g"]), "it holds 2: h, g"),
     (dict(change_tracker_hub=["h", "g"], hub_server="none"), "it holds 2: h, g"),
     (dict(hub_server="none", change_tracker_proxies=[], change_tracker_agents=[]), "there is no agent to move"),
@@ -191,6 +191,8 @@ def test_who_is_left_out_by_a_limit_is_told_and_so_is_a_hub_without_an_agent_of_
     windows = dict(h=dict(ansible_connection="psrp"))
     result = ask("change_tracker_estate", windows, port=8443, limit=["p1", "p2", "a1", "a2", "a3"])
     assert (result["not_asked"], result["hub_hosts"]) == (["a4", "h"], [])
+    # Each of its agents connects to it.
+    assert result["outside"] == {host: ["h"] for host in result["order"]} and result["order"]
     assert ask("change_tracker_estate", port=8443, limit=["h", "a1"])["not_asked"] == ["p1", "p2", "a2", "a3", "a4"]
 
 
@@ -328,7 +330,7 @@ def test_table_names_what_is_shut_as_a_firewall_team_needs_it(ask):
         error="p1 (192.0.2.8) -> sw (192.0.2.9) port 23 tcp: no answer within 5 s")]
     lines = [" ".join(line.split()) for line in result["report"]]
     assert lines[0] == "from to port protocol service state"
-    assert "anybody h 8443 tcp https open" in lines
+    assert "any address h 8443 tcp https open" in lines
     assert "a1 (192.0.2.7) hub.example.test (192.0.2.1) 8443 tcp https open" in lines
     assert "p1 hub.example.test 8443 tcp https not tried: an HTTP proxy stands between" in lines
     assert "p1 (192.0.2.8) sw (192.0.2.9) 23 tcp telnet SHUT: no answer within 5 s" in lines
@@ -347,7 +349,7 @@ def test_what_the_firewall_of_the_hub_would_have_to_get_is_shut(ask):
 def test_firewall_that_nobody_was_to_look_at_is_no_open_one(ask):
     result = flows(ask, dict(changed=False, skipped=True, skip_reason="Conditional result was False"), a1=[OPEN], p1=[OPEN, OPEN])
     assert result["shut"] == [] and result["tried"] == 3
-    assert any("anybody" in line and line.endswith("not looked at (change_tracker_hub_firewall: none)")
+    assert any("any address" in line and line.endswith("not looked at (change_tracker_hub_firewall: none)")
                for line in result["report"])
 
 

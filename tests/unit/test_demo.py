@@ -84,13 +84,13 @@ def test_lost_reports_are_told_with_the_move_that_ran_meanwhile(losses, ledger, 
     tally = ledger("client08", {5: 7.3})
     did = losses.spells(journal([
         ("Open both ports", [("Lay the bridge", "portshift.agents.port_bridge", 1, {"relay1": 3})]),
-        ("Phase 2", [("The host is on the new port", losses.MOVE, 5.1, {"relay1": 14.0, "relay2": 8.0}),
+        ("Phase 2", [("Move the host to the new port", losses.MOVE, 5.1, {"relay1": 14.0, "relay2": 8.0}),
                      ("Prove it", "portshift.agents.bigfix_evidence", 14.1, {"relay1": 14.9})])]))
     found = losses.silences(tally, ["client07", "client08"], START + 16)
     assert found == [losses.Silence("client07", START + 6.5, START + 15.2, 3)]
     assert losses.reasons(found, did, PARENTS) == [
-        '3 reports of client07 lost between 12:01:06 and 12:01:15 (8.7 s), while relay1 moved: "Phase 2: The host is on the new '
-        'port" on relay1 (12:01:05 to 12:01:14).']
+        '3 reports of client07 lost between 12:01:06 and 12:01:15 (8.7 s), while relay1 moved: "Phase 2: Move the host to the '
+        'new port" on relay1 (12:01:05 to 12:01:14).']
 
 
 def test_lost_reports_without_a_move_on_their_way_say_so_and_name_what_ran_longest(losses, journal):

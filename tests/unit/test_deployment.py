@@ -213,7 +213,7 @@ def test_signed_masthead_without_an_issued_one_is_a_problem():
 def test_signed_masthead_that_was_edited_already_is_told_so():
     broken = sign(inner_part()).replace(b":52311/", b":52399/")
     [problem] = plan(mastheads=[masthead(broken)], old=None).problems
-    assert "port 52399 (its signature is broken already: somebody edited it)" in problem
+    assert "port 52399 (its signature is broken already: it was edited by hand)" in problem
 
 
 def test_signed_masthead_may_be_edited_when_the_site_says_so():

@@ -6,12 +6,13 @@
 import pytest
 
 from ansible_collections.portshift.agents.plugins.plugin_utils._evidence import is_answer, without_evidence
+from ansible_collections.portshift.agents.tests.unit.host_variables import HostVars
 
 PORT = 55000
 
 
 def reason(value, **asked):
-    return without_evidence(dict(host=dict(proof=value)), "host", "proof", **asked)
+    return without_evidence(HostVars(host=dict(proof=value)), "host", "proof", **asked)
 
 
 @pytest.mark.parametrize("value", [
@@ -78,11 +79,12 @@ def test_prediction_counts_in_check_mode_alone():
 
 
 def test_host_that_never_answered_has_given_none():
-    assert without_evidence(dict(host={}), "host", "proof") == "no answer: unreachable, or failed before it could prove anything"
+    silent = without_evidence(HostVars(host={}), "host", "proof")
+    assert silent == "no answer: unreachable, or failed before it could prove anything"
 
 
 def test_unknown_host_has_given_none():
-    assert without_evidence({}, "host", "proof") == "not in the inventory"
+    assert without_evidence(HostVars(), "host", "proof") == "not in the inventory"
 
 
 def test_answer_may_be_no():

@@ -21,6 +21,7 @@ from ansible_collections.portshift.agents.plugins.module_utils._core.change_reco
 from ansible_collections.portshift.agents.plugins.module_utils._core.errors import EngineError
 from ansible_collections.portshift.agents.plugins.module_utils._core.evidence import Evidence, Hopeless, gather, prove
 from ansible_collections.portshift.agents.plugins.module_utils._core.log_lines import FailureLog
+from ansible_collections.portshift.agents.plugins.module_utils._core.posix_host import THIS_HOST
 
 OLD, NEW = 16500, 16530
 MODULES = pathlib.Path(evidence.__file__).parents[2] / "modules"
@@ -48,6 +49,7 @@ class Clock:
 def clock(monkeypatch):
     found = Clock()
     monkeypatch.setattr(evidence, "time", found)
+    monkeypatch.setattr(THIS_HOST, "now", found.time)
     return found
 
 
@@ -55,7 +57,7 @@ class Asked(Evidence):
     """Answers from lists, the last of which stays: {name: (lasting, [good, ...])}; an error is raised."""
 
     def __init__(self, answers, record=None, **params):
-        super().__init__(dict(dict(record=None, settle=0), **params), NEW, record)
+        super().__init__(dict(dict(record=None, settle=0), **params), NEW, record, THIS_HOST)
         self.answers, self.looks, self.questions = answers, 0, []
 
     def look(self):
@@ -267,18 +269,19 @@ def test_daemon_that_is_started_anew_while_the_host_settles_is_no_proof(tmp_path
 
 def test_failure_that_can_not_be_dated_counts_when_it_comes_up_while_the_host_settles(tmp_path):
     path, log = tmp_path / "log", FailureLog(["in use"])
-    assert log.judge(str(path), 0, "since the change") == (True, ["%s does not exist, so that it holds no failure" % path])
+    assert log.judge(THIS_HOST, str(path), 0, "since the change") == (
+        True, ["%s does not exist, so that it holds no failure" % path])
     path.write_text("address In Use\n")
-    assert log.judge(str(path), 0, "since the change") == (
+    assert log.judge(THIS_HOST, str(path), 0, "since the change") == (
         True, ["%s: no failure since the change (1 that can't be dated)" % path])
     log.settle("within 5 s after it was well")
-    assert log.judge(str(path), 0, "since the change")[0]
+    assert log.judge(THIS_HOST, str(path), 0, "since the change")[0]
     path.write_text("address in use\n" * 2)
-    assert log.judge(str(path), 0, "since the change") == (
+    assert log.judge(THIS_HOST, str(path), 0, "since the change") == (
         False, ["%s: within 5 s after it was well, 1 failures were added that can't be dated" % path])
     path.write_text("%s in use\n" % time.strftime("%Y-%m-%d %H:%M:%S"))
-    assert not log.judge(str(path), time.time() - 60, "since the change")[0]
-    assert log.judge(str(path), time.time() + 60, "since the change")[0]
+    assert not log.judge(THIS_HOST, str(path), time.time() - 60, "since the change")[0]
+    assert log.judge(THIS_HOST, str(path), time.time() + 60, "since the change")[0]
 
 
 @pytest.mark.parametrize("name", ["bigfix_evidence", "boks_evidence", "change_tracker_evidence"])

@@ -19,7 +19,7 @@ PORT, EARLIER, OLD = 56000, 55000, 52311
 OF_ROLE = dict(
     boks=("boks_way_back", lambda port: dict(boks_base_port=port), "base port",
           "It is as it was before, byte for byte, and its daemons were started again on the old base port."),
-    change_tracker_agent=("change_tracker_way_back", lambda port: dict(change_tracker_agent_port=port), "port",
+    change_tracker_agent=("change_tracker_way_back", lambda port: dict(change_tracker_agent_at=port), "port",
                           "It is as it was before, and its agent was started again with the old port."))
 FAILED = "Verify: no proof on port 56000 after 60 s"
 

@@ -13,12 +13,13 @@ import pytest
 from ansible_collections.portshift.agents.plugins.modules.confirmed_change import KINDS
 from ansible_collections.portshift.agents.plugins.module_utils._core import file_access as access, file_edit as engine
 from ansible_collections.portshift.agents.plugins.module_utils._bigfix.host import BigFixHost
+from ansible_collections.portshift.agents.plugins.module_utils._change_tracker import plan as agent_plan
 from ansible_collections.portshift.agents.plugins.module_utils._core.change_record import (
     ChangeRecord, RecordError, alone_on_host, read_record)
 from ansible_collections.portshift.agents.plugins.module_utils._move.confirmed_state import Place
 from ansible_collections.portshift.agents.plugins.module_utils._move.confirmed_unit import Unit
 from ansible_collections.portshift.agents.plugins.module_utils._core.file_edit import FileEdit, FileError
-from ansible_collections.portshift.agents.plugins.modules import change_tracker_info
+from ansible_collections.portshift.agents.plugins.module_utils._core.posix_host import THIS_HOST
 from ansible_collections.portshift.agents.plugins.plugin_utils._issued import find_issued, read_issued
 from ansible_collections.portshift.agents.tests.unit import masthead_files
 
@@ -452,8 +453,8 @@ def test_other_names_are_among_the_notes_of_a_plan(tmp_path):
         edit["path"] for edit in plan.edits]
     found = types.SimpleNamespace(
         problems=[], notes=[], under_way=None, edit=True, path=str(tmp_path / "HubDetails.xml"), way=None,
-        shown_url=str)
-    assert ["has 2 names (hard links)" in note for note in change_tracker_info.Move(found, 8443).notes] == [True]
+        shown_url=str, managed=THIS_HOST)
+    assert ["has 2 names (hard links)" in note for note in agent_plan.Move(found, 8443).notes] == [True]
 
 
 # --- a file that the change has made, on the way back of a change that was not confirmed
@@ -488,7 +489,7 @@ def test_of_a_made_file_that_others_have_added_to_the_rest_stays(made):
     path.write_bytes(b"# ours\n" + path.read_bytes() + b"other 1/tcp\n")
     unit._restore()
     assert path.read_bytes() == b"# ours\nother 1/tcp\n"
-    assert any("somebody else has changed it since" in note for note in unit.state["notes"])
+    assert any("it has changed since" in note for note in unit.state["notes"])
 
 
 def test_made_file_that_others_have_removed_is_not_made_again(made):

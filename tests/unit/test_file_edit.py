@@ -339,7 +339,7 @@ def test_somebody_elses_change_in_between_is_kept(file, fake_module):
     edit = FileEdit.read(str(file)).apply(NEW)
     file.write_bytes(b"theirs")
     told = verdict(edit.commit, fake_module())
-    assert told == "%s: somebody else changed it while it was being edited; nothing was written, run again" % file
+    assert told == "%s: another process changed it while it was being edited; nothing was written, run again" % file
     assert (file.read_bytes(), os.listdir(file.parent)) == (b"theirs", [file.name])
 
 

@@ -97,7 +97,7 @@ def test_a_range_counts_as_exact_only_where_every_port_of_it_is_meant():
     assert joined.exact == {opening(55000), opening(55001)} and not joined.covered
     part = read([55000], ports="55000-55001/tcp")
     assert not part.exact and part.covered == {opening(55000)}
-    assert part.wider == ["zone public admits tcp 55000-55001 from anybody, which holds 55000"]
+    assert part.wider == ["zone public admits tcp 55000-55001 from any address, which holds 55000"]
 
 
 @pytest.mark.parametrize("zone, words", [
@@ -247,7 +247,7 @@ def test_a_deny_for_a_few_is_a_note():
 
 def test_other_zones_are_named_with_what_leads_there():
     assert any("trusted (eth1, 10.9.9.0/24)" in note for note in firewalld().notes)
-    assert any("admits nobody" in note for note in firewalld(zone="drop").notes)
+    assert any("admits no source" in note for note in firewalld(zone="drop").notes)
 
 
 def test_openings_become_plain_ports_and_rich_rules():

@@ -202,7 +202,7 @@ def test_a_rule_that_opens_something_else_too_stays_and_is_named(run, paper):
     for half in HALVES:
         paper.held[half] = {"any 52311": [Opening("tcp", 52311, None), Opening("udp", 52311, None)]}
     left = run("closed", opening(52311))
-    assert not left["changed"] and "opens udp 52311 from anybody too" in left["left"][0]
+    assert not left["changed"] and "opens udp 52311 from any address too" in left["left"][0]
     assert run("closed", opening(52311), opening(52311, "udp"))["changed"] and not paper.held["runtime"]
 
 
@@ -232,7 +232,7 @@ def test_restored_with_openings_takes_back_only_these(run, paper):
 def test_what_nobody_asked_for_is_undone_and_named_with_what_was_asked(run, paper):
     before = held(paper)
     failed = run("open", opening(55000), spoil=lambda: paper.whole["runtime"].append("extra all of tcp"))
-    assert failed["failed"] and "to be opened tcp 55000 from anybody" in failed["msg"] and "extra all of tcp" in failed["msg"]
+    assert failed["failed"] and "to be opened tcp 55000 from any address" in failed["msg"] and "extra all of tcp" in failed["msg"]
     assert failed["undone"]["restored"] and held(paper) == before and not run.record.exists()
 
 
@@ -250,7 +250,7 @@ def test_what_stands_in_front_is_a_failure_before_the_change_and_undoes_it_after
 
 def test_what_did_not_come_is_named(run, paper):
     failed = run("open", opening(55000), spoil=paper.held["permanent"].clear)
-    assert "the permanent configuration of firewalld lacks: tcp 55000 from anybody" in failed["msg"]
+    assert "the permanent configuration of firewalld lacks: tcp 55000 from any address" in failed["msg"]
     assert failed["undone"]["restored"] and not paper.held["runtime"]
 
 
@@ -341,8 +341,8 @@ def test_what_fails_half_way_is_undone_and_the_record_follows(run, direct):
     run("open", opening(1))
     before, record = copy.deepcopy(direct.held), run.record.read_text()
     direct.fails = 1
-    with pytest.raises(OpeningError, match="nft does not take the change; asked for was: to be opened tcp 55000 from anybody; "
-                                           "found was: .*lacks.*It was undone: the rules are what they were before"):
+    with pytest.raises(OpeningError, match="nft does not take the change; asked for was: to be opened tcp 55000 from any "
+                                           "address; found was: .*lacks.*It was undone: the rules are what they were before"):
         run("open", opening(55000))
     assert direct.held == before and run.record.read_text() == record
 
@@ -405,7 +405,7 @@ def test_what_others_change_meanwhile_stays_and_is_told(run, paper):
     assert done["notes"] == [
         "firewalld was changed by others meanwhile, which stays: gone from its permanent configuration: port 9000",
         "firewalld was changed by others meanwhile, which stays: new in its runtime and its permanent configuration: "
-        "tcp 55000 from 10.9.9.9; udp 55000 from anybody; port 8080"]
+        "tcp 55000 from 10.9.9.9; udp 55000 from any address; port 8080"]
     # Nor does the way back take it away.
     assert run("restored", spoil=lambda: paper.whole["runtime"].append("port 8081"))["notes"] == [
         "firewalld was changed by others meanwhile, which stays: new in its runtime configuration: port 8081"]
@@ -420,7 +420,7 @@ def test_a_change_that_fails_takes_back_its_own_and_nothing_of_others(run, paper
             paper.held[half]["udp 55000 None"] = [Opening("udp", 55000, None)]
 
     failed = run("open", opening(55000), spoil=admin)
-    assert "lacks: tcp 55000 from anybody" in failed["msg"] and "8080" not in failed["msg"]
+    assert "lacks: tcp 55000 from any address" in failed["msg"] and "8080" not in failed["msg"]
     assert failed["undone"]["restored"] and "8080" in failed["undone"]["msg"] and not run.record.exists()
     assert all(list(paper.held[half]) == ["udp 55000 None"] and "extra port 8080" in paper.whole[half] for half in HALVES)
 
@@ -431,7 +431,7 @@ def test_a_call_that_opens_for_more_than_it_was_asked_to_is_undone(run, paper):
             paper.held[half]["tcp 55000 None"] = [Opening("tcp", 55000, None)]
 
     failed = run("open", opening(55000, "tcp", "10.1.2.0/24"), spoil=too_wide)
-    assert "holds beyond it: tcp 55000 from anybody" in failed["msg"] and failed["undone"]["restored"]
+    assert "holds beyond it: tcp 55000 from any address" in failed["msg"] and failed["undone"]["restored"]
     assert paper.held == {half: {} for half in HALVES}
 
 
@@ -615,7 +615,7 @@ def test_where_nothing_filters_nothing_is_missing(run, paper, monkeypatch):
 def test_assess_tells_what_is_missing_and_changes_nothing(run, paper):
     found = assess(Module(), dict(name="bigfix", openings=[opening(55000)], reserve=False, record=str(run.record)))
     assert found["backend"] == "firewalld" and found["missing"] == [
-        "tcp 55000 from anybody is not open in firewalld (runtime and permanent)"] and not run.record.exists()
+        "tcp 55000 from any address is not open in firewalld (runtime and permanent)"] and not run.record.exists()
     run("open", opening(55000))
     assert assess(Module(), dict(name="bigfix", openings=[opening(55000)], reserve=False))["missing"] == []
 

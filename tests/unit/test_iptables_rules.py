@@ -30,11 +30,11 @@ def read(*rules, **more):
 
 
 @pytest.mark.parametrize(("rule", "openings"), [
-    ("-A INPUT -p tcp -m tcp --dport 52311 -j ACCEPT", ["tcp 52311 from anybody"]),
-    ("[7:420] -A INPUT -p 17 -m udp --dport 52311 -j ACCEPT", ["udp 52311 from anybody"]),
-    ("-A INPUT -p tcp -m state --state NEW -m tcp --dport 52311 -j ACCEPT", ["tcp 52311 from anybody"]),
-    ("-A INPUT -p tcp -m conntrack --ctstate NEW,ESTABLISHED -m tcp --dport 52311 -j ACCEPT", ["tcp 52311 from anybody"]),
-    ("-A INPUT -p tcp -m multiport --dports 52311 -j ACCEPT", ["tcp 52311 from anybody"]),
+    ("-A INPUT -p tcp -m tcp --dport 52311 -j ACCEPT", ["tcp 52311 from any address"]),
+    ("[7:420] -A INPUT -p 17 -m udp --dport 52311 -j ACCEPT", ["udp 52311 from any address"]),
+    ("-A INPUT -p tcp -m state --state NEW -m tcp --dport 52311 -j ACCEPT", ["tcp 52311 from any address"]),
+    ("-A INPUT -p tcp -m conntrack --ctstate NEW,ESTABLISHED -m tcp --dport 52311 -j ACCEPT", ["tcp 52311 from any address"]),
+    ("-A INPUT -p tcp -m multiport --dports 52311 -j ACCEPT", ["tcp 52311 from any address"]),
     ('-A INPUT -s 10.0.0.0/8 -p tcp -m tcp --dport 52311 -m comment --comment "the site\\\'s \\"own\\" -j DROP" -j ACCEPT',
      ["tcp 52311 from 10.0.0.0/8"]),
     ("-A INPUT -s 192.0.2.1/32 -p udp -m udp --dport 52311 -j ACCEPT", ["udp 52311 from 192.0.2.1"]),

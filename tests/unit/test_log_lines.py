@@ -16,6 +16,7 @@ from ansible_collections.portshift.agents.plugins.module_utils._core import log_
 from ansible_collections.portshift.agents.plugins.module_utils._core.log_lines import (
     DAY, LINE_LIMIT, LOG_TAIL, QUOTE_LIMIT, PatternError, compile_patterns, failures_since, limited, line_time, lines_of, matches,
     quoted, read_log)
+from ansible_collections.portshift.agents.plugins.module_utils._core.posix_host import THIS_HOST
 
 
 @pytest.mark.parametrize("pattern", ["(", "port ({port}", "a{99999999999999999999}", "*"])
@@ -47,13 +48,13 @@ def test_a_pattern_sees_the_beginning_of_a_line():
 
 def test_only_whole_lines_of_the_end_of_a_log_are_read(tmp_path):
     path = tmp_path / "errlog"
-    assert read_log(str(path)) is None
+    assert read_log(THIS_HOST, str(path)) is None
     path.write_bytes(b"first\n" + b"x" * (LOG_TAIL - 6))
-    assert read_log(str(path)) == path.read_bytes()
+    assert read_log(THIS_HOST, str(path)) == path.read_bytes()
     path.write_bytes(b"a first\n" + b"x" * (LOG_TAIL - 6))
-    assert read_log(str(path)) == b"x" * (LOG_TAIL - 6)
+    assert read_log(THIS_HOST, str(path)) == b"x" * (LOG_TAIL - 6)
     path.write_bytes(b"x" * (LOG_TAIL + 1))
-    assert read_log(str(path)) == b""
+    assert read_log(THIS_HOST, str(path)) == b""
 
 
 @pytest.mark.parametrize("line, expected", [

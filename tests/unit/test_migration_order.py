@@ -13,12 +13,17 @@ import pytest
 import yaml
 from ansible.parsing.dataloader import DataLoader
 
+from ansible_collections.portshift.agents.plugins.action import (
+    bigfix_plan, bigfix_topology, boks_domain, change_tracker_estate, rollback_plan)
 from ansible_collections.portshift.agents.plugins.action import migration as migration_action
 from ansible_collections.portshift.agents.plugins.action.bigfix_plan import other_relays
 from ansible_collections.portshift.agents.plugins.module_utils._core.errors import EngineError
 from ansible_collections.portshift.agents.plugins.plugin_utils import _migration as migration
-from ansible_collections.portshift.agents.plugins.plugin_utils._products import PRODUCTS, VERBS
+from ansible_collections.portshift.agents.plugins.plugin_utils._products import VERBS
+from ansible_collections.portshift.agents.plugins.plugin_utils._registry import PRODUCTS
 from ansible_collections.portshift.agents.plugins.plugin_utils._reports import report
+from ansible_collections.portshift.agents.tests.unit.growth import SHARE, is_a_line, seconds
+from ansible_collections.portshift.agents.tests.unit.host_variables import HostVars
 
 ROLES = Path(__file__).resolve().parents[2] / "roles"
 PLAYBOOKS = ROLES.parent / "playbooks"
@@ -154,23 +159,49 @@ def test_hosts_of_a_rollback():
     back = dict(moved=["srv", "c1"], reopening=["srv"])
     assert migration.members_of(found, "moved", rollback=back) == ["srv", "c1"]
     assert migration.members_of(found, "reopen", rollback=back) == ["srv"]
-    assert migration.members_of(found, "back_first", rollback=back) == ["srv"]
+    # With the others, who are left out by what they know: were it the server alone and failed, no other would go back.
+    assert migration.members_of(found, "back_first", rollback=back, shut=["c1"]) == ["srv", "r1", "r2", "c2"]
+    assert [host for host, known in found["hosts"].items() if known["back_first"]] == ["srv"]
     assert migration.members_of(found, "back", rollback=back, shut=["c1"]) == ["r1", "r2", "c2"]
+
+
+def change_tracker_order(run="migrate", running=(1, 2, 3), agents=("h", "a1"), hub_hosts=("h",)):
+    """Of a hub and two agents, one of them on the hub's own host."""
+    steps = [dict(phase=1, title="Agent of the hub", hosts=["h"]), dict(phase=3, title="Agents", hosts=["a1"])]
+    steps = [step for step in steps if step["hosts"][0] in agents]
+    components = {host: components for host, components in dict(h=["hub"], a1=["agent"]).items() if host in agents}
+    return migration.Order("change_tracker", dict(
+        port=8443, hub_hosts=list(hub_hosts), keeper=agents[0], components=components, steps=steps, order=list(agents),
+        not_asked=[]), run, list(running)).whole()
+
+
+def test_host_of_a_hub_answers_for_the_hub_and_for_its_own_agent():
+    agent, hub = ("portshift.agents.change_tracker_%s" % role for role in ("agent", "hub"))
+    both, alone = change_tracker_order(), change_tracker_order(agents=["a1"])
+    assert (both["hosts"]["h"]["answering"], both["hosts"]["a1"]["answering"]) == ([agent, hub], [agent])
+    # One behind IIS, whose host has no agent that could be moved.
+    assert alone["hosts"]["h"]["answering"] == [hub] and alone["hosts"]["h"]["verbs"] == [] and alone["everyone"] == ["a1", "h"]
+    for found in (both, alone):
+        assert (found["hosts"]["h"]["opener"], found["hosts"]["h"]["opening"]) == (hub, ["open", "verify"])
+        assert migration.members_of(found, "open") == migration.members_of(found, "undo_open") == ["h"]
+        assert sorted(migration.members_of(found, "proved_again")) == ["a1", "h"]
+    unmanaged = change_tracker_order(hub_hosts=())
+    assert [unmanaged["hosts"][host]["answering"] for host in ("h", "a1")] == [[agent], [agent]]
+    assert migration.members_of(unmanaged, "proved_again") == migration.members_of(unmanaged, "open") == []
+    for found, role in ((order(), "bigfix_server"), (boks_order(), "boks")):
+        known = found["hosts"][found["order"][0]]
+        assert known["answering"] == ["portshift.agents." + role] and "opener" not in known
+        assert (known["opening"], known["back_path"]) == (["open"], ["path"])
+        assert migration.members_of(found, "proved_again") == []
 
 
 def test_agent_of_the_hub_goes_back_with_the_others():
     """Its listener answers on both ports: agents depend on that alone, and a play of one host that fails would end the run."""
-    steps = [dict(phase=1, title="Agent of the hub", hosts=["h"]), dict(phase=3, title="Agents", hosts=["a1"])]
-    found = migration.Order("change_tracker", dict(
-        port=8443, hub_hosts=["h"], keeper="h", components=dict(h=["hub"], a1=["agent"]), steps=steps, order=["h", "a1"],
-        not_asked=[]), "rollback", []).whole()
+    found = change_tracker_order("rollback", ())
     assert migration.members_of(found, "back_first") == [] and migration.members_of(found, "back") == ["h", "a1"]
 
 
 def test_a_run_without_its_first_play_is_refused_with_a_sentence():
-    class HostVars(dict):
-        def raw_get(self, host):
-            return {}
     with pytest.raises(EngineError, match="leave out --start-at-task"):
         migration.order_of(HostVars())
 
@@ -283,8 +314,9 @@ def test_roles_take_nothing_from_the_run_of_another_product(run_playbook, tmp_pa
                  vars=dict(portshift_product="bigfix", portshift_run="migrate"))
     common = dict(ansible_connection="local", ansible_python_interpreter=sys.executable, bigfix_port=55000,
                   change_tracker_port=8443)
-    groups = dict(dict.fromkeys([*PRODUCTS["bigfix"].groups, "bigfix_pilot"], dict(hosts={})), bigfix_server=dict(hosts=dict(m={})))
-    done = run_playbook([first, after], dict(all=dict(vars=common, children=groups)), "-e", "boks_base_port=6530 boks_role=master")
+    groups = dict.fromkeys([*PRODUCTS["bigfix"].groups, "bigfix_pilot"], dict(hosts={}))
+    inventory = dict(all=dict(vars=common, children=dict(groups, bigfix_server=dict(hosts=dict(m={})))))
+    done = run_playbook([first, after], inventory, "-e", "boks_base_port=6530 boks_role=master")
     assert done.returncode == 0, done.stdout
     told = json.loads((tmp_path / "seen.json").read_text())
     assert [(row["port"], row["sources"]) for row in told["change_tracker_hub_openings"]] == [(8443, [])]
@@ -295,11 +327,6 @@ def test_roles_take_nothing_from_the_run_of_another_product(run_playbook, tmp_pa
 
 
 # -- what the plan finds in an inventory
-
-class HostVars(dict):
-    def raw_get(self, host):
-        return self[host]
-
 
 def test_hosts_with_one_address_are_named_and_templates_are_left_to_their_hosts():
     hostvars = HostVars(a=dict(bigfix_address="10.0.0.1", ansible_host="10.0.0.9"), b=dict(ansible_host="10.0.0.1"), c={},
@@ -345,15 +372,8 @@ def test_hosts_whose_way_back_is_shut_stay(look_up):
     back = dict(moved=["srv", "c1", "c2"], reopening=[])
     hostvars = HostVars(localhost=dict(portshift_order=order("rollback", ()), portshift_rollback=back), srv={},
                         c1=dict(bigfix_component_path=dict(ok=False)), c2=dict(bigfix_component_path=dict(skipped=True)))
-    assert look_up("back", hostvars=hostvars) == ["r1", "r2", "c2"] and look_up("back_first", hostvars=hostvars) == ["srv"]
-
-
-def test_hub_that_does_not_know_its_old_port_has_its_agents_asked(look_up):
-    found = dict(product="change_tracker", order=["a1"], hub_hosts=["h"], port=8443, doing={})
-    for record, asked in ((None, ["a1"]), (dict(new_port=8443, state="verified"), []),
-                          (dict(new_port=443, state="verified"), ["a1"]), (dict(new_port=8443, state="rolled_back"), ["a1"])):
-        hostvars = HostVars(localhost=dict(portshift_order=found), h=dict(change_tracker_hub_way_back=dict(record=record)))
-        assert look_up("hub_unknown", hostvars=hostvars) == asked
+    assert look_up("back", hostvars=hostvars) == ["r1", "r2", "c2"] and look_up("back_first", hostvars=hostvars) == [
+        "srv", "r1", "r2", "c2"]
 
 
 # -- gates
@@ -369,10 +389,10 @@ def boks_order(run="migrate", running=(1, 2, 3)):
     return migration.Order("boks", found, run, list(running)).whole()
 
 
-def act(order, host, check_mode=False, variables=None, facts=None, **arguments):
+def act(order, host, check_mode=False, variables=None, facts=None, hostvars=None, **arguments):
     """The answer of the action, as `host` asks.  `facts`: host -> its variables."""
-    hostvars = HostVars({member: {} for member in order["members"]}, **(facts or {}))
-    hostvars["localhost"] = dict(portshift_order=order)
+    hostvars = HostVars({member: {} for member in order["members"]}, **(facts or {})) if hostvars is None else hostvars
+    hostvars["localhost"] = dict(hostvars.get("localhost", {}), portshift_order=order)
     task = SimpleNamespace(args=arguments, async_val=0, check_mode=check_mode, diff=False, get_search_path=lambda: [], tags=[])
     nowhere = SimpleNamespace(_shell=SimpleNamespace(tmpdir=None))
     templar = SimpleNamespace(template=lambda value: value)
@@ -431,6 +451,40 @@ def test_check_mode_foretells_that_a_phase_that_is_left_out_and_has_not_moved_en
     assert not verified.get("failed")
 
 
+def test_no_agent_goes_on_without_its_hub_however_many_hosts_may_be_missing():
+    """Not even where the hub was lost in an earlier play, so that no play of its own could say so."""
+    order, lost = change_tracker_order(), dict(change_tracker_max_missing=2, change_tracker_close_max_missing=2)
+    fine = dict(ok=True, port=8443)
+    agents = {host: dict(change_tracker_path=fine, change_tracker_evidence=fine, change_tracker_way_back=dict(fine, record=None))
+              for host in order["order"]}
+    hub = dict(agents, h=dict(agents["h"], change_tracker_hub_evidence=fine, change_tracker_hub_way_back=dict(ok=True)))
+    back = dict(portshift_rollback_found=dict(rollback=dict(hosts=["h", "a1"], known=True, moved=[], port=8443)))
+    for gate, run, words in (("path", "migrate", "gate after the opening of port 8443: closed. 1 of 1"),
+                             ("proof", "close", "gate after the proof of the hub on port 8443: closed. 1 of 1"),
+                             ("way_back", "rollback", "gate after the look at the way back of the hub: closed. 1 of 1")):
+        found, said = change_tracker_order(run), dict(lost, **back)
+        stopped = act(found, "a1", variables=said, facts=agents, act="gate", gate=gate, port=8443)
+        assert stopped["failed"] and words in stopped["msg"], gate
+        assert not act(found, "a1", variables=said, facts=hub, act="gate", gate=gate, port=8443).get("failed"), gate
+        # Where it is made to answer by hand, its host is asked for its agent alone.
+        unmanaged = change_tracker_order(run, hub_hosts=())
+        assert not act(unmanaged, "a1", variables=said, facts=agents, act="gate", gate=gate, port=8443).get("failed"), gate
+    forced = dict(lost, **back, change_tracker_rollback_force=True)
+    found = change_tracker_order("rollback")
+    assert not act(found, "a1", variables=forced, facts=agents, act="gate", gate="way_back").get("failed")
+
+
+def test_port_that_the_agents_of_a_hub_have_left_is_told_by_their_proofs():
+    order = change_tracker_order("close", ())
+
+    def left(**ports):
+        facts = {host: dict(change_tracker_evidence=dict(ok=True, port=8443, old_port=port)) for host, port in ports.items()}
+        return act(order, "h", facts=facts, act="left")["port"]
+    assert left(h=443, a1=443) == left(h=None, a1=443) == left(a1=443) == 443
+    # What is not known, or not one, is for the hub's close to say.
+    assert left() == left(h=None, a1=None) == left(h=443, a1=9443) == 0
+
+
 def test_host_that_does_not_get_through_is_told_which_hosts_above_it_are_no_part_of_the_run():
     limited = order(only=["c1"])
     shut = dict(c1=dict(bigfix_component_path=dict(ok=False, problems=["10.0.0.2:55000: refused"])))
@@ -443,6 +497,15 @@ def test_host_that_does_not_get_through_is_told_which_hosts_above_it_are_no_part
     stopped = act(limited, "a1", facts=shut, variables=dict(portshift_plan=dict(pending=["a1", "a2"])), act="gate", gate="path")
     assert ("a1 (10.0.0.3:6531: refused; it connects to m, r, 1, 2, 3 and 3 more, no part of this run: where one of these has "
             "not been opened for the base port yet, run without --limit); a2 (10.0.0.3:6531: refused)") in stopped["msg"]
+
+
+def test_agent_that_does_not_get_through_is_told_that_its_hub_is_no_part_of_the_run():
+    found = dict(change_tracker_order(agents=["a1"], hub_hosts=())["found"], outside=dict(a1=["h"]))
+    limited = migration.Order("change_tracker", found, "migrate", [1, 2, 3]).whole()
+    shut = dict(a1=dict(change_tracker_path=dict(ok=False, problems=["hub:8443: refused"])))
+    stopped = act(limited, "a1", facts=shut, variables=dict(portshift_plan=dict(pending=["a1"])), act="gate", gate="path")
+    assert ("a1 (hub:8443: refused; its hub h is no part of this run: where that does not answer on the new port yet, run "
+            "without --limit)") in stopped["msg"]
 
 
 def test_own_variables_of_a_site_may_come_from_the_command_line():
@@ -479,3 +542,147 @@ def test_lock_is_taken_renewed_and_given_back_in_every_run_that_changes_hosts():
         titles = [play["name"].split()[0] for play in yaml.safe_load(path.read_text()) if "lock" in play["name"]]
         assert titles == dict(plan=[], verify=[], migrate=["Acquire", "Renew", "Release"], close=["Acquire", "Renew", "Release"],
                               rollback=["Acquire", "Renew", "Renew", "Release"])[run], path.name
+
+
+# -- as many looks as there are hosts
+
+def estate_of(number):
+    """A BigFix order of a server, two relays and `number` clients in waves of four, and what all of them have said."""
+    clients = ["c%d" % one for one in range(number)]
+    cut = [clients[first:first + 4] for first in range(0, number, 4)]
+    steps = [*STEPS[:3], *(dict(phase=3, title="wave %d of %d" % (one, len(cut)), hosts=wave) for one, wave in enumerate(cut, 1))]
+    parents = dict(r1="srv", r2="srv", **{host: ("r1", "r2")[one % 2] for one, host in enumerate(clients)})
+    components = dict(srv="server", r1="relay", r2="relay", **dict.fromkeys(clients, "client"))
+    found = dict(port=55000, server="srv", steps=steps, parents=parents, order=list(components), begun=1.0, components=components,
+                 phases={str(one): [step for step in steps if step["phase"] == one] for one in (1, 2, 3)})
+    said = dict(ok=True, port=55000, old_port=52311, edits=[dict(path="/x")], record=None, relay="r1")
+    facts = {host: dict(bigfix_component_assessment=said, bigfix_component_evidence=said, bigfix_component_path=said,
+                        bigfix_parent=parents.get(host)) for host in components}
+    return migration.Order("bigfix", found, "migrate", [1, 2, 3]).whole(), HostVars(facts)
+
+
+def looks_of_a_run(number, *acts):
+    """How often a run of so many clients puts the variables of a host together."""
+    order, hostvars = estate_of(number)
+    for arguments in acts:
+        found = act(order, "srv", hostvars=hostvars, **arguments)
+        assert not found.get("failed"), found
+    # As the playbook has it: each wave asks once, and each of its hosts keeps the answer.
+    for phase in (1, 2, 3):
+        for step in order["phases"][str(phase)]:
+            found = act(order, step["hosts"][0], hostvars=hostvars, act="step", phase=phase)
+            assert not found.get("failed"), found
+            for host in step["hosts"]:
+                hostvars[host]["portshift_step"] = found
+    return hostvars.looks
+
+
+def grows_with_the_hosts(eighth, whole):
+    """Eight times the hosts take eight times the looks, and not 64 times; what does not grow at all makes it less."""
+    return whole <= SHARE * eighth
+
+
+@pytest.mark.parametrize("arguments", [
+    dict(act="gate", gate="path"), dict(act="gate", gate="phase", phase=3), dict(act="gate", gate="proof", port=55000),
+    dict(act="report")], ids=lambda arguments: arguments.get("gate", arguments["act"]))
+def test_what_is_asked_once_of_all_hosts_looks_once_at_each(arguments):
+    counts = []
+    for number in (16, 16 * SHARE):
+        order, hostvars = estate_of(number)
+        plan = dict(portshift_plan=dict(pending=order["order"], problems=[]))
+        act(order, "srv", hostvars=hostvars, variables=plan, **arguments)
+        # At most two questions of each host in one act; the looks at what is kept with localhost are few.
+        assert hostvars.looks <= 2 * len(order["order"]) + 8, (arguments, hostvars.looks)
+        counts.append(hostvars.looks)
+    assert grows_with_the_hosts(*counts), counts
+
+
+def test_waves_of_a_migration_do_not_count_all_hosts_before_them():
+    eighth, whole = looks_of_a_run(16), looks_of_a_run(16 * SHARE)
+    assert grows_with_the_hosts(eighth, whole), (eighth, whole)
+
+
+def test_a_wave_that_was_lost_whole_is_counted_with_all_before_it():
+    order, hostvars = estate_of(12)
+    for host in ("c4", "c5", "c6", "c7"):
+        del hostvars[host]["bigfix_component_evidence"]
+    counted = act(order, "c4", hostvars=hostvars, act="step", phase=3)
+    assert (counted["counted"]["expected"], counted["counted"]["missing"]) == (4, [])
+    # None of the wave that was lost has kept what it counted.
+    stopped = act(order, "c8", hostvars=hostvars, act="step", phase=3)
+    assert stopped["failed"] and "4 of 8 hosts gave no evidence (allowed: 0): c4, c5, c6, c7" in stopped["msg"]
+    for host in ("c4", "c5", "c6", "c7"):
+        hostvars[host]["portshift_step"] = counted
+    allowed = dict(bigfix_max_missing=4)
+    assert act(order, "c8", hostvars=hostvars, variables=allowed, act="step", phase=3)["counted"] == dict(
+        phase=3, step=2, expected=8, missing=stopped["missing"])
+    # Nor has a wave of which no host was in its play.
+    for host in ("c4", "c5", "c6", "c7"):
+        del hostvars[host]["portshift_step"]
+        hostvars[host]["bigfix_component_evidence"] = hostvars["c0"]["bigfix_component_evidence"]
+    assert act(order, "c8", hostvars=hostvars, act="step", phase=3)["counted"] == dict(phase=3, step=2, expected=8, missing=[])
+    for host in ("c4", "c5", "c6", "c7"):
+        del hostvars[host]["bigfix_component_evidence"]
+    # A wave takes over what was missing in those before the one before it.
+    hostvars["c7"]["portshift_step"] = hostvars["c4"]["portshift_step"] = dict(counted=dict(
+        phase=3, step=1, expected=4, missing=[dict(host="c0", reason="silent")]))
+    again = act(order, "c8", hostvars=hostvars, act="step", phase=3)
+    assert "5 of 8 hosts gave no evidence (allowed: 0): c0 (silent); c4, c5, c6, c7" in again["msg"]
+
+
+def run(action, hostvars, groups=None, **arguments):
+    """The answer of a product's own action."""
+    task = SimpleNamespace(args=arguments, async_val=0, check_mode=False, diff=False, get_search_path=lambda: [])
+    nowhere = SimpleNamespace(_shell=SimpleNamespace(tmpdir=None))
+    made = action.ActionModule(task, nowhere, SimpleNamespace(), DataLoader(), None, None)
+    found = made.run(task_vars=dict(hostvars=hostvars, groups=groups or {}))
+    assert not found.get("failed"), found
+    return found
+
+
+def test_plan_looks_once_at_each_host():
+    for number in (16, 16 * SHARE):
+        order, hostvars = estate_of(number)
+        run(bigfix_plan, hostvars, topology=order["found"], assessment="bigfix_component_assessment")
+        # The names of those that are a parent are looked up, too.
+        assert hostvars.looks <= len(order["order"]) + 3
+
+
+@pytest.mark.parametrize("action, groups, options", [
+    (bigfix_topology, ("bigfix_server", "bigfix_relays", "bigfix_clients", "bigfix_pilot"),
+     dict(port=55000, restrict_sources=True)),
+    (boks_domain, ("boks_master", "boks_replicas", "boks_agents"), dict(base_port=6530, restrict_sources=True)),
+    (change_tracker_estate, ("change_tracker_hub", "change_tracker_proxies", "change_tracker_agents"),
+     dict(port=8443, restrict_sources=True))], ids=lambda value: getattr(value, "__name__", "").rsplit(".", 1)[-1])
+def test_an_order_is_laid_out_with_one_look_at_each_host(action, groups, options):
+    for number in (16, 16 * SHARE):
+        members = {groups[0]: ["first"], groups[1]: [], groups[2]: ["h%d" % one for one in range(number)]}
+        hostvars = HostVars({host: dict(ansible_host="10.0.0.1") for hosts in members.values() for host in hosts})
+        found = run(action, hostvars, {name: members.get(name, []) for name in groups}, hosts=list(hostvars), **options)
+        assert len(found["order"]) == number + 1 and hostvars.looks <= number + 1
+
+
+def lay_out(action, groups, number, **options):
+    """Seconds for an order of so many hosts."""
+    members = {groups[0]: ["first"], groups[1]: [], groups[2]: ["h%d" % one for one in range(number)]}
+    hostvars = HostVars({host: {} for hosts in members.values() for host in hosts})
+    return seconds(lambda: run(action, hostvars, members, hosts=list(hostvars), **options))
+
+
+@pytest.mark.parametrize("action, groups, options", [
+    (boks_domain, ("boks_master", "boks_replicas", "boks_agents"), dict(base_port=6530)),
+    (change_tracker_estate, ("change_tracker_hub", "change_tracker_proxies", "change_tracker_agents"), dict(port=8443))],
+    ids=["boks", "change_tracker"])
+def test_laying_out_an_order_takes_as_long_as_there_are_hosts(action, groups, options):
+    eighth, whole = (lay_out(action, groups, number, **options) for number in (1000, 1000 * SHARE))
+    assert is_a_line(eighth, whole), (eighth, whole)
+
+
+def test_way_back_of_many_hosts_takes_as_long_as_there_are_hosts():
+    def cost(number):
+        records = {"h%d" % one: dict(old_port=1, new_port=2, started=one, state="rolled_back" if one % 2 else "verified")
+                   for one in range(number)}
+        hostvars = HostVars({host: dict(way_back=dict(ok=True, record=record)) for host, record in records.items()})
+        return seconds(lambda: run(rollback_plan, hostvars, hosts=list(records), way_back="way_back"))
+    eighth, whole = cost(1000), cost(1000 * SHARE)
+    assert is_a_line(eighth, whole), (eighth, whole)

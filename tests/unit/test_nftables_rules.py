@@ -13,7 +13,7 @@ from ansible_collections.portshift.agents.plugins.module_utils._host_port import
 from ansible_collections.portshift.agents.plugins.module_utils._host_port.input_filter import (
     Atom, apart, openings_of, reading, rules_to_remove, still_missing)
 from ansible_collections.portshift.agents.plugins.module_utils._host_port.openings import (
-    ANYBODY_4, Opening, OpeningError, described)
+    ANY_IPV4, Opening, OpeningError, described)
 from ansible_collections.portshift.agents.tests.unit import growth
 
 OLD, OWN = 52311, "/etc/portshift/nftables-bigfix.nft"
@@ -62,12 +62,12 @@ def exact(text):
 
 
 EXACT = [
-    ([TCP, ACCEPT], ["tcp 52311 from anybody"]),
-    ([UDP, {"counter": {"packets": 5, "bytes": 300}}, ACCEPT], ["udp 52311 from anybody"]),
+    ([TCP, ACCEPT], ["tcp 52311 from any address"]),
+    ([UDP, {"counter": {"packets": 5, "bytes": 300}}, ACCEPT], ["udp 52311 from any address"]),
     ([match({"meta": {"key": "l4proto"}}, {"set": ["tcp", "udp"]}), TH, ACCEPT],
-     ["tcp 52311 from anybody", "udp 52311 from anybody"]),
-    ([match(payload("tcp", "dport"), {"set": [OLD]}), ACCEPT], ["tcp 52311 from anybody"]),
-    ([TCP, match(STATE, "new", "in"), ACCEPT], ["tcp 52311 from anybody"]),
+     ["tcp 52311 from any address", "udp 52311 from any address"]),
+    ([match(payload("tcp", "dport"), {"set": [OLD]}), ACCEPT], ["tcp 52311 from any address"]),
+    ([TCP, match(STATE, "new", "in"), ACCEPT], ["tcp 52311 from any address"]),
     ([match(payload("ip", "saddr"), prefix("10.0.0.0", 8)), TCP, ACCEPT], ["tcp 52311 from 10.0.0.0/8"]),
     ([match(payload("ip", "saddr"), {"set": ["192.0.2.7", prefix("10.0.0.0", 8)]}), TCP, ACCEPT],
      ["tcp 52311 from 10.0.0.0/8", "tcp 52311 from 192.0.2.7"]),
@@ -130,17 +130,17 @@ def test_rules_that_do_not_admit_the_port_are_no_matter(expr):
 def test_an_opening_behind_a_rule_that_drops_everything_is_none():
     assert exact(ruleset([{"reject": None}], [TCP, ACCEPT])) == []
     assert exact(ruleset([match(payload("tcp", "dport"), 1, "!="), DROP], [TCP, ACCEPT], [UDP, ACCEPT])) == [
-        "udp 52311 from anybody"]
-    assert exact(ruleset([match(payload("ip", "saddr"), "192.0.2.1"), DROP], [TCP, ACCEPT])) == ["tcp 52311 from anybody"]
+        "udp 52311 from any address"]
+    assert exact(ruleset([match(payload("ip", "saddr"), "192.0.2.1"), DROP], [TCP, ACCEPT])) == ["tcp 52311 from any address"]
 
 
 def test_goto_return_and_conditional_jumps_are_followed_as_the_kernel_does():
     goto = [{"goto": {"target": "a"}}]
     assert exact(ruleset(goto, [TCP, ACCEPT], ("a", [{"counter": None}]))) == []
-    assert exact(ruleset([{"jump": {"target": "a"}}], [TCP, ACCEPT], ("a", [{"return": None}]))) == ["tcp 52311 from anybody"]
+    assert exact(ruleset([{"jump": {"target": "a"}}], [TCP, ACCEPT], ("a", [{"return": None}]))) == ["tcp 52311 from any address"]
     assert exact(ruleset([match(IIF, "eth0"), {"jump": {"target": "a"}}], ("a", [TCP, ACCEPT]))) == []
     loop = ruleset([{"jump": {"target": "a"}}], ("a", [{"jump": {"target": "a"}}, ]), ("a", [TCP, ACCEPT]))
-    assert exact(loop) == ["tcp 52311 from anybody"]
+    assert exact(loop) == ["tcp 52311 from any address"]
 
 
 def test_a_ruleset_that_takes_too_long_is_refused_instead_of_followed():
@@ -176,7 +176,7 @@ def test_a_table_is_that_of_iptables_where_iptables_lists_it():
 
 
 FROM_9, FROM_NET = match(payload("ip", "saddr"), "127.0.0.9"), match(payload("ip", "saddr"), prefix("10.0.0.0", 8))
-ANYBODY = {Atom(number, "tcp", OLD, None) for number in (4, 6)}
+ANY_ADDRESS = {Atom(number, "tcp", OLD, None) for number in (4, 6)}
 
 
 @pytest.mark.parametrize(("rules", "behind", "overridden"), [
@@ -191,7 +191,7 @@ ANYBODY = {Atom(number, "tcp", OLD, None) for number in (4, 6)}
 ])
 def test_an_opening_stands_behind_denials_that_have_a_condition_and_before_those_for_everybody(rules, behind, overridden):
     survey, = nft.surveys_of(nft.parse_ruleset(ruleset(*rules)), {OLD})
-    place, ahead, before = survey.place_for(ANYBODY)
+    place, ahead, before = survey.place_for(ANY_ADDRESS)
     assert (place, len(before)) == (behind, overridden) and bool(ahead) == (behind is not None)
 
 
@@ -250,7 +250,7 @@ def surveys(*texts):
 
 def test_an_opening_has_to_be_in_every_chain_that_filters():
     four, six = ruleset([TCP, ACCEPT], family="ip", table="a"), ruleset(family="ip6", table="b")
-    assert openings_of(surveys(four, six)) == {Opening("tcp", OLD, ANYBODY_4)}
+    assert openings_of(surveys(four, six)) == {Opening("tcp", OLD, ANY_IPV4)}
     assert openings_of(surveys(four)) == {Opening("tcp", OLD, None)}
     assert openings_of(surveys(four, ruleset())) == set()
 
@@ -262,7 +262,7 @@ def test_what_is_added_for_anybody_can_be_taken_away_without_what_was_there_for_
     missing, kept = still_missing(before, [opening], ())[("inet", "filter", "input")]
     assert kept == {Atom(4, "tcp", OLD, None)} and missing == {Atom(4, "tcp", OLD, None), Atom(6, "tcp", OLD, None)}
     after = surveys(ruleset([TCP, ACCEPT], four))
-    assert openings_of(after) == {opening, opening._replace(source=ANYBODY_4)}
+    assert openings_of(after) == {opening, opening._replace(source=ANY_IPV4)}
     ours = {(("inet", "filter", "input"), 10)}
     assert rules_to_remove(after, ours, [opening]) == ours
     assert len(rules_to_remove(after, ours, openings_of(after))) == 2

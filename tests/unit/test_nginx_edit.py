@@ -8,8 +8,8 @@ import os
 import pytest
 
 from ansible_collections.portshift.agents.plugins.module_utils._nginx import conf, edit as _nginx_edit
-from ansible_collections.portshift.agents.plugins.module_utils._nginx.edit import (
-    ListenEdit, _overlaps, _serves, has_workers, master_of, workers_of)
+from ansible_collections.portshift.agents.plugins.module_utils._nginx.edit import ListenEdit, _overlaps, _serves
+from ansible_collections.portshift.agents.plugins.module_utils._core.process_tree import has_workers, master_of, workers_of
 from ansible_collections.portshift.agents.tests.unit import growth
 
 

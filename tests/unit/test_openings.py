@@ -59,7 +59,7 @@ def test_what_can_not_be_an_opening_is_refused_with_its_place(entry, words):
 
 def test_an_opening_is_described_in_words():
     assert _openings.described(Opening("tcp", 55000, "10.1.2.0/24")) == "tcp 55000 from 10.1.2.0/24"
-    assert _openings.described(Opening("udp", 55000, None)) == "udp 55000 from anybody"
+    assert _openings.described(Opening("udp", 55000, None)) == "udp 55000 from any address"
 
 
 @pytest.mark.parametrize("denied, source, expected", [

@@ -9,9 +9,10 @@ from hypothesis import strategies as st
 
 from ansible_collections.portshift.agents.plugins.plugin_utils._names import (
     Variables, closest, distance, misspelt, role_options, wrong_values)
-from ansible_collections.portshift.agents.plugins.plugin_utils._options import OPTIONS, named, rows
+from ansible_collections.portshift.agents.plugins.plugin_utils._options import named, rows
+from ansible_collections.portshift.agents.plugins.plugin_utils._registry import PRODUCTS
 
-KNOWN = role_options() | {name for product in OPTIONS for name in named(product)}
+KNOWN = role_options() | {name for product in PRODUCTS.values() for name in named(product.name, product.options)}
 
 
 @pytest.mark.parametrize("one, other, expected", [
@@ -77,6 +78,6 @@ def test_variables_of_all_hosts_are_read_in_one_pass_and_templates_are_left_to_t
         "bigfix_bridge is 'perhaps'; give true or false"]
 
 
-@pytest.mark.parametrize("product", OPTIONS)
+@pytest.mark.parametrize("product", PRODUCTS.values(), ids=PRODUCTS)
 def test_every_row_of_the_documentation_says_something(product):
-    assert all(row.count(" | ") == 2 and "|  |" not in row for row in rows(product))
+    assert all(row.count(" | ") == 2 and "|  |" not in row for row in rows(product.name, product.options))

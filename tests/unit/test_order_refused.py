@@ -12,6 +12,7 @@ import pytest
 from ansible.parsing.dataloader import DataLoader
 
 from ansible_collections.portshift.agents.plugins.action import bigfix_plan, bigfix_topology, boks_domain, boks_plan
+from ansible_collections.portshift.agents.tests.unit.host_variables import HostVars
 from ansible_collections.portshift.agents.tests.unit.masthead_files import plain
 
 OLD, NEW = 52311, 55000
@@ -24,6 +25,7 @@ BOKS = dict(boks_master=["master"], boks_replicas=["replica1"], boks_agents=["ag
 def run(module, arguments, **task_vars):
     task = SimpleNamespace(args=arguments, async_val=0, check_mode=False, diff=False, get_search_path=lambda: [])
     nowhere = SimpleNamespace(_shell=SimpleNamespace(tmpdir=None))
+    task_vars["hostvars"] = HostVars(task_vars["hostvars"])
     return module.ActionModule(task, nowhere, SimpleNamespace(), DataLoader(), None, None).run(task_vars=task_vars)
 
 

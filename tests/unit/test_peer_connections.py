@@ -7,19 +7,21 @@ import os
 import socket
 import subprocess
 import time
+import types
 
 import pytest
 
 from ansible_collections.portshift.agents.plugins.module_utils._network import peer_connections as peer
+from ansible_collections.portshift.agents.plugins.module_utils._network.posix_host import THIS_HOST
 from ansible_collections.portshift.agents.plugins.module_utils._core.service_processes import moment_of, start_time
 
 
 @pytest.mark.parametrize("answers, ours", [
     ({}, False), (dict.fromkeys((7, 8), False), False), ({7: True, 8: False}, True), ({7: None, 8: False}, True)])
-def test_a_socket_is_that_of_all_processes_that_have_inherited_it(answers, ours, monkeypatch):
+def test_a_socket_is_that_of_all_processes_that_have_inherited_it(answers, ours):
     entry = dict(pid=8, process="x", established=True, owners=sorted(answers))
-    monkeypatch.setattr(peer, "connections", lambda addresses, port: [entry])
-    found = peer.connections_of(lambda pid: answers.get(pid, False), {"127.0.0.1"}, 1)
+    host = types.SimpleNamespace(connections=lambda addresses, port: [entry])
+    found = peer.connections_of(host, lambda pid: answers.get(pid, False), {"127.0.0.1"}, 1)
     assert found == (([entry], []) if ours else ([], [entry]))
 
 
@@ -31,9 +33,9 @@ def test_a_connection_is_looked_at_until_it_is_there():
             looks.append(pid)
             return len(looks) > 2
 
-        assert peer.wait_for_connection(owns, {"127.0.0.1"}, port, 0) == ([], [])
+        assert peer.wait_for_connection(THIS_HOST, owns, {"127.0.0.1"}, port, 0) == ([], [])
         with socket.create_connection(("127.0.0.1", port)):
-            ours, others = peer.wait_for_connection(owns, {"127.0.0.1"}, port, 60)
+            ours, others = peer.wait_for_connection(THIS_HOST, owns, {"127.0.0.1"}, port, 60)
         assert [entry["owners"] for entry in ours] == [[os.getpid()]] and others == [] and len(looks) == 3
 
 

@@ -8,6 +8,7 @@ from types import SimpleNamespace
 import pytest
 
 from ansible_collections.portshift.agents.plugins.action.rollback_plan import ActionModule
+from ansible_collections.portshift.agents.tests.unit.host_variables import HostVars
 
 
 def record(old_port, new_port, started, state="verified"):
@@ -26,9 +27,9 @@ def plan(port=0, force=False, records=(), opened=None, **answers):
     task = SimpleNamespace(args=arguments, async_val=0, check_mode=False, diff=False)
     nowhere = SimpleNamespace(_shell=SimpleNamespace(tmpdir=None))
     action = ActionModule(task, nowhere, SimpleNamespace(), None, None, None)
-    return action.run(task_vars=dict(hostvars={
+    return action.run(task_vars=dict(hostvars=HostVars({
         host: {} if answer is SILENT else dict(way_back=answer, opened=host in (opened or ()))
-        for host, answer in answers.items()}))
+        for host, answer in answers.items()})))
 
 
 def test_last_migration_goes_back_and_those_it_has_not_reached_stay():

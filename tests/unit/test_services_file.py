@@ -15,6 +15,7 @@ import pytest
 from ansible_collections.portshift.agents.plugins.module_utils._boks import services_file, services_lines as engine
 from ansible_collections.portshift.agents.plugins.module_utils._core.file_edit import FileError
 from ansible_collections.portshift.agents.plugins.module_utils._core.ports import PortError
+from ansible_collections.portshift.agents.plugins.module_utils._core.posix_host import THIS_HOST
 from ansible_collections.portshift.agents.plugins.module_utils._boks.services_file import ServicesEdit
 from ansible_collections.portshift.agents.plugins.module_utils._boks.services_lines import ServicesFileError, parse, resolve
 from ansible_collections.portshift.agents.tests.unit import growth, services_lookups
@@ -492,7 +493,7 @@ def suse(tmp_path, monkeypatch):
     (tmp_path / "usr" / "services").write_bytes(REDHAT)
     (tmp_path / "usr" / "nsswitch.conf").write_text("services: files usrfiles\n")
     # The C library here has its own paths: what it would make of these files is asked of what reads them as it does.
-    monkeypatch.setattr(services_file, "host_lookup", lambda name, protocol=None: next((found[0] for found in [engine.lookup(
+    monkeypatch.setattr(THIS_HOST, "service_port", lambda name, protocol=None: next((found[0] for found in [engine.lookup(
         parse(path.read_bytes() if path.exists() else b"") + parse(REDHAT), name, protocol)
         for path in [tmp_path / "etc" / "services"]] if found), None))
     return tmp_path / "etc" / "services"
@@ -515,7 +516,7 @@ def test_host_without_a_services_file_gets_one_with_what_moves(suse, fake_module
 
 
 def test_services_file_that_lookups_do_not_go_by_is_taken_away_again(suse, fake_module, monkeypatch):
-    monkeypatch.setattr(services_file, "host_lookup", lambda *unused: 6500)
+    monkeypatch.setattr(THIS_HOST, "service_port", lambda *unused: 6500)
     monkeypatch.setattr(services_file, "PATIENCE_WITH_CACHE", 0)
     edit = ServicesEdit(str(suse), "boks", 6530)
     monkeypatch.setattr(edit, "foreseen", lambda: None)
@@ -537,13 +538,13 @@ def test_other_services_file_of_that_host_has_to_be_there(suse):
 
 
 def test_host_lookup_is_that_of_the_c_library():
-    assert services_file.host_lookup("no-such-service-here", "tcp") is None
+    assert THIS_HOST.service_port("no-such-service-here", "tcp") is None
     with open("/etc/services", "rb") as source:
         name = next((line.name for line in parse(source.read()) if line and line.protocol == "tcp"), None)
     if name is None:
         pytest.skip("this machine's /etc/services has no line with tcp")
-    assert services_file.host_lookup(name, "tcp") == socket.getservbyname(name, "tcp")
-    assert services_file.answered_by(name, "tcp", socket.getservbyname(name, "tcp")) is None
+    assert THIS_HOST.service_port(name, "tcp") == socket.getservbyname(name, "tcp")
+    assert services_file.answered_by(THIS_HOST, name, "tcp", socket.getservbyname(name, "tcp")) is None
 
 
 # --- against Augeas --------------------------------------------------------------------------------------------------

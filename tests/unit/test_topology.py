@@ -52,7 +52,7 @@ def test_all_missing_groups_are_named_at_once():
     assert len(Topology({}, {}).problems) == 4
 
 
-@pytest.mark.parametrize("servers, told", [([], "nobody"), (["srv", "two"], "2: srv, two")])
+@pytest.mark.parametrize("servers, told", [([], "no host"), (["srv", "two"], "2: srv, two")])
 def test_server_group_holds_one_host(servers, told):
     assert problems(server=servers) == [
         "inventory group bigfix_server has to hold the one root server, it holds " + told]

@@ -20,7 +20,6 @@ the clock has put into the future is past when it is looked at again.
 import calendar
 import datetime
 import math
-import os
 import re
 from collections import namedtuple
 
@@ -78,23 +77,23 @@ def named_ports(text):
     return {int(first or second) for first, second in _NAMED_PORT.findall(text)}
 
 
-def day_files(folder, endings, since, now):
+def day_files(host, folder, endings, since, now):
     """(path, content) of the files of the days whose lines may be newer than `since`, in the order in which they were written.
 
     The names are those of the days, so that no other file hides them, whatever its name is.
     """
-    if not os.path.isdir(folder):
+    if not host.is_folder(folder):
         raise FileError("%s: is not a folder that can be read; name the folder of the agent's logs" % folder)
     last = datetime.date.fromtimestamp(now) + datetime.timedelta(1)
     first = datetime.date.fromtimestamp(max(since, now - YEAR)) - datetime.timedelta(1)
     days = []
     while last >= first and len(days) < DAYS:
-        paths = [os.path.join(folder, last.strftime("%Y%m%d") + ending) for ending in endings]
-        paths = [path for path in paths if os.path.lexists(path)]
+        paths = [host.join(folder, last.strftime("%Y%m%d") + ending) for ending in endings]
+        paths = [path for path in paths if host.exists(path)]
         days += [paths] if paths else []
         last -= datetime.timedelta(1)
     for path in [path for paths in reversed(days) for path in paths]:
-        content = read_log(path)
+        content = read_log(host, path)
         if content is not None:
             yield path, content
 

@@ -4,7 +4,7 @@
 """Checks a detached PKCS#7/CMS signature (RFC 2315, RFC 5652) with the standard library alone.
 
 It answers one question: were these bytes signed by the key of the certificate that lies in the signature?
-There is NO chain of trust, no expiry, revocation or key usage check: whoever can make a certificate can make a
+There is NO chain of trust, no expiry, revocation or key usage check: any user who can make a certificate can make a
 "valid" signature.  Compare `signer_sha256` with a known one where that matters.
 
 "valid" is never said where `openssl smime -verify -noverify` says no.  For that, certificates and revocation lists are read
@@ -136,7 +136,7 @@ class _Elements:
 def _checked(node):
     """The node again, once its contents are known to be what its tag promises (as far as OpenSSL would look)."""
     tag, body = node.tag, node.body
-    if tag & 0xC0:  # context-specific: whoever asked for it knows what it is
+    if tag & 0xC0:  # context-specific: the caller knows what it is
         return node
     ok = True
     if tag == _INTEGER or tag == 0x0A:

@@ -6,7 +6,6 @@
 from ansible_collections.portshift.agents.plugins.module_utils._bigfix.masthead_page import masthead_answer
 from ansible_collections.portshift.agents.plugins.module_utils._bigfix.ports import BIGFIX_NEIGHBOURS
 from ansible_collections.portshift.agents.plugins.module_utils._bigfix.setting_names import WEB_REPORTS
-from ansible_collections.portshift.agents.plugins.module_utils._network.listeners import outgoing
 
 PROBE_TIMEOUT = 3
 
@@ -21,30 +20,28 @@ def who(entry):
     return "process %(process)s (pid %(pid)s)" % entry if entry["pid"] else "a process of another user"
 
 
-def serves_masthead(entry):
+def serves_masthead(managed, entry):
     """None, or why what listens there is not the product."""
     local = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(entry["address"], entry["address"])
-    plain = masthead_answer(local, entry["port"], False, PROBE_TIMEOUT, names_port=False)
+    plain = masthead_answer(local, entry["port"], False, PROBE_TIMEOUT, names_port=False, host=managed)
     # Relays that authenticate answer HTTPS only; one that does not may let a handshake wait in vain, so it is asked last.
-    if plain["reachable"] or masthead_answer(local, entry["port"], True, PROBE_TIMEOUT, names_port=False)["reachable"]:
+    if plain["reachable"] or masthead_answer(
+            local, entry["port"], True, PROBE_TIMEOUT, names_port=False, host=managed)["reachable"]:
         return None
     return plain["reason"]
 
 
 def new_port_conflicts(host, plan, listening, neighbours, address):
-    """Sentences for a new port that somebody else holds already."""
+    """Sentences for a new port that another program holds already."""
     if host.port in neighbours:
         return ["port %d is the port of Web Reports or WebUI on this host, which do not move; choose another" % host.port]
-    # Here, since every host compiles what it loads anew in each run, and clients need none of this.
-    from ansible_collections.portshift.agents.plugins.module_utils._network.listener import running, state_path
-
     # A listener of ours that an interrupted run left ends by itself, or when the paths are proved.
-    ours = (running(state_path(host.port, address)) or {}).get("pid")
+    ours = host.managed.own_listener(host.port, address)
     holders = [entry for entry in listening if entry["port"] == host.port and entry["protocol"] == "tcp" and (
         not ours or entry["pid"] != ours)]
     if not any(edit["kind"] == "masthead" for edit in plan.edits):
         # An agent may have gathered the new masthead by itself, and its relay may have followed.
-        holders = [entry for entry in holders if serves_masthead(entry)]
+        holders = [entry for entry in holders if serves_masthead(host.managed, entry)]
     if holders:
         return ["port %d is in use already: %s listens on %s; free it or choose another port" % (
             host.port, who(entry), entry["address"]) for entry in holders]
@@ -52,14 +49,14 @@ def new_port_conflicts(host, plan, listening, neighbours, address):
         return []
     return ["port %d is in use already: the kernel gave it to a connection of %s to %s; end that connection or choose another "
             "port (once reserved, it is not given away again)" % (host.port, who(entry), entry["remote"])
-            for entry in outgoing(host.port, address)]
+            for entry in host.managed.outgoing(host.port, address)]
 
 
 def old_port_conflicts(host, listening):
     """Sentences for an old port on which not the product answers."""
     found = []
     for entry in listening:
-        reason = entry["port"] == host.old_port and entry["protocol"] == "tcp" and serves_masthead(entry)
+        reason = entry["port"] == host.old_port and entry["protocol"] == "tcp" and serves_masthead(host.managed, entry)
         if reason:
             found.append("port %d, the old one, is held by %s, which serves no masthead (%s), so the %s can't be listening "
                          "there; find out whose it is and mend that first" % (host.old_port, who(entry), reason, host.component))

@@ -15,7 +15,7 @@ from ansible_collections.portshift.agents.plugins.module_utils._bigfix.host impo
 from ansible_collections.portshift.agents.plugins.module_utils._bigfix.masthead_page import await_masthead
 from ansible_collections.portshift.agents.plugins.module_utils._core.file_kinds import FileKinds
 from ansible_collections.portshift.agents.plugins.module_utils._move.transaction import MovedProduct, MoveError
-from ansible_collections.portshift.agents.plugins.module_utils._network.listeners import listeners
+from ansible_collections.portshift.agents.plugins.module_utils._network.posix_host import THIS_HOST
 
 # Options with the paths of the files that are edited.
 FILES = ("masthead_paths", "settings_paths", "clientsettings_paths", "credentials_paths")
@@ -25,14 +25,14 @@ class BigFixMove(MovedProduct):
 
     kinds = FileKinds(bigfix_edit)
 
-    def __init__(self, params, services):
-        self.params, self.services, self.port = params, services, params["port"]
+    def __init__(self, params, services, host=THIS_HOST):
+        self.params, self.services, self.host, self.port = params, services, host, params["port"]
         self.paths = [path for option in FILES for path in params[option]]
         content = params["masthead_content"]
         self.issued = content and (params["masthead_src"], base64.b64decode(content))
 
     def _plan(self):
-        host = BigFixHost(self.params)
+        host = BigFixHost(self.params, self.host)
         return host, host.plan(self.issued and parse_masthead(*self.issued), self.params["allow_invalid_signature"])
 
     def edits(self):
@@ -44,11 +44,11 @@ class BigFixMove(MovedProduct):
         """The edit that one step of the plan asks for."""
         if step["kind"] == "masthead":
             return MastheadEdit(step["path"], plan.new_port, step["previous_port"], issued=self.issued,
-                                allow_invalid_signature=self.params["allow_invalid_signature"])
+                                allow_invalid_signature=self.params["allow_invalid_signature"], host=self.host)
         if step["kind"] == "credentials":
-            return CredentialsEdit(step["path"], plan.old_port, plan.new_port)
+            return CredentialsEdit(step["path"], plan.old_port, plan.new_port, host=self.host)
         return SettingsEdit(step["path"], step["settings"], (plan.old_port, plan.new_port) if step["urls"] else None,
-                            flat=step["format"] == "clientsettings")
+                            flat=step["format"] == "clientsettings", host=self.host)
 
     def undo(self, old_port, new_port):
         return undone(old_port, new_port)
@@ -65,21 +65,21 @@ class BigFixMove(MovedProduct):
         host, plan = self._plan()
         neighbours, address = neighbour_ports(host), proof["bind_address"] or None
         if host.component != "client":
-            listening = listeners(neighbours | {host.port, host.old_port}, address)
+            listening = self.host.listeners(neighbours | {host.port, host.old_port}, address)
             _abort_if(conflicts(host, plan, listening or [], neighbours, address))
         if proof["parent"]:
             # By now the parent has to have moved: its bridge alone would let this host move and fail its proof.
-            found = await_masthead(proof["parent"], self.port, proof["tls"], PROBE_TIMEOUT, proof["parent_wait"])
+            found = await_masthead(proof["parent"], self.port, proof["tls"], PROBE_TIMEOUT, proof["parent_wait"], self.host)
             _abort_if([] if found["reachable"] else ["its parent does not answer: %s" % found["error"]])
 
     def evidence(self):
-        return BigFixEvidence(asked_within(self.params), self.services) if self._proof else None
+        return BigFixEvidence(asked_within(self.params), self.services, self.host) if self._proof else None
 
     def still_away(self, old_port):
         proof = self._proof
         if not proof or not proof["address"] or old_port is None or self.params["component"] == "client":
             return None
-        found = await_masthead(proof["address"], old_port, proof["tls"], PROBE_TIMEOUT, proof["parent_wait"])
+        found = await_masthead(proof["address"], old_port, proof["tls"], PROBE_TIMEOUT, proof["parent_wait"], self.host)
         return None if found["reachable"] else "it does not answer on the old port: %s" % found["error"]
 
 

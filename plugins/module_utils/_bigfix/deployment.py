@@ -125,7 +125,7 @@ def _masthead_edits(plan, mastheads, issued, allow_invalid_signature):
         masthead = installed.masthead
         if masthead.port == plan.new_port:
             if masthead.signature == "invalid" and not allow_invalid_signature:
-                plan.problems.append("%s: names port %d already, but its signature is broken (somebody edited it), so agents "
+                plan.problems.append("%s: names port %d already, but its signature is broken (it was edited by hand), so agents "
                                      "refuse it; put the file back as it was and run again" % (installed.path, plan.new_port))
             continue
         try:
@@ -149,7 +149,7 @@ def _masthead_edits(plan, mastheads, issued, allow_invalid_signature):
 
 def signed_refusal(masthead, port, option="src"):
     """Why a signed masthead is not edited in place.  `option`: what takes an issued one."""
-    broken = "" if masthead.signature != "invalid" else " (its signature is broken already: somebody edited it)"
+    broken = "" if masthead.signature != "invalid" else " (its signature is broken already: it was edited by hand)"
     return ("signed masthead, port %s%s. Editing it would break its signature, so that clients reject it. Have BESAdmin "
             "issue a masthead for port %d and pass it as %s (see docs/masthead.md)" % (masthead.port, broken, port, option))
 

@@ -9,8 +9,9 @@ from email.utils import formatdate
 from ansible_collections.portshift.agents.plugins.module_utils._bigfix import (
     credentials_file, masthead as _masthead, settings_file)
 from ansible_collections.portshift.agents.plugins.module_utils._core.errors import EngineError
-from ansible_collections.portshift.agents.plugins.module_utils._core.file_edit import FileEdit, FileError
+from ansible_collections.portshift.agents.plugins.module_utils._core.file_edit import FileError
 from ansible_collections.portshift.agents.plugins.module_utils._core.file_kinds import Edit, FileKind, masked
+from ansible_collections.portshift.agents.plugins.module_utils._core.posix_host import THIS_HOST
 from ansible_collections.portshift.agents.plugins.module_utils._bigfix.deployment import bare_address_notes, signed_refusal
 from ansible_collections.portshift.agents.plugins.module_utils._bigfix.setting_names import PORT_SETTINGS
 
@@ -25,9 +26,12 @@ def _with_path(path, action, *arguments, **options):
         raise FileError("%s: %s" % (path, err))
 
 
-def now():
-    """As the agent writes it; email's "-0000" for UTC is a spelling that the product is not known to read."""
-    return formatdate().replace("-0000", "+0000")
+def now(host=THIS_HOST):
+    """By the host's clock, as the agent writes it.
+
+    Email's "-0000" for UTC is a spelling that the product is not known to read.
+    """
+    return formatdate(host.now()).replace("-0000", "+0000")
 
 
 def undone(old_port, new_port):
@@ -61,9 +65,9 @@ class MastheadEdit(Edit):
     kind = "bigfix_masthead"
     redact = staticmethod(_masthead.redacted)
 
-    def __init__(self, path, port, previous_port=None, issued=None, allow_invalid_signature=False):
+    def __init__(self, path, port, previous_port=None, issued=None, allow_invalid_signature=False, host=THIS_HOST):
         self.path, self.port, self.warnings = path, port, []
-        self.file = FileEdit.read(path)
+        self.file = host.edit(path)
         self.installed = parse_masthead(path, self.file.before)
         if previous_port is not None and self.installed.port not in (None, port, previous_port):
             raise FileError("%s: names port %d, where previous_port says %d; nothing was written"
@@ -82,17 +86,17 @@ class MastheadEdit(Edit):
 class SettingsEdit(Edit):
     """Changes settings of the file at `path`.  `rewrite`: (old port, new port) for URL-valued settings."""
 
-    def __init__(self, path, changes, rewrite=None, effective_date=None, flat=False):
+    def __init__(self, path, changes, rewrite=None, effective_date=None, flat=False, host=THIS_HOST):
         self.path, self.flat, self.rewritten, self.ports, self.warnings = path, flat, [], rewrite or (), []
         self.kind = "bigfix_flat_settings" if flat else "bigfix_settings"
-        self.file = FileEdit.read(path)
+        self.file = host.edit(path)
         self.before = self._parse(self.file.before)
         after = self.file.before
         if rewrite:
             after, rewritten = _with_path(path, settings_file.with_port_rewritten, after, *rewrite, flat=flat)
             self.rewritten = [settings_file.shown_name(name) for name in rewritten]
             self.warnings = bare_address_notes(path, after, *rewrite, flat=flat)
-        self.file.apply(_with_path(path, settings_file.with_settings, after, changes, effective_date or now(), flat=flat))
+        self.file.apply(_with_path(path, settings_file.with_settings, after, changes, effective_date or now(host), flat=flat))
         self.after = self._parse(self.file.after)
 
     def _parse(self, content):
@@ -111,9 +115,9 @@ class CredentialsEdit(Edit):
 
     kind = "bigfix_flat_settings"
 
-    def __init__(self, path, old_port, new_port):
+    def __init__(self, path, old_port, new_port, host=THIS_HOST):
         self.path = path
-        self.file = FileEdit.read(path)
+        self.file = host.edit(path)
         self.file.apply(credentials_file.with_port(self.file.before, old_port, new_port))
 
     @staticmethod

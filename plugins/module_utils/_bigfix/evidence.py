@@ -3,22 +3,17 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """What proves that a BigFix host works on its port."""
 
-import os
-import time
-
 from ansible_collections.portshift.agents.plugins.module_utils._bigfix.agent_log import (
     CHAIN_ENDINGS, LOG_ENDINGS, Story, day_files)
 from ansible_collections.portshift.agents.plugins.module_utils._bigfix.host import HOST_SPEC, BigFixHost
 from ansible_collections.portshift.agents.plugins.module_utils._bigfix.masthead_page import masthead_answer
-from ansible_collections.portshift.agents.plugins.module_utils._core.change_record import ChangeRecord
 from ansible_collections.portshift.agents.plugins.module_utils._core.errors import EngineError
 from ansible_collections.portshift.agents.plugins.module_utils._core.evidence import EVIDENCE_SPEC, Evidence, Hopeless
 from ansible_collections.portshift.agents.plugins.module_utils._core.log_lines import compile_patterns, quoted
 from ansible_collections.portshift.agents.plugins.module_utils._core.ports import parse_port
-from ansible_collections.portshift.agents.plugins.module_utils._core.service_processes import moment_of, still_running
-from ansible_collections.portshift.agents.plugins.module_utils._network.listeners import listeners, own_addresses
 from ansible_collections.portshift.agents.plugins.module_utils._network.peer_connections import (
-    addresses_of, connections_of, shown, wait_for_connection, who)
+    connections_of, shown, wait_for_connection, who)
+from ansible_collections.portshift.agents.plugins.module_utils._network.posix_host import THIS_HOST
 
 PROBE_TIMEOUT = 5
 # By how much a process may seem to have begun before it did.
@@ -55,9 +50,9 @@ def asked_within(params):
 class BigFixEvidence(Evidence):
     """The pieces of evidence that this host owes."""
 
-    def __init__(self, params, services):
-        super().__init__(params, parse_port(params["port"]), ChangeRecord(params["record"]) if params["record"] else None)
-        self.services = services
+    def __init__(self, params, services=None, host=THIS_HOST):
+        super().__init__(params, parse_port(params["port"]), host.record(params["record"]) if params["record"] else None, host)
+        self.services = services or host.services(params["services"], params["service_command"], params["executables"])
         self.success = compile_patterns(params["success_patterns"], self.port)
         self.failure = compile_patterns(params["failure_patterns"], self.port)
         self.changed = self.content.get("last_change", 0)
@@ -84,7 +79,7 @@ class BigFixEvidence(Evidence):
 
     def also(self, proved):
         return dict(evidence={name: "; ".join(sentences) for name, sentences in proved.items() if sentences},
-                    addresses=sorted(map(str, own_addresses() or ())))
+                    addresses=sorted(map(str, self.managed.own_addresses() or ())))
 
     def asked(self):
         params, found = self.params, []
@@ -110,7 +105,7 @@ class BigFixEvidence(Evidence):
         return found
 
     def files(self, unused):
-        host = BigFixHost(self.params)
+        host = BigFixHost(self.params, self.managed)
         if host.problems:
             return False, host.problems
         # What a fresh plan would still edit shows what is not done.
@@ -142,7 +137,7 @@ class BigFixEvidence(Evidence):
         """A process that read its files before they were changed works with what they were."""
         stopped = self.content.get("stopped")
         if stopped:
-            old = still_running(stopped, self.processes)
+            old = self.managed.still_running(stopped, self.processes)
         else:
             old = self._begun_before_the_change()
         if old:
@@ -161,10 +156,11 @@ class BigFixEvidence(Evidence):
 
     def _begun_before_the_change(self):
         """The same for the record of a version that did not note what ran, by the clock as it is now."""
-        if self.content["state"] == "rolled_back" or self.changed > time.time():
+        if self.content["state"] == "rolled_back" or self.changed > self.managed.now():
             # Its last change is dated after the start, or was noted while the clock was ahead.
             return {}
-        found = {service: [one for one in known or () if (moment_of(one[1]) or self.changed) + OF_A_START < self.changed]
+        begun = self.managed.moment_of
+        found = {service: [one for one in known or () if (begun(one[1]) or self.changed) + OF_A_START < self.changed]
                  for service, known in self.processes.items()}
         return {service: old for service, old in found.items() if old}
 
@@ -181,7 +177,7 @@ class BigFixEvidence(Evidence):
         return self._masthead("parent", self.params["parent"])
 
     def _masthead(self, words, host):
-        result = masthead_answer(host, self.port, self.params["tls"], PROBE_TIMEOUT)
+        result = masthead_answer(host, self.port, self.params["tls"], PROBE_TIMEOUT, host=self.managed)
         if result["reachable"]:
             return True, ["%s %s answers on port %d" % (words, host, self.port)]
         return False, ["%s %s does not answer on port %d: %s" % (words, host, self.port, result["reason"])]
@@ -192,23 +188,23 @@ class BigFixEvidence(Evidence):
 
     def _addresses(self):
         """Those that the name has had since the first look: it may have others each time."""
-        self.addresses |= addresses_of(self.peer)
+        self.addresses |= self.managed.addresses_of(self.peer)
         return self.addresses
 
     def left_old_port(self, unused):
-        left = (connections_of(self._owns, self._addresses(), self.old_port) or ([],))[0]
+        left = (connections_of(self.managed, self._owns, self._addresses(), self.old_port) or ([],))[0]
         if left:
             return False, ["%s still has a connection to %s, the old port" % (who(left[0]), shown(self.peer, self.old_port))]
         return True, ["%s has no connection to the old port %d" % (self.agent, self.old_port)]
 
     def neighbours(self, unused):
         wanted = self.params["neighbours"]
-        listening = listeners(set(wanted), self.params["bind_address"])
+        listening = self.managed.listeners(set(wanted), self.params["bind_address"])
         if listening is None:
             return True, ["this host can't tell who listens"]
         gone = set(wanted) - {entry["port"] for entry in listening}
         if gone:
-            return False, ["nobody listens any more on port %s, which was not to move" % ", ".join(map(str, sorted(gone)))]
+            return False, ["no process listens any more on port %s, which was not to move" % ", ".join(map(str, sorted(gone)))]
         return True, ["port %s as before" % ", ".join(map(str, wanted))]
 
     # -- what the agent did
@@ -234,10 +230,10 @@ class BigFixEvidence(Evidence):
 
     def _since(self):
         """(the moment from which on a line counts, words for it): the latest of those that are known."""
-        now, age = time.time(), self.params["log_max_age"]
+        now, age = self.managed.now(), self.params["log_max_age"]
         # Without a change, or long after it, an old line says nothing about today.
         moments = [(now - age, "in the last %g s" % age)]
-        started = self._agents() and moment_of(_first(self._agents())[1])
+        started = self._agents() and self.managed.moment_of(_first(self._agents())[1])
         if started:
             moments.append((started, "since %s was started" % self.agent))
         # A change that is dated later than now was noted while the clock was ahead; the start of a process needs no clock.
@@ -246,12 +242,12 @@ class BigFixEvidence(Evidence):
         return max(moments)
 
     def _story(self, since):
-        params, now = self.params, time.time()
+        params, now = self.params, self.managed.now()
         story = Story(self.port, self.success, self.failure, now)
-        if params["relay_chain_dir"] and os.path.isdir(params["relay_chain_dir"]):
-            for path, content in day_files(params["relay_chain_dir"], CHAIN_ENDINGS, since, now):
+        if params["relay_chain_dir"] and self.managed.is_folder(params["relay_chain_dir"]):
+            for path, content in day_files(self.managed, params["relay_chain_dir"], CHAIN_ENDINGS, since, now):
                 story.read_chain(path, content)
-        for path, content in day_files(params["log_dir"], LOG_ENDINGS, since, now):
+        for path, content in day_files(self.managed, params["log_dir"], LOG_ENDINGS, since, now):
             story.read_log(path, content)
         return story
 
@@ -260,7 +256,7 @@ class BigFixEvidence(Evidence):
         if not self._agents() or not self.peer:
             return None, ""
         addresses, what = self._addresses(), shown(self.peer, self.port)
-        found = wait_for_connection(self._owns, addresses, self.port, seconds_left) if addresses else None
+        found = wait_for_connection(self.managed, self._owns, addresses, self.port, seconds_left) if addresses else None
         if found is None:
             return None, ""
         ours = [entry for entry in found[0] if entry["established"]]

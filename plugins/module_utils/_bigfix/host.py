@@ -3,16 +3,14 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """A BigFix host as its files show it: found, read and parsed in one go, for the modules that look before others write."""
 
-import os
-
-from ansible_collections.portshift.agents.plugins.module_utils._core.change_record import ChangeRecord, port_before
+from ansible_collections.portshift.agents.plugins.module_utils._core.change_record import port_before
 from ansible_collections.portshift.agents.plugins.module_utils._bigfix.deployment import (
     CredentialsSource, MastheadFile, SettingsSource, find_old_port, make_plan)
 from ansible_collections.portshift.agents.plugins.module_utils._core.errors import EngineError
-from ansible_collections.portshift.agents.plugins.module_utils._core.file_edit import (
-    FileError, read_bytes, require_writable, sha256)
+from ansible_collections.portshift.agents.plugins.module_utils._core.file_edit import FileError, sha256
 from ansible_collections.portshift.agents.plugins.module_utils._bigfix import masthead, settings_file
 from ansible_collections.portshift.agents.plugins.module_utils._bigfix.setting_names import SELECTED_RELAYS
+from ansible_collections.portshift.agents.plugins.module_utils._core.posix_host import THIS_HOST
 
 # Options of every module that looks at a whole host.
 HOST_SPEC = dict(
@@ -28,10 +26,10 @@ HOST_SPEC = dict(
 class BigFixHost:
     """The files of one host.  What can't be read or parsed becomes a sentence in `problems`, and the rest is read."""
 
-    def __init__(self, params):
-        self.port, self.component = params["port"], params["component"]
+    def __init__(self, params, host=THIS_HOST):
+        self.managed, self.port, self.component = host, params["port"], params["component"]
         self.problems, self.mastheads, self.settings, self.credentials = [], [], [], []
-        self.record = ChangeRecord(params["record"]) if params["record"] else None
+        self.record = host.record(params["record"]) if params["record"] else None
         self._read_mastheads(params["masthead_paths"])
         self._read_settings(params["settings_paths"], required=True)
         self._read_settings(params["clientsettings_paths"], flat=True)
@@ -42,30 +40,31 @@ class BigFixHost:
         self.problems += doubts
 
     def _read_mastheads(self, paths):
-        present = [path for path in paths if os.path.lexists(path)]
+        present = [path for path in paths if self.managed.exists(path)]
         if not present:
             self.problems.append("no masthead found; looked for %s; name the right places in bigfix_%s_masthead_paths"
                                  % (", ".join(paths), self.component))
         seen = set()
         for path in present:
             # Two of the known places are often one file behind a link.
-            if os.path.realpath(path) in seen:
+            target = self.managed.real_path(path)
+            if target in seen:
                 continue
-            seen.add(os.path.realpath(path))
+            seen.add(target)
             try:
-                content = read_bytes(path)
+                content = self.managed.read(path)
                 self.mastheads.append(MastheadFile(path, masthead.parse(content), sha256(content)))
             except EngineError as err:
                 self._problem(path, err)
 
     def _read_settings(self, paths, required=False, flat=False):
-        present = [path for path in paths if os.path.lexists(path)]
+        present = [path for path in paths if self.managed.exists(path)]
         if required and paths[:1] != present[:1]:
             self.problems.append("%s: does not exist; is the BigFix agent installed here? Else name the right file in "
                                  "bigfix_%s_settings_paths" % (paths[0] if paths else "settings file", self.component))
         for path in present:
             try:
-                content = read_bytes(path)
+                content = self.managed.read(path)
                 self.settings.append(SettingsSource(path, content, settings_file.parse(content, flat=flat).settings, flat))
             except EngineError as err:
                 self._problem(path, err)
@@ -73,11 +72,12 @@ class BigFixHost:
     def _read_credentials(self, paths):
         seen = set()
         for path in paths:
-            if not os.path.lexists(path) or os.path.realpath(path) in seen:
+            target = self.managed.real_path(path)
+            if not self.managed.exists(path) or target in seen:
                 continue
-            seen.add(os.path.realpath(path))
+            seen.add(target)
             try:
-                self.credentials.append(CredentialsSource(path, read_bytes(path)))
+                self.credentials.append(CredentialsSource(path, self.managed.read(path)))
             except EngineError as err:
                 self._problem(path, err)
 
@@ -90,7 +90,7 @@ class BigFixHost:
                          issued=issued, allow_invalid_signature=allow_invalid_signature, credentials=self.credentials)
         for edit in plan.edits:
             try:
-                plan.notes += require_writable(edit["path"], os.path.getsize(edit["path"]))
+                plan.notes += self.managed.require_writable(edit["path"], self.managed.size(edit["path"]) or 0)
             except EngineError as err:
                 plan.problems.append(str(err))
         plan.problems = self.problems + plan.problems

@@ -158,7 +158,7 @@ def is_masthead(data):
 
 
 def redacted(data):
-    """The same bytes for a diff.  A masthead is public, its server gives it to everyone; a URL may hold more than that."""
+    """The same bytes for a diff.  A masthead is public, its server gives it to every client; a URL may hold more than that."""
     return with_urls_shown(data.decode("latin-1")).encode("latin-1")
 
 

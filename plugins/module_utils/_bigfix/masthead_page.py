@@ -4,7 +4,7 @@
 """The page at which a root server or relay serves its masthead: the best sign that it is the product that answers."""
 
 from ansible_collections.portshift.agents.plugins.module_utils._bigfix.masthead import MastheadError, parse
-from ansible_collections.portshift.agents.plugins.module_utils._network.probe import probe, probe_all
+from ansible_collections.portshift.agents.plugins.module_utils._network.posix_host import THIS_HOST
 
 MASTHEAD_PAGE = "/masthead/masthead.afxm"
 
@@ -21,15 +21,15 @@ def _check(port):
     return check
 
 
-def _page(host, port, tls, names_port=True):
-    return dict(host=host, port=port, http=dict(path=MASTHEAD_PAGE, tls=tls, check=_check(port if names_port else None)))
+def _page(address, port, tls, names_port=True):
+    return dict(host=address, port=port, http=dict(path=MASTHEAD_PAGE, tls=tls, check=_check(port if names_port else None)))
 
 
-def masthead_answer(host, port, tls, timeout, names_port=True):
-    """A probe's result: whether a masthead is served there, with `names_port` one for that very port."""
-    return probe(_page(host, port, tls, names_port), timeout)
+def masthead_answer(address, port, tls, timeout, names_port=True, host=THIS_HOST):
+    """A probe's result: whether a masthead is served there, with `names_port` one for that very port.  `host`: who asks."""
+    return host.probe([_page(address, port, tls, names_port)], timeout)[0]
 
 
-def await_masthead(host, port, tls, timeout, wait):
+def await_masthead(address, port, tls, timeout, wait, host=THIS_HOST):
     """The same for a masthead for that port, asked again until `wait` seconds have passed."""
-    return probe_all([_page(host, port, tls)], timeout, wait)[0]
+    return host.probe([_page(address, port, tls)], timeout, wait)[0]

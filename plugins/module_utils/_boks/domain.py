@@ -49,7 +49,7 @@ TABLE = (
 FIXED = {row.port: row.service for row in TABLE if row.offset is None}
 NEVER_MOVES = 2478
 
-# The names that the four ports have where an operating system brings them along: nobody else's.
+# The names that the four ports have where an operating system brings them along: they are of no other service.
 OWN_NAMES = re.compile(r"boks(?:[-_](?:servc|servm|clntd))?\Z")
 
 BRIDGE_DOMAIN, INIT = "BRIDGE_DOMAIN", "BOKSINIT"

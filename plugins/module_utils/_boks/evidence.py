@@ -3,16 +3,12 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """What proves that a BoKS host works on its base port."""
 
-import time
-
 from ansible_collections.portshift.agents.plugins.module_utils._boks import domain
 from ansible_collections.portshift.agents.plugins.module_utils._boks.host import BOKS_HOST_SPEC, BoksHost, run_bounded, who
 from ansible_collections.portshift.agents.plugins.module_utils._core.change_record import known_change
 from ansible_collections.portshift.agents.plugins.module_utils._core.evidence import EVIDENCE_SPEC, Evidence, Hopeless
 from ansible_collections.portshift.agents.plugins.module_utils._core.log_lines import QUOTED, FailureLog, compile_patterns
-from ansible_collections.portshift.agents.plugins.module_utils._core.service_processes import start_time
-from ansible_collections.portshift.agents.plugins.module_utils._network.listeners import own_addresses
-from ansible_collections.portshift.agents.plugins.module_utils._network.probe import probe_all
+from ansible_collections.portshift.agents.plugins.module_utils._network.posix_host import THIS_HOST
 
 PROBE_TIMEOUT = 5
 # The product's command asks its daemons, and a daemon that hangs must not hang this one.
@@ -37,7 +33,7 @@ class BoksEvidence(Evidence):
 
     port_words = "base port"
 
-    def __init__(self, params):
+    def __init__(self, params, host=THIS_HOST):
         self.down = compile_patterns(params["down_patterns"])
         self.failures = FailureLog(params["failure_patterns"])
         for target in params["reach"]:
@@ -45,8 +41,8 @@ class BoksEvidence(Evidence):
                 if offset not in range(domain.SPAN):
                     raise domain.BoksError("reach: the offset is %d; give 0 to %d, the distance from the base port"
                                            % (offset, domain.SPAN - 1))
-        base, self.host = domain.parse_base(params["base_port"]), BoksHost(params)
-        super().__init__(params, base, self.host.record)
+        base, self.host = domain.parse_base(params["base_port"]), BoksHost(params, host)
+        super().__init__(params, base, self.host.record, host)
         if params["old_base"] is not None:
             self.old_port = params["old_base"]
         self.daemons = {}
@@ -56,7 +52,7 @@ class BoksEvidence(Evidence):
 
     def look(self):
         """Reads the host anew."""
-        self.host = BoksHost(self.params)
+        self.host = BoksHost(self.params, self.managed)
 
     def seen(self):
         return self.daemons
@@ -66,7 +62,7 @@ class BoksEvidence(Evidence):
         self.failures.settle("within %g s after it was well" % self.settle_seconds)
 
     def also(self, proved):
-        return dict(base=self.port, addresses=sorted(map(str, own_addresses() or ())))
+        return dict(base=self.port, addresses=sorted(map(str, self.managed.own_addresses() or ())))
 
     def asked(self):
         found = [("under_way", self.under_way, False), ("services", self.services, False)]
@@ -119,8 +115,9 @@ class BoksEvidence(Evidence):
             raise Hopeless("what listened on %s ended within %g s after it was well; it may do so again and again" % (
                 ", ".join(silent), self.settle_seconds))
         if silent:
-            return False, ["nobody listens on %s, where BoKS has to on base port %d" % (", ".join(silent), self.port)]
-        self.daemons = {pair: {(pid, start_time(pid)) for entry in found if (entry["port"], entry["protocol"]) == pair
+            return False, ["no process listens on %s, where BoKS has to on base port %d" % (", ".join(silent), self.port)]
+        begun = self.managed.start_time
+        self.daemons = {pair: {(pid, begun(pid)) for entry in found if (entry["port"], entry["protocol"]) == pair
                                for pid in entry["owners"]} for pair in needed}
         self._require_the_same()
         return True, ["%s listens on %d/%s" % ((who(by_port[pair]),) + pair) for pair in needed]
@@ -136,7 +133,7 @@ class BoksEvidence(Evidence):
     def _answering(self, wanted):
         """Where a host can't tell who listens, a connection tells that a daemon does."""
         address = self.params["bind_address"] or "127.0.0.1"
-        results = probe_all([dict(host=address, port=port, protocol="tcp") for port in wanted], PROBE_TIMEOUT)
+        results = self.managed.probe([dict(host=address, port=port, protocol="tcp") for port in wanted], PROBE_TIMEOUT)
         silent = [result["error"] for result in results if not result["reachable"]]
         return (False, ["; ".join(silent)]) if silent else (True, ["%s answers on port %s" % (
             address, ", ".join(map(str, wanted)))])
@@ -151,13 +148,13 @@ class BoksEvidence(Evidence):
                 if (entry["port"], entry["protocol"]) in old]
         if left:
             return False, ["%s, which belongs to the old base port %d" % (", ".join(left), self.old_port)]
-        return True, ["nobody listens on the old base port %d any more" % self.old_port]
+        return True, ["no process listens on the old base port %d any more" % self.old_port]
 
     def status(self, seconds_left):
         command = self.params["status_command"]
         shown = " ".join(command)
         seconds = min(STATUS_TIMEOUT, max(seconds_left, PROBE_TIMEOUT))
-        code, output = run_bounded(command, seconds)
+        code, output = run_bounded(self.managed, command, seconds)
         if code is None:
             return False, ["%s did not end within %g s" % (shown, seconds)]
         lines = [line.strip() for line in output.splitlines() if line.strip()]
@@ -169,14 +166,14 @@ class BoksEvidence(Evidence):
         return True, ["%s: %d lines, none of them down" % (shown, len(lines))]
 
     def errlog(self, unused):
-        now, age = time.time(), self.params["log_max_age"]
+        now, age = self.managed.now(), self.params["log_max_age"]
         # Without a change, or long after it, an old line says nothing about today.
-        since, words = max([(now - age, "in the last %g s" % age), (known_change(self.content), "since the change")])
-        return self.failures.judge(self.params["errlog_path"], since, words)
+        since, words = max([(now - age, "in the last %g s" % age), (known_change(self.content, now), "since the change")])
+        return self.failures.judge(self.managed, self.params["errlog_path"], since, words)
 
     def reach(self, unused):
         targets = [(target["host"], self.port + offset) for target in self.params["reach"] for offset in target["offsets"]]
-        results = probe_all([dict(host=host, port=port, protocol="tcp") for host, port in targets], PROBE_TIMEOUT)
+        results = self.managed.probe([dict(host=host, port=port, protocol="tcp") for host, port in targets], PROBE_TIMEOUT)
         errors = [result["error"] for result in results if not result["reachable"]]
         lacking = {result["host"] for result in results if not result["reachable"]}
         reached = [target["host"] for target in self.params["reach"] if target["host"] not in lacking]

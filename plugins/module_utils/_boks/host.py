@@ -5,15 +5,13 @@
 
 from ansible_collections.portshift.agents.plugins.module_utils._boks import domain
 from ansible_collections.portshift.agents.plugins.module_utils._boks.domain import SERVICE, BoksError
-from ansible_collections.portshift.agents.plugins.module_utils._core.bounded_commands import CommandTimeout, execute
-from ansible_collections.portshift.agents.plugins.module_utils._core.change_record import ChangeRecord, port_before
+from ansible_collections.portshift.agents.plugins.module_utils._core.bounded_commands import CommandTimeout
+from ansible_collections.portshift.agents.plugins.module_utils._core.change_record import port_before
 from ansible_collections.portshift.agents.plugins.module_utils._move.confirmed_state import under_way
 from ansible_collections.portshift.agents.plugins.module_utils._core.errors import EngineError
-from ansible_collections.portshift.agents.plugins.module_utils._core.file_edit import read_bytes, read_if_there, require_writable
-from ansible_collections.portshift.agents.plugins.module_utils._network.listeners import listeners, outgoing
-from ansible_collections.portshift.agents.plugins.module_utils._network.listener import running, state_path
+from ansible_collections.portshift.agents.plugins.module_utils._network.posix_host import THIS_HOST
 from ansible_collections.portshift.agents.plugins.module_utils._boks.services_file import (
-    SERVICES, USR_SERVICES, ServicesEdit, answered_by, host_lookup, is_asked_by_lookups, shipped)
+    SERVICES, USR_SERVICES, ServicesEdit, answered_by, is_asked_by_lookups, shipped)
 from ansible_collections.portshift.agents.plugins.module_utils._boks.services_lines import parse, shown
 
 # Options of every module that looks at a whole host.
@@ -22,14 +20,14 @@ BOKS_HOST_SPEC = dict(
     env_path=dict(type="path", default="/etc/opt/boksm/ENV"), record=dict(type="path", default="/var/lib/portshift/boks.json"),
     bind_address=dict(type="str"))
 
-PROGRAMS = b"/boksm/"
+PROGRAMS = "/boksm/"
 
 
 class BoksHost:
     """What one host says.  What can't be read or told becomes a sentence in `problems`, and the rest is read."""
 
-    def __init__(self, params):
-        self.params, self.problems, self.notes = params, [], []
+    def __init__(self, params, host=THIS_HOST):
+        self.managed, self.params, self.problems, self.notes = host, params, [], []
         self.env, self.domain, self.record = {}, None, None
         # Those of the services database come first; behind them are those that lookups ask where that one has no answer.
         self.services, self.lines, self.own_lines, self.services_port, self.services_entry = None, [], 0, None, {}
@@ -45,7 +43,7 @@ class BoksHost:
     def _read_env(self):
         path = self.params["env_path"]
         try:
-            self.env = domain.parse_env(read_bytes(path))
+            self.env = domain.parse_env(self.managed.read(path))
             self.domain = domain.bridge_domain(self.env)
         except BoksError as err:
             self.problems.append("%s: %s" % (path, err))
@@ -55,8 +53,8 @@ class BoksHost:
     def _read_services(self):
         path = self.params["services_path"]
         try:
-            behind = shipped(path)
-            self.services = read_bytes(path) if behind is None else read_if_there(path) or b""
+            behind = shipped(self.managed, path)
+            self.services = self.managed.read(path) if behind is None else self.managed.read_if_there(path) or b""
         except EngineError as err:
             self.problems.append(str(err))
             return
@@ -68,20 +66,20 @@ class BoksHost:
                 self.services_entry.setdefault(line.protocol, self.answering(line.protocol).port)
         used = self.services_port = self.services_entry.get("tcp")
         if self.is_asked_by_lookups():
-            self.answered_by = answered_by(SERVICE, "tcp", self.services_port)
+            self.answered_by = answered_by(self.managed, SERVICE, "tcp", self.services_port)
             # The daemons ask the C library, not the file.
-            used = host_lookup(SERVICE, "tcp")
+            used = self.managed.service_port(SERVICE, "tcp")
         if self.domain is not None:
             self.base = domain.effective_base(used, self.domain)
 
     def _read_record(self):
         try:
-            self.record = ChangeRecord(self.params["record"])
+            self.record = self.managed.record(self.params["record"])
         except EngineError as err:
             self.problems.append(str(err))
 
     def is_asked_by_lookups(self):
-        return is_asked_by_lookups(self.params["services_path"])
+        return is_asked_by_lookups(self.managed, self.params["services_path"])
 
     def place_of(self, line):
         """The path of the file that has this line."""
@@ -114,10 +112,10 @@ class BoksHost:
         """(edits that make the services database name `port`, warnings, notes, problems)."""
         path, beside = self.params["services_path"], self.protocols_if_present()
         try:
-            edit = ServicesEdit(path, SERVICE, port, protocols=("tcp",), protocols_if_present=beside)
+            edit = ServicesEdit(path, SERVICE, port, protocols=("tcp",), protocols_if_present=beside, host=self.managed)
             if edit.file.after == edit.file.before:
                 return [], [], [], []
-            notes = require_writable(path, len(edit.file.after or b""))
+            notes = self.managed.require_writable(path, len(edit.file.after or b""))
             refusal = edit.foreseen()
         except EngineError as err:
             # A file that can't be read has been told already.
@@ -129,25 +127,20 @@ class BoksHost:
                          edit.warnings + edit.shadowed), notes, [refusal] if refusal else []
 
     def listeners(self, ports, every_owner=False):
-        return listeners(set(ports), self.params["bind_address"], every_owner=every_owner)
+        return self.managed.listeners(set(ports), self.params["bind_address"], every_owner=every_owner)
 
+    def outgoing(self, port):
+        return self.managed.outgoing(port, self.params["bind_address"])
 
-def own_listener(port, address):
-    """The pid of a temporary listener of ours at `port`, or None.  It ends by itself, or when the path is proved."""
-    return (running(state_path(port, address)) or {}).get("pid")
+    def own_listener(self, port):
+        """The pid of a temporary listener of ours at `port`, or None.  It ends by itself, or when the path is proved."""
+        return self.managed.own_listener(port, self.params["bind_address"])
 
-
-def is_product(entry):
-    """Whether a listener is a daemon of BoKS: by its name, or by a program of its own folder."""
-    if not entry["pid"]:
-        return False
-    if entry["process"].startswith("boks"):
-        return True
-    try:
-        with open("/proc/%d/cmdline" % entry["pid"], "rb") as source:
-            return PROGRAMS in source.read(65536)
-    except OSError:
-        return False
+    def is_product(self, entry):
+        """Whether a listener is a daemon of BoKS: by its name, or by a program of its own folder."""
+        if not entry["pid"]:
+            return False
+        return entry["process"].startswith("boks") or any(PROGRAMS in word for word in self.managed.command_line(entry["pid"]))
 
 
 def who(entry):
@@ -164,12 +157,12 @@ def with_listeners(wanted, listening):
 
 
 def foreign(host, wanted, old_base):
-    """(problems, notes) for ports of the range of `wanted` that somebody else holds on this host."""
-    problems, notes, address = [], [], host.params["bind_address"]
+    """(problems, notes) for ports of the range of `wanted` that another program holds on this host."""
+    problems, notes = [], []
     needed = domain.own_ports(wanted, host.role)
     for entry in host.listeners(domain.base_range(wanted)) or []:
         port = entry["port"]
-        if is_product(entry) or (entry["pid"] and entry["pid"] == own_listener(port, address)) or (
+        if host.is_product(entry) or (entry["pid"] and entry["pid"] == host.own_listener(port)) or (
                 old_base is not None and port in domain.base_range(old_base)):
             continue
         sentence = "port %d/%s is in use already: %s listens on %s" % (port, entry["protocol"], who(entry), entry["address"])
@@ -178,17 +171,17 @@ def foreign(host, wanted, old_base):
         else:
             notes.append(sentence + ", which no daemon of this host needs")
     for port, protocol in needed:
-        if protocol == "tcp" and not own_listener(port, address) and (
+        if protocol == "tcp" and not host.own_listener(port) and (
                 old_base is None or port not in domain.base_range(old_base)):
             problems += ["port %d/tcp is in use already: the kernel gave it to a connection of %s to %s; end that connection or "
-                         "choose another base port" % (port, who(entry), entry["remote"]) for entry in outgoing(port, address)]
+                         "choose another base port" % (port, who(entry), entry["remote"]) for entry in host.outgoing(port)]
     return problems, notes
 
 
-def run_bounded(command, seconds):
-    """(exit status or None when it took longer, output) of a command that may hang."""
+def run_bounded(host, command, seconds):
+    """(exit status or None when it took longer, output) of a command of a host that may hang."""
     try:
-        code, output, error = execute(command, seconds, environ_update=dict(LANG="C", LC_ALL="C"))
+        code, output, error = host.run(command, seconds)
     except CommandTimeout:
         return None, ""
     except OSError as err:

@@ -8,16 +8,15 @@ keeps its own list below /usr (SLES 16, openSUSE Tumbleweed), /etc/services need
 and what it has is found first.
 """
 
-import os
 import re
-import socket
 import time
 
 from ansible_collections.portshift.agents.plugins.module_utils._boks import services_lines
-from ansible_collections.portshift.agents.plugins.module_utils._core.bounded_commands import CommandTimeout, execute
+from ansible_collections.portshift.agents.plugins.module_utils._core.bounded_commands import CommandTimeout
 from ansible_collections.portshift.agents.plugins.module_utils._core.errors import EngineError
-from ansible_collections.portshift.agents.plugins.module_utils._core.file_edit import FileEdit, FileError, read_if_there
+from ansible_collections.portshift.agents.plugins.module_utils._core.file_edit import FileError
 from ansible_collections.portshift.agents.plugins.module_utils._core.file_kinds import Edit, FileKind
+from ansible_collections.portshift.agents.plugins.module_utils._core.posix_host import THIS_HOST
 from ansible_collections.portshift.agents.plugins.module_utils._core.redaction import MASK
 from ansible_collections.portshift.agents.plugins.module_utils._boks.services_lines import ServicesFileError, entries
 
@@ -44,14 +43,6 @@ ENTRY_SPEC = dict(
 ENTRY = re.compile(br"[ \t]*[\w.+-]+[ \t]+[0-9]{1,5}/[a-z]{3,7}(?:[ \t]+[\w.+-]+)*[ \t]*(?=#|\r?\Z)")
 
 
-def host_lookup(name, protocol=None):
-    """The port that this host's own lookup gives (getservbyname(3), all its sources), or None."""
-    try:
-        return socket.getservbyname(*[word for word in (name, protocol) if word is not None])
-    except OSError:
-        return None
-
-
 def sources(content):
     """Who is asked for services, in order, by the bytes of an nsswitch.conf."""
     for line in content.decode("utf-8", "replace").splitlines():
@@ -61,59 +52,59 @@ def sources(content):
     return ["files"]
 
 
-def nsswitch():
+def nsswitch(host):
     """The path of the file that says who is asked."""
-    return USR_NSSWITCH if not os.path.lexists(NSSWITCH) and os.path.lexists(USR_NSSWITCH) else NSSWITCH
+    return USR_NSSWITCH if not host.exists(NSSWITCH) and host.exists(USR_NSSWITCH) else NSSWITCH
 
 
-def _host_sources():
+def _host_sources(host):
     try:
-        return sources(read_if_there(nsswitch()) or b"")
+        return sources(host.read_if_there(nsswitch(host)) or b"")
     except FileError:
         return sources(b"")
 
 
-def is_asked_by_lookups(path):
+def is_asked_by_lookups(host, path):
     """Whether this is the file that the host's own lookup reads."""
-    return os.path.realpath(path) == os.path.realpath(SERVICES)
+    return host.real_path(path) == host.real_path(SERVICES)
 
 
-def shipped(path):
+def shipped(host, path):
     """What parse() finds in the distribution's own database, when lookups ask it for what `path` does not have; else None."""
-    order = _host_sources() if is_asked_by_lookups(path) else []
+    order = _host_sources(host) if is_asked_by_lookups(host, path) else []
     if USR_SOURCE not in order or "files" not in order[:order.index(USR_SOURCE)]:
         return None
-    content = read_if_there(USR_SERVICES)
+    content = host.read_if_there(USR_SERVICES)
     return None if content is None else services_lines.parse(content)
 
 
-def _asked(source, name, protocol):
+def _asked(host, source, name, protocol):
     """The port that one source alone gives, or None."""
     key = name if protocol is None else "%s/%s" % (name, protocol)
     try:
-        output = execute(["getent", "-s", "services:" + source, "services", key], PATIENCE_WITH_SOURCE)[1]
+        output = host.run(["getent", "-s", "services:" + source, "services", key], PATIENCE_WITH_SOURCE)[1]
     except (OSError, CommandTimeout):
         return None
     match = re.match(r"\S+\s+([0-9]+)/", output)
     return int(match.group(1)) if match else None
 
 
-def _who(name, protocol, port, order):
+def _who(host, name, protocol, port, order):
     """The one of the sources that gives `port`, or None."""
-    return next((source for source in order if source != "files" and _asked(source, name, protocol) == port), None)
+    return next((source for source in order if source != "files" and _asked(host, source, name, protocol) == port), None)
 
 
-def answered_by(name, protocol, file_port):
+def answered_by(host, name, protocol, file_port):
     """Who answers instead of the file, in words; None when the host's own lookup gives `file_port` (None: nothing)."""
-    port = host_lookup(name, protocol)
+    port = host.service_port(name, protocol)
     if port == file_port:
         return None
-    order = _host_sources()
-    where = "the services line of %s is: %s" % (nsswitch(), " ".join(order) or "empty")
+    order = _host_sources(host)
+    where = "the services line of %s is: %s" % (nsswitch(host), " ".join(order) or "empty")
     if port is None:
-        return "nobody answers for %s/%s on this host (%s)" % (name, protocol or "any", where)
-    source = _who(name, protocol, port, order)
-    if source is None and _asked("files", name, protocol) == port:
+        return "no source answers for %s/%s on this host (%s)" % (name, protocol or "any", where)
+    source = _who(host, name, protocol, port, order)
+    if source is None and _asked(host, "files", name, protocol) == port:
         who = "%s, not another file," % SERVICES
     elif source is None:
         who = "a cache such as nscd, or a source that could not be asked alone,"
@@ -132,11 +123,11 @@ class ServicesEdit(Edit):
     kind = "services_file"
 
     def __init__(self, path, name, port, protocols=("tcp",), protocols_if_present=(), aliases=None, comment=None,
-                 state="present"):
-        self.path, self.name, self.port, self.state = path, name, port, state
-        _refuse_huge(path)
-        behind = shipped(path)
-        self.file = FileEdit.read(path, may_be_missing=behind is not None)
+                 state="present", host=THIS_HOST):
+        self.path, self.name, self.port, self.state, self.host = path, name, port, state, host
+        _refuse_huge(host, path)
+        behind = shipped(host, path)
+        self.file = host.edit(path, may_be_missing=behind is not None)
         before = self.file.before or b""
         try:
             if state == "absent":
@@ -159,43 +150,43 @@ class ServicesEdit(Edit):
 
     def resolved(self):
         """What the host's own lookup answers now: {protocol: port or None}."""
-        return {protocol: host_lookup(self.name, protocol) for protocol in self.previous}
+        return {protocol: self.host.service_port(self.name, protocol) for protocol in self.previous}
 
     def is_asked_by_lookups(self):
-        return is_asked_by_lookups(self.path)
+        return is_asked_by_lookups(self.host, self.path)
 
     def _wanted(self, protocol):
         found = services_lines.lookup(self._lines, self.name, protocol)
         return found and found[0]
 
     def foreseen(self):
-        """A sentence when somebody answers before the file is asked, so that no edit of it can count; else None."""
+        """A sentence when another source answers before the file is asked, so that no edit of it can count; else None."""
         if not self.is_asked_by_lookups() or self.state == "absent":
             return None
-        order = _host_sources()
+        order = _host_sources(self.host)
         before = order[:order.index("files")] if "files" in order else order
         for protocol in self.previous:
-            port = host_lookup(self.name, protocol)
+            port = self.host.service_port(self.name, protocol)
             if "files" not in order and port is None:
-                return self._sentence(protocol, answered_by(self.name, protocol, self._wanted(protocol)))
-            if port not in (None, self._wanted(protocol)) and _who(self.name, protocol, port, before):
-                return self._sentence(protocol, answered_by(self.name, protocol, self._wanted(protocol)))
+                return self._sentence(protocol, answered_by(self.host, self.name, protocol, self._wanted(protocol)))
+            if port not in (None, self._wanted(protocol)) and _who(self.host, self.name, protocol, port, before):
+                return self._sentence(protocol, answered_by(self.host, self.name, protocol, self._wanted(protocol)))
         return None
 
     def disagreement(self, patience=PATIENCE_WITH_CACHE):
         """A sentence when the host's own lookup does not answer what the file now says; None when it does.
 
-        To be asked after the file was written.  Who has taken a line away is not told that somebody else still answers.
+        To be asked after the file was written.  After a line was taken away, that another source still answers is not told.
         """
         if not self.is_asked_by_lookups() or self.state == "absent":
             return None
         end = time.monotonic() + patience
         while True:
-            wrong = [protocol for protocol in self.previous if host_lookup(self.name, protocol) != self._wanted(protocol)]
+            wrong = [protocol for protocol, port in self.resolved().items() if port != self._wanted(protocol)]
             if not wrong:
                 return None
             if time.monotonic() >= end:
-                who = answered_by(self.name, wrong[0], self._wanted(wrong[0]))
+                who = answered_by(self.host, self.name, wrong[0], self._wanted(wrong[0]))
                 return who and self._sentence(wrong[0], who)
             time.sleep(LOOK_AGAIN)
 
@@ -219,20 +210,17 @@ class ServicesEdit(Edit):
 
     def _put_back(self, module):
         try:
-            edit = FileEdit.read(self.path, may_be_missing=True)
+            edit = self.host.edit(self.path, may_be_missing=True)
             if edit.before != self.file.after:
-                return "the file was NOT put back, since somebody else has changed it meanwhile"
+                return "the file was NOT put back, since another process has changed it meanwhile"
             edit.apply(self.file.before).commit(module)
         except FileError as err:
             return "the file was NOT put back: %s" % err
         return "the file was put back as it was"
 
 
-def _refuse_huge(path):
-    try:
-        size = os.stat(path).st_size
-    except OSError:
-        return      # FileEdit has the sentence for it.
+def _refuse_huge(host, path):
+    size = host.size(path) or 0     # what is no file has its sentence when it is read
     if size > SIZE_LIMIT:
         raise ServicesFileError("%s: has %d bytes, more than the %d that a services database may have here; nothing was written. "
                                 "Look what has filled it" % (path, size, SIZE_LIMIT))

@@ -1,7 +1,7 @@
 # Copyright (c) 2026 The portshift.agents authors
 # GNU General Public License v3.0-or-later (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A port bridge on this host: the live rules, the files that bring them back after a boot, and the change of both."""
+"""A port bridge on this Linux host: the live rules, the files that bring them back after a boot, and the change of both."""
 
 import os
 import time

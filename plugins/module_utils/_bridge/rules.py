@@ -171,7 +171,7 @@ def _from_nft(rule):
 
 
 def from_nft(text):
-    """The rules in what C(nft -j list table) says; BridgeError when somebody has put others there."""
+    """The rules in what C(nft -j list table) says; BridgeError when it holds rules that were not written here."""
     try:
         return [_from_nft(entry["rule"]) for entry in json.loads(text)["nftables"]
                 if "rule" in entry and not entry["rule"]["chain"].startswith("users_")]

@@ -3,8 +3,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """What proves that an agent of Change Tracker works with its hub's port."""
 
-import time
-
 from ansible_collections.portshift.agents.plugins.module_utils._change_tracker.host import AGENT_SPEC, AgentHost
 from ansible_collections.portshift.agents.plugins.module_utils._change_tracker.hub_url import FAILURES, ChangeTrackerError
 from ansible_collections.portshift.agents.plugins.module_utils._core.change_record import known_change
@@ -12,7 +10,8 @@ from ansible_collections.portshift.agents.plugins.module_utils._core.evidence im
 from ansible_collections.portshift.agents.plugins.module_utils._core.log_lines import FailureLog
 from ansible_collections.portshift.agents.plugins.module_utils._core.ports import parse_port
 from ansible_collections.portshift.agents.plugins.module_utils._network.peer_connections import (
-    addresses_of, connections_of, shown, wait_for_connection, who)
+    connections_of, shown, wait_for_connection, who)
+from ansible_collections.portshift.agents.plugins.module_utils._network.posix_host import THIS_HOST
 
 # A log knows whole seconds: a failure of the second in which the agent was started may be its own.
 OF_A_LOG = 1
@@ -29,10 +28,10 @@ AGENT_EVIDENCE_SPEC = dict(
 class AgentEvidence(Evidence):
     """The pieces of evidence that this host owes."""
 
-    def __init__(self, params):
+    def __init__(self, params, host=THIS_HOST):
         self.failures = FailureLog(params["failure_patterns"])
-        port, self.host = parse_port(params["port"]), AgentHost(params)
-        super().__init__(params, port, self.host.record)
+        port, self.host = parse_port(params["port"]), AgentHost(params, host)
+        super().__init__(params, port, self.host.record, host)
         if params["old_port"] is not None:
             self.old_port = params["old_port"]
         self.addresses = set()
@@ -42,7 +41,7 @@ class AgentEvidence(Evidence):
 
     def look(self):
         """Reads the host anew."""
-        self.host = AgentHost(self.params)
+        self.host = AgentHost(self.params, self.managed)
 
     def seen(self):
         return self._running()
@@ -114,7 +113,7 @@ class AgentEvidence(Evidence):
 
     def _addresses(self, name):
         """Those that the name has had since the first look: it may have others each time."""
-        self.addresses |= addresses_of(name)
+        self.addresses |= self.managed.addresses_of(name)
         if not self.addresses:
             # What stands where a proxy is named may be more than a name.
             raise ChangeTrackerError("the name %s does not resolve here" % ("of its HTTP proxy" if self.host.proxy() else name))
@@ -124,9 +123,9 @@ class AgentEvidence(Evidence):
         self._installed()
         name, port, what = self._peer()
         addresses, service = self._addresses(name), self.host.service
-        found = wait_for_connection(service.owns, addresses, port, seconds_left)
+        found = wait_for_connection(self.managed, service.owns, addresses, port, seconds_left)
         if found is None:
-            raise ChangeTrackerError("this host does not tell its connections (no /proc/net/tcp)")
+            raise ChangeTrackerError("this host does not tell its connections")
         ours = [entry for entry in found[0] if entry["established"]]
         if ours:
             return True, ["%s is connected to %s" % (who(ours[0]), what)]
@@ -140,20 +139,20 @@ class AgentEvidence(Evidence):
         if self.host.proxy():
             return True, []
         name = self.host.way.host
-        left = (connections_of(self.host.service.owns, self._addresses(name), self.old_port) or ([],))[0]
+        left = (connections_of(self.managed, self.host.service.owns, self._addresses(name), self.old_port) or ([],))[0]
         if left:
             return False, ["%s still has a connection to %s, the old port" % (who(left[0]), shown(name, self.old_port))]
         return True, ["nothing is connected to the old port %d any more" % self.old_port]
 
     def log(self, unused):
         self._installed()
-        return self.failures.judge(self.host.log_path, *self._since(self.host.service.started()))
+        return self.failures.judge(self.managed, self.host.log_path, *self._since(self.host.service.started()))
 
     def _since(self, started):
         """(the moment from which on a line counts, words for it): the latest of those that are known."""
-        now, age = time.time(), self.params["log_max_age"]
+        now, age = self.managed.now(), self.params["log_max_age"]
         # Without a change, or long after it, an old line says nothing about today.
-        moments = [(now - age, "in the last %g s" % age), (known_change(self.content), "since the change")]
+        moments = [(now - age, "in the last %g s" % age), (known_change(self.content, now), "since the change")]
         if self.proved_before:
             moments.append((now - QUIET, "in the last %d s" % QUIET))
         if started is not None:

@@ -3,31 +3,17 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """One edit of a Change Tracker agent's HubDetails.xml, from the places where it may lie to a FileEdit ready to be committed."""
 
-import errno
-import os
-import stat
-
 from ansible_collections.portshift.agents.plugins.module_utils._change_tracker import hub_details
 from ansible_collections.portshift.agents.plugins.module_utils._core.errors import EngineError
-from ansible_collections.portshift.agents.plugins.module_utils._core.file_edit import FileEdit, FileError, explain
+from ansible_collections.portshift.agents.plugins.module_utils._core.file_edit import FileError
 from ansible_collections.portshift.agents.plugins.module_utils._core.file_kinds import Edit, FileKind
+from ansible_collections.portshift.agents.plugins.module_utils._core.posix_host import THIS_HOST
 
 # What a file of XML begins with, after a byte order mark; that of UTF-16 is none of a settings file's.
 XML = (b"<", b"\xef\xbb\xbf<", b"\xff\xfe", b"\xfe\xff")
 
 
-def is_there(path):
-    """Also a link to nowhere is there: it has a sentence of its own.  A place that can't be looked at is no empty one."""
-    try:
-        os.lstat(path)
-    except OSError as err:
-        if err.errno in (errno.ENOENT, errno.ENOTDIR):
-            return False
-        raise FileError(explain(err, path, "look for"))
-    return True
-
-
-def the_one(candidates):
+def the_one(host, candidates):
     """The one of these paths that is there.  Two names of one file are one."""
     if not candidates:
         raise FileError("path is an empty list; name the agent's HubDetails.xml, or leave path out")
@@ -35,8 +21,8 @@ def the_one(candidates):
         return candidates[0]
     found = {}
     for path in candidates:
-        if is_there(path):
-            found.setdefault(os.path.realpath(path), path)
+        if host.is_there(path):
+            found.setdefault(host.real_path(path), path)
     paths = sorted(found.values(), key=candidates.index)
     if not paths:
         raise FileError("no HubDetails.xml was found; looked for %s. Look whether the agent is installed here, or name its file "
@@ -47,15 +33,11 @@ def the_one(candidates):
     return paths[0]
 
 
-def _read(path):
-    try:
-        status = os.stat(path)
-    except OSError:
-        # Its sentence comes from who reads it.
-        return FileEdit.read(path)
-    if stat.S_ISREG(status.st_mode) and status.st_size > hub_details.LIMIT:
-        raise FileError("%s: %s" % (path, hub_details.too_big(status.st_size)))
-    return FileEdit.read(path)
+def _read(host, path):
+    size = host.size(path) or 0     # what is no file has its sentence when it is read
+    if size > hub_details.LIMIT:
+        raise FileError("%s: %s" % (path, hub_details.too_big(size)))
+    return host.edit(path)
 
 
 class HubEdit(Edit):
@@ -64,9 +46,9 @@ class HubEdit(Edit):
     kind = "hub_details"
     redact = staticmethod(hub_details.redacted)
 
-    def __init__(self, candidates, port=None, url=None):
-        self.path = the_one(candidates)
-        self.file = _read(self.path)
+    def __init__(self, candidates, port=None, url=None, host=THIS_HOST):
+        self.path = the_one(host, candidates)
+        self.file = _read(host, self.path)
         try:
             self.before = hub_details.parse(self.file.before)
             if port is not None:

@@ -90,7 +90,7 @@ def _ends_with_us():
 
 
 def _has_ended(process):
-    """Whether it has, without taking its exit status: until that is taken nobody else gets its number."""
+    """Whether it has, without taking its exit status: until that is taken no other process gets its number."""
     try:
         return os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
     except ChildProcessError:
@@ -180,7 +180,7 @@ def execute(command, seconds, data=None, environ_update=None, path_prefix=None):
 def execute_and_leave(command, seconds):
     """The exit status of a command that leaves daemons behind.
 
-    They inherit what this process writes to, the journal or nothing: a pipe that nobody reads any more would end them.
+    They inherit what this process writes to, the journal or nothing: a pipe that no process reads any more would end them.
     """
     return _run(command, seconds, streams=None)[0]
 

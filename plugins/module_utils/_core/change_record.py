@@ -77,7 +77,7 @@ def lock_path(path):
 
 @contextlib.contextmanager
 def alone_on_host(path, check_mode=False, may_be_first=True, patience=PATIENCE):
-    """One change of this host at a time: whoever comes while another one is under way waits for its end.
+    """One change of this host at a time: a run that comes while another change is under way waits for its end.
 
     Such as the cutover of a control node that died: it is still being finished when the next control node's begins.
     `path`: the record.  What is read for a change is to be read inside, since the other one changes it.
@@ -93,7 +93,7 @@ def alone_on_host(path, check_mode=False, may_be_first=True, patience=PATIENCE):
 def other_change(path):
     """A sentence on the change of this host that is under way, or None.  `path`: the record.  Waits for nothing."""
     try:
-        handle = os.open(lock_path(path), os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
+        handle = os.open(lock_path(path), os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
     except FileNotFoundError:
         return None
     except OSError as err:
@@ -149,13 +149,14 @@ def _last_change(content):
     return max(content.get("started", 0), content.get("last_change", 0))
 
 
-def known_change(content):
+def known_change(content, now):
     """When the last change of a record was, for what speaks against a host since; 0 without one.
 
-    One that is dated later than now was noted while the clock was ahead: nothing would be newer.
+    `now`: by the clock of the same host.  One that is dated later than now was noted while the clock was ahead: nothing would
+    be newer.
     """
     changed = (content or {}).get("last_change", 0)
-    return changed if changed <= time.time() else 0
+    return changed if changed <= now else 0
 
 
 def _move(value):
@@ -245,7 +246,7 @@ class ChangeRecord:
         for entry in self.content["files"]:
             if entry["path"] == path:
                 if digest not in (entry["sha256_before"], entry["sha256_after"]):
-                    # The bytes that the first backup holds lack what somebody else wrote in between.
+                    # The bytes that the first backup holds lack what another process wrote in between.
                     entry["changed_between"] = True
                 entry.update(sha256_after=_digest(after), kind=kind)
                 break
@@ -305,7 +306,7 @@ class ChangeRecord:
                 if content is not None:
                     undone[path] = content
                 elif changed:
-                    drifted.append("%s: somebody else has changed it since the migration (sha256 %s..., expected %s...); %s" % (
+                    drifted.append("%s: it has changed since the migration (sha256 %s..., expected %s...); %s" % (
                         path, digest[:12], (entry["sha256_after"] or "no file")[:12],
                         "its old bytes are in %s" % entry["backup"] if entry["backup"] else "it did not exist before"))
             except FileError as err:
@@ -338,7 +339,7 @@ class ChangeRecord:
         again.
         """
         to_restore, drifted, impossible, undone = self._review(undo)
-        # What is gone or damaged can't be restored; force only overrides what somebody else changed.
+        # What is gone or damaged can't be restored; force only overrides what others changed.
         if impossible or (drifted and not force):
             raise RecordError("going back is no longer safe, nothing was restored: %s" % "; ".join(drifted + impossible))
         result = dict(changed=bool(to_restore), restored=[entry["path"] for entry in to_restore], diff=[])

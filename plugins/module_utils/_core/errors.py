@@ -7,5 +7,5 @@
 class EngineError(Exception):
     """A sentence that a sysadmin can act on: what was found, and what to do about it.
 
-    Engines know bytes, not files: the sentence carries no path.  Whoever knows the path puts it in front.
+    Engines know bytes, not files: the sentence carries no path.  The caller, which knows the path, puts it in front.
     """

@@ -9,7 +9,7 @@ is the same for all of them.
 
 import time
 
-from ansible_collections.portshift.agents.plugins.module_utils._core.change_record import left_port, moved_at, other_change
+from ansible_collections.portshift.agents.plugins.module_utils._core.change_record import left_port, moved_at
 from ansible_collections.portshift.agents.plugins.module_utils._core.errors import EngineError
 
 # Seconds between two rounds of questions: at least, and at most, since what a round costs the host adds up while it waits.
@@ -30,7 +30,8 @@ class Evidence:
     """The pieces of evidence that a host owes on `port`.
 
     `record`: the ChangeRecord of the host's migration as it was before the proof, or None.  It is what counts, and
-    mark_verified() refuses where it was changed meanwhile.
+    mark_verified() refuses where it was changed meanwhile.  `host`: the Host that is asked; a product may
+    have a picture of its own of it.
 
     A product has asked(), and look(), which reads the host once for all questions of a round.  Each question gets the seconds
     that are left and answers (good, sentences).
@@ -41,8 +42,8 @@ class Evidence:
     # Whether the run that asks is itself the one change of this host that is under way.
     alone = False
 
-    def __init__(self, params, port, record):
-        self.params, self.port, self.record = params, port, record
+    def __init__(self, params, port, record, host):
+        self.params, self.port, self.record, self.managed = params, port, record, host
         self.content = (record and record.content) or {}
         self.old_port = left_port(self.content, port)
         self.proved_before = self.content.get("state") == "verified" and self.content["new_port"] == port
@@ -76,8 +77,8 @@ class Evidence:
 
     def under_way(self, unused):
         """What another run is changing proves nothing."""
-        sentence = self.change_under_way() or (
-            other_change(self.params["record"]) if self.params["record"] and not self.alone else None)
+        record = None if self.alone else self.params["record"]
+        sentence = self.change_under_way() or (self.managed.other_change(record) if record else None)
         return (False, [sentence]) if sentence else (True, [])
 
     def change_under_way(self):
@@ -143,7 +144,7 @@ def proof(questions, timeout):
     """What a host has proved, in one form for every product; where something is missing, C(msg) says what."""
     proved, missing, waited = gather(questions, timeout, questions.settle_seconds)
     result = dict(ok=not missing, port=questions.port, old_port=questions.old_port, proved=told(proved), missing=missing,
-                  waited=waited, moved_at=moved_at(questions.content, questions.port), looked_at=time.time(),
+                  waited=waited, moved_at=moved_at(questions.content, questions.port), looked_at=questions.managed.now(),
                   **questions.also(proved))
     if missing:
         result["msg"] = "no proof on %s %d after %g s: %s" % (

@@ -18,14 +18,27 @@ import pwd
 import stat
 
 from ansible_collections.portshift.agents.plugins.module_utils._core.errors import EngineError
+from ansible_collections.portshift.agents.plugins.module_utils._core.host_system import described
 
 # No file that is read as a whole comes near it: the longest services files have 1 MB, lists of a firewall some more.
 READ_LIMIT = 64 * 1024 * 1024
 # As many as the kernel follows.
 MAX_LINKS = 40
 
-_FOLDER = os.O_DIRECTORY | os.O_CLOEXEC | os.O_NOFOLLOW
-_FILE = os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC | os.O_NOFOLLOW
+# Without these a path can't be walked past what other users plant; without the others it can.
+LACKING = [name for name in ("O_DIRECTORY", "O_NOFOLLOW") if not hasattr(os, name)] + (
+    [] if os.open in os.supports_dir_fd else ["openat"])
+
+
+def _flags(*names):
+    found = 0
+    for name in names:
+        found |= getattr(os, name, 0)
+    return found
+
+
+_FOLDER = _flags("O_DIRECTORY", "O_NOFOLLOW")
+_FILE = _flags("O_NONBLOCK", "O_NOCTTY", "O_NOFOLLOW")
 
 
 class FileError(EngineError):
@@ -84,6 +97,12 @@ def _open_folder(name, folder=None):
         return os.open(name, os.O_PATH | _FOLDER, dir_fd=folder)
 
 
+def _require_a_safe_walk(path):
+    if LACKING:
+        raise FileError("%s: was not opened: Python on this host (%s) has no %s, without which what other users put in the way "
+                        "would be followed; edit the file by hand" % (path, described(), " and no ".join(LACKING)))
+
+
 def _names(path):
     return [name for name in path.split("/") if name not in ("", ".")]
 
@@ -95,6 +114,7 @@ class Location:
     """
 
     def __init__(self, path, follow=True):
+        _require_a_safe_walk(path)
         self.asked, self.folder, self._foreign = path, _open_folder("/"), []
         try:
             # Without a name the path leads to the folder itself.
@@ -162,7 +182,7 @@ class Location:
         if not hasattr(os, "O_PATH"):
             status, text = os.stat(name, dir_fd=self.folder, follow_symlinks=False), os.readlink(name, dir_fd=self.folder)
         else:
-            handle = os.open(name, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=self.folder)
+            handle = os.open(name, os.O_PATH | os.O_NOFOLLOW, dir_fd=self.folder)
             try:
                 status, text = os.fstat(handle), os.readlink("", dir_fd=handle)
             finally:
@@ -247,14 +267,14 @@ class Location:
     @contextlib.contextmanager
     def opened_folder(self):
         """The folder, to be listed or synced."""
-        handle = os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=self.folder)
+        handle = os.open(".", os.O_RDONLY | os.O_DIRECTORY, dir_fd=self.folder)
         try:
             yield handle
         finally:
             os.close(handle)
 
     def require_own(self):
-        """Fails unless nobody but root and this user can have put there what has the name."""
+        """Fails unless only root and this user can have put there what has the name."""
         status = os.fstat(self.folder)
         folder = os.path.dirname(self.path)
         self._require_followed(status)
@@ -295,7 +315,7 @@ def read_bytes(path):
 
 
 def read_if_there(path):
-    """The same, or None where there is nothing: whoever looks first and then reads meets those who remove the file between."""
+    """The same, or None where there is nothing: between a look and a read another process may remove the file."""
     return _read(path, lambda handle: read_handle(handle, path))
 
 

@@ -8,8 +8,8 @@ A write is durable and all or nothing: a new file in the same directory, fsync, 
 A symbolic link stays one; the file that it names is replaced.
 
 A file that is a mount point of its own, such as a container's /etc/services, can't be renamed over: the kernel answers
-EBUSY.  It is written in place, while its old bytes and its new ones lie beside it in a file with a lock on it.  Whoever edits
-the file next and finds those without the lock has found a write that was interrupted, and puts the old bytes back first.
+EBUSY.  It is written in place, while its old bytes and its new ones lie beside it in a file with a lock on it.  The next
+edit of the file that finds those without the lock has found a write that was interrupted, and puts the old bytes back first.
 """
 
 import contextlib
@@ -28,6 +28,7 @@ import time
 
 from ansible_collections.portshift.agents.plugins.module_utils._core.file_access import (
     FileError, Location, NoSpace, explain, others_write, read_bytes, read_end, read_handle, read_if_there, read_own)
+from ansible_collections.portshift.agents.plugins.module_utils._core.host_system import is_linux
 
 __all__ = [
     "ChangedMeanwhile", "FileEdit", "FileError", "NoSpace", "explain", "kept_path", "make_folder", "one_at_a_time", "overwrite",
@@ -104,6 +105,8 @@ def _is_mount_point(path):
 
 def _flag_of(handle):
     """(name, letter) of the flag of an open file or folder that stands against its replacement, or None."""
+    if not is_linux():
+        return None    # elsewhere that number may ask for anything
     try:
         value = struct.unpack("i", fcntl.ioctl(handle, _GET_FLAGS, b"\0" * 8)[:4])[0]
     except OSError:
@@ -275,7 +278,7 @@ def _remove_leftovers(place):
     with place.opened_folder() as folder:
         names = [name for name in os.listdir(folder) if pattern.match(name)]
     for name in names:
-        # What others have put there under such a name is theirs, and in nobody's way.
+        # What others have put there under such a name is theirs, and in no edit's way.
         with contextlib.suppress(OSError, FileError):
             handle = place.open(name=name)
             try:
@@ -395,7 +398,7 @@ def _overwrite(handle, content):
 def overwrite(path, content):
     """Puts `content` into the file that is there, on a disk that has no room for a second one.
 
-    Neither all nor nothing: for whoever has these bytes elsewhere, and comes again when this was interrupted.
+    Neither all nor nothing: for a caller that has these bytes elsewhere, and comes again when this was interrupted.
     """
     try:
         with Location(path) as place, place.opened(os.O_RDWR) as handle:
@@ -639,7 +642,7 @@ def _wait_for_lock(path, patience, others):
 def one_at_a_time(path, patience, others):
     """Lets one process of this host at a time past the lock file `path`; the others wait, at most `patience` seconds.
 
-    `others`: the words for whoever is in the way, such as "another cutover".  The lock ends with the process that holds it,
+    `others`: the words for what is in the way, such as "another cutover".  The lock ends with the process that holds it,
     however that comes about.
     """
     make_folder(os.path.dirname(path) or ".")
@@ -767,5 +770,5 @@ class FileEdit:
                 raise self._changed_meanwhile()
 
     def _changed_meanwhile(self):
-        return ChangedMeanwhile("%s: somebody else changed it while it was being edited; nothing was written, run again"
+        return ChangedMeanwhile("%s: another process changed it while it was being edited; nothing was written, run again"
                                 % self.path)

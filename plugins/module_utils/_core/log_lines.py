@@ -19,7 +19,7 @@ import signal
 import time
 
 from ansible_collections.portshift.agents.plugins.module_utils._core.errors import EngineError
-from ansible_collections.portshift.agents.plugins.module_utils._core.file_edit import read_end
+from ansible_collections.portshift.agents.plugins.module_utils._core.posix_host import THIS_HOST
 from ansible_collections.portshift.agents.plugins.module_utils._core.redaction import shown_words
 
 # Of a log that has grown for years only the end can be newer than a change of today.
@@ -78,9 +78,9 @@ def limited(log, patterns):
         signal.signal(signal.SIGVTALRM, before)
 
 
-def read_log(path):
-    """The whole lines at the end of a log; None where there is no such file."""
-    content = read_end(path, LOG_TAIL + 1)
+def read_log(host, path):
+    """The whole lines at the end of a log of a host; None where there is no such file."""
+    content = host.read_end(path, LOG_TAIL + 1)
     if content is not None and len(content) > LOG_TAIL:
         # What comes first may be the rest of a line.
         content = content.partition(b"\n")[2]
@@ -99,35 +99,35 @@ def quoted(line):
     return line[:QUOTE_LIMIT] + ("..." if line[QUOTE_LIMIT:] else "")
 
 
-def line_time(line, now):
-    """When a line was written (seconds since the epoch), or None.
+def line_time(line, now, host=THIS_HOST):
+    """When a line was written (seconds since the epoch), or None.  `host`: where it was, which has a zone.
 
     A date without a year is the last one that was.  Within a day from now it is this year's: the log may be that of a zone where
     it is later.
     """
     match = _ISO.search(line)
     if match:
-        return _epoch([int(part) for part in match.groups()[:6]], match.group(7))
+        return _epoch(host, [int(part) for part in match.groups()[:6]], match.group(7))
     match = _UNIX.search(line)
     if not match:
         return None
     month, day, hour, minute, second, unused, year = match.groups()
     rest = [_MONTHS.index(month) + 1, int(day), int(hour), int(minute), int(second)]
     if year:
-        return _epoch([int(year)] + rest)
+        return _epoch(host, [int(year)] + rest)
     this_year = time.localtime(now).tm_year
-    moments = [_epoch([candidate] + rest) for candidate in (this_year - 1, this_year, this_year + 1)]
+    moments = [_epoch(host, [candidate] + rest) for candidate in (this_year - 1, this_year, this_year + 1)]
     moments = [moment for moment in moments if moment is not None and moment <= now + DAY]
     return max(moments) if moments else None
 
 
-def _epoch(parts, zone=None):
+def _epoch(host, parts, zone=None):
     try:
         # Refuses what never was, such as a 31st of November.
         if not 1 <= parts[2] <= calendar.monthrange(parts[0], parts[1])[1] or parts[3] > 23 or parts[4] > 59 or parts[5] > 60:
             return None
         if zone is None:
-            return time.mktime(tuple(parts) + (0, 0, -1))
+            return host.local_moment(*parts)
         seconds = calendar.timegm(tuple(parts) + (0, 0, 0))
     except (ValueError, IndexError, OverflowError, calendar.IllegalMonthError):
         return None
@@ -137,7 +137,7 @@ def _epoch(parts, zone=None):
     return seconds - (offset if zone[0] == "+" else -offset)
 
 
-def failures_since(path, content, since, patterns, now):
+def failures_since(path, content, since, patterns, now, host=THIS_HOST):
     """(lines that match one of `patterns` and are newer than `since`, number of matching lines that can't be dated).
 
     A line without a date has that of the line before it.  One that is dated later than now can't be dated.
@@ -146,7 +146,7 @@ def failures_since(path, content, since, patterns, now):
     with limited(path, patterns):
         for line in lines_of(content):
             line = line.decode("utf-8", "replace")
-            own = line_time(line, now)
+            own = line_time(line, now, host)
             moment = own if own is not None else moment
             if not matches(patterns, line):
                 continue
@@ -172,12 +172,12 @@ class FailureLog:
         """From here on none may be added.  `after`: words for this time, such as C(within 5 s after it was well)."""
         self.well, self.after = self.undated, after
 
-    def judge(self, path, since, words):
+    def judge(self, host, path, since, words):
         """(whether nothing speaks against the host, sentences).  `words`: for `since`, the moment from which on a line counts."""
-        content = read_log(path)
+        content = read_log(host, path)
         if content is None:
             return True, ["%s does not exist, so that it holds no failure" % path]
-        found, undated = failures_since(path, content, since, self.patterns, time.time())
+        found, undated = failures_since(path, content, since, self.patterns, host.now(), host)
         if found:
             return False, ["%s, %s: %s" % (path, words, " / ".join(found[-QUOTED:]))]
         if self.well is not None and undated > self.well:

@@ -29,6 +29,7 @@ INTERPRETER = re.compile(r"(?:sh|[bd]ash|ksh\w*|zsh|busybox|perl|python|ruby|nod
 NO_SCRIPT = (b"-c", b"-m", b"-e")
 DELETED = " (deleted)"
 MAX_COMMAND_LINE = 65536
+MAX_ENVIRONMENT = 1024 * 1024
 # Of Linux; Python 3.6 has no name for it.
 CLOCK_BOOTTIME = 7
 
@@ -191,6 +192,31 @@ def _arguments(pid, proc):
             return source.read(MAX_COMMAND_LINE).split(b"\0")
     except OSError:
         return []
+
+
+def command_line(pid, proc="/proc"):
+    """The words of the command that a process runs; empty where that can't be told."""
+    return [os.fsdecode(word) for word in _arguments(pid, proc)]
+
+
+def environment_of(pid, proc="/proc"):
+    """The environment of a process as it began, name -> value; empty where that can't be read."""
+    try:
+        with open("%s/%d/environ" % (proc, pid), "rb") as source:
+            words = source.read(MAX_ENVIRONMENT).split(b"\0")
+    except (OSError, TypeError):
+        return {}
+    return {name.decode("utf-8", "replace"): value.decode("utf-8", "replace")
+            for name, _equals, value in (word.partition(b"=") for word in words)}
+
+
+def is_below(pid, unit, proc="/proc"):
+    """Whether the process is anywhere below a systemd unit of that name; None where that can't be told."""
+    try:
+        with open("%s/%d/cgroup" % (proc, pid)) as source:
+            return any(unit in line.rstrip("\n").split("/") for line in source)
+    except OSError:
+        return None
 
 
 def _script(pid, proc):

@@ -9,9 +9,11 @@ An exit status is not believed: after a stop nothing of a service runs, after a 
 import os
 import time
 
-from ansible_collections.portshift.agents.plugins.module_utils._core.bounded_commands import CommandTimeout, execute, last_words
+from ansible_collections.portshift.agents.plugins.module_utils._core.bounded_commands import (
+    CommandTimeout, execute, last_words, told)
 from ansible_collections.portshift.agents.plugins.module_utils._core.errors import EngineError
-from ansible_collections.portshift.agents.plugins.module_utils._core.service_processes import can_tell, find, of_service
+from ansible_collections.portshift.agents.plugins.module_utils._core.service_processes import (
+    can_tell, environment_of, find, is_below, moment_of, of_service, start_time)
 
 # Seconds that the stop, and the start, of a service may take.
 SERVICE_TIMEOUT = 120
@@ -247,6 +249,64 @@ class Services:
 def _pause(begun):
     """Until the next look for what began then."""
     time.sleep(min(max(LOOK_AGAIN, (time.monotonic() - begun) / 4), LOOK_AGAIN_LATER))
+
+
+class ServiceState:
+    """How the service `name` of this host is.
+
+    `command`: called with SERVICE and status, as service(8) is.  Empty: systemctl where systemd runs, else service(8).
+    """
+
+    def __init__(self, name, command=()):
+        self.name = name[:-len(".service")] if name.endswith(".service") else name
+        self.systemd = not command and os.path.isdir("/run/systemd/system")
+        self.command = command or ["service"]
+        # pid: the process that systemd calls its main one.  running_since: when systemd had it running, by its own clock.
+        self.active, self.pid, self.running_since = None, None, None
+
+    def look(self):
+        if not self.systemd:
+            self.active = self._run(self.command + [self.name, "status"])[0] == 0
+            return self
+        code, output = self._run(["systemctl", "show", "-p", "LoadState", "-p", "ActiveState", "-p", "MainPID",
+                                  "-p", "ActiveEnterTimestampMonotonic", self.name])
+        found = dict(line.partition("=")[::2] for line in output.splitlines())
+        if code or found.get("LoadState") in (None, "not-found"):
+            raise ServiceError("the service %s is not installed on this host%s; name the agent's service with service"
+                               % (self.name, told(output) if code else ""))
+        if found["LoadState"] != "loaded":
+            raise ServiceError("systemd says of the service %s that it is %s, so it can't be started; look at systemctl "
+                               "status %s" % (self.name, found["LoadState"], self.name))
+        self.active = found.get("ActiveState") in ("active", "reloading")
+        self.pid = int(found.get("MainPID") or 0) or None
+        self.running_since = found.get("ActiveEnterTimestampMonotonic")
+        return self
+
+    def words(self, action):
+        """The command that starts or stops it here."""
+        return ["systemctl", action, self.name] if self.systemd else self.command + [self.name, action]
+
+    @staticmethod
+    def _run(command):
+        try:
+            code, output, error = execute(command, STATUS_SECONDS, environ_update=dict(LANG="C", LC_ALL="C"))
+        except OSError as err:
+            raise ServiceError("%s can't be run: %s; name the command that tells of services with service_command"
+                               % (command[0], err.strerror or err))
+        return code, output + error
+
+    def owns(self, pid):
+        """Whether the process is one of the service; None where that can't be told."""
+        return is_below(pid, self.name + ".service") if self.systemd and pid is not None else None
+
+    def started(self):
+        """When its main process began, in seconds since the epoch; None where that can't be told."""
+        ticks = start_time(self.pid) if self.pid else None
+        return None if ticks is None else moment_of(ticks)
+
+    def environment(self):
+        """The environment of its main process, name -> value; empty where that can't be read."""
+        return environment_of(self.pid)
 
 
 def _keys(found):

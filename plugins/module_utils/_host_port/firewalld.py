@@ -14,7 +14,7 @@ from xml.etree import ElementTree
 from ansible_collections.portshift.agents.plugins.module_utils._core.host_commands import run
 from ansible_collections.portshift.agents.plugins.module_utils._host_port.kernel_filter import KernelFilter, links, sentences
 from ansible_collections.portshift.agents.plugins.module_utils._host_port.openings import (
-    ANYBODY_4, ANYBODY_6, PROTOCOLS, Opening, OpeningError, Reading, denies, described, family, in_order, join_families,
+    ANY_IPV4, ANY_IPV6, PROTOCOLS, Opening, OpeningError, Reading, denies, described, family, in_order, join_families,
     normalised)
 
 SERVICE_FOLDERS = ("/etc/firewalld/services", "/usr/lib/firewalld/services")
@@ -149,7 +149,7 @@ class ZoneReader:
                 self.spelled.setdefault(opening, []).append("%s: %s" % (self.zone.name, rule))
             return True
         self.wider.append("zone %s admits %s %s from %s, which holds %s" % (
-            self.zone.name, protocol, _shown(span), source or "anybody", ", ".join(map(str, hit))))
+            self.zone.name, protocol, _shown(span), source or "any address", ", ".join(map(str, hit))))
         return False
 
     def read_ports(self):
@@ -241,11 +241,11 @@ def spans_of(rule, service_ports):
 def source_of(rule):
     """(source, whether it is a plain address or none) of a parsed rich rule."""
     source, ip = rule.get("source", {}), rule["rule"].get("family")
-    everybody = {"ipv4": ANYBODY_4, "ipv6": ANYBODY_6}.get(ip)
+    any_address = {"ipv4": ANY_IPV4, "ipv6": ANY_IPV6}.get(ip)
     if "source" not in rule:
-        return everybody, True
+        return any_address, True
     if "invert" in source or "address" not in source:
-        return everybody, False
+        return any_address, False
     return normalised(source["address"]), True
 
 
@@ -411,7 +411,8 @@ class Firewalld:
         leads_there = chosen.words("interfaces") or chosen.words("sources") or (
             self.zone == self.default and links - assigned)
         if not leads_there:
-            notes.append("zone %s of firewalld has no interface and no source, so opening a port there admits nobody" % self.zone)
+            notes.append("zone %s of firewalld has no interface and no source, so a port that is opened there admits no source"
+                         % self.zone)
         others = ["%s (%s)" % (zone.name, ", ".join(zone.words("interfaces") + zone.words("sources")))
                   for zone in zones.values()
                   if zone.name != self.zone and (zone.words("interfaces") or zone.words("sources"))]
@@ -428,8 +429,8 @@ class Firewalld:
         if self.run("--query-panic")[0] == 0:
             found.append("firewalld is in panic mode and drops everything; end it with firewall-cmd --panic-off")
         if self._lost_by_kernel():
-            found.append("firewalld runs, but the kernel does not hold its rules: somebody has flushed them; bring them back "
-                         "with firewall-cmd --reload")
+            found.append("firewalld runs, but the kernel does not hold its rules: they were flushed; bring them back with "
+                         "firewall-cmd --reload")
         for opening in in_order(add):
             for half in HALVES:
                 for how_much, text in denying_rules(self.zones[half][self.zone], opening, self.service_ports):
@@ -516,7 +517,7 @@ class Firewalld:
         if opening.source is None:
             rule = "port %d/%s" % (opening.port, opening.protocol)
         else:
-            source = "" if opening.source in (ANYBODY_4, ANYBODY_6) else ' source address="%s"' % opening.source
+            source = "" if opening.source in (ANY_IPV4, ANY_IPV6) else ' source address="%s"' % opening.source
             rule = 'rich-rule rule family="ipv%d"%s port port="%d" protocol="%s" accept' % (
                 family(opening.source), source, opening.port, opening.protocol)
         return {half: ["%s: %s" % (self.zone, rule)] for half in HALVES}

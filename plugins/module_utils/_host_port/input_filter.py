@@ -11,7 +11,7 @@ import ipaddress
 from collections import namedtuple
 
 from ansible_collections.portshift.agents.plugins.module_utils._host_port.openings import (
-    ANYBODY_4, ANYBODY_6, PROTOCOLS, Opening, OpeningError, Reading, described, family)
+    ANY_IPV4, ANY_IPV6, PROTOCOLS, Opening, OpeningError, Reading, described, family)
 from ansible_collections.portshift.agents.plugins.module_utils._host_port.ordinary_packet import MET_BY_ALL, SINGLES_OUT
 
 FAMILIES = frozenset((4, 6))
@@ -40,7 +40,7 @@ Rule = namedtuple("Rule", "place number condition verdict target plain comment t
 Chain = namedtuple("Chain", "place families policy rules")
 # By which interface connections come, and the addresses of this host; None: not told.
 Scene = namedtuple("Scene", "link addresses")
-# What one rule opens in one family.  source None: everybody of that family.
+# What one rule opens in one family.  source None: any address of that family.
 Atom = namedtuple("Atom", "family protocol port source")
 
 
@@ -171,7 +171,7 @@ def _meets(condition, kind):
     if condition.ports is None:
         return True
     if port is None:
-        # Any port that nobody speaks of: what is about most ports is about this one.
+        # Any port that no option names: what is about most ports is about this one.
         return most_ports(condition.ports)
     return any(first <= port <= last for first, last in condition.ports)
 
@@ -315,7 +315,7 @@ class Survey:
     def refusal(self, opening):
         """The rule that turns away all of `opening` and means it, before another one admits it; None where there is none.
 
-        A rule about most ports, for everybody, is no such refusal: that is what an opening has to stand before.
+        A rule about most ports, for any address, is no such refusal: that is what an opening has to stand before.
         """
         for number in self.base.families if opening.source is None else self.base.families & {family(opening.source)}:
             kind = (number, opening.protocol, opening.port)
@@ -398,7 +398,7 @@ def _stays_ahead(condition):
 
 
 def _holds(sources, source):
-    """Whether everything that comes from `source` is among `sources`; None: everybody."""
+    """Whether everything that comes from `source` is among `sources`; None: any address."""
     if sources is None or source is None:
         return sources is None
     mine = ipaddress.ip_network(source)
@@ -423,10 +423,10 @@ def admitted(surveys, openings):
     return found
 
 
-def everybody(ports):
-    """The openings of `ports` for anybody, and for anybody of one family."""
+def unrestricted(ports):
+    """The openings of `ports` for any address, and for any address of one family."""
     return [Opening(protocol, port, source) for protocol in PROTOCOLS for port in ports
-            for source in (None, ANYBODY_4, ANYBODY_6)]
+            for source in (None, ANY_IPV4, ANY_IPV6)]
 
 
 def denial_sentences(survey, atoms, where):
@@ -439,7 +439,7 @@ def denial_sentences(survey, atoms, where):
 
 
 def refusal_sentences(surveys, openings, where):
-    """Rules of the site's that say no to what is to be opened; nobody but the site can take them back."""
+    """Rules of the site's that say no to what is to be opened; only the site can take them back."""
     found = []
     for survey in surveys:
         there = openings_of([survey])
@@ -463,7 +463,7 @@ def _about(condition, ports):
 
 
 def _overlap(condition, opening):
-    """Whether a denial concerns the opening's sources; a list that is kept elsewhere concerns nobody in particular."""
+    """Whether a denial concerns the opening's sources; a list that is kept elsewhere concerns no source in particular."""
     if kinds_of(condition) & (SINGLES_OUT - {"except"}):
         return False
     if condition.sources is None:
@@ -478,7 +478,7 @@ def _overlap(condition, opening):
 def _belongs(atom, opening):
     if (atom.protocol, atom.port) != (opening.protocol, opening.port):
         return False
-    if opening.source in (None, ANYBODY_4, ANYBODY_6):
+    if opening.source in (None, ANY_IPV4, ANY_IPV6):
         return atom.source is None and family(opening.source) in (None, atom.family)
     return atom.source == opening.source
 
@@ -501,8 +501,8 @@ def openings_of(surveys, without=()):
         least = min(counts.values())
         if least:
             found.add(Opening(protocol, port, None))
-        # Rules beyond the pairs of one per family: IPv4 admits everybody twice, or IPv6 nobody.
-        found |= {Opening(protocol, port, ANYBODY_4 if number == 4 else ANYBODY_6)
+        # Rules beyond the pairs of one per family: any IPv4 address is admitted twice, or no IPv6 address is.
+        found |= {Opening(protocol, port, ANY_IPV4 if number == 4 else ANY_IPV6)
                   for number, count in counts.items() if count > least}
     return found
 
@@ -533,7 +533,7 @@ def atoms_of(openings, families):
     found = set()
     for opening in openings:
         numbers = families if family(opening.source) is None else families & {family(opening.source)}
-        source = None if opening.source in (ANYBODY_4, ANYBODY_6) else opening.source
+        source = None if opening.source in (ANY_IPV4, ANY_IPV6) else opening.source
         found |= {Atom(number, opening.protocol, opening.port, source) for number in numbers}
     return found
 
@@ -593,5 +593,5 @@ def reading(surveys, ports, where, whole, removable=None, why_not=None, every=No
                 if any(_belongs(atom, opening) for atom in survey.atoms[(rule.place, rule.number)]):
                     spelled.setdefault(opening, []).append(line)
     return Reading(lines=[line for survey in surveys for line in survey.lines(where)], exact=exact, wider=wider, spelled=spelled,
-                   whole=frozenset(whole), covered=admitted(surveys if every is None else every, everybody(ports)) - exact,
+                   whole=frozenset(whole), covered=admitted(surveys if every is None else every, unrestricted(ports)) - exact,
                    admits=set().union(*[survey.admits(where) for survey in surveys]))

@@ -82,7 +82,7 @@ class Iptables(Reader):
         return found
 
     def active(self):
-        """Whether INPUT of either family, filled by nobody else's front end, turns incoming traffic away."""
+        """Whether INPUT of either family, filled by no other front end, turns incoming traffic away."""
         tables = self.live()
         if any(table.other_front_end for table in tables.values()):
             return False
@@ -256,7 +256,7 @@ class Iptables(Reader):
     def _wanted(self, half, add, remove):
         """(keys of the rules to take away, family -> atoms to add)."""
         gone = rules_to_remove(list(half.surveys.values()), half.ours, remove, list(half.everything.values()), self.only_ours)
-        # For anybody IPv6 gets its rule even where it does not filter yet.
+        # An opening for any address gets its rule for IPv6 even where that does not filter yet.
         asked, news = still_missing(list(half.everything.values()), add, gone), {}
         for number, survey in half.everything.items():
             missing, kept = asked[survey.base.place]

@@ -13,7 +13,7 @@ import shlex
 from ansible_collections.portshift.agents.plugins.module_utils._host_port.input_filter import (
     ANYTHING, NOTHING, Chain, Rule, all_but, both, joined, limited, most_ports, own_network, single_port)
 from ansible_collections.portshift.agents.plugins.module_utils._host_port.openings import (
-    ANYBODY_4, ANYBODY_6, PROTOCOLS, OpeningError, normalised)
+    ANY_IPV4, ANY_IPV6, PROTOCOLS, OpeningError, normalised)
 from ansible_collections.portshift.agents.plugins.module_utils._host_port.ordinary_packet import kind_of_option, of
 
 # The last three hold a connection or answer it in the host's stead.
@@ -72,8 +72,8 @@ def _condition(option, values, negated, text, number):
             source = None
         if source is None or negated:
             return limited("except" if negated else "source", text), False
-        anybody = source in (ANYBODY_4, ANYBODY_6)
-        return ANYTHING._replace(sources=None if anybody else frozenset((source,))), True
+        any_address = source in (ANY_IPV4, ANY_IPV6)
+        return ANYTHING._replace(sources=None if any_address else frozenset((source,))), True
     if option in ("-i", "--in-interface"):
         if value == "lo":
             return (ANYTHING if negated else NOTHING), False

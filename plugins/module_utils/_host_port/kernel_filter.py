@@ -1,7 +1,7 @@
 # Copyright (c) 2026 The portshift.agents authors
 # GNU General Public License v3.0-or-later (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""All that the kernel asks of a new connection to this host, whoever has put it there, and what of it stands before an opening.
+"""All that the kernel asks of a new connection to this host, of whichever program, and what of it stands before an opening.
 
 A packet has to pass every chain of every table; a front end such as firewalld knows its own rules alone.
 """
@@ -17,7 +17,7 @@ from ansible_collections.portshift.agents.plugins.module_utils._network.listener
 from ansible_collections.portshift.agents.plugins.module_utils._host_port.input_filter import (
     ANYTHING, Rule, Scene, Survey, link_classes)
 from ansible_collections.portshift.agents.plugins.module_utils._host_port.openings import (
-    ANYBODY_4, ANYBODY_6, OpeningError, denies, described, family)
+    ANY_IPV4, ANY_IPV6, OpeningError, denies, described, family)
 
 TOOLS = {4: "iptables", 6: "ip6tables"}
 # The tables of iptables beside nat, which turns nothing away, with the chains that a packet for this host passes.
@@ -143,7 +143,7 @@ def _with_openings(chains, places, openings):
             condition = ANYTHING._replace(protocols=frozenset((opening.protocol,)), ports=((opening.port, opening.port),))
             if opening.source is not None:
                 condition = condition._replace(families=frozenset((family(opening.source),)))
-            if opening.source not in (None, ANYBODY_4, ANYBODY_6):
+            if opening.source not in (None, ANY_IPV4, ANY_IPV6):
                 condition = condition._replace(sources=frozenset((opening.source,)))
             rules.append(Rule(place, ("opening", number), condition, "accept", None, False, None, ""))
         found[place] = found[place]._replace(rules=found[place].rules + rules)

@@ -15,7 +15,7 @@ from ansible_collections.portshift.agents.plugins.module_utils._host_port.input_
     ANYTHING, EVERY_PORT, FAMILIES, NOTHING, Atom, Chain, Rule, Survey, all_but, apart, both, joined, limited, most_ports,
     own_network, single_port)
 from ansible_collections.portshift.agents.plugins.module_utils._host_port.openings import (
-    ANYBODY_4, ANYBODY_6, PROTOCOLS, OpeningError, family, normalised)
+    ANY_IPV4, ANY_IPV6, PROTOCOLS, OpeningError, family, normalised)
 from ansible_collections.portshift.agents.plugins.module_utils._host_port.ordinary_packet import (
     kind_of_match, kind_of_statement, of)
 
@@ -212,7 +212,7 @@ def _match(left, op, right, sets, text):
         sources = _sources(right)
         if negated or sources is None:
             return both(found, limited("except" if negated else "source", text)), False
-        return found._replace(sources=None if sources & {ANYBODY_4, ANYBODY_6} else sources), kind == "payload"
+        return found._replace(sources=None if sources & {ANY_IPV4, ANY_IPV6} else sources), kind == "payload"
     if field in (("ip", "protocol"), ("ip6", "nexthdr"), ("meta", "l4proto")):
         numbers = {"ip": frozenset((4,)), "ip6": frozenset((6,))}.get(field[0], FAMILIES)
         return ANYTHING._replace(families=numbers, protocols=_chosen(PROTOCOLS, _names(right, sets), negated)), not negated
@@ -425,11 +425,11 @@ def bodies(atoms, families):
     found = []
     for protocol, port in sorted({(atom.protocol, atom.port) for atom in atoms}):
         mine = [atom for atom in atoms if (atom.protocol, atom.port) == (protocol, port)]
-        anybody = {atom.family for atom in mine if atom.source is None}
-        if anybody == set(families):
+        unrestricted = {atom.family for atom in mine if atom.source is None}
+        if unrestricted == set(families):
             found.append("%s dport %d accept" % (protocol, port))
         else:
-            found += ["meta nfproto ipv%d %s dport %d accept" % (number, protocol, port) for number in sorted(anybody)]
+            found += ["meta nfproto ipv%d %s dport %d accept" % (number, protocol, port) for number in sorted(unrestricted)]
         for number, word in ((4, "ip"), (6, "ip6")):
             for group in apart({atom.source for atom in mine if atom.source and atom.family == number}):
                 sources = group[0] if len(group) == 1 else "{ %s }" % ", ".join(group)

@@ -11,11 +11,11 @@ from ansible_collections.portshift.agents.plugins.module_utils._core.addresses i
 from ansible_collections.portshift.agents.plugins.module_utils._core.errors import EngineError
 from ansible_collections.portshift.agents.plugins.module_utils._core.ports import parse_port
 
-# source: None admits anybody, IPv4 and IPv6 alike; else text as ipaddress writes it, single hosts without /32 or /128.
+# source: None admits any address, IPv4 and IPv6 alike; else text as ipaddress writes it, single hosts without /32 or /128.
 Opening = namedtuple("Opening", "protocol port source")
 
 PROTOCOLS = ("tcp", "udp")
-ANYBODY_4, ANYBODY_6 = "0.0.0.0/0", "::/0"
+ANY_IPV4, ANY_IPV6 = "0.0.0.0/0", "::/0"
 _HOST_NAME = re.compile(r"(?=.{1,253}\Z)[A-Za-z0-9_]([A-Za-z0-9_-]{0,62})(\.[A-Za-z0-9_][A-Za-z0-9_-]{0,62})*\.?\Z")
 
 
@@ -32,7 +32,7 @@ class Reading:
     wider    sentences: what else admits one of the ports (ranges, services, a policy that accepts)
     spelled  opening -> the rules that make it, in a form that the backend alone understands (strings); kept in the record by
              backends that are `precise`, so that what was taken away comes back exactly as it was written
-    whole    a frozenset of strings: all of the filter's configuration but `exact` of the ports asked about; whoever adds
+    whole    a frozenset of strings: all of the filter's configuration but `exact` of the ports asked about; what adds
              and takes away exact openings leaves it equal
     about    string of `whole` -> the (protocol, port) of the ports asked about that it admits beside others; a call for one of
              these that does too much comes out as such
@@ -49,7 +49,7 @@ class Reading:
 
 
 def normalised(source):
-    """The text of an address or network in one spelling; None for what stands for anybody in both families."""
+    """The text of an address or network in one spelling; None for what stands for any address of both families."""
     if source is None:
         return None
     network = network_of(source, strict=False)
@@ -62,17 +62,17 @@ def family(source):
 
 
 def join_families(spelled):
-    """The same dict, in which everybody over IPv4 together with everybody over IPv6 is anybody."""
+    """The same dict, in which any IPv4 address together with any IPv6 address is any address."""
     found = dict(spelled)
     for opening in list(found):
-        other, anybody = opening._replace(source=ANYBODY_6), opening._replace(source=None)
-        if opening.source == ANYBODY_4 and other in found:
-            found[anybody] = found.get(anybody, []) + found.pop(opening) + found.pop(other)
+        other, joined = opening._replace(source=ANY_IPV6), opening._replace(source=None)
+        if opening.source == ANY_IPV4 and other in found:
+            found[joined] = found.get(joined, []) + found.pop(opening) + found.pop(other)
     return found
 
 
 def both_families(openings):
-    """The same set, in which everybody over IPv4 together with everybody over IPv6 is anybody."""
+    """The same set, in which any IPv4 address together with any IPv6 address is any address."""
     return set(join_families({opening: [] for opening in openings}))
 
 
@@ -83,8 +83,8 @@ def holds(opening, other):
     if opening.source is None or opening.source == other.source:
         return True
     if other.source is None:
-        # One of the two families of anybody.
-        return opening.source in (ANYBODY_4, ANYBODY_6)
+        # One of the two families of any address.
+        return opening.source in (ANY_IPV4, ANY_IPV6)
     if family(opening.source) != family(other.source):
         return False
     wide, narrow = ipaddress.ip_network(opening.source), ipaddress.ip_network(other.source)
@@ -97,7 +97,7 @@ def denies(source, opening):
         return "all"
     denied = ipaddress.ip_network(source, strict=False)
     if opening.source is None:
-        # Nobody of one family is left: half of what was asked for.
+        # No address of one family is left: half of what was asked for.
         return "all" if denied.prefixlen == 0 else "part"
     admitted = ipaddress.ip_network(opening.source)
     if denied.version != admitted.version or not denied.overlaps(admitted):
@@ -153,7 +153,7 @@ def in_order(openings):
 
 def described(opening):
     """Such as V(tcp 55000 from 10.1.2.0/24)."""
-    return "%s %d from %s" % (opening.protocol, opening.port, opening.source or "anybody")
+    return "%s %d from %s" % (opening.protocol, opening.port, opening.source or "any address")
 
 
 def listed(openings):
@@ -177,7 +177,7 @@ def from_plain(entry):
 
 
 def settled(openings):
-    """The openings less those that one for anybody holds already."""
+    """The openings less those that one for any address holds already."""
     found = both_families(openings)
-    return {opening for opening in found if opening.source not in (ANYBODY_4, ANYBODY_6)
+    return {opening for opening in found if opening.source not in (ANY_IPV4, ANY_IPV6)
             or opening._replace(source=None) not in found}

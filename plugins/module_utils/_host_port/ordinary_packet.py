@@ -15,7 +15,7 @@ be told the condition is unknown, which is an answer too.  Data with reasons, fo
 #   address  the address that it is for; place: whereabouts of another kind
 #   every    what every ordinary new connection meets
 #   rate     what every new connection meets within a rate, a count or a quota
-#   chance   what some connections meet and others do not, whoever they are: time of day, random samples, the CPU
+#   chance   what some connections meet and others do not, whatever their source: time of day, random samples, the CPU
 #   unknown  what can't be told
 SINGLES_OUT = frozenset(("source", "except", "single", "pattern"))
 MET_BY_ALL = frozenset(("every", "rate"))

@@ -1,7 +1,7 @@
 # Copyright (c) 2026 The portshift.agents authors
 # GNU General Public License v3.0-or-later (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What a host needs for a port to be usable: an opening in its firewall, the port kept free, and a type in SELinux.
+"""What a Linux host needs for a port to be usable: an opening in its firewall, the port kept free, and a type in SELinux.
 
 A change goes in steps.  V(change) reads, plans, writes the record ahead and changes what this module changes itself; what
 other modules change is handed back as calls.  V(verify) reads all again, compares it with what was asked and with the
@@ -25,7 +25,7 @@ from ansible_collections.portshift.agents.plugins.module_utils._core.host_comman
 from ansible_collections.portshift.agents.plugins.module_utils._network.host_lease import (
     LEASE_SPEC, HostLease, holder_beside)
 from ansible_collections.portshift.agents.plugins.module_utils._host_port.openings import (
-    ANYBODY_4, ANYBODY_6, OpeningError, Reading, described, family, from_plain, holds, in_order, listed, parse_openings,
+    ANY_IPV4, ANY_IPV6, OpeningError, Reading, described, family, from_plain, holds, in_order, listed, parse_openings,
     settled, to_plain)
 
 HALVES = ("runtime", "permanent")
@@ -327,9 +327,9 @@ class Plan:
 
     @staticmethod
     def there(opening, reading):
-        anybody = opening.source in (ANYBODY_4, ANYBODY_6) and opening._replace(source=None)
+        wider = opening.source in (ANY_IPV4, ANY_IPV6) and opening._replace(source=None)
         found = reading.exact | reading.covered
-        return opening in found or bool(anybody) and anybody in found
+        return opening in found or bool(wider) and wider in found
 
     def _open(self):
         self.problems += self.backend.problems(self.asked)
@@ -694,7 +694,7 @@ class Aftermath:
         """Whether the calls can have opened or closed this."""
         if self.backend.precise:
             return any(holds(opening, asked) for asked in self.asked)
-        return any(opening == asked or (asked.source is None and opening.source in (ANYBODY_4, ANYBODY_6) and
+        return any(opening == asked or (asked.source is None and opening.source in (ANY_IPV4, ANY_IPV6) and
                                         holds(opening, asked)) for asked in self.asked)
 
     def caused_rule(self, rule, about):
@@ -729,7 +729,7 @@ class Aftermath:
             lost, new = self._ours(half)
             for verb, things in (("lacks", [described(opening) for opening in lacking]),
                                  ("holds beyond it", [described(opening) for opening in surplus]),
-                                 ("holds rules that nobody asked for", sorted(new)),
+                                 ("holds rules that were not asked for", sorted(new)),
                                  ("has lost rules that were to stay", sorted(lost))):
                 if things:
                     found.append("the %s configuration of %s %s: %s" % (half, self.backend.name, verb, "; ".join(things)))

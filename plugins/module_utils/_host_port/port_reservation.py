@@ -214,7 +214,7 @@ class Reservation:
             if set(settings(content)) <= {RESERVED}:
                 remove_file(path, self.module.check_mode)
             else:
-                # Somebody keeps more in it.
+                # An administrator keeps more in it.
                 put_file(path, without_key(content, RESERVED), self.module.check_mode, mode=0o644)
 
     def _change_live(self, change, ports):

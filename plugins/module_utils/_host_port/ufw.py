@@ -20,7 +20,7 @@ from ansible_collections.portshift.agents.plugins.module_utils._network.listener
 from ansible_collections.portshift.agents.plugins.module_utils._host_port.input_filter import Scene, Survey
 from ansible_collections.portshift.agents.plugins.module_utils._host_port.kernel_filter import KernelFilter, Obstacle, sentences
 from ansible_collections.portshift.agents.plugins.module_utils._host_port.openings import (
-    ANYBODY_4, ANYBODY_6, PROTOCOLS, Opening, OpeningError, Reading, denies, described, family, in_order, join_families,
+    ANY_IPV4, ANY_IPV6, PROTOCOLS, Opening, OpeningError, Reading, denies, described, family, in_order, join_families,
     normalised)
 
 FOLDERS = ("/etc/ufw", "/lib/ufw", "/var/lib/ufw")
@@ -30,7 +30,7 @@ FILES = {"v4": "user.rules", "v6": "user6.rules"}
 # Rules of the site's own that ufw loads ahead of those that it manages, in the form of iptables-restore.
 BEFORE = {"v4": "before.rules", "v6": "before6.rules"}
 SITE_FOLDER = "/etc/ufw"
-ANYBODY = {"v4": ANYBODY_4, "v6": ANYBODY_6}
+ANY_ADDRESS = {"v4": ANY_IPV4, "v6": ANY_IPV6}
 TOOLS = {"v4": "iptables", "v6": "ip6tables"}
 CHAINS = {"v4": "ufw-user", "v6": "ufw6-user"}
 _MARK = "### tuple ### "
@@ -125,7 +125,7 @@ def permanent_reading(rules, ports, policy):
             rest.append("%s: %s" % (rule.family, rule.text))
             continue
         lines.append(shown(rule))
-        conditions = (rule.application, rule.interface, rule.log == "log-all", rule.destination != ANYBODY[rule.family],
+        conditions = (rule.application, rule.interface, rule.log == "log-all", rule.destination != ANY_ADDRESS[rule.family],
                       rule.source_ports != "any")
         if rule.action == "allow" and nothing_else and not any(conditions):
             for opening in openings_of(rule, inside):
@@ -179,7 +179,7 @@ def runtime_reading(saved, ports):
             plain = nothing_else and not set(rule) - {"-A", "-p", "-s", "--dport", "--dports", "-j"}
             if plain and rule.get("-j") == "ACCEPT" and rule.get("-p") in PROTOCOLS:
                 for port in inside:
-                    opening = Opening(rule["-p"], port, normalised(rule.get("-s", ANYBODY[ip])))
+                    opening = Opening(rule["-p"], port, normalised(rule.get("-s", ANY_ADDRESS[ip])))
                     spelled.setdefault(opening, []).append("%s 0 %s" % (ip, line))
             elif not (nothing_else and "logging-input" in rule["-A"] + rule.get("-j", "")):
                 # The lines that log an opening come and go with it.
@@ -194,7 +194,7 @@ def runtime_reading(saved, ports):
 def kernel_lines(rule):
     """The lines of Reading.lines that a plain allow leads to in the kernel."""
     source = ""
-    if rule.source != ANYBODY[rule.family]:
+    if rule.source != ANY_ADDRESS[rule.family]:
         source = "-s %s " % (rule.source if "/" in rule.source else "%s/%d" % (rule.source, 32 if rule.family == "v4" else 128))
     several = "," in rule.ports or ":" in rule.ports
     return ["%s: -A %s-input %s-p %s -m %s --dport%s %s -j ACCEPT" % (
@@ -211,7 +211,7 @@ def denying_rules(rules, opening):
             continue
         how_much = denies(normalised(rule.source), opening)
         if how_much:
-            restricted = rule.interface or rule.destination != ANYBODY[rule.family] or rule.source_ports != "any"
+            restricted = rule.interface or rule.destination != ANY_ADDRESS[rule.family] or rule.source_ports != "any"
             found.append(("part" if restricted else how_much, rule))
     return found
 
@@ -284,9 +284,9 @@ class Ufw:
         self.saved = self._saved()
         self.runtime = runtime_reading(self.saved, ports)
         if self._families() == ["v4"]:
-            # Nobody comes in over IPv6 where ufw does not serve it: everybody over IPv4 is everybody.
+            # No connection comes in over IPv6 where ufw does not serve it: any IPv4 address is any address.
             for reading in (self.runtime, self.permanent):
-                reading.spelled = {opening._replace(source=None) if opening.source == ANYBODY_4 else opening: rules
+                reading.spelled = {opening._replace(source=None) if opening.source == ANY_IPV4 else opening: rules
                                    for opening, rules in reading.spelled.items()}
                 reading.exact = set(reading.spelled)
         return self.runtime, self.permanent
@@ -299,8 +299,8 @@ class Ufw:
                              "back with ufw reload" % CHAINS[ip])
         for opening in in_order(add):
             if opening in self.permanent.exact and opening not in self.runtime.exact and not found:
-                found.append("ufw's rule files hold %s, but the kernel does not: somebody has changed one of them by hand; look "
-                             "at ufw show added, then run ufw reload" % described(opening))
+                found.append("ufw's rule files hold %s, but the kernel does not: one of them was changed by hand; look at ufw "
+                             "show added, then run ufw reload" % described(opening))
             for how_much, rule in denying_rules(self.rules, opening):
                 verb = "limits" if rule.action == "limit" else "rejects"
                 sentence = "ufw %s %s %s by a rule of the site, which stands before a new one: %s" % (
@@ -321,7 +321,7 @@ class Ufw:
         files = self._site_files(kernel.unread)
         lines = _lines_of(files)
         if self._families() == ["v4"]:
-            add = [opening._replace(source=ANYBODY_4) if opening.source is None else opening for opening in add]
+            add = [opening._replace(source=ANY_IPV4) if opening.source is None else opening for opening in add]
         live = kernel.in_front(in_order(add), front, mine=lambda place: place[-1].startswith(tuple(CHAINS.values())))
         said = {(obstacle.opening, _sense(obstacle.rule)) for obstacle in live if obstacle.rule}
         later = [obstacle for obstacle in _in_front_in_files(files, in_order(add))
@@ -350,7 +350,7 @@ class Ufw:
         for ip in self._families():
             if opening.source is None or "v%d" % family(opening.source) == ip:
                 found.append("%s 0 allow %s %d %s any %s in comment=%s" % (
-                    ip, opening.protocol, opening.port, ANYBODY[ip], opening.source or ANYBODY[ip], comment))
+                    ip, opening.protocol, opening.port, ANY_ADDRESS[ip], opening.source or ANY_ADDRESS[ip], comment))
         if not found:
             raise OpeningError("%s can't be opened: %s" % (described(opening), self.unserved()[family(opening.source)]))
         return dict(permanent=found)
@@ -431,7 +431,7 @@ def _sense(rule):
 
 
 def _paired(rules, placed=True):
-    """(whether it stands for both families, rule): a rule for everybody and its twin of the other family are one command."""
+    """(whether it stands for both families, rule): a rule for any address and its twin of the other family are one command."""
     rules, found = list(rules), []
     while rules:
         rule = rules.pop(0)
@@ -447,7 +447,7 @@ def _twins(rule, other):
         return (one.action, one.log, one.protocol, one.ports, one.source_ports, one.direction, one.interface, one.comment)
 
     return rule.family != other.family and common(rule) == common(other) and all(
-        one.source == one.destination == ANYBODY[one.family] for one in (rule, other))
+        one.source == one.destination == ANY_ADDRESS[one.family] for one in (rule, other))
 
 
 def _call(rule, both, **arguments):

@@ -1,9 +1,9 @@
 # Copyright (c) 2026 The portshift.agents authors
 # GNU General Public License v3.0-or-later (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Whoever asks for a change that undoes itself unless it is confirmed: begins it, confirms it, takes it back, looks.
+"""The module's side of a change that undoes itself unless it is confirmed: begins it, confirms it, takes it back, looks.
 
-What is asked for is handed over to a process that nobody's connection ends: a unit of systemd, or where there is none a
+What is asked for is handed over to a process that outlives every connection: a unit of systemd, or where there is none a
 process of its own.  It runs this collection's own code, which is packed up beside the change: the folder that Ansible
 unpacked is gone soon.
 """
@@ -99,7 +99,7 @@ def program(kinds, minded):
     return archive.getvalue()
 
 
-class Looking(BoundedModule):
+class ReadOnlyModule(BoundedModule):
     """A module that only looks, whatever the task does: for the plan, before anything is handed over."""
 
     check_mode = True
@@ -162,7 +162,7 @@ class ConfirmedChange:
         if not self._is_carried_out_soon(state):
             state = self.place.state()
             if state is None or self._is_over(state) or state["state"] == BEGUN:
-                # It has ended just now, or was handed over and nobody ever took it: nothing was touched then.
+                # It has ended just now, or was handed over and no process ever took it: nothing was touched then.
                 return None
             return ("%s was never confirmed, and the process that would undo it has ended; take it back (state: reverted), then "
                     "begin again" % what)
@@ -181,7 +181,7 @@ class ConfirmedChange:
         return True
 
     def _is_carried_out_soon(self, state):
-        """Whether the process that carries the change out lives, or is begun again by whoever minds it."""
+        """Whether the process that carries the change out lives, or is begun again by the process that minds it."""
         just_now = state["state"] == BEGUN and state["boot"] == this_boot() and (
             boot_clock() - state["handed_over"] < PATIENCE_WITH_UNIT)
         end = time.monotonic() + (PATIENCE_WITH_UNIT if just_now or self._unit_is() != "inactive" else PATIENCE_WITH_RESTART)
@@ -222,8 +222,8 @@ class ConfirmedChange:
         if state["state"] not in (WAITING, CONFIRMED):
             raise ChangeError(_of_what_was_undone(state))
         if not state["survives_reboot"]:
-            self.module.warn("systemd does not run on this host: should it boot, or somebody end the process that waits for the "
-                             "confirmation, nothing undoes the change by itself")
+            self.module.warn("systemd does not run on this host: should it boot, or the process that waits for the confirmation "
+                             "be ended, nothing undoes the change by itself")
         for sentence in state["notes"]:
             self.module.warn(sentence)
         return dict(self.look(), changed=True, token=token)
@@ -254,7 +254,7 @@ class ConfirmedChange:
 
     def _with_plan(self, wanted):
         """`wanted`, with what is there before it, and the paths of the files that it would change."""
-        looking, plan, modes = Looking(self.module), [], {}
+        looking, plan, modes = ReadOnlyModule(self.module), [], {}
         for make in edits(self.kinds, wanted):
             edit = make()
             for warning in edit.warnings:
@@ -322,7 +322,7 @@ class ConfirmedChange:
         if self.systemd:
             self._launch_unit(archive)
         else:
-            # A session of its own, and nothing of the caller's: whoever began this waits for the end of what it reads from.
+            # A session of its own, and nothing of the caller's: the process that began this waits for the end of what it reads.
             # pylint: disable-next=ansible-bad-function
             subprocess.Popen([sys.executable, "-I", archive], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
                              stderr=subprocess.DEVNULL, close_fds=True, cwd="/", start_new_session=True,
@@ -370,7 +370,7 @@ class ConfirmedChange:
             # In this order: a process that ends between the two looks has written its last word before.
             lives, state = self.place.is_carried_out(), self.place.state()
             if state is None or state["token"] != token:
-                raise ChangeError("the change %s is no longer there: somebody has begun another one; look with state: present"
+                raise ChangeError("the change %s is no longer there: another run has begun another one; look with state: present"
                                   % self.place.name)
             now = time.monotonic()
             if state["state"] in until:
@@ -419,7 +419,7 @@ class ConfirmedChange:
         return "; see journalctl -u %s" % unit_name(self.place.name) if self.systemd else ""
 
     def _ensure_carried_out(self, state):
-        """Begins the process again where it was killed and nobody else does so."""
+        """Begins the process again where it was killed and no unit does so."""
         if state["state"] not in ENDED and not self._is_carried_out_soon(state):
             self._launch()
 
@@ -473,7 +473,7 @@ class ConfirmedChange:
         return self._take_back()
 
     def _undo(self, state):
-        """Has a change undone that nobody has confirmed."""
+        """Has a change undone that was not confirmed."""
         foreseen = self._foreseen()
         if self.module.check_mode:
             return dict(self.look(), changed=True, restored=foreseen, token=state["token"])
@@ -484,7 +484,7 @@ class ConfirmedChange:
             self._ensure_carried_out(state)
         ended = self._follow(ENDED, self._longest(self.place.change()) + PATIENCE_WITH_END, state["token"])
         if ended["state"] == CONFIRMED:
-            # Somebody else was faster, so there is a confirmed change to be taken back.
+            # Another run was faster, so there is a confirmed change to be taken back.
             return self._take_back()
         return self._end_of_way_back(ended)
 
@@ -493,8 +493,8 @@ class ConfirmedChange:
         self._require_commands()
         given = {key: self.params[key] for key in ("stop", "start", "services", "executables", "bridge") if self.params[key]}
         if "bridge" in given:
-            turn(Looking(self.module), given["bridge"], False)
-        # Nobody carries the change out meanwhile, also not its own process that is at its end.
+            turn(ReadOnlyModule(self.module), given["bridge"], False)
+        # No process carries the change out meanwhile, not even its own that is at its end.
         with one_at_a_time(self.place.lock, PATIENCE_WITH_END, "the process that carries this change out"):
             change, state = self.place.change(), self.place.state()
             if state is None or change is None or state["state"] not in (FAILED, REVERTING):
@@ -508,7 +508,8 @@ class ConfirmedChange:
     def _foreseen(self):
         """The files that undoing the change would restore; takes the diff along."""
         try:
-            result = ChangeRecord(self.place.undo).restore_files(Looking(self.module), force=True, redactor=self.kinds.redactor)
+            result = ChangeRecord(self.place.undo).restore_files(
+                ReadOnlyModule(self.module), force=True, redactor=self.kinds.redactor)
         except EngineError:
             # Such as a file that is gone: undoing a change can do more than a record alone.
             return []
@@ -547,7 +548,7 @@ class ConfirmedChange:
                 raise ChangeError("how this product is started is not known on this host; give stop, start and bridge; nothing "
                                   "was changed")
             result = record.restore_files(
-                Looking(self.module), force=self.params["force"], undo=undo, redactor=self.kinds.redactor)
+                ReadOnlyModule(self.module), force=self.params["force"], undo=undo, redactor=self.kinds.redactor)
             self.diffs = result["diff"]
             if self.module.check_mode:
                 return dict(self.look(), changed=True, state=REVERTED, restored=result["restored"], token=None,

@@ -5,7 +5,7 @@
 
 A folder C(NAME.confirm): C(change.json) is what was asked for; C(state.json) is how far it is, written by the one process
 that carries it out; C(confirm.json) and C(revert.json) are what others ask of that process.  So the decision is its alone:
-whoever asks learns from the state what became of it.
+the process that asks learns from the state what became of it.
 """
 
 import fcntl
@@ -51,7 +51,7 @@ def boot_clock():
 
 
 def this_login():
-    """The connection by which somebody is here, as sshd names it (both addresses, both ports), or None.
+    """The connection by which this process was called, as sshd names it (both addresses, both ports), or None.
 
     sudo and its kind do not pass it on, so the processes above this one are asked as well.
     """
@@ -128,7 +128,7 @@ class Place:
         return self.read("change.json")
 
     def asks(self, name, token):
-        """What somebody asks of the change with this token, or None."""
+        """What another process asks of the change with this token, or None."""
         try:
             content = self.read(name)
         except EngineError:

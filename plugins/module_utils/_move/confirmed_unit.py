@@ -36,13 +36,13 @@ PAUSES = (2, 5, 10, 20, 40, 60)
 # Seconds that going back waits for another change of the host to end; then it goes on beside it.
 PATIENCE_ON_THE_WAY_BACK = 30
 # How often the process that minds another one begins it again.
-LIVES = 5
+MAX_RESTARTS = 5
 # Seconds for systemctl when the unit tidies up behind itself.
 SYSTEMCTL_SECONDS = 60
 # Seconds that a boot has to start everything, the product too, before the change is undone.
 BOOT_SECONDS = 90
 # What a command meets that could not be run, or had to be ended; ValueError: words that no system call takes.
-NOT_RUN = (CommandTimeout, OSError, ValueError)
+COMMAND_ERRORS = (CommandTimeout, OSError, ValueError)
 UNIT = "portshift-confirm-%s.service"
 STANDARD_OUTPUT = 1
 RUNTIME_UNITS = "/run/systemd/system"
@@ -101,7 +101,7 @@ class Unit:
             return False
 
     def remark(self, sentence):
-        """Says once what whoever asked for the change has to know."""
+        """Says once what the run that asked for the change has to know."""
         if sentence not in self.state["notes"]:
             self.say(sentence)
             self.state["notes"].append(sentence)
@@ -115,7 +115,7 @@ class Unit:
             self.say("Stops: %s" % words(command))
             try:
                 status, out, err = execute(command, self.seconds)
-            except NOT_RUN as err:
+            except COMMAND_ERRORS as err:
                 trouble.append(_why(err, command))
                 continue
             if status:
@@ -130,7 +130,7 @@ class Unit:
             self.say("Starts: %s" % words(command))
             try:
                 status = execute_and_leave(command, self.seconds)
-            except NOT_RUN as err:
+            except COMMAND_ERRORS as err:
                 trouble.append(_why(err, command))
                 continue
             if status:
@@ -163,7 +163,7 @@ class Unit:
             found = ask()
             if not found or boot_clock() >= end:
                 return "%s after %g s" % ("; ".join(found), self.seconds) if found else None
-            self._heed(abort())
+            self._abort_if(abort())
             self._make_way_for_shutdown()
             time.sleep(LOOK_AGAIN)
 
@@ -188,14 +188,14 @@ class Unit:
                 try:
                     status, out, err = execute(command, max(1, min(self.seconds, end - boot_clock())))
                     why = "%s ended with exit status %d%s" % (words(command), status, told(out + "\n" + err)) if status else None
-                except NOT_RUN as err:
+                except COMMAND_ERRORS as err:
                     why = _why(err, command)
                 if why:
                     break
             else:
                 self.say("All checks succeed")
                 return
-            self._heed(self._asked_to_revert())
+            self._abort_if(self._asked_to_revert())
             if boot_clock() >= end:
                 raise ChangeError("after %g s this check still fails: %s" % (self.change["check_seconds"], why))
             time.sleep(CHECK_AGAIN)
@@ -246,9 +246,9 @@ class Unit:
             ChangeRecord(*[self.change[key] for key in ("record", "old_port", "new_port", "phase")]).before_stop(
                 self.services.processes())
             self._note_ran(before)
-        self._heed("; ".join(self._stop()))
-        self._heed(self._await_none(lambda: self.services.left(before), self._asked_to_revert))
-        self._heed(self._asked_to_revert())
+        self._abort_if("; ".join(self._stop()))
+        self._abort_if(self._await_none(lambda: self.services.left(before), self._asked_to_revert))
+        self._abort_if(self._asked_to_revert())
         self._edit()
         if self.change["bridge"]:
             self.note(bridge_turned=True)
@@ -258,7 +258,7 @@ class Unit:
         if trouble:
             raise ChangeError("; ".join(trouble))
         # An exit status is not believed.
-        self._heed(self._await_none(lambda: self.services.missing(before), self._asked_to_revert))
+        self._abort_if(self._await_none(lambda: self.services.missing(before), self._asked_to_revert))
         self.state["seconds"] = round(boot_clock() - self.state["stopped"], 2)
         self._check()
         self.note(state=WAITING, until=boot_clock() + self.change["timeout"])
@@ -322,11 +322,11 @@ class Unit:
             return ""
         try:
             return execute(["systemctl", "is-system-running"], SYSTEMCTL_SECONDS)[1].strip()
-        except NOT_RUN:
+        except COMMAND_ERRORS:
             return ""
 
     @staticmethod
-    def _heed(why):
+    def _abort_if(why):
         if why:
             raise ChangeError(why)
 
@@ -454,7 +454,7 @@ class Unit:
             undo = ChangeRecord(self.place.undo)
             undo.take_back_interrupted()
             drifted = self._keep_what_others_wrote(undo)
-            # By force: a host that nobody may be able to enter has to come back, and what others wrote is kept.
+            # By force: a host that no administrator may be able to enter has to come back, and what others wrote is kept.
             restored = self._restore_by(undo, True, self._without_our_ports(drifted))
         for path in restored:
             self.say("Has restored %s" % path)
@@ -478,13 +478,13 @@ class Unit:
         return foreseen
 
     def _keep_what_others_wrote(self, undo):
-        """Copies files that somebody else has changed since; -> {sha256 of such a file: its path}."""
+        """Copies files that others have changed since; -> {sha256 of such a file: its path}."""
         drifted = {}
         for entry in (undo.content or {"files": []})["files"]:
             before = undo.backed_up(entry)
             if not os.path.lexists(entry["path"]):
                 if before is not None:
-                    self.remark("%s: somebody has removed it since; it is there again, with its old bytes" % entry["path"])
+                    self.remark("%s: it was removed since; it is there again, with its old bytes" % entry["path"])
                     write_durably(entry["path"], before, mode=self.change["modes"].get(entry["path"], 0o600))
                 continue
             now = read_bytes(entry["path"])
@@ -497,9 +497,9 @@ class Unit:
                 copy = self.place.path("changed-by-others-%s" % sha256(now)[:12])
                 try:
                     put_file(copy, now, False)
-                    self.remark("%s: somebody else has changed it since; what it held is in %s" % (entry["path"], copy))
+                    self.remark("%s: it has changed since; what it held is in %s" % (entry["path"], copy))
                 except FileError as err:
-                    self.remark("%s: somebody else has changed it since, and what it held could not be kept: %s"
+                    self.remark("%s: it has changed since, and what it held could not be kept: %s"
                                 % (entry["path"], err))
         return drifted
 
@@ -531,7 +531,7 @@ class Unit:
     # -- the end
 
     def _finish(self, state, reason, must=False):
-        """The last word.  It has to get on disk: whoever asked waits for it."""
+        """The last word.  It has to get on disk: the run that asked waits for it."""
         self.state.update(state=state, reason=reason, ended=time.time())
         if must:
             self.note()
@@ -572,7 +572,7 @@ class Unit:
             put_file(os.path.join(RUNTIME_UNITS, name), read_bytes(path), False, mode=0o644)
         try:
             execute(command, SYSTEMCTL_SECONDS)
-        except NOT_RUN as err:
+        except COMMAND_ERRORS as err:
             self.say(_why(err, command))
         remove_file(path, False)
 
@@ -623,7 +623,7 @@ def _pass_on(child, number):
         pass
 
 
-# A host has to come back also when nobody can be told so: what speaks raises nothing.
+# A host has to come back also when no log takes a sentence: what speaks raises nothing.
 
 def _to_system_log(sentence):
     import syslog
@@ -656,7 +656,7 @@ def main(kinds, folder, minded):
     signal.signal(signal.SIGHUP, lambda *unused: None)
     if minded:
         return _carry_on(kinds, folder, _to_journal)
-    for _life in range(LIVES):
+    for _life in range(MAX_RESTARTS):
         child = os.fork()
         if not child:
             status = 1
@@ -664,7 +664,7 @@ def main(kinds, folder, minded):
                 status = _carry_on(kinds, folder, _to_system_log)
             finally:
                 os._exit(status)
-        # Whoever ends this process means that one.
+        # A signal to this process is meant for that one.
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda received, unused, child=child: _pass_on(child, received))
         status = os.waitpid(child, 0)[1]

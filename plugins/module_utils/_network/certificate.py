@@ -1,7 +1,7 @@
 # Copyright (c) 2026 The portshift.agents authors
 # GNU General Public License v3.0-or-later (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A server's certificate as whoever pins it knows it: by its fingerprints and its end.  Nothing is said about who signed it."""
+"""A server's certificate as an agent that pins it knows it: by fingerprints and end.  Nothing is said about who signed it."""
 
 import hashlib
 import re

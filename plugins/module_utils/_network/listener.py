@@ -27,7 +27,7 @@ from ansible_collections.portshift.agents.plugins.module_utils._network.listener
 from ansible_collections.portshift.agents.plugins.module_utils._core.service_processes import start_time
 
 MAX_SECONDS = 3600
-# A datagram with a forged sender must not become a big answer to somebody else.
+# A datagram with a forged sender must not become a big answer to another host.
 MAX_TOKEN = 512
 NAME = b"port_listener"
 MAX_CLIENTS = 4096
@@ -50,7 +50,7 @@ class ListenerError(EngineError):
 
 
 class InUse(Exception):
-    """The port is somebody else's."""
+    """The port is held by a process that this module did not start."""
 
 
 def http_answer(token):
@@ -97,7 +97,7 @@ class AnswerLoop:
         self.token, self.answer, self.ends, self.max_clients = token, http_answer(token), ends, max_clients
         self.sockets = sockets
         self.selector = selectors.DefaultSelector()
-        # In the order of arrival, hence of their deadlines: whoever is due stands in front.
+        # In the order of arrival, hence of their deadlines: the one that is due first stands in front.
         self.clients = collections.OrderedDict()
         self.silent = collections.OrderedDict()
 
@@ -255,7 +255,7 @@ def _close_all(sockets):
 
 
 def bind_all(port, address, protocols, listen=True):
-    """The bound sockets; InUse when one of them is somebody else's, and then none is kept."""
+    """The bound sockets; InUse when another process holds one of them, and then none is kept."""
     sockets = []
     for protocol in protocols:
         for family, where in _places(address):
@@ -284,7 +284,7 @@ def _why_not(error, address, port, protocol):
 def used_by(port, address, protocols):
     """Who listens there, as far as this user may see; empty where it is a connection that holds the port."""
     if address in ("0.0.0.0", "::"):
-        address = None    # in the way of these is whoever listens on any address
+        address = None    # in the way of these is a listener on any address
     return [entry for entry in listeners({port}, address) or [] if entry["protocol"] in protocols]
 
 
@@ -299,7 +299,7 @@ def _folder():
     folder = "/tmp/portshift-%d" % user
     if os.path.lexists(folder):
         status = os.lstat(folder)
-        # Everybody may make names in /tmp: nothing is read from a folder that somebody else put there.
+        # Every user may make names in /tmp: nothing is read from a folder that another user put there.
         if not stat.S_ISDIR(status.st_mode) or status.st_uid != user or status.st_mode & 0o077:
             raise ListenerError("%s: is not a folder of this user's alone, so nothing is read from it or written to it; take "
                                 "it away, or run with become: true" % folder)
@@ -344,7 +344,7 @@ def _await_end(content, seconds):
 
 
 def end_listener(path, content):
-    """Ends the process of a record, and nobody else's; returns when its port is free."""
+    """Ends the process of a record, and no other; returns when its port is free."""
     for number in (signal.SIGTERM, signal.SIGKILL):
         try:
             if start_time(content["pid"]) == content["started"]:
@@ -395,7 +395,7 @@ def begin_listener(path, sockets, token, protocols, ends, until):
 
 
 def _detach(path, sockets, token, protocols, ends, until, writing):
-    """In the first child: makes the listener, which nobody waits for and which holds nothing of the caller's."""
+    """In the first child: makes the listener, which no process waits for and which holds nothing of the caller's."""
     os.setsid()
     if os.fork():
         return
@@ -441,7 +441,7 @@ def _limit(ends):
 
 
 def _let_go(keep):
-    """Away from the caller's files: whoever started this waits for the end of what it reads from."""
+    """Away from the caller's files: the process that started this waits for the end of what it reads from."""
     os.chdir("/")
     os.umask(0o077)
     # Before the standard three are replaced: they may be among those to keep no more than others.

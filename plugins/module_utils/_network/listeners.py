@@ -113,7 +113,7 @@ def listeners(ports, address=None, proc="/proc", every_owner=False):
 
 
 def outgoing(port, address=None, proc="/proc"):
-    """The TCP connections that hold the local `port` although nobody here listens on it: this host opened them."""
+    """The TCP connections that hold the local `port` although no process here listens on it: this host opened them."""
     if listeners({port}, address, proc):
         return []
     found = [(local, remote, inode) for table in ("tcp", "tcp6")
@@ -146,7 +146,7 @@ def connections(addresses, port, proc="/proc"):
 
 
 def clients(port, proc="/proc"):
-    """The (address, port) of everybody who is connected by TCP to the local `port`, this host itself included."""
+    """The (address, port) of every client that is connected by TCP to the local `port`, this host itself included."""
     tables = [_lines_with(_read(os.path.join(proc, "net", table)), port) for table in ("tcp", "tcp6")]
     return [(plain_address(remote[0]), remote[1]) for content in tables
             for local, remote, unused in _rows(content, (TCP_ESTABLISHED,)) if local[1] == port]

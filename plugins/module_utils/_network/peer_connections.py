@@ -3,41 +3,20 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The connections of a service of this host to a peer, such as those of an agent to its parent or hub."""
 
-import socket
 import time
 
-from ansible_collections.portshift.agents.plugins.module_utils._core.bounded_commands import CommandTimeout, execute
-from ansible_collections.portshift.agents.plugins.module_utils._network.listeners import connections, plain_address
-
-# Seconds that a resolver may take to answer.
-PATIENCE_WITH_NAMES = 10
 # An agent may connect for each report anew, and be done in a moment: looked at often, for this long at a time.
 LOOK_AGAIN = 0.05
 LOOK_FOR = 2
 
 
-def addresses_of(host):
-    """All addresses of a name, as this host's own lookup has them; empty when it does not resolve."""
-    for family in (socket.AF_INET, socket.AF_INET6):
-        try:
-            return {plain_address(socket.inet_ntop(family, socket.inet_pton(family, host.partition("%")[0])))}
-        except (OSError, ValueError):
-            continue
-    try:
-        # In a process of its own, which can be ended: a resolver without an answer takes as long as it likes.
-        output = execute(["getent", "ahosts", host], PATIENCE_WITH_NAMES)[1]
-    except (OSError, CommandTimeout):
-        return set()
-    return {plain_address(line.split()[0].partition("%")[0]) for line in output.splitlines() if line.strip()}
-
-
-def connections_of(owns, addresses, port):
-    """(those of the service, those of other processes) among the connections to `port` at one of these addresses.
+def connections_of(host, owns, addresses, port):
+    """On this host, (those of the service, those of other processes) among the connections to `port` at one of these addresses.
 
     owns(pid): whether the process is one of the service, None where that can't be told; then it counts as the service's.  The
-    answer is None where the host has no /proc/net.
+    answer is None where the host can't tell its connections.
     """
-    found = connections(addresses, port)
+    found = host.connections(addresses, port)
     if found is None:
         return None
     ours, others = [], []
@@ -48,11 +27,11 @@ def connections_of(owns, addresses, port):
     return ours, others
 
 
-def wait_for_connection(owns, addresses, port, seconds):
+def wait_for_connection(host, owns, addresses, port, seconds):
     """The same, looked at again and again until the service has an established one, or for so many seconds."""
     end = time.monotonic() + min(LOOK_FOR, seconds)
     while True:
-        found = connections_of(owns, addresses, port)
+        found = connections_of(host, owns, addresses, port)
         if found is None or any(entry["established"] for entry in found[0]) or time.monotonic() >= end:
             return found
         time.sleep(LOOK_AGAIN)

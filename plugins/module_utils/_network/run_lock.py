@@ -3,8 +3,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The lock file of a deployment: who may migrate it, and until when.  Bytes in, bytes out.
 
-A lease, not a lock that stays: a run that dies holds nobody up for longer than that.  All times are those of the host that
-holds the file, so control nodes whose clocks differ agree.  The file also names the runs that somebody took the
+A lease, not a lock that stays: a run that dies holds no other run up for longer than that.  All times are those of the host that
+holds the file, so control nodes whose clocks differ agree.  The file also names the runs that another run took the
 lease from: such a run has to stop, even when the one that took over has long released it.
 """
 
@@ -35,7 +35,7 @@ class LockError(EngineError):
 
 
 class HeldError(LockError):
-    """Somebody else holds the lock: `holder`."""
+    """Another run holds the lock: `holder`."""
 
     def __init__(self, sentence, holder):
         LockError.__init__(self, sentence)
@@ -43,7 +43,7 @@ class HeldError(LockError):
 
 
 class LostError(LockError):
-    """Somebody else has taken the lease of the run that asks."""
+    """Another run has taken the lease of the run that asks."""
 
 
 def moment(seconds):
@@ -80,7 +80,7 @@ def parse(data):
                 raise ValueError("%r where a number has to be" % (number,))
     except (ValueError, KeyError, TypeError, AttributeError) as err:
         raise LockError("is not a lock file of portshift.agents that this version reads (%s); look at it, and remove it if "
-                        "you know that nobody is migrating this deployment" % err)
+                        "you know that no run is migrating this deployment" % err)
     return content
 
 

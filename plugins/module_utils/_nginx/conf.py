@@ -5,7 +5,7 @@
 
 Read as nginx reads it: words end at blanks, C(;) and an opening brace, may be quoted, and C(\\) and C($) keep the next character
 from meaning anything.  What C(listen) says counts in a C(server) block of the http context alone, which is the top level of a
-file below C(conf.d), and the block C(http) of C(nginx.conf).  Servers of C(stream) and C(mail) are somebody else's.
+file below C(conf.d), and the block C(http) of C(nginx.conf).  Servers of C(stream) and C(mail) are not the hub's.
 
 An edit is a splice: a listen gets a twin for another port beside it, or goes with its line.
 """
@@ -19,7 +19,7 @@ from ansible_collections.portshift.agents.plugins.module_utils._core.ports impor
 
 # Such files have a few KB.  What is beyond this is something else, and isn't worth this host's memory.
 LIMIT = 1024 * 1024
-# Blocks inside of each other: nobody writes more than a handful.
+# Blocks inside of each other: real files have no more than a handful.
 DEPTH_LIMIT = 100
 # What a server that names no port listens on, and one that has no listen at all.
 DEFAULT_PORT = 80
@@ -249,7 +249,7 @@ def server_names(data, port=None):
 def every_port(data):
     """The ports of every listen in the file, in whatever context: a file that servers take in has them at its top level.
 
-    For files that are nobody's to edit here, so what can't be read says nothing.
+    For files that are not edited here, so what can't be read says nothing.
     """
     try:
         return _ports(_every_listen(data, _Reader(data)))
@@ -293,7 +293,7 @@ def _other_listens(data, reader):
 def includes(data):
     """What the file takes in: the path of every include in it, in whatever context, with its wildcards.
 
-    As every_port(), for files that are nobody's to edit here.
+    As every_port(), for files that are not edited here.
     """
     try:
         reader = _Reader(data)
@@ -377,7 +377,7 @@ def _alone(data, span):
 def with_twins(data, beside, port):
     """bytes -> bytes in which each server that listens on `beside` does so on `port` too, with the same parameters.
 
-    Where nobody listens on `beside` any more and somebody does on `port`, there is nothing left to be done; without `beside`,
+    Where no server listens on `beside` any more and one does on `port`, there is nothing left to be done; without `beside`,
     that has to be so.
     """
     port = parse_port(port)
@@ -484,7 +484,7 @@ def _left_alone(server, named, port, beside):
 
 
 def _require_left(data, servers, port, beside):
-    """Fails where whoever comes to a server on `port` would lose it, since it does not have that address on `beside`."""
+    """Fails where clients of a server on `port` would lose it, since it does not have that address on `beside`."""
     named = _addresses((listen for server in servers for listen in server.listens), beside)
     for server in servers:
         alone = _left_alone(server, named, port, beside)
@@ -537,7 +537,7 @@ def _compared(found):
 def moved_back(now, before, new_port):
     """The bytes now, with the listens that they had before a move to `new_port`; None where that can't be told.
 
-    For a file that somebody else has changed since: what they wrote stays.
+    For a file that others have changed since: what they wrote stays.
     """
     try:
         wanted, content = listens(before), now

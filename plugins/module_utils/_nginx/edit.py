@@ -9,6 +9,8 @@ who listens, before and after.
 
 While nginx's master tries in vain to have one of its sockets, for up to 2.5 s, it listens on the others, and ends with none of
 the new ones.  Its workers come when it has them all, so a socket that a worker has is one that stays.
+
+It is done on a Linux host, in place, and not judged from afar: on Windows a hub stands behind IIS, which has its own engine.
 """
 
 import contextlib
@@ -27,6 +29,7 @@ from ansible_collections.portshift.agents.plugins.module_utils._core.change_reco
 from ansible_collections.portshift.agents.plugins.module_utils._core.errors import EngineError
 from ansible_collections.portshift.agents.plugins.module_utils._core.file_edit import (
     FileEdit, FileError, sha256, take_back_interrupted)
+from ansible_collections.portshift.agents.plugins.module_utils._core.process_tree import has_workers, master_of, workers_of
 from ansible_collections.portshift.agents.plugins.module_utils._network.listeners import (
     clients, listeners, outgoing, plain_address)
 from ansible_collections.portshift.agents.plugins.module_utils._core.ports import parse_port
@@ -66,53 +69,6 @@ class PortInUse(NginxEditError):
     def __init__(self, sentence, users):
         super().__init__(sentence)
         self.users = users
-
-
-def _process(pid, proc):
-    """(name, pid of the parent, when it began in ticks since the boot) of a process; None when it has ended."""
-    try:
-        with open(os.path.join(proc, str(pid), "stat"), "rb") as source:
-            name, unused, rest = source.read().partition(b"(")[2].rpartition(b")")
-        fields = rest.split()
-        return name, int(fields[1]), int(fields[19])
-    except (OSError, ValueError, IndexError):
-        return None
-
-
-def master_of(pid, proc="/proc"):
-    """The process at the head of a server's own: its workers share its sockets, and which of them is found is chance.
-
-    None for a process that has ended: whose it was can't be told any more.
-    """
-    found = _process(pid, proc)
-    while found:
-        above = _process(found[1], proc)
-        if not above or above[0] != found[0]:
-            return pid
-        pid, found = found[1], above
-    return None
-
-
-def workers_of(master, proc="/proc"):
-    """{(pid, when it began)} of a server's workers."""
-    name, workers = (_process(master, proc) or (None,))[0], set()
-    for pid in filter(str.isdigit, os.listdir(proc)):
-        found = _process(pid, proc)
-        if found and found[:2] == (name, master):
-            workers.add((int(pid), found[2]))
-    return workers
-
-
-def has_workers(master, proc="/proc"):
-    """Whether a server has workers, and this user may see what they have open: root in a container may not always."""
-    for pid in [worker[0] for worker in workers_of(master, proc)]:
-        try:
-            # Shown to those who may see the open files too.
-            os.readlink(os.path.join(proc, str(pid), "exe"))
-            return True
-        except OSError:
-            continue
-    return False
 
 
 def _who(entry):
@@ -157,7 +113,7 @@ def _overlaps(address, listen):
 
 
 # What became of a file that could not be put back.
-SAVED_SINCE = ("somebody else has saved the file meanwhile, so it stays as they left it, and may still have this change: look "
+SAVED_SINCE = ("another process has saved the file meanwhile, so it stays as it is now, and may still have this change: look "
                "into it")
 
 
@@ -291,7 +247,7 @@ class ListenEdit:
         return [entry for entry in found if entry["protocol"] in self.protocols]
 
     def _find_nginx(self):
-        """The process that serves this file, by the ports of it that are not in question; None when nobody listens there."""
+        """The process that serves this file, by the ports of it that are not in question; None when no process listens there."""
         ports = {listen.port for listen in self.listens[0]} - (
             self.watched if self.state != "restored" else {(self.record.content or self.record.move)["new_port"]})
         for asked in (ports, self.watched):
@@ -386,8 +342,8 @@ class ListenEdit:
     def _require_nginx(self):
         if self.master is None:
             ports = sorted({listen.port for listen in self.listens[0]} - self.watched)
-            self._refuse("nobody listens on port %s, as it has it, so nginx does not run or has not read it. Start nginx, or "
-                         "look into its error log", " or ".join(map(str, ports)) if ports else self.options["port"])
+            self._refuse("no process listens on port %s, as it has it, so nginx does not run or has not read it. Start nginx, "
+                         "or look into its error log", " or ".join(map(str, ports)) if ports else self.options["port"])
 
     def _require_free_port(self):
         port = self.options["port"]
@@ -412,7 +368,7 @@ class ListenEdit:
         if self.after != self.before:
             self._refuse("port %d is taken by %s, so nginx could not have it. Choose another port, or stop that one",
                          port, _who(entry))
-        # A run that was killed has put it there, or somebody else has.
+        # A run that was killed has put it there, or an administrator has.
         content = self.record.content if self.record else None
         noted = content and content["state"] != "rolled_back" and content["new_port"] == port and any(
             os.path.realpath(one["path"]) == self.edit.target for one in content["files"])
@@ -461,7 +417,7 @@ class ListenEdit:
                          port)
 
     def _require_no_users(self, port, others):
-        """Whoever is connected to a port that ends knocks there again soon, and finds nobody."""
+        """Fails where a client is connected to a port that ends: it would come back there soon, and find no server."""
         seen, end = set(), time.monotonic() + self.options["users_seconds"]
         while True:
             seen.update(clients(port))
@@ -611,7 +567,7 @@ class ListenEdit:
             if path != self.edit.target:
                 self.elsewhere |= conf.every_port(content)
         if self.master is None:
-            self.warnings.append("%s: nobody listens on its ports, so nginx does not run; it was not reloaded. Start it"
+            self.warnings.append("%s: no process listens on its ports, so nginx does not run; it was not reloaded. Start it"
                                  % self.path)
         elif done["changed"] or self._lacking():
             why = self._reload()

@@ -1,0 +1,24 @@
+# Copyright (c) 2026 The portshift.agents authors
+# GNU General Public License v3.0-or-later (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+DOCUMENTATION = r"""
+module: toy_evidence
+short_description: Waits for the proof that a toy works on a port
+version_added: 0.2.0
+description: A toy product, by which docs/adding-a-product.md is proved.
+author: The portshift.agents authors (@portshift)
+"""
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.portshift.agents.plugins.module_utils._core.evidence import prove
+from ansible_collections.portshift.agents.plugins.module_utils._toy.host import PROOF_SPEC, ToyEvidence
+
+
+def main():
+    module = AnsibleModule(argument_spec=PROOF_SPEC, supports_check_mode=True)
+    prove(module, lambda: ToyEvidence(module.params))
+
+
+if __name__ == "__main__":
+    main()

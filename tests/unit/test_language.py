@@ -1,0 +1,69 @@
+# Copyright (c) 2026 The portshift.agents authors
+# GNU General Public License v3.0-or-later (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The language of the product: words that leave out who acts, and task names that say what the task does."""
+
+import importlib.machinery
+import importlib.util
+import os
+import pathlib
+import sys
+
+import pytest
+import yaml
+
+from tests.conftest import CHECKOUT
+
+WITH_NAMES = ("roles/*/tasks/**/*.yml", "playbooks/**/*.yml", "extensions/molecule/*/*.yml")
+# A name that begins so is a sentence about a state.
+STATES = {
+    "A", "All", "An", "Both", "Each", "Every", "Everything", "It", "Its", "No", "Nothing", "Only", "Records", "The", "There",
+    "This", "Two", "What", "Which", "Who", "Whose"}
+
+
+@pytest.fixture(scope="module")
+def lint():
+    loader = importlib.machinery.SourceFileLoader("portshift_lint", os.path.join(CHECKOUT, "tools", "lint"))
+    module = importlib.util.module_from_spec(importlib.util.spec_from_loader(loader.name, loader))
+    before, sys.dont_write_bytecode = (list(sys.path), sys.dont_write_bytecode), True
+    sys.path.insert(0, os.path.join(CHECKOUT, "tools"))
+    try:
+        loader.exec_module(module)
+    finally:
+        sys.path[:], sys.dont_write_bytecode = before
+    return module
+
+
+@pytest.mark.parametrize("name, text, found", [
+    ("plugins/a.py", "one\n# Nobody listens, and somebody's file", [(2, "Nobody"), (2, "somebody")]),
+    ("plugins/a.py", "ANYBODY_4 = whoever", [(1, "ANYBODY"), (1, "whoever")]),
+    ("plugins/a.py", "No one is no replacement, nor is someone, anyone or everybody.",
+     [(1, "No one"), (1, "someone"), (1, "anyone"), (1, "everybody")]),
+    ("plugins/a.py", "a twin, or no\nother one; everyone of the hosts", []),
+    # The account of that name.
+    ("plugins/a.py", "pwd.getpwnam('nobody'), \"nobody\", C(nobody)", []),
+    ("docs/a.md", "runs as `nobody`, whom nobody knows", [(1, "nobody")]),
+    # What others have said.
+    ("docs/a.md", "> Nobody said so.\n\n>> somebody", []),
+    ("plugins/a.py", "> nobody", [(1, "nobody")])])
+def test_words_that_leave_out_who_acts_are_found_with_their_line(lint, name, text, found):
+    assert lint.vague_words(name, text) == found
+
+
+def _named(entries):
+    """The names of plays, tasks and blocks, those inside of them too."""
+    for entry in entries or []:
+        if isinstance(entry, dict):
+            yield entry.get("name")
+            for inside in ("tasks", "pre_tasks", "post_tasks", "handlers", "block", "rescue", "always"):
+                yield from _named(entry.get(inside))
+
+
+def test_a_name_of_a_play_or_task_says_what_it_does():
+    root, wrong = pathlib.Path(CHECKOUT), []
+    paths = [path for pattern in WITH_NAMES for path in root.glob(pattern)]
+    assert len(paths) > 100
+    for path in paths:
+        names = list(_named(yaml.safe_load(path.read_text())))
+        wrong += ["%s: %s" % (path.relative_to(root), name) for name in names if not name or name.split()[0] in STATES]
+    assert wrong == []
