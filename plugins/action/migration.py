@@ -328,9 +328,9 @@ class ActionModule(ActionBase):
         if moves and not self._task.check_mode and not in_window(now, window):
             return dict(failed=True, msg="It is %s and the maintenance window is %s: %s was not begun. Run the same command "
                         "again in the window; it goes on from what is there." % (now.strftime("%H:%M"), window, name))
-        verb = "main" if moves else "verify"
-        return dict(moves=moves, tasks_from=verb, product=order["product"], counted=counted, title="%s%s: %s" % (
-            name[0].upper() + name[1:], "" if moves else " (proved anew, not moved)", ", ".join(step["hosts"])))
+        return dict(moves=moves, tasks_from=self._product.move if moves else "verify", product=order["product"], counted=counted,
+                    title="%s%s: %s" % (name[0].upper() + name[1:], "" if moves else " (proved anew, not moved)",
+                                        ", ".join(step["hosts"])))
 
     def _to_count(self, number: int, position: int) -> tuple[list[str], Counted | None]:
         """(the hosts that a step still has to count, what the last step that began before it has counted).

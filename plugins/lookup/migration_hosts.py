@@ -23,6 +23,8 @@ options:
       - V(groups) for the groups of the product, whose hosts have a part in a run.
       - V(order) for all hosts of the run, V(hub_hosts) for the hub of Change Tracker, V(everyone) for both, V(open), V(users) or
         V(close) for the hosts whose role has that verb, V(phase) for the hosts of a phase, V(batches) for the sizes of its steps,
+        V(unsettled) with the name of a host for that host, unless it has moved and this run's look at it is its proof,
+        V(on_the_way) for all hosts of the run while one of them is to move,
         V(moved), V(reopen) and V(back) for those of a rollback, V(back_first) for all of its hosts where some of them go back
         before others, V(proved_again) for hosts that are proved anew behind a hub whose old port was closed.
     required: true
@@ -45,21 +47,33 @@ _raw:
   elements: raw
 """
 
+from collections.abc import Callable
 from typing import Any
 
 from ansible.errors import AnsibleError
 from ansible.plugins.lookup import LookupBase
 from ansible_collections.portshift.agents.plugins.module_utils._core.errors import EngineError
-from ansible_collections.portshift.agents.plugins.plugin_utils._contracts import HostVars, Rollback
-from ansible_collections.portshift.agents.plugins.plugin_utils._migration import ROLLBACK, members_of, order_of, shut_out
+from ansible_collections.portshift.agents.plugins.plugin_utils._contracts import HostVars, Rollback, RunOrder
+from ansible_collections.portshift.agents.plugins.plugin_utils._migration import (
+    PENDING, ROLLBACK, is_settled, members_of, order_of, shut_out)
 from ansible_collections.portshift.agents.plugins.plugin_utils._registry import PRODUCTS
+
+
+def _looks(hostvars: HostVars, order: RunOrder) -> Callable[[str], dict[str, Any]]:
+    """A function host -> what the look at it has said, untemplated; nothing where it has failed."""
+    fact = PRODUCTS[order["product"]].facts["assessment"]
+
+    def look(host: str) -> dict[str, Any]:
+        told = hostvars.raw_get(host).get(fact)
+        return told if isinstance(told, dict) else {}
+    return look
 
 
 class LookupModule(LookupBase):
 
     def run(self, terms: list[Any], variables: dict[str, Any] | None = None, **kwargs: Any) -> list[Any]:
         self.set_options(var_options=variables, direct=kwargs)
-        what, phase = terms[0], int(terms[1]) if len(terms) > 1 else None
+        what, phase = terms[0], int(terms[1]) if len(terms) > 1 and terms[0] != "unsettled" else None
         known = variables or {}
         if what == "groups" or "hostvars" not in known:
             product = self.get_option("product") or known.get("portshift_product")
@@ -67,10 +81,14 @@ class LookupModule(LookupBase):
         hostvars: HostVars = known["hostvars"]
         try:
             order = order_of(hostvars)
-            rollback: Rollback | None = hostvars.raw_get("localhost").get(ROLLBACK)
+            look = _looks(hostvars, order)
+            if what == "unsettled":
+                return [] if is_settled(order, look(terms[1])) else [terms[1]]
+            kept = hostvars.raw_get("localhost")
+            rollback: Rollback | None = kept.get(ROLLBACK)
             shut: list[str] = []
             if what in ("back_first", "back") and rollback:
                 shut = shut_out(hostvars, rollback["moved"], PRODUCTS[order["product"]].facts["path"])
-            return members_of(order, what, phase, rollback, shut)
+            return members_of(order, what, phase, rollback, shut, look, kept.get(PENDING))
         except EngineError as err:
             raise AnsibleError(str(err)) from err

@@ -28,11 +28,30 @@ options:
     description: What the host needs beside the product. Options of M(portshift.agents.host_port), to see what it would do.
     type: dict
     version_added: 0.2.0
+  proof:
+    description:
+      - Ask a host whose O(record) says that it has proved itself on O(port), and on which nothing is to be edited, for that proof
+        once more, as M(portshift.agents.bigfix_evidence) does with the options of the same names. Other hosts are not asked.
+    version_added: 0.2.0
+  services:
+    description: With O(proof), the services that have to run.
+    type: list
+    elements: str
+    default: []
+    version_added: 0.2.0
+  service_command:
+    description: With O(proof), a command that is called with SERVICE and V(status). The default is the service manager.
+    type: list
+    elements: str
+    default: []
+    version_added: 0.2.0
   bind_address:
     description: Count only listeners that are bound to this address of the host, or to all. The default is to count every one.
     type: str
 extends_documentation_fragment:
+  - portshift.agents.executables
   - portshift.agents.bigfix_host
+  - portshift.agents.bigfix_proof
   - portshift.agents.attributes
   - portshift.agents.attributes.read_only
 attributes:
@@ -112,7 +131,7 @@ listeners:
   type: list
   elements: dict
 host_port:
-  description: What M(portshift.agents.host_port) would do; null without O(host_port).
+  description: What M(portshift.agents.host_port) would do; null without O(host_port), and where nothing is to be edited.
   returned: success
   type: dict
   version_added: 0.2.0
@@ -143,6 +162,14 @@ masthead_host:
   returned: success
   type: str
   version_added: 0.2.0
+evidence:
+  description:
+    - The result of M(portshift.agents.bigfix_evidence) for this host. Where something is missing, its C(ok) is false and
+      nothing fails.
+    - Null where the host was not asked, see O(proof).
+  returned: success
+  type: dict
+  version_added: 0.2.0
 record:
   description: The record of the migration (ports, phase, state, files); null without one.
   returned: success
@@ -153,75 +180,41 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.portshift.agents.plugins.module_utils._core.host_system import require_linux
 from ansible_collections.portshift.agents.plugins.module_utils._bigfix.host import HOST_SPEC, BigFixHost
 from ansible_collections.portshift.agents.plugins.module_utils._core.errors import EngineError
-from ansible_collections.portshift.agents.plugins.module_utils._host_port.plan import assess_beside
+from ansible_collections.portshift.agents.plugins.module_utils._core.evidence import proof
+from ansible_collections.portshift.agents.plugins.module_utils._bigfix.evidence import (
+    PROOF_SPEC, SERVICES_SPEC, BigFixEvidence, asked_within)
 from ansible_collections.portshift.agents.plugins.module_utils._network.listeners import is_ephemeral
 from ansible_collections.portshift.agents.plugins.module_utils._network.posix_host import THIS_HOST
+from ansible_collections.portshift.agents.plugins.module_utils._bigfix.conflicts import conflicts, neighbour_ports
 from ansible_collections.portshift.agents.plugins.module_utils._bigfix.masthead import IssuedFacts
-from ansible_collections.portshift.agents.plugins.module_utils._bigfix.masthead_page import masthead_answer
-from ansible_collections.portshift.agents.plugins.module_utils._bigfix.ports import BIGFIX_NEIGHBOURS, parse_bigfix_port
-from ansible_collections.portshift.agents.plugins.module_utils._bigfix.setting_names import WEB_REPORTS
+from ansible_collections.portshift.agents.plugins.module_utils._bigfix.ports import parse_bigfix_port
 
-PROBE_TIMEOUT = 3
-
-
-def neighbour_ports(host):
-    """Web Reports and WebUI: where they listen by default, and where this host says."""
-    own = host.setting(WEB_REPORTS)
-    return set(BIGFIX_NEIGHBOURS) | ({own} if own else set())
-
-
-def who(entry):
-    return "process %(process)s (pid %(pid)s)" % entry if entry["pid"] else "a process of another user"
-
-
-def serves_masthead(managed, entry):
-    """None, or why what listens there is not the product."""
-    local = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(entry["address"], entry["address"])
-    plain = masthead_answer(local, entry["port"], False, PROBE_TIMEOUT, names_port=False, host=managed)
-    # Relays that authenticate answer HTTPS only; one that does not may let a handshake wait in vain, so it is asked last.
-    if plain["reachable"] or masthead_answer(
-            local, entry["port"], True, PROBE_TIMEOUT, names_port=False, host=managed)["reachable"]:
+def host_port_beside(module, plan):
+    if not plan.edits:
         return None
-    return plain["reason"]
+    # Here, since every host compiles what it loads anew in each run, and one that has moved needs none of this.
+    from ansible_collections.portshift.agents.plugins.module_utils._host_port.plan import assess_beside
+    return assess_beside(module, module.params["host_port"], plan)
 
 
-def new_port_conflicts(host, plan, listening, neighbours, address):
-    """Sentences for a new port that another program holds already."""
-    if host.port in neighbours:
-        return ["port %d is the port of Web Reports or WebUI on this host, which do not move; choose another" % host.port]
-    # A listener of ours that an interrupted run left ends by itself, or when the paths are proved.
-    ours = host.managed.own_listener(host.port, address)
-    holders = [entry for entry in listening if entry["port"] == host.port and entry["protocol"] == "tcp" and (
-        not ours or entry["pid"] != ours)]
-    if not any(edit["kind"] == "masthead" for edit in plan.edits):
-        # An agent may have gathered the new masthead by itself, and its relay may have followed.
-        holders = [entry for entry in holders if serves_masthead(host.managed, entry)]
-    if holders:
-        return ["port %d is in use already: %s listens on %s; free it or choose another port" % (
-            host.port, who(entry), entry["address"]) for entry in holders]
-    if ours:
-        return []
-    return ["port %d is in use already: the kernel gave it to a connection of %s to %s; end that connection or choose another "
-            "port (once reserved, it is not given away again)" % (host.port, who(entry), entry["remote"])
-            for entry in host.managed.outgoing(host.port, address)]
-
-
-def old_port_conflicts(host, listening):
-    """Sentences for an old port on which not the product answers."""
-    found = []
-    for entry in listening:
-        reason = entry["port"] == host.old_port and entry["protocol"] == "tcp" and serves_masthead(host.managed, entry)
-        if reason:
-            found.append("port %d, the old one, is held by %s, which serves no masthead (%s), so the %s can't be listening "
-                         "there; find out whose it is and mend that first" % (host.old_port, who(entry), reason, host.component))
-    return found
+def evidence_of(module, host, plan):
+    """The proof of a host that has moved, or None where there is none to be asked for."""
+    params, record = module.params, host.record and host.record.content
+    if not params["proof"] or plan.edits or plan.problems or not record or record["state"] != "verified" or (
+            record["new_port"] != host.port):
+        return None
+    try:
+        return proof(BigFixEvidence(asked_within(params), host=host.managed), params["proof"]["timeout"])
+    except EngineError as err:
+        return dict(ok=False, port=host.port, missing={}, msg=str(err))
 
 
 def main():
     module = AnsibleModule(
         argument_spec=dict(HOST_SPEC, masthead_src=dict(type="path"), issued=dict(type="dict"),
-                           host_port=dict(type="dict"),
-                           allow_invalid_signature=dict(type="bool", default=False), bind_address=dict(type="str")),
+                           host_port=dict(type="dict"), proof=PROOF_SPEC,
+                           allow_invalid_signature=dict(type="bool", default=False), bind_address=dict(type="str"),
+                           **SERVICES_SPEC),
         supports_check_mode=True)
     require_linux(module)
     try:
@@ -234,12 +227,11 @@ def main():
     neighbours = neighbour_ports(host)
     listening = host.managed.listeners(neighbours | {host.port, host.old_port}, module.params["bind_address"])
     if host.component != "client" and plan.edits:
-        plan.problems += new_port_conflicts(host, plan, listening or [], neighbours, module.params["bind_address"])
-        plan.problems += old_port_conflicts(host, listening or [])
+        plan.problems += conflicts(host, plan, listening or [], neighbours, module.params["bind_address"])
         if listening is not None and not any(
                 entry["port"] == host.old_port and entry["protocol"] == "tcp" for entry in listening):
             plan.notes.append("no process listens on port %s, the old one; is the %s running?" % (host.old_port, host.component))
-    host_port = assess_beside(module, module.params["host_port"], plan)
+    host_port = host_port_beside(module, plan)
     if host.component != "client" and plan.edits and not (module.params["host_port"] or {}).get("reserve") and is_ephemeral(
             host.port, host.managed.ephemeral_ports()):
         plan.notes.append("port %d lies in the range that the kernel hands out to outgoing connections; reserve it "
@@ -248,7 +240,8 @@ def main():
     module.exit_json(
         changed=False, ok=not plan.problems, port=host.port, problems=plan.problems, notes=plan.notes,
         old_port=host.old_port, edits=plan.edits, host_port=host_port, listeners=listening,
-        record=host.record.content if host.record else None, relay=host.relay, masthead_host=host.masthead_host,
+        record=host.record.content if host.record else None, evidence=evidence_of(module, host, plan), relay=host.relay,
+        masthead_host=host.masthead_host,
         neighbours=sorted({entry["port"] for entry in listening or [] if entry["port"] in neighbours
                            and entry["protocol"] == "tcp"}))
 

@@ -22,7 +22,7 @@ from ansible_collections.portshift.agents.plugins.plugin_utils._products import 
 from ansible_collections.portshift.agents.plugins.plugin_utils._registry import PRODUCTS
 from ansible_collections.portshift.agents.plugins.plugin_utils._waves import PHASES, parse_phases
 
-ORDER, ROLLBACK = "portshift_order", "portshift_rollback"
+ORDER, ROLLBACK, PENDING = "portshift_order", "portshift_rollback", "portshift_pending"
 # Seconds without a renewal after which a lock counts as that of a dead run; it grows with the estate.
 LOCK_SECONDS = 600
 
@@ -191,10 +191,18 @@ def left_out(order: RunOrder, host: str) -> bool:
     return order["run"] == "migrate" and phase is not None and phase not in order["running"]
 
 
+def is_settled(order: RunOrder, look: Mapping[str, Any]) -> bool:
+    """Whether the look at a host has found that it has moved, and has its proof: no later play has to ask it."""
+    found = look.get("evidence") or {}
+    return order["run"] == "migrate" and found.get("ok") is True and found.get("port") == order["port"]
+
+
 def members_of(order: RunOrder, what: str, phase: int | None = None, rollback: Rollback | None = None,
-               shut: Collection[str] = ()) -> list[Any]:
+               shut: Collection[str] = (), look: Callable[[str], Mapping[str, Any]] = lambda host: {},
+               pending: Collection[str] | None = None) -> list[Any]:
     """The hosts of a play, or the sizes of its batches.
 
+    `look`: host -> what the look at it has said.  `pending`: the hosts that have something to change, where a plan has said so.
     `rollback`: the migration that goes back.  `shut`: hosts that don't reach on the old port whom they have to reach; they stay.
     """
     if what in ("moved", "reopen"):
@@ -210,6 +218,15 @@ def members_of(order: RunOrder, what: str, phase: int | None = None, rollback: R
     number = phase or 0
     if what == "phase":
         return phase_hosts(order, number) if concerned(order, number) else []
+    if what == "on_the_way":
+        return order["order"] if pending is None or pending else []
+    if what == "open" and order["run"] == "migrate":
+        product, known = PRODUCTS[order["product"]], order["hosts"]
+        opening = {host for host in order["doing"]["open"] if host in order["hub_hosts"] or product.opens(
+            known[host].get("component"), look(host), order["port"])}
+        # Hosts on which others depend stay in the play, so that it never is about one host alone whose failure would end the run.
+        return [host for host in order["doing"]["open"] if opening and (
+            host in opening or known[host].get("component") in product.always_open)]
     if what == "gate":
         return order["order"] if concerned(order, number) else []
     if what == "batches":

@@ -10,7 +10,7 @@ change_tracker_estate.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -55,6 +55,10 @@ class Product:
     path_predicts: bool = True  # whether a path says something in check mode
     span: int = 1              # how many ports one number stands for
     add_up: bool = False       # whether one number of missing hosts counts over all phases
+    move: str = "main"         # the verb that moves a host which this run has looked at
+    # (component, what the look at a host said, the port to move to) -> whether open has work there
+    opens: Callable[[str | None, Mapping[str, Any], int | None], bool] = lambda component, look, port: True
+    always_open: tuple[str, ...] = ()    # components that stay in that play, whatever the look at them said
 
     def verbs(self, component: str | None) -> list[str]:
         return [verb for verb in VERBS if verb not in self.lacks.get(component or "", ())]

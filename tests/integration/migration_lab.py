@@ -30,7 +30,9 @@ OWN_OF_THE_LAB = re.compile(r"/__BESData/|/lab-ledger\.txt$")
 RECORDS = "var/lib/portshift/"
 # A run that fails leaves its lock to its lease: nothing of a migration, but of the run.
 LOCK = RECORDS + "bigfix.lock"
-CUTOVER = "portshift.agents.bigfix_cutover"
+INFO, PROBE = "portshift.agents.bigfix_info", "portshift.agents.port_probe"
+CUTOVER, EVIDENCE = "portshift.agents.bigfix_cutover", "portshift.agents.bigfix_evidence"
+HOST_PORT = "portshift.agents.host_port"
 CLIENT_MASTHEAD = "etc/opt/BESClient/actionsite.afxm"
 CLIENT_CONFIG = "var/opt/BESClient/besclient.config"
 SERVER_CONFIG = "var/opt/BESServer/besserver.config"

@@ -212,6 +212,31 @@ def test_an_agent_that_has_moved_proves_itself_by_its_connection_and_is_marked_o
     assert moved.run(timeout=20, settle=0, mark=True)["changed"] is False
 
 
+def test_the_look_at_a_host_that_has_moved_is_its_proof_and_fails_for_none(moved):
+    def look(**more):
+        asked = moved.arguments(**more)
+        keys = ("parent", "tls", "log_dir", "relay_chain_dir", "success_patterns", "failure_patterns", "timeout", "settle")
+        return direct_module.result(direct_module.run("bigfix_info", dict(
+            {key: asked[key] for key in ("component", "port", "masthead_paths", "settings_paths", "record", "services",
+                                         "service_command", "executables")},
+            proof={key: asked[key] for key in keys}, _ansible_remote_tmp=str(moved.folder))).stdout)
+
+    # Not while its move has not ended.
+    assert look()["evidence"] is None
+    moved.date(-30, "verified")
+    found = look(timeout=20, settle=0.2)
+    proof = found["evidence"]
+    assert found["edits"] == [] and proof["ok"] and (proof["port"], proof["old_port"], proof["missing"]) == (NEW, OLD, {})
+    assert proof["evidence"]["log"].endswith("is connected to %s:%d" % (PARENT, NEW)) and not found["changed"]
+    moved.end(moved.processes[0])
+    proof = look()["evidence"]
+    assert not proof["ok"] and proof["missing"]["services"] == "not running: besclient"
+    assert 'the pattern "(" is no regular expression' in look(failure_patterns=["("])["evidence"]["msg"]
+    # Nor where something is to be edited.
+    moved.put(OLD)
+    assert look()["evidence"] is None
+
+
 def test_an_agent_that_never_restarted_is_no_proof_although_its_reports_get_through(host):
     """Its service is stopped and started in vain: the parent's old port leads to the new one, so that all else is well."""
     before = host.start(OLD)
@@ -412,22 +437,34 @@ def test_a_server_is_asked_for_the_connection_of_its_agent_to_itself(moved):
 
 @pytest.mark.parametrize("program", ["of today", "oldest"])
 def test_a_line_of_a_log_is_never_a_template_of_the_control_node(moved, program, request, run_playbook):
+    """Neither in the proof that the look keeps, nor in what is said of a host that gave none."""
     oldest = request.getfixturevalue("oldest") if program == "oldest" else None
     moved.date(-60, "verified")
-    moved.say(-10, "GetURL failed {{ 7*7 }} {%% set x = 7 %%} {{ lookup('pipe', 'touch %s') }}" % (moved.folder / "planted"))
-    role = CHECKOUT / "roles/bigfix_component"
-    given = {name: value for name, value in moved.arguments(executables={}).items() if value is not None}
-    host = dict(record_path=str(moved.record), port=given["port"])
+    planted = "{{ 7*7 }} {%% set x = 7 %%} {{ lookup('pipe', 'touch %s') }}" % (moved.folder / "planted")
+    later = moved.folder / "later"
+    later.mkdir()
+    moved.say(-10, "Report posted successfully " + planted)
+    moved.say(-10, "GetURL failed " + planted, folder=later)
+    role, given = CHECKOUT / "roles/bigfix_component", moved.arguments(executables={}, relay_chain_dir="")
+    host = dict({name: value for name, value in given.items() if value is not None}, record_path=given["record"], bridge=False,
+                parent_address=PARENT, firewall="none", firewall_zone="", openings=[], phase=1, probe_timeout=20,
+                evidence_timeout=1, settle_seconds=0, service_timeout=5)
     play = dict(
         hosts="localhost", gather_facts=False, vars_files=[str(role / name / "main.yml") for name in ("defaults", "vars")],
-        tasks=[{"vars": dict(bigfix_component_host=host, bigfix_component_assessment={}),
-                "block": [{"name": "Verify", "portshift.agents.bigfix_evidence": given, "register": "evidence"}],
-                "rescue": [{"ansible.builtin.import_tasks": str(role / "tasks/rescue.yml")}],
-                "always": [{"portshift.agents.phase_gate": dict(phase="the test", hosts=["localhost"], evidence="evidence")}]}])
+        tasks=[
+            {"vars": dict(bigfix_component_host=host), "block": [
+                {"ansible.builtin.import_tasks": str(role / "tasks/assess.yml")},
+                {"ansible.builtin.debug": dict(msg="kept: {{ [bigfix_component_evidence.ok, bigfix_component_evidence.port, "
+                                                   "bigfix_component_evidence.evidence.log] | join(' ') }}")}]},
+            {"vars": dict(bigfix_component_host=dict(host, log_dir=str(later))),
+             "block": [{"ansible.builtin.import_tasks": str(role / "tasks/apply.yml")}],
+             "always": [{"portshift.agents.phase_gate": dict(
+                 phase="the test", hosts=["localhost"], evidence="bigfix_component_evidence")}]}])
     done = run_playbook([play], dict(all=dict(hosts=dict(localhost=dict(
         ansible_connection="local", ansible_python_interpreter=sys.executable)))), program=oldest)
     assert done.returncode == 2 and not (moved.folder / "planted").exists(), done.stdout
     said = " ".join(done.stdout.split())
+    assert "kept: True %d Report posted successfully {{ 7*7 }} {%%" % NEW in said, done.stdout
     # The module, the role and the gate.
-    assert said.count("GetURL failed {{ 7*7 }} {%") >= 3 and "failed 49" not in said, done.stdout
+    assert said.count("GetURL failed {{ 7*7 }} {%") >= 3 and " 49" not in said, done.stdout
     assert "It was not put back" in said

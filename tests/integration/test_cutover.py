@@ -6,6 +6,7 @@
 import json
 import os
 import signal
+import socket
 import subprocess
 import time
 
@@ -60,15 +61,15 @@ class Host:
     def unhook(self, action):
         (self.folder / ("on-" + action)).unlink()
 
-    def begin(self, port=NEW, **arguments):
+    def begin(self, port=NEW, prefix=(), **arguments):
         arguments = dict(dict(
             component="client", port=port, masthead_paths=[str(self.masthead)], settings_paths=[str(self.config)],
             services=["besclient"], service_command=[str(self.command)], record=str(self.record),
             _ansible_remote_tmp=str(self.folder)), **arguments)
-        return self.begin_module("bigfix_cutover", arguments)
+        return self.begin_module("bigfix_cutover", arguments, prefix)
 
-    def begin_module(self, name, arguments):
-        return direct_module.begin(name, arguments)
+    def begin_module(self, name, arguments, prefix=()):
+        return direct_module.begin(name, arguments, prefix)
 
     def begin_record(self, **arguments):
         return self.begin_module("change_record", dict(arguments, path=str(self.record), _ansible_remote_tmp=str(self.folder)))
@@ -117,7 +118,8 @@ class Host:
         return names
 
     def calls(self):
-        return [line for line in (self.folder / "calls").read_text().splitlines() if "status" not in line]
+        path = self.folder / "calls"
+        return [line for line in path.read_text().splitlines() if "status" not in line] if path.exists() else []
 
     def state(self):
         return json.loads(self.record.read_text())["state"]
@@ -398,6 +400,140 @@ def test_host_that_the_move_never_reached_is_no_failure_when_its_service_can_not
     assert (back["changed"], back["started"]) == (False, []) and "no such service" in str(back["warnings"])
     # Reached, it is one.
     assert host.run()["failed"] and host.run(state="restored")["failed"]
+
+
+# --- the proof ---------------------------------------------------------------------------------------------------------
+
+
+def proof(host, proved=True, **more):
+    """Options of a proof that the agent's log gives, or never gives."""
+    logs = host.folder / "Logs"
+    logs.mkdir(exist_ok=True)
+    if proved:
+        # Written by the agent once it runs with the new files.
+        host.hook("start", """grep -q _PortNumber=55000 actionsite.afxm && {
+            printf 'At %s -\\n   Report posted successfully\\n' "$(date '+%H:%M:%S %z' -d '2 seconds')" \\
+                >> Logs/$(date +%Y%m%d).log; }
+            :
+            """)
+    return dict(dict(log_dir=str(logs), success_patterns=["Report posted successfully"], timeout=30 if proved else 0.5, settle=0),
+                **more)
+
+
+def test_move_is_proved_and_noted_by_the_module_itself(host):
+    foretold = host.run(_ansible_check_mode=True, proof=proof(host))
+    assert (foretold["ok"], foretold["predicted"], foretold["port"], foretold["changed"]) == (True, True, NEW, True)
+    assert host.files() == host.before
+    moved = host.run(proof=proof(host))
+    assert moved["ok"] and (moved["port"], moved["old_port"], moved["missing"], moved["changed"]) == (NEW, OLD, {}, True), moved
+    assert moved["evidence"]["log"] == "Report posted successfully" and moved["evidence"]["files"] == "2 files hold port %d" % NEW
+    assert moved["files"] == [str(host.masthead), str(host.config)] and moved["started"] == ["besclient"]
+    assert host.on_new_port() and host.runs() and host.state() == "verified"
+    again = host.run(proof=proof(host))
+    assert again["ok"] and not again["changed"] and host.calls() == ["besclient stop", "besclient start"]
+    assert host.run(proof=proof(host), _ansible_check_mode=True)["evidence"] == again["evidence"]
+
+
+def test_move_that_is_not_proved_is_put_back_by_the_module_itself(host):
+    failed = host.run(proof=proof(host, proved=False))
+    assert failed["failed"] and not failed["ok"] and failed["port"] == NEW and list(failed["missing"]) == ["log"], failed
+    assert failed["msg"].startswith("no proof on port %d after " % NEW) and failed["missing"]["log"] in failed["msg"]
+    assert failed["msg"].endswith("Its files are as they were before, byte for byte, and its services run on the old port")
+    assert host.files() == host.before and host.runs() and host.state() == "rolled_back"
+    assert host.calls() == ["besclient stop", "besclient start"] * 2
+
+
+def test_what_the_agent_writes_before_its_proof_fails_is_kept(host):
+    host.hook("start", "grep -q _PortNumber=55000 actionsite.afxm && cat >> besclient.config <<'TEXT'\n%sTEXT\n:\n"
+              % WRITTEN_BY_THE_AGENT)
+    assert host.run(proof=proof(host, proved=False))["failed"]
+    assert host.masthead.read_bytes() == host.before[0]
+    assert host.config.read_bytes() == host.before[1] + WRITTEN_BY_THE_AGENT.encode()
+
+
+def test_host_that_can_not_be_put_back_after_its_proof_failed_needs_a_person(host):
+    host.hook("start", "[ $(grep -c start calls) = 1 ] || { echo no more >&2; exit 1; }\n")
+    failed = host.run(proof=proof(host, proved=False))
+    assert failed["failed"] and list(failed["missing"]) == ["log"]
+    assert "Putting the host back did not work out either: service besclient could not start: no more. It needs a person" in (
+        failed["msg"])
+    assert host.files() == host.before and not host.runs() and host.state() == "changing"
+    host.unhook("start")
+    assert host.run(state="restored")["started"] == ["besclient"] and host.state() == "rolled_back"
+
+
+def test_host_that_had_proved_itself_is_not_put_back_when_it_is_not_well_now(host):
+    host.run(proof=proof(host))
+    moved = host.files()
+    failed = host.run(proof=proof(host, proved=False, success_patterns=["never"]))
+    assert failed["failed"] and failed["msg"].endswith("It was not put back, since it had proved itself on this port before")
+    # Nor when its service does not start.
+    host.hook("start", "exit 1\n")
+    (host.folder / "running").unlink()
+    assert host.run(proof=proof(host, proved=False))["msg"].endswith(
+        "It was not put back, since it had proved itself on this port before")
+    assert host.files() == moved and host.state() == "verified"
+
+
+def test_move_that_was_killed_before_its_proof_is_proved_or_put_back_by_the_next_run(host):
+    host.run()
+    assert host.state() == "changing"
+    check = host.run(proof=proof(host, proved=False), _ansible_check_mode=True)
+    assert check["failed"] and host.on_new_port() and host.state() == "changing"
+    assert host.run(proof=proof(host, proved=False))["failed"]
+    assert host.files() == host.before and host.state() == "rolled_back"
+    host.run()
+    host.hook("start", ":\n")
+    logs = proof(host)
+    (host.folder / "running").unlink()
+    found = host.run(proof=logs)
+    assert found["ok"] and found["changed"] and found["started"] == ["besclient"] and host.state() == "verified"
+
+
+@pytest.mark.parametrize("proved", [True, False], ids=["proved", "put back"])
+def test_control_node_that_dies_during_the_proof_leaves_a_host_that_is_proved_or_put_back(host, proved):
+    process = host.begin(proof=proof(host, proved, settle=1.5, timeout=3))
+    host.until(lambda: host.record.exists() and host.on_new_port() and host.runs(), process)
+    # Nothing reads what it says any more, and its terminal is gone.
+    process.stdout.close()
+    process.stderr.close()
+    for number in (signal.SIGHUP, signal.SIGTERM):
+        process.send_signal(number)
+    process.wait(60)
+    assert host.state() == ("verified" if proved else "rolled_back") and host.runs()
+    assert host.on_new_port() if proved else host.files() == host.before
+
+
+def test_nothing_is_stopped_while_the_parent_has_not_moved_or_a_pattern_is_none(host):
+    refused = host.run(proof=proof(host, parent="127.0.0.1", parent_wait=0))
+    assert refused["failed"] and not refused["ok"] and refused["msg"].startswith(
+        "nothing was changed: its parent does not answer: 127.0.0.1 -> 127.0.0.1 port %d tcp: " % NEW), refused
+    wrong = host.run(proof=proof(host, success_patterns=["("]))
+    assert 'the pattern "(" is no regular expression' in wrong["msg"]
+    assert host.files() == host.before and host.calls() == [] and not host.record.exists()
+
+
+def test_ports_are_looked_at_again_before_a_relay_is_stopped(host):
+    with socket.create_server(("127.0.0.1", 0)) as stranger:
+        port = stranger.getsockname()[1]
+        refused = host.run(port, component="relay", proof=proof(host))
+        assert refused["failed"] and refused["msg"].startswith(
+            "nothing was changed: port %d is in use already: process " % port), refused
+    assert host.files() == host.before and host.calls() == []
+
+
+def test_lease_of_the_host_is_not_held_while_the_proof_is_awaited(host, own_namespace):
+    """Other products of the host need it meanwhile."""
+    path = host.folder / "host.lock"
+    host.hook("start", "[ ! -e host.lock ] || touch held-$(grep -c start calls)\n")
+    process = host.begin(
+        proof=proof(host, proved=False, timeout=8), prefix=own_namespace.prefix,
+        bridge=dict(name="bigfix", backend="nftables", persistent=False, lease=str(path), lease_wait=0))
+    host.until(lambda: (host.folder / "held-1").exists() and host.runs() and not path.exists(), process)
+    assert host.on_new_port()
+    assert "byte for byte" in host.end(process)["msg"] and host.files() == host.before
+    # And it was, from the stop to the start, there and back.
+    assert (host.folder / "held-2").exists()
 
 
 # --- two at once ------------------------------------------------------------------------------------------------

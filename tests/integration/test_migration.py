@@ -19,7 +19,8 @@ import pytest
 from tests.integration.journey import Journey
 from tests.integration.namespaces import namespace_or_skip
 from tests.integration.migration_lab import (
-    CLIENT_CONFIG, CLIENT_MASTHEAD, CUTOVER, NEW, OLD, RECORDS, SERVER_CONFIG, SERVER_CREDENTIALS, Lab, difference)
+    CLIENT_CONFIG, CLIENT_MASTHEAD, CUTOVER, EVIDENCE, HOST_PORT, INFO, NEW, OLD, PROBE, RECORDS, SERVER_CONFIG,
+    SERVER_CREDENTIALS, Lab, difference)
 
 
 @pytest.fixture
@@ -253,6 +254,21 @@ def test_credentials_of_the_server_follow_the_port_and_are_shown_in_no_output(jo
         assert not any(secret in run.output for secret in ("lab-secret", "lab-operator")), step
 
 
+def test_a_client_costs_three_module_runs_and_one_that_has_moved_costs_one(journey):
+    """Look, path, move; the look at a host that has moved is its proof.  Not counted: the lock."""
+    def runs(step, host):
+        return [event["action"] for event in journey[step].run.events if event["event"] in ("ok", "failed") and
+                event["host"] == host and event["action"] in (INFO, PROBE, CUTOVER, EVIDENCE, HOST_PORT)]
+
+    assert runs("phase 1", "client01") == runs("migrate", "client02") == [INFO, PROBE, CUTOVER]
+    assert runs("migrate", "client01") == [INFO]
+    for host in journey.hosts:
+        assert runs("migrate after close", host) == [INFO], host
+    # Alone in its step, it runs what is asked once for all of it: the gate before, the lock, the title.
+    counts = journey["migrate"].run.stats["client02"]
+    assert counts["ok"] + counts["skipped"] - 3 <= 10, counts
+
+
 def test_no_report_is_lost_there_and_back(journey):
     for step in ("all report on the new port", "all report on the old port"):
         assert journey[step].lost == {}, step
@@ -402,7 +418,9 @@ def troubled(tmp_path_factory):
             # Now it is there again, but only until the wave.
             lab.find("client03")
             late = lab.begin("migrate", "-e", "bigfix_client_waves=100%", inventories=[ssh])
-            late.until(lambda: "Phase 2: relays" in late.plays)
+            # Its path is proved; the phases of those that have moved already ask nobody.
+            late.until(lambda: any(event["event"] == "ok" and event.get("action") == PROBE and event["host"] == "client03"
+                                   for event in late.events))
             lab.lose("client03")
             walked.keep("lost amid the run", late.wait())
             lab.find("client03")

@@ -99,6 +99,39 @@ def test_a_phase_that_is_left_out_is_proved_anew_before_a_later_one():
     assert migration.members_of(order(), "batches", 3) == [1, 1]
 
 
+def test_a_host_that_has_moved_and_has_proved_it_in_its_look_is_asked_nothing_more(look_up):
+    def proof(**values):
+        return dict(bigfix_component_assessment=dict(evidence=values))
+
+    hostvars = HostVars(localhost=dict(portshift_order=order()), srv=proof(ok=True, port=55000), r1=proof(ok=False, port=55000),
+                        r2=proof(ok=True, port=56000), c1=dict(bigfix_component_assessment=dict(evidence=None)), c2={})
+    found = [host for host in COMPONENTS if look_up("unsettled", host, hostvars=hostvars)]
+    assert found == ["r1", "r2", "c1", "c2"]
+    # It stays in its batch: one host alone whose failure ends the run is none the more likely.
+    assert look_up("phase", 1, hostvars=hostvars) == ["srv", "r1"] and look_up("batches", 1, hostvars=hostvars) == [1, 1]
+    hostvars["localhost"] = dict(portshift_order=order("rollback", ()))
+    assert look_up("unsettled", "srv", hostvars=hostvars) == ["srv"]
+
+
+def test_a_host_with_nothing_to_open_is_not_asked_to():
+    edits, lacks = [dict(path="x")], dict(missing=["port 55000 is shut"])
+    looks = dict(srv=dict(edits=edits), r1=dict(edits=[], record=dict(state="verified", new_port=55000)),
+                 r2=dict(edits=[], record=dict(state="changing", new_port=55000)),
+                 c1=dict(edits=edits, host_port=dict(missing=[])), c2=dict(edits=edits, host_port=lacks))
+    assert migration.members_of(order(), "open", look=looks.get) == ["srv", "r1", "r2", "c2"]
+    of_another = dict(edits=[], record=dict(state="changing", new_port=56000))
+    interrupted = dict(looks, c1=of_another, c2=dict(edits=[], host_port=lacks))
+    assert migration.members_of(order(), "open", look=interrupted.get) == ["srv", "r1", "r2"]
+    assert migration.members_of(order(), "open", look=lambda host: dict(edits=[])) == []
+    # What another product's look says is not known here.
+    assert migration.members_of(boks_order(), "open") == boks_order()["order"]
+
+
+def test_paths_are_proved_while_a_host_is_to_move():
+    assert migration.members_of(order(), "on_the_way", pending=["c1"]) == order()["order"]
+    assert migration.members_of(order(), "on_the_way", pending=[]) == []
+
+
 def test_a_host_knows_what_is_its_own():
     known = order()["hosts"]["c1"]
     assert known["role"] == "portshift.agents.bigfix_client" and known["port"] == 55000
@@ -328,7 +361,7 @@ def look_up():
 
 
 def test_hosts_of_a_play_come_from_the_order_and_without_an_inventory_from_the_groups(look_up):
-    hostvars = HostVars(localhost=dict(portshift_order=order()))
+    hostvars = HostVars(dict.fromkeys(COMPONENTS, {}), localhost=dict(portshift_order=order()))
     assert look_up("phase", 2, hostvars=hostvars) == ["r2"] and look_up("batches", 1, hostvars=hostvars) == [1, 1]
     groups = ["boks_master", "boks_replicas", "boks_agents"]
     assert look_up("groups", portshift_product="boks", hostvars=hostvars) == look_up("order", portshift_product="boks") == groups
@@ -391,6 +424,13 @@ def test_steps_of_a_phase_count_what_was_missing_in_the_phases_before():
     assert "(allowed: 1)" in stopped["msg"]
     goes_on = act(order, "a5", variables=dict(boks_max_missing="5%"), facts=proved, act="step", phase=3)
     assert (goes_on["moves"], goes_on["tasks_from"]) == (True, "main")
+
+
+def test_a_phase_of_bigfix_moves_by_one_verb_and_one_that_is_left_out_is_proved():
+    moved = evidence("bigfix_component_evidence", ["srv"], port=55000)
+    step = act(order(), "r1", facts=moved, act="step", phase=1)
+    assert (step["moves"], step["tasks_from"], step["title"]) == (True, "apply", "Phase 1, pilot relays: r1")
+    assert act(order(running=[3]), "srv", facts=moved, act="step", phase=1)["tasks_from"] == "verify"
 
 
 def test_check_mode_foretells_that_a_phase_that_is_left_out_and_has_not_moved_ends_the_run():

@@ -20,16 +20,31 @@ PROBE_TIMEOUT = 5
 OF_A_START = 0.1
 
 
-# Options of the module beside those of the host and of all evidence.
-BIGFIX_EVIDENCE_SPEC = dict(
-    HOST_SPEC, address=dict(type="str"), bind_address=dict(type="str"), files=dict(type="bool", default=True),
-    parent=dict(type="str"), tls=dict(type="bool", default=False), log_dir=dict(type="path"), relay_chain_dir=dict(type="path"),
+# Options of the proof on a host of which all else is known.
+_PROOF = dict(
+    address=dict(type="str"), bind_address=dict(type="str"), parent=dict(type="str"), tls=dict(type="bool", default=False),
+    log_dir=dict(type="path"), relay_chain_dir=dict(type="path"),
     success_patterns=dict(type="list", elements="str", default=[]),
     failure_patterns=dict(type="list", elements="str", default=[]),
-    log_max_age=dict(type="float", default=86400), allow_invalid_signature=dict(type="bool", default=False),
+    log_max_age=dict(type="float", default=86400), agent_service=dict(type="str"),
+    neighbours=dict(type="list", elements="int", default=[]))
+# Services whose processes are looked at.
+SERVICES_SPEC = dict(
     services=dict(type="list", elements="str", default=[]), service_command=dict(type="list", elements="str", default=[]),
-    executables=dict(type="dict", default={}), agent_service=dict(type="str"),
-    neighbours=dict(type="list", elements="int", default=[]), **EVIDENCE_SPEC)
+    executables=dict(type="dict", default={}))
+# Options of the module beside those of the host and of all evidence.
+BIGFIX_EVIDENCE_SPEC = dict(
+    HOST_SPEC, files=dict(type="bool", default=True), allow_invalid_signature=dict(type="bool", default=False),
+    **dict(_PROOF, **dict(SERVICES_SPEC, **EVIDENCE_SPEC)))
+# The proof within another module's run.
+PROOF_SPEC = dict(type="dict", options=dict(
+    _PROOF, parent_wait=dict(type="float", default=10), timeout=EVIDENCE_SPEC["timeout"], settle=EVIDENCE_SPEC["settle"]))
+
+
+def asked_within(params):
+    """What BigFixEvidence takes, of a module with an option C(proof); what a role leaves empty is not asked."""
+    given = {name: None if value == "" else value for name, value in params["proof"].items()}
+    return dict(params, files=True, mark=True, **given)
 
 
 class BigFixEvidence(Evidence):
@@ -46,7 +61,7 @@ class BigFixEvidence(Evidence):
         self.agent = params["agent_service"] or _agent_of(params["services"])
         # A relay in a DMZ is not asked about its parent, which calls it.
         self.peer = params["parent"] or (params["address"] if params["component"] == "server" else None)
-        self.addresses, self.processes, self.trouble = set(), {}, None
+        self.addresses, self.processes, self.down, self.trouble = set(), {}, [], None
 
     def can_die(self):
         return bool(self.params["services"] or self.params["log_dir"])
@@ -54,9 +69,10 @@ class BigFixEvidence(Evidence):
     def look(self):
         """Looks at the processes anew."""
         try:
-            self.processes, self.trouble = self.services.processes(), None
+            self.processes, self.down = self.services.survey()
+            self.trouble = None
         except EngineError as err:
-            self.processes, self.trouble = {}, err
+            self.processes, self.down, self.trouble = {}, [], err
 
     def seen(self):
         return self.processes
@@ -104,7 +120,7 @@ class BigFixEvidence(Evidence):
     def runs(self, unused):
         if self.trouble:
             raise self.trouble
-        down = self.services.down()
+        down = self.down
         if down and self.well is not None:
             raise Hopeless("%s ended within %g s after it was well; it may do so again and again" % (
                 ", ".join(down), self.settle_seconds))

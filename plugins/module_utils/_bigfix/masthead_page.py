@@ -21,7 +21,15 @@ def _check(port):
     return check
 
 
+def _page(address, port, tls, names_port=True):
+    return dict(host=address, port=port, http=dict(path=MASTHEAD_PAGE, tls=tls, check=_check(port if names_port else None)))
+
+
 def masthead_answer(address, port, tls, timeout, names_port=True, host=THIS_HOST):
     """A probe's result: whether a masthead is served there, with `names_port` one for that very port.  `host`: who asks."""
-    page = dict(path=MASTHEAD_PAGE, tls=tls, check=_check(port if names_port else None))
-    return host.probe([dict(host=address, port=port, http=page)], timeout)[0]
+    return host.probe([_page(address, port, tls, names_port)], timeout)[0]
+
+
+def await_masthead(address, port, tls, timeout, wait, host=THIS_HOST):
+    """The same for a masthead for that port, asked again until `wait` seconds have passed."""
+    return host.probe([_page(address, port, tls)], timeout, wait)[0]

@@ -264,11 +264,16 @@ class ChangeRecord:
         self.content["last_change"] = time.time()
         self._save()
 
-    def mark_verified(self):
-        """Notes that the host proved itself on the new port.  Returns whether that was news."""
+    def mark_verified(self, alone=False):
+        """Notes that the host proved itself on the new port.  Returns whether that was news.
+
+        `alone`: whether the caller is alone_on_host() already.
+        """
         if self.content is None or self.content["state"] != "changing":
             return False
-        with alone_on_host(self.path):
+        with contextlib.ExitStack() as held:
+            if not alone:
+                held.enter_context(alone_on_host(self.path))
             if read_record(self.path) != self.content:
                 raise RecordError("%s: another run has changed this host while it proved itself, so the proof is about what "
                                   "was there before; run again" % self.path)

@@ -12,7 +12,8 @@ import time
 from ansible_collections.portshift.agents.plugins.module_utils._core.change_record import left_port, moved_at
 from ansible_collections.portshift.agents.plugins.module_utils._core.errors import EngineError
 
-PAUSE = 0.5
+# Seconds between two rounds of questions: at least, and at most, since what a round costs the host adds up while it waits.
+PAUSE, LONGEST_PAUSE = 0.5, 2
 # Seconds that are enough to settle for a host that has proved itself before.
 SETTLED_BEFORE = 2
 
@@ -38,6 +39,8 @@ class Evidence:
 
     # What its sentences call the port.
     port_words = "port"
+    # Whether the run that asks is itself the one change of this host that is under way.
+    alone = False
 
     def __init__(self, params, port, record, host):
         self.params, self.port, self.record, self.managed = params, port, record, host
@@ -74,7 +77,7 @@ class Evidence:
 
     def under_way(self, unused):
         """What another run is changing proves nothing."""
-        record = self.params["record"]
+        record = None if self.alone else self.params["record"]
         sentence = self.change_under_way() or (self.managed.other_change(record) if record else None)
         return (False, [sentence]) if sentence else (True, [])
 
@@ -110,7 +113,7 @@ def gather(questions, timeout, settle=0):
 
 
 def _ask(questions, end):
-    lasting = {}
+    lasting, started = {}, time.monotonic()
     while True:
         proved, missing, hopeless = {}, {}, False
         questions.look()
@@ -125,9 +128,11 @@ def _ask(questions, end):
                     lasting[name] = (True, sentences)
             else:
                 missing[name] = "; ".join(sentences)
-        if not missing or hopeless or time.monotonic() + PAUSE > end:
+        now = time.monotonic()
+        if not missing or hopeless or now >= end:
             return proved, missing
-        time.sleep(PAUSE)
+        # What has taken long may take longer yet.
+        time.sleep(min(max(PAUSE, (now - started) / 4), LONGEST_PAUSE, end - now))
 
 
 def told(proved):
@@ -135,21 +140,29 @@ def told(proved):
     return [sentence for sentences in proved.values() for sentence in sentences]
 
 
+def proof(questions, timeout):
+    """What a host has proved, in one form for every product; where something is missing, C(msg) says what."""
+    proved, missing, waited = gather(questions, timeout, questions.settle_seconds)
+    result = dict(ok=not missing, port=questions.port, old_port=questions.old_port, proved=told(proved), missing=missing,
+                  waited=waited, moved_at=moved_at(questions.content, questions.port), looked_at=questions.managed.now(),
+                  **questions.also(proved))
+    if missing:
+        result["msg"] = "no proof on %s %d after %g s: %s" % (
+            questions.port_words, questions.port, waited, "; ".join(missing[name] for name in sorted(missing)))
+    return result
+
+
 def prove(module, judgement, **unknown):
-    """The run of a module that waits for evidence: one form of result for every product.
+    """The run of a module that waits for evidence.
 
     `judgement`: makes the Evidence of the product.  `unknown`: what the product returns where that can't be made.
     """
     params = module.params
     try:
         questions = judgement()
-        proved, missing, waited = gather(questions, params["timeout"], questions.settle_seconds)
-        result = dict(ok=not missing, port=questions.port, old_port=questions.old_port, proved=told(proved), missing=missing,
-                      waited=waited, moved_at=moved_at(questions.content, questions.port), looked_at=questions.managed.now(),
-                      **questions.also(proved))
-        if missing:
-            module.fail_json(msg="no proof on %s %d after %g s: %s" % (
-                questions.port_words, questions.port, waited, "; ".join(missing[name] for name in sorted(missing))), **result)
+        result = proof(questions, params["timeout"])
+        if not result["ok"]:
+            module.fail_json(**result)
         marked = params["mark"] and questions.is_to_be_marked()
         if marked and not module.check_mode:
             questions.record.mark_verified()

@@ -21,7 +21,8 @@ SERVICE_TIMEOUT = 120
 STATUS_SECONDS = 30
 # Seconds after a start in which a service may still say that it does not run.
 START_SECONDS = 10
-LOOK_AGAIN = 0.1
+# Seconds between two looks at a service that is to stop or start: at least, and at most, since each look reads all processes.
+LOOK_AGAIN, LOOK_AGAIN_LATER = 0.1, 0.5
 # Processes that a sentence names.
 NAMED = 3
 
@@ -103,9 +104,17 @@ class Services:
 
     def processes(self):
         """{service: its processes as sorted (pid, start ticks), or None where that can't be told}."""
-        found = {name: self._found(name) for name in self.names}
+        return self._processes({name: self._found(name) for name in self.names})
+
+    @staticmethod
+    def _processes(found):
         return {name: None if known is None else [(process.pid, process.ticks) for process in of_service(known)]
                 for name, known in found.items()}
+
+    def survey(self):
+        """(processes(), down()) out of one look: to find the processes of a service, all of the host are read."""
+        found = {name: self._found(name) for name in self.names}
+        return self._processes(found), [name for name, known in found.items() if not self._does_run(name, known)]
 
     def look(self):
         """What `left` and `missing` compare with: {service: what runs of it}."""
@@ -126,7 +135,9 @@ class Services:
                 and not (old_will_do and self._left_of(name))]
 
     def _runs(self, name):
-        found = self._found(name)
+        return self._does_run(name, self._found(name))
+
+    def _does_run(self, name, found):
         if found is None:
             return self._is_up(name)
         # What an agent has left in its cgroup does not make it run.
@@ -154,7 +165,8 @@ class Services:
             self._stop(name)
 
     def _stop(self, name):
-        end = time.monotonic() + self.timeout
+        begun = time.monotonic()
+        end = begun + self.timeout
         trouble = None
         self._found(name)
         try:
@@ -173,7 +185,7 @@ class Services:
                 self.ending.append(name)
                 raise ServiceError("service %s was told to stop, and %g s later %s; stop it by hand, start the service again, "
                                    "and run again" % (name, self.timeout, left))
-            time.sleep(LOOK_AGAIN)
+            _pause(begun)
 
     def _left_of(self, name):
         """What of a service still runs."""
@@ -216,7 +228,7 @@ class Services:
             waited = time.monotonic() - begun
             if waited > self.timeout or (not is_up and waited > START_SECONDS and not self._is_starting(name)):
                 raise ServiceError(self._not_started(name, found, is_up, waited))
-            time.sleep(LOOK_AGAIN)
+            _pause(begun)
 
     def _is_ending(self, name):
         """Whether its stop goes on, though the command that asked for it was ended: a start waits for its end."""
@@ -232,6 +244,11 @@ class Services:
         return ("service %s was started and says that it runs, and %d s later there is no new process of it (%s%s); name what it "
                 "runs with executables" % (name, waited, "of %s" % paths if paths else "in its cgroup",
                                            "; still there: %s" % _named(found) if found else ""))
+
+
+def _pause(begun):
+    """Until the next look for what began then."""
+    time.sleep(min(max(LOOK_AGAIN, (time.monotonic() - begun) / 4), LOOK_AGAIN_LATER))
 
 
 class ServiceState:

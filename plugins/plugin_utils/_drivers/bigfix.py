@@ -5,6 +5,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from ansible_collections.portshift.agents.plugins.plugin_utils._options import (
     FORCE, LOCK, MISSING, PHASES, USERS, Option, sources)
 from ansible_collections.portshift.agents.plugins.plugin_utils._products import Product
@@ -45,6 +48,17 @@ OPTIONS: list[Option] = [
         ("bind_address", "str"), ("bridge_name", "name"), ("bridge_persistent", "bool"), ("listener_seconds", "int"),
         ("allow_invalid_signature", "bool"), ("phase", "str"))]]
 
+
+def _opens(component: str | None, look: Mapping[str, Any], port: int | None) -> bool:
+    """A server or relay that is to move answers on both ports; a client's firewall may lack something; and a move that was
+    interrupted is finished, since children have to reach the host.
+    """
+    record = look.get("record") or {}
+    interrupted = record.get("state") == "changing" and record.get("new_port") == port
+    missing = (look.get("host_port") or {}).get("missing")
+    return interrupted or bool(look.get("edits") and (component != "client" or missing))
+
+
 PRODUCT = Product(
     name="bigfix", groups=("bigfix_server", "bigfix_relays", "bigfix_clients"),
     order="bigfix_topology", plan="bigfix_plan", plan_argument="topology", port="bigfix_port", port_word="port",
@@ -55,6 +69,7 @@ PRODUCT = Product(
     facts=dict(assessment="bigfix_component_assessment", path="bigfix_component_path", evidence="bigfix_component_evidence",
                users="bigfix_component_users", way_back="bigfix_component_way_back"),
     phases={1: "root server and pilot", 2: "relays", 3: "clients"}, path_predicts=False, back_first=("server",),
+    move="apply", opens=_opens, always_open=("server", "relay"),
     unasked="below a host from which this run would take a port, and not part of the run, so it can't be told whether they still "
             "need it. Run without --limit, or limit to hosts with all of their children",
     outside="its parent %s is no part of this run: where that has not moved yet, move it first",
