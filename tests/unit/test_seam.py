@@ -62,11 +62,8 @@ class Service:
     def words(self, action):
         return ["sc.exe", action, self.name]
 
-    def processes(self):
-        return {self.name: [(self.pid, 1)]}
-
-    def down(self):
-        return []
+    def survey(self):
+        return {self.name: [(self.pid, 1)]}, []
 
 
 class Edit:
