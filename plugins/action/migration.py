@@ -107,7 +107,7 @@ class ActionModule(ActionBase):
 
     def _act_leaving(self, options: dict[str, Any]) -> Result:
         """The port that hosts are to leave; 0 where none leaves one, and where that can't be told, which the plan says then."""
-        return dict(port=self._planned({}).get("old_port") or 0)
+        return dict(port=self._planned({}).get("old_port") or 0 if self._order["hub_hosts"] else 0)
 
     def _act_plan(self, options: dict[str, Any]) -> Result:
         product, order = self._product, self._order

@@ -34,7 +34,7 @@ options:
 """
 
 EXAMPLES = r"""
-- name: Read every host
+- name: Check that every host answers
   hosts: "{{ query('portshift.agents.migration_hosts', 'order') }}"
   gather_facts: false
   tasks: []
