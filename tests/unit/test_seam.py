@@ -68,6 +68,9 @@ class Service:
     def down(self):
         return []
 
+    def survey(self):
+        return self.processes(), self.down()
+
 
 class Edit:
     """A FileEdit of a file in memory."""
