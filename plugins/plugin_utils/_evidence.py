@@ -70,8 +70,10 @@ def _reason_against(value: object, name: str, port: int | None, check_mode: bool
     if value.get("ok") is not True or silent:
         if _sentences(value):
             return "; ".join(_sentences(value))
+        if "unreachable" in silent:
+            return "unreachable: %s" % value["msg"] if value.get("msg") else "unreachable"
         if silent:
-            return str(value.get("msg") or "unreachable or skipped")
+            return str(value.get("msg") or "%s, without a reason" % silent[0])
         if value and "ok" not in value:
             return "%s has no ok, so that it says nothing; evidence is true or a result whose ok is true" % name
         return "%s says that it is not ok" % name
