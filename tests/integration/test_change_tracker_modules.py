@@ -560,7 +560,8 @@ def test_an_ipv6_hub_is_found(host):
 # -- what the playbooks make of it
 
 def test_what_could_not_be_compared_is_shown_with_the_host_it_is_about(run_playbook):
-    order = dict(product="change_tracker", run="migrate", port=8443, order=["a1", "a2", "a3"], found={}, doing=dict(path=[]))
+    order = dict(product="change_tracker", run="migrate", port=8443, order=["a1", "a2", "a3"], hub_hosts=[], found={},
+                 doing=dict(path=[]))
     notes = dict(a1=dict(ok=True, notes=["a1: nothing was there to compare with"]), a2=dict(ok=True, notes=[]))
     done = run_playbook(
         [dict(hosts="all:!localhost", gather_facts=False, tasks=[
