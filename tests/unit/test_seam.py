@@ -65,9 +65,6 @@ class Service:
     def survey(self):
         return {self.name: [(self.pid, 1)]}, []
 
-    def survey(self):
-        return self.processes(), self.down()
-
 
 class Edit:
     """A FileEdit of a file in memory."""
