@@ -322,7 +322,8 @@ class ActionModule(ActionBase):
                                 counted=earlier)
             if gate.get("failed"):
                 return dict(gate)
-            counted = Counted(phase=number, step=position, expected=gate["expected"], missing=gate["missing"])
+            counted = Counted(run=self._this_run(), phase=number, step=position, expected=gate["expected"],
+                              missing=gate["missing"])
         moves = number in order["running"]
         now, window = datetime.datetime.now(), self._own("window", "")
         if moves and not self._task.check_mode and not in_window(now, window):
@@ -331,6 +332,10 @@ class ActionModule(ActionBase):
         return dict(moves=moves, tasks_from=self._product.move if moves else "verify", product=order["product"], counted=counted,
                     title="%s%s: %s" % (name[0].upper() + name[1:], "" if moves else " (proved anew, not moved)",
                                         ", ".join(step["hosts"])))
+
+    def _this_run(self) -> str:
+        """What tells this run from another one in the same process, whose answers hosts still have."""
+        return "%s %s %s" % (self._order["product"], self._order["run"], self._order["begun"])
 
     def _to_count(self, number: int, position: int) -> tuple[list[str], Counted | None]:
         """(the hosts that a step still has to count, what the last step that began before it has counted).
@@ -348,7 +353,7 @@ class ActionModule(ActionBase):
             for host in steps[last]["hosts"]:
                 told = self._told(host, "portshift_step")
                 found = told.get("counted") if isinstance(told, dict) else None
-                if found and (found["phase"], found["step"]) == (number, last):
+                if found and (found["run"], found["phase"], found["step"]) == (self._this_run(), number, last):
                     return hosts_from(last), found
         return (self._counted(number - 1) if self._product.add_up and number > 1 else []) + hosts_from(0), None
 
@@ -387,7 +392,7 @@ class ActionModule(ActionBase):
         self._variables = task_vars
         try:
             if options["act"] != "order":
-                self._order = _migration.order_of(task_vars["hostvars"])
+                self._order = _migration.order_of(task_vars)
             self._product = PRODUCTS[options["product"] or self._order["product"]]
             found = getattr(self, "_act_" + options["act"])(options)
         except EngineError as err:

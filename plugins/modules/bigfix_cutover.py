@@ -21,7 +21,7 @@ description:
   - When an edit, the bridge or the start of a service fails, or with O(proof) the host does not prove itself, the files are put
     back, byte for byte, and the services are started on the old port, before the failure is returned.
   - What has begun is finished on the host, in one direction or the other, also when the control node dies meanwhile.
-  - A cutover of the same host that is still under way, such as that of a control node that died, is waited for, up to 120
+  - A cutover of the same host that is still under way, such as that of a control node that died, is waited for, up to 900
     seconds; then this one goes on from what it finds. Meanwhile a file O(record) with C(.lock) behind it lies there.
 options:
   record:
@@ -62,6 +62,13 @@ options:
       - A command that takes longer is ended, and the host is put back.
     type: float
     default: 120
+  unfinished_only:
+    description:
+      - Finish a move to O(port) that a run has begun and not ended, as O(record) tells, and leave any other host as it is.
+      - No part of O(state=restored).
+    type: bool
+    default: false
+    version_added: 0.2.0
   phase:
     description: The phase of the migration, for the person who reads the record.
     type: str
@@ -271,7 +278,8 @@ def main():
             services=dict(type="list", elements="str", required=True),
             service_command=dict(type="list", elements="str", default=[]), executables=dict(type="dict", default={}),
             service_timeout=dict(type="float", default=SERVICE_TIMEOUT), phase=dict(type="str"),
-            force=dict(type="bool", default=False), bridge=dict(type="dict", options=BRIDGE_SPEC), proof=PROOF_SPEC),
+            force=dict(type="bool", default=False), unfinished_only=dict(type="bool", default=False),
+            bridge=dict(type="dict", options=BRIDGE_SPEC), proof=PROOF_SPEC),
         supports_check_mode=True)
     require_linux(module)
     params = module.params
@@ -281,7 +289,8 @@ def main():
         if not restore:
             parse_bigfix_port(params["port"])
         move = Transaction(module, BigFixMove(params, services), services, params["record"], phase=params["phase"],
-                           bridge=params["bridge"], proof_seconds=asked and asked["timeout"], force=params["force"])
+                           bridge=params["bridge"], proof_seconds=asked and asked["timeout"], force=params["force"],
+                           unfinished_only=params["unfinished_only"])
         result = move.run(restore)
     except EngineError as err:
         unproved = dict(ok=False, port=params["port"]) if asked and not restore else {}

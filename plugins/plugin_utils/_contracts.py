@@ -153,7 +153,7 @@ class RunOrder(TypedDict):
     keeper: str | None
     phases: dict[str, list[PhaseStep]]
     doing: dict[str, list[str]]
-    begun: float | None
+    begun: float
     hosts: dict[str, HostFacts]
     found: Found
 
@@ -222,6 +222,7 @@ class Missing(TypedDict):
 class Counted(TypedDict):
     """The hosts over which a gate has counted so far, so that the next one does not count them again."""
 
+    run: str
     phase: int
     step: int
     expected: int

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 import re
+import time
 from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any
 
@@ -27,10 +28,14 @@ ORDER, ROLLBACK, PENDING = "portshift_order", "portshift_rollback", "portshift_p
 LOCK_SECONDS = 600
 
 
-def order_of(hostvars: HostVars) -> RunOrder:
-    """The order that this run has made, as it is kept with localhost.  Untemplated: it is long, and holds no template."""
-    found: RunOrder | None = hostvars.raw_get("localhost").get(ORDER)
-    if not isinstance(found, dict):
+def order_of(variables: Mapping[str, Any]) -> RunOrder:
+    """The order that this run has made, as it is kept with localhost.  Untemplated: it is long, and holds no template.
+
+    `variables`: of the play, which says what it is for: the order may be that of another playbook in the same process.
+    """
+    found: RunOrder | None = variables["hostvars"].raw_get("localhost").get(ORDER)
+    wanted = variables.get("portshift_product"), variables.get("portshift_run")
+    if not isinstance(found, dict) or wanted != (found.get("product"), found.get("run")):
         raise EngineError("the play that checks the inventory and lays out the steps has not run, and nothing goes on without "
                           "it; leave out --start-at-task and --skip-tags always (to run some phases alone: --tags phase2)")
     return found
@@ -173,7 +178,7 @@ class Order:
                     outside=self.outside(), keeper=self.keeper,
                     phases={str(number): [PhaseStep(title=step["title"], hosts=step["hosts"]) for step in several]
                             for number, several in phases.items()},
-                    doing=doing, begun=self.found.get("begun"), hosts=hosts, found=self.found)
+                    doing=doing, begun=self.found.get("begun") or time.time(), hosts=hosts, found=self.found)
 
 
 def phase_hosts(order: RunOrder, number: int) -> list[str]:
@@ -197,13 +202,18 @@ def is_settled(order: RunOrder, look: Mapping[str, Any]) -> bool:
     return order["run"] == "migrate" and found.get("ok") is True and found.get("port") == order["port"]
 
 
+def stays(order: RunOrder, look: Mapping[str, Any]) -> bool:
+    """Whether something on the host stands against its move, which a gate may have let pass; what moves it looks no more."""
+    return PRODUCTS[order["product"]].move != "main" and order["run"] == "migrate" and look.get("ok") is False
+
+
 def members_of(order: RunOrder, what: str, phase: int | None = None, rollback: Rollback | None = None,
                shut: Collection[str] = (), look: Callable[[str], Mapping[str, Any]] = lambda host: {},
                pending: Collection[str] | None = None) -> list[Any]:
     """The hosts of a play, or the sizes of its batches.
 
     `look`: host -> what the look at it has said.  `pending`: the hosts that have something to change, where a plan has said so.
-    `rollback`: the migration that goes back.  `shut`: hosts that don't reach on the old port whom they have to reach; they stay.
+    `rollback`: the migration that goes back.  `shut`: hosts that don't reach on the old port those that they have to; they stay.
     """
     if what in ("moved", "reopen"):
         back = rollback or Rollback(moved=[], reopening=[])

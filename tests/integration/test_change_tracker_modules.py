@@ -569,7 +569,8 @@ def test_what_could_not_be_compared_is_shown_with_the_host_it_is_about(run_playb
             dict(debug=dict(var="found.notes"), run_once=True)])],
         dict(all=dict(hosts=dict(
             {host: dict(change_tracker_path=path) for host, path in notes.items()}, a3={},
-            localhost=dict(portshift_order=order, ansible_connection="local")))))
+            localhost=dict(portshift_order=order, ansible_connection="local")),
+                 vars=dict(portshift_product="change_tracker", portshift_run="migrate"))))
     assert done.returncode == 0 and done.stdout.count("a1: nothing was there to compare with") == 1, done.stdout
 
 

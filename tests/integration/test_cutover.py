@@ -504,6 +504,21 @@ def test_control_node_that_dies_during_the_proof_leaves_a_host_that_is_proved_or
     assert host.on_new_port() if proved else host.files() == host.before
 
 
+def test_what_is_to_finish_a_move_begins_none(host):
+    """The run that had begun it may have put the host back since it was looked at."""
+    assert "byte for byte" in host.run(proof=proof(host, proved=False))["msg"] and host.state() == "rolled_back"
+    calls = host.calls()
+    done = host.run(unfinished_only=True)
+    assert not done.get("failed") and not done["changed"] and (host.files(), host.calls()) == (host.before, calls)
+    process = host.begin(proof=proof(host, timeout=60, proved=False))
+    host.until(lambda: host.record.exists() and host.state() == "changing" and host.on_new_port() and host.runs(), process)
+    process.kill()
+    process.wait()
+    host.hook("stop", "")
+    done = host.run(unfinished_only=True)
+    assert not done.get("failed") and host.on_new_port() and host.runs() and host.state() == "changing"
+
+
 def test_nothing_is_stopped_while_the_parent_has_not_moved_or_a_pattern_is_none(host):
     refused = host.run(proof=proof(host, parent="127.0.0.1", parent_wait=0))
     assert refused["failed"] and not refused["ok"] and refused["msg"].startswith(

@@ -102,9 +102,10 @@ def test_sentence_stands_while_nothing_is_known(role):
 def test_bigfix_says_what_its_module_says():
     text = yaml.safe_load((ROLES / "bigfix_component/vars/main.yml").read_text())["bigfix_component_sentences"]["failed"]
     sentence = jinja2.Environment().from_string(text)
-    failed = dict(msg="no proof. It was not put back")
-    told = dict(inventory_hostname="host", ansible_failed_result=failed, ansible_check_mode=False)
+    told = dict(inventory_hostname="host", bigfix_component_failure="no proof. It was not put back", ansible_check_mode=False)
     assert sentence.render(told) == "host: no proof. It was not put back"
     assert sentence.render(dict(told, ansible_check_mode=True)).endswith(". Check mode: nothing was changed.")
-    # A site's any_errors_fatal leads healthy hosts in here, and older releases put all sentences together where one is asked for.
-    assert sentence.render(dict(told, ansible_failed_result=jinja2.Undefined())) == "host: the move failed"
+    assert sentence.render(dict(told, bigfix_component_second_try=". Put back in a second try")).endswith(
+        "put back. Put back in a second try")
+    # Older releases put all sentences together where one is asked for.
+    assert sentence.render(dict(told, bigfix_component_failure=jinja2.Undefined())) == "host: the move failed"

@@ -203,7 +203,24 @@ def test_agent_of_the_hub_goes_back_with_the_others():
 
 def test_a_run_without_its_first_play_is_refused_with_a_sentence():
     with pytest.raises(EngineError, match="leave out --start-at-task"):
-        migration.order_of(HostVars())
+        migration.order_of(dict(hostvars=HostVars(), portshift_product="bigfix", portshift_run="migrate"))
+
+
+@pytest.mark.parametrize("play", [
+    dict(portshift_product="boks", portshift_run="migrate"), dict(portshift_product="bigfix", portshift_run="close"), {}])
+def test_an_order_of_another_playbook_in_the_same_process_is_none_of_this_run(play):
+    """Such as that of BigFix where a limit leaves no host of BoKS for the play that lays out its steps."""
+    known = HostVars(localhost=dict(portshift_order=order()))
+    with pytest.raises(EngineError, match="has not run, and nothing goes on without it"):
+        migration.order_of(dict(play, hostvars=known))
+    assert migration.order_of(dict(hostvars=known, portshift_product="bigfix", portshift_run="migrate")) == order()
+
+
+def test_a_host_with_something_against_its_move_is_not_moved(look_up):
+    """What moves a BigFix host looks at it no more; a gate may have let it be missing."""
+    known = HostVars(localhost=dict(portshift_order=order()), c1=dict(bigfix_component_assessment=dict(ok=False, problems=["x"])),
+                     c2=dict(bigfix_component_assessment=dict(ok=True)))
+    assert [host for host in ("c1", "c2") if look_up("unsettled", host, hostvars=known)] == ["c2"]
 
 
 def test_lock_grows_with_the_estate_and_keeps_what_is_given():
@@ -307,7 +324,8 @@ def test_roles_take_nothing_from_the_run_of_another_product(run_playbook, tmp_pa
     files = [str(ROLES / role / folder / "main.yml") for role in ("boks", "change_tracker_hub", "change_tracker_agent")
              for folder in ("defaults", "vars")]
     after = dict(hosts="m", gather_facts=False, vars_files=files, tasks=[
-        {"portshift.agents.migration": dict(act="step", phase=1), "register": "portshift_step"},
+        {"portshift.agents.migration": dict(act="step", phase=1), "register": "portshift_step",
+         "vars": dict(portshift_product="bigfix", portshift_run="migrate")},
         dict(set_fact=dict(seen={name: "{{ %s }}" % name for name in shown})),
         dict(copy=dict(content="{{ seen | to_json }}", dest=str(tmp_path / "seen.json")))])
     first = dict({"import_playbook": str(PLAYBOOKS / "parts/order.yml")},
@@ -357,7 +375,11 @@ def look_up():
     from ansible.plugins.loader import lookup_loader
 
     found = lookup_loader.get("portshift.agents.migration_hosts")
-    return lambda *terms, **variables: found.run(list(terms), variables)
+
+    def asked(*terms, **variables):
+        made = variables.get("hostvars", {}).get("localhost", {}).get("portshift_order", {})
+        return found.run(list(terms), dict(play_of(made), **variables) if made else variables)
+    return asked
 
 
 def test_hosts_of_a_play_come_from_the_order_and_without_an_inventory_from_the_groups(look_up):
@@ -389,6 +411,11 @@ def boks_order(run="migrate", running=(1, 2, 3)):
     return migration.Order("boks", found, run, list(running)).whole()
 
 
+def play_of(order):
+    """The variables by which a play says what it is for."""
+    return dict(portshift_product=order["product"], portshift_run=order["run"])
+
+
 def act(order, host, check_mode=False, variables=None, facts=None, hostvars=None, **arguments):
     """The answer of the action, as `host` asks.  `facts`: host -> its variables."""
     hostvars = HostVars({member: {} for member in order["members"]}, **(facts or {})) if hostvars is None else hostvars
@@ -397,7 +424,7 @@ def act(order, host, check_mode=False, variables=None, facts=None, hostvars=None
     nowhere = SimpleNamespace(_shell=SimpleNamespace(tmpdir=None))
     templar = SimpleNamespace(template=lambda value: value)
     made = migration_action.ActionModule(task, nowhere, SimpleNamespace(), DataLoader(), templar, None)
-    return made.run(task_vars=dict(variables or {}, hostvars=hostvars, inventory_hostname=host))
+    return made.run(task_vars=dict(play_of(order), hostvars=hostvars, inventory_hostname=host, **(variables or {})))
 
 
 def evidence(name, hosts, **more):
@@ -615,17 +642,21 @@ def test_a_wave_that_was_lost_whole_is_counted_with_all_before_it():
         hostvars[host]["portshift_step"] = counted
     allowed = dict(bigfix_max_missing=4)
     assert act(order, "c8", hostvars=hostvars, variables=allowed, act="step", phase=3)["counted"] == dict(
-        phase=3, step=2, expected=8, missing=stopped["missing"])
+        run=counted["counted"]["run"], phase=3, step=2, expected=8, missing=stopped["missing"])
     # Nor has a wave of which no host was in its play.
     for host in ("c4", "c5", "c6", "c7"):
         del hostvars[host]["portshift_step"]
         hostvars[host]["bigfix_component_evidence"] = hostvars["c0"]["bigfix_component_evidence"]
-    assert act(order, "c8", hostvars=hostvars, act="step", phase=3)["counted"] == dict(phase=3, step=2, expected=8, missing=[])
+    assert act(order, "c8", hostvars=hostvars, act="step", phase=3)["counted"] == dict(
+        run=counted["counted"]["run"], phase=3, step=2, expected=8, missing=[])
     for host in ("c4", "c5", "c6", "c7"):
         del hostvars[host]["bigfix_component_evidence"]
     # A wave takes over what was missing in those before the one before it.
     hostvars["c7"]["portshift_step"] = hostvars["c4"]["portshift_step"] = dict(counted=dict(
-        phase=3, step=1, expected=4, missing=[dict(host="c0", reason="silent")]))
+        run="bigfix migrate 0", phase=3, step=1, expected=4, missing=[dict(host="c0", reason="silent")]))
+    other = act(order, "c8", hostvars=hostvars, act="step", phase=3)
+    assert "4 of 8 hosts gave no evidence (allowed: 0): c4, c5, c6, c7" in other["msg"], "that of another run in the same process"
+    hostvars["c4"]["portshift_step"]["counted"]["run"] = counted["counted"]["run"]
     again = act(order, "c8", hostvars=hostvars, act="step", phase=3)
     assert "5 of 8 hosts gave no evidence (allowed: 0): c0 (silent); c4, c5, c6, c7" in again["msg"]
 

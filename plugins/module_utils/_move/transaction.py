@@ -15,11 +15,15 @@ import os
 import signal
 import time
 
-from ansible_collections.portshift.agents.plugins.module_utils._bridge.bridge import check_bridge, lease_of, set_bridge
+from ansible_collections.portshift.agents.plugins.module_utils._bridge.bridge import (
+    PATIENCE_OF_A_MOVE, check_bridge, lease_of, set_bridge)
 from ansible_collections.portshift.agents.plugins.module_utils._core.change_record import ChangeRecord, RecordError, alone_on_host
 from ansible_collections.portshift.agents.plugins.module_utils._core.errors import EngineError
 from ansible_collections.portshift.agents.plugins.module_utils._core.evidence import proof
 from ansible_collections.portshift.agents.plugins.module_utils._core.file_edit import take_back_interrupted
+
+# How long a change waits for another one of the same host, which ends its proof first, or the way back from it.
+PATIENCE = 900
 
 
 class MoveError(EngineError):
@@ -78,11 +82,13 @@ class Transaction:
     """The move of one host, or its way back.
 
     C(record): the path of its record.  C(bridge): options of its bridge, or None.  C(proof_seconds): how long the proof may take.
-    C(force): on the way back, restore files that others have changed since.
+    C(force): on the way back, restore files that others have changed since.  C(unfinished_only): nothing is begun that the record
+    does not tell of already.
     """
 
-    def __init__(self, module, product, services, record, phase=None, bridge=None, proof_seconds=0, force=False):
-        self.module, self.product, self.services = module, product, services
+    def __init__(self, module, product, services, record, phase=None, bridge=None, proof_seconds=0, force=False,
+                 unfinished_only=False):
+        self.module, self.product, self.services, self.unfinished_only = module, product, services, unfinished_only
         self.record_path, self.phase, self.proof_seconds, self.force = record, phase, proof_seconds, force
         # What can't be is refused now, with the product still running.
         self.bridge_options = bridge and check_bridge(bridge)
@@ -92,7 +98,7 @@ class Transaction:
 
     def run(self, restore=False):
         """The result of the module, but for its diff.  EngineError with the sentence on what became of the host."""
-        with alone_on_host(self.record_path, self.module.check_mode, may_be_first=not restore):
+        with alone_on_host(self.record_path, self.module.check_mode, may_be_first=not restore, patience=PATIENCE):
             # From before the stop to the start, so that no product is down while it waits for another one.
             with self._leased():
                 # Not while it waits: what has not begun can still be called off.
@@ -110,7 +116,8 @@ class Transaction:
             return
         try:
             try:
-                self.lease.hold()
+                # A host that is to go back is cut off meanwhile.
+                self.lease.hold(wait=None if must else PATIENCE_OF_A_MOVE)
             except EngineError as err:
                 if must:
                     raise
@@ -160,6 +167,11 @@ class Transaction:
     # -- there
 
     def move(self):
+        if self.unfinished_only:
+            # Read here, alone on the host: the run that had begun the move may have put the host back meanwhile.
+            self.record = ChangeRecord(self.record_path)
+            if not self._under_way():
+                return dict(old_port=None, started=[], notes=[], changed=False)
         take_back_interrupted(self.product.paths, self.module.check_mode)
         old_port, edits, notes = self.product.edits()
         for edit in edits:
@@ -176,10 +188,19 @@ class Transaction:
             # What the proof is asked with, such as a pattern, may be none that can be asked.
             self.product.evidence()
             if edits:
-                self.product.check_again()
+                self._check_again()
             started = self._change(bool(edits))
         return dict(old_port=old_port, started=started, notes=notes,
                     changed=bool(self.files or started or (self.bridge or {}).get("changed")))
+
+    def _check_again(self):
+        try:
+            self.product.check_again()
+        except EngineError as err:
+            if self._under_way():
+                # The services may be down since an interrupted run.
+                self.put_back(err)
+            raise
 
     def _under_way(self):
         """Whether the record is that of this move, not of an earlier one, and the host has not proved itself yet."""
@@ -196,7 +217,7 @@ class Transaction:
             if self._under_way():
                 self.turn_bridge(self.record.content["old_port"], self.record.content["new_port"])
             return self.start()
-        except EngineError as err:
+        except Exception as err:    # whatever it is, the services are down and the files half edited
             if not stop and not self._under_way():
                 raise MoveError("%s. %s" % (_sentence(err), self._why_it_stays()))
             return self.put_back(err)
@@ -214,8 +235,8 @@ class Transaction:
             found = proof(questions, self.proof_seconds)
             if found["ok"] and questions.is_to_be_marked() and not self.module.check_mode:
                 marked = questions.record.mark_verified(alone=True)
-        except EngineError as err:
-            found = dict(ok=False, port=self.product.port, missing={}, msg=str(err))
+        except Exception as err:    # without proof, for whatever reason
+            found = dict(ok=False, port=self.product.port, missing={}, msg=_sentence(err))
         if found["ok"]:
             return dict(dict(result, **found), changed=result["changed"] or marked)
         error = MoveError(found.pop("msg"), found)
@@ -251,7 +272,7 @@ class Transaction:
         for step in steps + [self.services.start]:
             try:
                 step()
-            except EngineError as err:
+            except Exception as err:    # the services are started whatever happens
                 trouble.append(_sentence(err))
         if not trouble and (steps or self.record.is_bare):
             try:
@@ -342,4 +363,6 @@ class Transaction:
 
 def _sentence(error):
     """The words of an error, for a sentence that goes on."""
+    if not isinstance(error, EngineError):
+        return "an error that is a fault of this module, %s: %s" % (type(error).__name__, error)
     return str(error).rstrip(".")
