@@ -1,7 +1,7 @@
 # Copyright (c) 2026 The portshift.agents authors
 # GNU General Public License v3.0-or-later (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What the transaction of a move makes of errors that no sentence foresees; the moves themselves: tests/integration/test_cutover.py."""
+"""What the transaction of a move makes of errors that no sentence foresees; the moves: tests/integration/test_cutover.py."""
 
 from types import SimpleNamespace
 
