@@ -189,6 +189,7 @@ from ansible_collections.portshift.agents.plugins.module_utils._bigfix.conflicts
 from ansible_collections.portshift.agents.plugins.module_utils._bigfix.masthead import IssuedFacts
 from ansible_collections.portshift.agents.plugins.module_utils._bigfix.ports import parse_bigfix_port
 
+
 def host_port_beside(module, plan):
     if not plan.edits:
         return None

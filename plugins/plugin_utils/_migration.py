@@ -172,13 +172,14 @@ class Order:
             doing[verb] = doing[verb] or self.hub_hosts
         everyone = list(dict.fromkeys([*self.order, *self.hub_hosts]))
         back_first = [host for host in self.order if self.component(host) in self.product.back_first]
-        return RunOrder(product=self.product.name, run=self.run, port=self.port, running=self.running, order=self.order,
-                    hub_hosts=self.hub_hosts, back_first=back_first, members=self.members,
-                    everyone=everyone, proved_again=everyone if self.hub_hosts else [], not_asked=self.not_asked(),
-                    outside=self.outside(), keeper=self.keeper,
-                    phases={str(number): [PhaseStep(title=step["title"], hosts=step["hosts"]) for step in several]
-                            for number, several in phases.items()},
-                    doing=doing, begun=self.found.get("begun") or time.time(), hosts=hosts, found=self.found)
+        return RunOrder(
+            product=self.product.name, run=self.run, port=self.port, running=self.running, order=self.order,
+            hub_hosts=self.hub_hosts, back_first=back_first, members=self.members,
+            everyone=everyone, proved_again=everyone if self.hub_hosts else [], not_asked=self.not_asked(),
+            outside=self.outside(), keeper=self.keeper,
+            phases={str(number): [PhaseStep(title=step["title"], hosts=step["hosts"]) for step in several]
+                    for number, several in phases.items()},
+            doing=doing, begun=self.found.get("begun") or time.time(), hosts=hosts, found=self.found)
 
 
 def phase_hosts(order: RunOrder, number: int) -> list[str]:
@@ -254,7 +255,7 @@ def lock(order: RunOrder, values: Mapping[str, Any]) -> LockArguments:
     purpose = PURPOSES[order["run"]] % dict(port=order["port"], word=product.port_word)
     return LockArguments(
         path=values["lock_path"], take_over=values["take_over"], wanted=values["lock"], keeper=order["keeper"],
-                seconds=max(LOCK_SECONDS, len(order["order"])) if str(seconds) in ("", "0") else seconds, purpose=purpose)
+        seconds=max(LOCK_SECONDS, len(order["order"])) if str(seconds) in ("", "0") else seconds, purpose=purpose)
 
 
 def asked_phases(value: object, product: str) -> list[int]:

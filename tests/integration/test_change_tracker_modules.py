@@ -563,14 +563,13 @@ def test_what_could_not_be_compared_is_shown_with_the_host_it_is_about(run_playb
     order = dict(product="change_tracker", run="migrate", port=8443, order=["a1", "a2", "a3"], hub_hosts=[], found={},
                  doing=dict(path=[]))
     notes = dict(a1=dict(ok=True, notes=["a1: nothing was there to compare with"]), a2=dict(ok=True, notes=[]))
+    tasks = [{"portshift.agents.migration": dict(act="gate", gate="path"), "run_once": True, "register": "found"},
+             dict(debug=dict(var="found.notes"), run_once=True)]
+    hosts = dict({host: dict(change_tracker_path=path) for host, path in notes.items()}, a3={},
+                 localhost=dict(portshift_order=order, ansible_connection="local"))
     done = run_playbook(
-        [dict(hosts="all:!localhost", gather_facts=False, tasks=[
-            {"portshift.agents.migration": dict(act="gate", gate="path"), "run_once": True, "register": "found"},
-            dict(debug=dict(var="found.notes"), run_once=True)])],
-        dict(all=dict(hosts=dict(
-            {host: dict(change_tracker_path=path) for host, path in notes.items()}, a3={},
-            localhost=dict(portshift_order=order, ansible_connection="local")),
-                 vars=dict(portshift_product="change_tracker", portshift_run="migrate"))))
+        [dict(hosts="all:!localhost", gather_facts=False, tasks=tasks)],
+        dict(all=dict(hosts=hosts, vars=dict(portshift_product="change_tracker", portshift_run="migrate"))))
     assert done.returncode == 0 and done.stdout.count("a1: nothing was there to compare with") == 1, done.stdout
 
 

@@ -109,7 +109,6 @@ def anywhere(folder):
         ("run_lock", dict(path=str(folder / "run.lock"), run=dict(node="control", machine_id="x", user="root", pid=7)), False)]
 
 
-
 def results(system, calls):
     environment = dict(os.environ, PYTHONPATH=os.environ["ANSIBLE_COLLECTIONS_PATH"].split(os.pathsep)[0])
     done = subprocess.run([sys.executable, "-c", RUN, json.dumps(system), json.dumps(calls)], env=environment, text=True,

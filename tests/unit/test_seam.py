@@ -333,8 +333,8 @@ OURS = "from ansible_collections.portshift.agents.plugins.module_utils."
     (OURS + "_core.file_edit import read_bytes", "_core.file_edit.read_bytes"),
     (OURS + "_network.listeners import listeners, plain_address", "_network.listeners.listeners"),
     (OURS + "_core.new_one import anything", "_core.new_one.anything"),
-    (OURS + "_core.posix_host import THIS_HOST\nTHIS_HOST.read('x')", "THIS_HOST, which is to be no more than what `host` is by "
-                                                                        "default")])
+    (OURS + "_core.posix_host import THIS_HOST\nTHIS_HOST.read('x')",
+     "THIS_HOST, which is to be no more than what `host` is by default")])
 def test_what_judges_asks_no_system(lint, text, what):
     assert [found for _line, found in lint.beside_the_host(text)] == [what]
 

@@ -58,7 +58,7 @@ class MovedProduct:
         """The Evidence that the host owes after the move; None when none is asked for."""
         return None
 
-    def still_away(self, unused):
+    def still_away(self, old_port):
         """After a host was put back: a sentence when it does not answer on its old port, or None."""
         return None
 

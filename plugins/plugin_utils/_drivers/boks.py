@@ -14,8 +14,8 @@ OPTIONS: list[Option] = [
     Option("confirm_timeout", "int", 60, "seconds within which a new login has to confirm"),
     *PHASES,
     Option("agent_waves", "waves", ["5%", "25%"], "sizes of the waves of Server Agents, as `serial` has them", "agent_waves"),
-    MISSING[0]._replace(text=MAX_MISSING + "; for hosts that are down, since one that is up and not opened stands in the "
-                         "way of the others"),
+    MISSING[0]._replace(text="%s; for hosts that are down, since one that is up and not opened stands in the way of the others"
+                             % MAX_MISSING),
     *MISSING[1:], *USERS, *LOCK,
     Option("settle_seconds", "float", 5, "seconds after which a host has to prove itself once more, by the same daemons; at "
            "most 2 where it had proved itself before"),
