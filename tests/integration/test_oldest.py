@@ -48,8 +48,8 @@ def test_way_back_of_boks_is_proved_to_the_old_base_there_too(oldest, run_playbo
                # What a site has set is for the way there.
                dict(debug=dict(msg="{{ boks_path_targets | to_json }} moving={{ boks_moving }} base={{ boks_base_port }}"),
                     vars=dict(boks_paths=[dict(host="other", port=6531, old_port=6501)]))])
-    known = dict(ansible_connection="local", target=dict(port=6530, old_port=6500), portshift_host=dict(
-        paths=[dict(host="127.0.0.1", offset=1)]))
+    known = dict(ansible_connection="local", target=dict(port=6530, old_port=6500), portshift_host=dict(boks=dict(
+        paths=[dict(host="127.0.0.1", offset=1)])))
     done = run_playbook([play], dict(all=dict(hosts=dict(localhost=known))), "--check", program=oldest)
     said = " ".join(done.stdout.split()).replace("\\", "")
     assert done.returncode == 0, done.stdout
