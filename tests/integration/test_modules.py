@@ -665,8 +665,8 @@ def unreachable_host_is_missing(run_playbook, port, options):
     plays = [dict(hosts="all", gather_facts=False, tasks=[probe]), dict(hosts="alive", gather_facts=False, tasks=[gate])]
     closed = run_playbook(plays, inventory, "-e", "allowed=0", *options)
     assert "UNREACHABLE" in closed.stdout
-    assert "gate: closed. 1 of 2 hosts gave no evidence (allowed: 0): dead (unreachable: Task failed: Failed to create temporary" in (
-        closed.stdout)
+    assert ("gate: closed. 1 of 2 hosts gave no evidence (allowed: 0): dead (unreachable: Task failed: Failed to create "
+            "temporary") in closed.stdout
     assert "failed=1" in closed.stdout
     if not options:
         assert "failed=1" not in run_playbook(plays, inventory, "-e", "allowed=1").stdout
