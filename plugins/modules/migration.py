@@ -10,6 +10,8 @@ version_added: 0.2.0
 description:
   - Lays out the steps of a run, tells each host what is its own, puts plan and report together, and stands at the gates. The same
     for every product; what differs is a table, and the module that reads the product's inventory.
+  - The variables C(portshift_product) and C(portshift_run) of a play say which order it goes by. One that another playbook in the
+    same process has made is none of its own, and is refused.
   - For the playbooks of this collection. No part of the public contract - options and results change with the playbooks; a
     playbook of a site's own takes M(portshift.agents.phase_gate) and the modules that are named below.
 options:

@@ -11,7 +11,7 @@ from typing import Any
 from ansible_collections.portshift.agents.plugins.plugin_utils._contracts import MoveRecord
 
 # Words of a module that has said by itself what became of the host, and on which port it is now.
-TOLD = ("nothing was changed", "its services run on the old port")
+TOLD = ("nothing was changed", "its services run on the old port", "It was not put back", "Nothing was put back")
 
 
 def _number(port: object) -> int:

@@ -37,7 +37,8 @@ def order_of(variables: Mapping[str, Any]) -> RunOrder:
     wanted = variables.get("portshift_product"), variables.get("portshift_run")
     if not isinstance(found, dict) or wanted != (found.get("product"), found.get("run")):
         raise EngineError("the play that checks the inventory and lays out the steps has not run, and nothing goes on without "
-                          "it; leave out --start-at-task and --skip-tags always (to run some phases alone: --tags phase2)")
+                          "it; leave out --start-at-task and --skip-tags always (to run some phases alone: --tags phase2), "
+                          "and a --limit that leaves this playbook no host")
     return found
 
 

@@ -3,11 +3,13 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """bigfix_cutover when things go wrong half way: services that fail, agents that write, connections that are lost."""
 
+import contextlib
 import json
 import os
 import signal
 import socket
 import subprocess
+import sys
 import time
 
 import pytest
@@ -16,6 +18,7 @@ from ansible_collections.portshift.agents.plugins.module_utils._network.host_lea
 from ansible_collections.portshift.agents.plugins.module_utils._core.service_processes import processes_of, start_time, this_boot
 from ansible_collections.portshift.agents.tests.unit.masthead_files import plain
 from tests.integration import direct_module
+from tests.integration.migration_lab import CHECKOUT
 
 OLD, NEW = 52311, 55000
 CONFIG = """[Software\\BigFix\\EnterpriseClient\\Settings\\Client\\__RelayServer1]
@@ -441,6 +444,64 @@ def test_move_that_is_not_proved_is_put_back_by_the_module_itself(host):
     assert failed["msg"].endswith("Its files are as they were before, byte for byte, and its services run on the old port")
     assert host.files() == host.before and host.runs() and host.state() == "rolled_back"
     assert host.calls() == ["besclient stop", "besclient start"] * 2
+
+
+def role_play(host, tasks, **more):
+    """A play of one file of the role, on this machine."""
+    role = CHECKOUT / "roles/bigfix_component"
+    known = dict(
+        component="client", port=NEW, masthead_paths=[str(host.masthead)], settings_paths=[str(host.config)],
+        clientsettings_paths=[], credentials_paths=[], services=["besclient"], service_command=[str(host.command)], record_path=str(host.record),
+        executables={}, service_timeout=20, bridge=False, phase=1, allow_invalid_signature=False, tls=False, probe_timeout=0,
+        evidence_timeout=0.5, settle_seconds=0, log_dir=str(host.folder / "Logs"), relay_chain_dir="", parent_address="",
+        address="",
+        success_patterns=["Report posted successfully"], failure_patterns=[], bind_address="", firewall="none", openings=[])
+    # With the task, since files of variables go before those of the play.
+    return dict(hosts="localhost", gather_facts=False, vars_files=[str(role / name / "main.yml") for name in ("defaults", "vars")],
+                tasks=[{"vars": dict(bigfix_component_host=dict(known, **more)),
+                        "block": [{"ansible.builtin.import_tasks": str(role / "tasks" / tasks)}]}])
+
+
+HERE = dict(all=dict(hosts=dict(localhost=dict(ansible_connection="local", ansible_python_interpreter=sys.executable))))
+
+
+@pytest.mark.parametrize("script, first, ending", [
+    # The start after the way back of the module alone, or each one after the move.
+    ("[ $(grep -c start calls) != 2 ] || { echo no more >&2; exit 1; }\n", "Putting the host back did not work out either",
+     "byte for byte, and its services were started again on the old port."),
+    ("[ $(grep -c start calls) = 1 ] || { echo no more >&2; exit 1; }\n", "Putting the host back did not work out either",
+     "Putting it back failed too, it needs a person: service besclient could not start: no more")],
+    ids=["second try", "for good"])
+def test_role_puts_a_host_back_whose_module_could_not(host, run_playbook, script, first, ending):
+    (host.folder / "Logs").mkdir()
+    host.hook("start", script)
+    done = run_playbook([role_play(host, "apply.yml")], HERE)
+    said = " ".join(done.stdout.split())
+    assert done.returncode == 2 and first in said and ending in said, done.stdout
+    back = host.files() == host.before, host.runs(), host.state()
+    assert back == ((True, True, "rolled_back") if "started again" in ending else (True, False, "changing")), done.stdout
+
+
+@pytest.mark.parametrize("open_ports", [(), (NEW,)], ids=["the parent is down", "its path is shut"])
+def test_a_parent_that_is_down_holds_up_no_way_back(host, run_playbook, open_ports):
+    with contextlib.ExitStack() as listening:
+        ports = {}
+        for number in (NEW, OLD):
+            server = listening.enter_context(socket.create_server(("127.0.0.1", 0)))
+            ports[number] = server.getsockname()[1]
+            if number not in open_ports:
+                server.close()
+        play = role_play(host, "path.yml", port=ports[NEW], parent="relay1", parent_address="127.0.0.1", parent_bridge=True)
+        play["tasks"][0]["vars"].update(
+            portshift_back_to=ports[OLD], bigfix_component_path_target=dict(host="127.0.0.1", port=ports[OLD]))
+        play["tasks"].append({"portshift.agents.phase_gate": dict(
+            phase="the test", hosts=["localhost"], evidence="bigfix_component_path", port=ports[OLD])})
+        done = run_playbook([play], HERE)
+    said = " ".join(done.stdout.split())
+    if open_ports:
+        assert done.returncode == 2 and "does not get through to its parent relay1" in said, done.stdout
+    else:
+        assert done.returncode == 0 and "rescued=1" in said, done.stdout
 
 
 def test_what_the_agent_writes_before_its_proof_fails_is_kept(host):
