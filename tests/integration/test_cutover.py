@@ -451,13 +451,15 @@ def role_play(host, tasks, **more):
     role = CHECKOUT / "roles/bigfix_component"
     known = dict(
         component="client", port=NEW, masthead_paths=[str(host.masthead)], settings_paths=[str(host.config)],
-        clientsettings_paths=[], credentials_paths=[], services=["besclient"], service_command=[str(host.command)], record_path=str(host.record),
+        clientsettings_paths=[], credentials_paths=[], services=["besclient"], service_command=[str(host.command)],
+        record_path=str(host.record),
         executables={}, service_timeout=20, bridge=False, phase=1, allow_invalid_signature=False, tls=False, probe_timeout=0,
         evidence_timeout=0.5, settle_seconds=0, log_dir=str(host.folder / "Logs"), relay_chain_dir="", parent_address="",
         address="",
         success_patterns=["Report posted successfully"], failure_patterns=[], bind_address="", firewall="none", openings=[])
     # With the task, since files of variables go before those of the play.
-    return dict(hosts="localhost", gather_facts=False, vars_files=[str(role / name / "main.yml") for name in ("defaults", "vars")],
+    return dict(hosts="localhost", gather_facts=False,
+                vars_files=[str(role / name / "main.yml") for name in ("defaults", "vars")],
                 tasks=[{"vars": dict(bigfix_component_host=dict(known, **more)),
                         "block": [{"ansible.builtin.import_tasks": str(role / "tasks" / tasks)}]}])
 
