@@ -14,20 +14,22 @@ from ansible_collections.portshift.agents.plugins.module_utils._core.errors impo
 from ansible_collections.portshift.agents.plugins.module_utils._core.file_edit import read_bytes
 from ansible_collections.portshift.agents.plugins.plugin_utils._contracts import Result
 from ansible_collections.portshift.agents.plugins.plugin_utils._issued import find_issued
+from ansible_collections.portshift.agents.plugins.plugin_utils._task_options import task_options
 
 
 class ActionModule(ActionBase):
 
     def run(self, tmp: Any = None, task_vars: Any = None) -> Result:
         result: Result = super().run(tmp, task_vars)
-        arguments = dict(self._task.args)
-        src = arguments.get("masthead_src")
+        src = None
         try:
+            arguments = task_options(self._task.args)
+            src = arguments.get("masthead_src")
             if src:
                 # With the arguments instead of as a file: a transfer would cost every host more round trips.
                 content = read_bytes(find_issued(self, src))
                 arguments["masthead_content"] = base64.b64encode(content).decode("ascii")
         except (AnsibleError, EngineError) as err:
-            return dict(result, failed=True, msg="masthead_src: %s" % err)
+            return dict(result, failed=True, msg="masthead_src: %s" % err if src else str(err))
         result.update(self._execute_module(module_args=arguments, task_vars=task_vars))
         return result

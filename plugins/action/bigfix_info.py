@@ -13,18 +13,20 @@ from ansible_collections.portshift.agents.plugins.module_utils._core.errors impo
 from ansible_collections.portshift.agents.plugins.module_utils._bigfix.masthead import issued_facts
 from ansible_collections.portshift.agents.plugins.plugin_utils._contracts import Result
 from ansible_collections.portshift.agents.plugins.plugin_utils._issued import find_issued, read_issued
+from ansible_collections.portshift.agents.plugins.plugin_utils._task_options import task_options
 
 
 class ActionModule(ActionBase):
 
     def run(self, tmp: Any = None, task_vars: Any = None) -> Result:
         result: Result = super().run(tmp, task_vars)
-        arguments = dict(self._task.args)
-        src = arguments.pop("masthead_src", None)
+        src = None
         try:
+            arguments = task_options(self._task.args)
+            src = arguments.pop("masthead_src", None)
             if src:
                 arguments["issued"] = issued_facts(read_issued(find_issued(self, src)))
         except (AnsibleError, EngineError) as err:
-            return dict(result, failed=True, msg="masthead_src: %s" % err)
+            return dict(result, failed=True, msg="masthead_src: %s" % err if src else str(err))
         result.update(self._execute_module(module_args=arguments, task_vars=task_vars))
         return result

@@ -5,10 +5,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from typing import Any
 
 from ansible.plugins.action import ActionBase
+from ansible_collections.portshift.agents.plugins.plugin_utils._change_tracker_agents import Agents, grouped
 from ansible_collections.portshift.agents.plugins.plugin_utils._change_tracker_estate import IIS, NGINX
 from ansible_collections.portshift.agents.plugins.plugin_utils._contracts import HostVars, Result
 from ansible_collections.portshift.agents.plugins.plugin_utils._evidence import answer_of
@@ -23,64 +24,6 @@ SERVERS = {
 }
 
 
-def _row(component: str, host: str, found: Result) -> str:
-    if not found.get("agent"):
-        return "%-6s  %-16s  no agent on this host" % (component, host)
-    move = "%s -> %s" % (found["url"], found["new_url"]) if found.get("edits") else "%s  nothing to change" % found["url"]
-    how = ["%s%s" % (found.get("service"), "" if found.get("service_active") is not False else ", which does not run"),
-           "thumbprint compared" if found.get("thumbprint") else "no thumbprint to compare"]
-    if found.get("through_proxy"):
-        how.append("through an HTTP proxy")
-    return "%-6s  %-16s  %s  (%s)" % (component, host, move, "; ".join(how))
-
-
-def _grouped(by_value: Mapping[Any, list[str]], what: str) -> str:
-    return "; ".join("%s: %s %s" % (", ".join(hosts), what, value) for value, hosts in sorted(by_value.items(), key=str))
-
-
-class _Agents:
-    """What the hosts of a run said, put together."""
-
-    def __init__(self, hostvars: HostVars, estate: Any, assessment: str) -> None:
-        self.rows: list[str] = []
-        self.notes: list[str] = []
-        self.pending: list[str] = []
-        self.without: list[str] = []
-        self.leaving: dict[int, list[str]] = {}
-        self.left: dict[int, list[str]] = {}
-        self.hubs: dict[str, list[str]] = {}
-        for host in estate["order"]:
-            component = estate["components"][host][0]
-            reason, found = answer_of(hostvars, host, assessment)
-            if reason:
-                self.rows.append("%-6s  %-16s  PROBLEM  %s" % (component, host, reason))
-                continue
-            self.rows.append(_row(component, host, found))
-            self.notes += ["%s: %s" % (host, note) for note in found.get("notes") or []]
-            if not found.get("agent"):
-                self.without.append(host)
-                continue
-            self.hubs.setdefault(found["host"], []).append(host)
-            if found.get("edits"):
-                self.pending.append(host)
-                self.leaving.setdefault(found["port"], []).append(host)
-            elif found.get("old_port"):
-                self.left.setdefault(found["old_port"], []).append(host)
-
-    @property
-    def old_port(self) -> int | None:
-        """The one port that the agents to be moved leave; where none is to move, the one that they have left."""
-        ports = self.leaving or self.left
-        return next(iter(ports)) if len(ports) == 1 else None
-
-    def problems(self) -> list[str]:
-        if len(self.leaving) < 2:
-            return []
-        return ["the agents are on different ports (%s); they move from one port, on which their hub listens, so these are the "
-                "agents of several hubs, or some of them were moved before: take out those that do not belong, or mend them "
-                "first" % _grouped(self.leaving, "on")]
-
-
 class ActionModule(ActionBase):
 
     _requires_connection = False
@@ -90,7 +33,7 @@ class ActionModule(ActionBase):
         unused, options = self.validate_argument_spec(argument_spec=dict(
             estate=dict(type="dict", required=True), assessment=dict(type="str", required=True), hub_assessment=dict(type="str")))
         hostvars, estate = task_vars["hostvars"], options["estate"]
-        agents = _Agents(hostvars, estate, options["assessment"])
+        agents = Agents(hostvars, estate, options["assessment"])
         whence = "from port %s" % ", ".join(map(str, sorted(agents.leaving))) if agents.leaving else "the agents"
         report = ["Moving %s to port %d: %d of %d agents have something to change." % (
             whence, estate["port"], len(agents.pending), len(agents.rows) - len(agents.without))]
@@ -107,7 +50,7 @@ class ActionModule(ActionBase):
             agents.notes += notes
         if len(agents.hubs) > 1:
             agents.notes.append("the agents have several names of a hub in their URL (%s); they keep them, and each proves that "
-                                "the server of that name answers on the new port" % _grouped(agents.hubs, "name"))
+                                "the server of that name answers on the new port" % grouped(agents.hubs, "name"))
         problems = agents.problems()
         report += hub + agents.rows + opening + ["note: " + note for note in [*agents.notes, BY_HAND]]
         report += ["PROBLEM: " + problem for problem in problems]

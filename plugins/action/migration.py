@@ -105,10 +105,6 @@ class ActionModule(ActionBase):
         given = {product.plan_argument: self._order["found"], "assessment": product.facts["assessment"]}
         return run_action(self, COLLECTION + product.plan, dict(given, **more), self._variables)
 
-    def _act_leaving(self, options: dict[str, Any]) -> Result:
-        """The port that hosts are to leave; 0 where none leaves one, and where that can't be told, which the plan says then."""
-        return dict(port=self._planned({}).get("old_port") or 0 if self._order["hub_hosts"] else 0)
-
     def _act_plan(self, options: dict[str, Any]) -> Result:
         product, order = self._product, self._order
         found = self._planned({"hub_assessment": product.facts["hub_assessment"]} if product.hub_role else {})
@@ -329,7 +325,9 @@ class ActionModule(ActionBase):
         if moves and not self._task.check_mode and not in_window(now, window):
             return dict(failed=True, msg="It is %s and the maintenance window is %s: %s was not begun. Run the same command "
                         "again in the window; it goes on from what is there." % (now.strftime("%H:%M"), window, name))
+        look = _migration.looks(self._variables["hostvars"], order)
         return dict(moves=moves, tasks_from=self._product.move if moves else "verify", product=order["product"], counted=counted,
+                    unsettled=bool(_migration.unsettled(order, look, step["hosts"])),
                     title="%s%s: %s" % (name[0].upper() + name[1:], "" if moves else " (proved anew, not moved)",
                                         ", ".join(step["hosts"])))
 
@@ -386,7 +384,7 @@ class ActionModule(ActionBase):
         result: Result = super().run(tmp, task_vars)
         unused, options = self.validate_argument_spec(argument_spec=dict(
             act=dict(type="str", required=True, choices=[
-                "order", "host", "leaving", "plan", "opening", "rollback", "left", "gate", "step", "users", "whole", "report"]),
+                "order", "host", "plan", "opening", "rollback", "left", "gate", "step", "users", "whole", "report"]),
             product=dict(type="str", choices=list(PRODUCTS)), run=dict(type="str"), phase=dict(type="int"), port=dict(type="raw"),
             gate=dict(type="str", choices=["plan", "path", "phase", "proof", "way_back", "back_path"])))
         self._variables = task_vars

@@ -10,6 +10,12 @@ class ModuleDocFragment:
 
     DOCUMENTATION = r"""
 options:
+  options:
+    description:
+      - Options of this module in one dictionary, those that it requires included. One that is given beside it counts first.
+      - For roles, where many options are templates - Ansible compiles each of them anew for each host.
+    type: dict
+    version_added: 0.2.0
   component:
     description: What the host is in the deployment; it decides which settings it has to have.
     type: str

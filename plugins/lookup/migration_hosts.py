@@ -20,6 +20,7 @@ options:
   _terms:
     description:
       - What is asked for, then the number of the phase where that counts.
+      - V(leaving) for the port that the agents of a hub leave, V(0) where that can't be told; all of the looks have to be there.
       - V(groups) for the groups of the product, whose hosts have a part in a run.
       - V(order) for all hosts of the run, V(hub_hosts) for the hub of Change Tracker, V(everyone) for both, V(open), V(users) or
         V(close) for the hosts whose role has that verb, V(phase) for the hosts of a phase, V(batches) for the sizes of its steps,
@@ -48,26 +49,15 @@ _raw:
   elements: raw
 """
 
-from collections.abc import Callable
 from typing import Any
 
 from ansible.errors import AnsibleError
 from ansible.plugins.lookup import LookupBase
 from ansible_collections.portshift.agents.plugins.module_utils._core.errors import EngineError
-from ansible_collections.portshift.agents.plugins.plugin_utils._contracts import HostVars, Rollback, RunOrder
+from ansible_collections.portshift.agents.plugins.plugin_utils._contracts import HostVars, Rollback
 from ansible_collections.portshift.agents.plugins.plugin_utils._migration import (
-    PENDING, ROLLBACK, is_settled, members_of, order_of, shut_out, stays)
+    PENDING, ROLLBACK, looks, members_of, order_of, shut_out, unsettled)
 from ansible_collections.portshift.agents.plugins.plugin_utils._registry import PRODUCTS
-
-
-def _looks(hostvars: HostVars, order: RunOrder) -> Callable[[str], dict[str, Any]]:
-    """A function host -> what the look at it has said, untemplated; nothing where it has failed."""
-    fact = PRODUCTS[order["product"]].facts["assessment"]
-
-    def look(host: str) -> dict[str, Any]:
-        told = hostvars.raw_get(host).get(fact)
-        return told if isinstance(told, dict) else {}
-    return look
 
 
 class LookupModule(LookupBase):
@@ -82,10 +72,12 @@ class LookupModule(LookupBase):
         hostvars: HostVars = known["hostvars"]
         try:
             order = order_of(known)
-            look = _looks(hostvars, order)
+            look = looks(hostvars, order)
             if what == "unsettled":
-                told = look(terms[1])
-                return [] if is_settled(order, told) or stays(order, told) else [terms[1]]
+                return unsettled(order, look, [terms[1]])
+            if what == "leaving":
+                product = PRODUCTS[order["product"]]
+                return [product.leaving(order["found"], hostvars, product.facts["assessment"])]
             kept = hostvars.raw_get("localhost")
             rollback: Rollback | None = kept.get(ROLLBACK)
             shut: list[str] = []

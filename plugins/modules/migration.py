@@ -19,7 +19,7 @@ options:
     description:
       - V(order) checks the inventory, the options, the tags and the strategy, and lays out the steps.
       - V(host) gives the host what is its own of that order, by name.
-      - V(plan) puts the plan together, V(report) the report at the end. V(leaving) finds the port that hosts are to leave.
+      - V(plan) puts the plan together, V(report) the report at the end.
       - V(gate) compares hosts with evidence, as O(gate) says.
       - V(rollback) finds the migration that goes back, V(opening) what tells whether the host was opened for its port,
         V(left) the port that hosts have left.
@@ -28,7 +28,7 @@ options:
       - V(whole) fails when a host that may need a port is no part of the run.
     type: str
     required: true
-    choices: [order, host, leaving, plan, opening, rollback, left, gate, step, users, whole, report]
+    choices: [order, host, plan, opening, rollback, left, gate, step, users, whole, report]
   product:
     description: The product, such as V(bigfix). Needed with O(act=order), known after that.
     type: str

@@ -122,6 +122,7 @@ class HostFacts(TypedDict, total=False):
     back_path: list[str]
     back_first: bool
     opener: str
+    looks: list[str]
     hub_server: str
     hub_address: str | None
     paths: list[Path]

@@ -136,13 +136,15 @@ class Order:
 
     def host(self, host: str, steps: Mapping[str, tuple[int, int, StepFacts]]) -> HostFacts:
         """What one host has to know of itself."""
-        # answering: the roles that prove themselves there and hold a record; opening: what the new port takes, step by step.
-        known = HostFacts(port=self.port, openings=(self.found.get("openings") or {}).get(host), verbs=[], answering=[],
+        # answering: the roles that prove themselves there and hold a record; looks: those that look; opening: what the new port
+        # takes, step by step.
+        known = HostFacts(port=self.port, openings=(self.found.get("openings") or {}).get(host), verbs=[], answering=[], looks=[],
                           opening=["open"], back_path=list(self.product.back_path))
         if host in self.hub_hosts:
             known["opener"] = COLLECTION + self.product.hub_role
             known["opening"] = ["open", "verify"]
             known["answering"].append(known["opener"])
+            known["looks"].append(known["opener"])
         if "hub_server" in self.found:
             known["hub_server"] = self.found["hub_server"]
         if "hub_address" in self.found:
@@ -157,7 +159,8 @@ class Order:
         component = self.component(host)
         role = COLLECTION + self.product.roles[component]
         return {**known, "component": component, "components": (self.found.get("components") or {}).get(host),
-                "role": role, "answering": [role, *known["answering"]], "verbs": self.product.verbs(component),
+                "role": role, "answering": [role, *known["answering"]], "looks": [role, *known["looks"]],
+                "verbs": self.product.verbs(component),
                 "back_first": component in self.product.back_first, "phase": phase, "step": number, "title": step["title"],
                 "parent": (self.found.get("parents") or {}).get(host)}
 
@@ -207,6 +210,22 @@ def is_settled(order: RunOrder, look: Mapping[str, Any]) -> bool:
 def stays(order: RunOrder, look: Mapping[str, Any]) -> bool:
     """Whether something on the host stands against its move, which a gate may have let pass; what moves it looks no more."""
     return PRODUCTS[order["product"]].move != "main" and order["run"] == "migrate" and look.get("ok") is False
+
+
+def looks(hostvars: HostVars, order: RunOrder) -> Callable[[str], Mapping[str, Any]]:
+    """A function host -> what the look at it has said, untemplated; nothing where it has failed."""
+    fact = PRODUCTS[order["product"]].facts["assessment"]
+
+    def look(host: str) -> Mapping[str, Any]:
+        told = hostvars.raw_get(host).get(fact)
+        return told if isinstance(told, dict) else {}
+    return look
+
+
+def unsettled(order: RunOrder, look: Callable[[str], Mapping[str, Any]], hosts: Iterable[str]) -> list[str]:
+    """Those of the hosts that a phase still has to ask."""
+    told = {host: look(host) for host in hosts}
+    return [host for host in told if not is_settled(order, told[host]) and not stays(order, told[host])]
 
 
 def members_of(order: RunOrder, what: str, phase: int | None = None, rollback: Rollback | None = None,

@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import NamedTuple
 
 import yaml
 from ansible.module_utils.parsing.convert_bool import BOOLEANS
@@ -42,12 +43,20 @@ def closest(name: str, names: Iterable[str]) -> str | None:
     return other if apart <= CLOSE else None
 
 
-def role_options() -> set[str]:
+class Allowed(NamedTuple):
+    """What the value of an option may be."""
+
+    type: str
+    choices: tuple[object, ...] = ()
+
+
+def role_options() -> dict[str, Allowed]:
     """Every option of an entry point of a role."""
-    found: set[str] = set()
+    found: dict[str, Allowed] = {}
     for path in ROLES.glob("*/meta/argument_specs.yml"):
         for entry in yaml.safe_load(path.read_text(encoding="utf-8"))["argument_specs"].values():
-            found.update(entry.get("options") or {})
+            found.update({name: Allowed(option.get("type", "str"), tuple(option.get("choices", ())))
+                          for name, option in (entry.get("options") or {}).items()})
     return found
 
 
@@ -80,11 +89,18 @@ def _can_be(kind: str, value: object) -> bool:
     return True
 
 
-def wrong_values(product: str, values: Mapping[str, object]) -> list[str]:
+def wrong_values(options: Mapping[str, Allowed], values: Mapping[str, object]) -> list[str]:
     """Sentences about values of options that can't be.  `values`: variable -> value, where it holds no template."""
-    options = named(product, PRODUCTS[product].options)
-    return ["%s is %r; give %s" % (name, value, TYPES[options[name].type]) for name, value in sorted(values.items())
-            if name in options and value not in (None, "") and not _can_be(options[name].type, value)]
+    wrong = []
+    for name, value in sorted(values.items()):
+        allowed = options.get(name)
+        if allowed is None or value in (None, ""):
+            continue
+        if not _can_be(allowed.type, value):
+            wrong.append("%s is %r; give %s" % (name, value, TYPES[allowed.type]))
+        elif allowed.choices and str(value) not in map(str, allowed.choices):
+            wrong.append("%s is %r; give one of %s" % (name, value, ", ".join(map(str, allowed.choices))))
+    return wrong
 
 
 class Variables:
@@ -92,7 +108,8 @@ class Variables:
 
     def __init__(self, product: str, hostvars: HostVars, hosts: Iterable[str]) -> None:
         self.names: set[str] = set()
-        self.values: dict[str, list[object]] = {}
+        # Variable -> its values, each once however many hosts have it.
+        self.values: dict[str, dict[str, object]] = {}
         prefix = product + "_"
         for host in hosts:
             for name, value in hostvars.raw_get(host).items():
@@ -101,11 +118,14 @@ class Variables:
                 self.names.add(name)
                 # A template is for its host, and what is encrypted stays that.
                 if isinstance(value, (bool, int, float)) or isinstance(value, str) and "{" not in value:
-                    self.values.setdefault(name, []).append(value)
+                    self.values.setdefault(name, {})[repr(value)] = value
 
     def problems(self, product: str, own: Iterable[str]) -> list[str]:
-        options = role_options() | {name for each in PRODUCTS.values() for name in named(each.name, each.options)}
+        options = role_options()
+        for each in PRODUCTS.values():
+            # The playbooks' word on a variable counts before that of a role which takes it too.
+            options.update({name: Allowed(option.type) for name, option in named(each.name, each.options).items()})
         wrong = []
         for name, several in self.values.items():
-            wrong += [sentence for value in several for sentence in wrong_values(product, {name: value})]
-        return misspelt(self.names, own, options) + list(dict.fromkeys(wrong))
+            wrong += [sentence for value in several.values() for sentence in wrong_values(options, {name: value})]
+        return misspelt(self.names, own, set(options)) + list(dict.fromkeys(wrong))

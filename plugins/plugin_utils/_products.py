@@ -48,6 +48,8 @@ class Product:
     documentation: str = ""    # the page with the table of the variables
     outside: str = ""          # of hosts that are no part of a run, beside one that has to reach them
     hub_role: str = ""         # of the hub's own listener, where that is a host beside the agents
+    # (what order has found, hostvars, name of the fact) -> the port that the agents of a hub leave; 0 where that can't be told
+    leaving: Callable[[Found, HostVars, str], int] = lambda found, hostvars, fact: 0
     phases: dict[int, str] = field(default_factory=dict)       # number -> who moves in it
     back_first: tuple[str, ...] = ()     # components that go back before the others, one after another
     back_path: tuple[str, ...] = ("path",)      # verbs by which a host proves its path before it goes back

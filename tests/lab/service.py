@@ -13,7 +13,7 @@ import sys
 # Instead of this folder: so no module here hides one of the standard library.
 sys.path[0] = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 
-from lab import identity, processes  # noqa: E402
+from lab import identity  # noqa: E402
 from lab.bigfix.host import Host  # noqa: E402
 
 
@@ -36,6 +36,8 @@ def main(host_dir, *arguments):
         running = identity.recorded(host, service)
         print("%s is running (pid %d)." % (service, running[0]) if running else "%s is stopped." % service)
         return 0 if running else 3
+    # Here, since a look asks for the status of every host, and this import takes longer than that.
+    from lab import processes
     # One at a time: two starts at once would run two agents on one state file.
     with open(host.run(service, ".lock"), "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)

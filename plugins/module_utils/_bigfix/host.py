@@ -20,7 +20,7 @@ HOST_SPEC = dict(
     settings_paths=dict(type="list", elements="path", required=True),
     clientsettings_paths=dict(type="list", elements="path", default=[]),
     credentials_paths=dict(type="list", elements="path", default=[]),
-    record=dict(type="path"))
+    record=dict(type="path"), options=dict(type="dict"))
 
 
 class BigFixHost:

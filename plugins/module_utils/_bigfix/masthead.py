@@ -17,7 +17,6 @@ import binascii
 import re
 from collections import OrderedDict, namedtuple
 
-from ansible_collections.portshift.agents.plugins.module_utils._bigfix.cms import Verdict, verify_detached
 from ansible_collections.portshift.agents.plugins.module_utils._core.errors import EngineError
 from ansible_collections.portshift.agents.plugins.module_utils._core.redaction import shown_url, with_urls_shown
 
@@ -185,6 +184,8 @@ def issued_facts(masthead):
 
 def _signed_part(data, content_type, body):
     """-> start and end of the part that is signed, and the Verdict on its signature."""
+    # Here, since each module run compiles anew what it imports, and a plain masthead needs none of it.
+    from ansible_collections.portshift.agents.plugins.module_utils._bigfix.cms import Verdict, verify_detached
     boundary = _boundary(content_type.group(2))
     if not boundary:
         raise MastheadError("signed masthead (multipart/signed) whose Content-Type names no boundary, so its parts"

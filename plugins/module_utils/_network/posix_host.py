@@ -5,7 +5,6 @@
 
 from ansible_collections.portshift.agents.plugins.module_utils._core import posix_host
 from ansible_collections.portshift.agents.plugins.module_utils._network import listeners
-from ansible_collections.portshift.agents.plugins.module_utils._network.listener import running, state_path
 from ansible_collections.portshift.agents.plugins.module_utils._network.names import addresses_of
 from ansible_collections.portshift.agents.plugins.module_utils._network.probe import probe_all
 
@@ -17,6 +16,8 @@ class PosixHost(posix_host.PosixHost):
         return listeners.listeners(set(ports), address, every_owner=every_owner)
 
     def own_listener(self, port, address):
+        # Here, since few hosts have one, and each module run compiles anew what it imports.
+        from ansible_collections.portshift.agents.plugins.module_utils._network.listener import running, state_path
         return (running(state_path(port, address)) or {}).get("pid")
 
     def outgoing(self, port, address=None):

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from ansible_collections.portshift.agents.plugins.plugin_utils._change_tracker_agents import port_left
 from ansible_collections.portshift.agents.plugins.plugin_utils._options import FORCE, LOCK, MISSING, PHASES, Option
 from ansible_collections.portshift.agents.plugins.plugin_utils._products import Product
 
@@ -43,7 +44,7 @@ PRODUCT = Product(
     options=OPTIONS, documentation="docs/change-tracker.md",
     whole="estate", gate_whole="the migration",
     roles=dict(hub="change_tracker_agent", proxy="change_tracker_agent", agent="change_tracker_agent"),
-    hub_role="change_tracker_hub",
+    hub_role="change_tracker_hub", leaving=port_left,
     lacks=dict.fromkeys(("hub", "proxy", "agent"), ("end_listener", "open", "reopen", "undo_open", "users")),
     facts=dict(assessment="change_tracker_assessment", path="change_tracker_path", evidence="change_tracker_evidence",
                way_back="change_tracker_way_back", hub_assessment="change_tracker_hub_assessment",
