@@ -67,7 +67,7 @@ def _proof_within(host: Host, neighbours: Collection[int]) -> Options:
 
 
 def look(host: Host, neighbours: Collection[int] = ()) -> Options:
-    """Options of bigfix_info.  A host that has moved gives its proof; one that is not well is moved anew, with all of the time."""
+    """Options of bigfix_info.  A host that has moved gives its proof; one that is not well is moved anew, in its own time."""
     proof = dict(_proof_within(host, neighbours), timeout=host["probe_timeout"])
     return dict(_files(host, "masthead_src", "allow_invalid_signature", "bind_address", *SERVICES), host_port=host_port(host),
                 proof=proof)

@@ -23,8 +23,8 @@ WEB_REPORTS_PORT = 8080
 # 1022 addresses: room for some hundred agents, and for 4096 labs in the upper half of 127.0.0.0/8.
 NETWORK_BITS = 22
 MOST_HOSTS = 1000
-# Of a service that runs, as its record says by number and start of its process, the shell itself tells: a move asks seven times, and
-# systemctl, for which this stands, needs no Python either.
+# Of a service that runs, as its record says by number and start of its process, the shell itself tells: a move asks seven
+# times, and systemctl, for which this stands, needs no Python either.
 SERVICE = """\
 #!/bin/sh
 # service(8) of %s: service SERVICE start|stop|status|restart
