@@ -18,8 +18,16 @@ options:
       - The port of the hub to which the agent has to lead in the end.
       - Without it, the agent is looked at as it is.
     type: int
+  proof:
+    description:
+      - Ask a host that has moved for its proof too, as M(portshift.agents.change_tracker_evidence) does with the options of the same
+        names. One with nothing to edit, and whose O(record) says that it has proved itself on O(port), is asked, and one that has no
+        agent and needs none; what is returned is RV(evidence).
+      - The proof of a host that moves is the business of the run that moves it.
+    version_added: 0.2.0
 extends_documentation_fragment:
   - portshift.agents.change_tracker_agent
+  - portshift.agents.change_tracker_proof
   - portshift.agents.attributes
   - portshift.agents.attributes.read_only
 attributes:
@@ -169,6 +177,14 @@ edits:
     previous_url:
       description: The URL before the edit.
       type: str
+evidence:
+  description:
+    - The result of M(portshift.agents.change_tracker_evidence) for this host. Where something is missing, its C(ok) is false and
+      nothing fails.
+    - Null where the host was not asked, see O(proof).
+  returned: success
+  type: dict
+  version_added: 0.2.0
 record:
   description: The record of the migration (ports, phase, state, files); null without one.
   returned: success
@@ -177,15 +193,32 @@ record:
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.portshift.agents.plugins.module_utils._core.host_system import require_linux
+from ansible_collections.portshift.agents.plugins.module_utils._change_tracker.evidence import (
+    AGENT_PROOF_SPEC, AgentEvidence, asked_within)
 from ansible_collections.portshift.agents.plugins.module_utils._change_tracker.host import AGENT_SPEC, AgentHost
 from ansible_collections.portshift.agents.plugins.module_utils._change_tracker.plan import Move, described
 from ansible_collections.portshift.agents.plugins.module_utils._core.errors import EngineError
+from ansible_collections.portshift.agents.plugins.module_utils._core.evidence import proof_of_moved, told_proof
 from ansible_collections.portshift.agents.plugins.module_utils._network.posix_host import THIS_HOST
 from ansible_collections.portshift.agents.plugins.module_utils._core.ports import parse_port
 
 
+def evidence_of(params, host, move):
+    """The proof of a host that has moved, or has no agent that would; None where there is none to be asked for."""
+    proof = params["proof"]
+    if not proof or move.port is None or move.edits or move.problems:
+        return None
+
+    def judgement():
+        return AgentEvidence(asked_within(params, proof, move.port), host.managed)
+
+    if not host.agent:
+        return told_proof(move.port, judgement, proof["timeout"])
+    return proof_of_moved(host.record, move.port, judgement, proof["timeout"])
+
+
 def main():
-    module = AnsibleModule(argument_spec=dict(AGENT_SPEC, port=dict(type="int")), supports_check_mode=True)
+    module = AnsibleModule(argument_spec=dict(AGENT_SPEC, port=dict(type="int"), proof=AGENT_PROOF_SPEC), supports_check_mode=True)
     require_linux(module)
     port = module.params["port"]
     try:
@@ -194,7 +227,8 @@ def main():
         module.fail_json(msg=str(err))
     host = AgentHost(module.params, THIS_HOST)
     move = Move(host, port)
-    module.exit_json(changed=False, ok=not move.problems, problems=move.problems, notes=move.notes, **described(host, move))
+    module.exit_json(changed=False, ok=not move.problems, problems=move.problems, notes=move.notes,
+                     evidence=evidence_of(module.params, host, move), **described(host, move))
 
 
 if __name__ == "__main__":
