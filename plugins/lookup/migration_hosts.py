@@ -23,8 +23,8 @@ options:
       - V(groups) for the groups of the product, whose hosts have a part in a run.
       - V(order) for all hosts of the run, V(hub_hosts) for the hub of Change Tracker, V(everyone) for both, V(open), V(users) or
         V(close) for the hosts whose role has that verb, V(phase) for the hosts of a phase, V(batches) for the sizes of its steps,
-        V(unsettled) with the name of a host for that host, unless this run's look at it is the proof that it has moved, or has
-        found what stands against its move,
+        V(unsettled) with the name of a host for that host, unless this run's look at it is the proof that it has moved, or
+        something stands against its move,
         V(on_the_way) for all hosts of the run while one of them is to move,
         V(moved), V(reopen) and V(back) for those of a rollback, V(back_first) for all of its hosts where some of them go back
         before others, V(proved_again) for hosts that are proved anew behind a hub whose old port was closed.
@@ -84,8 +84,8 @@ class LookupModule(LookupBase):
             order = order_of(known)
             look = _looks(hostvars, order)
             if what == "unsettled":
-                told = look(terms[1])
-                return [] if is_settled(order, told) or stays(order, told) else [terms[1]]
+                told, path = look(terms[1]), hostvars.raw_get(terms[1]).get(PRODUCTS[order["product"]].facts["path"])
+                return [] if is_settled(order, told) or stays(order, told, path) else [terms[1]]
             kept = hostvars.raw_get("localhost")
             rollback: Rollback | None = kept.get(ROLLBACK)
             shut: list[str] = []

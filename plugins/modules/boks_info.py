@@ -32,9 +32,9 @@ options:
     default: false
   proof:
     description:
-      - Ask a host that has moved for its proof too, as M(portshift.agents.boks_evidence) does with the options of the same names.
-        One with nothing to edit, and whose O(record) says that it has proved itself on O(base_port), is asked; what is returned is
-        RV(evidence).
+      - Ask a host that has moved for its proof too, as M(portshift.agents.boks_evidence) does with the options of the same
+        names. One with nothing to edit, and whose O(record) says that it has proved itself on O(base_port), is asked; the answer
+        is RV(evidence).
       - The proof of a host that moves is the business of the run that moves it.
     version_added: 0.2.0
   host_port:
@@ -211,7 +211,8 @@ old_base:
   type: int
   sample: 6500
 host_port:
-  description: What M(portshift.agents.host_port) would do; null without O(host_port).
+  description: What M(portshift.agents.host_port) would do; null without O(host_port), and where nothing is to
+      be edited.
   returned: success
   type: dict
   contains:
@@ -228,7 +229,8 @@ host_port:
       elements: str
 evidence:
   description:
-    - The result of M(portshift.agents.boks_evidence) for this host. Where something is missing, its C(ok) is false and nothing fails.
+    - The result of M(portshift.agents.boks_evidence) for this host. Where something is missing, its C(ok) is false and
+      nothing fails.
     - Null where the host was not asked, see O(proof).
   returned: success
   type: dict
@@ -248,7 +250,6 @@ from ansible_collections.portshift.agents.plugins.module_utils._boks.host import
     BOKS_HOST_SPEC, BoksHost, foreign, with_listeners)
 from ansible_collections.portshift.agents.plugins.module_utils._core.errors import EngineError
 from ansible_collections.portshift.agents.plugins.module_utils._core.evidence import proof_of_moved
-from ansible_collections.portshift.agents.plugins.module_utils._host_port.plan import assess_beside
 from ansible_collections.portshift.agents.plugins.module_utils._network.listeners import is_ephemeral
 from ansible_collections.portshift.agents.plugins.module_utils._network.posix_host import THIS_HOST
 
@@ -345,16 +346,25 @@ class Move:
             asked_within(self.params, proof, self.wanted), self.host.managed), proof["timeout"])
 
 
+def host_port_beside(module, move):
+    if not move.edits:
+        return None
+    # Here, since every host compiles what it loads anew in each run, and one that has moved needs none of this.
+    from ansible_collections.portshift.agents.plugins.module_utils._host_port.plan import assess_beside
+    return assess_beside(module, module.params["host_port"], move)
+
+
 def main():
     module = AnsibleModule(
         argument_spec=dict(BOKS_HOST_SPEC, base_port=dict(type="int"), allow_overlap=dict(type="bool", default=False),
-                           allow_named_ports=dict(type="bool", default=False), host_port=dict(type="dict"), proof=BOKS_PROOF_SPEC),
+                           allow_named_ports=dict(type="bool", default=False), host_port=dict(type="dict"),
+                           proof=BOKS_PROOF_SPEC),
         supports_check_mode=True)
     require_linux(module)
     host = BoksHost(module.params, THIS_HOST)
     move = Move(module, host)
     ports = move.table(host.base)
-    host_port = assess_beside(module, module.params["host_port"], move)
+    host_port = host_port_beside(module, move)
     if move.wanted is not None:
         move.note_handed_out()
     move.note_silence(ports)
@@ -365,7 +375,8 @@ def main():
         services_port=host.services_port, services_entry=host.services_entry, answered_by=host.answered_by,
         bridge_domain=host.domain, role=host.role, ports=ports, wanted_ports=move.table(move.wanted),
         new_services_port=move.new_services_port, protocols_if_present=host.protocols_if_present(), edits=move.edits,
-        old_base=move.old_base, host_port=host_port, evidence=move.evidence(), record=host.record.content if host.record else None)
+        old_base=move.old_base, host_port=host_port, evidence=move.evidence(),
+        record=host.record.content if host.record else None)
 
 
 if __name__ == "__main__":

@@ -20,9 +20,9 @@ options:
     type: int
   proof:
     description:
-      - Ask a host that has moved for its proof too, as M(portshift.agents.change_tracker_evidence) does with the options of the same
-        names. One with nothing to edit, and whose O(record) says that it has proved itself on O(port), is asked, and one that has no
-        agent and needs none; what is returned is RV(evidence).
+      - Ask a host that has moved for its proof too, as M(portshift.agents.change_tracker_evidence) does with the options of the
+        same names. One with nothing to edit, and whose O(record) says that it has proved itself on O(port), is asked, and one
+        that has no agent and needs none; the answer is RV(evidence).
       - The proof of a host that moves is the business of the run that moves it.
     version_added: 0.2.0
 extends_documentation_fragment:
@@ -218,7 +218,8 @@ def evidence_of(params, host, move):
 
 
 def main():
-    module = AnsibleModule(argument_spec=dict(AGENT_SPEC, port=dict(type="int"), proof=AGENT_PROOF_SPEC), supports_check_mode=True)
+    module = AnsibleModule(
+        argument_spec=dict(AGENT_SPEC, port=dict(type="int"), proof=AGENT_PROOF_SPEC), supports_check_mode=True)
     require_linux(module)
     port = module.params["port"]
     try:

@@ -20,8 +20,8 @@ description:
     systemd the process does the same, but does not come back after a boot.
   - Exactly one of confirmation and undoing takes place. The process on the host decides which, and the task that asked is told.
   - Idempotent; when the files hold what they have to, it reports no change, stops nothing, and has nothing to confirm.
-  - With O(boks_proof) or O(change_tracker_proof) the host proves itself on O(new_port) before it waits, and O(record) says so when
-    a new login has confirmed the change too. A host with nothing to change is asked for its proof by the module itself.
+  - With O(boks_proof) or O(change_tracker_proof) the host proves itself on O(new_port) before it waits, and O(record) says so
+    when a new login has confirmed the change too. A host with nothing to change is asked for its proof by the module itself.
     Where O(record) is that of a move to O(new_port) that has not ended, and the proof does not come, that move is taken back.
 options:
   name:

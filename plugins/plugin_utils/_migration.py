@@ -204,9 +204,13 @@ def is_settled(order: RunOrder, look: Mapping[str, Any]) -> bool:
     return order["run"] == "migrate" and found.get("ok") is True and found.get("port") == order["port"]
 
 
-def stays(order: RunOrder, look: Mapping[str, Any]) -> bool:
-    """Whether something on the host stands against its move, which a gate may have let pass; what moves it looks no more."""
-    return PRODUCTS[order["product"]].move != "main" and order["run"] == "migrate" and look.get("ok") is False
+def stays(order: RunOrder, look: Mapping[str, Any], path: object) -> bool:
+    """Whether something stands against the move of a host, which a gate may have let pass; what moves it looks no more.
+
+    `path`: what the host has said of its path.
+    """
+    shut = isinstance(path, Mapping) and path.get("ok") is False
+    return order["run"] == "migrate" and (look.get("ok") is False or shut)
 
 
 def members_of(order: RunOrder, what: str, phase: int | None = None, rollback: Rollback | None = None,
