@@ -26,7 +26,8 @@ def _told(missing: list[Missing]) -> str:
 def judged(hostvars: HostVars, hosts: Iterable[str], evidence: str, port: int | None = None, max_missing: object = 0,
            of: int | None = None, phase: str = "", check_mode: bool | Callable[[str], bool] = False,
            beside: Callable[[str], str] = lambda host: "", counted: Counted | None = None) -> GateResult:
-    """The result of a gate.  `beside`: (host that is missing) -> words that go with its reason.  `check_mode`: true, or what says so of a host.
+    """The result of a gate.  `beside`: (host that is missing) -> words that go with its reason.  `check_mode`: true, or what says
+    so of a host.
     `counted`: what was counted before, over other hosts than `hosts`.
 
     EngineError when max_missing is no number of hosts.

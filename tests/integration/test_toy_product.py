@@ -73,7 +73,8 @@ class Toys:
             path = self.collection / "plugins/modules" / (name + ".py")
             text = path.read_text()
             proves = "PROOFS" in text
-            for line, more in ((r"from .*module_utils\._nginx import .*\n", IMPORT % ("host, port_file" if proves else "port_file")),
+            names = IMPORT % ("host, port_file" if proves else "port_file")
+            for line, more in ((r"from .*module_utils\._nginx import .*\n", names),
                                *[(r"PROOFS = Proofs\(.*(?=\)$)", ", host")] * proves,
                                (r"KINDS = FileKinds\(.*(?=\)$)", ", port_file")):
                 text, count = re.subn("(?m)^" + line, lambda found, more=more: found.group() + more, text)

@@ -306,7 +306,7 @@ def begin_way_back(folder, how, monkeypatch):
         folder.place.write("change.json", dict(folder.place.change(), way="back"))
         folder.place.write("state.json", dict(folder.place.state(), state=REVERTING, reason="asked", bridge_turned=True, ran=[]))
     else:
-        def die(self):
+        def die(self, *unused):
             raise Killed
         with monkeypatch.context() as until_then:
             until_then.setattr(Unit, "_start", die)

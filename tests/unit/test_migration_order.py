@@ -218,7 +218,8 @@ def test_an_order_of_another_playbook_in_the_same_process_is_none_of_this_run(pl
     assert migration.order_of(dict(hostvars=known, portshift_product="bigfix", portshift_run="migrate")) == order()
 
 
-@pytest.mark.parametrize("name, made, hosts", [("bigfix", order, ("c1", "c2", "r1")), ("boks", lambda: boks_order(), ("a0", "a1", "a2"))])
+@pytest.mark.parametrize("name, made, hosts", [
+    ("bigfix", order, ("c1", "c2", "r1")), ("boks", lambda: boks_order(), ("a0", "a1", "a2"))])
 def test_a_host_with_something_against_its_move_is_not_moved(look_up, name, made, hosts):
     """What moves a host looks at it no more; a gate may have let it be missing, and the next one says why it is."""
     facts, run = PRODUCTS[name].facts, made()

@@ -25,6 +25,7 @@ from ansible_collections.portshift.agents.plugins.module_utils._core.file_kinds 
 from ansible_collections.portshift.agents.plugins.module_utils._move.states import STATE, VERSION, folder_name, parsed
 
 NAME = re.compile(r"[a-z][a-z0-9_]{0,19}\Z")
+CALLER = "run.lock"
 # Python 3.6 has no name for it.
 CLOCK_BOOTTIME = 7
 # Held back on the disk until the way back needs it, beside room for the files: a disk that fills up meanwhile must not be in
@@ -137,7 +138,7 @@ class Place:
     @property
     def caller(self):
         """Held by the run that has handed the change over, until the change waits or has ended."""
-        return self.path("run.lock")
+        return self.path(CALLER)
 
     def is_carried_out(self):
         """Whether the process lives that carries the change out."""

@@ -21,7 +21,7 @@ from ansible_collections.portshift.agents.plugins.module_utils._core.bounded_com
 from ansible_collections.portshift.agents.plugins.module_utils._core.change_record import (
     PATIENCE, PATIENCE_WITH_PROOF, ChangeRecord, alone_on_host, moved_at, read_record)
 from ansible_collections.portshift.agents.plugins.module_utils._move.confirmed_state import (
-    Place, asked_for, boot_clock, edits, take_back_interrupted_edits, turn, words)
+    CALLER, Place, asked_for, boot_clock, edits, take_back_interrupted_edits, turn, words)
 from ansible_collections.portshift.agents.plugins.module_utils._move.states import (
     BEGUN, CHANGING, CONFIRMED, ENDED, FAILED, REVERTED, REVERTING, STATE, WAITING, ChangeError)
 from ansible_collections.portshift.agents.plugins.module_utils._core.errors import EngineError
@@ -595,7 +595,8 @@ class Unit:
             # The next run finds that, and asks for the proof anew.
             self.say(str(err))
         try:
-            self.place.remove("reserve", "confirm.json", "revert.json")
+            # A run that was killed has left its lock.
+            self.place.remove("reserve", "confirm.json", "revert.json", CALLER)
             if state == FAILED and self.change["way"] == "forward":
                 # The next boot tries again, for which it needs all the rest.
                 return
