@@ -172,6 +172,19 @@ def test_second_migration_changes_nothing(journey):
     assert journey["again"].run.changed == {}
 
 
+def test_a_host_costs_its_look_and_its_move_and_one_that_has_moved_its_look_alone(journey):
+    """Look, bridge, path, and the move as one task of two runs.  Not counted: what its firewall lacks, and the lock."""
+    for host in ("replica1", "agent01", "agent02"):
+        assert journey.asked("migrate", host) == ["boks_info", "port_bridge", "port_probe"] + ["confirmed_change"] * 2, host
+    for step, hosts in (("migrate", ["master"]), ("again", journey.hosts)):
+        for host in hosts:
+            assert [name for name in journey.asked(step, host) if name not in ("port_bridge", "port_probe")] == ["boks_info"]
+    assert all(journey.asked("again", host) == ["boks_info"] for host in journey.hosts)
+    # Alone in its step, it runs what is asked once for all of it: the gate before, the lock, the title.
+    counts = journey["migrate"].run.stats["agent02"]
+    assert counts["ok"] - 3 <= 11 and counts["skipped"] <= 4, counts
+
+
 def test_domain_comes_back_byte_for_byte(journey):
     back = journey["rollback"]
     assert back.files == journey["start"].files and set(back.bases.values()) == {OLD}

@@ -164,6 +164,19 @@ def test_every_agent_moves_by_the_digits_of_its_url_alone(journey):
     assert set(again.ports.values()) == {NEW} and again.run.changed == {}
 
 
+def test_an_agent_costs_four_module_runs_and_one_that_has_moved_costs_one(journey):
+    """Look, path, and the move as one task of two runs, begin and confirm.  Not counted: the lock."""
+    for host in set(journey.lab.agents) - {"hub"}:
+        assert journey.asked("migrate", host) == ["change_tracker_info", "port_probe"] + ["confirmed_change"] * 2, host
+        assert journey.asked("again", host) == ["change_tracker_info"], host
+    # Its first and last are those of its agent; what is between them is of its nginx, which answers on both ports.
+    hub = journey.asked("again", "hub")
+    assert hub.count("change_tracker_info") == 1 and "confirmed_change" not in hub, hub
+    # Alone in its step, it runs what is asked once for all of it: the gate before, the lock, the title.
+    counts = journey["migrate"].run.stats["agent02"]
+    assert counts["ok"] - 3 <= 9 and counts["skipped"] <= 3, counts
+
+
 def test_both_ports_answer_until_close(journey):
     for step in ("migrate", "again", "close of one"):
         assert journey[step].answered == [OLD, NEW], step
