@@ -37,6 +37,24 @@ options:
         is RV(evidence).
       - The proof of a host that moves is the business of the run that moves it.
     version_added: 0.2.0
+  move_times:
+    description: What the run that moves the host is going to give it. A time that is too short is one of RV(problems) while there
+      is something to edit.
+    type: dict
+    version_added: 0.2.0
+    suboptions:
+      limit:
+        description: Seconds that start, proof and login have together, O(portshift.agents.confirmed_change#module:timeout).
+        type: int
+        required: true
+      timeout:
+        description: Seconds to wait for the evidence.
+        type: float
+        required: true
+      settle:
+        description: Seconds after which all of the evidence has to be there once more.
+        type: float
+        required: true
   host_port:
     description: What the host needs beside the product. Options of M(portshift.agents.host_port), to see what it would do.
     type: dict
@@ -250,6 +268,7 @@ from ansible_collections.portshift.agents.plugins.module_utils._boks.host import
     BOKS_HOST_SPEC, BoksHost, foreign, with_listeners)
 from ansible_collections.portshift.agents.plugins.module_utils._core.errors import EngineError
 from ansible_collections.portshift.agents.plugins.module_utils._core.evidence import proof_of_moved
+from ansible_collections.portshift.agents.plugins.module_utils._move.states import TIMES_SPEC, too_short
 from ansible_collections.portshift.agents.plugins.module_utils._network.listeners import is_ephemeral
 from ansible_collections.portshift.agents.plugins.module_utils._network.posix_host import THIS_HOST
 
@@ -358,11 +377,13 @@ def main():
     module = AnsibleModule(
         argument_spec=dict(BOKS_HOST_SPEC, base_port=dict(type="int"), allow_overlap=dict(type="bool", default=False),
                            allow_named_ports=dict(type="bool", default=False), host_port=dict(type="dict"),
-                           proof=BOKS_PROOF_SPEC),
+                           proof=BOKS_PROOF_SPEC, move_times=TIMES_SPEC),
         supports_check_mode=True)
     require_linux(module)
     host = BoksHost(module.params, THIS_HOST)
-    move = Move(module, host)
+    move, times = Move(module, host), module.params["move_times"]
+    sentence = times and move.edits and too_short(times["limit"], times)
+    move.problems += [sentence] if sentence else []
     ports = move.table(host.base)
     host_port = host_port_beside(module, move)
     if move.wanted is not None:

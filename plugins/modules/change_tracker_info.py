@@ -25,6 +25,24 @@ options:
         that has no agent and needs none; the answer is RV(evidence).
       - The proof of a host that moves is the business of the run that moves it.
     version_added: 0.2.0
+  move_times:
+    description: What the run that moves the host is going to give it. A time that is too short is one of RV(problems) while there
+      is something to edit.
+    type: dict
+    version_added: 0.2.0
+    suboptions:
+      limit:
+        description: Seconds that start, proof and login have together, O(portshift.agents.confirmed_change#module:timeout).
+        type: int
+        required: true
+      timeout:
+        description: Seconds to wait for the evidence.
+        type: float
+        required: true
+      settle:
+        description: Seconds after which all of the evidence has to be there once more.
+        type: float
+        required: true
 extends_documentation_fragment:
   - portshift.agents.change_tracker_agent
   - portshift.agents.change_tracker_proof
@@ -199,6 +217,7 @@ from ansible_collections.portshift.agents.plugins.module_utils._change_tracker.h
 from ansible_collections.portshift.agents.plugins.module_utils._change_tracker.plan import Move, described
 from ansible_collections.portshift.agents.plugins.module_utils._core.errors import EngineError
 from ansible_collections.portshift.agents.plugins.module_utils._core.evidence import proof_of_moved, told_proof
+from ansible_collections.portshift.agents.plugins.module_utils._move.states import TIMES_SPEC, too_short
 from ansible_collections.portshift.agents.plugins.module_utils._network.posix_host import THIS_HOST
 from ansible_collections.portshift.agents.plugins.module_utils._core.ports import parse_port
 
@@ -219,7 +238,8 @@ def evidence_of(params, host, move):
 
 def main():
     module = AnsibleModule(
-        argument_spec=dict(AGENT_SPEC, port=dict(type="int"), proof=AGENT_PROOF_SPEC), supports_check_mode=True)
+        argument_spec=dict(AGENT_SPEC, port=dict(type="int"), proof=AGENT_PROOF_SPEC, move_times=TIMES_SPEC),
+        supports_check_mode=True)
     require_linux(module)
     port = module.params["port"]
     try:
@@ -227,7 +247,9 @@ def main():
     except EngineError as err:
         module.fail_json(msg=str(err))
     host = AgentHost(module.params, THIS_HOST)
-    move = Move(host, port)
+    move, times = Move(host, port), module.params["move_times"]
+    sentence = times and move.edits and too_short(times["limit"], times)
+    move.problems += [sentence] if sentence else []
     module.exit_json(changed=False, ok=not move.problems, problems=move.problems, notes=move.notes,
                      evidence=evidence_of(module.params, host, move), **described(host, move))
 

@@ -608,7 +608,7 @@ def test_check_mode_tells_the_change_and_touches_nothing(host):
     (dict(files=[dict(path="/nowhere/ENV", content="")]), "/nowhere/ENV: does not exist"),
     (dict(name="../x"), "name is '../x'"),
     (dict(timeout=4), "timeout is 4; give 5 to 3600"),
-    (dict(boks_proof=dict()), "timeout is 60 s, which start, proof and the login that confirms have together"),
+    (dict(boks_proof=dict()), "start, proof and the login that confirms have 60 s together; the proof may take 60 s"),
     (dict(boks_proof=dict(failure_patterns=["("], timeout=1)), "nothing was changed: "),
     (dict(boks_proof=dict(), change_tracker_proof=dict()), "mutually exclusive"),
     (dict(new_port=None), "new_port"),

@@ -20,9 +20,9 @@ from ansible_collections.portshift.agents.plugins.module_utils._core.posix_host 
 from ansible_collections.portshift.agents.plugins.module_utils._move import confirmed_change, confirmed_unit
 from ansible_collections.portshift.agents.plugins.module_utils._move.confirmed_change import ConfirmedChange
 from ansible_collections.portshift.agents.plugins.module_utils._move.confirmed_state import boot_clock
-from ansible_collections.portshift.agents.plugins.module_utils._move.confirmed_unit import LOGIN_SECONDS, Unit
+from ansible_collections.portshift.agents.plugins.module_utils._move.confirmed_unit import Unit
 from ansible_collections.portshift.agents.plugins.module_utils._move.states import (
-    BEGUN, CHANGING, CONFIRMED, REVERTED, WAITING, ChangeError)
+    BEGUN, CHANGING, CONFIRMED, LOGIN_SECONDS, REVERTED, WAITING, ChangeError, too_short)
 from ansible_collections.portshift.agents.tests.unit import test_confirmed_change
 from ansible_collections.portshift.agents.tests.unit.test_confirmed_change import NEW, OLD, Folder, Killed, carried_out
 
@@ -240,8 +240,11 @@ def test_time_that_is_too_short_is_refused_with_its_numbers_before_anything_is_t
     for check_mode in (True, False):
         with pytest.raises(ChangeError) as refused:
             asked(folder, check_mode, proof=dict(timeout=60, settle=5), timeout=89).begin()
-        assert "timeout is 89 s" in str(refused.value) and "60 s" in str(refused.value) and "twice 5 s" in str(refused.value)
-        assert "a new login %d s; give a timeout of 90 s or more" % LOGIN_SECONDS in str(refused.value)
+        assert str(refused.value) == (
+            "nothing was changed: start, proof and the login that confirms have 89 s together; the proof may take 60 s and twice "
+            "5 s to settle, and a new login %d s; give them 90 s or more, or the proof less (options timeout, and timeout and "
+            "settle of asked_proof)" % LOGIN_SECONDS)
+    assert too_short(90, dict(timeout=60, settle=5)) is None
     assert folder.file.read_bytes() == OLD and folder.called() == [] and record_of(folder) is None
 
 

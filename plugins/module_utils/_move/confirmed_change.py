@@ -10,7 +10,6 @@ unpacked is gone soon.
 
 import contextlib
 import io
-import math
 import os
 import subprocess
 import sys
@@ -25,10 +24,9 @@ from ansible_collections.portshift.agents.plugins.module_utils._core.change_reco
     PATIENCE_WITH_PROOF, ChangeRecord, RecordError, alone_on_host, why_it_stays)
 from ansible_collections.portshift.agents.plugins.module_utils._move.confirmed_state import (
     NAME, Place, boot_clock, check_paths, edits, take_back_interrupted_edits, this_login, turn, words)
-from ansible_collections.portshift.agents.plugins.module_utils._move.confirmed_unit import (
-    LOGIN_SECONDS, PAUSES, RUNTIME_UNITS, unit_name)
+from ansible_collections.portshift.agents.plugins.module_utils._move.confirmed_unit import PAUSES, RUNTIME_UNITS, unit_name
 from ansible_collections.portshift.agents.plugins.module_utils._move.states import (
-    BEGUN, CHANGING, CONFIRMED, ENDED, FAILED, REVERTED, REVERTING, STATE, WAITING, ChangeError)
+    BEGUN, CHANGING, CONFIRMED, ENDED, FAILED, REVERTED, REVERTING, STATE, WAITING, ChangeError, too_short)
 from ansible_collections.portshift.agents.plugins.module_utils._core.errors import EngineError
 from ansible_collections.portshift.agents.plugins.module_utils._core.evidence import longest, proof
 from ansible_collections.portshift.agents.plugins.module_utils._core.file_edit import (
@@ -275,13 +273,10 @@ class ConfirmedChange:
 
     def _require_provable(self, wanted):
         """Refuses, with the product still running, what could not be proved in its time, or would not be."""
-        needed = longest(self._proof_options) + LOGIN_SECONDS
-        if wanted["timeout"] < needed:
-            raise ChangeError(
-                "timeout is %d s, which start, proof and the login that confirms have together; the proof may take %g s (its "
-                "timeout) and twice %g s (its settle), and a new login %d s; give a timeout of %d s or more, or the proof less; "
-                "nothing was changed" % (wanted["timeout"], self._proof_options["timeout"], self._proof_options["settle"],
-                                         LOGIN_SECONDS, math.ceil(needed)))
+        sentence = too_short(wanted["timeout"], self._proof_options)
+        if sentence:
+            raise ChangeError("nothing was changed: %s (options timeout, and timeout and settle of %s)" % (
+                sentence, self._proof.option))
         try:
             questions = self._questions(wanted)
             if not self.module.check_mode:

@@ -23,7 +23,7 @@ from ansible_collections.portshift.agents.plugins.module_utils._core.change_reco
 from ansible_collections.portshift.agents.plugins.module_utils._move.confirmed_state import (
     CALLER, Place, asked_for, boot_clock, edits, take_back_interrupted_edits, turn, words)
 from ansible_collections.portshift.agents.plugins.module_utils._move.states import (
-    BEGUN, CHANGING, CONFIRMED, ENDED, FAILED, REVERTED, REVERTING, STATE, WAITING, ChangeError)
+    BEGUN, CHANGING, CONFIRMED, ENDED, FAILED, LOGIN_SECONDS, REVERTED, REVERTING, STATE, WAITING, ChangeError)
 from ansible_collections.portshift.agents.plugins.module_utils._core.errors import EngineError
 from ansible_collections.portshift.agents.plugins.module_utils._core.evidence import proof
 from ansible_collections.portshift.agents.plugins.module_utils._core.file_edit import (
@@ -38,8 +38,6 @@ CHECK_AGAIN = 0.5
 PAUSES = (2, 5, 10, 20, 40, 60)
 # Seconds that going back waits for another change of the host to end; then it goes on beside it.
 PATIENCE_ON_THE_WAY_BACK = 30
-# Seconds of the time of a change that a proof leaves to the new login that confirms it.
-LOGIN_SECONDS = 20
 # How often the process that minds another one begins it again.
 MAX_RESTARTS = 5
 # Seconds for systemctl when the unit tidies up behind itself.

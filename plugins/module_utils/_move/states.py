@@ -1,11 +1,13 @@
 # Copyright (c) 2026 The portshift.agents authors
 # GNU General Public License v3.0-or-later (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The states of a change that undoes itself unless it is confirmed, and whether one of a host is under way."""
+"""The states of a change that undoes itself unless it is confirmed, its time, and whether one of a host is under way."""
 
 import json
+import math
 
 from ansible_collections.portshift.agents.plugins.module_utils._core.errors import EngineError
+from ansible_collections.portshift.agents.plugins.module_utils._core.evidence import longest
 
 VERSION = 1
 STATE = "state.json"
@@ -13,6 +15,11 @@ STATE = "state.json"
 BEGUN, CHANGING, WAITING, CONFIRMED = "begun", "changing", "waiting", "confirmed"
 REVERTING, REVERTED, FAILED = "reverting", "reverted", "failed"
 ENDED = (CONFIRMED, REVERTED, FAILED)
+# Seconds of the time of a change that its proof leaves to the new login that confirms it.
+LOGIN_SECONDS = 20
+# What a look is told of the move that is to come, for too_short().
+TIMES_SPEC = dict(type="dict", options=dict(
+    limit=dict(type="int", required=True), timeout=dict(type="float", required=True), settle=dict(type="float", required=True)))
 
 
 class ChangeError(EngineError):
@@ -21,6 +28,16 @@ class ChangeError(EngineError):
     def __init__(self, sentence, result=None):
         super().__init__(sentence)
         self.result = result or {}
+
+
+def too_short(limit, options):
+    """A sentence when start, proof and login do not have the time that a proof with these options may take, or None."""
+    needed = math.ceil(longest(options) + LOGIN_SECONDS)
+    if limit >= needed:
+        return None
+    return ("start, proof and the login that confirms have %d s together; the proof may take %g s and twice %g s to settle, and "
+            "a new login %d s; give them %d s or more, or the proof less" % (
+                limit, options["timeout"], options["settle"], LOGIN_SECONDS, needed))
 
 
 def folder_name(name):
