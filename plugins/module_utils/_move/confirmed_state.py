@@ -147,6 +147,7 @@ class Place:
     def is_followed(self):
         """Whether the run lives that has handed the change over: it decides what becomes of one that no process takes."""
         return _is_held(self.caller)
+
     def hold_reserve(self, paths=()):
         """`paths`: the files to be restored; one that others have changed is kept as well, in a copy."""
         size = RESERVE + 2 * sum(os.path.getsize(path) for path in paths if os.path.exists(path))
