@@ -208,14 +208,27 @@ class ActionModule(ActionBase):
     def _judged(self, hosts: Iterable[str], fact: str, port: Any, phase: str, max_missing: object = None,
                 of: int | None = None, counted: Counted | None = None) -> GateResult:
         order, product = self._order, self._product
-        beside = {host: "; " + product.outside % some(order["outside"][host])
-                  for host in hosts if fact in ("path", "evidence") and host in order["outside"]}
-        if fact == "evidence" and self._task.check_mode:
-            beside.update({host: "; phase %d, in which it moves, is no part of this run" % order["hosts"][host]["phase"]
-                           for host in hosts if not self._predicts(host)})
+
+        def beside(host: str) -> str:
+            against = self._against(host) if fact == "evidence" and order["run"] == "migrate" else ""
+            if against:
+                return "; it was not moved: " + against
+            if fact == "evidence" and self._task.check_mode and not self._predicts(host):
+                return "; phase %d, in which it moves, is no part of this run" % order["hosts"][host]["phase"]
+            if fact in ("path", "evidence") and host in order["outside"]:
+                return "; " + product.outside % some(order["outside"][host])
+            return ""
+
         allowed = self._missing_allowed(order) if max_missing is None else max_missing
         return judged(self._variables["hostvars"], hosts, product.facts[fact], port and int(port), allowed, of, phase,
                       self._predicts if fact == "evidence" else self._task.check_mode, beside, counted)
+
+    def _against(self, host: str) -> str:
+        """What the looks at a host have found against its move, in words."""
+        known = self._variables["hostvars"].raw_get(host)
+        told = [known.get(self._product.facts[fact]) for fact in ("assessment", "path")]
+        return "; ".join(problem for found in told if isinstance(found, dict) and found.get("ok") is False
+                         for problem in found.get("problems") or [])
 
     def _hub_gate(self, fact: str, port: int | None, phase: str) -> GateResult | None:
         """The gate in front of what needs the hub, where it is closed: no agent goes without it, whatever may be missing."""
@@ -325,9 +338,9 @@ class ActionModule(ActionBase):
         if moves and not self._task.check_mode and not in_window(now, window):
             return dict(failed=True, msg="It is %s and the maintenance window is %s: %s was not begun. Run the same command "
                         "again in the window; it goes on from what is there." % (now.strftime("%H:%M"), window, name))
-        look = _migration.looks(self._variables["hostvars"], order)
-        return dict(moves=moves, tasks_from=self._product.move if moves else "verify", product=order["product"], counted=counted,
-                    unsettled=bool(_migration.unsettled(order, look, step["hosts"])),
+        unsettled = bool(_migration.unsettled(self._variables["hostvars"], order, step["hosts"]))
+        return dict(moves=moves, tasks_from="apply" if moves else "verify", product=order["product"], counted=counted,
+                    unsettled=unsettled,
                     title="%s%s: %s" % (name[0].upper() + name[1:], "" if moves else " (proved anew, not moved)",
                                         ", ".join(step["hosts"])))
 

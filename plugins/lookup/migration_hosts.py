@@ -24,8 +24,8 @@ options:
       - V(groups) for the groups of the product, whose hosts have a part in a run.
       - V(order) for all hosts of the run, V(hub_hosts) for the hub of Change Tracker, V(everyone) for both, V(open), V(users) or
         V(close) for the hosts whose role has that verb, V(phase) for the hosts of a phase, V(batches) for the sizes of its steps,
-        V(unsettled) with the name of a host for that host, unless this run's look at it is the proof that it has moved, or has
-        found what stands against its move,
+        V(unsettled) with the name of a host for that host, unless this run's look at it is the proof that it has moved, or
+        something stands against its move,
         V(on_the_way) for all hosts of the run while one of them is to move,
         V(moved), V(reopen) and V(back) for those of a rollback, V(back_first) for all of its hosts where some of them go back
         before others, V(proved_again) for hosts that are proved anew behind a hub whose old port was closed.
@@ -74,7 +74,7 @@ class LookupModule(LookupBase):
             order = order_of(known)
             look = looks(hostvars, order)
             if what == "unsettled":
-                return unsettled(order, look, [terms[1]])
+                return unsettled(hostvars, order, [terms[1]])
             if what == "leaving":
                 product = PRODUCTS[order["product"]]
                 return [product.leaving(order["found"], hostvars, product.facts["assessment"])]

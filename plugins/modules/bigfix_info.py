@@ -180,7 +180,7 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.portshift.agents.plugins.module_utils._core.host_system import require_linux
 from ansible_collections.portshift.agents.plugins.module_utils._bigfix.host import HOST_SPEC, BigFixHost
 from ansible_collections.portshift.agents.plugins.module_utils._core.errors import EngineError
-from ansible_collections.portshift.agents.plugins.module_utils._core.evidence import proof
+from ansible_collections.portshift.agents.plugins.module_utils._core.evidence import proof_of_moved
 from ansible_collections.portshift.agents.plugins.module_utils._bigfix.evidence import (
     PROOF_SPEC, SERVICES_SPEC, BigFixEvidence, asked_within)
 from ansible_collections.portshift.agents.plugins.module_utils._network.listeners import is_ephemeral
@@ -200,14 +200,11 @@ def host_port_beside(module, plan):
 
 def evidence_of(module, host, plan):
     """The proof of a host that has moved, or None where there is none to be asked for."""
-    params, record = module.params, host.record and host.record.content
-    if not params["proof"] or plan.edits or plan.problems or not record or record["state"] != "verified" or (
-            record["new_port"] != host.port):
+    params = module.params
+    if not params["proof"] or plan.edits or plan.problems:
         return None
-    try:
-        return proof(BigFixEvidence(asked_within(params), host=host.managed), params["proof"]["timeout"])
-    except EngineError as err:
-        return dict(ok=False, port=host.port, missing={}, msg=str(err))
+    return proof_of_moved(host.record, host.port, lambda: BigFixEvidence(asked_within(params), host=host.managed),
+                          params["proof"]["timeout"])
 
 
 def main():

@@ -30,11 +30,37 @@ options:
         there is looked at in any case.
     type: bool
     default: false
+  proof:
+    description:
+      - Ask a host that has moved for its proof too, as M(portshift.agents.boks_evidence) does with the options of the same
+        names. One with nothing to edit, and whose O(record) says that it has proved itself on O(base_port), is asked; the answer
+        is RV(evidence).
+      - The proof of a host that moves is the business of the run that moves it.
+    version_added: 0.2.0
+  move_times:
+    description: What the run that moves the host is going to give it. A time that is too short is one of RV(problems) while there
+      is something to edit.
+    type: dict
+    version_added: 0.2.0
+    suboptions:
+      limit:
+        description: Seconds that start, proof and login have together, O(portshift.agents.confirmed_change#module:timeout).
+        type: int
+        required: true
+      timeout:
+        description: Seconds to wait for the evidence.
+        type: float
+        required: true
+      settle:
+        description: Seconds after which all of the evidence has to be there once more.
+        type: float
+        required: true
   host_port:
     description: What the host needs beside the product. Options of M(portshift.agents.host_port), to see what it would do.
     type: dict
 extends_documentation_fragment:
   - portshift.agents.boks_host
+  - portshift.agents.boks_proof
   - portshift.agents.attributes
   - portshift.agents.attributes.read_only
 attributes:
@@ -203,7 +229,8 @@ old_base:
   type: int
   sample: 6500
 host_port:
-  description: What M(portshift.agents.host_port) would do; null without O(host_port).
+  description: What M(portshift.agents.host_port) would do; null without O(host_port), and where nothing is to
+      be edited.
   returned: success
   type: dict
   contains:
@@ -218,6 +245,14 @@ host_port:
       description: The rules that concern the ports.
       type: list
       elements: str
+evidence:
+  description:
+    - The result of M(portshift.agents.boks_evidence) for this host. Where something is missing, its C(ok) is false and
+      nothing fails.
+    - Null where the host was not asked, see O(proof).
+  returned: success
+  type: dict
+  version_added: 0.2.0
 record:
   description: The record of the migration (base ports, phase, state, files); null without one.
   returned: success
@@ -227,10 +262,13 @@ record:
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.portshift.agents.plugins.module_utils._core.host_system import require_linux
 from ansible_collections.portshift.agents.plugins.module_utils._boks import domain as _boks
+from ansible_collections.portshift.agents.plugins.module_utils._boks.evidence import (
+    BOKS_PROOF_SPEC, BoksEvidence, asked_within)
 from ansible_collections.portshift.agents.plugins.module_utils._boks.host import (
     BOKS_HOST_SPEC, BoksHost, foreign, with_listeners)
 from ansible_collections.portshift.agents.plugins.module_utils._core.errors import EngineError
-from ansible_collections.portshift.agents.plugins.module_utils._host_port.plan import assess_beside
+from ansible_collections.portshift.agents.plugins.module_utils._core.evidence import proof_of_moved
+from ansible_collections.portshift.agents.plugins.module_utils._move.states import TIMES_SPEC, too_short
 from ansible_collections.portshift.agents.plugins.module_utils._network.listeners import is_ephemeral
 from ansible_collections.portshift.agents.plugins.module_utils._network.posix_host import THIS_HOST
 
@@ -318,17 +356,36 @@ class Move:
         found = _boks.ports(base, self.host.role or "all")
         return with_listeners(found, self.host.listeners(entry["port"] for entry in found))
 
+    def evidence(self):
+        """The proof of a host that has moved, or None where there is none to be asked for."""
+        proof = self.params["proof"]
+        if not proof or self.wanted is None or self.edits or self.problems:
+            return None
+        return proof_of_moved(self.host.record, self.wanted, lambda: BoksEvidence(
+            asked_within(self.params, proof, self.wanted), self.host.managed), proof["timeout"])
+
+
+def host_port_beside(module, move):
+    if not move.edits:
+        return None
+    # Here, since every host compiles what it loads anew in each run, and one that has moved needs none of this.
+    from ansible_collections.portshift.agents.plugins.module_utils._host_port.plan import assess_beside
+    return assess_beside(module, module.params["host_port"], move)
+
 
 def main():
     module = AnsibleModule(
         argument_spec=dict(BOKS_HOST_SPEC, base_port=dict(type="int"), allow_overlap=dict(type="bool", default=False),
-                           allow_named_ports=dict(type="bool", default=False), host_port=dict(type="dict")),
+                           allow_named_ports=dict(type="bool", default=False), host_port=dict(type="dict"),
+                           proof=BOKS_PROOF_SPEC, move_times=TIMES_SPEC),
         supports_check_mode=True)
     require_linux(module)
     host = BoksHost(module.params, THIS_HOST)
-    move = Move(module, host)
+    move, times = Move(module, host), module.params["move_times"]
+    sentence = times and move.edits and too_short(times["limit"], times)
+    move.problems += [sentence] if sentence else []
     ports = move.table(host.base)
-    host_port = assess_beside(module, module.params["host_port"], move)
+    host_port = host_port_beside(module, move)
     if move.wanted is not None:
         move.note_handed_out()
     move.note_silence(ports)
@@ -339,7 +396,8 @@ def main():
         services_port=host.services_port, services_entry=host.services_entry, answered_by=host.answered_by,
         bridge_domain=host.domain, role=host.role, ports=ports, wanted_ports=move.table(move.wanted),
         new_services_port=move.new_services_port, protocols_if_present=host.protocols_if_present(), edits=move.edits,
-        old_base=move.old_base, host_port=host_port, record=host.record.content if host.record else None)
+        old_base=move.old_base, host_port=host_port, evidence=move.evidence(),
+        record=host.record.content if host.record else None)
 
 
 if __name__ == "__main__":

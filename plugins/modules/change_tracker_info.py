@@ -18,8 +18,34 @@ options:
       - The port of the hub to which the agent has to lead in the end.
       - Without it, the agent is looked at as it is.
     type: int
+  proof:
+    description:
+      - Ask a host that has moved for its proof too, as M(portshift.agents.change_tracker_evidence) does with the options of the
+        same names. One with nothing to edit, and whose O(record) says that it has proved itself on O(port), is asked, and one
+        that has no agent and needs none; the answer is RV(evidence).
+      - The proof of a host that moves is the business of the run that moves it.
+    version_added: 0.2.0
+  move_times:
+    description: What the run that moves the host is going to give it. A time that is too short is one of RV(problems) while there
+      is something to edit.
+    type: dict
+    version_added: 0.2.0
+    suboptions:
+      limit:
+        description: Seconds that start, proof and login have together, O(portshift.agents.confirmed_change#module:timeout).
+        type: int
+        required: true
+      timeout:
+        description: Seconds to wait for the evidence.
+        type: float
+        required: true
+      settle:
+        description: Seconds after which all of the evidence has to be there once more.
+        type: float
+        required: true
 extends_documentation_fragment:
   - portshift.agents.change_tracker_agent
+  - portshift.agents.change_tracker_proof
   - portshift.agents.attributes
   - portshift.agents.attributes.read_only
 attributes:
@@ -169,6 +195,14 @@ edits:
     previous_url:
       description: The URL before the edit.
       type: str
+evidence:
+  description:
+    - The result of M(portshift.agents.change_tracker_evidence) for this host. Where something is missing, its C(ok) is false and
+      nothing fails.
+    - Null where the host was not asked, see O(proof).
+  returned: success
+  type: dict
+  version_added: 0.2.0
 record:
   description: The record of the migration (ports, phase, state, files); null without one.
   returned: success
@@ -177,15 +211,35 @@ record:
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.portshift.agents.plugins.module_utils._core.host_system import require_linux
+from ansible_collections.portshift.agents.plugins.module_utils._change_tracker.evidence import (
+    AGENT_PROOF_SPEC, AgentEvidence, asked_within)
 from ansible_collections.portshift.agents.plugins.module_utils._change_tracker.host import AGENT_SPEC, AgentHost
 from ansible_collections.portshift.agents.plugins.module_utils._change_tracker.plan import Move, described
 from ansible_collections.portshift.agents.plugins.module_utils._core.errors import EngineError
+from ansible_collections.portshift.agents.plugins.module_utils._core.evidence import proof_of_moved, told_proof
+from ansible_collections.portshift.agents.plugins.module_utils._move.states import TIMES_SPEC, too_short
 from ansible_collections.portshift.agents.plugins.module_utils._network.posix_host import THIS_HOST
 from ansible_collections.portshift.agents.plugins.module_utils._core.ports import parse_port
 
 
+def evidence_of(params, host, move):
+    """The proof of a host that has moved, or has no agent that would; None where there is none to be asked for."""
+    proof = params["proof"]
+    if not proof or move.port is None or move.edits or move.problems:
+        return None
+
+    def judgement():
+        return AgentEvidence(asked_within(params, proof, move.port), host.managed)
+
+    if not host.agent:
+        return told_proof(move.port, judgement, proof["timeout"])
+    return proof_of_moved(host.record, move.port, judgement, proof["timeout"])
+
+
 def main():
-    module = AnsibleModule(argument_spec=dict(AGENT_SPEC, port=dict(type="int")), supports_check_mode=True)
+    module = AnsibleModule(
+        argument_spec=dict(AGENT_SPEC, port=dict(type="int"), proof=AGENT_PROOF_SPEC, move_times=TIMES_SPEC),
+        supports_check_mode=True)
     require_linux(module)
     port = module.params["port"]
     try:
@@ -193,8 +247,11 @@ def main():
     except EngineError as err:
         module.fail_json(msg=str(err))
     host = AgentHost(module.params, THIS_HOST)
-    move = Move(host, port)
-    module.exit_json(changed=False, ok=not move.problems, problems=move.problems, notes=move.notes, **described(host, move))
+    move, times = Move(host, port), module.params["move_times"]
+    sentence = times and move.edits and too_short(times["limit"], times)
+    move.problems += [sentence] if sentence else []
+    module.exit_json(changed=False, ok=not move.problems, problems=move.problems, notes=move.notes,
+                     evidence=evidence_of(module.params, host, move), **described(host, move))
 
 
 if __name__ == "__main__":

@@ -9,9 +9,9 @@ short_description: Changes a host so that the change undoes itself unless it is 
 version_added: 0.2.0
 description:
   - For a change that may lock out the user who makes it. It is made by a process of its own on the host, which stops the product,
-    edits its files, turns the port bridge round, starts the product and then waits for a confirmation. When none comes in
-    time, it stops the product, restores the files byte for byte, turns the bridge back and starts the product, whether
-    the control node still reaches the host or not.
+    edits its files, turns the port bridge round, starts the product, waits for the host's proof where one is asked for, and then
+    for a confirmation. When one of them does not come in time, it stops the product, restores the files byte for byte, turns the
+    bridge back and starts the product, whether the control node still reaches the host or not.
   - As C(commit confirmed) on network gear, and C(netplan try).
   - With O(state=confirmed), and with O(confirm) once the change waits, the connection to the host is reset first, and a new
     login is tried again and again, so that the confirmation proves that people still get in.
@@ -20,6 +20,9 @@ description:
     systemd the process does the same, but does not come back after a boot.
   - Exactly one of confirmation and undoing takes place. The process on the host decides which, and the task that asked is told.
   - Idempotent; when the files hold what they have to, it reports no change, stops nothing, and has nothing to confirm.
+  - With O(boks_proof) or O(change_tracker_proof) the host proves itself on O(new_port) before it waits, and O(record) says so
+    when a new login has confirmed the change too. A host with nothing to change is asked for its proof by the module itself.
+    Where O(record) is that of a move to O(new_port) that has not ended, and the proof does not come, that move is taken back.
 options:
   name:
     description: The name of the change, one per product. 1 to 20 characters a-z, 0-9 and _, a letter first.
@@ -36,8 +39,11 @@ options:
     choices: [present, begun, confirmed, reverted]
     default: begun
   timeout:
-    description: Seconds, V(5) to V(3600), that the change waits for its confirmation. With O(state=confirmed), how long a new
-        login is tried.
+    description:
+      - Seconds, V(5) to V(3600), that the start of the product, the proof of the host and the confirmation have together. What is
+        not confirmed by then is undone. With O(state=confirmed), how long a new login is tried.
+      - With a proof, it has to be at least the C(timeout) of the proof, twice its C(settle), and 20 seconds for the login. Less
+        is refused with nothing changed.
     type: int
     default: 60
   confirm:
@@ -109,6 +115,19 @@ options:
     description: Seconds that each command has. One that has not ended by then is ended, with its process group.
     type: int
     default: 120
+  boks_proof:
+    description:
+      - Wait until the host has proved that BoKS works on O(new_port), as M(portshift.agents.boks_evidence) does with the options
+        of the same names, before the change waits for its confirmation. A host that does not prove itself is put back at once.
+      - Before the product is stopped, no other process may have the new ports, and what is to be reached has to answer there.
+        With something in the way nothing is changed.
+      - No part of the other states. One product's proof at a time.
+    version_added: 0.2.0
+  change_tracker_proof:
+    description:
+      - The same for an agent of Change Tracker, as M(portshift.agents.change_tracker_evidence) proves it. Before the agent is
+        stopped, its hub has to answer on O(new_port), with the certificate that the agent expects.
+    version_added: 0.2.0
   services_entries:
     description: Edits of services databases, each as M(portshift.agents.services_entry) makes them.
     type: list
@@ -261,6 +280,8 @@ options:
     default: /etc/systemd/system
 extends_documentation_fragment:
   - portshift.agents.executables
+  - portshift.agents.boks_proof.change
+  - portshift.agents.change_tracker_proof.change
   - portshift.agents.attributes
 attributes:
   check_mode:
@@ -298,6 +319,11 @@ EXAMPLES = r"""
       - name: boks
         port: 6530
         protocols_if_present: [udp]
+    boks_proof:
+      role: agent
+      errlog_path: /var/opt/boksm/boks_errlog
+      reach:
+        - host: master.example.test
 
 - name: Move one host, to be confirmed by a task of its own after what else is to prove itself in between
   portshift.agents.confirmed_change:
@@ -389,23 +415,82 @@ survives_reboot:
   returned: always
   type: bool
 old_port:
-  description: The port that the change moves away from.
+  description: The port that the change moves away from. For a host with nothing to change that was asked for its proof, the port
+      that it has left, as O(record) has it.
   returned: always
   type: int
 new_port:
   description: The port that the change moves to.
   returned: always
   type: int
+ok:
+  description: Whether the host has proved itself on RV(port) and, where it was changed, a new login has confirmed that.
+  returned: with a proof
+  type: bool
+  version_added: 0.2.0
+port:
+  description: The port that was proved, or was to be.
+  returned: with a proof
+  type: int
+  version_added: 0.2.0
+predicted:
+  description: Whether the host would move, so that there is nothing to be proved yet.
+  returned: with a proof in check mode, where the host would move
+  type: bool
+  version_added: 0.2.0
+proved:
+  description: One sentence for each piece of evidence found.
+  returned: with a proof, where the host was asked for it
+  type: list
+  elements: str
+  version_added: 0.2.0
+missing:
+  description: One sentence for each piece of evidence that was not found, by the name of the check; C(login) is the confirmation.
+  returned: with a proof, where the host was asked for it
+  type: dict
+  version_added: 0.2.0
+waited:
+  description: Seconds until the evidence was complete, or was given up.
+  returned: with a proof, where the host was asked for it
+  type: float
+  version_added: 0.2.0
+moved_at:
+  description: As M(portshift.agents.boks_evidence) and M(portshift.agents.change_tracker_evidence) return it.
+  returned: with a proof, where the host was asked for it
+  type: float
+  version_added: 0.2.0
+looked_at:
+  description: The same.
+  returned: with a proof, where the host was asked for it
+  type: float
+  version_added: 0.2.0
+base:
+  description: The same as RV(port).
+  returned: with O(boks_proof), where the host was asked for it
+  type: int
+  version_added: 0.2.0
+addresses:
+  description: As M(portshift.agents.boks_evidence) returns it.
+  returned: with O(boks_proof), where the host was asked for it
+  type: list
+  elements: str
+  version_added: 0.2.0
+agent:
+  description: Whether an agent is installed here.
+  returned: with O(change_tracker_proof), where the host was asked for it
+  type: bool
+  version_added: 0.2.0
 """
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.portshift.agents.plugins.module_utils._core.host_system import require_linux
 from ansible_collections.portshift.agents.plugins.module_utils._bigfix import edit as bigfix_edit
-from ansible_collections.portshift.agents.plugins.module_utils._boks import services_file
-from ansible_collections.portshift.agents.plugins.module_utils._change_tracker import hub_edit
+from ansible_collections.portshift.agents.plugins.module_utils._boks import evidence as boks_evidence, services_file
+from ansible_collections.portshift.agents.plugins.module_utils._change_tracker import evidence as agent_evidence, hub_edit
 from ansible_collections.portshift.agents.plugins.module_utils._move.confirmed_change import ConfirmedChange
 from ansible_collections.portshift.agents.plugins.module_utils._core.errors import EngineError
 from ansible_collections.portshift.agents.plugins.module_utils._bridge.bridge import BRIDGE_SPEC, check_bridge
+from ansible_collections.portshift.agents.plugins.module_utils._core.evidence import Proofs
 from ansible_collections.portshift.agents.plugins.module_utils._core.file_kinds import FileKinds
 from ansible_collections.portshift.agents.plugins.module_utils._core.redacted_options import RedactedOptions
 from ansible_collections.portshift.agents.plugins.module_utils._core.redaction import MASK
@@ -415,6 +500,7 @@ MAPPING_SPEC = dict(old=dict(type="int", required=True), new=dict(type="int", re
                     protocols=dict(type="list", elements="str", choices=["tcp", "udp"]))
 # In the order in which they are asked for a file of a record that names no kinds.
 KINDS = FileKinds(hub_edit, nginx_conf, services_file, bigfix_edit)
+PROOFS = Proofs(boks_evidence, agent_evidence)
 COMMANDS = dict(type="list", elements="list", default=[])
 # The bounds of the numbers of seconds.
 BOUNDS = dict(timeout=(5, 3600), check_seconds=(0, 3600), command_seconds=(1, 3600))
@@ -458,8 +544,9 @@ def main():
                 type="list", elements="dict", required=True, options=MAPPING_SPEC))),
             force=dict(type="bool", default=False), state_dir=dict(type="path", default="/var/lib/portshift"),
             unit_dir=dict(type="path", default="/etc/systemd/system"),
-            **{kind.option: dict(type="list", elements="dict", default=[], options=kind.spec) for kind in KINDS.with_option}),
-        required_if=[("state", "begun", ["record", "new_port"])],
+            **dict(PROOFS.spec, **{kind.option: dict(type="list", elements="dict", default=[], options=kind.spec)
+                                   for kind in KINDS.with_option})),
+        mutually_exclusive=[sorted(PROOFS.spec)], required_if=[("state", "begun", ["record", "new_port"])],
         supports_check_mode=True)
     require_linux(module)
     sentence = out_of_bounds(module.params)
@@ -472,13 +559,17 @@ def main():
         if module.params["bridge"]:
             # What can't be is refused now, with the product still running, and on the way back too.
             module.params["bridge"] = check_bridge(module.params["bridge"])
-        change = ConfirmedChange(KINDS, module)
+        change = ConfirmedChange(KINDS, PROOFS, module)
         result = dict(begun=change.begin, confirmed=change.confirm, reverted=change.revert,
                       present=change.present)[module.params["state"]]()
         if module._diff and change.diffs:
             result["diff"] = change.diffs
     except EngineError as err:
-        module.fail_json(msg=str(err), **(change.look_again() if change else {}))
+        asked = module.params["state"] == "begun" and PROOFS.asked(module.params)[0]
+        unproved = dict(ok=False, port=module.params["new_port"], proved=[], missing={}, waited=0.0) if asked else {}
+        # What the host proved before, on whichever port, is none of this.
+        module.fail_json(msg=str(err), **dict(
+            dict(change.look_again() if change else {}, **unproved), **getattr(err, "result", {})))
     module.exit_json(**result)
 
 

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 
 from ansible_collections.portshift.agents.plugins.plugin_utils._contracts import Counted, GateResult, HostVars, Missing
 from ansible_collections.portshift.agents.plugins.plugin_utils._evidence import without_evidence
@@ -25,8 +25,9 @@ def _told(missing: list[Missing]) -> str:
 
 def judged(hostvars: HostVars, hosts: Iterable[str], evidence: str, port: int | None = None, max_missing: object = 0,
            of: int | None = None, phase: str = "", check_mode: bool | Callable[[str], bool] = False,
-           beside: Mapping[str, str] | None = None, counted: Counted | None = None) -> GateResult:
-    """The result of a gate.  `beside`: host -> words that go with its reason.  `check_mode`: true, or what says so of a host.
+           beside: Callable[[str], str] = lambda host: "", counted: Counted | None = None) -> GateResult:
+    """The result of a gate.  `beside`: (host that is missing) -> words that go with its reason.  `check_mode`: true, or what says
+    so of a host.
     `counted`: what was counted before, over other hosts than `hosts`.
 
     EngineError when max_missing is no number of hosts.
@@ -37,7 +38,7 @@ def judged(hostvars: HostVars, hosts: Iterable[str], evidence: str, port: int | 
     predicts = check_mode if callable(check_mode) else lambda host: bool(check_mode)
     reasons = {host: without_evidence(hostvars, host, evidence, port, predicts(host)) for host in hosts}
     missing = list(counted["missing"]) if counted else []
-    missing += [Missing(host=host, reason=reason + (beside or {}).get(host, "")) for host, reason in reasons.items() if reason]
+    missing += [Missing(host=host, reason=reason + beside(host)) for host, reason in reasons.items() if reason]
     where = "gate after %s" % phase if phase else "gate"
     result = GateResult(changed=False, expected=expected, proved=expected - len(missing), allowed=allowed, missing=missing,
                         msg="%s: %d of %d hosts gave evidence" % (where, expected - len(missing), expected))

@@ -207,9 +207,13 @@ def is_settled(order: RunOrder, look: Mapping[str, Any]) -> bool:
     return order["run"] == "migrate" and found.get("ok") is True and found.get("port") == order["port"]
 
 
-def stays(order: RunOrder, look: Mapping[str, Any]) -> bool:
-    """Whether something on the host stands against its move, which a gate may have let pass; what moves it looks no more."""
-    return PRODUCTS[order["product"]].move != "main" and order["run"] == "migrate" and look.get("ok") is False
+def stays(order: RunOrder, look: Mapping[str, Any], path: object) -> bool:
+    """Whether something stands against the move of a host, which a gate may have let pass; what moves it looks no more.
+
+    `path`: what the host has said of its path.
+    """
+    shut = isinstance(path, Mapping) and path.get("ok") is False
+    return order["run"] == "migrate" and (look.get("ok") is False or shut)
 
 
 def looks(hostvars: HostVars, order: RunOrder) -> Callable[[str], Mapping[str, Any]]:
@@ -222,10 +226,14 @@ def looks(hostvars: HostVars, order: RunOrder) -> Callable[[str], Mapping[str, A
     return look
 
 
-def unsettled(order: RunOrder, look: Callable[[str], Mapping[str, Any]], hosts: Iterable[str]) -> list[str]:
+def unsettled(hostvars: HostVars, order: RunOrder, hosts: Iterable[str]) -> list[str]:
     """Those of the hosts that a phase still has to ask."""
-    told = {host: look(host) for host in hosts}
-    return [host for host in told if not is_settled(order, told[host]) and not stays(order, told[host])]
+    look, fact = looks(hostvars, order), PRODUCTS[order["product"]].facts["path"]
+
+    def is_done(host: str) -> bool:
+        told = look(host)
+        return is_settled(order, told) or stays(order, told, hostvars.raw_get(host).get(fact))
+    return [host for host in hosts if not is_done(host)]
 
 
 def members_of(order: RunOrder, what: str, phase: int | None = None, rollback: Rollback | None = None,

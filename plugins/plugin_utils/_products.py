@@ -57,7 +57,6 @@ class Product:
     path_predicts: bool = True  # whether a path says something in check mode
     span: int = 1              # how many ports one number stands for
     add_up: bool = False       # whether one number of missing hosts counts over all phases
-    move: str = "main"         # the verb that moves a host which this run has looked at
     # (component, what the look at a host said, the port to move to) -> whether open has work there
     opens: Callable[[str | None, Mapping[str, Any], int | None], bool] = lambda component, look, port: True
     always_open: tuple[str, ...] = ()    # components that stay in that play, whatever the look at them said
@@ -77,5 +76,5 @@ class Product:
 
 
 # What the playbooks ask of a role, each an entry point of it.
-VERBS = ("assess", "open", "path", "end_listener", "main", "verify", "users", "settle", "way_back", "reopen", "rollback", "close",
-         "undo_open")
+VERBS = ("assess", "open", "path", "end_listener", "apply", "verify", "users", "settle", "way_back", "reopen", "rollback",
+         "close", "undo_open")

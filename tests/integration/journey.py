@@ -56,6 +56,19 @@ class Journey:
                 name, list(self.steps)[-1:])) from self.ended
         return self.steps[name]
 
+    def asked(self, step, host):
+        """The modules that ran on a host in a step, without the lock and what runs on the control node.
+
+        The task of a confirmed change that has changed something is two runs, one to begin it and one to confirm it.
+        """
+        found = []
+        for event in self[step].run.events:
+            name = event.get("action", "").rpartition("portshift.agents.")[2]
+            if event["event"] in ("ok", "failed") and event["host"] == host and name != event["action"] and (
+                    name not in ("migration", "run_lock")):
+                found += [name] * (2 if name == "confirmed_change" and event["changed"] else 1)
+        return found
+
     def whole(self):
         """Every step was walked."""
         if self.ended:

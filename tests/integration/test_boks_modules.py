@@ -415,6 +415,32 @@ def test_a_host_proves_itself_and_its_record_says_so_once(moved):
     assert moved.evidence(**asked)["changed"] is False
 
 
+def test_a_look_at_a_host_that_has_moved_is_its_proof_too(moved):
+    asked = dict(base_port=NEW, role="agent", proof=dict(
+        timeout=0, settle=0.2, errlog_path="", failure_patterns=[], reach=[dict(host=OTHER)]))
+    # One that has not proved itself is the business of the run that moves it.
+    assert moved.info(**asked)["evidence"] is None
+    assert moved.evidence(mark=True)["changed"]
+    found = moved.info(**asked)["evidence"]
+    assert (found["ok"], found["port"], found["old_port"], found["missing"]) == (True, NEW, OLD, {})
+    assert found["waited"] >= 0.2 and "no process listens on the old base port 16500 any more" in found["proved"]
+    told = moved.info(**dict(asked, proof=dict(asked["proof"], reach=[dict(host=UNUSED)])))
+    assert told["ok"] and told["evidence"]["ok"] is False and list(told["evidence"]["missing"]) == ["reach"]
+    assert moved.info(**dict(asked, proof=dict(asked["proof"], down_patterns=["("])))["evidence"]["msg"].startswith("the pattern")
+    # On the way to another base it has everything to edit.
+    assert moved.info(**dict(asked, base_port=17000))["evidence"] is None
+
+
+def test_a_time_of_the_move_that_is_too_short_is_a_problem_while_there_is_something_to_move(host):
+    host.start("16503/tcp")
+    short = dict(limit=60, timeout=60, settle=5)
+    told = host.info(base_port=NEW, role="agent", move_times=short)["problems"]
+    assert told == ["start, proof and the login that confirms have 60 s together; the proof may take 60 s and twice 5 s to settle"
+                    ", and a new login 20 s; give them 90 s or more, or the proof less"]
+    assert host.info(base_port=NEW, role="agent", move_times=dict(short, limit=90))["problems"] == []
+    assert host.info(base_port=OLD, role="agent", move_times=short)["problems"] == []
+
+
 def test_a_record_of_another_base_is_not_marked(moved):
     content = json.loads(moved.record.read_text())
     moved.record.write_text(json.dumps(dict(content, new_port=17000)))

@@ -337,6 +337,21 @@ def test_an_agent_that_has_moved_proves_itself_and_is_marked_once(moved):
     assert again["ok"] and again["changed"] is False
 
 
+def test_a_look_at_an_agent_that_has_moved_is_its_proof_too(moved):
+    asked = dict(port=NEW, proof=dict(timeout=20, settle=0.2, failure_patterns=[]))
+    # One that has not proved itself is the business of the run that moves it.
+    assert moved.info(**asked)["evidence"] is None
+    assert moved.evidence(timeout=20, mark=True)["changed"]
+    found = moved.info(**asked)["evidence"]
+    assert (found["ok"], found["port"], found["old_port"], found["agent"]) == (True, NEW, OLD, True)
+    moved.write_log(0, "Hub Offline, connection retries exhausted")
+    told = moved.info(**dict(asked, proof=dict(asked["proof"], timeout=0)))
+    assert told["ok"] and told["evidence"]["ok"] is False and list(told["evidence"]["missing"]) == ["log"]
+    assert moved.info(port=OLD, proof=asked["proof"], move_times=dict(limit=30, timeout=20, settle=0.2))["problems"] == [
+        "start, proof and the login that confirms have 30 s together; the proof may take 20 s and twice 0.2 s to settle, and a "
+        "new login 20 s; give them 41 s or more, or the proof less"]
+
+
 def test_nothing_but_the_record_is_written_and_without_mark_not_even_that(moved):
     before = moved.content()
     assert moved.evidence(timeout=20)["ok"] and moved.content() == before
@@ -518,6 +533,8 @@ def test_a_broken_pattern_is_a_sentence(moved):
 
 def test_a_host_without_an_agent_has_nothing_to_prove_where_none_is_required(host):
     host.path.unlink()
+    looked = host.info(port=NEW, required=False, proof=dict(timeout=0))["evidence"]
+    assert (looked["ok"], looked["agent"], looked["port"]) == (True, False, NEW)
     found = host.evidence(required=False)
     assert found["ok"] and found["agent"] is False and found["proved"][0].startswith("no agent of Change Tracker is installed")
     found = host.evidence()

@@ -156,11 +156,18 @@ class Host:
         assert not self.record.exists() or json.loads(self.record.read_bytes())["state"] == "rolled_back"
         self.left_nothing()
 
-    def is_moved(self):
+    def proof(self, script="exit 0", **more):
+        """What BoKS' own command says is the proof of this host."""
+        (self.folder / "status").write_text("#!/bin/sh\ncd '%s'\n%s\n" % (self.folder, script))
+        (self.folder / "status").chmod(0o755)
+        return dict(dict(role="agent", services_path=str(self.services), env_path=str(self.settings), listening=False,
+                         status_command=[str(self.folder / "status")], timeout=20, settle=0.2), **more)
+
+    def is_moved(self, record="changing"):
         assert self.looks() == "confirmed"
         assert self.files() == (SERVICES % self.new, SETTINGS)
         assert self.answers(self.new) and not self.answers(self.old)
-        assert json.loads(self.record.read_bytes())["state"] == "changing"
+        assert json.loads(self.record.read_bytes())["state"] == record
         self.left_nothing()
 
     def left_nothing(self):
@@ -232,7 +239,7 @@ def test_one_task_begins_the_change_and_confirms_it(host, check_mode):
     arguments = dict(
         name="boks", confirm=True, timeout=60, state_dir=str(host.state), record=str(host.record), old_port=host.old,
         new_port=host.new, stop=[[str(host.boot), "stop"]], start=[[str(host.boot), "start"]],
-        services_entries=[dict(path=str(host.services), name="boks", port=host.new)])
+        services_entries=[dict(path=str(host.services), name="boks", port=host.new)], boks_proof=host.proof())
     done = subprocess.run(
         host.prefix + [os.path.join(os.path.dirname(sys.executable), "ansible"), "localhost", "-i", "localhost,", "-c", "local",
                        "-e", "ansible_python_interpreter=" + managed_python(), "-m", "portshift.agents.confirmed_change",
@@ -242,11 +249,19 @@ def test_one_task_begins_the_change_and_confirms_it(host, check_mode):
     assert done.returncode == 0, done.stdout + done.stderr
     result = json.loads(done.stdout[done.stdout.index("{"):])
     assert (result["changed"], result["files"]) == (True, [str(host.services)])
+    assert (result["ok"], result["port"], result.get("predicted")) == (True, host.new, True if check_mode else None)
     if check_mode:
         assert result["state"] == "none" and host.files() == host.before and not host.state.exists()
         return
     assert result["state"] == "confirmed" and result["seconds"] > 0 and result["reason"] == "it was confirmed"
-    host.is_moved()
+    assert (result["old_port"], result["missing"]) == (host.old, {}) and "0 lines, none of them down" in result["proved"][-1]
+    host.is_moved("verified")
+    # With nothing to change, the module asks by itself.
+    again = host.run(boks_proof=host.proof())
+    assert (again["changed"], again["state"], again["ok"], again["old_port"]) == (False, "none", True, host.old), again
+    unproved = host.run(boks_proof=host.proof("exit 1", timeout=0))
+    assert unproved["failed"] and "had proved itself on this port before" in unproved["msg"] and unproved["ok"] is False
+    host.is_moved("verified")
 
 
 # --- not confirmed -------------------------------------------------------------------------------------------------
@@ -287,6 +302,27 @@ def test_exactly_one_of_confirmation_and_undoing_wins_at_the_last_moment(tmp_pat
     finally:
         for host in hosts:
             host.close()
+
+
+def test_host_without_its_proof_comes_back_without_the_run_that_began_the_change(host):
+    process = host.started(boks_proof=host.proof("touch asked; echo clntd Down", timeout=3))
+    until((host.folder / "asked").exists)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.communicate()
+    until(lambda: host.place.state()["state"] == "reverted")
+    host.has_come_back()
+    told = host.run("present")
+    assert told["reason"].startswith("no proof on base port %d" % host.new) and "clntd Down" in told["missing"]["status"]
+    assert told["ok"] is False and told["port"] == host.new
+
+
+def test_process_that_is_killed_amid_the_proof_is_begun_again_and_undoes_the_change(host):
+    process = host.started(timeout=3600, boks_proof=host.proof("touch asked; exit 1", timeout=3000))
+    until((host.folder / "asked").exists)
+    os.kill(host.processes()[-1], signal.SIGKILL)
+    done = host.end(process)
+    assert done["failed"] and "ended amid it" in done["msg"] and (done["ok"], done["missing"]) == (False, {})
+    host.has_come_back()
 
 
 def test_start_that_fails_is_undone_at_once(host):
@@ -572,6 +608,9 @@ def test_check_mode_tells_the_change_and_touches_nothing(host):
     (dict(files=[dict(path="/nowhere/ENV", content="")]), "/nowhere/ENV: does not exist"),
     (dict(name="../x"), "name is '../x'"),
     (dict(timeout=4), "timeout is 4; give 5 to 3600"),
+    (dict(boks_proof=dict()), "start, proof and the login that confirms have 60 s together; the proof may take 60 s"),
+    (dict(boks_proof=dict(failure_patterns=["("], timeout=1)), "nothing was changed: "),
+    (dict(boks_proof=dict(), change_tracker_proof=dict()), "mutually exclusive"),
     (dict(new_port=None), "new_port"),
 ])
 def test_what_cannot_be_is_refused_before_anything_is_stopped(host, arguments, sentence):

@@ -5,6 +5,7 @@
 
 import json
 import os
+import re
 import subprocess
 import time
 
@@ -221,7 +222,7 @@ def test_new_login_confirms_and_nothing_is_left_but_the_change(site):
     assert site.shell("cat /etc/services") == SERVICES % NEW
     # The login that confirmed is another one than that which began.
     journal = site.journal()
-    assert "Waits 60 s for the confirmation" in journal and "confirmed" in journal
+    assert re.search("Waits [1-6][0-9] s for the confirmation", journal) and "confirmed" in journal
     assert site.execute("systemctl", "cat", UNIT, check=False)[0] != 0
     site.execute("systemctl", "daemon-reload")
     assert site.answers() == [NEW]

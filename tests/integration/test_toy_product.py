@@ -25,7 +25,7 @@ PAGE = CHECKOUT / "docs/adding-a-product.md"
 INSIDE = ("plugins", "roles", "playbooks", "meta", "galaxy.yml")
 # The modules that hand file kinds in.
 KINDS = ("change_record", "confirmed_change")
-IMPORT = "from ansible_collections.portshift.agents.plugins.module_utils._toy import port_file\n"
+IMPORT = "from ansible_collections.portshift.agents.plugins.module_utils._toy import %s\n"
 HOSTS = ("toy1", "toy2", "toy3")
 
 
@@ -71,11 +71,14 @@ class Toys:
             shutil.copy(path, target)
         for name in KINDS:
             path = self.collection / "plugins/modules" / (name + ".py")
-            text, edited = path.read_text(), 0
-            text, count = re.subn(r"(?m)^(from .*module_utils\._nginx import .*\n)", r"\1" + IMPORT, text)
-            edited += count
-            text, count = re.subn(r"(?m)^(KINDS = FileKinds\(.*)\)$", r"\1, port_file)", text)
-            assert edited + count == 2, name
+            text = path.read_text()
+            proves = "PROOFS" in text
+            names = IMPORT % ("host, port_file" if proves else "port_file")
+            for line, more in ((r"from .*module_utils\._nginx import .*\n", names),
+                               *[(r"PROOFS = Proofs\(.*(?=\)$)", ", host")] * proves,
+                               (r"KINDS = FileKinds\(.*(?=\)$)", ", port_file")):
+                text, count = re.subn("(?m)^" + line, lambda found, more=more: found.group() + more, text)
+                assert count == 1, (name, line)
             path.write_text(text)
         with open(self.collection / "meta/runtime.yml", "a", encoding="utf-8") as target:
             target.write("    - toy_evidence\n    - toy_info\n")
@@ -167,7 +170,7 @@ def test_journey_of_the_toy(toys):
 def test_a_toy_that_can_not_have_its_port_is_put_back_and_the_run_ends_there(toys):
     assert toys.ports() == dict.fromkeys(HOSTS, [toys.old])
     with socket.create_server((toys.addresses["toy1"], toys.new)):
-        stopped = toys.play("migrate").bad("toy1: the change was undone", "Its files are as they were before, byte for byte")
+        stopped = toys.play("migrate").bad("the change was undone", "Its files are as they were before, byte for byte")
     assert stopped.failed == {"toy1"} and "Phase 3: the others" not in stopped.plays
     assert toys.ports() == dict.fromkeys(HOSTS, [toys.old])
     assert {host: toys.path(host).read_bytes() for host in HOSTS} == toys.before

@@ -16,7 +16,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from ansible_collections.portshift.agents.plugins.modules.confirmed_change import KINDS
+from ansible_collections.portshift.agents.plugins.modules.confirmed_change import KINDS, PROOFS
 from ansible_collections.portshift.agents.plugins.action.confirmed_change import ActionModule
 from ansible_collections.portshift.agents.plugins.module_utils._core import bounded_commands, file_edit
 from ansible_collections.portshift.agents.plugins.module_utils._move import confirmed_change, confirmed_unit
@@ -24,9 +24,10 @@ from ansible_collections.portshift.agents.plugins.module_utils._core.bounded_com
     BoundedModule, CommandTimeout, execute, execute_and_leave)
 from ansible_collections.portshift.agents.plugins.module_utils._core.change_record import ChangeRecord
 from ansible_collections.portshift.agents.plugins.module_utils._move.confirmed_change import ConfirmedChange, program
-from ansible_collections.portshift.agents.plugins.module_utils._move.confirmed_state import (
-    BEGUN, CHANGING, CONFIRMED, FAILED, RESERVE, REVERTED, REVERTING, WAITING, ChangeError, Place, boot_clock, turn)
+from ansible_collections.portshift.agents.plugins.module_utils._move.confirmed_state import RESERVE, Place, boot_clock, turn
 from ansible_collections.portshift.agents.plugins.module_utils._move.confirmed_unit import Unit
+from ansible_collections.portshift.agents.plugins.module_utils._move.states import (
+    BEGUN, CHANGING, CONFIRMED, FAILED, REVERTED, REVERTING, WAITING, ChangeError)
 from ansible_collections.portshift.agents.plugins.module_utils._core.file_edit import FileEdit, FileError
 from ansible_collections.portshift.agents.plugins.module_utils._core.service_processes import processes_of, this_boot
 
@@ -126,7 +127,7 @@ def test_clock_does_not_go_by_the_hosts_time(monkeypatch):
 
 def test_program_needs_nothing_but_python(tmp_path):
     archive = tmp_path / "run.zip"
-    archive.write_bytes(program(KINDS, False))
+    archive.write_bytes(program(KINDS, PROOFS, False))
     names = zipfile.ZipFile(BytesIO(archive.read_bytes())).namelist()
     assert "__main__.py" in names and not [name for name in names if not name.startswith(("__main__", "ansible_collections/"))]
     # Isolated, elsewhere, with nothing of this process; the folder holds no change, which it says and ends.
@@ -214,7 +215,7 @@ class Folder:
         self.place.write(name, dict(token=token, reason="it was taken back on request"))
 
     def run(self):
-        unit = Unit(KINDS, self.place, say=lambda sentence: None)
+        unit = Unit(KINDS, PROOFS, self.place, say=lambda sentence: None)
         unit.run()
         state = self.place.state()
         return state["state"], state["reason"]
@@ -305,7 +306,7 @@ def begin_way_back(folder, how, monkeypatch):
         folder.place.write("change.json", dict(folder.place.change(), way="back"))
         folder.place.write("state.json", dict(folder.place.state(), state=REVERTING, reason="asked", bridge_turned=True, ran=[]))
     else:
-        def die(self):
+        def die(self, *unused):
             raise Killed
         with monkeypatch.context() as until_then:
             until_then.setattr(Unit, "_start", die)
@@ -564,7 +565,7 @@ def asked(folder, **params):
             name="boks", timeout=60, token=None, record=str(folder / "boks.json"), old_port=6500, new_port=6530, phase=None,
             stop=[], start=[], services=[], executables={}, checks=[], check_seconds=1, command_seconds=10, services_entries=[],
             hub_urls=[], files=[], bridge=None, force=False, state_dir=str(folder), unit_dir=str(folder)), **params))
-    return ConfirmedChange(KINDS, module)
+    return ConfirmedChange(KINDS, PROOFS, module)
 
 
 @pytest.fixture
@@ -576,7 +577,7 @@ def carried_out(monkeypatch):
         children.append(os.fork())
         if not children[-1]:
             try:
-                confirmed_unit._carry_on(KINDS, self.place.folder, lambda sentence: None)
+                confirmed_unit._carry_on(KINDS, PROOFS, self.place.folder, lambda sentence: None)
             finally:
                 os._exit(0)
 

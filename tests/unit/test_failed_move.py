@@ -1,7 +1,7 @@
 # Copyright (c) 2026 The portshift.agents authors
 # GNU General Public License v3.0-or-later (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What a role says of a host whose move failed: the same for the three products."""
+"""What a role says of a host whose move failed, where no unit on the host says that by itself."""
 
 import pathlib
 
@@ -16,11 +16,7 @@ PORT, EARLIER, OLD = 56000, 55000, 52311
 # Role: the variable of its record, that of its port, and how its sentences call and describe what it moves.
 OF_ROLE = dict(
     bigfix_component=("bigfix_component_way_back", lambda port: dict(bigfix_component_host=dict(port=port)), "port",
-                      "Its files are as they were before, byte for byte, and its services were started again on the old port."),
-    boks=("boks_way_back", lambda port: dict(boks_base_port=port), "base port",
-          "It is as it was before, byte for byte, and its daemons were started again on the old base port."),
-    change_tracker_agent=("change_tracker_way_back", lambda port: dict(change_tracker_agent_at=port), "port",
-                          "It is as it was before, and its agent was started again with the old port."))
+                      "Its files are as they were before, byte for byte, and its services were started again on the old port."))
 FAILED = "Verify: no proof on port 56000 after 60 s"
 
 
@@ -79,6 +75,11 @@ def test_a_change_that_undid_itself_does_not_say_on_which_port_its_host_is(role)
     undone = "Apply: it was undone. Its files are as they were before, byte for byte, and the product was started with them"
     assert said(role, record("rolled_back"), undone).endswith(OF_ROLE[role][3])
     assert said(role, record("verified", EARLIER), undone).endswith("that an earlier migration led to.")
+
+
+def test_the_port_is_called_what_the_product_calls_it():
+    left = _failed_move.failed_move("no", record("verified"), PORT, "It is back.", words="base port")
+    assert left == "no. It was not put back, since it had proved itself on this base port before."
 
 
 def test_of_other_hosts_nothing_is_said(role):

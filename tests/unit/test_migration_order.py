@@ -123,8 +123,10 @@ def test_a_host_with_nothing_to_open_is_not_asked_to():
     interrupted = dict(looks, c1=of_another, c2=dict(edits=[], host_port=lacks))
     assert migration.members_of(order(), "open", look=interrupted.get) == ["srv", "r1", "r2"]
     assert migration.members_of(order(), "open", look=lambda host: dict(edits=[])) == []
-    # What another product's look says is not known here.
-    assert migration.members_of(boks_order(), "open") == boks_order()["order"]
+    # A Server Agent listens too; where one is left to open, the hosts on which others depend stay.
+    looks = dict(m=dict(edits=[]), r=dict(edits=[]), a0=dict(edits=edits), a1=dict(edits=[]))
+    assert migration.members_of(boks_order(), "open", look=lambda host: looks.get(host, {})) == ["m", "r", "a0"]
+    assert migration.members_of(boks_order(), "open", look=lambda host: dict(edits=[])) == []
 
 
 def test_paths_are_proved_while_a_host_is_to_move():
@@ -216,11 +218,15 @@ def test_an_order_of_another_playbook_in_the_same_process_is_none_of_this_run(pl
     assert migration.order_of(dict(hostvars=known, portshift_product="bigfix", portshift_run="migrate")) == order()
 
 
-def test_a_host_with_something_against_its_move_is_not_moved(look_up):
-    """What moves a BigFix host looks at it no more; a gate may have let it be missing."""
-    known = HostVars(localhost=dict(portshift_order=order()), c1=dict(bigfix_component_assessment=dict(ok=False, problems=["x"])),
-                     c2=dict(bigfix_component_assessment=dict(ok=True)))
-    assert [host for host in ("c1", "c2") if look_up("unsettled", host, hostvars=known)] == ["c2"]
+@pytest.mark.parametrize("name, made, hosts", [
+    ("bigfix", order, ("c1", "c2", "r1")), ("boks", lambda: boks_order(), ("a0", "a1", "a2"))])
+def test_a_host_with_something_against_its_move_is_not_moved(look_up, name, made, hosts):
+    """What moves a host looks at it no more; a gate may have let it be missing, and the next one says why it is."""
+    facts, run = PRODUCTS[name].facts, made()
+    known = HostVars(localhost=dict(portshift_order=run), **dict(zip(hosts, (
+        {facts["assessment"]: dict(ok=False, problems=["it has no file"])}, {facts["assessment"]: dict(ok=True)},
+        {facts["assessment"]: dict(ok=True), facts["path"]: dict(ok=False, problems=["its path is shut"])}))))
+    assert [host for host in hosts if look_up("unsettled", host, hostvars=known)] == [hosts[1]]
 
 
 def test_lock_grows_with_the_estate_and_keeps_what_is_given():
@@ -294,7 +300,7 @@ def test_order_out_of_an_inventory(ask):
     assert (found["product"], found["run"], found["port"], found["running"]) == (ask.product, "migrate", 55000, [1, 2])
     assert found["order"] == [host] and len(found["members"]) == 3 and found["keeper"] == found["members"][0]
     known = found["hosts"][host]
-    assert known["role"].startswith("portshift.agents.") and known["phase"] in (1, 2) and "main" in known["verbs"]
+    assert known["role"].startswith("portshift.agents.") and known["phase"] in (1, 2) and "apply" in known["verbs"]
     # Hosts that this run is not about know what others need to know of them.
     assert set(found["hosts"]) >= set(found["members"])
     lock = result["lock"]
@@ -319,7 +325,7 @@ def test_nothing_goes_on_without_the_first_play(ask):
 
 def test_roles_take_nothing_from_the_run_of_another_product(run_playbook, tmp_path):
     """A site's playbook that moves BigFix may go on with roles of its own choice on the same hosts."""
-    shown = ["boks_openings", "boks_phase", "boks_domain_paths", "boks_opened", "change_tracker_hub_openings",
+    shown = ["boks_openings", "boks_phase", "boks_domain_paths", "change_tracker_hub_openings",
              "change_tracker_hub_server", "change_tracker_agent_phase", "change_tracker_agent_hub_server"]
     files = [str(ROLES / role / folder / "main.yml") for role in ("boks", "change_tracker_hub", "change_tracker_agent")
              for folder in ("defaults", "vars")]
@@ -341,7 +347,6 @@ def test_roles_take_nothing_from_the_run_of_another_product(run_playbook, tmp_pa
     assert {row["port"] for row in told["boks_openings"]} == {6530, 6531, 6533}
     assert told["change_tracker_hub_server"] == told["change_tracker_agent_hub_server"] == "nginx"
     assert told["boks_phase"] == told["change_tracker_agent_phase"] == "" and told["boks_domain_paths"] == []
-    assert str(told["boks_opened"]) == "False"
 
 
 # -- what the plan finds in an inventory
@@ -444,13 +449,23 @@ def test_share_of_missing_hosts_is_one_of_all_hosts_where_it_counts_over_all_pha
     assert whole["msg"].startswith("gate after the migration: ")
 
 
+def test_gate_says_what_stood_against_the_move_of_a_host_that_an_earlier_gate_let_pass():
+    facts = evidence("boks_evidence", ["m", "r", "a0"])
+    facts.update(a1=dict(boks_assessment=dict(ok=False, problems=["port 6531 is in use already"])),
+                 a2=dict(boks_assessment=dict(ok=True), boks_path=dict(ok=False, problems=["m port 6531 tcp: dropped"])))
+    whole = act(boks_order(), "a9", facts=facts, act="gate", gate="phase", phase=3)
+    reasons = {entry["host"]: entry["reason"] for entry in whole["missing"]}
+    assert reasons["a1"].endswith("; it was not moved: port 6531 is in use already")
+    assert reasons["a2"].endswith("; it was not moved: m port 6531 tcp: dropped") and "not moved" not in reasons["a3"]
+
+
 def test_steps_of_a_phase_count_what_was_missing_in_the_phases_before():
     order, proved = boks_order(), evidence("boks_evidence", ["r", "a0"])
     stopped = act(order, "a5", variables=dict(boks_max_missing="3%"), facts=proved, act="step", phase=3)
     assert stopped["failed"] and "phase 3, Server Agents, wave 1 of 2: closed. 2 of 4 hosts" in stopped["msg"]
     assert "(allowed: 1)" in stopped["msg"]
     goes_on = act(order, "a5", variables=dict(boks_max_missing="5%"), facts=proved, act="step", phase=3)
-    assert (goes_on["moves"], goes_on["tasks_from"]) == (True, "main")
+    assert (goes_on["moves"], goes_on["tasks_from"]) == (True, "apply")
 
 
 def test_a_phase_of_bigfix_moves_by_one_verb_and_one_that_is_left_out_is_proved():

@@ -8,7 +8,7 @@ from ansible_collections.portshift.agents.plugins.module_utils._bigfix.agent_log
 from ansible_collections.portshift.agents.plugins.module_utils._bigfix.host import HOST_SPEC, BigFixHost
 from ansible_collections.portshift.agents.plugins.module_utils._bigfix.masthead_page import masthead_answer
 from ansible_collections.portshift.agents.plugins.module_utils._core.errors import EngineError
-from ansible_collections.portshift.agents.plugins.module_utils._core.evidence import EVIDENCE_SPEC, Evidence, Hopeless
+from ansible_collections.portshift.agents.plugins.module_utils._core.evidence import EVIDENCE_SPEC, Evidence, Hopeless, given
 from ansible_collections.portshift.agents.plugins.module_utils._core.log_lines import compile_patterns, quoted
 from ansible_collections.portshift.agents.plugins.module_utils._core.ports import parse_port
 from ansible_collections.portshift.agents.plugins.module_utils._network.peer_connections import (
@@ -43,8 +43,7 @@ PROOF_SPEC = dict(type="dict", options=dict(
 
 def asked_within(params):
     """What BigFixEvidence takes, of a module with an option C(proof); what a role leaves empty is not asked."""
-    given = {name: None if value == "" else value for name, value in params["proof"].items()}
-    return dict(params, files=True, mark=True, **given)
+    return dict(params, files=True, mark=True, **given(params["proof"]))
 
 
 class BigFixEvidence(Evidence):

@@ -4,28 +4,43 @@
 """What proves that a BoKS host works on its base port."""
 
 from ansible_collections.portshift.agents.plugins.module_utils._boks import domain
-from ansible_collections.portshift.agents.plugins.module_utils._boks.host import BOKS_HOST_SPEC, BoksHost, run_bounded, who
+from ansible_collections.portshift.agents.plugins.module_utils._boks.host import (
+    BOKS_HOST_SPEC, BoksHost, foreign, run_bounded, who)
 from ansible_collections.portshift.agents.plugins.module_utils._core.change_record import known_change
-from ansible_collections.portshift.agents.plugins.module_utils._core.evidence import EVIDENCE_SPEC, Evidence, Hopeless
+from ansible_collections.portshift.agents.plugins.module_utils._core.evidence import (
+    EVIDENCE_SPEC, PROOF_SPEC, Evidence, Hopeless, ProductProof, given)
 from ansible_collections.portshift.agents.plugins.module_utils._core.log_lines import QUOTED, FailureLog, compile_patterns
 from ansible_collections.portshift.agents.plugins.module_utils._network.posix_host import THIS_HOST
 
 PROBE_TIMEOUT = 5
 # The product's command asks its daemons, and a daemon that hangs must not hang this one.
 STATUS_TIMEOUT = 30
+# Seconds for which a server that was just moved is waited for before a host is stopped that needs it.
+PATIENCE_BEFORE = 10
 
 
-# Options of the module beside those of the host and of all evidence.
-BOKS_EVIDENCE_SPEC = dict(
-    BOKS_HOST_SPEC, base_port=dict(type="int", required=True), old_base=dict(type="int"),
+# Lines that show a daemon that could not take its port.
+FAILURES = ["address already in use", "(cannot|can't|could not|failed to|unable to) bind", r"bind(\(\))?( has)? failed"]
+
+# Options of the proof on a host of which all else is known.
+_PROOF = dict(
     listening=dict(type="bool", default=True), status_command=dict(type="list", elements="str", default=[]),
     down_patterns=dict(type="list", elements="str", default=["Down", "Loading"]), errlog_path=dict(type="path"),
-    failure_patterns=dict(type="list", elements="str", default=[
-        "address already in use", "(cannot|can't|could not|failed to|unable to) bind", r"bind(\(\))?( has)? failed"]),
-    log_max_age=dict(type="float", default=86400),
+    failure_patterns=dict(type="list", elements="str", default=FAILURES), log_max_age=dict(type="float", default=86400),
     reach=dict(type="list", elements="dict", default=[], options=dict(
         host=dict(type="str", required=True), offsets=dict(type="list", elements="int", default=[1]))),
-    reach_any=dict(type="bool", default=True), **EVIDENCE_SPEC)
+    reach_any=dict(type="bool", default=True))
+# Options of the module beside those of all evidence.
+BOKS_EVIDENCE_SPEC = dict(
+    BOKS_HOST_SPEC, base_port=dict(type="int", required=True), old_base=dict(type="int"), **dict(_PROOF, **EVIDENCE_SPEC))
+# The proof within a look at the host.
+BOKS_PROOF_SPEC = dict(type="dict", options=dict(_PROOF, **PROOF_SPEC))
+
+
+def asked_within(params, proof, port):
+    """What BoksEvidence takes, of a module that is about the host and has options of a proof."""
+    return dict(params, base_port=port, old_base=None, mark=True, **dict(
+        given(proof), failure_patterns=proof["failure_patterns"] or FAILURES))
 
 
 class BoksEvidence(Evidence):
@@ -80,6 +95,18 @@ class BoksEvidence(Evidence):
 
     def change_under_way(self):
         return self.host.under_way
+
+    def check_again(self):
+        """Hours may have passed since the plan, such as before a maintenance window."""
+        host = self.host
+        problems = list(host.problems)
+        if host.base != self.port:
+            problems += foreign(host, self.port, host.old_base(self.port))[0]
+        if self.params["reach"]:
+            there, sentences = self.reach(0, PATIENCE_BEFORE)
+            problems += [] if there else sentences
+        if problems:
+            raise domain.BoksError("; ".join(problems))
 
     def services(self, unused):
         host = self.host
@@ -171,9 +198,10 @@ class BoksEvidence(Evidence):
         since, words = max([(now - age, "in the last %g s" % age), (known_change(self.content, now), "since the change")])
         return self.failures.judge(self.managed, self.params["errlog_path"], since, words)
 
-    def reach(self, unused):
+    def reach(self, unused, wait=0):
         targets = [(target["host"], self.port + offset) for target in self.params["reach"] for offset in target["offsets"]]
-        results = self.managed.probe([dict(host=host, port=port, protocol="tcp") for host, port in targets], PROBE_TIMEOUT)
+        results = self.managed.probe(
+            [dict(host=host, port=port, protocol="tcp") for host, port in targets], PROBE_TIMEOUT, wait)
         errors = [result["error"] for result in results if not result["reachable"]]
         lacking = {result["host"] for result in results if not result["reachable"]}
         reached = [target["host"] for target in self.params["reach"] if target["host"] not in lacking]
@@ -182,3 +210,9 @@ class BoksEvidence(Evidence):
         return True, ["%s answers on port %s" % (
             target["host"], ", ".join(str(self.port + offset) for offset in target["offsets"]))
             for target in self.params["reach"] if target["host"] in reached]
+
+
+PROOF = ProductProof(
+    "boks_proof",
+    dict({name: BOKS_HOST_SPEC[name] for name in BOKS_HOST_SPEC if name != "record"}, **BOKS_PROOF_SPEC["options"]),
+    lambda options, port, record: BoksEvidence(asked_within(dict(record=record), options, port)))

@@ -7,7 +7,7 @@ from ansible_collections.portshift.agents.plugins.module_utils._boks import doma
 from ansible_collections.portshift.agents.plugins.module_utils._boks.domain import SERVICE, BoksError
 from ansible_collections.portshift.agents.plugins.module_utils._core.bounded_commands import CommandTimeout
 from ansible_collections.portshift.agents.plugins.module_utils._core.change_record import port_before
-from ansible_collections.portshift.agents.plugins.module_utils._move.confirmed_state import under_way
+from ansible_collections.portshift.agents.plugins.module_utils._move.states import under_way
 from ansible_collections.portshift.agents.plugins.module_utils._core.errors import EngineError
 from ansible_collections.portshift.agents.plugins.module_utils._network.posix_host import THIS_HOST
 from ansible_collections.portshift.agents.plugins.module_utils._boks.services_file import (
@@ -37,8 +37,11 @@ class BoksHost:
         self.problems += contradictions
         self._read_services()
         self._read_record()
-        # Before it has ended, all that was read above may be about to be something else.
-        self.under_way = under_way(params["record"], SERVICE)
+
+    @property
+    def under_way(self):
+        """A sentence on a change that has not ended: all that was read before may be about to be something else."""
+        return under_way(self.managed, self.params["record"], SERVICE)
 
     def _read_env(self):
         path = self.params["env_path"]

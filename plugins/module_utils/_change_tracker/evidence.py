@@ -6,7 +6,8 @@
 from ansible_collections.portshift.agents.plugins.module_utils._change_tracker.host import AGENT_SPEC, AgentHost
 from ansible_collections.portshift.agents.plugins.module_utils._change_tracker.hub_url import FAILURES, ChangeTrackerError
 from ansible_collections.portshift.agents.plugins.module_utils._core.change_record import known_change
-from ansible_collections.portshift.agents.plugins.module_utils._core.evidence import EVIDENCE_SPEC, Evidence, Hopeless
+from ansible_collections.portshift.agents.plugins.module_utils._core.evidence import (
+    EVIDENCE_SPEC, PROOF_SPEC, Evidence, Hopeless, ProductProof, given)
 from ansible_collections.portshift.agents.plugins.module_utils._core.log_lines import FailureLog
 from ansible_collections.portshift.agents.plugins.module_utils._core.ports import parse_port
 from ansible_collections.portshift.agents.plugins.module_utils._network.peer_connections import (
@@ -15,14 +16,25 @@ from ansible_collections.portshift.agents.plugins.module_utils._network.posix_ho
 
 # A log knows whole seconds: a failure of the second in which the agent was started may be its own.
 OF_A_LOG = 1
+# Seconds for the hub's answer on the new port before an agent is stopped that needs it, and how long it is waited for.
+PROBE_TIMEOUT, PATIENCE_BEFORE = 5, 10
 # Seconds in which the log of an agent that has proved itself before may not speak against it.
 QUIET = 30
 
-# Options of the module beside those of the agent and of all evidence.
+# Options of the proof on a host of which all else is known.
+_PROOF = dict(
+    failure_patterns=dict(type="list", elements="str", default=FAILURES), log_max_age=dict(type="float", default=86400))
+# Options of the module beside those of all evidence.
 AGENT_EVIDENCE_SPEC = dict(
-    AGENT_SPEC, port=dict(type="int", required=True), old_port=dict(type="int"),
-    failure_patterns=dict(type="list", elements="str", default=FAILURES), log_max_age=dict(type="float", default=86400),
-    **EVIDENCE_SPEC)
+    AGENT_SPEC, port=dict(type="int", required=True), old_port=dict(type="int"), **dict(_PROOF, **EVIDENCE_SPEC))
+# The proof within a look at the agent.
+AGENT_PROOF_SPEC = dict(type="dict", options=dict(_PROOF, **PROOF_SPEC))
+
+
+def asked_within(params, proof, port):
+    """What AgentEvidence takes, of a module that is about the agent and has options of a proof."""
+    return dict(params, port=port, old_port=None, mark=True, **dict(
+        given(proof), failure_patterns=proof["failure_patterns"] or FAILURES))
 
 
 class AgentEvidence(Evidence):
@@ -69,6 +81,19 @@ class AgentEvidence(Evidence):
 
     def change_under_way(self):
         return self.host.under_way
+
+    def check_again(self):
+        """Hours may have passed since the plan, such as before a maintenance window."""
+        if self.host.problems:
+            raise ChangeTrackerError("; ".join(self.host.problems))
+        way = self.host.way
+        if not self.host.agent or self.host.proxy():
+            return
+        asked = dict(path=way.path, tls=way.tls, thumbprint=way.tls and way.thumbprint, any_status=True)
+        found = self.managed.probe(
+            [dict(host=way.host, port=self.port, protocol="tcp", http=asked)], PROBE_TIMEOUT, PATIENCE_BEFORE)[0]
+        if not found["reachable"]:
+            raise ChangeTrackerError("its hub can't be used on port %d: %s" % (self.port, found["error"]))
 
     def hub_url(self, unused):
         host = self.host
@@ -159,3 +184,9 @@ class AgentEvidence(Evidence):
             # What an agent wrote before it was started anew says nothing of the one that runs.
             moments.append((started - OF_A_LOG, "since the agent was started"))
         return max(moments)
+
+
+PROOF = ProductProof(
+    "change_tracker_proof",
+    dict({name: AGENT_SPEC[name] for name in AGENT_SPEC if name != "record"}, **AGENT_PROOF_SPEC["options"]),
+    lambda options, port, record: AgentEvidence(asked_within(dict(record=record), options, port)))

@@ -7,7 +7,7 @@ from ansible_collections.portshift.agents.plugins.module_utils._change_tracker i
 from ansible_collections.portshift.agents.plugins.module_utils._core.change_record import port_before
 from ansible_collections.portshift.agents.plugins.module_utils._change_tracker.hub_url import (
     LOG, PLACES, service_of)
-from ansible_collections.portshift.agents.plugins.module_utils._move.confirmed_state import under_way
+from ansible_collections.portshift.agents.plugins.module_utils._move.states import under_way
 from ansible_collections.portshift.agents.plugins.module_utils._core.errors import EngineError
 from ansible_collections.portshift.agents.plugins.module_utils._change_tracker.hub_edit import HubEdit
 from ansible_collections.portshift.agents.plugins.module_utils._core.redaction import shown_url
@@ -35,8 +35,11 @@ class AgentHost:
         if self.edit:
             self._find_service()
         self._read_record()
-        # Before it has ended, all that was read above may be about to be something else.
-        self.under_way = under_way(params["record"], CHANGE)
+
+    @property
+    def under_way(self):
+        """A sentence on a change that has not ended: all that was read before may be about to be something else."""
+        return under_way(self.managed, self.params["record"], CHANGE)
 
     @property
     def details(self):

@@ -41,6 +41,8 @@ IS_LEFTOVER = re.compile(r"\.(?:%s|%s)\.portshift-" % (BACKUP, ARCHIVED))
 
 # Seconds that a change of this host waits for another one to end.  Services take their time to stop.
 PATIENCE = 120
+# A move ends with its proof, or with the way back from it.
+PATIENCE_WITH_PROOF = 900
 DAY = 86400
 
 # Options of a module that notes its changes in a record.
@@ -147,6 +149,16 @@ def _digest(content):
 
 def _last_change(content):
     return max(content.get("started", 0), content.get("last_change", 0))
+
+
+def why_it_stays(content, port):
+    """A sentence on why a host that gave no proof of `port` was not put back.  `content`: of its record, or None."""
+    content = content or {}
+    if content.get("state") == "verified" and content["new_port"] == port:
+        return "It was not put back, since it had proved itself on this port before"
+    if content.get("state") == "changing":
+        return "It was not put back: its record is that of a migration to port %s, which has not ended" % content["new_port"]
+    return "Nothing was put back, since no migration of this host to port %d is under way" % port
 
 
 def known_change(content, now):

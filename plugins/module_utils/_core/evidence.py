@@ -20,6 +20,8 @@ SETTLED_BEFORE = 2
 # Options of every module that waits for evidence.
 EVIDENCE_SPEC = dict(timeout=dict(type="float", default=60), settle=dict(type="float", default=5),
                      mark=dict(type="bool", default=False))
+# Those of a proof within another module's run.
+PROOF_SPEC = {name: EVIDENCE_SPEC[name] for name in ("timeout", "settle")}
 
 
 class Hopeless(EngineError):
@@ -77,13 +79,18 @@ class Evidence:
 
     def under_way(self, unused):
         """What another run is changing proves nothing."""
-        record = None if self.alone else self.params["record"]
+        if self.alone:
+            return True, []
+        record = self.params["record"]
         sentence = self.change_under_way() or (self.managed.other_change(record) if record else None)
         return (False, [sentence]) if sentence else (True, [])
 
     def change_under_way(self):
         """A sentence on a change that may yet undo itself, or None."""
         return None
+
+    def check_again(self):
+        """Before the product is stopped for a move: EngineError when what the host needs on the new port is not there."""
 
     def also(self, proved):
         """What the product returns beside the keys that all of them have."""
@@ -93,7 +100,41 @@ class Evidence:
         return self.content.get("state") == "changing" and self.content["new_port"] == self.port
 
 
-def gather(questions, timeout, settle=0):
+class ProductProof:
+    """How hosts of a product prove themselves within the run of a module that moves them; a product's module has one as C(PROOF).
+
+    C(option): the option of M(portshift.agents.confirmed_change) that asks for it; C(spec): its suboptions, with PROOF_SPEC.
+    C(evidence): (these options, port, path of the record) -> the Evidence that the host owes.
+    """
+
+    def __init__(self, option, spec, evidence):
+        self.option, self.spec, self.evidence = option, spec, evidence
+
+
+class Proofs:
+    """The proofs of these C(modules)."""
+
+    def __init__(self, *modules):
+        self.modules = [module.__name__ for module in modules]
+        self.all = [module.PROOF for module in modules]
+        self.spec = {one.option: dict(type="dict", options=one.spec) for one in self.all}
+
+    def asked(self, params):
+        """(ProductProof, its options) that `params` ask for, or (None, None)."""
+        return next(((one, params[one.option]) for one in self.all if params.get(one.option)), (None, None))
+
+
+def given(options):
+    """Options of a proof as a judgement takes them; what a role leaves empty is not asked."""
+    return {name: None if value == "" else value for name, value in options.items()}
+
+
+def longest(options):
+    """Seconds that a proof with these options may take at most, but for its last question."""
+    return options["timeout"] + 2 * options["settle"]
+
+
+def gather(questions, timeout, settle=0, heed=lambda: None):
     """(proved, missing, seconds): by the name of each question, the sentences of its good answer, or the sentence that says what
     is missing.
 
@@ -102,19 +143,28 @@ def gather(questions, timeout, settle=0):
 
     `settle`: for so long the host is left alone after its first good answers, and has to give all of them once more: what dies
     again and again is well in between.  questions.settle() is called at the beginning of that time.
+
+    `heed`: called again and again meanwhile; what it raises ends the questions.
     """
     started = time.monotonic()
-    proved, missing = _ask(questions, started + timeout)
+    proved, missing = _ask(questions, started + timeout, heed)
     if settle > 0 and not missing:
         questions.settle()
-        time.sleep(settle)
-        proved, missing = _ask(questions, max(started + timeout, time.monotonic() + settle))
+        _rest(time.monotonic() + settle, heed)
+        proved, missing = _ask(questions, max(started + timeout, time.monotonic() + settle), heed)
     return proved, missing, round(time.monotonic() - started, 1)
 
 
-def _ask(questions, end):
+def _rest(end, heed):
+    while time.monotonic() < end:
+        heed()
+        time.sleep(min(LONGEST_PAUSE, end - time.monotonic()))
+
+
+def _ask(questions, end, heed):
     lasting, started = {}, time.monotonic()
     while True:
+        heed()
         proved, missing, hopeless = {}, {}, False
         questions.look()
         for name, ask, lasts in questions.asked():
@@ -140,9 +190,9 @@ def told(proved):
     return [sentence for sentences in proved.values() for sentence in sentences]
 
 
-def proof(questions, timeout):
+def proof(questions, timeout, heed=lambda: None):
     """What a host has proved, in one form for every product; where something is missing, C(msg) says what."""
-    proved, missing, waited = gather(questions, timeout, questions.settle_seconds)
+    proved, missing, waited = gather(questions, timeout, questions.settle_seconds, heed)
     result = dict(ok=not missing, port=questions.port, old_port=questions.old_port, proved=told(proved), missing=missing,
                   waited=waited, moved_at=moved_at(questions.content, questions.port), looked_at=questions.managed.now(),
                   **questions.also(proved))
@@ -150,6 +200,24 @@ def proof(questions, timeout):
         result["msg"] = "no proof on %s %d after %g s: %s" % (
             questions.port_words, questions.port, waited, "; ".join(missing[name] for name in sorted(missing)))
     return result
+
+
+def proof_of_moved(record, port, judgement, timeout):
+    """The proof of a host with nothing left to edit, as a look at it returns it; None where no record says that it has proved
+    itself on `port` before: then the run that moves it asks.  `record`: the ChangeRecord, or None.  `judgement`: as below.
+    """
+    content = record and record.content
+    if not content or content["state"] != "verified" or content["new_port"] != port:
+        return None
+    return told_proof(port, judgement, timeout)
+
+
+def told_proof(port, judgement, timeout):
+    """proof(), where what can't be asked is a proof that is missing."""
+    try:
+        return proof(judgement(), timeout)
+    except EngineError as err:
+        return dict(ok=False, port=port, missing={}, msg=str(err))
 
 
 def prove(module, judgement, **unknown):

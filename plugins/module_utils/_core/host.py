@@ -55,6 +55,10 @@ class Host:
         """The same, or None where there is nothing."""
         raise NotImplementedError
 
+    def read_own(self, path):
+        """The bytes of a file of ours, or None where there is nothing; FileError where another user could have written it."""
+        raise NotImplementedError
+
     def read_end(self, path, size):
         """Its last bytes, at most so many, of a file that others write on; None where there is nothing."""
         raise NotImplementedError

@@ -14,7 +14,7 @@ from ansible_collections.portshift.agents.plugins.module_utils._core import serv
 from ansible_collections.portshift.agents.plugins.module_utils._core.bounded_commands import execute
 from ansible_collections.portshift.agents.plugins.module_utils._core.change_record import ChangeRecord, other_change
 from ansible_collections.portshift.agents.plugins.module_utils._core.file_edit import (
-    FileEdit, FileError, explain, read_bytes, read_end, read_if_there, require_writable)
+    FileEdit, FileError, explain, read_bytes, read_end, read_if_there, read_own, require_writable)
 from ansible_collections.portshift.agents.plugins.module_utils._core.host import Host
 from ansible_collections.portshift.agents.plugins.module_utils._core.services import Services, ServiceState
 
@@ -58,6 +58,9 @@ class PosixHost(Host):
 
     def read_if_there(self, path):
         return read_if_there(path)
+
+    def read_own(self, path):
+        return read_own(path)
 
     def read_end(self, path, size):
         return read_end(path, size)

@@ -21,12 +21,14 @@ from ansible_collections.portshift.agents.plugins.module_utils._core.bounded_com
     SEARCH_PATH, BoundedModule, find, told)
 from ansible_collections.portshift.agents.plugins.module_utils._bridge.rules import FLUSHING
 from ansible_collections.portshift.agents.plugins.module_utils._core.change_record import (
-    PATIENCE, ChangeRecord, RecordError, alone_on_host)
+    PATIENCE_WITH_PROOF, ChangeRecord, RecordError, alone_on_host, why_it_stays)
 from ansible_collections.portshift.agents.plugins.module_utils._move.confirmed_state import (
-    BEGUN, CHANGING, CONFIRMED, ENDED, FAILED, NAME, REVERTED, REVERTING, WAITING, ChangeError, Place, boot_clock, check_paths,
-    edits, take_back_interrupted_edits, this_login, turn, words)
+    NAME, Place, boot_clock, check_paths, edits, take_back_interrupted_edits, this_login, turn, words)
 from ansible_collections.portshift.agents.plugins.module_utils._move.confirmed_unit import PAUSES, RUNTIME_UNITS, unit_name
+from ansible_collections.portshift.agents.plugins.module_utils._move.states import (
+    BEGUN, CHANGING, CONFIRMED, ENDED, FAILED, REVERTED, REVERTING, STATE, WAITING, ChangeError, too_short)
 from ansible_collections.portshift.agents.plugins.module_utils._core.errors import EngineError
+from ansible_collections.portshift.agents.plugins.module_utils._core.evidence import longest, proof
 from ansible_collections.portshift.agents.plugins.module_utils._core.file_edit import (
     FileError, make_folder, one_at_a_time, put_file, read_own, remove_empty_folder, remove_file)
 from ansible_collections.portshift.agents.plugins.module_utils._core.host_commands import TOOL_SECONDS, run
@@ -35,18 +37,24 @@ from ansible_collections.portshift.agents.plugins.module_utils._core.service_pro
 PACKAGE = "ansible_collections.portshift.agents.plugins.module_utils"
 PROGRAM = """import os
 import sys
-import {modules}
+import {imported}
+from {package}._core.evidence import Proofs
 from {package}._core.file_kinds import FileKinds
 from {package}._move import confirmed_unit
-sys.exit(confirmed_unit.main(FileKinds({modules}), os.path.dirname(os.path.abspath(sys.argv[0])), {minded!r}))
+sys.exit(confirmed_unit.main(
+    FileKinds({kinds}), Proofs({proofs}), os.path.dirname(os.path.abspath(sys.argv[0])), {minded!r}))
 """
 # Seconds between two looks at what the unit has written.
 LOOK_AGAIN = 0.1
 # Seconds without the process that carries a change out, until it counts as dead; systemd begins it again in less.
 PATIENCE_WITH_UNIT = 20
+# How many times as long a unit is waited for that systemd says to run and that has not begun with the change.
+SLOW_STARTS = 5
 PATIENCE_WITH_RESTART = 3
 # Seconds for the unit to tidy up behind itself.
 PATIENCE_WITH_END = 60
+PUT_BACK = "Its files are as they were before, byte for byte, and the product was started with them"
+ON_REQUEST = "it was taken back on request"
 WHAT_TO_DO = "confirm it (state: confirmed), or take it back (state: reverted)"
 
 UNIT_TEXT = """# Made by portshift.agents.confirmed_change; it goes away when the change is confirmed or undone.
@@ -77,10 +85,11 @@ def _quoted(word):
     return '"%s"' % word.replace("\\", "\\\\").replace('"', '\\"').replace("%", "%%").replace("$", "$$")
 
 
-def program(kinds, minded):
+def program(kinds, proofs, minded):
     """The bytes of a zip archive that Python runs: confirmed_unit, with the modules of this collection that are loaded."""
     sources = {"__main__.py": PROGRAM.format(
-        package=PACKAGE, modules=", ".join(kinds.modules), minded=minded)}
+        package=PACKAGE, imported=", ".join(kinds.modules + proofs.modules), kinds=", ".join(kinds.modules),
+        proofs=", ".join(proofs.modules), minded=minded)}
     folders = PACKAGE.split(".")
     for depth in range(len(folders)):
         sources["/".join(folders[:depth + 1]) + "/__init__.py"] = ""
@@ -110,11 +119,15 @@ class ReadOnlyModule(BoundedModule):
 
 
 class ConfirmedChange:
-    """The change that the parameters of the module name.  `kinds`: the FileKinds of what it may edit."""
+    """The change that the parameters of the module name.
 
-    def __init__(self, kinds, module):
-        self.kinds, self.module, self.params = kinds, module, module.params
+    `kinds`: the FileKinds of what it may edit.  `proofs`: the Proofs that it may ask for.
+    """
+
+    def __init__(self, kinds, proofs, module):
+        self.kinds, self.proofs, self.module, self.params = kinds, proofs, module, module.params
         self._options = [kind.option for kind in kinds.with_option]
+        self._proof, self._proof_options = proofs.asked(module.params)
         name = self.params["name"]
         if not NAME.match(name):
             raise ChangeError("the change's name is %r; give 1 to 20 characters a-z, 0-9 and _, a letter first" % name)
@@ -132,7 +145,7 @@ class ConfirmedChange:
         left = None
         if state["state"] == WAITING:
             left = max(0, int(state["until"] - boot_clock())) if state["boot"] == this_boot() else 0
-        found = dict(state=CHANGING if state["state"] == BEGUN else state["state"], seconds_left=left)
+        found = dict(state=CHANGING if state["state"] == BEGUN else state["state"], seconds_left=left, **_proof_of(state))
         return dict(found, **{key: state[key] for key in (
             "reason", "files", "restored", "notes", "bridge", "seconds", "survives_reboot", "old_port", "new_port")})
 
@@ -184,9 +197,12 @@ class ConfirmedChange:
         """Whether the process that carries the change out lives, or is begun again by the process that minds it."""
         just_now = state["state"] == BEGUN and state["boot"] == this_boot() and (
             boot_clock() - state["handed_over"] < PATIENCE_WITH_UNIT)
-        end = time.monotonic() + (PATIENCE_WITH_UNIT if just_now or self._unit_is() != "inactive" else PATIENCE_WITH_RESTART)
+        patience = PATIENCE_WITH_UNIT if just_now or self._unit_is() != "inactive" else PATIENCE_WITH_RESTART
+        begun = time.monotonic()
         while not self.place.is_carried_out():
-            if time.monotonic() > end:
+            # What was handed over is its run's to give up, as long as that one lives.
+            followed = state["state"] == BEGUN and self.place.is_followed()
+            if time.monotonic() - begun > (PATIENCE_WITH_PROOF if followed else patience):
                 return False
             now = self.place.state()
             if now is None or now["state"] in ENDED:
@@ -208,25 +224,90 @@ class ConfirmedChange:
             if self.params[option] is None:
                 raise ChangeError("state: begun needs %s; nothing was changed" % option)
         self._refuse_beside_another()
-        wanted = self._wanted()
-        with alone_on_host(wanted["record"], self.module.check_mode):
-            self._refuse_beside_another()
-            if not self.module.check_mode:
-                take_back_interrupted_edits(self.kinds, wanted)
-            wanted = self._with_plan(wanted)
-            if not wanted["plan"] or self.module.check_mode:
-                return dict(self._nothing(), changed=bool(wanted["plan"]), files=wanted["plan"], token=None,
-                            old_port=wanted["old_port"], new_port=wanted["new_port"])
-            token = self._hand_over(wanted, wanted["plan"])
-        state = self._follow((WAITING,) + ENDED, self._longest(wanted), token)
+        wanted, token = self._wanted(), None
+        with contextlib.ExitStack() as held:
+            with alone_on_host(wanted["record"], self.module.check_mode, patience=PATIENCE_WITH_PROOF):
+                self._refuse_beside_another()
+                if not self.module.check_mode:
+                    take_back_interrupted_edits(self.kinds, wanted)
+                wanted = self._with_plan(wanted)
+                proved = self._proved_beforehand(wanted) if self._proof else {}
+                if wanted["plan"] and not self.module.check_mode:
+                    held.callback(remove_empty_folder, self.place.folder)
+                    held.enter_context(one_at_a_time(
+                        self.place.caller, PATIENCE_WITH_END, "another run that hands this change over"))
+                    token = self._hand_over(wanted, wanted["plan"])
+            if token:
+                return self._result_of(self._follow((WAITING,) + ENDED, self._longest(wanted), token))
+        if proved and not proved["ok"]:
+            self._fail_unproved(proved)
+        return dict(dict(self._nothing(), changed=bool(wanted["plan"]), files=wanted["plan"], token=None,
+                         old_port=wanted["old_port"], new_port=wanted["new_port"]), **proved)
+
+    def _result_of(self, state):
+        """The result of a change that was begun."""
         if state["state"] not in (WAITING, CONFIRMED):
-            raise ChangeError(_of_what_was_undone(state))
+            raise ChangeError(_of_what_was_undone(state), _proof_of(state))
         if not state["survives_reboot"]:
             self.module.warn("systemd does not run on this host: should it boot, or the process that waits for the confirmation "
                              "be ended, nothing undoes the change by itself")
         for sentence in state["notes"]:
             self.module.warn(sentence)
-        return dict(self.look(), changed=True, token=token)
+        return dict(self.look(), changed=True, token=state["token"])
+
+    # -- the proof
+
+    def _questions(self, wanted):
+        questions = self._proof.evidence(self._proof_options, wanted["new_port"], wanted["record"])
+        # In check mode another change may be under way.
+        questions.alone = not self.module.check_mode
+        return questions
+
+    def _proved_beforehand(self, wanted):
+        """The proof of a host with nothing to change, or in check mode what a change would prove; {} before a change."""
+        if not wanted["plan"]:
+            return self._prove_without_a_change(wanted)
+        self._require_provable(wanted)
+        # Nothing has moved that could be proved; that the host would move is what there is to say.
+        return dict(ok=True, predicted=True, port=wanted["new_port"]) if self.module.check_mode else {}
+
+    def _require_provable(self, wanted):
+        """Refuses, with the product still running, what could not be proved in its time, or would not be."""
+        sentence = too_short(wanted["timeout"], self._proof_options)
+        if sentence:
+            raise ChangeError("nothing was changed: %s (options timeout, and timeout and settle of %s)" % (
+                sentence, self._proof.option))
+        try:
+            questions = self._questions(wanted)
+            if not self.module.check_mode:
+                questions.check_again()
+        except EngineError as err:
+            raise ChangeError("nothing was changed: %s" % err)
+
+    def _prove_without_a_change(self, wanted):
+        """The proof of a host whose files hold already what they have to."""
+        try:
+            questions = self._questions(wanted)
+            found = proof(questions, self._proof_options["timeout"])
+            marked = found["ok"] and questions.is_to_be_marked()
+            if marked and not self.module.check_mode:
+                questions.record.mark_verified(alone=True)
+            return dict(found, changed=marked)
+        except EngineError as err:
+            return dict(ok=False, port=wanted["new_port"], missing={}, msg=str(err))
+
+    def _fail_unproved(self, found):
+        """A move that an earlier run has not brought to its end is taken back without its proof; else the host is left."""
+        why, port, content = found.pop("msg"), found["port"], ChangeRecord(self.params["record"]).content
+        if self.module.check_mode:
+            raise ChangeError(why, found)
+        if not content or content["state"] != "changing" or content["new_port"] != port:
+            raise ChangeError("%s. %s" % (why, why_it_stays(content, port)), found)
+        try:
+            self._take_back(why)
+        except EngineError as err:
+            raise ChangeError("%s. Putting the host back did not work out either: %s" % (why, err), found)
+        raise ChangeError("%s. %s" % (why, PUT_BACK), found)
 
     def _refuse_beside_another(self):
         sentence = self._under_way()
@@ -238,6 +319,8 @@ class ConfirmedChange:
         wanted = {key: params[key] for key in (
             "timeout", "record", "old_port", "new_port", "phase", "stop", "start", "services", "executables", "checks",
             "check_seconds", "command_seconds", "files", "bridge", "unit_dir", "force", *self._options)}
+        if self._proof:
+            wanted[self._proof.option] = self._proof_options
         self._require_commands()
         check_paths(self.kinds, wanted)
         return dict(wanted, way="forward", systemd=self.systemd, login=this_login())
@@ -285,7 +368,7 @@ class ConfirmedChange:
         try:
             self.place.write("change.json", wanted)
             self.place.hold_reserve(paths)
-            self.place.write("state.json", state)
+            self.place.write(STATE, state)
             self._launch()
         except EngineError:
             self._take_back_launch()
@@ -309,7 +392,7 @@ class ConfirmedChange:
     def _clear(self):
         make_folder(self.place.folder)
         # The state first: without it there is no change.
-        self.place.remove("state.json", "confirm.json", "revert.json", "reserve")
+        self.place.remove(STATE, "confirm.json", "revert.json", "reserve")
         self.place.forget_old_bytes()
 
     def _launch(self):
@@ -318,7 +401,7 @@ class ConfirmedChange:
             raise ChangeError("Python does not say where it lies (sys.executable is empty), so no process can be left that "
                               "runs it; set ansible_python_interpreter; nothing was changed")
         archive = self.place.path("run.zip")
-        put_file(archive, program(self.kinds, self.systemd), False)
+        put_file(archive, program(self.kinds, self.proofs, self.systemd), False)
         if self.systemd:
             self._launch_unit(archive)
         else:
@@ -345,7 +428,7 @@ class ConfirmedChange:
                 raise ChangeError("systemctl %s failed%s; nothing was changed" % (words(arguments), told(out + "\n" + err)))
 
     def _take_back_launch(self):
-        self.place.remove("state.json", "reserve", "run.zip", "change.json")
+        self.place.remove(STATE, "reserve", "run.zip", "change.json")
         if self.systemd:
             name = unit_name(self.place.name)
             # A start that has not come about yet is not to come about later.
@@ -361,11 +444,13 @@ class ConfirmedChange:
         """Seconds after which the process must have come to an end, or to its wait; it is bound in all that it does."""
         # Two more each time for processes that are waited for.
         attempt = (len(change["stop"]) + len(change["start"]) + 10) * change["command_seconds"]
-        return PATIENCE + 2 * attempt + change["check_seconds"] + sum(PAUSES) + PATIENCE_WITH_UNIT
+        asked, options = self.proofs.asked(change)
+        return PATIENCE_WITH_PROOF + 2 * attempt + change["check_seconds"] + (longest(options) if asked else 0) + sum(
+            PAUSES) + PATIENCE_WITH_UNIT
 
     def _follow(self, until, seconds, token):
         """Waits until the change has come to one of the states `until`.  Returns the state."""
-        end, missing_since, ended_at = time.monotonic() + seconds, None, None
+        end, missing_since, ended_at, slow = time.monotonic() + seconds, None, None, 0
         while True:
             # In this order: a process that ends between the two looks has written its last word before.
             lives, state = self.place.is_carried_out(), self.place.state()
@@ -384,13 +469,14 @@ class ConfirmedChange:
                 missing_since = None
             elif missing_since is None:
                 missing_since = now
+            elif now - missing_since > PATIENCE_WITH_UNIT and (
+                    state["state"] != BEGUN or slow < SLOW_STARTS) and self._unit_is() != "inactive":
+                # Not dead but slow: systemd runs it, and on a machine that has much to do it has not come to its work yet.
+                missing_since, slow = None, slow + 1
             elif now - missing_since > PATIENCE_WITH_UNIT and state["state"] == BEGUN:
                 if self._give_up_start():
                     raise ChangeError("the process that would make the change did not start in %d s; nothing was changed%s"
-                                      % (PATIENCE_WITH_UNIT, self._where_to_look()))
-                missing_since = None
-            elif now - missing_since > PATIENCE_WITH_UNIT and self._unit_is() != "inactive":
-                # Not dead but slow: systemd runs it, and on a machine that has much to do it has not come to its work yet.
+                                      % (PATIENCE_WITH_UNIT * (slow + 1), self._where_to_look()))
                 missing_since = None
             elif now - missing_since > PATIENCE_WITH_UNIT:
                 raise ChangeError("the process that carries the change %s out has ended amid it (%s) and was not begun again; "
@@ -480,7 +566,7 @@ class ConfirmedChange:
         if state["state"] == FAILED or (state["state"] == REVERTING and not self._is_carried_out_soon(state)):
             self._begin_way_back_again()
         else:
-            self.place.write("revert.json", dict(token=state["token"], reason="it was taken back on request"))
+            self.place.write("revert.json", dict(token=state["token"], reason=ON_REQUEST))
             self._ensure_carried_out(state)
         ended = self._follow(ENDED, self._longest(self.place.change()) + PATIENCE_WITH_END, state["token"])
         if ended["state"] == CONFIRMED:
@@ -500,7 +586,7 @@ class ConfirmedChange:
             if state is None or change is None or state["state"] not in (FAILED, REVERTING):
                 return
             self.place.write("change.json", dict(change, force=change["force"] or self.params["force"], **given))
-            self.place.write("state.json", dict(
+            self.place.write(STATE, dict(
                 state, state=REVERTING, notes=[], reason=state.get("because") or state["reason"]))
         self._await_end_of_unit()
         self._launch()
@@ -523,7 +609,7 @@ class ConfirmedChange:
             raise ChangeError(state["reason"])
         return dict(self.look(), changed=True, token=state["token"])
 
-    def _take_back(self):
+    def _take_back(self, reason=ON_REQUEST):
         """Takes a confirmed change back, by the record of the migration."""
         known, state = self.place.change(), self.place.state()
         path = self.params["record"] or (known and known["record"])
@@ -532,7 +618,7 @@ class ConfirmedChange:
         if known and os.path.realpath(known["record"]) != os.path.realpath(path):
             # Another product's, or another estate's.
             known = None
-        with alone_on_host(path, self.module.check_mode, may_be_first=False):
+        with alone_on_host(path, self.module.check_mode, may_be_first=False, patience=PATIENCE_WITH_PROOF):
             self._refuse_beside_another()
             record = ChangeRecord(path)
             move = record.content
@@ -555,17 +641,26 @@ class ConfirmedChange:
                             old_port=move["old_port"], new_port=move["new_port"])
             # What a way back that failed left down is to run after this one.
             ran = state.get("ran", []) if known and state and state["state"] in (FAILED, REVERTING) else []
-            token = self._hand_over_way_back(path, move, known or {}, ran)
+            token = self._hand_over_way_back(path, move, known or {}, ran, reason)
         return self._end_of_way_back(self._follow(ENDED, self._longest(self.place.change()) + PATIENCE_WITH_END, token))
 
-    def _hand_over_way_back(self, path, move, known, ran):
+    def _hand_over_way_back(self, path, move, known, ran, reason):
         wanted = dict(self._wanted(), record=path, old_port=move["old_port"], new_port=move["new_port"], way="back",
                       files=[], checks=[], record_before=None, modes={}, plan=[], **dict.fromkeys(self._options, []))
         for key in ("stop", "start", "services", "executables", "bridge"):
             # What this call does not say is as it was when the change began.
             wanted[key] = wanted[key] or known.get(key, wanted[key])
         return self._hand_over(wanted, [entry["path"] for entry in move["files"]], state=REVERTING,
-                               reason="it was taken back on request", bridge_turned=True, ran=ran)
+                               reason=reason, bridge_turned=True, ran=ran)
+
+
+def _proof_of(state):
+    """What the host has proved, for the module's result: all is proved when a new login has confirmed it too."""
+    found = state.get("proof")
+    if not found or not found["ok"] or state["state"] == CONFIRMED:
+        return found or {}
+    login = state["reason"] or "no new login has confirmed the change yet"
+    return dict(found, ok=False, missing=dict(found["missing"], login=login))
 
 
 def _moment(seconds):
@@ -581,8 +676,7 @@ def _of_what_was_undone(state):
         # Else a sentence on one step says that, and others went before.
         return state["reason"]
     what = "is being undone" if state["state"] == REVERTING else "was undone"
-    rest = "" if state["state"] == REVERTING else (
-        ". Its files are as they were before, byte for byte, and the product was started with them%s" % notes)
+    rest = "" if state["state"] == REVERTING else ". %s%s" % (PUT_BACK, notes)
     return "the change %s: %s%s" % (what, state["reason"], rest)
 
 

@@ -22,22 +22,15 @@ from ansible_collections.portshift.agents.plugins.module_utils._core.file_edit i
     FileEdit, FileError, make_folder, put_file, read_own, remove_empty_folder, remove_file, take_back_interrupted, write_own)
 from ansible_collections.portshift.agents.plugins.module_utils._bridge.bridge import turn_bridge
 from ansible_collections.portshift.agents.plugins.module_utils._core.file_kinds import Edit
+from ansible_collections.portshift.agents.plugins.module_utils._move.states import STATE, VERSION, folder_name, parsed
 
-VERSION = 1
 NAME = re.compile(r"[a-z][a-z0-9_]{0,19}\Z")
-# What a change goes through.  "begun" is handed over, with nothing touched yet.
-BEGUN, CHANGING, WAITING, CONFIRMED = "begun", "changing", "waiting", "confirmed"
-REVERTING, REVERTED, FAILED = "reverting", "reverted", "failed"
-ENDED = (CONFIRMED, REVERTED, FAILED)
+CALLER = "run.lock"
 # Python 3.6 has no name for it.
 CLOCK_BOOTTIME = 7
 # Held back on the disk until the way back needs it, beside room for the files: a disk that fills up meanwhile must not be in
 # its way.
 RESERVE = 256 * 1024
-
-
-class ChangeError(EngineError):
-    """A change that can't be, or did not come about; the sentence says what became of the host."""
 
 
 def boot_clock():
@@ -73,6 +66,23 @@ def words(command):
     return " ".join(command)
 
 
+def _is_held(path):
+    """Whether a process has the lock file at `path`."""
+    try:
+        with Location(path) as place:
+            place.require_own()
+            handle = place.open()
+    except (OSError, FileError):
+        return False
+    try:
+        fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        return False
+    except OSError:
+        return True
+    finally:
+        os.close(handle)
+
+
 def _text(content):
     return (json.dumps(content, indent=2, sort_keys=True) + "\n").encode("utf-8")
 
@@ -82,12 +92,12 @@ class Place:
 
     def __init__(self, state_dir, name):
         self.name = name
-        self.folder = os.path.join(state_dir, name + ".confirm")
+        self.folder = os.path.join(state_dir, folder_name(name))
 
     @classmethod
     def of(cls, folder):
         state_dir, name = os.path.split(folder)
-        return cls(state_dir, name[:-len(".confirm")])
+        return cls(state_dir, name[:-len(folder_name(""))])
 
     def path(self, name):
         return os.path.join(self.folder, name)
@@ -105,24 +115,14 @@ class Place:
     def read(self, name):
         """The content of one of the files, or None where it is not there."""
         path = self.path(name)
-        data = read_own(path)
-        if data is None:
-            return None
-        try:
-            content = json.loads(data.decode("utf-8"))
-            if content["version"] != VERSION:
-                raise ValueError("version %r" % content["version"])
-            return content
-        except (ValueError, KeyError, TypeError) as err:
-            raise ChangeError("%s: is not a file of portshift.agents that this version reads (%s); look at it, and move the "
-                              "folder away if you know that no change is under way on this host" % (path, err))
+        return parsed(path, read_own(path))
 
     def write(self, name, content):
         make_folder(self.folder)
         write_own(self.path(name), _text(dict(content, version=VERSION)))
 
     def state(self):
-        return self.read("state.json")
+        return self.read(STATE)
 
     def change(self):
         return self.read("change.json")
@@ -135,21 +135,18 @@ class Place:
             return None
         return content if content and content.get("token") == token else None
 
+    @property
+    def caller(self):
+        """Held by the run that has handed the change over, until the change waits or has ended."""
+        return self.path(CALLER)
+
     def is_carried_out(self):
         """Whether the process lives that carries the change out."""
-        try:
-            with Location(self.lock) as place:
-                place.require_own()
-                handle = place.open()
-        except (OSError, FileError):
-            return False
-        try:
-            fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
-            return False
-        except OSError:
-            return True
-        finally:
-            os.close(handle)
+        return _is_held(self.lock)
+
+    def is_followed(self):
+        """Whether the run lives that has handed the change over: it decides what becomes of one that no process takes."""
+        return _is_held(self.caller)
 
     def hold_reserve(self, paths=()):
         """`paths`: the files to be restored; one that others have changed is kept as well, in a copy."""
@@ -174,21 +171,6 @@ class Place:
             remove_file(os.path.join(folder, name), False)
         remove_empty_folder(folder)
         self.remove("undo.json", "undo.json.lock")
-
-
-def under_way(record, name):
-    """A sentence on a change of this host that undoes itself unless it is confirmed, and that has not ended; else None.
-
-    `record`: the record of the migration, beside which the folder of the change lies.
-    """
-    try:
-        state = Place(os.path.dirname(record), name).state()
-    except EngineError as err:
-        return str(err)
-    if state is None or state["state"] in ENDED:
-        return None
-    return ("a change of this host is under way (%s) and undoes itself unless it is confirmed; see what becomes of it with "
-            "confirmed_change (name: %s, state: present), and run again when it has ended" % (state["state"], name))
 
 
 class FileContent(Edit):

@@ -1,7 +1,8 @@
 # Copyright (c) 2026 The portshift.agents authors
 # GNU General Public License v3.0-or-later (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The one process of a host that carries a change out, waits for its confirmation, and undoes it when none comes.
+"""The one process of a host that carries a change out, waits for the host's proof and for a confirmation, and undoes the change
+when one of them does not come.
 
 It may be ended at any moment, by a reboot too: what it does next is read from disk when it runs again.  Its state is
 written before the step that it tells of, so that a state which says less than was done can't be.
@@ -18,11 +19,13 @@ import time
 from ansible_collections.portshift.agents.plugins.module_utils._core.bounded_commands import (
     BoundedModule, CommandTimeout, execute, execute_and_leave, told)
 from ansible_collections.portshift.agents.plugins.module_utils._core.change_record import (
-    PATIENCE, ChangeRecord, alone_on_host, read_record)
+    PATIENCE, PATIENCE_WITH_PROOF, ChangeRecord, alone_on_host, moved_at, read_record)
 from ansible_collections.portshift.agents.plugins.module_utils._move.confirmed_state import (
-    BEGUN, CHANGING, CONFIRMED, ENDED, FAILED, REVERTED, REVERTING, WAITING, ChangeError, Place, asked_for, boot_clock, edits,
-    take_back_interrupted_edits, turn, words)
+    CALLER, Place, asked_for, boot_clock, edits, take_back_interrupted_edits, turn, words)
+from ansible_collections.portshift.agents.plugins.module_utils._move.states import (
+    BEGUN, CHANGING, CONFIRMED, ENDED, FAILED, LOGIN_SECONDS, REVERTED, REVERTING, STATE, WAITING, ChangeError)
 from ansible_collections.portshift.agents.plugins.module_utils._core.errors import EngineError
+from ansible_collections.portshift.agents.plugins.module_utils._core.evidence import proof
 from ansible_collections.portshift.agents.plugins.module_utils._core.file_edit import (
     FileError, NoSpace, one_at_a_time, overwrite, put_file, read_bytes, remove_file, sha256, write_durably, write_own)
 from ansible_collections.portshift.agents.plugins.module_utils._core.service_processes import this_boot
@@ -72,10 +75,10 @@ class _Both:
 
 
 class Unit:
-    """Carries the change at `place` on, from wherever it stands."""
+    """Carries the change at `place` on, from wherever it stands.  `kinds`, `proofs`: FileKinds and Proofs that it may name."""
 
-    def __init__(self, kinds, place, say=None):
-        self.kinds, self.place, self.say = kinds, place, say or _to_journal
+    def __init__(self, kinds, proofs, place, say=None):
+        self.kinds, self.proofs, self.place, self.say = kinds, proofs, place, say or _to_journal
         self.change, self.state = place.change(), place.state()
         if self.change is None or self.state is None:
             raise ChangeError("%s: holds no change; nothing was done" % place.folder)
@@ -92,7 +95,7 @@ class Unit:
         """Writes down how far this is, durably.  Without `must` what follows is not held up by a disk that is full."""
         self.state.update(values)
         try:
-            self.place.write("state.json", self.state)
+            self.place.write(STATE, self.state)
             return True
         except FileError as err:
             if must:
@@ -123,13 +126,13 @@ class Unit:
                 self.remark("%s ended with exit status %d%s" % (words(command), status, told(out + "\n" + err)))
         return trouble
 
-    def _start(self):
-        """Starts the product.  Returns sentences on what did not work."""
+    def _start(self, seconds=lambda: None):
+        """Starts the product.  Returns sentences on what did not work.  `seconds`: gives those that the next command has."""
         trouble = []
         for command in self.change["start"]:
             self.say("Starts: %s" % words(command))
             try:
-                status = execute_and_leave(command, self.seconds)
+                status = execute_and_leave(command, seconds() or self.seconds)
             except COMMAND_ERRORS as err:
                 trouble.append(_why(err, command))
                 continue
@@ -156,13 +159,14 @@ class Unit:
             trouble = str(err)
         return [trouble] if trouble else []
 
-    def _await_none(self, ask, abort=lambda: None):
+    def _await_none(self, ask, abort=lambda: None, seconds=None):
         """A sentence on what ask() still has sentences on when time is over, or None."""
-        end = boot_clock() + self.seconds
+        seconds = seconds or self.seconds
+        end = boot_clock() + seconds
         while True:
             found = ask()
             if not found or boot_clock() >= end:
-                return "%s after %g s" % ("; ".join(found), self.seconds) if found else None
+                return "%s after %g s" % ("; ".join(found), seconds) if found else None
             self._abort_if(abort())
             self._make_way_for_shutdown()
             time.sleep(LOOK_AGAIN)
@@ -182,7 +186,8 @@ class Unit:
 
     def _check(self):
         """Waits until all checks succeed at once."""
-        end = boot_clock() + self.change["check_seconds"]
+        begun = boot_clock()
+        end = begun + min(self.change["check_seconds"], self._left())
         while self.change["checks"]:
             for command in self.change["checks"]:
                 try:
@@ -197,8 +202,28 @@ class Unit:
                 return
             self._abort_if(self._asked_to_revert())
             if boot_clock() >= end:
-                raise ChangeError("after %g s this check still fails: %s" % (self.change["check_seconds"], why))
+                raise ChangeError("after %g s this check still fails: %s" % (round(end - begun), why))
             time.sleep(CHECK_AGAIN)
+
+    def _left(self):
+        """Whole seconds, at least one, that are left for start, proof and login."""
+        return max(1, round(self.state["until"] - boot_clock()))
+
+    def _prove(self):
+        """Waits for the host's proof, as the change asks for it.  What needs a new login is not proved here."""
+        asked, options = self.proofs.asked(self.change)
+        if asked is None:
+            return
+        port = self.change["new_port"]
+        questions = asked.evidence(options, port, self.change["record"])
+        questions.alone = True
+        left = self.state["until"] - boot_clock() - LOGIN_SECONDS - 2 * options["settle"]
+        self.say("Waits for the proof on port %d" % port)
+        found = proof(questions, max(0, min(options["timeout"], left)), lambda: self._abort_if(self._asked_to_revert()))
+        # Noted with the next step, whichever that is.
+        self.state["proof"] = found
+        self._abort_if(found.pop("msg", None))
+        self.say("The host has proved itself on port %d" % port)
 
     # -- forward
 
@@ -222,7 +247,7 @@ class Unit:
 
     def _make_change(self):
         try:
-            with alone_on_host(self.change["record"]):
+            with alone_on_host(self.change["record"], patience=PATIENCE_WITH_PROOF):
                 self.note(state=CHANGING, stopped=boot_clock())
                 try:
                     self._make_steps()
@@ -254,15 +279,20 @@ class Unit:
             self.note(bridge_turned=True)
             self.say("Turns the bridge: the old ports lead to the new ones")
             self.state["bridge"] = turn(self.module, self.change["bridge"], True)
-        trouble = self._start()
-        if trouble:
-            raise ChangeError("; ".join(trouble))
+        # From here on the host may refuse logins: start, proof and the login that confirms have this time together.
+        self.state["until"] = boot_clock() + self.change["timeout"]
+        self._abort_if("; ".join(self._start(lambda: min(self.seconds, self._left()))))
         # An exit status is not believed.
-        self._abort_if(self._await_none(lambda: self.services.missing(before), self._asked_to_revert))
+        self._abort_if(self._await_none(lambda: self.services.missing(before), self._asked_to_revert,
+                                        min(self.seconds, self._left())))
         self.state["seconds"] = round(boot_clock() - self.state["stopped"], 2)
         self._check()
-        self.note(state=WAITING, until=boot_clock() + self.change["timeout"])
-        self.say("Waits %d s for the confirmation" % self.change["timeout"])
+        self._prove()
+        if boot_clock() >= self.state["until"]:
+            raise ChangeError("start and proof have taken all of the %d s (timeout) that they have together with the login that "
+                              "confirms; give more" % self.change["timeout"])
+        self.note(state=WAITING)
+        self.say("Waits %d s for the confirmation" % self._left())
 
     def _wait(self, rebooted=False):
         if self.state["state"] != WAITING:
@@ -543,12 +573,28 @@ class Unit:
         self.say("The change is %s: %s" % (state, reason))
         return True
 
+    def _note_proof(self):
+        """A host that has proved itself and was entered by a new login is where it is to stay: its record says so."""
+        found = self.state.get("proof")
+        if self.state["state"] != CONFIRMED or not found:
+            return
+        record = ChangeRecord(self.change["record"])
+        # Of what was proved, and not of what another run has made of the host since.
+        if moved_at(record.content, found["port"]) == found["moved_at"]:
+            record.mark_verified()
+
     def _tidy_up(self):
         state = self.state["state"]
         if state not in ENDED:
             return
         try:
-            self.place.remove("reserve", "confirm.json", "revert.json")
+            self._note_proof()
+        except EngineError as err:
+            # The next run finds that, and asks for the proof anew.
+            self.say(str(err))
+        try:
+            # A run that was killed has left its lock.
+            self.place.remove("reserve", "confirm.json", "revert.json", CALLER)
             if state == FAILED and self.change["way"] == "forward":
                 # The next boot tries again, for which it needs all the rest.
                 return
@@ -590,7 +636,7 @@ def _sentence(error):
     return "%s: %s" % (type(error).__name__, error)
 
 
-def _carry_on(kinds, folder, say):
+def _carry_on(kinds, proofs, folder, say):
     """The exit status of the process: 0 when there is nothing left to do."""
     place = Place.of(folder)
     try:
@@ -600,7 +646,7 @@ def _carry_on(kinds, folder, say):
                 # Taken back before this process came to it; it would find the same the next time.
                 say("%s: holds no change; nothing was done" % place.folder)
                 return 0
-            unit = Unit(kinds, place, say)
+            unit = Unit(kinds, proofs, place, say)
 
             def end(*unused):
                 unit.told_to_end = True
@@ -649,19 +695,19 @@ def _as_bytes(sentence):
     return sentence.encode("utf-8", "replace")
 
 
-def main(kinds, folder, minded):
+def main(kinds, proofs, folder, minded):
     """Runs in the process that was left behind.  `minded`: by systemd, which begins it again when it is killed."""
     os.umask(0o022)
     # A handler, not SIG_IGN: what is ignored would be inherited by the product.
     signal.signal(signal.SIGHUP, lambda *unused: None)
     if minded:
-        return _carry_on(kinds, folder, _to_journal)
+        return _carry_on(kinds, proofs, folder, _to_journal)
     for _life in range(MAX_RESTARTS):
         child = os.fork()
         if not child:
             status = 1
             try:
-                status = _carry_on(kinds, folder, _to_system_log)
+                status = _carry_on(kinds, proofs, folder, _to_system_log)
             finally:
                 os._exit(status)
         # A signal to this process is meant for that one.

@@ -17,13 +17,11 @@ import time
 
 from ansible_collections.portshift.agents.plugins.module_utils._bridge.bridge import (
     PATIENCE_OF_A_MOVE, check_bridge, lease_of, set_bridge)
-from ansible_collections.portshift.agents.plugins.module_utils._core.change_record import ChangeRecord, RecordError, alone_on_host
+from ansible_collections.portshift.agents.plugins.module_utils._core.change_record import (
+    PATIENCE_WITH_PROOF, ChangeRecord, RecordError, alone_on_host, why_it_stays)
 from ansible_collections.portshift.agents.plugins.module_utils._core.errors import EngineError
 from ansible_collections.portshift.agents.plugins.module_utils._core.evidence import proof
 from ansible_collections.portshift.agents.plugins.module_utils._core.file_edit import take_back_interrupted
-
-# How long a change waits for another one of the same host, which ends its proof first, or the way back from it.
-PATIENCE = 900
 
 
 class MoveError(EngineError):
@@ -98,7 +96,7 @@ class Transaction:
 
     def run(self, restore=False):
         """The result of the module, but for its diff.  EngineError with the sentence on what became of the host."""
-        with alone_on_host(self.record_path, self.module.check_mode, may_be_first=not restore, patience=PATIENCE):
+        with alone_on_host(self.record_path, self.module.check_mode, may_be_first=not restore, patience=PATIENCE_WITH_PROOF):
             # From before the stop to the start, so that no product is down while it waits for another one.
             with self._leased():
                 # Not while it waits: what has not begun can still be called off.
@@ -248,12 +246,7 @@ class Transaction:
         raise MoveError("%s. %s" % (_sentence(error), self._why_it_stays()), found)
 
     def _why_it_stays(self):
-        content = self.record.content or {}
-        if content.get("state") == "verified" and content["new_port"] == self.product.port:
-            return "It was not put back, since it had proved itself on this port before"
-        if content.get("state") == "changing":
-            return "It was not put back: its record is that of a migration to port %s, which has not ended" % content["new_port"]
-        return "Nothing was put back, since no migration of this host to port %d is under way" % self.product.port
+        return why_it_stays(self.record.content, self.product.port)
 
     # -- back
 

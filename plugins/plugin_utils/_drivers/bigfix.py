@@ -69,7 +69,7 @@ PRODUCT = Product(
     facts=dict(assessment="bigfix_component_assessment", path="bigfix_component_path", evidence="bigfix_component_evidence",
                users="bigfix_component_users", way_back="bigfix_component_way_back"),
     phases={1: "root server and pilot", 2: "relays", 3: "clients"}, path_predicts=False, back_first=("server",),
-    move="apply", opens=_opens, always_open=("server", "relay"),
+    opens=_opens, always_open=("server", "relay"),
     unasked="below a host from which this run would take a port, and not part of the run, so it can't be told whether they still "
             "need it. Run without --limit, or limit to hosts with all of their children",
     outside="its parent %s is no part of this run: where that has not moved yet, move it first",

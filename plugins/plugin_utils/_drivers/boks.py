@@ -5,13 +5,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from ansible_collections.portshift.agents.plugins.plugin_utils._options import (
     FORCE, LOCK, MAX_MISSING, MISSING, PHASES, USERS, Option, sources)
 from ansible_collections.portshift.agents.plugins.plugin_utils._products import Product
 
 OPTIONS: list[Option] = [
     Option("base_port", "port", "", "the base to move to, 1024 to 65532", "base_port", "required"),
-    Option("confirm_timeout", "int", 60, "seconds within which a new login has to confirm"),
+    Option("confirm_timeout", "int", 120, "seconds that start, proof and the new login that confirms have together"),
     *PHASES,
     Option("agent_waves", "waves", ["5%", "25%"], "sizes of the waves of Server Agents, as `serial` has them", "agent_waves"),
     MISSING[0]._replace(text="%s; for hosts that are down, since one that is up and not opened stands in the way of the others"
@@ -33,6 +36,13 @@ OPTIONS: list[Option] = [
     FORCE,
     *[Option(name, kind, None, "", listed=False) for name, kind in (("lock_path", "str"), ("address", "str"))]]
 
+
+
+def _opens(component: str | None, look: Mapping[str, Any], port: int | None) -> bool:
+    """A host that is to move answers on both bases, and its firewall admits the new one."""
+    return bool(look.get("edits"))
+
+
 PRODUCT = Product(
     name="boks", groups=("boks_master", "boks_replicas", "boks_agents"),
     order="boks_domain", plan="boks_plan", plan_argument="domain", port="boks_base_port", port_word="base port",
@@ -43,7 +53,7 @@ PRODUCT = Product(
     facts=dict(assessment="boks_assessment", path="boks_path", evidence="boks_evidence", users="boks_users",
                way_back="boks_way_back"),
     phases={1: "Master", 2: "Replicas, one by one", 3: "Server Agents"}, back_first=("master", "replica"), span=4,
-    add_up=True,
+    add_up=True, opens=_opens, always_open=("master", "replica"),
     unasked="in the domain and not part of the run, so it can't be told whether they still need the ports that this run would "
             "take away. Run without --limit",
     outside="it connects to %s, no part of this run: where one of these has not been opened for the base port yet, run without "

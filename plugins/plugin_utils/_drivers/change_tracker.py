@@ -28,7 +28,7 @@ OPTIONS: list[Option] = [
            "these**, or they are shut out", "allowed_sources"),
     Option("address", "str", "", "host variable: from where others see this host come", shown="`ansible_host`"),
     FORCE,
-    Option("agent_confirm_timeout", "int", 60, "seconds within which a new login has to confirm"),
+    Option("agent_confirm_timeout", "int", 120, "seconds that start, proof and the new login that confirms have together"),
     Option("agent_settle_seconds", "float", 5, "seconds after which an agent has to prove itself once more"),
     Option("agent_allow_unproved", "bool", False,
            "move agents behind an HTTP proxy, whose path can't be proved from their host"),

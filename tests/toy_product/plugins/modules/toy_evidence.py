@@ -12,11 +12,11 @@ author: The portshift.agents authors (@portshift)
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.portshift.agents.plugins.module_utils._core.evidence import prove
-from ansible_collections.portshift.agents.plugins.module_utils._toy.host import PROOF_SPEC, ToyEvidence
+from ansible_collections.portshift.agents.plugins.module_utils._toy.host import TOY_EVIDENCE_SPEC, ToyEvidence
 
 
 def main():
-    module = AnsibleModule(argument_spec=PROOF_SPEC, supports_check_mode=True)
+    module = AnsibleModule(argument_spec=TOY_EVIDENCE_SPEC, supports_check_mode=True)
     prove(module, lambda: ToyEvidence(module.params))
 
 

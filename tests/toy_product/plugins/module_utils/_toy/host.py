@@ -7,12 +7,14 @@ import socket
 
 from ansible_collections.portshift.agents.plugins.module_utils._core.change_record import left_port
 from ansible_collections.portshift.agents.plugins.module_utils._core.errors import EngineError
-from ansible_collections.portshift.agents.plugins.module_utils._core.evidence import EVIDENCE_SPEC, Evidence
+from ansible_collections.portshift.agents.plugins.module_utils._core.evidence import (
+    EVIDENCE_SPEC, PROOF_SPEC, Evidence, ProductProof)
 from ansible_collections.portshift.agents.plugins.module_utils._core.posix_host import THIS_HOST
 from ansible_collections.portshift.agents.plugins.module_utils._toy.port_file import PortEdit
 
 HOST_SPEC = dict(path=dict(type="path", required=True), port=dict(type="int"), record=dict(type="path"))
-PROOF_SPEC = dict(HOST_SPEC, address=dict(type="str", required=True), **EVIDENCE_SPEC)
+ADDRESS = dict(address=dict(type="str", required=True))
+TOY_EVIDENCE_SPEC = dict(HOST_SPEC, **dict(ADDRESS, **EVIDENCE_SPEC))
 
 
 def look(params, host=THIS_HOST):
@@ -59,3 +61,8 @@ class ToyEvidence(Evidence):
     def left(self, unused):
         there = answers(self.params["address"], self.old_port)
         return not there, ["the daemon %s on the old port %d" % ("still answers" if there else "answers no more", self.old_port)]
+
+
+# Within the unit of confirmed_change.
+PROOF = ProductProof("toy_proof", dict(ADDRESS, path=HOST_SPEC["path"], **PROOF_SPEC),
+                     lambda options, port, record: ToyEvidence(dict(options, port=port, record=record)))
