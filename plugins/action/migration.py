@@ -342,7 +342,7 @@ class ActionModule(ActionBase):
         if moves and not self._task.check_mode and not in_window(now, window):
             return dict(failed=True, msg="It is %s and the maintenance window is %s: %s was not begun. Run the same command "
                         "again in the window; it goes on from what is there." % (now.strftime("%H:%M"), window, name))
-        return dict(moves=moves, tasks_from="apply" if moves else "verify", product=order["product"], counted=counted,
+        return dict(moves=moves, tasks_from="apply" if moves else "verify", counted=counted,
                     title="%s%s: %s" % (name[0].upper() + name[1:], "" if moves else " (proved anew, not moved)",
                                         ", ".join(step["hosts"])))
 

@@ -506,7 +506,7 @@ class ConfirmedChange:
 
     def _ensure_carried_out(self, state):
         """Begins the process again where it was killed and no unit does so."""
-        if state["state"] not in ENDED and not self._is_carried_out_soon(state):
+        if state["state"] not in ENDED and not self._is_carried_out_soon(state) and self.place.state():
             self._launch()
 
     # -- confirm
