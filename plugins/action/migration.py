@@ -339,8 +339,7 @@ class ActionModule(ActionBase):
             return dict(failed=True, msg="It is %s and the maintenance window is %s: %s was not begun. Run the same command "
                         "again in the window; it goes on from what is there." % (now.strftime("%H:%M"), window, name))
         unsettled = bool(_migration.unsettled(self._variables["hostvars"], order, step["hosts"]))
-        return dict(moves=moves, tasks_from="apply" if moves else "verify", product=order["product"], counted=counted,
-                    unsettled=unsettled,
+        return dict(moves=moves, tasks_from="apply" if moves else "verify", counted=counted, unsettled=unsettled,
                     title="%s%s: %s" % (name[0].upper() + name[1:], "" if moves else " (proved anew, not moved)",
                                         ", ".join(step["hosts"])))
 

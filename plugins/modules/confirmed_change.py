@@ -55,6 +55,12 @@ options:
       - In check mode there is nothing to confirm.
     type: bool
     default: false
+  wait:
+    description: With O(state=present), seconds, up to V(7200), for which the end of a change that is under way is waited for. A
+      change that no process carries on is not.
+    type: int
+    default: 0
+    version_added: 0.2.0
   token:
     description: What O(state=begun) returned as RV(token). Needed for O(state=confirmed); O(confirm) hands it on by itself.
     type: str
@@ -503,7 +509,7 @@ KINDS = FileKinds(hub_edit, nginx_conf, services_file, bigfix_edit)
 PROOFS = Proofs(boks_evidence, agent_evidence)
 COMMANDS = dict(type="list", elements="list", default=[])
 # The bounds of the numbers of seconds.
-BOUNDS = dict(timeout=(5, 3600), check_seconds=(0, 3600), command_seconds=(1, 3600))
+BOUNDS = dict(timeout=(5, 3600), check_seconds=(0, 3600), command_seconds=(1, 3600), wait=(0, 7200))
 
 
 def out_of_bounds(params):
@@ -533,7 +539,7 @@ def main():
             name=dict(type="str", required=True),
             state=dict(type="str", choices=["present", "begun", "confirmed", "reverted"], default="begun"),
             timeout=dict(type="int", default=60), confirm=dict(type="bool", default=False),
-            token=dict(type="str", no_log=False), record=dict(type="path"),
+            wait=dict(type="int", default=0), token=dict(type="str", no_log=False), record=dict(type="path"),
             old_port=dict(type="int"), new_port=dict(type="int"), phase=dict(type="str"),
             stop=COMMANDS, start=COMMANDS, services=dict(type="list", elements="str", default=[]),
             executables=dict(type="dict", default={}), checks=COMMANDS, check_seconds=dict(type="int", default=30),

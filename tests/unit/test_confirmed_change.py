@@ -562,9 +562,10 @@ def asked(folder, **params):
     module = SimpleNamespace(
         check_mode=False, _diff=False, warn=lambda sentence: None, get_bin_path=lambda name: None, run_command=None,
         params=dict(dict(
-            name="boks", timeout=60, token=None, record=str(folder / "boks.json"), old_port=6500, new_port=6530, phase=None,
-            stop=[], start=[], services=[], executables={}, checks=[], check_seconds=1, command_seconds=10, services_entries=[],
-            hub_urls=[], files=[], bridge=None, force=False, state_dir=str(folder), unit_dir=str(folder)), **params))
+            name="boks", timeout=60, token=None, wait=0, record=str(folder / "boks.json"), old_port=6500, new_port=6530,
+            phase=None, stop=[], start=[], services=[], executables={}, checks=[], check_seconds=1, command_seconds=10,
+            services_entries=[], hub_urls=[], files=[], bridge=None, force=False, state_dir=str(folder),
+            unit_dir=str(folder)), **params))
     return ConfirmedChange(KINDS, PROOFS, module)
 
 

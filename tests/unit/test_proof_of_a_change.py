@@ -5,6 +5,7 @@
 
 import json
 import os
+from contextlib import ExitStack
 from types import SimpleNamespace
 
 import pytest
@@ -335,6 +336,26 @@ def test_change_that_was_handed_over_is_its_runs_to_give_up_as_long_as_that_live
     with one_at_a_time(folder.place.caller, 0, "no other run"):
         monkeypatch.setattr(confirmed_change.time, "sleep", look)
         assert second._under_way() is None and len(looks) == 50
+
+
+def test_end_of_a_change_that_is_under_way_is_waited_for_and_that_of_one_which_no_process_carries_on_is_not(folder, monkeypatch):
+    folder.place.write("state.json", dict(folder.place.state(), state=WAITING, reason=None, until=boot_clock() + 60))
+    looks = []
+
+    def look(seconds):
+        looks.append(seconds)
+        assert len(looks) < 1000
+        if len(looks) == 50:
+            folder.place.write("state.json", dict(folder.place.state(), state=CONFIRMED, reason="it was confirmed"))
+            carried.close()
+    monkeypatch.setattr(confirmed_change, "PATIENCE_WITH_RESTART", 0)
+    monkeypatch.setattr(confirmed_change.time, "sleep", look)
+    # No process has its lock.
+    assert asked(folder, wait=60).present()["state"] == WAITING and not looks
+    carried = ExitStack()
+    carried.enter_context(one_at_a_time(folder.place.lock, 0, "no other process"))
+    assert asked(folder).present()["state"] == WAITING and not looks
+    assert asked(folder, wait=60).present()["state"] == CONFIRMED and len(looks) >= 50
 
 
 def test_unit_that_is_slow_to_take_what_was_handed_over_is_waited_for(folder, monkeypatch, carried_out):

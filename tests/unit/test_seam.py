@@ -25,6 +25,7 @@ from ansible_collections.portshift.agents.plugins.module_utils._core import posi
 from ansible_collections.portshift.agents.plugins.module_utils._core.evidence import gather
 from ansible_collections.portshift.agents.plugins.module_utils._core.file_edit import FileError
 from ansible_collections.portshift.agents.plugins.module_utils._core.host import Host
+from ansible_collections.portshift.agents.plugins.module_utils._move.states import under_way
 from ansible_collections.portshift.agents.plugins.module_utils._network import posix_host as network_host
 from ansible_collections.portshift.agents.tests.unit import masthead_files
 
@@ -208,6 +209,17 @@ def test_a_host_has_an_answer_to_every_question_as_it_is_asked(kind):
 def test_posix_host_has_nothing_that_another_host_would_lack():
     offered = {name for kind in (posix_host.PosixHost, network_host.PosixHost) for name in vars(kind) if name[0] != "_"}
     assert offered == set(QUESTIONS)
+
+
+def test_a_change_under_way_is_told_by_the_host_that_is_asked(no_posix):
+    record, path = "C:\\ProgramData\\portshift\\boks.json", "C:\\ProgramData\\portshift\\boks.confirm\\state.json"
+
+    def told(*content):
+        return under_way(Windows(dict.fromkeys([path], *content) if content else {}), record, "boks")
+
+    assert "a change of this host is under way (waiting)" in told(b'{"version": 1, "state": "waiting"}')
+    assert told() is None and told(b'{"version": 1, "state": "confirmed"}') is None
+    assert told(b"{").startswith(path + ": is not a file of portshift.agents")
 
 
 def test_a_question_without_an_answer_is_no_answer():

@@ -154,6 +154,13 @@ class ConfirmedChange:
                     survives_reboot=self.systemd, old_port=None, new_port=None)
 
     def present(self):
+        end = time.monotonic() + self.params["wait"]
+        while time.monotonic() < end:
+            state = self.place.state()
+            # One that no process carries on has no end that could be waited for.
+            if state is None or self._is_over(state) or state["state"] in ENDED or not self._is_carried_out_soon(state):
+                break
+            time.sleep(LOOK_AGAIN)
         return dict(self.look(), changed=False)
 
     def look_again(self):
@@ -506,7 +513,7 @@ class ConfirmedChange:
 
     def _ensure_carried_out(self, state):
         """Begins the process again where it was killed and no unit does so."""
-        if state["state"] not in ENDED and not self._is_carried_out_soon(state):
+        if state["state"] not in ENDED and not self._is_carried_out_soon(state) and self.place.state():
             self._launch()
 
     # -- confirm
