@@ -15,7 +15,11 @@ PowerShell find the same key.  A process is told from another of the same number
 
 from __future__ import annotations
 
-from typing import Any, Literal, NotRequired, TypedDict
+from typing import TYPE_CHECKING, Any, Literal, TypedDict
+
+if TYPE_CHECKING:
+    # Python 3.10 has it there alone.
+    from typing_extensions import NotRequired
 
 VERSION = 1
 
