@@ -258,29 +258,15 @@ waited:
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.portshift.agents.plugins.module_utils._core.host_system import require_linux
-from ansible_collections.portshift.agents.plugins.module_utils._bigfix.cutover import BigFixMove
-from ansible_collections.portshift.agents.plugins.module_utils._bigfix.evidence import PROOF_SPEC
-from ansible_collections.portshift.agents.plugins.module_utils._bigfix.host import HOST_SPEC
+from ansible_collections.portshift.agents.plugins.module_utils._bigfix.cutover import CUTOVER_SPEC, BigFixMove
 from ansible_collections.portshift.agents.plugins.module_utils._bigfix.ports import parse_bigfix_port
-from ansible_collections.portshift.agents.plugins.module_utils._bridge.bridge import BRIDGE_SPEC
 from ansible_collections.portshift.agents.plugins.module_utils._core.errors import EngineError
-from ansible_collections.portshift.agents.plugins.module_utils._core.services import SERVICE_TIMEOUT, Services
+from ansible_collections.portshift.agents.plugins.module_utils._core.services import Services
 from ansible_collections.portshift.agents.plugins.module_utils._move.transaction import Transaction
 
 
 def main():
-    module = AnsibleModule(
-        argument_spec=dict(
-            HOST_SPEC, record=dict(type="path", required=True),
-            state=dict(type="str", choices=["moved", "restored"], default="moved"),
-            masthead_src=dict(type="path"), masthead_content=dict(type="str"),
-            allow_invalid_signature=dict(type="bool", default=False),
-            services=dict(type="list", elements="str", required=True),
-            service_command=dict(type="list", elements="str", default=[]), executables=dict(type="dict", default={}),
-            service_timeout=dict(type="float", default=SERVICE_TIMEOUT), phase=dict(type="str"),
-            force=dict(type="bool", default=False), unfinished_only=dict(type="bool", default=False),
-            bridge=dict(type="dict", options=BRIDGE_SPEC), proof=PROOF_SPEC),
-        supports_check_mode=True)
+    module = AnsibleModule(argument_spec=CUTOVER_SPEC, supports_check_mode=True)
     require_linux(module)
     params = module.params
     restore, asked = params["state"] == "restored", params["proof"]

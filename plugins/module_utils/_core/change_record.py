@@ -53,9 +53,51 @@ class RecordError(EngineError):
     """A record that can't be used, or a way back that is no longer safe; the sentence carries the path."""
 
 
-def read_record(path):
+class Disk:
+    """Where a record, its backups and the files that it names lie: the disk of the host on which this process runs.
+
+    A host that no Python runs on has another one, on which the same is written, in the same order.
+    """
+
+    def join(self, folder, name):
+        return os.path.join(folder, name)
+
+    def make_folder_of(self, path):
+        make_folder(os.path.dirname(path))
+
+    def exists(self, path):
+        return os.path.lexists(path)
+
+    def read_own(self, path):
+        """The bytes of a file of our own, or None where there is none; one that others can change is refused."""
+        return read_own(path)
+
+    def write_own(self, path, content):
+        """Durably, and in a folder that no other user can change, which is made where it is missing."""
+        self.make_folder_of(path)
+        write_own(path, content)
+
+    def read_if_there(self, path):
+        return read_if_there(path)
+
+    def edit(self, path):
+        """A FileEdit."""
+        return FileEdit.read(path)
+
+    def now(self):
+        return time.time()
+
+    def boot(self):
+        """A word that is another one after each boot."""
+        return this_boot()
+
+
+THIS_DISK = Disk()
+
+
+def read_record(path, disk=THIS_DISK):
     """The content of the record at `path`, or None where there is none."""
-    data = read_own(path)
+    data = disk.read_own(path)
     if data is None:
         return None
     try:
@@ -166,9 +208,9 @@ def _move(value):
 class ChangeRecord:
     """The record at `path`; `content` is None until a first change is noted."""
 
-    def __init__(self, path, old_port=None, new_port=None, phase=None):
-        self.path = path
-        self.content = read_record(path)
+    def __init__(self, path, old_port=None, new_port=None, phase=None, disk=THIS_DISK):
+        self.path, self.disk = path, disk
+        self.content = read_record(path, disk)
         self.move = dict(old_port=old_port, new_port=new_port, phase=phase)
 
     @classmethod
@@ -177,11 +219,10 @@ class ChangeRecord:
         return cls(**_move(params["record"])) if params.get("record") else None
 
     def _backup_path(self, digest):
-        return os.path.join(os.path.splitext(self.path)[0], digest)
+        return self.disk.join(os.path.splitext(self.path)[0], digest)
 
     def _save(self):
-        make_folder(os.path.dirname(self.path))
-        write_own(self.path, _text(self.content))
+        self.disk.write_own(self.path, _text(self.content))
 
     def _archive(self, content):
         """Keeps the record `content`, which is about to be replaced, beside its backups.
@@ -191,14 +232,13 @@ class ChangeRecord:
         folder, text = os.path.splitext(self.path)[0], _text(content)
         stem = "%s-%s-%s" % (time.strftime("%Y%m%dT%H%M%S", time.gmtime(content.get("started", 0))),
                              "unknown" if content["old_port"] is None else content["old_port"], content["new_port"])
-        path, number = os.path.join(folder, stem + ".json"), 1
-        while os.path.lexists(path):
-            if read_own(path) == text:
+        path, number = self.disk.join(folder, stem + ".json"), 1
+        while self.disk.exists(path):
+            if self.disk.read_own(path) == text:
                 return
             number += 1
-            path = os.path.join(folder, "%s-%d.json" % (stem, number))
-        make_folder(folder)
-        write_own(path, text)
+            path = self.disk.join(folder, "%s-%d.json" % (stem, number))
+        self.disk.write_own(path, text)
 
     def _begin(self):
         """A new migration starts a new record; going on with an interrupted one keeps the first backups."""
@@ -207,7 +247,7 @@ class ChangeRecord:
             # It was interrupted before it changed a file, so the one before it is what there is.
             old = self.content = old["earlier"]
         if old is None or old["state"] == "rolled_back" or old["new_port"] != self.move["new_port"]:
-            self.content = dict(version=VERSION, started=time.time(), files=[], state="changing", **self.move)
+            self.content = dict(version=VERSION, started=self.disk.now(), files=[], state="changing", **self.move)
             if old is not None:
                 self.content["earlier"] = old
 
@@ -219,8 +259,8 @@ class ChangeRecord:
         before = copy.deepcopy(self.content)
         if self.move["new_port"] is not None:
             self._begin()
-        now = time.time()
-        self.content.update(stopped=dict(boot_id=this_boot(), processes=processes), stopped_at=now, last_change=now)
+        now = self.disk.now()
+        self.content.update(stopped=dict(boot_id=self.disk.boot(), processes=processes), stopped_at=now, last_change=now)
         try:
             self._save()
         except EngineError:
@@ -254,14 +294,13 @@ class ChangeRecord:
             backup = None if before is None else self._backup_path(digest)
             if backup:
                 # First, with the mode that it is to have: that of what is made on the way is an ordinary one.
-                make_folder(os.path.dirname(self.path))
-                make_folder(os.path.dirname(backup))
-                write_own(backup, before)
+                self.disk.make_folder_of(self.path)
+                self.disk.write_own(backup, before)
             self.content["files"].append(dict(
                 path=path, kind=kind, sha256_before=digest, sha256_after=_digest(after), backup=backup))
         self.content.pop("earlier", None)
         # Evidence has to be newer than the last change of a file, by this host's own clock.
-        self.content["last_change"] = time.time()
+        self.content["last_change"] = self.disk.now()
         self._save()
 
     def mark_verified(self, alone=False):
@@ -274,7 +313,7 @@ class ChangeRecord:
         with contextlib.ExitStack() as held:
             if not alone:
                 held.enter_context(alone_on_host(self.path))
-            if read_record(self.path) != self.content:
+            if read_record(self.path, self.disk) != self.content:
                 raise RecordError("%s: another run has changed this host while it proved itself, so the proof is about what "
                                   "was there before; run again" % self.path)
             self.content["state"] = "verified"
@@ -293,7 +332,7 @@ class ChangeRecord:
         for entry in self.content["files"]:
             path = entry["path"]
             try:
-                now = read_if_there(path)
+                now = self.disk.read_if_there(path)
                 digest = _digest(now)
                 if digest == entry["sha256_before"]:
                     continue
@@ -317,12 +356,11 @@ class ChangeRecord:
         """Before review(), for who is about to restore."""
         take_back_interrupted([entry["path"] for entry in (self.content or {"files": []})["files"]], check_mode)
 
-    @staticmethod
-    def backed_up(entry):
+    def backed_up(self, entry):
         """The bytes of a file before the migration; None where there was no file."""
         if entry["backup"] is None:
             return None
-        before = read_own(entry["backup"])
+        before = self.disk.read_own(entry["backup"])
         if before is None:
             raise FileError("%s: does not exist, and held the old bytes of %s" % (entry["backup"], entry["path"]))
         if sha256(before) != entry["sha256_before"]:
@@ -344,7 +382,7 @@ class ChangeRecord:
             raise RecordError("going back is no longer safe, nothing was restored: %s" % "; ".join(drifted + impossible))
         result = dict(changed=bool(to_restore), restored=[entry["path"] for entry in to_restore], diff=[])
         for entry in to_restore:
-            before, edit = self.backed_up(entry), FileEdit.read(entry["path"])
+            before, edit = self.backed_up(entry), self.disk.edit(entry["path"])
             edit.apply(undone.get(entry["path"], before))
             redact = redactor(entry.get("kind"), edit.before or b"", before or b"", ports=self._ports()) if redactor else masked
             done = edit.commit(module, redact=redact)
@@ -363,7 +401,7 @@ class ChangeRecord:
             self.put_content(self.content["earlier"])
             return True
         self.content["state"] = "rolled_back"
-        self.content["last_change"] = time.time()
+        self.content["last_change"] = self.disk.now()
         self._save()
         return True
 

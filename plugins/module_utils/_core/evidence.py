@@ -61,7 +61,12 @@ class Evidence:
         return True
 
     def look(self):
-        pass
+        """Looks at the host anew, for one round of questions."""
+        self.managed.look_anew()
+
+    def settled(self):
+        """For how many seconds what was seen has been as it is, where that can be told without waiting."""
+        return 0
 
     def seen(self):
         """What may not change while the host settles."""
@@ -105,7 +110,8 @@ def gather(questions, timeout, settle=0):
     """
     started = time.monotonic()
     proved, missing = _ask(questions, started + timeout)
-    if settle > 0 and not missing:
+    settle = max(0, settle - questions.settled()) if settle > 0 and not missing else 0
+    if settle > 0:
         questions.settle()
         time.sleep(settle)
         proved, missing = _ask(questions, max(started + timeout, time.monotonic() + settle))
