@@ -1,0 +1,195 @@
+# Copyright (c) 2026 The portshift.agents authors
+# GNU General Public License v3.0-or-later (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""BigFix on Windows hosts: where the registry has its folders and settings, what a look brings, and what proves a move."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from ansible_collections.portshift.agents.plugins.module_utils._bigfix.agent_log import LOG_ENDINGS as AGENT_LOGS
+from ansible_collections.portshift.agents.plugins.module_utils._bigfix.cutover import FILES, BigFixMove
+from ansible_collections.portshift.agents.plugins.module_utils._bigfix.evidence import PROBE_TIMEOUT
+from ansible_collections.portshift.agents.plugins.module_utils._bigfix.masthead_page import MASTHEAD_PAGE
+from ansible_collections.portshift.agents.plugins.module_utils._bigfix.ports import BIGFIX_NEIGHBOURS
+from ansible_collections.portshift.agents.plugins.module_utils._bigfix.setting_names import (
+    ADDRESS_SETTINGS, PORT_SETTINGS, REST_URL, WEB_REPORTS)
+from ansible_collections.portshift.agents.plugins.module_utils._bigfix import settings_file
+from ansible_collections.portshift.agents.plugins.module_utils._core.errors import EngineError
+from ansible_collections.portshift.agents.plugins.plugin_utils._windows.host import (
+    FILE_LIMIT, KEY_LIMIT, RegistryView, WindowsHost, WindowsServices, folder_asked, is_key, probe_asked)
+from ansible_collections.portshift.agents.plugins.plugin_utils._windows.protocol import (
+    Answers, Condition, Connected, EitherOf, FileAsked, Listens, Logged, Place, Probe, RegistryAsked, RegistryName, RegistryValue,
+    ServiceIs, Wanted)
+from ansible_collections.portshift.agents.plugins.plugin_utils._windows.script import Script
+
+KEY = r"HKLM\SOFTWARE\WOW6432Node\BigFix"
+ENTERPRISE = r"C:\Program Files (x86)\BigFix Enterprise"
+# The folders by the names that stand in braces in a path; the drive is the site's own.
+PLACES = [
+    Place(name="client", values=[RegistryName(key=KEY + r"\EnterpriseClient", value="EnterpriseClientFolder")],
+          otherwise=ENTERPRISE + r"\BES Client"),
+    Place(name="server", values=[RegistryName(key=KEY + r"\Enterprise Server", value="EnterpriseServerFolder")],
+          otherwise=ENTERPRISE + r"\BES Server"),
+]
+# What nearly every deployment leaves: a look that has to ask for another port asks twice.
+USUAL_PORT = 52311
+VALUE, DATE = "value", "effective date"
+TEXT = ("String", "ExpandString")
+# Services that listen, by component.
+LISTENS = dict(server="BESRootServer", relay="BESRelay")
+# Settings whose value has to be read to judge the host.
+_JUDGED = {name.lower() for name in (*PORT_SETTINGS, *ADDRESS_SETTINGS, WEB_REPORTS)}
+
+
+class SettingsView:
+    """The settings of the agent, one key each, as the text of a besclient.config that says the same."""
+
+    depth, kind = 1, "bigfix_registry_value"
+
+    def __init__(self, key: str) -> None:
+        self.key = key
+
+    def text(self, values: Mapping[str, Sequence[RegistryValue]]) -> bytes:
+        found = []
+        for name, several in sorted(values.items()):
+            by_name = {value["name"].lower(): value for value in several}
+            value = by_name.get(VALUE)
+            if not name or value is None:
+                continue
+            if value["type"] not in TEXT:
+                if name.lower() in _JUDGED:
+                    raise EngineError("the setting %s has a value of the type %s, where the agent writes text (REG_SZ); set it anew "
+                                      "with BigFix" % (settings_file.shown_name(name), value["type"]))
+                continue
+            date = by_name.get(DATE)
+            found.append((name, value["data"], date["data"] if date and date["type"] in TEXT else None))
+        return bytes(settings_file.written(found))
+
+    def changes(self, before: bytes, after: bytes) -> list[tuple[str, str, str | None]]:
+        old, new = settings_file.entries(before), settings_file.entries(after)
+        found: list[tuple[str, str, str | None]] = []
+        for lower in [*old, *(lower for lower in new if lower not in old)]:
+            name, value, date = old.get(lower) or (new[lower][0], None, None)
+            unused, new_value, new_date = new.get(lower) or (name, None, None)
+            if new_value != value:
+                found.append((name, VALUE, new_value))
+            if new_date != date:
+                found.append((name, DATE, new_date))
+        return found
+
+
+class RestView:
+    """The URL of the REST API that the root server's plug-ins use, as the line of a MasterOperatorCredentials file.
+
+    User name and password, which lie beside it, are never a part of it.
+    """
+
+    depth, kind = 0, "bigfix_registry_value"
+
+    def __init__(self, key: str) -> None:
+        self.key = key
+
+    def text(self, values: Mapping[str, Sequence[RegistryValue]]) -> bytes:
+        for value in values.get("", ()):
+            if value["name"].upper() == REST_URL and value["type"] in TEXT:
+                return ("%s=%s\n" % (REST_URL, value["data"])).encode("utf-8", "surrogatepass")
+        return b""
+
+    def changes(self, before: bytes, after: bytes) -> list[tuple[str, str, str | None]]:
+        if before == after:
+            return []
+        return [("", REST_URL, after.decode("utf-8", "surrogatepass").partition("=")[2].rstrip("\n"))]
+
+
+def _views(params: Mapping[str, Any]) -> list[RegistryView]:
+    return [*(SettingsView(path) for path in params["settings_paths"] if is_key(path)),
+            *(RestView(path) for path in params["credentials_paths"] if is_key(path))]
+
+
+def _page(host: str, port: int, tls: bool) -> Probe:
+    return probe_asked(dict(host=host, port=port, http=dict(path=MASTHEAD_PAGE, tls=tls)), PROBE_TIMEOUT)
+
+
+def _asked_proof(params: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The options of the proof: those of an option of that name, or of a module that does nothing else."""
+    proof = params["proof"] if "proof" in params else params
+    return proof or {}
+
+
+def foreseen(params: Mapping[str, Any]) -> Wanted:
+    """What the engines ask of such a host, so that one look brings it."""
+    proof, port, component = _asked_proof(params), params["port"], params["component"]
+    old_ports = {params["previous_port"] or USUAL_PORT} - {port}
+    paths = [path for option in FILES for path in params[option] if not is_key(path)]
+    paths += [params["record"]] if params["record"] else []
+    folders = [proof.get("log_dir"), proof.get("relay_chain_dir")]
+    probes = [_page(proof["parent"], port, proof["tls"])] if proof.get("parent") else []
+    ports = {port, *old_ports, *BIGFIX_NEIGHBOURS}
+    wanted = Wanted(
+        places=PLACES, files=[FileAsked(path=path, limit=FILE_LIMIT) for path in paths],
+        folders=[folder_asked(path) for path in folders if path],
+        registry=[RegistryAsked(key=view.key, depth=view.depth, limit=KEY_LIMIT) for view in _views(params)],
+        services=list(params["services"]), ports=sorted(ports), remote_ports=sorted({port, *old_ports}),
+        names=[proof["parent"]] if proof.get("parent") else [], probes=probes)
+    if component != "client":
+        wanted["netsh"] = True
+        if proof.get("address"):
+            probes.append(_page(proof["address"], port, proof["tls"]))
+        if component == "server" and proof.get("address"):
+            wanted["names"] = [proof["address"]]
+    return wanted
+
+
+def host_of(script: Script, params: Mapping[str, Any]) -> WindowsHost:
+    host = WindowsHost(script.read, _views(params))
+    host.foresee(foreseen(params))
+    return host
+
+
+def resolved(params: Mapping[str, Any], host: WindowsHost) -> dict[str, Any]:
+    """The options with the paths as they are on the host."""
+    def folders(options: Mapping[str, Any]) -> dict[str, Any]:
+        return {name: host.resolved(options[name]) for name in ("log_dir", "relay_chain_dir") if options.get(name)}
+
+    found = dict(params, **{option: [host.resolved(path) for path in params[option]] for option in FILES}, **folders(params))
+    if params.get("proof"):
+        found["proof"] = dict(params["proof"], **folders(params["proof"]))
+    return found
+
+
+def conditions(params: Mapping[str, Any], agent: str | None) -> list[Condition]:
+    """What the host itself sees of the proof; all of it is judged once more, by what it looks like then."""
+    proof, port = _asked_proof(params), params["port"]
+    found: list[Condition] = [ServiceIs(kind="service", service=name, state="running") for name in params["services"]]
+    if params["component"] != "client" and proof.get("address"):
+        found.append(Listens(kind="listens", port=port, service=LISTENS[params["component"]]))
+        found.append(Answers(kind="probe", probe=_page(proof["address"], port, proof["tls"]), contains=str(port)))
+    if proof.get("parent"):
+        found.append(Answers(kind="probe", probe=_page(proof["parent"], port, proof["tls"]), contains=str(port)))
+    if proof.get("log_dir"):
+        said: list[Any] = [Logged(
+            kind="log", folder=proof["log_dir"], endings=list(AGENT_LOGS),
+            patterns=[_pattern(one, port) for one in proof["success_patterns"]],
+            unless=[_pattern(one, port) for one in proof["failure_patterns"]])]
+        peer = proof.get("parent") or (proof.get("address") if params["component"] == "server" else None)
+        if agent and peer:
+            said.append(Connected(kind="connection", service=agent, host=peer, port=port))
+        found.append(EitherOf(kind="either", of=said))
+    return found
+
+
+def _pattern(text: str, port: int) -> str:
+    """As the engine of logs has it: upper and lower case are the same, and {port} stands for the port."""
+    return "(?i)" + text.replace("{port}", str(port))
+
+
+def marked(params: Mapping[str, Any]) -> tuple[list[str], list[str]]:
+    proof = _asked_proof(params)
+    return ([proof["log_dir"]], list(AGENT_LOGS)) if proof.get("log_dir") else ([], [])
+
+
+def move_of(params: dict[str, Any], host: WindowsHost) -> tuple[BigFixMove, WindowsServices]:
+    services = host.services(params["services"])
+    return BigFixMove(params, services, host), services
