@@ -10,15 +10,19 @@ from typing import Any
 
 from ansible_collections.portshift.agents.plugins.module_utils._bigfix.agent_log import LOG_ENDINGS as AGENT_LOGS
 from ansible_collections.portshift.agents.plugins.module_utils._bigfix.cutover import FILES, BigFixMove
-from ansible_collections.portshift.agents.plugins.module_utils._bigfix.evidence import PROBE_TIMEOUT
+from ansible_collections.portshift.agents.plugins.module_utils._bigfix.evidence import PROBE_TIMEOUT, BigFixEvidence
+from ansible_collections.portshift.agents.plugins.module_utils._bigfix.look import look
 from ansible_collections.portshift.agents.plugins.module_utils._bigfix.masthead_page import MASTHEAD_PAGE
 from ansible_collections.portshift.agents.plugins.module_utils._bigfix.ports import BIGFIX_NEIGHBOURS
 from ansible_collections.portshift.agents.plugins.module_utils._bigfix.setting_names import (
     ADDRESS_SETTINGS, PORT_SETTINGS, REST_URL, WEB_REPORTS)
 from ansible_collections.portshift.agents.plugins.module_utils._bigfix import settings_file
 from ansible_collections.portshift.agents.plugins.module_utils._core.errors import EngineError
+from ansible_collections.portshift.agents.plugins.module_utils._core.evidence import proved
+from ansible_collections.portshift.agents.plugins.plugin_utils._contracts import Result
 from ansible_collections.portshift.agents.plugins.plugin_utils._windows.host import (
     FILE_LIMIT, KEY_LIMIT, RegistryView, WindowsHost, WindowsServices, folder_asked, is_key, probe_asked)
+from ansible_collections.portshift.agents.plugins.plugin_utils._windows.move import Module, WindowsMove, await_end, marking
 from ansible_collections.portshift.agents.plugins.plugin_utils._windows.protocol import (
     Answers, Condition, Connected, EitherOf, FileAsked, Listens, Logged, Place, Probe, RegistryAsked, RegistryName, RegistryValue,
     ServiceIs, Wanted)
@@ -60,8 +64,8 @@ class SettingsView:
                 continue
             if value["type"] not in TEXT:
                 if name.lower() in _JUDGED:
-                    raise EngineError("the setting %s has a value of the type %s, where the agent writes text (REG_SZ); set it anew "
-                                      "with BigFix" % (settings_file.shown_name(name), value["type"]))
+                    raise EngineError("the setting %s has a value of the type %s, where the agent writes text (REG_SZ); set it "
+                                      "anew with BigFix" % (settings_file.shown_name(name), value["type"]))
                 continue
             date = by_name.get(DATE)
             found.append((name, value["data"], date["data"] if date and date["type"] in TEXT else None))
@@ -190,6 +194,69 @@ def marked(params: Mapping[str, Any]) -> tuple[list[str], list[str]]:
     return ([proof["log_dir"]], list(AGENT_LOGS)) if proof.get("log_dir") else ([], [])
 
 
-def move_of(params: dict[str, Any], host: WindowsHost) -> tuple[BigFixMove, WindowsServices]:
-    services = host.services(params["services"])
-    return BigFixMove(params, services, host), services
+def check_options(params: Mapping[str, Any]) -> None:
+    """EngineError for what is not done on a Windows host, or is not said as one wants it."""
+    for option in (*FILES, "record"):
+        for path in [params[option]] if isinstance(params[option], str) else params[option] or ():
+            if path.startswith("/"):
+                raise EngineError("nothing was changed: %s names %s, which is no path of a Windows host; set ansible_connection (or, "
+                                  "for ssh, ansible_shell_type) of the host in the inventory, by which the roles find its paths, "
+                                  "or give the right one" % (option, path))
+    if params["service_command"]:
+        raise EngineError("nothing was changed: service_command is %s, but the services of a Windows host are asked of its service "
+                          "manager; leave bigfix_service_command empty for it" % " ".join(params["service_command"]))
+
+
+def _opened(params: Mapping[str, Any]) -> Any:
+    """What Windows Firewall has to admit: the look does not ask it, which costs more than to open it."""
+    def host_port(plan: Any) -> dict[str, Any] | None:
+        asked = params["host_port"]
+        if not plan.edits or not asked:
+            return None
+        openings = asked["openings"] if asked.get("backend") != "none" else []
+        missing = ["Windows Firewall has to admit %s port %s; host_port sees to that" % (one["protocol"], one["port"])
+                   for one in openings]
+        return dict(backend="windows" if openings else "none", missing=missing, rules=[], notes=[])
+    return host_port
+
+
+def looked(script: Script, params: dict[str, Any]) -> Result:
+    """What M(portshift.agents.bigfix_info) returns."""
+    check_options(params)
+    host = host_of(script, params)
+    params = resolved(params, host)
+    result: Result = look(params, _opened(params), host)
+    under_way = ["another change of this host is under way: %s" % one["sentence"] for one in host.under_way()]
+    result["problems"] = [*under_way, *result["problems"]]
+    result["ok"] = not result["problems"]
+    result["notes"] = [*result["notes"], *(one["sentence"] for one in host.ended)]
+    return result
+
+
+def evidence(script: Script, params: dict[str, Any], check_mode: bool) -> Result:
+    """What M(portshift.agents.bigfix_evidence) returns."""
+    def judgement() -> BigFixEvidence:
+        check_options(params)
+        host = host_of(script, params)
+        return BigFixEvidence(resolved(params, host), host=host)
+
+    good, result = proved(params, judgement, None if check_mode else marking(script), evidence={})
+    return result if good else dict(result, failed=True)
+
+
+def moved(script: Script, params: dict[str, Any], module: Module) -> Result:
+    """What M(portshift.agents.bigfix_cutover) returns."""
+    check_options(params)
+    host = host_of(script, params)
+    await_end(host)
+    params = resolved(params, host)
+    services, proof = host.services(params["services"]), params["proof"]
+    product = BigFixMove(params, services, host)
+    move = WindowsMove(
+        module, script, host, product, services, params["record"], params["service_timeout"], phase=params["phase"],
+        proof_seconds=proof["timeout"] if proof else 0, force=params["force"], unfinished_only=params["unfinished_only"],
+        marked=marked(params), conditions=lambda: conditions(params, product.evidence().agent))
+    result = move.run(params["state"] == "restored")
+    if module.wants_diff:
+        result["diff"] = move.diffs
+    return result

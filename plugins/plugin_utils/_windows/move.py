@@ -10,7 +10,6 @@ it was.  A run that follows learns from the host what became of a change whose e
 
 from __future__ import annotations
 
-import secrets
 import time
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -18,12 +17,12 @@ from typing import Any
 from ansible_collections.portshift.agents.plugins.module_utils._core.change_record import ChangeRecord, RecordError
 from ansible_collections.portshift.agents.plugins.module_utils._core.errors import EngineError
 from ansible_collections.portshift.agents.plugins.module_utils._core.evidence import proof
-from ansible_collections.portshift.agents.plugins.module_utils._move.transaction import MovedProduct, MoveError
+from ansible_collections.portshift.agents.plugins.module_utils._move.transaction import MoveError
 from ansible_collections.portshift.agents.plugins.plugin_utils._contracts import Result
 from ansible_collections.portshift.agents.plugins.plugin_utils._windows.host import WindowsHost, WindowsServices
 from ansible_collections.portshift.agents.plugins.plugin_utils._windows.protocol import (
     Answer, Condition, MarkStep, ServiceStep, Step, WaitStep)
-from ansible_collections.portshift.agents.plugins.plugin_utils._windows.script import ConnectionLost, Script, WindowsError
+from ansible_collections.portshift.agents.plugins.plugin_utils._windows.script import Script, WindowsError
 
 # Seconds that a change of this host is waited for, as _move/transaction has it, and between two looks at it.
 PATIENCE, LOOK_AGAIN = 900, 5
@@ -39,6 +38,10 @@ class Module:
         self.params: dict[str, Any] = {}
         self.warnings: list[str] = []
 
+    @property
+    def wants_diff(self) -> bool:
+        return self._diff
+
     def warn(self, sentence: str) -> None:
         self.warnings.append(sentence)
 
@@ -49,23 +52,36 @@ def await_end(host: WindowsHost, patience: float = PATIENCE) -> None:
     _ = host.picture
     while host.under_way():
         if time.monotonic() >= end:
-            raise WindowsError("nothing was changed: another change of this host has not ended in the %g s that were waited for it: %s"
-                               % (patience, host.under_way()[0]["sentence"]))
+            raise WindowsError("nothing was changed: another change of this host has not ended in the %g s that were waited for "
+                               "it: %s" % (patience, host.under_way()[0]["sentence"]))
         time.sleep(LOOK_AGAIN)
         host.read_anew()
     half_way = [one["sentence"] for one in host.ended if one["state"] == "trouble"]
     if half_way:
-        raise WindowsError("nothing was changed now: an earlier change of this host was left half way, and a person has to look at it: "
-                           "%s" % "; ".join(half_way))
+        raise WindowsError("nothing was changed now: an earlier change of this host was left half way, and a person has to look "
+                           "at it: %s" % "; ".join(half_way))
+
+
+def marking(script: Script) -> Callable[[Any], None]:
+    """What notes in the record of a host, for its Evidence, that it has proved itself."""
+    def mark(questions: Any) -> None:
+        host: WindowsHost = questions.managed
+        questions.record.mark_verified(alone=True)
+        answer = script.apply(host.asked.wanted(), host.disk.take(), ROOM)
+        if answer["outcome"] != "applied":
+            raise WindowsError("the host has proved itself, and its record could not be written: %s" % answer["sentence"])
+    return mark
 
 
 class WindowsMove:
-    """C(marked): folders of logs of which new lines are to be told from old ones, with the endings of their files.
+    """C(product): a MovedProduct.
+
+    C(marked): folders of logs of which new lines are to be told from old ones, with the endings of their files.
 
     C(conditions): what the host waits for before it takes the change for proved; none where no proof is asked.
     """
 
-    def __init__(self, module: Module, script: Script, host: WindowsHost, product: MovedProduct, services: WindowsServices,
+    def __init__(self, module: Module, script: Script, host: WindowsHost, product: Any, services: WindowsServices,
                  record: str, seconds: float, phase: str | None = None, proof_seconds: float = 0, force: bool = False,
                  unfinished_only: bool = False, marked: tuple[Sequence[str], Sequence[str]] = ((), ()),
                  conditions: Callable[[], list[Condition]] = list) -> None:
@@ -169,12 +185,7 @@ class WindowsMove:
 
     def _carry_out(self, steps: list[Step]) -> Answer:
         """The answer of a change that came about; what did not is a MoveError that says what the host is like."""
-        change, limit = secrets.token_hex(16), _longest(steps)
-        lost = None
-        try:
-            answer = self.script.apply(self.host.asked.wanted(), steps, change, limit)
-        except ConnectionLost as err:
-            lost, answer = err, self._after(err, change, limit)
+        answer = self.script.apply(self.host.asked.wanted(), steps, _longest(steps))
         self.host.changes, self.down_for = [], answer["seconds"]
         if answer["found"] is not None:
             self.host.show(answer)
@@ -182,25 +193,13 @@ class WindowsMove:
             self.host.disk.forget()
             return answer
         words = (answer["sentence"] or "the host did not say why").rstrip(".")
-        if lost:
-            words = "%s; %s" % (lost, words)
         if answer["outcome"] == "refused":
             raise MoveError("nothing was changed: %s" % words)
         if answer["outcome"] == "undone":
-            raise MoveError("%s. The host has undone it by itself: its files and its registry are as they were before, and the services "
-                            "that ran run again" % words)
-        raise MoveError("%s. The host is half way, and needs a person: %s has what it was like before" % (words, self.record_path))
-
-    def _after(self, err: ConnectionLost, change: str, limit: float) -> Answer:
-        """The answer to a change whose end was not heard: the host is asked what became of it, until it has ended."""
-        try:
-            await_end(self.host, limit + PATIENCE)
-            self.host.read_anew()
-            await_end(self.host, limit + PATIENCE)
-        except WindowsError as trouble:
-            return dict(version=0, ok=False, outcome="trouble", sentence=str(trouble), failed_step=None, done=[], seconds=0.0,
-                        unfinished=[], found=None)
-        raise err
+            raise MoveError("%s. The host has undone it by itself: its files and its registry are as they were before, and the "
+                            "services that ran run again" % words)
+        raise MoveError("%s. The host is half way, and needs a person: %s has what it was like before" % (
+            words, self.record_path))
 
     # -- back
 
@@ -209,8 +208,8 @@ class WindowsMove:
         try:
             self._restore()
         except EngineError as err:
-            return MoveError("%s. Putting the host back did not work out either: %s. It needs a person; %s names the old files" % (
-                _sentence(error), _sentence(err), self.record_path), result)
+            return MoveError("%s. Putting the host back did not work out either: %s. It needs a person; %s names the old files"
+                             % (_sentence(error), _sentence(err), self.record_path), result)
         return MoveError("%s. Its files and its registry are as they were before, and its services run on the old port"
                          % _sentence(error), result)
 
@@ -234,9 +233,8 @@ class WindowsMove:
         old_port, started = content["old_port"], self.services.names
         if not self.module.check_mode:
             record.mark_rolled_back()
-            steps = [*self._told("stop", self.services.names[::-1]), *self.host.changes, *self._told("start", self.services.names),
-                     *self.host.disk.take()]
-            self._carry_out(steps)
+            self._carry_out([*self._told("stop", self.services.names[::-1]), *self.host.changes,
+                             *self._told("start", self.services.names), *self.host.disk.take()])
         return dict(changed=True, old_port=old_port, started=started)
 
     def _foresee(self, content: dict[str, Any]) -> None:

@@ -11,29 +11,26 @@ from __future__ import annotations
 import functools
 import json
 import pathlib
+import secrets
+import time
 from typing import Any, cast
 
-from ansible.errors import AnsibleConnectionFailure
+from ansible.errors import AnsibleConnectionFailure, AnsibleError
 from ansible_collections.portshift.agents.plugins.module_utils._core.errors import EngineError
 from ansible_collections.portshift.agents.plugins.plugin_utils._contracts import Result
 from ansible_collections.portshift.agents.plugins.plugin_utils._other_modules import lacking, said, stranger
-from ansible_collections.portshift.agents.plugins.plugin_utils._windows.protocol import VERSION, Answer, Request, Step, Wanted
+from ansible_collections.portshift.agents.plugins.plugin_utils._windows.protocol import (
+    DEPTH, VERSION, Answer, Request, Step, Wanted)
 
 MODULE = "ansible.windows.win_powershell"
-# How deep the answer is nested, with room; the module's own default is 2.
-DEPTH = 16
+# Seconds in which a host whose connection was lost is tried again, and between two tries.
+RECONNECT, TRY_AGAIN = 60, 5
+# Seconds between two looks at a change that is under way.
+LOOK_AGAIN = 5
 
 
 class WindowsError(EngineError):
     """What a Windows host could not be asked, or made to do; the sentence says why."""
-
-
-class ConnectionLost(WindowsError):
-    """The connection ended while a change was under way: nothing is known of it until the host is asked again."""
-
-    def __init__(self, error: AnsibleConnectionFailure) -> None:
-        super().__init__("the connection to the host was lost while the change was under way (%s)" % error)
-        self.error = error
 
 
 @functools.cache
@@ -58,18 +55,49 @@ class Script:
             raise WindowsError(constrained(answer["found"]["language_mode"]))
         return answer
 
-    def apply(self, wanted: Wanted, steps: list[Step], change: str, timeout: float) -> Answer:
-        """Carries out the steps, then reads.  C(change): the id of the change.  The outcome is for the caller to judge."""
-        request = Request(version=VERSION, verb="apply", wanted=wanted, id=change, timeout=timeout, steps=steps)
+    def apply(self, wanted: Wanted, steps: list[Step], timeout: float) -> Answer:
+        """Carries out the steps, then reads.  The outcome is for the caller to judge.
+
+        Where the connection is lost meanwhile the same change is asked for again: the host carries it out once alone, and tells
+        what became of it, or undoes what was left in the middle.
+        """
+        request = Request(version=VERSION, verb="apply", wanted=wanted, id=secrets.token_hex(16), timeout=timeout, steps=steps)
         try:
             return self._ask(request)
         except AnsibleConnectionFailure as err:
-            raise ConnectionLost(err) from err
+            return self._ask_again(request, err)
+
+    def _ask_again(self, request: Request, error: AnsibleConnectionFailure) -> Answer:
+        lost = time.monotonic()
+        while True:
+            try:
+                self.action._connection.reset()
+                answer = self._ask(request)
+                if answer["outcome"] != "refused" or not any(one["id"] == request["id"] for one in answer["unfinished"]):
+                    words = "the connection was lost while the host was changed (%s)" % _one_line(error)
+                    answer["sentence"] = "; ".join(filter(None, [words, answer["sentence"]]))
+                    return answer
+                # It is under way still, and ends by itself.
+                time.sleep(LOOK_AGAIN)
+                lost = time.monotonic()
+            except AnsibleConnectionFailure as err:
+                if time.monotonic() - lost >= RECONNECT:
+                    raise AnsibleConnectionFailure(
+                        "the connection was lost while the host was changed, and it can't be reached since (%s). The host ends "
+                        "the change by itself: unless it has proved itself within %g s all is put back. Run again when it can be "
+                        "reached" % (_one_line(err), request["timeout"])) from err
+                time.sleep(TRY_AGAIN)
 
     def _ask(self, request: Request) -> Answer:
-        done: Result = self.action._execute_module(
-            module_name=MODULE, task_vars=self.task_vars,
-            module_args=dict(script=script_text(), parameters=dict(Request=json.dumps(request)), depth=DEPTH))
+        try:
+            done: Result = self.action._execute_module(
+                module_name=MODULE, task_vars=self.task_vars,
+                module_args=dict(script=script_text(), parameters=dict(Request=json.dumps(request)), depth=DEPTH))
+        except AnsibleError:
+            raise
+        except Exception as err:
+            # winrm lets the errors of requests and of pywinrm pass, such as that a connection was reset.
+            raise AnsibleConnectionFailure("%s: %s" % (type(err).__name__, err)) from err
         if done.get("unreachable"):
             raise AnsibleConnectionFailure(said(done))
         answer = done.get("result")
@@ -78,10 +106,14 @@ class Script:
         raise WindowsError(_why_no_answer(done, answer))
 
 
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split()).rstrip(".")
+
+
 def constrained(words: str) -> str:
-    return ("PowerShell runs in constrained language mode on this host (%s), as AppLocker or WDAC has it, in which a migration can "
-            "neither read nor change what it has to; let the account that Ansible uses run in full language mode, or move the "
-            "host by hand. Nothing was changed" % words)
+    return ("PowerShell runs in constrained language mode on this host (%s), as AppLocker or WDAC has it, in which a migration "
+            "can neither read nor change what it has to; let the account that Ansible uses run in full language mode, or move "
+            "the host by hand. Nothing was changed" % words)
 
 
 def _why_no_answer(done: Result, answer: Any) -> str:
