@@ -1,7 +1,10 @@
 # Copyright (c) 2026 The portshift.agents authors
 # GNU General Public License v3.0-or-later (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Reads O(masthead_src) on the control node, once, and tells the module what stands in it; looks at a Windows host by its script."""
+"""Reads O(masthead_src) on the control node, once, and tells the module what stands in it.
+
+A Windows host, which runs no module in Python, is looked at from here, by its script.
+"""
 
 from __future__ import annotations
 

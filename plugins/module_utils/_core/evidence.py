@@ -174,7 +174,7 @@ def proved(params, judgement, mark=None, **unknown):
             mark(questions)
         return True, dict(result, changed=marked)
     except EngineError as err:
-        return False, dict(dict(ok=False, port=params.get("port"), old_port=None, proved=[], missing={}, waited=0.0, msg=str(err)),
+        return False, dict(dict(ok=False, port=params.get("port"), old_port=None, proved=[], missing={}, waited=0.0), msg=str(err),
                            **unknown)
 
 

@@ -21,7 +21,7 @@ from ansible_collections.portshift.agents.plugins.module_utils._core.errors impo
 from ansible_collections.portshift.agents.plugins.module_utils._core.evidence import proved
 from ansible_collections.portshift.agents.plugins.plugin_utils._contracts import Result
 from ansible_collections.portshift.agents.plugins.plugin_utils._windows.host import (
-    FILE_LIMIT, KEY_LIMIT, RegistryView, WindowsHost, WindowsServices, folder_asked, is_key, probe_asked)
+    FILE_LIMIT, KEY_LIMIT, RegistryView, WindowsHost, folder_asked, is_key, probe_asked)
 from ansible_collections.portshift.agents.plugins.plugin_utils._windows.move import Module, WindowsMove, await_end, marking
 from ansible_collections.portshift.agents.plugins.plugin_utils._windows.protocol import (
     Answers, Condition, Connected, EitherOf, FileAsked, Listens, Logged, Place, Probe, RegistryAsked, RegistryName, RegistryValue,
@@ -199,12 +199,12 @@ def check_options(params: Mapping[str, Any]) -> None:
     for option in (*FILES, "record"):
         for path in [params[option]] if isinstance(params[option], str) else params[option] or ():
             if path.startswith("/"):
-                raise EngineError("nothing was changed: %s names %s, which is no path of a Windows host; set ansible_connection (or, "
-                                  "for ssh, ansible_shell_type) of the host in the inventory, by which the roles find its paths, "
-                                  "or give the right one" % (option, path))
+                raise EngineError("nothing was changed: %s names %s, which is no path of a Windows host; set ansible_connection "
+                                  "(or, for ssh, ansible_shell_type) of the host in the inventory, by which the roles find its "
+                                  "paths, or give the right one" % (option, path))
     if params["service_command"]:
-        raise EngineError("nothing was changed: service_command is %s, but the services of a Windows host are asked of its service "
-                          "manager; leave bigfix_service_command empty for it" % " ".join(params["service_command"]))
+        raise EngineError("nothing was changed: service_command is %s, but the services of a Windows host are asked of its "
+                          "service manager; leave bigfix_service_command empty for it" % " ".join(params["service_command"]))
 
 
 def _opened(params: Mapping[str, Any]) -> Any:
