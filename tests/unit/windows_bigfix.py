@@ -18,6 +18,7 @@ REST = KEY + "\\Enterprise Server\\MFSConfig"
 CLIENT = "D:\\BigFix\\BES Client"
 LOGS = CLIENT + "\\__BESData\\__Global\\Logs"
 RECORD = "C:\\ProgramData\\portshift\\bigfix.json"
+RELAY = "http://relay:%d/bfmirror/downloads/"
 DATE = "Thu, 23 Oct 2014 16:36:44 -0700"
 
 
@@ -40,7 +41,7 @@ class Parent(Product):
 class Agent(Product):
     """Registers with the relay that its settings name, and says in its log how that went."""
 
-    says = True
+    says, connects = True, True
 
     def start(self, host, service):
         found = host.registry.get(SETTINGS + "\\__RelayServer1", "value")
@@ -51,7 +52,8 @@ class Agent(Product):
         try:
             address = host.network.resolve(host, name)[0]
             host.network.connect(host, address, int(port))
-            host.connected(service.process, address, int(port))
+            if self.connects:
+                host.connected(service.process, address, int(port))
             line = "   Report posted successfully"
         except NoAnswer:
             line = "   RegisterOnce: GetURL failed - General transport failure"
@@ -59,15 +61,15 @@ class Agent(Product):
             host.files.put(log, (before.content if before else b"") + ("At %s - \r\n%s\r\n" % (stamp, line)).encode())
 
 
-def client(network=None, agent=None, issued=None):
+def client(network=None, agent=None, port=OLD):
     """-> a host with a BigFix client, on a drive of its own"""
     host = Host("win1", ["192.0.2.11"], network)
     host.files.folder(LOGS)
-    host.files.put(CLIENT + "\\actionsite.afxm", issued or masthead_files.plain(port=OLD))
-    host.files.put(CLIENT + "\\clientsettings.cfg", b"__RelayServer1=http://relay:%d/bfmirror/downloads/\r\n" % OLD)
+    host.files.put(CLIENT + "\\actionsite.afxm", masthead_files.plain(port=port))
+    host.files.put(CLIENT + "\\clientsettings.cfg", b"__RelayServer1=http://relay:%d/bfmirror/downloads/\r\n" % port)
     host.registry.set(KEY + "\\EnterpriseClient", "EnterpriseClientFolder", CLIENT + "\\", "String")
-    for name, value in (("__RelayServer1", "http://relay:%d/bfmirror/downloads/" % OLD), ("_BESClient_RelaySelect_Port", str(OLD)),
-                        ("Password", "geheim; http://user:pw@relay:%d/x" % OLD)):
+    for name, value in (("__RelayServer1", RELAY % port), ("_BESClient_RelaySelect_Port", str(port)),
+                        ("Password", "geheim; http://user:pw@relay:%d/x" % port)):
         host.registry.set("%s\\%s" % (SETTINGS, name), "value", value, "String")
         host.registry.set("%s\\%s" % (SETTINGS, name), "effective date", DATE, "String")
     host.services.add(Service("BESClient", "BES Client", CLIENT + "\\BESClient.exe", product=agent or Agent()), running=True)
@@ -89,12 +91,19 @@ class Straight:
 
     def read(self, wanted):
         self.reads += 1
-        return self.host.script.answer(Request(version=VERSION, verb="read", wanted=wanted))
+        return self._answer(Request(version=VERSION, verb="read", wanted=wanted))
+
+    def _answer(self, request):
+        answer = self.host.script.answer(request)
+        for one in (answer["found"] or {"probes": []})["probes"]:   # TEMPORARY
+            import base64
+            one["body"] = one["body"] and base64.b64encode(one["body"].encode("latin-1")).decode()
+        return answer
 
     def apply(self, wanted, steps, timeout):
         self.applies.append(steps)
-        return self.host.script.answer(Request(version=VERSION, verb="apply", wanted=wanted, id="%032x" % len(self.applies),
-                                               timeout=timeout, steps=steps))
+        return self._answer(Request(version=VERSION, verb="apply", wanted=wanted, id="%032x" % len(self.applies), timeout=timeout,
+                                    steps=steps))
 
 
 def options(**more):

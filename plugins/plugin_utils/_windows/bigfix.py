@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import ntpath
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -21,7 +22,7 @@ from ansible_collections.portshift.agents.plugins.module_utils._core.errors impo
 from ansible_collections.portshift.agents.plugins.module_utils._core.evidence import proved
 from ansible_collections.portshift.agents.plugins.plugin_utils._contracts import Result
 from ansible_collections.portshift.agents.plugins.plugin_utils._windows.host import (
-    FILE_LIMIT, KEY_LIMIT, RegistryView, WindowsHost, folder_asked, is_key, probe_asked)
+    FILE_LIMIT, KEY_LIMIT, RegistryView, WindowsHost, folder_asked, is_key, names_asked, probe_asked)
 from ansible_collections.portshift.agents.plugins.plugin_utils._windows.move import Module, WindowsMove, await_end, marking
 from ansible_collections.portshift.agents.plugins.plugin_utils._windows.protocol import (
     Answers, Condition, Connected, EitherOf, FileAsked, Listens, Logged, Place, Probe, RegistryAsked, RegistryName, RegistryValue,
@@ -128,12 +129,13 @@ def foreseen(params: Mapping[str, Any]) -> Wanted:
     old_ports = {params["previous_port"] or USUAL_PORT} - {port}
     paths = [path for option in FILES for path in params[option] if not is_key(path)]
     paths += [params["record"]] if params["record"] else []
+    backups = [names_asked(ntpath.splitext(params["record"])[0])] if params["record"] else []
     folders = [proof.get("log_dir"), proof.get("relay_chain_dir")]
     probes = [_page(proof["parent"], port, proof["tls"])] if proof.get("parent") else []
     ports = {port, *old_ports, *BIGFIX_NEIGHBOURS}
     wanted = Wanted(
         places=PLACES, files=[FileAsked(path=path, limit=FILE_LIMIT) for path in paths],
-        folders=[folder_asked(path) for path in folders if path],
+        folders=[*(folder_asked(path) for path in folders if path), *backups],
         registry=[RegistryAsked(key=view.key, depth=view.depth, limit=KEY_LIMIT) for view in _views(params)],
         services=list(params["services"]), ports=sorted(ports), remote_ports=sorted({port, *old_ports}),
         names=[proof["parent"]] if proof.get("parent") else [], probes=probes)

@@ -34,6 +34,8 @@ from ansible_collections.portshift.agents.plugins.plugin_utils._windows.protocol
 # The bytes of a file, and of the ends of logs, that a look brings.
 FILE_LIMIT = 1024 * 1024
 LOG_BYTES, LOG_FILES = 64 * 1024, 2
+# How many names of files a look brings of a folder of ours.
+NAMES = 2000
 LOG_ENDINGS = (".log", ".bkg", ".txt")
 KEY_LIMIT = 5000
 BODY_LIMIT = 256 * 1024
@@ -288,6 +290,16 @@ class WindowsHost(Host):
         """Whether the folder of a path was asked for with the ends of its files, and the path is one of these."""
         return _norm(ntpath.dirname(path)) in self.picture.folders and ntpath.splitext(path)[1].lower() in LOG_ENDINGS
 
+    def is_known_missing(self, path: str) -> bool:
+        """Whether the names of all files of its folder are known, and it is none of them."""
+        folder = self.picture.folders.get(_norm(ntpath.dirname(path)))
+        if folder is None or folder["problem"] or "" not in self._endings(folder) or len(folder["files"]) >= NAMES:
+            return False
+        return ntpath.basename(path).lower() not in {one["name"].lower() for one in folder["files"]}
+
+    def _endings(self, folder: FolderFound) -> list[str]:
+        return self.asked.folders[_norm(folder["asked"])]["endings"]
+
     def is_there(self, path: str) -> bool:
         if is_key(path):
             view = self.views.get(_norm(path))
@@ -509,6 +521,11 @@ class WindowsHost(Host):
             self.read_anew()
 
 
+def names_asked(path: str) -> FolderAsked:
+    """A folder of our own, of which the names alone are wanted."""
+    return FolderAsked(path=path, endings=[""], newest=NAMES, bytes=0)
+
+
 def folder_asked(path: str, size: int = LOG_BYTES) -> FolderAsked:
     return FolderAsked(path=path, endings=list(LOG_ENDINGS), newest=LOG_FILES, bytes=size)
 
@@ -672,6 +689,8 @@ class WindowsDisk(Disk):
     def read_own(self, path: str) -> bytes | None:
         if path in self.written:
             return self.written[path]
+        if self.host.is_known_missing(path):
+            return None
         one = self.host._file(path)
         if one and one["exists"] and one["reparse"]:
             raise FileError("%s: a link or junction leads there, so it is not believed; look who made it, and remove it" % path)

@@ -156,6 +156,8 @@ class WindowsMove:
         if proved:
             steps.append(WaitStep(step="wait", seconds=self.proof_seconds, settle=self.product.evidence().settle_seconds,
                                   until=self.conditions()))
+            # As it will be read then, which is what it is compared with.
+            record = self.host.record(self.record_path)
             if (record.content or {}).get("state") == "changing" and record.content["new_port"] == self.product.port:
                 record.mark_verified(alone=True)
                 steps += self.host.disk.take()
