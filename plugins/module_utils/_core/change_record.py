@@ -84,6 +84,20 @@ class Disk:
         """A FileEdit."""
         return FileEdit.read(path)
 
+    def take_back_interrupted(self, paths, check_mode):
+        """Writes in place that were interrupted."""
+        take_back_interrupted(paths, check_mode)
+
+    def remove(self, path, check_mode):
+        """Takes a file of our own away."""
+        remove_file(path, check_mode)
+
+    def listing(self, folder):
+        """(name, whether it is a file, seconds since the epoch of its last change) of what lies in a folder of ours."""
+        for name in sorted(os.listdir(folder)) if os.path.isdir(folder) else []:
+            status = os.lstat(os.path.join(folder, name))
+            yield name, stat.S_ISREG(status.st_mode), status.st_mtime
+
     def now(self):
         return time.time()
 
@@ -354,7 +368,7 @@ class ChangeRecord:
 
     def take_back_interrupted(self, check_mode=False):
         """Before review(), for who is about to restore."""
-        take_back_interrupted([entry["path"] for entry in (self.content or {"files": []})["files"]], check_mode)
+        self.disk.take_back_interrupted([entry["path"] for entry in (self.content or {"files": []})["files"]], check_mode)
 
     def backed_up(self, entry):
         """The bytes of a file before the migration; None where there was no file."""
@@ -424,8 +438,8 @@ class ChangeRecord:
         Never the current record, nor a backup that it or a younger record names, nor what is not known to be ours.
         Returns a dict: removed (paths), left (sentences on what lies there and can't be accounted for).
         """
-        folder, limit = os.path.splitext(self.path)[0], time.time() - days * DAY
-        found = _Folder(folder, limit)
+        folder, limit = os.path.splitext(self.path)[0], self.disk.now() - days * DAY
+        found = _Folder(folder, limit, self.disk)
         if found.unreadable:
             # A record that can't be read may name any of the backups.
             return dict(removed=[], left=found.left + [
@@ -433,39 +447,43 @@ class ChangeRecord:
         current = self.content or dict(files=[])
         needed = _backup_names([current, current.get("earlier") or dict(files=[])] + list(found.younger.values()))
         outdated = _backup_names(found.older.values())
-        removed = [path for path, aged in sorted(found.backups.items())
-                   if os.path.basename(path) not in needed and (aged or os.path.basename(path) in outdated)]
-        for path in list(removed):
+        removed = []
+        for name, aged in sorted(found.backups.items()):
+            path = self.disk.join(folder, name)
+            if name in needed or not (aged or name in outdated):
+                continue
             # A backup that no record names is ours when it is what its name says.
-            if os.path.basename(path) not in outdated and sha256(read_own(path) or b"") != os.path.basename(path):
-                removed.remove(path)
+            if name not in outdated and sha256(self.disk.read_own(path) or b"") != name:
                 found.left.append("%s: has the name of a backup, but other content, and no record names it" % path)
+            else:
+                removed.append(path)
         # Records last: what is interrupted here is found and gone on with by the next call.
         removed += sorted(found.leftovers) + sorted(found.older)
         for path in removed:
-            remove_file(path, check_mode)
+            self.disk.remove(path, check_mode)
         return dict(removed=removed, left=found.left)
 
 
 def _backup_names(records):
-    return {os.path.basename(entry["backup"]) for content in records for entry in content["files"] if entry["backup"]}
+    return {re.split(r"[/\\]", entry["backup"])[-1] for content in records for entry in content["files"] if entry["backup"]}
 
 
 class _Folder:
     """What lies in the folder beside a record, seen from the moment `limit`."""
 
-    def __init__(self, folder, limit):
+    def __init__(self, folder, limit, disk):
+        # backups: name -> whether it is older than the limit.
         self.older, self.younger, self.backups, self.leftovers, self.left, self.unreadable = {}, {}, {}, [], [], []
-        for name in sorted(os.listdir(folder)) if os.path.isdir(folder) else []:
-            path = os.path.join(folder, name)
-            status = os.lstat(path)
-            aged = status.st_mtime < limit
-            if not stat.S_ISREG(status.st_mode):
+        self.disk = disk
+        for name, is_file, changed in disk.listing(folder):
+            path = disk.join(folder, name)
+            aged = changed < limit
+            if not is_file:
                 self.left.append("%s: is not a file that a migration puts there" % path)
             elif IS_ARCHIVED.match(name):
                 self._record(path, limit)
             elif IS_BACKUP.match(name):
-                self.backups[path] = aged
+                self.backups[name] = aged
             elif IS_LEFTOVER.match(name):
                 self.leftovers += [path] if aged else []
             else:
@@ -473,8 +491,48 @@ class _Folder:
 
     def _record(self, path, limit):
         try:
-            content = read_record(path)
+            content = read_record(path, self.disk)
         except EngineError as err:
             self.unreadable.append(str(err))
             return
         (self.older if _last_change(content) < limit else self.younger)[path] = content
+
+
+def _pruned(module, record):
+    """Ends the stay of old records.  Returns the module's result."""
+    days = module.params["keep_days"]
+    done = dict(removed=[], left=[]) if days is None else record.prune(days, module.check_mode)
+    result = dict(done, changed=bool(done["removed"]))
+    for sentence in done["left"]:
+        module.warn(sentence)
+    if module._diff and done["removed"]:
+        # Names alone: what stands in a backup is not shown.
+        result["diff"] = dict(before="".join(path + "\n" for path in done["removed"]), after="",
+                              before_header="records and backups on this host", after_header="removed")
+    return result
+
+
+# Options of the module.
+CHANGE_RECORD_SPEC = dict(
+    path=dict(type="path", required=True), force=dict(type="bool", default=False), keep_days=dict(type="int"),
+    state=dict(type="str", choices=["present", "restored", "pruned"], default="present"))
+
+
+def check_keep_days(days):
+    if (days or 0) < 0:
+        raise RecordError("keep_days is %d; give the number of days that an old record is kept, 0 or more" % days)
+
+
+def outcome(module, record, kinds):
+    """Does with a record what is asked.  Returns the module's result.  `kinds`: the FileKinds of what a record may name."""
+    if module.params["state"] == "restored":
+        record.take_back_interrupted(module.check_mode)
+    undo = kinds.undo(record.content["new_port"]) if record.content else None
+    to_restore, unsafe = record.review(undo)
+    result = dict(changed=False)
+    if module.params["state"] == "restored":
+        result = record.restore(module, force=module.params["force"], undo=undo, redactor=kinds.redactor)
+    elif module.params["state"] == "pruned":
+        result = _pruned(module, record)
+    return dict(dict(restored=[], record=record.content, ok=not unsafe, unsafe=unsafe,
+                     restorable=[entry["path"] for entry in to_restore]), **result)

@@ -174,8 +174,8 @@ def proved(params, judgement, mark=None, **unknown):
             mark(questions)
         return True, dict(result, changed=marked)
     except EngineError as err:
-        return False, dict(dict(ok=False, port=params.get("port"), old_port=None, proved=[], missing={}, waited=0.0), msg=str(err),
-                           **unknown)
+        nothing = dict(ok=False, port=params.get("port"), old_port=None, proved=[], missing={}, waited=0.0)
+        return False, dict(nothing, msg=str(err), **unknown)
 
 
 def prove(module, judgement, **unknown):

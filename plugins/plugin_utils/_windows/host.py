@@ -19,17 +19,17 @@ import json
 import ntpath
 import re
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Protocol, cast
 
-from ansible_collections.portshift.agents.plugins.module_utils._core.change_record import ChangeRecord, Disk
+from ansible_collections.portshift.agents.plugins.module_utils._core.change_record import IS_BACKUP, ChangeRecord, Disk
 from ansible_collections.portshift.agents.plugins.module_utils._core.file_edit import FileEdit, FileError, sha256
 from ansible_collections.portshift.agents.plugins.module_utils._core.host import Host
 from ansible_collections.portshift.agents.plugins.module_utils._core.services import ServiceError
 from ansible_collections.portshift.agents.plugins.module_utils._network.probe import described
 from ansible_collections.portshift.agents.plugins.plugin_utils._windows.protocol import (
     Answer, ConnectionFound, FileAsked, FileFound, FolderAsked, FolderFound, Found, Place, Probe, ProbeFound, RegistryAsked,
-    RegistryFound, RegistryStep, RegistryValue, ServiceFound, Splice, Step, Unfinished, Wanted, WriteStep)
+    RegistryFound, RegistryStep, RemoveStep, RegistryValue, ServiceFound, Splice, Step, Unfinished, Wanted, WriteStep)
 
 # The bytes of a file, and of the ends of logs, that a look brings.
 FILE_LIMIT = 1024 * 1024
@@ -312,11 +312,13 @@ class WindowsHost(Host):
     def exists(self, path: str) -> bool:
         return self.is_there(path)
 
+    def folder(self, asked: FolderAsked) -> FolderFound:
+        if _norm(asked["path"]) not in self.picture.folders:
+            self._need(Wanted(folders=[asked]))
+        return self.picture.folders[_norm(asked["path"])]
+
     def is_folder(self, path: str) -> bool:
-        if _norm(path) not in self.picture.folders:
-            self._need(Wanted(folders=[folder_asked(path)]))
-        folder = self.picture.folders.get(_norm(path))
-        return bool(folder and folder["exists"])
+        return self.folder(folder_asked(path))["exists"]
 
     def size(self, path: str) -> int | None:
         if is_key(path):
@@ -676,6 +678,7 @@ class WindowsDisk(Disk):
         self.host = host
         self.written: dict[str, bytes] = {}
         self._pending: dict[str, bytes | None] = {}
+        self._removed: list[Step] = []
 
     def join(self, folder: str, name: str) -> str:
         return ntpath.join(folder, name)
@@ -707,6 +710,21 @@ class WindowsDisk(Disk):
     def edit(self, path: str) -> FileEdit:
         return self.host.edit(path, may_be_missing=True)
 
+    def take_back_interrupted(self, paths: Sequence[str], check_mode: bool) -> None:
+        """No file is written in place there, and what was interrupted the host takes back by itself."""
+
+    def remove(self, path: str, check_mode: bool) -> None:
+        if not check_mode:
+            name = ntpath.basename(path)
+            # A backup is called by its own sha256.
+            expected = name if IS_BACKUP.match(name) else sha256(self.read_own(path) or b"")
+            self._removed.append(RemoveStep(step="remove", path=path, expected=expected))
+
+    def listing(self, folder: str) -> Iterator[tuple[str, bool, float]]:
+        found = self.host.folder(names_asked(folder))
+        for one in sorted(found["files"], key=lambda one: one["name"]):
+            yield one["name"], True, one["changed"]
+
     def now(self) -> float:
         return self.host.now()
 
@@ -717,12 +735,13 @@ class WindowsDisk(Disk):
         """What was written since the last call, each file once, as steps."""
         steps: list[Step] = [write_step(path, before, self.written[path]) for path, before in self._pending.items()
                              if before != self.written[path]]
-        self._pending = {}
+        steps += self._removed
+        self._pending, self._removed = {}, []
         return steps
 
     def forget(self) -> None:
         """After the steps were carried out, or were not: what the host has counts."""
-        self.written, self._pending = {}, {}
+        self.written, self._pending, self._removed = {}, {}, []
 
 
 class WindowsServices:

@@ -221,7 +221,7 @@ class WindowsMove:
         if not content or (port and content["new_port"] != port):
             # No record, or that of an earlier migration: the one that is taken back has not reached this host.
             return self._started(None)
-        self._foresee(content)
+        self.host.foresee_paths(paths_of(content))
         undo = self.product.undo(content["old_port"], content["new_port"]) if content["state"] == "changing" else None
         unsafe = record.review()[1]
         if unsafe and not self.force and not undo:
@@ -239,10 +239,6 @@ class WindowsMove:
                              *self._told("start", self.services.names), *self.host.disk.take()])
         return dict(changed=True, old_port=old_port, started=started)
 
-    def _foresee(self, content: dict[str, Any]) -> None:
-        """All that the way back looks at, in one look."""
-        self.host.foresee_paths([path for entry in content["files"] for path in (entry["path"], entry["backup"]) if path])
-
     def _started(self, old_port: int | None) -> Result:
         """What an interrupted run has left down is started, also where nothing is to be put back."""
         try:
@@ -254,6 +250,11 @@ class WindowsMove:
         if down and not self.module.check_mode:
             self._carry_out(self._told("start", down))
         return dict(changed=bool(down), old_port=old_port, started=down)
+
+
+def paths_of(content: dict[str, Any]) -> list[str]:
+    """All that the way back of a record looks at."""
+    return [path for entry in content["files"] for path in (entry["path"], entry["backup"]) if path]
 
 
 def _longest(steps: Sequence[Step]) -> float:
