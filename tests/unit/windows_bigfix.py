@@ -8,8 +8,8 @@ import time
 from ansible_collections.portshift.agents.plugins.plugin_utils._windows.protocol import VERSION, Request
 from tests.unit import masthead_files
 from tests.windows.host import Host
-from tests.windows.network import NoAnswer, PortError
-from tests.windows.services import Product, Refused, Service
+from tests.windows.network import NoAnswer
+from tests.windows.services import Product, Service
 
 OLD, NEW = 52311, 55000
 KEY = "HKLM\\SOFTWARE\\WOW6432Node\\BigFix"
@@ -117,8 +117,8 @@ def proof(**more):
     return dict(dict(
         address="192.0.2.11", bind_address="", parent="relay", parent_wait=0, tls=False,
         log_dir="{client}\\__BESData\\__Global\\Logs", relay_chain_dir="{client}\\__BESData\\__Global\\RelayChain",
-        success_patterns=["Report posted successfully"], failure_patterns=["GetURL failed"], log_max_age=86400, agent_service=None,
-        neighbours=[], settle=5, timeout=20), **more)
+        success_patterns=["Report posted successfully"], failure_patterns=["GetURL failed"], log_max_age=86400,
+        agent_service=None, neighbours=[], settle=5, timeout=20), **more)
 
 
 def look_options(**more):
@@ -127,8 +127,5 @@ def look_options(**more):
 
 def move_options(**more):
     return options(**dict(dict(
-        state="moved", masthead_src=None, masthead_content=None, service_timeout=30, phase="3", force=False, unfinished_only=False,
-        bridge=None), **more))
-
-
-__all__ = ["Agent", "Parent", "PortError", "Refused", "Straight", "client", "look_options", "move_options", "options", "proof", "relay"]
+        state="moved", masthead_src=None, masthead_content=None, service_timeout=30, phase="3", force=False,
+        unfinished_only=False, bridge=None), **more))
