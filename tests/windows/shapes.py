@@ -76,6 +76,8 @@ def _object(value, kind, where):
 def _one_of(value, kinds, where):
     """Of several TypedDicts the one that a literal of theirs names, so that the sentence is about that one."""
     objects = [kind for kind in kinds if typing.is_typeddict(kind)]
+    if isinstance(value, dict) and len(objects) == 1:
+        return check(value, objects[0], where)
     if isinstance(value, dict) and objects:
         for kind in objects:
             for key, hint in hints(kind).items():

@@ -11,6 +11,7 @@ import pathlib
 
 import yaml
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
+from ansible.module_utils.errors import UnsupportedError
 
 # What the action plugin of a module tells its script beside the documented options.
 PRIVATE = {
@@ -101,5 +102,9 @@ def checked(name, arguments):
     """-> (the arguments with what is left out, None), or (None, what the module would say of them)"""
     found = ArgumentSpecValidator(copy.deepcopy(specification(name))).validate(copy.deepcopy(arguments))
     if found.error_messages:
+        unknown = [error for error in found.errors if isinstance(error, UnsupportedError)]
+        if unknown:
+            # What the modules' own library says first, and alone.
+            return None, "Unsupported parameters for (%s) module: %s" % (name, unknown[0].msg)
         return None, "; ".join(found.error_messages)
     return found.validated_parameters, None
