@@ -235,7 +235,8 @@ class Host:
             at = path.lower().find(name.lower())
             if at >= 0:
                 path = path[:at] + value + path[at + len(name):]
-        return path
+        # Ansible's own way to name a folder is that folder's `.`.
+        return path.removesuffix("\\.")
 
     def module(self, call):
         """-> the result of a module, as its JSON has it"""

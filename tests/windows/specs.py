@@ -33,9 +33,14 @@ def folders():
     return [pathlib.Path(folder, "ansible_collections") for folder in known]
 
 
+# What ansible-core itself asks of any host; on Windows it takes those of the collection.
+OF_CORE = ("copy", "file", "ping", "stat")
+
+
 def full_name(name):
     """As a play may call it -> with its collection."""
-    name = name.removeprefix("ansible.legacy.").removeprefix("ansible.builtin.")
+    short = name.removeprefix("ansible.legacy.").removeprefix("ansible.builtin.")
+    name = "ansible.windows.win_" + short if short in OF_CORE else short
     if name.count(".") >= 2:
         return name
     for folder in folders():
