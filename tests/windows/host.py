@@ -9,11 +9,12 @@ import hashlib
 import json
 import pathlib
 import threading
+import time
 
 from . import modules, specs
 from .clock import Cancelled, Clock
 from .files import ALL, READ, FileError, Files
-from .network import ANY, Connection, Forwarder, Listener, Network, PortError, Range, RealListener, Rules
+from .network import ANY, Connection, Forwarder, Listener, Network, PortError, Range, Real, RealListener, Rules
 from .outside import Outside
 from .registry import Registry
 from .script import Script
@@ -47,6 +48,7 @@ class Host:
         self.portproxies = {}
         # PortProxies that were made by hand, of other kinds than v4tov4 among them: as the contract has them.
         self.other_portproxies = []
+        self.is_closed = False
         self.is_up, self.administrator, self.language_mode = True, True, "FullLanguage"
         self.windows, self.powershell = "10.0.20348", "5.1.20348.2849"
         # IIS, where there is one: its Machine (tests.lab.change_tracker.windows).
@@ -62,6 +64,8 @@ class Host:
         self.script = Script(self)
         for folder in ("C:\\ProgramData", "C:\\Windows", "C:\\Program Files", "C:\\Program Files (x86)", TEMPORARY):
             self.files.folder(folder)
+        if real:
+            threading.Thread(target=self._tick, daemon=True).start()
         self.services.add(Service(IP_HELPER, "IP Helper", "C:\\Windows\\System32\\svchost.exe", AUTO,
                                   product=IpHelper()), running=True)
 
@@ -92,21 +96,46 @@ class Host:
         with self.lock:
             if listener in self.listeners:
                 self.listeners.remove(listener)
+        for connection in [one for one in self.connections if one.listener is listener]:
+            self.disconnect(connection)
         if listener.real:
             listener.real.close()
 
-    def connected(self, process, address, port):
-        """Notes a connection of a process of this host -> Connection"""
-        made = Connection(process, self.addresses[0], next(self.network.source_ports), address, port)
+    def connected(self, process, remote, port):
+        """Notes a connection of a process of this host, to what Network.connect gave -> Connection"""
+        real = remote if isinstance(remote, Real) else None
+        own_port = real.own_port if real else next(self.network.source_ports)
+        made = Connection(process, self.addresses[0], own_port, remote.address, port)
+        made.real = real
         self.connections.append(made)
+        if real is None:
+            other = Connection(remote.listener.process, remote.address, port, self.addresses[0], own_port)
+            other.listener = remote.listener
+            other.others, made.others = [(self, made)], [(remote.host, other)]
+            remote.host.connections.append(other)
+            if remote.behind is not None:
+                inner = remote.host.connected(remote.listener.process, remote.behind, remote.listener.forward[1])
+                inner.others.append((self, made))
+                made.others.append((remote.host, inner))
         return made
+
+    def disconnect(self, connection):
+        """With its other end."""
+        if connection in self.connections:
+            self.connections.remove(connection)
+            for host, other in connection.others:
+                host.disconnect(other)
+
+    def is_connected(self, connection):
+        return connection in self.connections and (connection.real is None or connection.real.is_alive)
 
     def ended(self, process):
         """A process has ended: what it held is free."""
         for listener in [one for one in self.listeners if one.process is process]:
             self.shut(listener)
-        self.connections = [one for one in self.connections if one.process is not process]
-        for node in self.files.nodes.values():
+        for connection in [one for one in self.connections if one.process is process]:
+            self.disconnect(connection)
+        for node in list(self.files.nodes.values()):
             node.handles = [handle for handle in node.handles if getattr(handle, "process", None) is not process]
 
     def hold(self, process, path, access, share):
@@ -126,7 +155,8 @@ class Host:
         with self.lock:
             return [dict(local_address=one.local_address, local_port=one.local_port, remote_address=one.remote_address,
                          remote_port=one.remote_port, state=one.state, process=one.process.pid, name=one.process.name,
-                         began=one.process.began) for one in self.connections] + self.outside.connected()
+                         began=one.process.began)
+                    for one in self.connections if self.is_connected(one)] + self.outside.connected()
 
     def set_portproxy(self, listen_port, connect_port):
         """None: no more."""
@@ -205,7 +235,8 @@ class Host:
             at = path.lower().find(name.lower())
             if at >= 0:
                 path = path[:at] + value + path[at + len(name):]
-        return path
+        # Ansible's own way to name a folder is that folder's `.`.
+        return path.removesuffix("\\.")
 
     def module(self, call):
         """-> the result of a module, as its JSON has it"""
@@ -228,7 +259,14 @@ class Host:
         result["invocation"] = dict(module_args=call.arguments)
         return result
 
+    def _tick(self):
+        """What is due happens, whether the host is asked something or not."""
+        while not self.is_closed:
+            self.clock.catch_up()
+            time.sleep(0.05)
+
     def close(self):
+        self.is_closed = True
         for listener in list(self.listeners):
             self.shut(listener)
         for service in self.services.known.values():

@@ -11,6 +11,7 @@ import base64
 import hashlib
 import json
 import ntpath
+import re
 import time
 import zipfile
 from io import BytesIO
@@ -29,6 +30,8 @@ MARKER = "[CmdletBinding(SupportsShouldProcess)]"
 def path_of(host, text):
     """As Windows reads one: with slashes of both kinds."""
     path = host.expanded(text).replace("/", "\\")
+    if re.match(r"[A-Za-z]:\Z", path):
+        path += "\\"    # what a file name is joined to
     if not ntpath.isabs(path) or not ntpath.splitdrive(path)[0]:
         raise Failed("The given path's format is not supported: %s" % text)
     try:
@@ -116,6 +119,19 @@ def slurp(host, _call, given):
     except FileError as err:
         raise Failed('Exception calling "ReadAllBytes" with "1" argument(s): "%s"' % err)
     return dict(content=base64.b64encode(content).decode(), encoding="base64")
+
+
+def win_stat(host, _call, given):
+    leave_out(given, "get_md5")
+    node = host.files.find(path_of(host, given["path"]).rstrip("\\"))
+    if node is None:
+        return dict(stat=dict(exists=False))
+    found = dict(exists=True, path=node.path, filename=node.name, isdir=node.is_folder, isreg=not node.is_folder,
+                 islnk=bool(node.target), isreadonly=node.read_only, owner=node.owner, lastwritetime=node.changed,
+                 size=len(node.content))
+    if given["get_checksum"] and not node.is_folder:
+        found["checksum"] = hashlib.new(given["checksum_algorithm"], node.content).hexdigest()
+    return dict(stat=found)
 
 
 def win_file(host, call, given):
@@ -350,6 +366,7 @@ HANDLERS = {
     "ansible.windows.win_file": win_file,
     "ansible.windows.win_listen_ports_facts": win_listen_ports_facts,
     "ansible.windows.win_ping": win_ping,
+    "ansible.windows.win_stat": win_stat,
     "ansible.windows.win_powershell": win_powershell,
     "ansible.windows.win_wait_for": win_wait_for,
     "community.windows.win_firewall_rule": firewall_rules.win_firewall_rule,

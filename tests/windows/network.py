@@ -40,12 +40,13 @@ class Listener:
 
 
 class Connection:
-    """One end of it, as its host sees it."""
+    """One end of it, as its host sees it.  `others`: [(host, Connection)] that end with it.  `real`: the socket that it is."""
 
     def __init__(self, process, local_address, local_port, remote_address, remote_port, state="Established"):
         self.process, self.state = process, state
         self.local_address, self.local_port = local_address, local_port
         self.remote_address, self.remote_port = remote_address, remote_port
+        self.others, self.listener, self.real = [], None, None
 
 
 class Range:
@@ -112,29 +113,37 @@ class Network:
                 return Real.connect(source, target.addresses[0] if address == "127.0.0.1" else address, port, timeout)
             raise NoAnswer("refused")
         if listener.forward:
-            return self.connect(target, *listener.forward, timeout=timeout)
+            behind = self.connect(target, *listener.forward, timeout=timeout)
+            return Remote(target, listener, address, behind)
         return Remote(target, listener, address)
 
 
 class Remote:
-    def __init__(self, host, listener, address):
-        self.host, self.listener, self.address = host, listener, address
+    """`behind`: what a portproxy leads to."""
+
+    def __init__(self, host, listener, address, behind=None):
+        self.host, self.listener, self.address, self.behind = host, listener, address, behind
 
     def request(self, method, path, body=b""):
         """-> (status, body); NoAnswer where it does not speak HTTP."""
+        if self.listener not in self.host.listeners:
+            raise NoAnswer("the connection was closed")
+        if self.behind is not None:
+            return self.behind.request(method, path, body)
         if self.listener.answer is None:
             raise NoAnswer("the server closed the connection without an answer")
         return self.listener.answer(method, path, body)
 
     def close(self):
-        pass
+        if self.behind is not None:
+            self.behind.close()
 
 
 class Real:
     """A connection to a process of this machine."""
 
     def __init__(self, address, port, timeout, source):
-        self.address, self.port = address, port
+        self.address, self.port, self.timeout = address, port, timeout
         self.connection = http.client.HTTPConnection(address, port, timeout=timeout, source_address=source)
 
     @classmethod
@@ -164,6 +173,25 @@ class Real:
             return answer.status, answer.read()
         except (OSError, http.client.HTTPException) as err:
             raise NoAnswer(str(err) or type(err).__name__)
+
+    @property
+    def is_alive(self):
+        sock = self.connection.sock
+        if sock is None:
+            return False
+        sock.settimeout(0)
+        try:
+            return sock.recv(1, socket.MSG_PEEK) != b""
+        except BlockingIOError:
+            return True
+        except OSError:
+            return False
+        finally:
+            sock.settimeout(self.timeout)
+
+    @property
+    def own_port(self):
+        return self.connection.sock.getsockname()[1]
 
     def close(self):
         self.connection.close()

@@ -11,6 +11,7 @@ import pathlib
 
 import yaml
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
+from ansible.module_utils.errors import UnsupportedError
 
 # What the action plugin of a module tells its script beside the documented options.
 PRIVATE = {
@@ -32,9 +33,14 @@ def folders():
     return [pathlib.Path(folder, "ansible_collections") for folder in known]
 
 
+# What ansible-core itself asks of any host; on Windows it takes those of the collection.
+OF_CORE = ("copy", "file", "ping", "stat")
+
+
 def full_name(name):
     """As a play may call it -> with its collection."""
-    name = name.removeprefix("ansible.legacy.").removeprefix("ansible.builtin.")
+    short = name.removeprefix("ansible.legacy.").removeprefix("ansible.builtin.")
+    name = "ansible.windows.win_" + short if short in OF_CORE else short
     if name.count(".") >= 2:
         return name
     for folder in folders():
@@ -101,5 +107,9 @@ def checked(name, arguments):
     """-> (the arguments with what is left out, None), or (None, what the module would say of them)"""
     found = ArgumentSpecValidator(copy.deepcopy(specification(name))).validate(copy.deepcopy(arguments))
     if found.error_messages:
+        unknown = [error for error in found.errors if isinstance(error, UnsupportedError)]
+        if unknown:
+            # What the modules' own library says first, and alone.
+            return None, "Unsupported parameters for (%s) module: %s" % (name, unknown[0].msg)
         return None, "; ".join(found.error_messages)
     return found.validated_parameters, None
