@@ -281,6 +281,8 @@ class Splice(TypedDict):
 class WriteStep(TypedDict):
     """Replaces a file whose sha256 is C(expected); None: there must be none.  Its owner, ACL and attributes stay.
 
+    Folders that are missing are made below C(FOLDER), and nowhere else.
+
     Either C(content), or C(splices) with C(result), the sha256 that the file has to have then.
     """
 
@@ -299,7 +301,10 @@ class RemoveStep(TypedDict):
 
 
 class RegistryStep(TypedDict):
-    """Sets a value that is C(expected) (None: not there) to C(wanted) (None: deletes it).  A missing key is made."""
+    """Sets a value that is C(expected) (None: not there) to C(wanted) (None: deletes it).
+
+    A missing key is made.  With its last value a key goes too, unless another lies under it: a setting of BigFix is a key.
+    """
 
     step: Literal["registry"]
     key: str
