@@ -90,12 +90,11 @@ function Read-File([string] $Path, [long] $Limit) {
 
 # ---- paths
 
-function Resolve-AskedPath([string] $Path, [object] $Places) {
-    # $null where the path begins with a place that this host does not have.
+function Get-KnownPath([string] $Path, [object] $Places) {
     if ($Path -match '^\{([^{}\\]+)\}(.*)$') {
         $place = $Places[$Matches[1]]
         if (-not $place) {
-            return
+            throw "the registry of this host does not name the folder of ${Path}: see whether the product is installed"
         }
         $Path = $place.TrimEnd('\') + $Matches[2]
     }
@@ -110,10 +109,7 @@ function Assert-LocalPath([string] $Path) {
 }
 
 function Resolve-StepPath([hashtable] $Change, [string] $Path) {
-    $resolved = Resolve-AskedPath $Path $Change.Places
-    if (-not $resolved) {
-        throw "the registry names no folder for $Path, so that the product is not installed as it was when the change was planned: read the host again"
-    }
+    $resolved = Get-KnownPath $Path $Change.Places
     $link = Get-Link $resolved
     if ($link) {
         throw "$link is a link or a mounted volume, and behind one nothing is changed: name the folder that it leads to"
@@ -241,6 +237,20 @@ function Set-Attributes([string] $Path, [int] $Attributes) {
     }
 }
 
+function Invoke-Patiently([scriptblock] $Block) {
+    # A virus scanner or an indexer opens a new file for a moment.
+    for ($try = 1; $true; $try++) {
+        try {
+            return & $Block
+        } catch [IO.IOException], [UnauthorizedAccessException] {
+            if ($try -eq 10) {
+                throw
+            }
+        }
+        Start-Sleep -Milliseconds 300
+    }
+}
+
 function Set-FileBytes([string] $Path, [byte[]] $Bytes, [string] $Expected, [string] $Sddl) {
     # Replaces a file whose sha256 is Expected, or makes one where that is ''.  At each moment there is the old file or the new.
     $new, $old = "$Path.portshift-new", "$Path.portshift-old"
@@ -256,12 +266,12 @@ function Set-FileBytes([string] $Path, [byte[]] $Bytes, [string] $Expected, [str
         [IO.File]::Delete($old)
         # Keeps ACL, attributes and streams.  With a backup the name is never without a file for good; and a backup that is not
         # what was expected shows that the file was changed in the last moment, whose change is put back.
-        [IO.File]::Replace($new, $Path, $old)
+        Invoke-Patiently { [IO.File]::Replace($new, $Path, $old) }
         if ((Get-FileText $old) -cne $Expected) {
             [IO.File]::Replace($old, $Path, $new)
             throw "$Path was changed by another process at the same moment: read the host again"
         }
-        [IO.File]::Delete($old)
+        Invoke-Patiently { [IO.File]::Delete($old) }
     } finally {
         [IO.File]::Delete($new)
     }
@@ -393,7 +403,7 @@ function Get-MissingKey([string] $Key) {
     return ''
 }
 
-function Remove-MadeKeys([string] $Key, [string] $Uppermost) {
+function Remove-EmptyKeys([string] $Key, [string] $Uppermost) {
     # Only empty ones: what another program put there since stays.
     while ($Uppermost -and $Key.Length -ge $Uppermost.Length) {
         $above, $leaf = ($Key -replace '\\[^\\]*$', ''), ($Key -replace '^.*\\', '')
@@ -419,6 +429,7 @@ function Set-RegistryText([string] $Key, [string] $Name, [string] $Text) {
             $opened.DeleteValue($Name, $false)
             $opened.Flush()
             $opened.Dispose()
+            Remove-EmptyKeys $Key $Key
         }
         return
     }
@@ -536,7 +547,7 @@ function Read-Service([string] $Name) {
 }
 
 function Test-Running([hashtable] $Facts) {
-    'stopped', 'stop_pending' -notcontains $Facts.state
+    ('stopped', 'stop_pending') -notcontains $Facts.state
 }
 
 function Stop-ServiceInTime([string] $Name, [double] $Seconds) {
@@ -891,7 +902,7 @@ function Set-ExcludedText([string] $Target, [string] $Text) {
 
 function New-Found {
     # Without a call of .NET, so that constrained language mode gets this far.
-    [ordered]@{
+    @{
         now = 0
         uptime = 0
         utc_offset = 0
@@ -929,7 +940,8 @@ function Get-WindowsVersion {
 }
 
 function Get-LocalAddresses {
-    foreach ($card in [Net.NetworkInformation.NetworkInterface]::GetAllNetworkInterfaces()) {
+    $cards = [Net.NetworkInformation.NetworkInterface]::GetAllNetworkInterfaces()
+    foreach ($card in @($cards | Where-Object { $_.OperationalStatus -eq 'Up' })) {
         foreach ($row in $card.GetIPProperties().UnicastAddresses) {
             ([string] $row.Address) -replace '%.*$', ''
         }
@@ -945,7 +957,7 @@ function Read-Places([object] $Asked) {
             if ($type -eq 'ExpandString') {
                 $text = [Environment]::ExpandEnvironmentVariables($text)
             }
-            if ($text -and 'String', 'ExpandString' -contains $type) {
+            if ($text -and ('String', 'ExpandString') -contains $type) {
                 $places[$place.name] = $text.Trim().TrimEnd('\')
                 break
             }
@@ -968,15 +980,16 @@ function Read-AskedFile([object] $Asked, [hashtable] $Places) {
         problem = $null
     }
     try {
-        $path = Resolve-AskedPath $Asked.path $Places
-        if (-not $path) {
-            return $found
-        }
+        $path = Get-KnownPath $Asked.path $Places
         $found.path = $path
         $link = Get-Link $path
         $found.reparse = [bool] $link
         $info = [IO.FileInfo]::new($path)
         $found.exists = $info.Exists
+        if ([IO.Directory]::Exists($path)) {
+            $found.exists = $true
+            throw "$path is a folder and no file: look what is right"
+        }
         if (-not $info.Exists) {
             return $found
         }
@@ -1022,10 +1035,7 @@ function Get-FolderFiles([string] $Path, [object] $Endings) {
 function Read-Folder([object] $Asked, [hashtable] $Places) {
     $found = [ordered]@{ path = $Asked.path; asked = $Asked.path; exists = $false; files = @(); problem = $null }
     try {
-        $path = Resolve-AskedPath $Asked.path $Places
-        if (-not $path) {
-            return $found
-        }
+        $path = Get-KnownPath $Asked.path $Places
         $found.path = $path
         $found.exists = [IO.Directory]::Exists($path)
         if (-not $found.exists) {
@@ -1163,6 +1173,11 @@ function Read-State([string] $Id) {
     }
 }
 
+function ConvertTo-DoneText([object] $Done) {
+    # A text in the state, since 5.1 does not write every list as one that it read before.
+    ConvertTo-Json -InputObject @{ done = $Done } -Depth 6 -Compress
+}
+
 function Write-State([hashtable] $Change, [hashtable] $News) {
     # Whether a change is confirmed or undone is this one file, replaced as a whole.
     foreach ($name in @($News.Keys)) {
@@ -1170,7 +1185,7 @@ function Write-State([hashtable] $Change, [hashtable] $News) {
     }
     $path = [IO.Path]::Combine($Change.Folder, 'state.json')
     Repair-CutReplace $path
-    Set-FileBytes $path (ConvertTo-Utf8 (ConvertTo-Json -InputObject $Change.State -Depth 6 -Compress)) (Get-FileText $path) ''
+    Set-FileBytes $path (ConvertTo-Utf8 (ConvertTo-Json -InputObject $Change.State -Compress)) (Get-FileText $path) ''
 }
 
 function Add-Journal([hashtable] $Change, [hashtable] $Entry) {
@@ -1315,7 +1330,7 @@ function Unregister-UndoTask([string] $Id) {
         # It is gone.
         return
     }
-    $tasks.DeleteTask($name, 0)
+    $null = $tasks.DeleteTask($name, 0)
 }
 
 # ---- settings: what a step sets and an undo sets back.  Each is a kind, a target and a text, which is '' where it is not there.
@@ -1324,7 +1339,10 @@ function Unregister-UndoTask([string] $Id) {
 function Get-Setting([string] $Kind, [string] $Target) {
     switch ($Kind) {
         'file' { return Get-FileText $Target }
-        'registry' { return Get-RegistryText @($Target -split "`n", 2)[0] @($Target -split "`n", 2)[1] }
+        'registry' {
+            $key, $name = $Target -split "`n", 2
+            return Get-RegistryText $key $name
+        }
         'portproxy' { return Get-PortProxyText ([int] $Target) }
         'exclude' { return Get-ExcludedText $Target }
     }
@@ -1332,8 +1350,9 @@ function Get-Setting([string] $Kind, [string] $Target) {
 
 function Get-SettingName([string] $Kind, [string] $Target) {
     # For sentences, in which no data stands.
+    $key, $name = $Target -split "`n", 2
     switch ($Kind) {
-        'registry' { return "the value $(@($Target -split "`n", 2)[1]) of $(@($Target -split "`n", 2)[0])" }
+        'registry' { return "the value $name of $key" }
         'portproxy' { return "the forwarding of port $Target" }
         'exclude' { return "the excluded port $Target" }
     }
@@ -1412,12 +1431,16 @@ function Get-ValueTextOf([object] $Value) {
     ConvertTo-ValueText $Value.type $Value.data
 }
 
+function Test-OwnPath([string] $Path) {
+    $Path.StartsWith("$Folder\", [StringComparison]::OrdinalIgnoreCase)
+}
+
 function Read-Guarded([string] $Path, [object] $Expected) {
     # The bytes of a file that a step changes; none where there is to be no file.
     $null = Assert-Guard 'file' $Path $Expected
     if (-not $Expected) {
         $above = [IO.Path]::GetDirectoryName($Path)
-        if (-not [IO.Directory]::Exists($above)) {
+        if (-not [IO.Directory]::Exists($above) -and -not (Test-OwnPath $Path)) {
             throw "the folder $above is not there: read the host again"
         }
         return , [byte[]]::new(0)
@@ -1532,6 +1555,9 @@ function Get-NewOffset([IO.FileInfo] $File, [long] $Size, [object] $Marks) {
 
 function Read-NewLines([hashtable] $Change, [string] $Path, [object] $Endings) {
     # The lines since the mark, in the order of the files' last changes.
+    if (-not [IO.Directory]::Exists($Path)) {
+        return
+    }
     $files = @(Get-FolderFiles $Path $Endings | ForEach-Object { $_ })
     [Array]::Reverse($files)
     $latin = [Text.Encoding]::GetEncoding(28591)
@@ -1604,12 +1630,12 @@ function Test-Condition([hashtable] $Change, [object] $Condition) {
             $unless = @(foreach ($text in $Condition.unless) { New-Pattern $text })
             $seen.note = "no line in $path since the change began says it"
             foreach ($row in (Read-NewLines $Change $path $Condition.endings)) {
-                if (@($unless | Where-Object { $_.IsMatch($row.line) }).Count -gt 0) {
-                    $seen.holds = $false
-                    $seen.note = "$($row.file) takes it back: $($row.line.Trim())"
-                } elseif (@($patterns | Where-Object { $_.IsMatch($row.line) }).Count -gt 0) {
+                if (@($patterns | Where-Object { $_.IsMatch($row.line) }).Count -gt 0) {
                     $seen.holds = $true
                     $seen.note = "$($row.file): $($row.line.Trim())"
+                } elseif (@($unless | Where-Object { $_.IsMatch($row.line) }).Count -gt 0) {
+                    $seen.holds = $false
+                    $seen.note = "$($row.file) takes it back: $($row.line.Trim())"
                 }
             }
         }
@@ -1631,7 +1657,12 @@ function Test-Condition([hashtable] $Change, [object] $Condition) {
 function Test-Conditions([hashtable] $Change, [object] $Conditions) {
     $all = @{ holds = $true; notes = @(); missing = @(); processes = '' }
     foreach ($condition in $Conditions) {
-        $seen = Test-Condition $Change $condition
+        try {
+            $seen = Test-Condition $Change $condition
+        } catch {
+            # Such as a log that is renamed while it is read: looked at again.
+            $seen = @{ holds = $false; note = (Get-Words $_); process = '' }
+        }
         $all.notes += $seen.note
         $all.processes += "$($seen.process);"
         if (-not $seen.holds) {
@@ -1686,6 +1717,9 @@ function Invoke-FileStep([hashtable] $Change, [object] $Step, [int] $Index) {
     }
     if ($after -ceq "$($Step.expected)") {
         return $false
+    }
+    if (Test-OwnPath $path) {
+        $null = [IO.Directory]::CreateDirectory([IO.Path]::GetDirectoryName($path))
     }
     $entry = @{ kind = 'file'; target = $path; before = "$($Step.expected)"; after = $after; sddl = ''; attributes = 0; backup = '' }
     if ($Step.expected) {
@@ -1810,28 +1844,31 @@ function Invoke-Step([hashtable] $Change, [object] $Step, [int] $Index) {
 function Undo-Setting([hashtable] $Change, [object] $First, [object] $Known) {
     # First is the journal's first entry of a setting, Known what the change may have left it at.
     $bytes = $null
-    $key = @($First.target -split "`n", 2)[0]
     if ($First.kind -eq 'file') {
         $link = Get-Link $First.target
         if ($link) {
             throw "$link is a link now, and behind one nothing is changed: see who made it, and put $($First.target) back by hand"
         }
         Repair-CutReplace $First.target
-        if ($First.backup) {
-            $bytes = Read-File ([IO.Path]::Combine($Change.Folder, $First.backup)) $FileLimit
-        }
     }
     $now = Get-Setting $First.kind $First.target
     if ($now -cne $First.before) {
         if ($Known -cnotcontains $now) {
             throw "$(Get-SettingName $First.kind $First.target) was changed by something else since, and is left as it is: look at it, and put it right by hand"
         }
+        if ($First.backup) {
+            $bytes = Read-File ([IO.Path]::Combine($Change.Folder, $First.backup)) $FileLimit
+            if ((Get-Sha256 $bytes) -cne $First.before) {
+                throw "the copy $($First.backup) in $($Change.Folder) is not what $($First.target) was: put the file back by hand"
+            }
+        }
         Set-Setting $First $now $First.before $bytes
     } elseif ($First.kind -eq 'file' -and $First.before) {
         Set-Attributes $First.target $First.attributes
     }
     if ($First.kind -eq 'registry' -and $First.made) {
-        Remove-MadeKeys $key $First.made
+        $key, $name = $First.target -split "`n", 2
+        Remove-EmptyKeys $key $First.made
     }
 }
 
@@ -1923,7 +1960,7 @@ function Resume-Change([string] $Id) {
         return
     }
     $change = Open-Change $Id $state
-    if ('applying', 'undoing' -contains $state.state) {
+    if (('applying', 'undoing') -contains $state.state) {
         $sentence = $state.sentence
         if (-not $sentence) {
             $sentence = 'the change was cut off, or not done in its time, and this host has undone it by itself'
@@ -1943,7 +1980,7 @@ function Complete-Change([string] $Id) {
         # Hung: the lock goes with its process.
         $state = Read-State $Id
         $began = (Get-ProcessFacts $state.process).began
-        if ($null -ne $began -and [Math]::Abs($began - $state.process_began) -lt 0.01) {
+        if ($null -ne $began -and [Math]::Abs($began - [double] $state.process_began) -lt 0.01) {
             Stop-Process -Id $state.process -Force
         }
         $lock = Open-Lock $Patience
@@ -1973,7 +2010,7 @@ function Read-Unfinished([string] $Except, [bool] $Tell) {
                 $sentence = "a change of this host is $($state.state)"
             }
             [ordered]@{ id = $id; state = $state.state; began = $state.began; sentence = $sentence }
-            if ($Tell -and 'undone', 'trouble' -contains $state.state) {
+            if ($Tell -and ('undone', 'trouble') -contains $state.state) {
                 Write-State (Open-Change $id $state) @{ told = $true }
             }
         } catch {
@@ -1997,7 +2034,7 @@ function Set-Outcome([hashtable] $Answer, [object] $State) {
     $Answer.ok = $State.state -eq 'applied'
     $Answer.sentence = $State.sentence
     $Answer.failed_step = $State.failed_step
-    $Answer.done = @($State.done)
+    $Answer.done = @((ConvertFrom-Json -InputObject $State.done).done)
     $Answer.seconds = $State.seconds
 }
 
@@ -2005,11 +2042,11 @@ function Start-Change([hashtable] $Change, [object] $Asked, [string] $Text) {
     # What must be on the disk before the first step: the state, this script, the request, and the task that undoes.
     $null = [IO.Directory]::CreateDirectory($Change.Folder)
     try {
-        $script = [IO.Path]::Combine($Change.Folder, 'host.ps1')
-        Write-NewFile $script (ConvertTo-Utf8 (Get-ScriptText)) ''
+        $copy = [IO.Path]::Combine($Change.Folder, 'host.ps1')
+        Write-NewFile $copy (ConvertTo-Utf8 (Get-ScriptText)) ''
         Write-NewFile ([IO.Path]::Combine($Change.Folder, 'request.json')) (ConvertTo-Utf8 $Text) ''
         Write-State $Change @{}
-        Register-UndoTask $Asked.id (Get-TaskXml $Asked.id $script $Asked.timeout)
+        Register-UndoTask $Asked.id (Get-TaskXml $Asked.id $copy $Asked.timeout)
     } catch {
         $words = Get-Words $_
         try {
@@ -2025,25 +2062,29 @@ function Start-Change([hashtable] $Change, [object] $Asked, [string] $Text) {
 
 function Invoke-Steps([hashtable] $Change, [object] $Asked) {
     $done = [Collections.Generic.List[object]]::new()
+    $steps = @($Asked.steps)
     $index = 0
     try {
-        foreach ($step in $Asked.steps) {
+        foreach ($step in $steps) {
             Assert-Time $Change
             $done.Add((Invoke-Step $Change $step $index))
             $index++
         }
         Assert-Time $Change
         # From here on it is confirmed, whatever happens to this process.
-        Write-State $Change @{ state = 'applied'; done = $done; seconds = (Get-Downtime $Change) }
+        Write-State $Change @{ state = 'applied'; done = (ConvertTo-DoneText $done); seconds = (Get-Downtime $Change) }
     } catch {
-        $sentence = "step $index of $(@($Asked.steps).Count), counted from 0, failed: $(Get-Words $_)"
-        $Change.State.failed_step = $null
-        if ($index -lt @($Asked.steps).Count) {
+        $sentence = "after the last step: $(Get-Words $_)"
+        if ($index -lt $steps.Count) {
             $Change.State.failed_step = $index
-            $sentence = "step $index ($(Get-StepName @($Asked.steps)[$index])) failed: $(Get-Words $_)"
+            $sentence = "step $index ($(Get-StepName $steps[$index])) failed: $(Get-Words $_)"
         }
-        $Change.State.done = $done
-        Undo-Change $Change $sentence
+        $Change.State.done = ConvertTo-DoneText $done
+        try {
+            Undo-Change $Change $sentence
+        } catch {
+            throw "$sentence; and undoing it failed, which the scheduled task $(Get-TaskName $Change.Id) tries again: $(Get-Words $_)"
+        }
     }
 }
 
@@ -2069,12 +2110,13 @@ function Invoke-Apply([object] $Asked, [string] $Text, [hashtable] $Answer, [boo
     try {
         $earlier = Read-State $Asked.id
         if ($null -ne $earlier) {
-            Set-Outcome $Answer (Resume-Change $Asked.id).State
+            $ended = Resume-Change $Asked.id
+            Set-Outcome $Answer $ended.State
             return
         }
         foreach ($id in @(Get-ChangeIds)) {
             $state = Read-State $id
-            if ($null -ne $state -and 'applying', 'undoing' -contains $state.state) {
+            if ($null -ne $state -and ('applying', 'undoing') -contains $state.state) {
                 $ended = Resume-Change $id
                 throw "an earlier change of this host had been cut off and was undone just now ($($ended.State.sentence)): read the host again"
             }
@@ -2090,13 +2132,16 @@ function Invoke-Apply([object] $Asked, [string] $Text, [hashtable] $Answer, [boo
             began = (ConvertTo-Epoch ([DateTime]::UtcNow))
             sentence = $null
             failed_step = $null
-            done = @()
+            done = (ConvertTo-DoneText @())
             seconds = 0
             told = $false
             process = $PID
             process_began = $me.began
         }
         Start-Change $change $Asked $Text
+        # Where even the undoing fails, such as on a full disk; the task is there.
+        $Answer.outcome = 'trouble'
+        $Answer.ok = $false
         Invoke-Steps $change $Asked
         Set-Outcome $Answer $change.State
         Close-Change $change
@@ -2125,7 +2170,7 @@ function Invoke-Request([string] $Text, [bool] $CheckMode) {
     $id = ''
     try {
         $asked = ConvertFrom-Json -InputObject $Text
-        if ($asked.version -ne 1 -or 'read', 'apply' -cnotcontains $asked.verb) {
+        if ($asked.version -ne 1 -or ('read', 'apply') -cnotcontains $asked.verb) {
             throw "the request is of version $($asked.version), and this script answers version 1: this is a fault of the control node"
         }
         if ($asked.verb -eq 'apply') {
@@ -2141,7 +2186,11 @@ function Invoke-Request([string] $Text, [bool] $CheckMode) {
         $answer.sentence = (@($answer.sentence, (Get-Words $_)) | Where-Object { $_ }) -join '; '
     }
     try {
-        $answer.unfinished = @(Read-Unfinished $id (-not $CheckMode))
+        $told = ''
+        if ($answer.outcome -ne 'refused') {
+            $told = $id
+        }
+        $answer.unfinished = @(Read-Unfinished $told (-not $CheckMode))
         $answer.found = Read-Wanted $asked.wanted
     } catch {
         if ($asked.verb -eq 'read') {
