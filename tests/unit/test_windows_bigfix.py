@@ -34,7 +34,7 @@ def script(host):
 def state_of(host):
     """All of a host that a move may touch."""
     return ({path: (node.content, node.owner, node.read_only) for path, node in host.files.nodes.items()
-             if "portshift" not in path and "\\logs\\" not in path},
+             if "portshift" not in path and "\\__global" not in path},
             {key.path: dict(key.values) for key in host.registry.below("HKLM\\SOFTWARE")})
 
 
@@ -74,16 +74,17 @@ def test_a_client_is_moved_and_proved_in_two_executions(host, script):
 
 def test_the_registry_keeps_types_and_what_is_not_moved(host, script):
     host.registry.set(SETTINGS + "\\Other", "value", 7, "DWord")
-    host.registry.set(SETTINGS + "\\__RelayServer1", "value", RELAY % OLD, "ExpandString")
+    host.registry.set(SETTINGS + "\\_BESClient_RelaySelect_FailoverRelay", "value", RELAY % OLD, "ExpandString")
+    host.registry.set(SETTINGS + "\\_BESClient_RelaySelect_FailoverRelay", "effective date", DATE, "String")
     bigfix.moved(script, move_options(), Module(False, False))
     found = {name: host.registry.get("%s\\%s" % (SETTINGS, name), "value") for name in (
-        "__RelayServer1", "_BESClient_RelaySelect_Port", "Other")}
+        "_BESClient_RelaySelect_FailoverRelay", "_BESClient_RelaySelect_Port", "Other")}
     assert {name: (kind, data) for name, (kind, data) in found.items()} == {
-        "__RelayServer1": ("ExpandString", RELAY % NEW), "_BESClient_RelaySelect_Port": ("String", str(NEW)),
+        "_BESClient_RelaySelect_FailoverRelay": ("ExpandString", RELAY % NEW), "_BESClient_RelaySelect_Port": ("String", str(NEW)),
         "Other": ("DWord", 7)}
     # A port that moves within a URL leaves the date; a setting that is set has one of now, as the agent writes it.
     dates = [host.registry.get("%s\\%s" % (SETTINGS, name), "effective date")[1] for name in (
-        "__RelayServer1", "_BESClient_RelaySelect_Port")]
+        "_BESClient_RelaySelect_FailoverRelay", "_BESClient_RelaySelect_Port")]
     assert dates[0] == DATE and dates[1] != DATE and dates[1].endswith(" +0000")
 
 
@@ -136,8 +137,8 @@ def test_check_mode_asks_once_and_changes_nothing(host, script):
 # --- what goes wrong, and what the host is like then
 
 def agent_that_is_silent(host, script):
-    host.services.get("BESClient").product.says = False
-    host.services.get("BESClient").product.connects = False
+    # It hears the agent on the old port alone.
+    host.network.hosts[0].services.get("BESRelay").product.deaf_on = NEW
 
 
 def registry_changed_between(host, script):

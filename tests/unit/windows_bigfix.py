@@ -3,76 +3,51 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """A small BigFix deployment on models of Windows hosts, asked without a wire."""
 
-import time
-
 from ansible_collections.portshift.agents.plugins.plugin_utils._windows.protocol import VERSION, Request
-from tests.unit import masthead_files
+from tests.lab.authority import Authority
+from tests.lab.bigfix.listening import MASTHEAD
+from tests.windows.bigfix import DATE, SETTINGS, install_client
 from tests.windows.host import Host
-from tests.windows.network import NoAnswer
 from tests.windows.services import Product, Service
 
 OLD, NEW = 52311, 55000
-KEY = "HKLM\\SOFTWARE\\WOW6432Node\\BigFix"
-SETTINGS = KEY + "\\EnterpriseClient\\Settings\\Client"
-REST = KEY + "\\Enterprise Server\\MFSConfig"
-CLIENT = "D:\\BigFix\\BES Client"
-LOGS = CLIENT + "\\__BESData\\__Global\\Logs"
+CLIENT = "D:\\Program Files (x86)\\BigFix Enterprise\\BES Client"
 RECORD = "C:\\ProgramData\\portshift\\bigfix.json"
 RELAY = "http://relay:%d/bfmirror/downloads/"
-DATE = "Thu, 23 Oct 2014 16:36:44 -0700"
+__all__ = ["CLIENT", "DATE", "NEW", "OLD", "RECORD", "RELAY", "SETTINGS", "Straight", "client", "look_options", "move_options",
+           "options", "proof", "relay"]
+
+
+def masthead(port):
+    return Authority("").issue("plain", "192.0.2.10", port, "123456789")
 
 
 class Parent(Product):
-    """Serves a masthead for the port on each port that it listens on."""
+    """Serves a masthead on each of its ports, and takes what agents say there."""
+
+    deaf_on = None
 
     def __init__(self, ports, named=None):
         self.ports, self.named = list(ports), named
 
     def start(self, host, service):
         for port in self.ports:
-            host.listen(service.process, port, self.answer(self.named or port))
+            host.listen(service.process, port, self.answer(port))
 
     def answer(self, port):
         def answer(_method, path, _body):
-            return (200, masthead_files.plain(port=port)) if path == "/masthead/masthead.afxm" else (404, b"")
+            if path == MASTHEAD:
+                return 200, masthead(self.named or port)
+            return (404 if port == self.deaf_on else 200), b""
         return answer
 
 
-class Agent(Product):
-    """Registers with the relay that its settings name, and says in its log how that went."""
-
-    says, connects = True, True
-
-    def start(self, host, service):
-        found = host.registry.get(SETTINGS + "\\__RelayServer1", "value")
-        name, port = found[1].split("/")[2].split(":")
-        log = "%s\\%s.log" % (LOGS, time.strftime("%Y%m%d", host.clock.local()))
-        stamp = time.strftime("%H:%M:%S +0000", host.clock.local())
-        before = host.files.get(log)
-        try:
-            address = host.network.resolve(host, name)[0]
-            host.network.connect(host, address, int(port))
-            if self.connects:
-                host.connected(service.process, address, int(port))
-            line = "   Report posted successfully"
-        except NoAnswer:
-            line = "   RegisterOnce: GetURL failed - General transport failure"
-        if self.says:
-            host.files.put(log, (before.content if before else b"") + ("At %s - \r\n%s\r\n" % (stamp, line)).encode())
-
-
-def client(network=None, agent=None, port=OLD):
+def client(network=None, port=OLD):
     """-> a host with a BigFix client, on a drive of its own"""
     host = Host("win1", ["192.0.2.11"], network)
-    host.files.folder(LOGS)
-    host.files.put(CLIENT + "\\actionsite.afxm", masthead_files.plain(port=port))
+    install_client(host, masthead(port), ("relay", port), drive="D:", settings={
+        "_BESClient_RelaySelect_Port": str(port), "Password": "geheim; http://user:pw@relay:%d/x" % port})
     host.files.put(CLIENT + "\\clientsettings.cfg", b"__RelayServer1=http://relay:%d/bfmirror/downloads/\r\n" % port)
-    host.registry.set(KEY + "\\EnterpriseClient", "EnterpriseClientFolder", CLIENT + "\\", "String")
-    for name, value in (("__RelayServer1", RELAY % port), ("_BESClient_RelaySelect_Port", str(port)),
-                        ("Password", "geheim; http://user:pw@relay:%d/x" % port)):
-        host.registry.set("%s\\%s" % (SETTINGS, name), "value", value, "String")
-        host.registry.set("%s\\%s" % (SETTINGS, name), "effective date", DATE, "String")
-    host.services.add(Service("BESClient", "BES Client", CLIENT + "\\BESClient.exe", product=agent or Agent()), running=True)
     host.clock.skip(30)
     return host
 
@@ -91,19 +66,12 @@ class Straight:
 
     def read(self, wanted):
         self.reads += 1
-        return self._answer(Request(version=VERSION, verb="read", wanted=wanted))
-
-    def _answer(self, request):
-        answer = self.host.script.answer(request)
-        for one in (answer["found"] or {"probes": []})["probes"]:   # TEMPORARY
-            import base64
-            one["body"] = one["body"] and base64.b64encode(one["body"].encode("latin-1")).decode()
-        return answer
+        return self.host.script.answer(Request(version=VERSION, verb="read", wanted=wanted))
 
     def apply(self, wanted, steps, timeout):
         self.applies.append(steps)
-        return self._answer(Request(version=VERSION, verb="apply", wanted=wanted, id="%032x" % len(self.applies), timeout=timeout,
-                                    steps=steps))
+        return self.host.script.answer(Request(version=VERSION, verb="apply", wanted=wanted, id="%032x" % len(self.applies),
+                                               timeout=timeout, steps=steps))
 
 
 def options(**more):

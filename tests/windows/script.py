@@ -552,7 +552,7 @@ class Script:
         found = self.probe(condition["probe"])
         contains = condition["contains"]
         fine = found["ok"] and (condition["probe"]["kind"] == "tcp" or found["status"] == 200) and (
-            contains is None or contains in (found["body"] or ""))
+            contains is None or contains in base64.b64decode(found["body"] or "").decode("latin-1"))
         said = found["problem"] or "status %s" % found["status"]
         return fine, "%s:%d %s" % (condition["probe"]["host"], condition["probe"]["port"],
                                    "answers" if fine else "does not answer as it should: %s" % said), None
@@ -706,7 +706,7 @@ class Script:
             if probe["kind"] == "https" and isinstance(remote, Real):
                 remote.secure(unverified())
             status, body = remote.request("GET", probe.get("path", "/"))
-            return dict(status=status, body=body[:probe.get("limit", BODY_BYTES)].decode("latin-1"))
+            return dict(status=status, body=base64.b64encode(body[:probe.get("limit", BODY_BYTES)]).decode())
         finally:
             remote.close()
 

@@ -21,7 +21,7 @@ from ansible_collections.portshift.agents.plugins.module_utils._move.transaction
 from ansible_collections.portshift.agents.plugins.plugin_utils._contracts import Result
 from ansible_collections.portshift.agents.plugins.plugin_utils._windows.host import WindowsHost, WindowsServices
 from ansible_collections.portshift.agents.plugins.plugin_utils._windows.protocol import (
-    Answer, Condition, MarkStep, ServiceStep, Step, WaitStep)
+    FOLDER, Answer, Condition, MarkStep, ServiceStep, Step, WaitStep)
 from ansible_collections.portshift.agents.plugins.plugin_utils._windows.script import Script, WindowsError
 
 # Seconds that a change of this host is waited for, as _move/transaction has it, and between two looks at it.
@@ -200,8 +200,8 @@ class WindowsMove:
         if answer["outcome"] == "undone":
             raise MoveError("%s. The host has undone it by itself: its files and its registry are as they were before, and the "
                             "services that ran run again" % words)
-        raise MoveError("%s. The host is half way, and needs a person: %s has what it was like before" % (
-            words, self.record_path))
+        raise MoveError("%s. The host is half way, and needs a person: below %s\\changes it keeps what it was like before" % (
+            words, FOLDER))
 
     # -- back
 
