@@ -80,8 +80,8 @@ def test_the_registry_keeps_types_and_what_is_not_moved(host, script):
     found = {name: host.registry.get("%s\\%s" % (SETTINGS, name), "value") for name in (
         "_BESClient_RelaySelect_FailoverRelay", "_BESClient_RelaySelect_Port", "Other")}
     assert {name: (kind, data) for name, (kind, data) in found.items()} == {
-        "_BESClient_RelaySelect_FailoverRelay": ("ExpandString", RELAY % NEW), "_BESClient_RelaySelect_Port": ("String", str(NEW)),
-        "Other": ("DWord", 7)}
+        "_BESClient_RelaySelect_FailoverRelay": ("ExpandString", RELAY % NEW),
+        "_BESClient_RelaySelect_Port": ("String", str(NEW)), "Other": ("DWord", 7)}
     # A port that moves within a URL leaves the date; a setting that is set has one of now, as the agent writes it.
     dates = [host.registry.get("%s\\%s" % (SETTINGS, name), "effective date")[1] for name in (
         "_BESClient_RelaySelect_FailoverRelay", "_BESClient_RelaySelect_Port")]

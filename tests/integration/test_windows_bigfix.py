@@ -1,0 +1,111 @@
+# Copyright (c) 2026 The portshift.agents authors
+# GNU General Public License v3.0-or-later (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""BigFix on Windows hosts, by the roles that Linux hosts have, over WinRM as Ansible speaks it."""
+
+import json
+import os
+
+import pytest
+
+from ansible_collections.portshift.agents.plugins.plugin_utils._windows.script import script_text
+from tests.integration import forked
+from tests.lab.authority import Authority
+from tests.windows import bigfix
+from tests.windows.estate import Estate
+from tests.unit.test_windows_bigfix import state_of
+
+OLD, NEW = 52311, 55000
+RECORD = "C:\\ProgramData\\portshift\\bigfix.json"
+ROOT = "192.0.2.1"
+
+
+def pin():
+    import hashlib
+    return hashlib.sha256(script_text().encode()).hexdigest()
+
+
+def masthead(port):
+    return Authority("").issue("plain", ROOT, port, "123456789")
+
+
+class Deployment:
+    """A root server, which is moved here by hand, and clients."""
+
+    def __init__(self, folder, *clients, **more):
+        self.folder, self.estate = folder, Estate(pin=pin())
+        self.root = self.estate.add("root", ROOT)
+        self.server, _agent = bigfix.install_server(self.root, masthead(OLD), ["root", *clients])
+        for name in clients:
+            host = self.estate.add(name)
+            bigfix.install_client(host, masthead(OLD), ("root", OLD), drive="D:", **more)
+        self.pass_time(30)
+        self.write()
+
+    def write(self, **variables):
+        hosts = {name: dict(self.estate.variables(name), bigfix_address=name) for name in self.estate.hosts}
+        (self.folder / "inventory.yml").write_text(json.dumps(dict(all=dict(
+            vars=dict(bigfix_port=NEW, bigfix_firewall="none", bigfix_probe_timeout=0, bigfix_evidence_timeout=60, **variables),
+            children=dict(bigfix_server=dict(hosts=dict(root=hosts["root"])), bigfix_clients=dict(hosts={
+                name: found for name, found in hosts.items() if name != "root"}))))))
+
+    def pass_time(self, seconds):
+        for _second in range(int(seconds)):
+            self.estate.pass_time(1)
+
+    def open_root(self):
+        """The root server serves its clients on the new port, too."""
+        self.root.files.put("C:" + bigfix.ENTERPRISE + "\\BES Server\\Masthead.afxm", masthead(NEW))
+        self.root.services.crash("BESRootServer", 0)
+        bigfix._run(self.root, "BESRootServer")
+        self.root.set_portproxy(OLD, NEW)
+
+    def verbs(self, *verbs, options=(), hosts="bigfix_clients", role="bigfix_client"):
+        """-> (code, what Ansible said, {verb: requests of the first client})"""
+        tasks = [dict(name="Do " + verb, include_role=dict(name="portshift.agents." + role, tasks_from=verb)) for verb in verbs]
+        (self.folder / "play.json").write_text(json.dumps([dict(hosts=hosts, gather_facts=False, tasks=tasks)]))
+        self.estate.forget()
+        done = forked.run("ansible", ["playbook", "-i", "inventory.yml", "play.json", *options], timeout=300, cwd=self.folder,
+                          env=dict(os.environ, ANSIBLE_NOCOLOR="1", ANSIBLE_CALLBACK_RESULT_FORMAT="yaml"))
+        return done.returncode, done.stdout + done.stderr
+
+    def requests(self, name):
+        """Of each task of a host; a Receive after the first of a command is not counted."""
+        return [task.requests - task.counts["again"] for task in self.estate.hosts[name].endpoint.tasks]
+
+    def close(self):
+        self.estate.close()
+
+
+@pytest.fixture
+def deployment(tmp_path):
+    made = Deployment(tmp_path, "win1")
+    yield made
+    made.close()
+
+
+def test_a_client_goes_there_and_back(deployment):
+    client = deployment.estate.hosts["win1"]
+    before = state_of(client)
+    deployment.open_root()
+    code, said = deployment.verbs("assess", "precheck", "path", "apply", options=["--check", "--diff"])
+    assert code == 0 and state_of(client) == before and client.files.get(RECORD) is None, said
+    assert ":%d/bfmirror" % NEW in said and "_BESClient_RelaySelect_Port" in said, said
+
+    code, said = deployment.verbs("assess", "path", "apply")
+    assert code == 0 and "changed=1" in said, said
+    assert deployment.requests("win1") == [7, 7, 12]
+    assert json.loads(client.files.get(RECORD).content)["state"] == "verified"
+    moved = state_of(client)
+
+    deployment.pass_time(60)
+    code, said = deployment.verbs("main")
+    assert code == 0 and "changed=0" in said and deployment.requests("win1") == [7], said
+    code, said = deployment.verbs("verify")
+    assert code == 0 and "changed=0" in said and deployment.requests("win1") == [7], said
+    code, said = deployment.verbs("close")
+    assert code == 0 and "changed=0" in said and state_of(client) == moved, said
+
+    code, said = deployment.verbs("way_back", "rollback", "verify", options=["-e", "portshift_back=true", "-e", "portshift_port=%d" % NEW])
+    assert state_of(client) == before, said
+    assert json.loads(client.files.get(RECORD).content)["state"] == "rolled_back"
