@@ -72,6 +72,14 @@ options:
   phase:
     description: The phase of the migration, for the person who reads the record.
     type: str
+  reserve_port:
+    description:
+      - On a server or relay that is a Windows host, take O(port) out of what Windows hands out to connections, while it is free,
+        and give it back with O(state=restored). What cannot be reserved, since a process has it, is one of RV(notes).
+      - No part of other hosts, where M(portshift.agents.host_port) reserves it.
+    type: bool
+    default: true
+    version_added: 0.2.0
   proof:
     description:
       - Wait until the host has proved itself on O(port), as M(portshift.agents.bigfix_evidence) does with the options of the same

@@ -8,11 +8,17 @@ import json
 import pytest
 
 from ansible_collections.portshift.agents.plugins.module_utils._core.errors import EngineError
-from ansible_collections.portshift.agents.plugins.plugin_utils._windows import bigfix
+from ansible_collections.portshift.agents.plugins.plugin_utils._windows import bigfix, bridge
 from ansible_collections.portshift.agents.plugins.plugin_utils._windows.move import Module
 from tests.unit.windows_bigfix import (
-    CLIENT, DATE, NEW, OLD, RECORD, RELAY, SETTINGS, Straight, client, look_options, move_options, options, proof, relay)
+    CLIENT, DATE, NEW, OLD, RECORD, RELAY, SETTINGS, Parent, Straight, client, look_options, masthead, move_options, options,
+    proof, relay)
+from tests.windows import bigfix as windows
+from tests.windows.host import Host
 from tests.windows.network import Network
+from tests.windows.services import Service
+
+REST = windows.SERVER + "\\MFSConfig"
 
 
 @pytest.fixture
@@ -231,3 +237,119 @@ def test_options_of_another_system_are_refused(script, option, value, words):
     with pytest.raises(EngineError, match=words):
         bigfix.looked(script, look_options(**{option: value}))
     assert script.reads == 0
+
+
+# --- hosts on which others depend
+
+BRIDGE = dict(name="bigfix", protocols=["tcp", "udp"], addresses=[], backend="auto", persistent=True, lease=None, lease_wait=0)
+
+
+def relay_options(**more):
+    return dict(dict(
+        component="relay", services=["BESClient", "BESRelay"], clientsettings_paths=[],
+        proof=proof(address="relay1", parent="root", bind_address="")), **more)
+
+
+class Estate:
+    """A root server and a relay, all on Windows."""
+
+    def __init__(self):
+        self.network = Network()
+        self.root = Host("root", ["192.0.2.10"], self.network)
+        self.relay = Host("relay1", ["192.0.2.20"], self.network)
+        windows.install_server(self.root, masthead(OLD), ["root", "relay1"])
+        windows.install_relay(self.relay, masthead(OLD), ("root", OLD), drive="D:")
+        self.pass_time(30)
+
+    def pass_time(self, seconds):
+        for _second in range(seconds):
+            for host in (self.root, self.relay):
+                host.pass_time(1)
+
+
+@pytest.fixture
+def estate():
+    return Estate()
+
+
+def server_options(**more):
+    return dict(dict(
+        component="server", services=["BESRootServer", "FillDB", "GatherDB", "BESClient"], clientsettings_paths=[],
+        masthead_paths=["{server}\\Masthead.afxm", "{client}\\actionsite.afxm"], credentials_paths=[windows.SERVER, REST],
+        proof=proof(address="root", parent=None, bind_address="")), **more)
+
+
+def lay(host, pairs):
+    return bridge.outcome(Straight(host), Module(False, False), BRIDGE, pairs, False)
+
+
+def test_a_root_server_is_moved_behind_its_bridge(estate):
+    before = state_of(estate.root)
+    assert lay(estate.root, [(NEW, OLD)])["changed"] and not lay(estate.root, [(NEW, OLD)])["changed"]
+    script = Straight(estate.root)
+    found = bigfix.looked(script, look_options(**server_options()))
+    assert (found["problems"], found["old_port"], found["neighbours"], script.reads) == ([], OLD, [8080], 1)
+    assert [(edit["kind"], edit["path"][-20:]) for edit in found["edits"]] == [
+        ("masthead", "Server\\Masthead.afxm"[-20:]), ("masthead", "Client\\actionsite.afxm"[-20:]), ("settings", SETTINGS[-20:]),
+        ("credentials", windows.SERVER[-20:]), ("credentials", REST[-20:])]
+    found = bigfix.moved(script, move_options(**server_options(), bridge=BRIDGE), Module(False, False))
+    assert (found["ok"], found["missing"], script.reads, len(script.applies)) == (True, {}, 2, 1)
+    kinds = [step["step"] for step in script.applies[0]]
+    stops = [step["service"] for step in script.applies[0] if step["step"] == "stop"]
+    assert stops == ["BESClient", "GatherDB", "FillDB", "BESRootServer"]
+    # IP Helper lets go of the new port before the product wants it, and has the old one when the product has left it.
+    assert kinds.index("portproxy") < kinds.index("start") < len(kinds) - 1 - kinds[::-1].index("portproxy")
+    assert estate.root.portproxies == {OLD: NEW} and estate.root.services.get("BESWebReportsServer").state == "running"
+    assert estate.root.registry.get(windows.SERVER, "Port") == ("String", str(NEW))
+    assert estate.root.registry.get(REST, "RESTURL") == ("String", "https://localhost:%d/api" % NEW)
+    assert [one.first for one in estate.root.excluded if one.has("tcp", NEW)] == [NEW]
+    assert any("udp port %d" % OLD in note for note in found["bridge"]["notes"])
+
+    back = bigfix.moved(script, move_options(**server_options(proof=None), state="restored", bridge=BRIDGE), Module(False, False))
+    assert back["changed"] and state_of(estate.root) == before and estate.root.portproxies == {NEW: OLD}
+    assert estate.root.excluded == []
+    assert lay(estate.root, [])["changed"] and estate.root.portproxies == {}
+
+
+def test_a_relay_is_moved_after_its_parent(estate):
+    with pytest.raises(EngineError, match="nothing was changed: its parent does not answer"):
+        bigfix.moved(Straight(estate.relay), move_options(**relay_options(), bridge=BRIDGE), Module(False, False))
+    bigfix.moved(Straight(estate.root), move_options(**server_options(), bridge=BRIDGE), Module(False, False))
+    script = Straight(estate.relay)
+    found = bigfix.moved(script, move_options(**relay_options(), bridge=BRIDGE), Module(False, False))
+    assert (found["ok"], found["missing"], script.reads) == (True, {}, 1) and estate.relay.portproxies == {OLD: NEW}
+    estate.pass_time(60)
+    again = Straight(estate.relay)
+    found = bigfix.looked(again, look_options(**relay_options()))
+    assert (found["edits"], found["evidence"]["ok"], again.reads) == ([], True, 1)
+
+
+def test_a_port_that_another_process_has_stands_against_the_move(estate):
+    estate.root.services.add(Service("Other", product=Parent([NEW])), running=True)
+    found = bigfix.looked(Straight(estate.root), look_options(**server_options()))
+    assert ["port %d is in use already: process Other" % NEW] == [sentence[:43] for sentence in found["problems"]]
+
+
+def test_ip_helper_that_does_not_run_is_told_before_anything_is_stopped(estate):
+    estate.root.services.stop("iphlpsvc")
+    estate.root.pass_time(5)
+    with pytest.raises(EngineError, match="IP Helper .* is stopped, and without it"):
+        lay(estate.root, [(NEW, OLD)])
+    with pytest.raises(EngineError, match="IP Helper"):
+        bigfix.moved(Straight(estate.root), move_options(**server_options(), bridge=BRIDGE), Module(False, False))
+    assert estate.root.services.get("BESRootServer").state == "running"
+
+
+def test_a_forwarding_of_others_is_left_alone(estate):
+    estate.root.other_portproxies.append(dict(
+        kind="v4tov4", listen_address="*", listen_port=NEW, connect_address="192.0.2.9", connect_port=80))
+    with pytest.raises(EngineError, match="forwarded by netsh portproxy already .to 192.0.2.9 port 80., and not by this bridge"):
+        lay(estate.root, [(NEW, OLD)])
+    assert lay(estate.root, [])["changed"] is False
+
+
+def test_a_bridge_tells_who_is_connected_and_that_it_knows_no_more(estate):
+    bigfix.moved(Straight(estate.root), move_options(**server_options(), bridge=BRIDGE), Module(False, False))
+    found = bridge.outcome(Straight(estate.root), Module(False, False), BRIDGE, [], True)
+    assert found["mappings"] == [dict(listen_port=OLD, target_port=NEW, protocols=["tcp"])] and found["remembered_seconds"] == 0
+    assert "does not remember who used port %d" % OLD in found["notes"][0]

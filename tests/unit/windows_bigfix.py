@@ -14,8 +14,7 @@ OLD, NEW = 52311, 55000
 CLIENT = "D:\\Program Files (x86)\\BigFix Enterprise\\BES Client"
 RECORD = "C:\\ProgramData\\portshift\\bigfix.json"
 RELAY = "http://relay:%d/bfmirror/downloads/"
-__all__ = ["CLIENT", "DATE", "NEW", "OLD", "RECORD", "RELAY", "SETTINGS", "Straight", "client", "look_options", "move_options",
-           "options", "proof", "relay"]
+__all__ = ["DATE", "SETTINGS"]
 
 
 def masthead(port):
@@ -96,4 +95,4 @@ def look_options(**more):
 def move_options(**more):
     return options(**dict(dict(
         state="moved", masthead_src=None, masthead_content=None, service_timeout=30, phase="3", force=False,
-        unfinished_only=False, bridge=None), **more))
+        unfinished_only=False, bridge=None, reserve_port=True), **more))

@@ -29,7 +29,7 @@ CUTOVER_SPEC = dict(
     service_command=dict(type="list", elements="str", default=[]), executables=dict(type="dict", default={}),
     service_timeout=dict(type="float", default=SERVICE_TIMEOUT), phase=dict(type="str"),
     force=dict(type="bool", default=False), unfinished_only=dict(type="bool", default=False),
-    bridge=dict(type="dict", options=BRIDGE_SPEC), proof=PROOF_SPEC)
+    reserve_port=dict(type="bool", default=True), bridge=dict(type="dict", options=BRIDGE_SPEC), proof=PROOF_SPEC)
 # Options with the paths of the files that are edited.
 FILES = ("masthead_paths", "settings_paths", "clientsettings_paths", "credentials_paths")
 

@@ -23,6 +23,8 @@ ADDRESS_SETTINGS = SELECTED_RELAYS + (
 
 # In the file of the server's MasterOperatorCredentials.
 REST_URL = "RESTURL"
+# Beside it in the registry of a Windows root server.
+SERVER_PORT = "Port"
 
 # Values that are numbers or switches by the vendor's reference.
 HARMLESS = (
@@ -32,4 +34,4 @@ HARMLESS = (
     "_BESClient_Resource_SleepIdle", "_BESClient_Resource_WorkIdle", "_BESClient_Log_Days")
 
 # Lower case, as names compare without regard to it.
-SHOWN = frozenset(name.lower() for name in PORT_SETTINGS + ADDRESS_SETTINGS + HARMLESS + (REST_URL,))
+SHOWN = frozenset(name.lower() for name in PORT_SETTINGS + ADDRESS_SETTINGS + HARMLESS + (REST_URL, SERVER_PORT))

@@ -16,17 +16,18 @@ from ansible_collections.portshift.agents.plugins.module_utils._bigfix.look impo
 from ansible_collections.portshift.agents.plugins.module_utils._bigfix.masthead_page import MASTHEAD_PAGE
 from ansible_collections.portshift.agents.plugins.module_utils._bigfix.ports import BIGFIX_NEIGHBOURS
 from ansible_collections.portshift.agents.plugins.module_utils._bigfix.setting_names import (
-    ADDRESS_SETTINGS, PORT_SETTINGS, REST_URL, WEB_REPORTS)
+    ADDRESS_SETTINGS, PORT_SETTINGS, REST_URL, SERVER_PORT, WEB_REPORTS)
 from ansible_collections.portshift.agents.plugins.module_utils._bigfix import settings_file
 from ansible_collections.portshift.agents.plugins.module_utils._core.errors import EngineError
 from ansible_collections.portshift.agents.plugins.module_utils._core.evidence import proved
 from ansible_collections.portshift.agents.plugins.plugin_utils._contracts import Result
+from ansible_collections.portshift.agents.plugins.plugin_utils._windows.bridge import HERE, WindowsBridge, file_of
 from ansible_collections.portshift.agents.plugins.plugin_utils._windows.host import (
-    FILE_LIMIT, KEY_LIMIT, RegistryView, WindowsHost, folder_asked, is_key, names_asked, probe_asked)
+    FILE_LIMIT, IP_HELPER, KEY_LIMIT, RegistryView, WindowsHost, folder_asked, is_key, names_asked, probe_asked)
 from ansible_collections.portshift.agents.plugins.plugin_utils._windows.move import Module, WindowsMove, await_end, marking
 from ansible_collections.portshift.agents.plugins.plugin_utils._windows.protocol import (
-    Answers, Condition, Connected, EitherOf, FileAsked, Listens, Logged, Place, Probe, RegistryAsked, RegistryName, RegistryValue,
-    ServiceIs, Wanted)
+    Answers, Condition, Connected, EitherOf, FileAsked, Listens, Logged, Place, Probe, RegistryAsked, RegistryName,
+    RegistryValue, ServiceIs, Wanted)
 from ansible_collections.portshift.agents.plugins.plugin_utils._windows.script import Script
 
 KEY = r"HKLM\SOFTWARE\WOW6432Node\BigFix"
@@ -41,7 +42,7 @@ PLACES = [
 # What nearly every deployment leaves: a look that has to ask for another port asks twice.
 USUAL_PORT = 52311
 VALUE, DATE = "value", "effective date"
-TEXT = ("String", "ExpandString")
+TEXT, NUMBERS = ("String", "ExpandString"), ("DWord", "QWord")
 # Services that listen, by component.
 LISTENS = dict(server="BESRootServer", relay="BESRelay")
 # Settings whose value has to be read to judge the host.
@@ -85,32 +86,32 @@ class SettingsView:
         return found
 
 
-class RestView:
-    """The URL of the REST API that the root server's plug-ins use, as the line of a MasterOperatorCredentials file.
+class ServerView:
+    """The port of a root server, and the URL of the REST API that its plug-ins use, as lines of a MasterOperatorCredentials.
 
-    User name and password, which lie beside it, are never a part of it.
+    User name and password, which lie beside the URL, are never a part of it.
     """
 
-    depth, kind = 0, "bigfix_registry_value"
+    depth, kind, names = 0, "bigfix_registry_value", (REST_URL, SERVER_PORT)
 
     def __init__(self, key: str) -> None:
         self.key = key
 
     def text(self, values: Mapping[str, Sequence[RegistryValue]]) -> bytes:
-        for value in values.get("", ()):
-            if value["name"].upper() == REST_URL and value["type"] in TEXT:
-                return ("%s=%s\n" % (REST_URL, value["data"])).encode("utf-8", "surrogatepass")
-        return b""
+        found = {value["name"].lower(): value for value in values.get("", ())}
+        lines = ["%s=%s\n" % (name, found[name.lower()]["data"]) for name in self.names
+                 if name.lower() in found and found[name.lower()]["type"] in (*TEXT, *NUMBERS)]
+        return "".join(lines).encode("utf-8", "surrogatepass")
 
     def changes(self, before: bytes, after: bytes) -> list[tuple[str, str, str | None]]:
-        if before == after:
-            return []
-        return [("", REST_URL, after.decode("utf-8", "surrogatepass").partition("=")[2].rstrip("\n"))]
+        old, new = (dict(line.partition("=")[::2] for line in text.decode("utf-8", "surrogatepass").splitlines())
+                    for text in (before, after))
+        return [("", name, new[name]) for name in old if new[name] != old[name]]
 
 
 def _views(params: Mapping[str, Any]) -> list[RegistryView]:
     return [*(SettingsView(path) for path in params["settings_paths"] if is_key(path)),
-            *(RestView(path) for path in params["credentials_paths"] if is_key(path))]
+            *(ServerView(path) for path in params["credentials_paths"] if is_key(path))]
 
 
 def _page(host: str, port: int, tls: bool) -> Probe:
@@ -126,6 +127,7 @@ def _asked_proof(params: Mapping[str, Any]) -> Mapping[str, Any]:
 def foreseen(params: Mapping[str, Any]) -> Wanted:
     """What the engines ask of such a host, so that one look brings it."""
     proof, port, component = _asked_proof(params), params["port"], params["component"]
+    bridge = params.get("bridge")
     old_ports = {params["previous_port"] or USUAL_PORT} - {port}
     paths = [path for option in FILES for path in params[option] if not is_key(path)]
     paths += [params["record"]] if params["record"] else []
@@ -141,6 +143,11 @@ def foreseen(params: Mapping[str, Any]) -> Wanted:
         names=[proof["parent"]] if proof.get("parent") else [], probes=probes)
     if component != "client":
         wanted["netsh"] = True
+        wanted["services"].append(IP_HELPER)
+        if bridge:
+            wanted["files"].append(FileAsked(path=file_of(bridge["name"]), limit=FILE_LIMIT))
+        # Whether it is the product that has the ports.
+        probes += [_page(HERE, one, False) for one in (port, *old_ports)]
         if proof.get("address"):
             probes.append(_page(proof["address"], port, proof["tls"]))
         if component == "server" and proof.get("address"):
@@ -254,10 +261,12 @@ def moved(script: Script, params: dict[str, Any], module: Module) -> Result:
     params = resolved(params, host)
     services, proof = host.services(params["services"]), params["proof"]
     product = BigFixMove(params, services, host)
+    bridge = WindowsBridge(host, params["bridge"]) if params["bridge"] else None
     move = WindowsMove(
         module, script, host, product, services, params["record"], params["service_timeout"], phase=params["phase"],
         proof_seconds=proof["timeout"] if proof else 0, force=params["force"], unfinished_only=params["unfinished_only"],
-        marked=marked(params), conditions=lambda: conditions(params, product.evidence().agent))
+        marked=marked(params), conditions=lambda: conditions(params, product.evidence().agent), bridge=bridge,
+        reserve=params["reserve_port"] and params["component"] != "client")
     result = move.run(params["state"] == "restored")
     if module.wants_diff:
         result["diff"] = move.diffs

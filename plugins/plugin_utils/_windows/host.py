@@ -39,6 +39,8 @@ NAMES = 2000
 LOG_ENDINGS = (".log", ".bkg", ".txt")
 KEY_LIMIT = 5000
 BODY_LIMIT = 256 * 1024
+# The service that carries out what netsh portproxy forwards.
+IP_HELPER = "iphlpsvc"
 # Seconds by which two reports of one start may differ.
 OF_A_START = 0.01
 # Seconds between two looks while something is awaited.
@@ -475,7 +477,12 @@ class WindowsHost(Host):
         return found
 
     def own_listener(self, port: int, address: str | None) -> int | None:
-        return None
+        """The process of IP Helper, where it is that which listens: netsh portproxy forwards from the port."""
+        picture = self._need(Wanted(netsh=True, ports=[port], services=[IP_HELPER]))
+        netsh, service = picture.found["netsh"], picture.services.get(IP_HELPER)
+        if not netsh or not service or not any(one["listen_port"] == port for one in netsh["portproxy"]):
+            return None
+        return service["process"]
 
     def outgoing(self, port: int, address: str | None = None) -> list[dict[str, Any]]:
         if [one for one in self.listeners({port}, address) if one["protocol"] == "tcp"]:
@@ -492,6 +499,12 @@ class WindowsHost(Host):
                      owners=[one["process"]])
                 for one in picture.found["connections"]
                 if one["remote_port"] == port and _plain(one["remote_address"]) in wanted and _is_live(one)]
+
+    def connections_to(self, ports: Sequence[int]) -> list[ConnectionFound]:
+        """Established connections of others to these ports of the host, which the picture of its listeners shows."""
+        self.listeners(ports)
+        return [one for one in self.found["connections"] if one["local_port"] in ports and _is_live(one)
+                and one["state"].lower() == "established"]
 
     def addresses_of(self, name: str) -> set[str]:
         return {_plain(address) for address in self._need(Wanted(names=[name])).names.get(name.lower(), ())}

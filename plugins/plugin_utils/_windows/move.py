@@ -21,7 +21,7 @@ from ansible_collections.portshift.agents.plugins.module_utils._move.transaction
 from ansible_collections.portshift.agents.plugins.plugin_utils._contracts import Result
 from ansible_collections.portshift.agents.plugins.plugin_utils._windows.host import WindowsHost, WindowsServices
 from ansible_collections.portshift.agents.plugins.plugin_utils._windows.protocol import (
-    FOLDER, Answer, Condition, MarkStep, ServiceStep, Step, WaitStep)
+    FOLDER, Answer, Condition, ExcludeStep, MarkStep, ServiceStep, Step, WaitStep)
 from ansible_collections.portshift.agents.plugins.plugin_utils._windows.script import Script, WindowsError
 
 # Seconds that a change of this host is waited for, as _move/transaction has it, and between two looks at it.
@@ -78,16 +78,20 @@ class WindowsMove:
 
     C(marked): folders of logs of which new lines are to be told from old ones, with the endings of their files.
 
+    C(bridge): the WindowsBridge of the host, or None.  C(reserve): whether the port is to be taken out of what Windows hands out.
+
     C(conditions): what the host waits for before it takes the change for proved; none where no proof is asked.
     """
 
     def __init__(self, module: Module, script: Script, host: WindowsHost, product: Any, services: WindowsServices,
                  record: str, seconds: float, phase: str | None = None, proof_seconds: float = 0, force: bool = False,
                  unfinished_only: bool = False, marked: tuple[Sequence[str], Sequence[str]] = ((), ()),
-                 conditions: Callable[[], list[Condition]] = list) -> None:
+                 conditions: Callable[[], list[Condition]] = list, bridge: Any = None, reserve: bool = False) -> None:
         self.module, self.script, self.host, self.product, self.services = module, script, host, product, services
         self.record_path, self.seconds, self.phase, self.proof_seconds = record, seconds, phase, proof_seconds
         self.force, self.unfinished_only, self.marked, self.conditions = force, unfinished_only, marked, conditions
+        self.bridge, self.reserve = bridge, reserve
+        self.turned: Result | None = None
         self.diffs: list[Any] = []
         self.files: list[str] = []
         self.down_for = 0.0
@@ -96,7 +100,7 @@ class WindowsMove:
         """What the module returns, but for its diff.  EngineError with the sentence on what became of the host."""
         await_end(self.host)
         result = self._restore() if restore else self._move()
-        return dict(result, files=self.files, bridge=None, seconds=round(self.down_for, 2))
+        return dict(result, files=self.files, bridge=self.turned, seconds=round(self.down_for, 2))
 
     # -- there
 
@@ -148,11 +152,17 @@ class WindowsMove:
         record = ChangeRecord(self.record_path, old_port, self.product.port, self.phase, disk=self.host.disk)
         if edits:
             record.before_stop(self.services.processes())
+            if self._is_to_be_excluded():
+                record.content["excluded"] = True
             for edit in edits:
                 self._commit(edit, record)
+            pair = (old_port, self.product.port) if self.bridge and old_port else None
+            before_start, after_start = self._turn(pair)
             # Ahead of the stop: whatever ends this change in the middle, the way back is on the disk.
-            steps += [*self.host.disk.take(), *self._told("stop", self.services.names[::-1]), *self.host.changes]
-        steps += self._told("start", self.services.names if edits else down)
+            steps += [*self.host.disk.take(), *self._told("stop", self.services.names[::-1]), *before_start,
+                      *self._excluded(), *self.host.changes, *self._told("start", self.services.names), *after_start]
+        else:
+            steps += self._told("start", down)
         if proved:
             steps.append(WaitStep(step="wait", seconds=self.proof_seconds, settle=self.product.evidence().settle_seconds,
                                   until=self.conditions()))
@@ -162,6 +172,29 @@ class WindowsMove:
                 record.mark_verified(alone=True)
                 steps += self.host.disk.take()
         return steps
+
+    def _turn(self, pair: tuple[int, int] | None) -> tuple[list[Step], list[Step]]:
+        """(steps before the services start, steps after it) that make the bridge lead so: a port on which IP Helper listens can't
+        be had by the product."""
+        if not self.bridge or not pair:
+            return [], []
+        self.bridge.require([pair])
+        steps = self.bridge.steps_away([pair]), self.bridge.steps_there([pair])
+        self.turned = self.bridge.told([pair], bool(steps[0] or steps[1]))
+        self.bridge.note([pair])
+        return steps
+
+    def _is_to_be_excluded(self) -> bool:
+        ephemeral = self.host.ephemeral_ports() if self.reserve else None
+        if not ephemeral:
+            return False
+        return not any(first <= self.product.port <= last for first, last in ephemeral["reserved"])
+
+    def _excluded(self) -> list[Step]:
+        """While the port is free: netsh refuses one that a process has."""
+        if not self._is_to_be_excluded():
+            return []
+        return [ExcludeStep(step="exclude", port=self.product.port, present=True, must=False)]
 
     def _told(self, action: Any, names: Sequence[str]) -> list[Step]:
         return [ServiceStep(step=action, service=name, seconds=self.seconds) for name in names]
@@ -234,9 +267,14 @@ class WindowsMove:
         self.files, self.diffs = done["restored"], done["diff"]
         old_port, started = content["old_port"], self.services.names
         if not self.module.check_mode:
+            changes, self.host.changes = self.host.changes, []
+            before_start, after_start = self._turn((content["new_port"], old_port) if old_port else None)
+            bridge_file = self.host.disk.take()
+            given_back = [ExcludeStep(step="exclude", port=content["new_port"], present=False, must=False)] if (
+                content.get("excluded")) else []
             record.mark_rolled_back()
-            self._carry_out([*self._told("stop", self.services.names[::-1]), *self.host.changes,
-                             *self._told("start", self.services.names), *self.host.disk.take()])
+            self._carry_out([*bridge_file, *self._told("stop", self.services.names[::-1]), *before_start, *changes, *given_back,
+                             *self._told("start", self.services.names), *after_start, *self.host.disk.take()])
         return dict(changed=True, old_port=old_port, started=started)
 
     def _started(self, old_port: int | None) -> Result:
