@@ -109,3 +109,65 @@ def test_a_client_goes_there_and_back(deployment):
     code, said = deployment.verbs("way_back", "rollback")
     assert state_of(client) == before, said
     assert json.loads(client.files.get(RECORD).content)["state"] == "rolled_back"
+
+
+# --- whole deployments, by the playbooks
+
+class Whole:
+    """Root server, relay and client, all on Windows."""
+
+    def __init__(self, folder):
+        self.folder, self.estate = folder, Estate(pin=pin())
+        self.root, self.relay, self.client = (self.estate.add(name) for name in ("root", "relay1", "win1"))
+        computers = ["root", "relay1", "win1"]
+        issued = Authority("").issue("plain", self.root.addresses[0], OLD, "123456789")
+        self.server, _agent = bigfix.install_server(self.root, issued, computers)
+        bigfix.install_relay(self.relay, issued, ("root", OLD), drive="D:")
+        bigfix.install_client(self.client, issued, ("relay1", OLD), drive="D:")
+        self.pass_time(30)
+        hosts = {name: dict(self.estate.variables(name), bigfix_address=name) for name in self.estate.hosts}
+        hosts["win1"]["bigfix_parent"] = "relay1"
+        (folder / "inventory.yml").write_text(json.dumps(dict(all=dict(
+            vars=dict(bigfix_probe_timeout=0, bigfix_evidence_timeout=60),
+            children=dict(bigfix_server=dict(hosts=dict(root=hosts["root"])), bigfix_relays=dict(hosts=dict(relay1=hosts["relay1"])),
+                          bigfix_clients=dict(hosts=dict(win1=hosts["win1"])), bigfix_pilot={})))))
+
+    def pass_time(self, seconds):
+        for _second in range(int(seconds)):
+            self.estate.pass_time(1)
+
+    def state(self):
+        return {name: state_of(host) for name, host in self.estate.hosts.items()}
+
+    def play(self, verb, *options):
+        self.estate.forget()
+        done = forked.run("ansible", ["playbook", "-i", "inventory.yml", "portshift.agents.%s_bigfix_port" % verb, "-e",
+                                      "bigfix_port=%d" % NEW, *options], timeout=900, cwd=self.folder,
+                          env=dict(os.environ, ANSIBLE_NOCOLOR="1", ANSIBLE_CALLBACK_RESULT_FORMAT="yaml"))
+        self.pass_time(30)
+        return done.returncode, done.stdout + done.stderr
+
+
+def test_a_deployment_on_windows_lives_its_whole_life(tmp_path):
+    whole = Whole(tmp_path)
+    try:
+        before = whole.state()
+        for verb, options in (("plan", ()), ("migrate", ["--check", "--diff"])):
+            code, said = whole.play(verb, *options)
+            assert code == 0 and whole.state() == before, said
+        code, said = whole.play("migrate")
+        assert code == 0, said
+        moved = whole.state()
+        code, said = whole.play("migrate")
+        assert code == 0 and "changed=0" in said and moved == whole.state(), said
+        code, said = whole.play("verify")
+        assert code == 0, said
+        assert all(port == NEW for _when, port in whole.server.last.values()), whole.server.last
+        code, said = whole.play("close")
+        assert code == 0 and whole.root.portproxies == {} == whole.relay.portproxies, said
+        code, said = whole.play("rollback")
+        assert code == 0, said
+        assert whole.state() == before and whole.root.portproxies == {} == whole.relay.portproxies
+        assert whole.root.firewall.rules() in (None, [])
+    finally:
+        whole.estate.close()
