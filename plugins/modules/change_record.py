@@ -48,7 +48,9 @@ attributes:
     support: full
   platform:
     support: full
-    platforms: posix
+    platforms: posix, windows
+requirements:
+  - the collection ansible.windows for Windows hosts
 notes:
   - The folder of the record, and its files, have to belong to root or the user who runs the module, and no other user may be able
     to write there. Else the module fails, since a record says what is written where.

@@ -44,7 +44,9 @@ attributes:
       - Shows the live rules.
   platform:
     support: full
-    platforms: linux
+    platforms: linux, windows
+requirements:
+  - the collection ansible.windows for Windows hosts
 notes:
   - A firewall that flushes rules which are not its own takes the bridge down until the unit is restarted.
   - Who uses a port is forgotten when the host boots, when the bridge is turned round, and when its unit loads the rules anew.

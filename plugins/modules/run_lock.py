@@ -99,7 +99,9 @@ attributes:
       - A lock is no change of the host.
   platform:
     support: full
-    platforms: posix
+    platforms: posix, windows
+requirements:
+  - the collection ansible.windows for Windows hosts
 author:
   - The portshift.agents authors (@portshift)
 """

@@ -11,6 +11,7 @@ import pytest
 from ansible_collections.portshift.agents.plugins.plugin_utils._windows.script import script_text
 from tests.integration import forked
 from tests.lab.authority import Authority
+from tests.lab.change_tracker.windows import new_rule
 from tests.windows import bigfix
 from tests.windows.estate import Estate
 from tests.unit.test_windows_bigfix import state_of
@@ -124,6 +125,8 @@ class Whole:
         self.server, _agent = bigfix.install_server(self.root, issued, computers)
         bigfix.install_relay(self.relay, issued, ("root", OLD), drive="D:")
         bigfix.install_client(self.client, issued, ("relay1", OLD), drive="D:")
+        for host in self.estate.hosts.values():
+            host.firewall.set_rules([new_rule("HCL BigFix", Protocol=6, LocalPorts=str(OLD))])
         self.pass_time(30)
         hosts = {name: dict(self.estate.variables(name), bigfix_address=name) for name in self.estate.hosts}
         hosts["win1"]["bigfix_parent"] = "relay1"
@@ -168,6 +171,6 @@ def test_a_deployment_on_windows_lives_its_whole_life(tmp_path):
         code, said = whole.play("rollback")
         assert code == 0, said
         assert whole.state() == before and whole.root.portproxies == {} == whole.relay.portproxies
-        assert whole.root.firewall.rules() in (None, [])
+        assert [rule["Name"] for rule in whole.root.firewall.rules()] == ["HCL BigFix"]
     finally:
         whole.estate.close()
