@@ -21,8 +21,8 @@ $Folder = 'C:\ProgramData\portshift'
 $Trusted = 'S-1-5-18', 'S-1-5-32-544'
 $FolderSddl = 'O:BAD:P(A;OICI;FA;;;SY)(A;OICI;FA;;;BA)'
 # What is read into memory at once, of a file that is changed and of what was added to a log.
-$FileLimit = 64MB
-$LogLimit = 8MB
+$FileLimit = 67108864
+$LogLimit = 8388608
 # How long the task waits for a process that is at work on the change before it ends that process.
 $Patience = 900
 # The attributes that a file is given back; others, such as Compressed, cannot be set in this way.
