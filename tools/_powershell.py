@@ -5,6 +5,7 @@ The grammar is tree-sitter's.  It does not know all of the language, so that a s
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Iterable, Iterator
 
@@ -21,8 +22,8 @@ CMDLETS = {name.lower() for name in (
 )}  # fmt: skip
 # Pester's, and what its tests make ready with.
 OF_TESTS = {name.lower() for name in (
-    "AfterAll", "AfterEach", "BeforeAll", "BeforeDiscovery", "BeforeEach", "Context", "Describe", "Get-Command", "It", "Join-Path",
-    "Mock", "New-Item", "New-TemporaryFile", "Remove-Item", "Should", "Start-Job", "Wait-Job", "Remove-Job", "Write-Output",
+    "AfterAll", "AfterEach", "BeforeAll", "BeforeDiscovery", "BeforeEach", "Context", "Describe", "Get-Command", "It",
+    "Join-Path", "Mock", "New-Item", "Out-Null", "Should",
 )}  # fmt: skip
 # Each with what to write instead.
 REFUSED = {
@@ -32,13 +33,11 @@ REFUSED = {
     "get-wmiobject": "PowerShell 7 does not have it: Get-CimInstance",
 }  # fmt: skip
 # Parameters that Windows PowerShell 5.1 does not have, and those that make a trigger wait for the wall clock.
+NEWER = ("-parallel", "-ashashtable", "-asbytestream", "-skipcertificatecheck", "-datekind", "-asarray", "-noenumerate")
 PARAMETERS = {
-    "-parallel": "only PowerShell 7 has it", "-ashashtable": "only PowerShell 7 has it", "-asbytestream": "only PowerShell 7 has it",
-    "-skipcertificatecheck": "only PowerShell 7 has it", "-datekind": "only PowerShell 7 has it", "-asarray": "only PowerShell 7 has it",
-    "-noenumerate": "only PowerShell 7 has it everywhere",
-    "-at": "a trigger that waits for the wall clock", "-once": "a trigger that waits for the wall clock",
-    "-daily": "a trigger that waits for the wall clock",
-}  # fmt: skip
+    **dict.fromkeys(NEWER, "only PowerShell 7 has it"),
+    **dict.fromkeys(("-at", "-once", "-daily"), "a trigger that waits for the wall clock"),
+}
 WALL_CLOCK = re.compile(r"<(?:TimeTrigger|CalendarTrigger|StartBoundary|EndBoundary)\b", re.IGNORECASE)
 NEWER_TYPES = {"semver", "system.text.json.jsondocument", "text.json.jsondocument"}
 # `e and `u{...} in a text.
@@ -46,8 +45,8 @@ NEWER_ESCAPES = re.compile(r"(?<!`)(?:``)*`(?:e|u\{)")
 # Those that PowerShell sets.
 AUTOMATIC = {
     "$", "?", "^", "_", "args", "error", "executioncontext", "false", "home", "host", "input", "lastexitcode", "matches",
-    "myinvocation", "null", "pid", "psboundparameters", "pscmdlet", "pscommandpath", "psscriptroot", "psversiontable", "this", "true",
-    "whatifpreference",
+    "myinvocation", "null", "pid", "psboundparameters", "pscmdlet", "pscommandpath", "psscriptroot", "psversiontable", "this",
+    "true", "whatifpreference",
     # win_powershell's, and Pester's folder for files.
     "ansible", "testdrive",
 }  # fmt: skip
@@ -91,16 +90,26 @@ def functions(root: tree_sitter.Node) -> dict[str, int]:
     return found
 
 
-def faults(source: bytes, elsewhere: dict[str, int] | None = None, of_tests: bool = False) -> list[Fault]:
-    """(line, what) of each fault.  `elsewhere`: functions of a script that this one loads."""
-    root = parsed(source)
-    own = {**(elsewhere or {}), **functions(root)}
+def faults(source: bytes, loaded: Iterable[bytes] = (), of_tests: bool = False) -> list[Fault]:
+    """(line, what) of each fault.  `loaded`: scripts whose functions this one calls, and mocks if it is one of tests."""
+    root, others = parsed(source), [_defined(other) for other in loaded]
+    own = {name: count for one in (*(defined for defined, _names in others), functions(root)) for name, count in one.items()}
     known = {**dict.fromkeys(CMDLETS | (OF_TESTS if of_tests else set())), **own}
     found = [*_in_lines(source), *_unparsed(root)]
     for node in below(root):
         found += _in_node(node, known)
-    found += _unassigned(root)
+    # A mock has the parameters of what it stands for, and a test that runs several times the keys of its cases.
+    given = {name for _functions, names in others for name in names}
+    given |= {text_of(node).lower() for node in below(root) if node.type == "key_expression"} if of_tests else set()
+    found += _unassigned(root, given)
     return sorted(set(found))
+
+
+@functools.cache
+def _defined(source: bytes) -> tuple[dict[str, int], set[str]]:
+    """The functions, and the names of the variables, of a script that others load."""
+    root = parsed(source)
+    return functions(root), {name for name, _node in _set_in(root)}
 
 
 def _in_lines(source: bytes) -> Iterator[Fault]:
@@ -151,7 +160,7 @@ def _in_command(node: tree_sitter.Node, known: dict[str, int | None]) -> Iterato
     if name.lower() in REFUSED:
         yield line, f"{name}: {REFUSED[name.lower()]}"
     elif name.lower() not in known:
-        yield line, f"{name} is no function of this script and none of the cmdlets that tools/_powershell.py lists: an alias, or misspelt"
+        yield line, f"{name} is no function of this script, nor a cmdlet that tools/_powershell.py lists: an alias, or misspelt"
     else:
         may_have, has = known[name.lower()], _arguments(node)
         if may_have is not None and has is not None and has > may_have:
@@ -178,23 +187,26 @@ def _names(nodes: Iterable[tree_sitter.Node]) -> Iterator[tuple[tree_sitter.Node
                 yield node, name
 
 
-def _unassigned(root: tree_sitter.Node) -> Iterator[Fault]:
-    """Variables that a script reads and nowhere sets, which is how a misspelt one looks; and those that it must not set."""
-    set_here = set()
+def _set_in(root: tree_sitter.Node) -> Iterator[tuple[str, tree_sitter.Node]]:
     for node in below(root):
         target: tree_sitter.Node | None = None
         if node.type == "left_assignment_expression":
             # Not of $a.b = 1 or $a[1] = 1, which set no variable.
             holders = [one for one in below(node) if one.type in ("member_access", "element_access")]
             target = None if holders else node
-        elif node.type == "script_parameter":
+        elif node.type in ("script_parameter", "foreach_statement"):
             target = next((child for child in node.children if child.type == "variable"), None)
-        elif node.type == "foreach_statement":
-            target = next(child for child in node.children if child.type == "variable")
-        for one, name in _names(below(target)) if target is not None else ():
-            set_here.add(name)
-            if name in TAKEN:
-                yield line_of(one), f"{text_of(one)} is PowerShell's own: take another name"
+        if target is not None:
+            for one, name in _names(below(target)):
+                yield name, one
+
+
+def _unassigned(root: tree_sitter.Node, given: set[str]) -> Iterator[Fault]:
+    """Variables that a script reads and nowhere sets, which is how a misspelt one looks; and those that it must not set."""
+    set_here = dict(_set_in(root))
+    for name, node in set_here.items():
+        if name in TAKEN:
+            yield line_of(node), f"{text_of(node)} is PowerShell's own: take another name"
     for node, name in _names(below(root)):
-        if name not in set_here | AUTOMATIC | NEWER_VARIABLES and not name.endswith("preference"):
+        if name not in set_here.keys() | given | AUTOMATIC | NEWER_VARIABLES and not name.endswith("preference"):
             yield line_of(node), f"{text_of(node)} is read and nowhere set"

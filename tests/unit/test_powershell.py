@@ -124,29 +124,32 @@ def test_a_script_ends_with_a_line_feed(powershell):
 def test_tests_may_call_what_they_load_and_pester(powershell):
     text = b"Describe 'a' {\n    It 'b' { (Get-Thing x 1).name | Should -Be 'x' }\n}\n"
     assert powershell.faults(text)
-    assert powershell.faults(text, powershell.functions(powershell.parsed(SOUND.encode())), of_tests=True) == []
-    too_many = powershell.faults(text.replace(b"x 1", b"x 1 2"), {"get-thing": 2}, of_tests=True)
+    assert powershell.faults(text, [SOUND.encode()], of_tests=True) == []
+    too_many = powershell.faults(text.replace(b"x 1", b"x 1 2"), [SOUND.encode()], of_tests=True)
     assert [line for line, _what in too_many] == [2]
 
 
 def test_host_ps1_has_no_fault(powershell):
     assert powershell.faults(SCRIPT.read_bytes()) == []
+    assert PESTER
     for path in PESTER:
-        assert powershell.faults(path.read_bytes(), powershell.functions(powershell.parsed(SCRIPT.read_bytes())), True) == [], path
+        loaded = [other.read_bytes() for other in (SCRIPT, *PESTER) if other != path]
+        assert powershell.faults(path.read_bytes(), loaded, of_tests=True) == [], path
 
 
 def test_host_ps1_is_the_one_that_was_looked_at():
     """The model of a Windows host (tests/windows) does by hand what the script does, and names the same file."""
     assert hashlib.sha256(SCRIPT.read_bytes()).hexdigest() == PINNED.read_text().strip(), (
-        "%s has changed: see whether the model of a Windows host in tests/windows still does what it does, and whether tests/pester "
-        "has to be run again; then write its new sha256 into %s" % (SCRIPT.name, PINNED))
+        "%s has changed: see whether the model of a Windows host in tests/windows still does what it does, and whether "
+        "tests/pester has to be run again; then write its new sha256 into %s" % (SCRIPT.name, PINNED))
 
 
 def test_host_ps1_does_nothing_where_it_is_loaded(powershell):
     """Below its functions there are constants, and what is done where there is a Request."""
     root = powershell.parsed(SCRIPT.read_bytes())
     statements = [one for node in root.children if node.type == "statement_list" for one in node.children]
-    assert [powershell.text_of(one).split("{")[0].strip() for one in statements if one.type == "if_statement"] == ["if ($Request)"]
+    heads = [powershell.text_of(one).split("{")[0].strip() for one in statements if one.type == "if_statement"]
+    assert heads == ["if ($Request)"]
     others = [powershell.text_of(one) for one in statements if one.type not in ("function_statement", "if_statement", "comment")]
     assert others and all(re.match(r"\$\w+ = (?:'[^']*'|\d+)(?:, '[^']*')?\Z", one) for one in others), others
 

@@ -433,8 +433,8 @@ class Request(TypedDict):
 
     A step that fails, or whose guard does not hold, ends the change: what the steps before it did is undone in the opposite
     order, with the services that ran before running again.  Before the first step the host keeps request and state in
-    C(FOLDER\\changes\\ID) and makes a scheduled task, which does the same after C(timeout) seconds, or at the next boot, unless the
-    change has been ended by then.
+    C(FOLDER\\changes\\ID) and makes a scheduled task, which does the same after C(timeout) seconds, or at the next boot, unless
+    the change has been ended by then.
 
     A guard of a file or value that no step before it changes is looked at before the first step: where it does not hold, the
     change is refused.  In check mode that is all: nothing is carried out, and the outcome is C(none) where they hold.
