@@ -1251,12 +1251,8 @@ function Open-Lock([double] $Seconds) {
 # ---- the scheduled task that undoes what was cut off
 
 function Get-ScriptText {
-    # This script, as it was sent or loaded.
-    $tree = { 0 }.Ast
-    while ($tree.Parent) {
-        $tree = $tree.Parent
-    }
-    $text = $tree.Extent.Text
+    # The whole script that this block stands in, as it was sent or loaded.
+    $text = { 0 }.Ast.Extent.StartScriptPosition.GetFullScript()
     if (-not $text.TrimEnd().EndsWith('# ---- end')) {
         throw 'the script does not find its own text, without which the host could not undo a change that is cut off: this is a fault of this collection'
     }
@@ -1314,8 +1310,8 @@ function Get-TaskFolder {
 function Register-UndoTask([string] $Id, [string] $Xml) {
     $name = Get-TaskName $Id
     $tasks = Get-TaskFolder
-    # 6: make or replace; 5: an account of the system, which the XML names.
-    $null = $tasks.RegisterTask($name, $Xml, 6, $null, $null, 5)
+    # 2: only where there is no task of this name, which another account may have made; 5: an account of the system.
+    $null = $tasks.RegisterTask($name, $Xml, 2, 'S-1-5-18', $null, 5)
     if (-not $tasks.GetTask($name).Enabled) {
         throw "the scheduled task $name is disabled as soon as it is made: allow it, since it undoes a change that is cut off"
     }
