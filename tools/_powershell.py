@@ -54,7 +54,13 @@ AUTOMATIC = {
 TAKEN = {"args", "error", "event", "home", "host", "input", "matches", "pid", "profile", "pwd", "sender", "this"}
 NEWER_VARIABLES = {"iswindows", "islinux", "ismacos", "iscoreclr"}
 
+# How many arguments may stand without the names of their parameters; pslint of ansible-test, which needs pwsh, refuses more.
+BY_POSITION = 2
+# So does it these.
+BRACE = re.compile(r"\} (?:else|elseif|catch|finally)\b")
+
 Fault = tuple[int, str]
+Functions = dict[str, list[str]]
 
 
 def parsed(source: bytes) -> tree_sitter.Node:
@@ -78,23 +84,24 @@ def line_of(node: tree_sitter.Node) -> int:
     return node.start_point[0] + 1
 
 
-def functions(root: tree_sitter.Node) -> dict[str, int]:
-    """Lower-case name -> how many parameters, of the functions that a script defines."""
+def functions(root: tree_sitter.Node) -> Functions:
+    """Lower-case name -> parameters, in their order and in lower case, of the functions that a script defines."""
     found = {}
     for node in below(root):
         if node.type == "function_statement":
             name = next(text_of(child) for child in node.children if child.type == "function_name")
             parameters = [one for child in node.children if child.type == "function_parameter_declaration"
                           for one in below(child) if one.type == "script_parameter"]
-            found[name.lower()] = len(parameters)
+            found[name.lower()] = [next(name for _node, name in _names(one.children)) for one in parameters]
     return found
 
 
 def faults(source: bytes, loaded: Iterable[bytes] = (), of_tests: bool = False) -> list[Fault]:
     """(line, what) of each fault.  `loaded`: scripts whose functions this one calls, and mocks if it is one of tests."""
     root, others = parsed(source), [_defined(other) for other in loaded]
-    own = {name: count for one in (*(defined for defined, _names in others), functions(root)) for name, count in one.items()}
-    known = {**dict.fromkeys(CMDLETS | (OF_TESTS if of_tests else set())), **own}
+    known: dict[str, list[str] | None] = dict.fromkeys(CMDLETS | (OF_TESTS if of_tests else set()))
+    for defined in (*(one for one, _names_set in others), functions(root)):
+        known.update(defined)
     found = [*_in_lines(source), *_unparsed(root)]
     for node in below(root):
         found += _in_node(node, known)
@@ -106,7 +113,7 @@ def faults(source: bytes, loaded: Iterable[bytes] = (), of_tests: bool = False) 
 
 
 @functools.cache
-def _defined(source: bytes) -> tuple[dict[str, int], set[str]]:
+def _defined(source: bytes) -> tuple[Functions, set[str]]:
     """The functions, and the names of the variables, of a script that others load."""
     root = parsed(source)
     return functions(root), {name for name, _node in _set_in(root)}
@@ -122,6 +129,8 @@ def _in_lines(source: bytes) -> Iterator[Fault]:
             yield number, "is not ASCII: Windows PowerShell 5.1 reads it in the host's code page"
         if len(line) > LINE_LIMIT:
             yield number, f"has {len(line)} columns, more than {LINE_LIMIT}"
+        if BRACE.search(line):
+            yield number, "has a brace that is not at the end of its line"
         if "\t" in line or line != line.rstrip():
             yield number, "has a tab, or blanks at its end"
 
@@ -134,7 +143,7 @@ def _unparsed(root: tree_sitter.Node) -> Iterator[Fault]:
             yield line_of(node), f"does not parse, or is not in Windows PowerShell 5.1: {' '.join(text_of(node).split())[:40]}"
 
 
-def _in_node(node: tree_sitter.Node, known: dict[str, int | None]) -> Iterator[Fault]:
+def _in_node(node: tree_sitter.Node, known: dict[str, list[str] | None]) -> Iterator[Fault]:
     kind, line = node.type, line_of(node)
     if kind in ("&&", "||"):
         yield line, f"{kind} is not in Windows PowerShell 5.1: use if"
@@ -152,7 +161,7 @@ def _in_node(node: tree_sitter.Node, known: dict[str, int | None]) -> Iterator[F
         yield line, "has a trigger that waits for the wall clock"
 
 
-def _in_command(node: tree_sitter.Node, known: dict[str, int | None]) -> Iterator[Fault]:
+def _in_command(node: tree_sitter.Node, known: dict[str, list[str] | None]) -> Iterator[Fault]:
     names = [child for child in node.children if child.type == "command_name"]
     if not names:
         return
@@ -162,20 +171,24 @@ def _in_command(node: tree_sitter.Node, known: dict[str, int | None]) -> Iterato
     elif name.lower() not in known:
         yield line, f"{name} is no function of this script, nor a cmdlet that tools/_powershell.py lists: an alias, or misspelt"
     else:
-        may_have, has = known[name.lower()], _arguments(node)
-        if may_have is not None and has is not None and has > may_have:
-            yield line, f"{name} has {may_have} parameters and is called with {has} arguments"
+        parameters = known[name.lower()]
+        if parameters is not None:
+            yield from _in_call(node, name, parameters)
 
 
-def _arguments(command: tree_sitter.Node) -> int | None:
-    """How many arguments a command has by position; None where some have names."""
-    elements = [child for child in command.children if child.type == "command_elements"]
-    if not elements:
-        return 0
-    given = [child for child in elements[0].children if child.type != "command_argument_sep"]
-    if any(child.type in ("command_parameter", "redirection") for child in given):
-        return None
-    return len(given)
+def _in_call(command: tree_sitter.Node, name: str, parameters: list[str]) -> Iterator[Fault]:
+    line = line_of(command)
+    elements = [one for child in command.children if child.type == "command_elements" for one in child.children]
+    given = [one for one in elements if one.type not in ("command_argument_sep", "redirection")]
+    by_name = [text_of(one).lstrip("-").rstrip(":") for one in given if one.type == "command_parameter"]
+    by_position = len(given) - 2 * len(by_name)
+    for one in by_name:
+        if one.lower() not in parameters:
+            yield line, f"{name} has no parameter {one}"
+    if len(by_name) + by_position > len(parameters):
+        yield line, f"{name} has {len(parameters)} parameters and is called with {len(by_name) + by_position} arguments"
+    elif by_position > BY_POSITION:
+        yield line, f"{name} is called with {by_position} arguments without their names: name them"
 
 
 def _names(nodes: Iterable[tree_sitter.Node]) -> Iterator[tuple[tree_sitter.Node, str]]:

@@ -34,7 +34,8 @@ function New-FakeKey([hashtable] $World, [string] $Path) {
             $data = $this.World.registry[$this.Path][$args[0]][1]
             if ($data -is [array]) {
                 , $data
-            } else {
+            }
+            else {
                 $data
             }
         }
@@ -77,7 +78,7 @@ function Add-FakeService([hashtable] $World, [string] $Name, [string] $State) {
     }
 }
 
-function Get-FakeRows([hashtable] $World, [string] $Filter) {
+function Get-FakeRow([hashtable] $World, [string] $Filter) {
     foreach ($row in @($World.services.Values)) {
         if ($Filter -eq "Name='$($row.Name)'" -or ($row.ProcessId -gt 0 -and $Filter -eq "ProcessId=$($row.ProcessId)")) {
             New-Object PSObject -Property @{ Name = $row.Name; DisplayName = $row.DisplayName; State = $row.State

@@ -110,7 +110,8 @@ Describe 'files' {
         $held = [IO.FileStream]::new($Path, [IO.FileMode]::Open, [IO.FileAccess]::ReadWrite, [IO.FileShare] 'ReadWrite, Delete')
         try {
             $found = Read-AskedFile @{ path = $Path; limit = 10 } @{}
-        } finally {
+        }
+        finally {
             $held.Dispose()
         }
         $found.problem | Should -BeNullOrEmpty
@@ -151,7 +152,7 @@ Describe 'files' {
     }
 
     It 'replaces a file whole, and leaves nothing beside it' {
-        Set-FileBytes $Path (Get-Utf8 'two') (Get-FileText $Path) ''
+        Set-FileContent -Path $Path -Bytes (Get-Utf8 'two') -Expected (Get-FileText $Path) -Sddl ''
         Read-Text $Path | Should -BeExactly 'two'
         @([IO.Directory]::GetFiles($TestDrive, 'a.txt*')).Count | Should -Be 1
     }
@@ -159,8 +160,9 @@ Describe 'files' {
     It 'replaces one that a reader has open' {
         $held = Open-Shared $Path
         try {
-            Set-FileBytes $Path (Get-Utf8 'two') (Get-FileText $Path) ''
-        } finally {
+            Set-FileContent -Path $Path -Bytes (Get-Utf8 'two') -Expected (Get-FileText $Path) -Sddl ''
+        }
+        finally {
             $held.Dispose()
         }
         Read-Text $Path | Should -BeExactly 'two'
@@ -169,15 +171,15 @@ Describe 'files' {
     It 'puts back what another process wrote in the last moment' {
         $expected = Get-FileText $Path
         Write-Text $Path 'theirs'
-        { Set-FileBytes $Path (Get-Utf8 'two') $expected '' } | Should -Throw '*by another process at the same moment*'
+        { Set-FileContent -Path $Path -Bytes (Get-Utf8 'two') -Expected $expected -Sddl '' } | Should -Throw '*by another process at the same moment*'
         Read-Text $Path | Should -BeExactly 'theirs'
         @([IO.Directory]::GetFiles($TestDrive, 'a.txt*')).Count | Should -Be 1
     }
 
     It 'makes a file only where there is none' {
-        { Set-FileBytes $Path (Get-Utf8 'two') '' '' } | Should -Throw
+        { Set-FileContent -Path $Path -Bytes (Get-Utf8 'two') -Expected '' -Sddl '' } | Should -Throw
         Read-Text $Path | Should -BeExactly 'one'
-        Set-FileBytes "$Path.made" (Get-Utf8 'two') '' ''
+        Set-FileContent -Path "$Path.made" -Bytes (Get-Utf8 'two') -Expected '' -Sddl ''
         Read-Text "$Path.made" | Should -BeExactly 'two'
     }
 
@@ -185,7 +187,7 @@ Describe 'files' {
         $entry = @{ kind = 'file'; target = $Path; sddl = 'D:'; attributes = 33 }
         Mock Set-Sddl { $null }
         [IO.File]::SetAttributes($Path, [IO.FileAttributes]::ReadOnly)
-        Set-Setting $entry (Get-FileText $Path) (Get-Sha256 (Get-Utf8 'two')) (Get-Utf8 'two')
+        Set-Setting -Entry $entry -Now (Get-FileText $Path) -Text (Get-Sha256 (Get-Utf8 'two')) -Bytes (Get-Utf8 'two')
         Read-Text $Path | Should -BeExactly 'two'
         [IO.FileInfo]::new($Path).IsReadOnly | Should -BeTrue
         [IO.File]::SetAttributes($Path, [IO.FileAttributes]::Normal)
@@ -282,7 +284,7 @@ Describe 'the registry' {
     ) {
         $script:World.registry['HKLM\SOFTWARE\X']['v'] = @($kind, $data)
         Get-RegistryText 'HKLM\SOFTWARE\X' 'v' | Should -BeExactly $text
-        Set-RegistryText 'HKLM\SOFTWARE\X' 'w' $text
+        Set-RegistryText -Key 'HKLM\SOFTWARE\X' -Name 'w' -Text $text
         Get-RegistryText 'HKLM\SOFTWARE\X' 'w' | Should -BeExactly $text
     }
 
@@ -298,23 +300,24 @@ Describe 'the registry' {
         $value = ConvertFrom-Json -InputObject '{"name": "v", "type": "String", "data": "2014-10-23T16:36:44Z"}'
         if ($value.data -is [DateTime]) {
             { Get-ValueTextOf $value } | Should -Throw '*looks like a date*'
-        } else {
+        }
+        else {
             Get-ValueTextOf $value | Should -BeExactly 'String:2014-10-23T16:36:44Z'
         }
     }
 
     It 'makes a missing key, and takes away with the value what it made' {
         Get-MissingKey 'HKLM\SOFTWARE\X\Y\Z' | Should -BeExactly 'HKLM\SOFTWARE\X\Y'
-        Set-RegistryText 'HKLM\SOFTWARE\X\Y\Z' 'v' 'String:a'
+        Set-RegistryText -Key 'HKLM\SOFTWARE\X\Y\Z' -Name 'v' -Text 'String:a'
         Get-RegistryText 'HKLM\SOFTWARE\X\Y\Z' 'v' | Should -BeExactly 'String:a'
-        Set-RegistryText 'HKLM\SOFTWARE\X\Y\Z' 'v' ''
-        Remove-EmptyKeys 'HKLM\SOFTWARE\X\Y\Z' 'HKLM\SOFTWARE\X\Y'
+        Set-RegistryText -Key 'HKLM\SOFTWARE\X\Y\Z' -Name 'v' -Text ''
+        Remove-EmptyKey 'HKLM\SOFTWARE\X\Y\Z' 'HKLM\SOFTWARE\X\Y'
         @($script:World.registry.Keys | Sort-Object) | Should -Be @('HKLM\SOFTWARE', 'HKLM\SOFTWARE\X')
     }
 
     It 'takes a key away with its last value, and keeps one that holds more' {
         $script:World.registry['HKLM\SOFTWARE\X\Setting'] = @{ value = @('String', '1') }
-        Set-RegistryText 'HKLM\SOFTWARE\X\Setting' 'value' ''
+        Set-RegistryText -Key 'HKLM\SOFTWARE\X\Setting' -Name 'value' -Text ''
         $script:World.registry.ContainsKey('HKLM\SOFTWARE\X\Setting') | Should -BeFalse
         $script:World.registry.ContainsKey('HKLM\SOFTWARE\X') | Should -BeTrue
     }
@@ -339,7 +342,7 @@ Describe 'the registry' {
             @{ key = 'HKLM\SOFTWARE\No'; value = 'Folder' }
             @{ key = 'HKLM\SOFTWARE\X'; value = 'Folder' }
         )
-        $places = Read-Places @(@{ name = 'client'; values = $values }, @{ name = 'no'; values = @(); otherwise = 'C:\x' })
+        $places = Read-Place @(@{ name = 'client'; values = $values }, @{ name = 'no'; values = @(); otherwise = 'C:\x' })
         $places.client | Should -BeExactly 'D:\BES Client'
         $places.no | Should -BeExactly 'C:\x'
     }
@@ -347,9 +350,9 @@ Describe 'the registry' {
 
 Describe 'services' {
     BeforeAll {
-        Mock Get-ServiceRow { Get-FakeRows $script:World $Filter }
+        Mock Get-ServiceRow { Get-FakeRow $script:World $Filter }
         Mock Get-ServiceController { New-FakeController $script:World $Name }
-        Mock Get-ProcessFacts { @{ name = 'p'; began = [double] $Id } }
+        Mock Get-ProcessFact { @{ name = 'p'; began = [double] $Id } }
         Mock Start-Sleep { $script:World.clock += 0.5 }
         Mock Get-Uptime { $script:World.clock }
         Mock Get-RegistryText { '' }
@@ -357,7 +360,7 @@ Describe 'services' {
 
     BeforeEach {
         $script:World = New-World $TestDrive
-        Add-FakeService $script:World 'BESClient' 'Running'
+        Add-FakeService -World $script:World -Name 'BESClient' -State 'Running'
     }
 
     It 'says what a service is' {
@@ -371,7 +374,7 @@ Describe 'services' {
 
     It 'stops one that runs, and leaves one that does not' {
         # Its process is gone at once here, so that it is not found by its number any more.
-        Mock Get-ProcessFacts { @{ name = $null; began = $null } }
+        Mock Get-ProcessFact { @{ name = $null; began = $null } }
         Stop-ServiceInTime 'BESClient' 10 | Should -BeTrue
         Stop-ServiceInTime 'BESClient' 10 | Should -BeFalse
         $script:World.asked | Should -Be @('stop BESClient')
@@ -384,18 +387,18 @@ Describe 'services' {
     }
 
     It 'ends waiting for a process that stays' {
-        Mock Get-ServiceRow { Get-FakeRows $script:World $Filter } -ParameterFilter { $Filter -like 'Name*' }
+        Mock Get-ServiceRow { Get-FakeRow $script:World $Filter } -ParameterFilter { $Filter -like 'Name*' }
         Mock Get-ServiceRow { $null } -ParameterFilter { $Filter -like 'ProcessId*' }
         { Stop-ServiceInTime 'BESClient' 10 } | Should -Throw '*its process 4001 still runs*'
     }
 
     It 'does not stop one that others need which run' {
-        Add-FakeService $script:World 'Other' 'Running'
+        Add-FakeService -World $script:World -Name 'Other' -State 'Running'
         $script:World.services['BESClient'].NeededBy = @('Other')
         { Stop-ServiceInTime 'BESClient' 10 } | Should -Throw '*is needed by Other*'
         $script:World.asked.Count | Should -Be 0
         $script:World.services['Other'].State = 'Stopped'
-        Mock Get-ProcessFacts { @{ name = $null; began = $null } }
+        Mock Get-ProcessFact { @{ name = $null; began = $null } }
         Stop-ServiceInTime 'BESClient' 10 | Should -BeTrue
     }
 
@@ -445,11 +448,11 @@ Describe 'netsh' {
                 $script:World.netsh["interface $family show dynamicport $protocol"] = $dynamic
             }
         }
-        $found = Read-PortRanges 'excluded'
+        $found = Read-PortRange 'excluded'
         $found.Count | Should -Be 8
         "$($found[0].family) $($found[0].protocol) $($found[0].first) $($found[0].last)" | Should -Be 'ipv4 tcp 5357 5357'
         "$($found[7].family) $($found[7].protocol) $($found[7].first) $($found[7].last)" | Should -Be 'ipv6 udp 50000 50059'
-        $found = Read-PortRanges 'dynamic'
+        $found = Read-PortRange 'dynamic'
         $found.Count | Should -Be 4
         "$($found[3].family) $($found[3].protocol) $($found[3].first) $($found[3].last)" | Should -Be 'ipv6 udp 49152 65535'
         Get-ExcludedText 'ipv4/tcp/50001' | Should -Be '50000-50059'
@@ -457,7 +460,7 @@ Describe 'netsh' {
     }
 
     It 'says so where there are no numbers' {
-        { Read-PortRanges 'dynamic' } | Should -Throw '*does not tell the dynamic ports of ipv4 and tcp*'
+        { Read-PortRange 'dynamic' } | Should -Throw '*does not tell the dynamic ports of ipv4 and tcp*'
     }
 
     It 'excludes and forwards ports' {
@@ -510,7 +513,8 @@ Describe 'probes' {
                         $bytes = [Text.Encoding]::ASCII.GetBytes($Text)
                         $stream.Write($bytes, 0, $bytes.Length)
                         $client.Close()
-                    } else {
+                    }
+                    else {
                         [Threading.Thread]::Sleep(20000)
                     }
                 }).AddArgument($listener).AddArgument($Text)
@@ -576,7 +580,7 @@ Describe 'the lines of a log' {
         $Log = [IO.Path]::Combine($Logs, '20261130.log')
         Write-Text $Log "Report posted successfully`n"
         $Change = Open-Change ('0' * 32) $null
-        Add-Marks $Change $Logs @('.log', '.bkg')
+        Add-Mark -Change $Change -Path $Logs -Endings @('.log', '.bkg')
         $Condition = @{ kind = 'log'; folder = $Logs; endings = @('.log', '.bkg'); patterns = @('Report posted'); unless = @('FAILED to') }
     }
 
@@ -618,7 +622,7 @@ Describe 'the lines of a log' {
     It 'ends an expression that takes too long' {
         [IO.File]::AppendAllText($Log, ('a' * 3000) + "!`n")
         $Condition.patterns = @('^(a+)+$')
-        $seen = Test-Conditions $Change @($Condition)
+        $seen = Test-Proof $Change @($Condition)
         $seen.holds | Should -BeFalse
     }
 }
@@ -631,9 +635,9 @@ Describe 'a change' {
         Mock Get-Sddl { '' }
         Mock Read-Wanted { @{ read = $true } }
         Mock Open-Key { Open-FakeKey $script:World $Key }
-        Mock Get-ServiceRow { Get-FakeRows $script:World $Filter }
+        Mock Get-ServiceRow { Get-FakeRow $script:World $Filter }
         Mock Get-ServiceController { New-FakeController $script:World $Name }
-        Mock Get-ProcessFacts { @{ name = 'p'; began = $null } }
+        Mock Get-ProcessFact { @{ name = 'p'; began = $null } }
         Mock Register-UndoTask { $script:World.tasks[$Id] = $Xml }
         Mock Unregister-UndoTask { $script:World.tasks.Remove($Id) }
         Mock Start-Sleep { $script:World.clock += 0.5 }
@@ -652,8 +656,8 @@ Describe 'a change' {
         $script:World = New-World $TestDrive
         $script:World.registry['HKLM\SOFTWARE'] = @{}
         $script:World.registry['HKLM\SOFTWARE\BigFix'] = @{ Port = @('String', '52311') }
-        Add-FakeService $script:World 'BESClient' 'Running'
-        Add-FakeService $script:World 'Helper' 'Stopped'
+        Add-FakeService -World $script:World -Name 'BESClient' -State 'Running'
+        Add-FakeService -World $script:World -Name 'Helper' -State 'Stopped'
         $Id = 'a' * 32
         $Steps = @(
             @{ step = 'stop'; service = 'BESClient'; seconds = 10 }
@@ -675,7 +679,8 @@ Describe 'a change' {
             $parts = foreach ($path in $Masthead, $New, $Cache) {
                 if ([IO.File]::Exists($path)) {
                     Read-Text $path
-                } else {
+                }
+                else {
                     'none'
                 }
             }
@@ -731,7 +736,7 @@ Describe 'a change' {
         $answer.outcome | Should -Be 'refused'
         $answer.sentence | Should -BeLike '*Access is denied.*'
         Get-Picture | Should -BeExactly $Before
-        @(Get-ChangeIds).Count | Should -Be 0
+        @(Get-ChangeId).Count | Should -Be 0
     }
 
     It 'is only looked at in check mode' {
@@ -812,19 +817,20 @@ Describe 'a change' {
         $change = Open-Change $Id @{ id = $Id; state = 'applying'; sentence = $null; told = $false; began = 1; seconds = 0; failed_step = $null
             done = (ConvertTo-DoneText @()) }
         $change.Deadline = 1000
-        Start-Change $change $asked '{}'
+        Start-Change -Change $change -Asked $asked -Text '{}'
         for ($at = 0; $at -lt $index; $at++) {
-            $null = Invoke-Step $change $asked.steps[$at] $at
+            $null = Invoke-Step -Change $change -Step $asked.steps[$at] -Index $at
         }
         if ($half) {
             Mock Set-Setting { throw 'cut' }
             Mock Stop-ServiceInTime { throw 'cut' }
             Mock Start-ServiceInTime { throw 'cut' }
-            Mock Wait-Conditions { throw 'cut' }
+            Mock Wait-Proof { throw 'cut' }
         }
         try {
-            $null = Invoke-Step $change $asked.steps[$index] $index
-        } catch {
+            $null = Invoke-Step -Change $change -Step $asked.steps[$index] -Index $index
+        }
+        catch {
             $null = $_
         }
         if ($half) {
@@ -855,8 +861,8 @@ Describe 'a change' {
         $asked = ConvertFrom-Json -InputObject (ConvertTo-Request $Steps $Id)
         $change = Open-Change $Id @{ id = $Id; state = 'applying'; sentence = $null; told = $false; began = 1; seconds = 0; failed_step = $null
             done = (ConvertTo-DoneText @()) }
-        Start-Change $change $asked '{}'
-        $null = Invoke-Step $change $asked.steps[0] 0
+        Start-Change -Change $change -Asked $asked -Text '{}'
+        $null = Invoke-Step -Change $change -Step $asked.steps[0] -Index 0
         $answer = Invoke-Request (ConvertTo-Request $Steps ('b' * 32)) $false
         $answer.outcome | Should -Be 'refused'
         $answer.sentence | Should -BeLike '*cut off and was undone just now*'
@@ -870,7 +876,8 @@ Describe 'a change' {
         $lock = Open-Lock 1
         try {
             $answer = Invoke-Request (ConvertTo-Request $Steps $Id) $false
-        } finally {
+        }
+        finally {
             $lock.Dispose()
         }
         $answer.outcome | Should -Be 'refused'
@@ -879,7 +886,7 @@ Describe 'a change' {
     }
 
     It 'leaves what another has changed since, and says so' {
-        Mock Wait-Conditions {
+        Mock Wait-Proof {
             Write-Text $Masthead 'theirs'
             throw 'no proof'
         }
@@ -936,7 +943,7 @@ Describe 'the scheduled task' {
         Mock Get-Uptime { 1 }
         $Copy = [IO.Path]::Combine($TestDrive, 'host.ps1')
         [IO.File]::WriteAllText($Copy, (Get-ScriptText))
-        $Task = [xml] (Get-TaskXml ('d' * 32) $Copy 299.5)
+        $Task = [xml] (Get-TaskXml -Id ('d' * 32) -Script $Copy -Seconds 299.5)
         $Line = $Task.Task.Actions.Exec.Arguments
         $Command = [Text.Encoding]::Unicode.GetString([Convert]::FromBase64String(($Line -split ' ')[-1]))
     }
@@ -993,7 +1000,7 @@ Describe 'the protected folder' -Skip:(-not $OnWindows) {
         Write-Text $path 'one'
         Set-Sddl $path 'O:BAD:P(A;;FA;;;SY)(A;;FA;;;BA)(A;;FR;;;NS)'
         $before = Get-Sddl $path
-        Set-FileBytes $path (Get-Utf8 'two') (Get-FileText $path) $before
+        Set-FileContent -Path $path -Bytes (Get-Utf8 'two') -Expected (Get-FileText $path) -Sddl $before
         Get-Sddl $path | Should -BeExactly $before
         Read-Text $path | Should -BeExactly 'two'
     }
@@ -1007,12 +1014,13 @@ Describe 'the real registry' -Skip:(-not $OnWindows) {
         try {
             $texts = 'String:a', 'DWord:4294967295', 'MultiString:.YQA=,.YgA=', 'Binary:Af8=', 'ExpandString:%x%', 'QWord:18446744073709551615'
             foreach ($text in $texts) {
-                Set-RegistryText $key 'v' $text
+                Set-RegistryText -Key $key -Name 'v' -Text $text
                 Get-RegistryText $key 'v' | Should -BeExactly $text
             }
-        } finally {
-            Set-RegistryText $key 'v' ''
-            Remove-EmptyKeys $key $made
+        }
+        finally {
+            Set-RegistryText -Key $key -Name 'v' -Text ''
+            Remove-EmptyKey $key $made
         }
         Open-Key 'HKLM\SOFTWARE\WOW6432Node\portshift-pester' $false | Should -BeNullOrEmpty
     }
@@ -1024,12 +1032,13 @@ Describe 'the real scheduler' -Skip:(-not $OnWindows) {
         $id = 'e' * 32
         $copy = [IO.Path]::Combine($TestDrive, 'host.ps1')
         [IO.File]::WriteAllText($copy, (Get-ScriptText))
-        Register-UndoTask $id (Get-TaskXml $id $copy 3600)
+        Register-UndoTask $id (Get-TaskXml -Id $id -Script $copy -Seconds 3600)
         try {
             $task = (Get-TaskFolder).GetTask((Get-TaskName $id))
             $task.Enabled | Should -BeTrue
             $task.Definition.Triggers.Count | Should -Be 2
-        } finally {
+        }
+        finally {
             Unregister-UndoTask $id
         }
         { (Get-TaskFolder).GetTask((Get-TaskName $id)) } | Should -Throw

@@ -99,12 +99,16 @@ def test_a_sound_script_has_no_fault(powershell):
     ('$a = @"\n<CalendarTrigger>\n"@', "waits for the wall clock"),
     # What a misspelt name looks like.
     ("Get-Thing a 1 2", "Get-Thing has 2 parameters and is called with 3 arguments"),
+    ("Get-Thing -Name a -Cuont 1", "Get-Thing has no parameter Cuont"),
+    ("Get-Thing -Name a -Count 1 2", "Get-Thing has 2 parameters and is called with 3 arguments"),
+    ("function Get-Three($A, $B, $C) { $A + $B + $C }\nGet-Three 1 2 3", "3 arguments without their names"),
     ("$a = $Limti", "$Limti is read and nowhere set"),
     ('$a = "x $Limti"', "$Limti is read and nowhere set"),
     ("$Limti.a = 1", "$Limti is read and nowhere set"),
     ("$host = 1", "$host is PowerShell's own"),
     ("function Get-Other([string] $Input) { 1 }", "$Input is PowerShell's own"),
     # Bytes.
+    ("if ($Limit) {\n    1\n} else {\n    2\n}", "a brace that is not at the end of its line"),
     ("# caf\u00e9", "is not ASCII"),
     ("# " + "x" * 159, "has 161 columns, more than 160"),
     ("\t$a = 1", "has a tab"),
