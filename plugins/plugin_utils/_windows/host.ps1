@@ -21,8 +21,8 @@ $Folder = 'C:\ProgramData\portshift'
 $Trusted = 'S-1-5-18', 'S-1-5-32-544'
 $FolderSddl = 'O:BAD:P(A;OICI;FA;;;SY)(A;OICI;FA;;;BA)'
 # What is read into memory at once, of a file that is changed and of what was added to a log.
-$FileLimit = 64MB
-$LogLimit = 8MB
+$FileLimit = 67108864
+$LogLimit = 8388608
 # How long the task waits for a process that is at work on the change before it ends that process.
 $Patience = 900
 # The attributes that a file is given back; others, such as Compressed, cannot be set in this way.
@@ -40,7 +40,7 @@ function ConvertTo-Epoch([DateTime] $Moment) {
     [Math]::Round(($Moment.ToUniversalTime() - $began).TotalSeconds, 3)
 }
 
-function Get-Words([object] $Record) {
+function Get-Reason([object] $Record) {
     # Of the innermost exception; PowerShell and .NET wrap them.
     ($Record.Exception.GetBaseException().Message -replace '\s+', ' ').Trim()
 }
@@ -49,7 +49,8 @@ function Get-Sha256([byte[]] $Bytes) {
     $algorithm = [Security.Cryptography.SHA256]::Create()
     try {
         [BitConverter]::ToString($algorithm.ComputeHash($Bytes)).Replace('-', '').ToLowerInvariant()
-    } finally {
+    }
+    finally {
         $algorithm.Dispose()
     }
 }
@@ -59,7 +60,7 @@ function Open-Shared([string] $Path) {
     [IO.FileStream]::new($Path, [IO.FileMode]::Open, [IO.FileAccess]::Read, [IO.FileShare] 'ReadWrite, Delete')
 }
 
-function Read-Bytes([IO.Stream] $Stream, [long] $Offset, [int] $Count) {
+function Read-Part([IO.Stream] $Stream, [long] $Offset, [int] $Count) {
     [void] $Stream.Seek($Offset, [IO.SeekOrigin]::Begin)
     $buffer = [byte[]]::new($Count)
     $filled = 0
@@ -82,8 +83,9 @@ function Read-File([string] $Path, [long] $Limit) {
         if ($stream.Length -gt $Limit) {
             throw "$Path has $($stream.Length) bytes, more than the $Limit that are read: look whether it is the right file"
         }
-        return , (Read-Bytes $stream 0 $stream.Length)
-    } finally {
+        return , (Read-Part -Stream $stream -Offset 0 -Count $stream.Length)
+    }
+    finally {
         $stream.Dispose()
     }
 }
@@ -122,7 +124,8 @@ function Get-Link([string] $Path) {
     for ($part = $Path; $part; $part = [IO.Path]::GetDirectoryName($part)) {
         try {
             $attributes = [IO.File]::GetAttributes($part)
-        } catch [IO.FileNotFoundException], [IO.DirectoryNotFoundException] {
+        }
+        catch [IO.FileNotFoundException], [IO.DirectoryNotFoundException] {
             continue
         }
         if ($attributes -band [IO.FileAttributes]::ReparsePoint) {
@@ -137,7 +140,8 @@ function Get-Security([IO.FileSystemInfo] $Item) {
     $sections = [Security.AccessControl.AccessControlSections] 'Access, Owner'
     if ($PSVersionTable.PSEdition -eq 'Core') {
         [IO.FileSystemAclExtensions]::GetAccessControl($Item, $sections)
-    } else {
+    }
+    else {
         $Item.GetAccessControl($sections)
     }
 }
@@ -159,7 +163,8 @@ function Set-Sddl([string] $Path, [string] $Sddl) {
     }
     if ($PSVersionTable.PSEdition -eq 'Core') {
         [IO.FileSystemAclExtensions]::SetAccessControl($item, $security)
-    } else {
+    }
+    else {
         $item.SetAccessControl($security)
     }
 }
@@ -170,7 +175,8 @@ function New-ProtectedFolder([string] $Path) {
     $security.SetSecurityDescriptorSddlForm($FolderSddl)
     if ($PSVersionTable.PSEdition -eq 'Core') {
         [IO.FileSystemAclExtensions]::Create([IO.DirectoryInfo]::new($Path), $security)
-    } else {
+    }
+    else {
         [IO.DirectoryInfo]::new($Path).Create($security)
     }
 }
@@ -205,7 +211,8 @@ function Get-FileText([string] $Path) {
     }
     try {
         return Get-Sha256 (Read-File $Path $FileLimit)
-    } catch [IO.FileNotFoundException], [IO.DirectoryNotFoundException] {
+    }
+    catch [IO.FileNotFoundException], [IO.DirectoryNotFoundException] {
         return ''
     }
 }
@@ -222,12 +229,13 @@ function Write-NewFile([string] $Path, [byte[]] $Bytes, [string] $Sddl) {
         $stream.Write($Bytes, 0, $Bytes.Length)
         # To the disk, not to Windows' cache alone.
         $stream.Flush($true)
-    } finally {
+    }
+    finally {
         $stream.Dispose()
     }
 }
 
-function Set-Attributes([string] $Path, [int] $Attributes) {
+function Set-Attribute([string] $Path, [int] $Attributes) {
     $settable = $Attributes -band $AttributeMask
     if ($settable -eq 0) {
         $settable = [int] [IO.FileAttributes]::Normal
@@ -242,7 +250,8 @@ function Invoke-Patiently([scriptblock] $Block) {
     for ($try = 1; $true; $try++) {
         try {
             return & $Block
-        } catch [IO.IOException], [UnauthorizedAccessException] {
+        }
+        catch [IO.IOException], [UnauthorizedAccessException] {
             if ($try -eq 10) {
                 throw
             }
@@ -251,18 +260,18 @@ function Invoke-Patiently([scriptblock] $Block) {
     }
 }
 
-function Set-FileBytes([string] $Path, [byte[]] $Bytes, [string] $Expected, [string] $Sddl) {
+function Set-FileContent([string] $Path, [byte[]] $Bytes, [string] $Expected, [string] $Sddl) {
     # Replaces a file whose sha256 is Expected, or makes one where that is ''.  At each moment there is the old file or the new.
     $new, $old = "$Path.portshift-new", "$Path.portshift-old"
     try {
-        Write-NewFile $new $Bytes $Sddl
+        Write-NewFile -Path $new -Bytes $Bytes -Sddl $Sddl
         if (-not $Expected) {
             # Fails where there is one by now.
             [IO.File]::Move($new, $Path)
             return
         }
         # A file that is read-only cannot be replaced; the caller gives it its attributes again.
-        Set-Attributes $Path ([int] [IO.File]::GetAttributes($Path) -band (-bnot 1))
+        Set-Attribute $Path ([int] [IO.File]::GetAttributes($Path) -band (-bnot 1))
         [IO.File]::Delete($old)
         # Keeps ACL, attributes and streams.  With a backup the name is never without a file for good; and a backup that is not
         # what was expected shows that the file was changed in the last moment, whose change is put back.
@@ -272,7 +281,8 @@ function Set-FileBytes([string] $Path, [byte[]] $Bytes, [string] $Expected, [str
             throw "$Path was changed by another process at the same moment: read the host again"
         }
         Invoke-Patiently { [IO.File]::Delete($old) }
-    } finally {
+    }
+    finally {
         [IO.File]::Delete($new)
     }
 }
@@ -325,7 +335,8 @@ function Open-Key([string] $Key, [bool] $Writable) {
     $base = [Microsoft.Win32.RegistryKey]::OpenBaseKey($hives[$hive], [Microsoft.Win32.RegistryView]::Registry64)
     try {
         $base.OpenSubKey($path, $Writable)
-    } finally {
+    }
+    finally {
         $base.Dispose()
     }
 }
@@ -367,7 +378,8 @@ function Get-RegistryText([string] $Key, [string] $Name) {
             return ''
         }
         return ConvertTo-ValueText ([string] $opened.GetValueKind($Name)) (Get-WireData $opened $Name)
-    } finally {
+    }
+    finally {
         $opened.Dispose()
     }
 }
@@ -403,7 +415,7 @@ function Get-MissingKey([string] $Key) {
     return ''
 }
 
-function Remove-EmptyKeys([string] $Key, [string] $Uppermost) {
+function Remove-EmptyKey([string] $Key, [string] $Uppermost) {
     # Only empty ones: what another program put there since stays.
     while ($Uppermost -and $Key.Length -ge $Uppermost.Length) {
         $above, $leaf = ($Key -replace '\\[^\\]*$', ''), ($Key -replace '^.*\\', '')
@@ -429,7 +441,7 @@ function Set-RegistryText([string] $Key, [string] $Name, [string] $Text) {
             $opened.DeleteValue($Name, $false)
             $opened.Flush()
             $opened.Dispose()
-            Remove-EmptyKeys $Key $Key
+            Remove-EmptyKey $Key $Key
         }
         return
     }
@@ -452,21 +464,23 @@ function Set-RegistryText([string] $Key, [string] $Name, [string] $Text) {
     try {
         $opened.SetValue($Name, $value, $kind)
         $opened.Flush()
-    } finally {
+    }
+    finally {
         $opened.Dispose()
     }
 }
 
 # ---- services and processes
 
-function Get-ProcessFacts([long] $Id) {
+function Get-ProcessFact([long] $Id) {
     $facts = @{ name = $null; began = $null }
     try {
         $process = [Diagnostics.Process]::GetProcessById([int] $Id)
         $facts.name = $process.ProcessName
         # 5.1 does not tell it of a protected process.
         $facts.began = ConvertTo-Epoch $process.StartTime
-    } catch {
+    }
+    catch {
         # It has ended, or is protected: what is not known stays $null.
         $null = $_
     }
@@ -481,7 +495,7 @@ function Get-ServiceController([string] $Name) {
     Get-Service -Name ([WildcardPattern]::Escape($Name))
 }
 
-function Get-ServiceFacts([string] $Name) {
+function Get-ServiceFact([string] $Name) {
     # $null where there is no such service.  WMI's states are English on every host.
     $quoted = $Name.Replace('\', '\\').Replace("'", "\'")
     $row = Get-ServiceRow "Name='$quoted'"
@@ -497,13 +511,13 @@ function Get-ServiceFacts([string] $Name) {
     }
     if ($id -gt 0) {
         $facts.process = $id
-        $facts.began = (Get-ProcessFacts $id).began
+        $facts.began = (Get-ProcessFact $id).began
     }
     $facts
 }
 
 function Get-KnownService([string] $Name) {
-    $facts = Get-ServiceFacts $Name
+    $facts = Get-ServiceFact $Name
     if ($null -eq $facts) {
         throw "this host has no service ${Name}: read the host again"
     }
@@ -524,7 +538,7 @@ function Read-Service([string] $Name) {
         needed_by = @()
         exit_code = $null
     }
-    $facts = Get-ServiceFacts $Name
+    $facts = Get-ServiceFact $Name
     if ($null -eq $facts) {
         return $found
     }
@@ -572,8 +586,9 @@ function Stop-ServiceInTime([string] $Name, [double] $Seconds) {
             try {
                 $controller.Stop()
                 $asked = $true
-            } catch {
-                $words = " ($(Get-Words $_))"
+            }
+            catch {
+                $words = " ($(Get-Reason $_))"
             }
         }
         if ((Get-Uptime) -gt $deadline) {
@@ -583,7 +598,7 @@ function Stop-ServiceInTime([string] $Name, [double] $Seconds) {
         $facts = Get-KnownService $Name
     }
     # Its process may hold files and ports for a while; one that other services share does not end.
-    while ($before.process -and (Get-ProcessFacts $before.process).began -eq $before.began -and $null -ne $before.began) {
+    while ($before.process -and (Get-ProcessFact $before.process).began -eq $before.began -and $null -ne $before.began) {
         if ($null -ne (Get-ServiceRow "ProcessId=$($before.process)")) {
             break
         }
@@ -613,14 +628,16 @@ function Start-ServiceInTime([string] $Name, [double] $Seconds) {
             $asked = $true
             try {
                 $controller.Start()
-            } catch {
-                $words = Get-Words $_
+            }
+            catch {
+                $words = Get-Reason $_
                 # At boot the service manager may have been quicker.
                 if ((Get-KnownService $Name).state -eq 'stopped') {
                     throw "the service $Name, whose start mode is $($facts.row.StartMode), cannot be started: look into the event log System ($words)"
                 }
             }
-        } elseif ($facts.state -eq 'paused' -and -not $asked) {
+        }
+        elseif ($facts.state -eq 'paused' -and -not $asked) {
             $controller.Continue()
             $asked = $true
         }
@@ -644,7 +661,7 @@ function Get-UdpTable {
     Get-CimInstance -Namespace root/StandardCimv2 -ClassName MSFT_NetUDPEndpoint
 }
 
-function Read-Endpoints([object] $Ports, [object] $RemotePorts) {
+function Read-Endpoint([object] $Ports, [object] $RemotePorts) {
     # The lists of listeners and of connections.
     $listeners = [Collections.Generic.List[object]]::new()
     $connections = [Collections.Generic.List[object]]::new()
@@ -653,11 +670,12 @@ function Read-Endpoints([object] $Ports, [object] $RemotePorts) {
         $state = [int] $row.State
         $process = [long] $row.OwningProcess
         if ($state -eq 2 -and $Ports -contains $row.LocalPort) {
-            $facts = Get-ProcessFacts $process
+            $facts = Get-ProcessFact $process
             $listeners.Add([ordered]@{ protocol = 'tcp'; address = [string] $row.LocalAddress; port = [int] $row.LocalPort
                     process = $process; name = $facts.name; began = $facts.began })
-        } elseif ($state -ne 2 -and $state -lt 100 -and ($Ports -contains $row.LocalPort -or $RemotePorts -contains $row.RemotePort)) {
-            $facts = Get-ProcessFacts $process
+        }
+        elseif ($state -ne 2 -and $state -lt 100 -and ($Ports -contains $row.LocalPort -or $RemotePorts -contains $row.RemotePort)) {
+            $facts = Get-ProcessFact $process
             $connections.Add([ordered]@{ local_address = [string] $row.LocalAddress; local_port = [int] $row.LocalPort
                     remote_address = [string] $row.RemoteAddress; remote_port = [int] $row.RemotePort
                     state = [string] [Net.NetworkInformation.TcpState] $state
@@ -666,7 +684,7 @@ function Read-Endpoints([object] $Ports, [object] $RemotePorts) {
     }
     foreach ($row in Get-UdpTable) {
         if ($Ports -contains $row.LocalPort) {
-            $facts = Get-ProcessFacts $row.OwningProcess
+            $facts = Get-ProcessFact $row.OwningProcess
             $listeners.Add([ordered]@{ protocol = 'udp'; address = [string] $row.LocalAddress; port = [int] $row.LocalPort
                     process = [long] $row.OwningProcess; name = $facts.name; began = $facts.began })
         }
@@ -681,7 +699,8 @@ function Resolve-Name([string] $Name, [double] $Seconds) {
         if ($task.Wait([int] ($Seconds * 1000))) {
             return $task.Result
         }
-    } catch {
+    }
+    catch {
         # There is no such name.
         $null = $_
     }
@@ -724,7 +743,8 @@ function Read-Reply([object] $Probe, [Net.IPAddress] $Address, [double] $Seconds
         do {
             try {
                 $got = $stream.Read($buffer, $filled, $buffer.Length - $filled)
-            } catch {
+            }
+            catch {
                 # Some servers end the connection without saying so; what came before is the answer.
                 if ($filled -eq 0 -or $timer.IsCancellationRequested) {
                     throw
@@ -742,12 +762,14 @@ function Read-Reply([object] $Probe, [Net.IPAddress] $Address, [double] $Seconds
         $end = $text.IndexOf("`r`n`r`n", [StringComparison]::Ordinal)
         if ($end -lt 0) {
             $body = ''
-        } else {
+        }
+        else {
             $body = $text.Substring($end + 4)
         }
         $Found.body = [Convert]::ToBase64String($latin.GetBytes($body.Substring(0, [Math]::Min($limit, $body.Length))))
         $Found.ok = $true
-    } catch {
+    }
+    catch {
         $cause = $_.Exception.GetBaseException()
         if ($timer.IsCancellationRequested) {
             throw 'timed out'
@@ -761,7 +783,8 @@ function Read-Reply([object] $Probe, [Net.IPAddress] $Address, [double] $Seconds
             }
         }
         throw
-    } finally {
+    }
+    finally {
         $registration.Dispose()
         $timer.Dispose()
         $client.Close()
@@ -777,11 +800,12 @@ function Read-Probe([object] $Probe) {
     }
     foreach ($address in $addresses) {
         try {
-            Read-Reply $Probe $address ($began + $Probe.timeout - (Get-Uptime)) $found
+            Read-Reply -Probe $Probe -Address $address -Seconds ($began + $Probe.timeout - (Get-Uptime)) -Found $found
             $found.problem = $null
             break
-        } catch {
-            $found.problem = Get-Words $_
+        }
+        catch {
+            $found.problem = Get-Reason $_
         }
     }
     $found.seconds = [Math]::Round((Get-Uptime) - $began, 3)
@@ -793,7 +817,6 @@ function Read-Probe([object] $Probe) {
 function Invoke-Netsh([string] $Arguments) {
     # In 5.1 a word on stderr would otherwise end the script.
     $ErrorActionPreference = 'Continue'
-    $PSNativeCommandUseErrorActionPreference = $false
     $netsh = [IO.Path]::Combine([Environment]::SystemDirectory, 'netsh.exe')
     $words = $Arguments.Split(' ')
     $lines = @(& $netsh $words 2>&1)
@@ -807,7 +830,7 @@ function Invoke-NetshChange([string] $Arguments) {
     }
 }
 
-function Read-PortRanges([string] $What) {
+function Read-PortRange([string] $What) {
     # What is 'excluded' or 'dynamic'.
     $ranges = [Collections.Generic.List[object]]::new()
     foreach ($family in 'ipv4', 'ipv6') {
@@ -816,7 +839,8 @@ function Read-PortRanges([string] $What) {
                 $text = (Invoke-Netsh "interface $family show excludedportrange protocol=$protocol").text
                 $pairs = @([regex]::Matches($text, '(?m)^[ \t]*(\d+)[ \t]+(\d+)[ \t]*\*?[ \t]*\r?$') |
                         ForEach-Object { , @([int] $_.Groups[1].Value, [int] $_.Groups[2].Value) })
-            } else {
+            }
+            else {
                 # The first port, and how many there are, each at the end of its line.
                 $text = (Invoke-Netsh "interface $family show dynamicport $protocol").text
                 $numbers = @([regex]::Matches($text, '(?m)[^\d](\d+)[ \t]*\r?$') | ForEach-Object { [int] $_.Groups[1].Value })
@@ -881,7 +905,7 @@ function Get-ExcludedText([string] $Target) {
     # FIRST-LAST of the range that a port lies in, or ''.
     $family, $protocol, $text = $Target -split '/'
     $port = [int] $text
-    foreach ($range in (Read-PortRanges 'excluded')) {
+    foreach ($range in (Read-PortRange 'excluded')) {
         if ($range.family -eq $family -and $range.protocol -eq $protocol -and $range.first -le $port -and $range.last -ge $port) {
             return "$($range.first)-$($range.last)"
         }
@@ -939,7 +963,7 @@ function Get-WindowsVersion {
     $parts -join '.'
 }
 
-function Get-LocalAddresses {
+function Get-LocalAddress {
     $cards = [Net.NetworkInformation.NetworkInterface]::GetAllNetworkInterfaces()
     foreach ($card in @($cards | Where-Object { $_.OperationalStatus -eq 'Up' })) {
         foreach ($row in $card.GetIPProperties().UnicastAddresses) {
@@ -948,7 +972,7 @@ function Get-LocalAddresses {
     }
 }
 
-function Read-Places([object] $Asked) {
+function Read-Place([object] $Asked) {
     $places = @{}
     foreach ($place in $Asked) {
         $places[$place.name] = $place.otherwise
@@ -1003,13 +1027,14 @@ function Read-AskedFile([object] $Asked, [hashtable] $Places) {
         $found.size = $bytes.Length
         $found.sha256 = Get-Sha256 $bytes
         $found.content = [Convert]::ToBase64String($bytes)
-    } catch {
-        $found.problem = Get-Words $_
+    }
+    catch {
+        $found.problem = Get-Reason $_
     }
     $found
 }
 
-function Get-FolderFiles([string] $Path, [object] $Endings) {
+function Get-FolderFile([string] $Path, [object] $Endings) {
     # The files that count, the one that was changed last first.
     $files = [Collections.Generic.List[object]]::new()
     $seen = 0
@@ -1047,25 +1072,27 @@ function Read-Folder([object] $Asked, [hashtable] $Places) {
         }
         $tails = [Collections.Generic.List[object]]::new()
         $found.files = $tails
-        foreach ($file in @((Get-FolderFiles $path $Asked.endings) | Select-Object -First $Asked.newest)) {
+        foreach ($file in @((Get-FolderFile $path $Asked.endings) | Select-Object -First $Asked.newest)) {
             $stream = Open-Shared $file.FullName
             try {
                 $size = $stream.Length
                 $count = [Math]::Min([long] $size, [long] $Asked.bytes)
-                $bytes = Read-Bytes $stream ($size - $count) $count
-            } finally {
+                $bytes = Read-Part -Stream $stream -Offset ($size - $count) -Count $count
+            }
+            finally {
                 $stream.Dispose()
             }
             $tails.Add([ordered]@{ name = $file.Name; size = $size; changed = (ConvertTo-Epoch $file.LastWriteTimeUtc)
                     offset = ($size - $count); content = [Convert]::ToBase64String($bytes) })
         }
-    } catch {
-        $found.problem = Get-Words $_
+    }
+    catch {
+        $found.problem = Get-Reason $_
     }
     $found
 }
 
-function Add-RegistryKeys([string] $Key, [long] $Depth, [object] $Found, [hashtable] $Budget) {
+function Add-RegistryKey([string] $Key, [long] $Depth, [object] $Found, [hashtable] $Budget) {
     $opened = Open-Key $Key $false
     if ($null -eq $opened) {
         return
@@ -1085,10 +1112,11 @@ function Add-RegistryKeys([string] $Key, [long] $Depth, [object] $Found, [hashta
             $names = [string[]] $opened.GetSubKeyNames()
             [Array]::Sort($names, [StringComparer]::OrdinalIgnoreCase)
             foreach ($name in $names) {
-                Add-RegistryKeys "$Key\$name" ($Depth - 1) $Found $Budget
+                Add-RegistryKey -Key "$Key\$name" -Depth ($Depth - 1) -Found $Found -Budget $Budget
             }
         }
-    } finally {
+    }
+    finally {
         $opened.Dispose()
     }
 }
@@ -1096,9 +1124,10 @@ function Add-RegistryKeys([string] $Key, [long] $Depth, [object] $Found, [hashta
 function Read-Registry([object] $Asked) {
     $found = [ordered]@{ key = $Asked.key; exists = $false; keys = [Collections.Generic.List[object]]::new(); problem = $null }
     try {
-        Add-RegistryKeys $Asked.key $Asked.depth $found @{ left = [long] $Asked.limit; limit = $Asked.limit }
-    } catch {
-        $found.problem = Get-Words $_
+        Add-RegistryKey -Key $Asked.key -Depth $Asked.depth -Found $found -Budget @{ left = [long] $Asked.limit; limit = $Asked.limit }
+    }
+    catch {
+        $found.problem = Get-Reason $_
     }
     $found.exists = $found.keys.Count -gt 0
     $found
@@ -1108,10 +1137,11 @@ function Read-Netsh {
     $found = [ordered]@{ portproxy = @(); excluded = @(); dynamic = @(); problem = $null }
     try {
         $found.portproxy = Read-PortProxy
-        $found.excluded = Read-PortRanges 'excluded'
-        $found.dynamic = Read-PortRanges 'dynamic'
-    } catch {
-        $found.problem = Get-Words $_
+        $found.excluded = Read-PortRange 'excluded'
+        $found.dynamic = Read-PortRange 'dynamic'
+    }
+    catch {
+        $found.problem = Get-Reason $_
     }
     $found
 }
@@ -1124,15 +1154,15 @@ function Read-Wanted([object] $Wanted) {
     $found.computer = [Environment]::MachineName
     $found.windows = Get-WindowsVersion
     $found.administrator = Test-Administrator
-    $found.addresses = @(Get-LocalAddresses)
-    $places = Read-Places $Wanted.places
+    $found.addresses = @(Get-LocalAddress)
+    $places = Read-Place $Wanted.places
     $found.places = $places
     $found.files = @(foreach ($asked in $Wanted.files) { Read-AskedFile $asked $places })
     $found.folders = @(foreach ($asked in $Wanted.folders) { Read-Folder $asked $places })
     $found.registry = @(foreach ($asked in $Wanted.registry) { Read-Registry $asked })
     $found.services = @(foreach ($name in $Wanted.services) { Read-Service $name })
     if ($Wanted.ports -or $Wanted.remote_ports) {
-        $ends = Read-Endpoints $Wanted.ports $Wanted.remote_ports
+        $ends = Read-Endpoint $Wanted.ports $Wanted.remote_ports
         $found.listeners = $ends.listeners
         $found.connections = $ends.connections
     }
@@ -1162,7 +1192,8 @@ function Read-State([string] $Id) {
     foreach ($name in $path, "$path.portshift-old") {
         try {
             $text = [Text.Encoding]::UTF8.GetString((Read-File $name $FileLimit))
-        } catch [IO.FileNotFoundException], [IO.DirectoryNotFoundException] {
+        }
+        catch [IO.FileNotFoundException], [IO.DirectoryNotFoundException] {
             continue
         }
         $state = @{}
@@ -1185,7 +1216,7 @@ function Write-State([hashtable] $Change, [hashtable] $News) {
     }
     $path = [IO.Path]::Combine($Change.Folder, 'state.json')
     Repair-CutReplace $path
-    Set-FileBytes $path (ConvertTo-Utf8 (ConvertTo-Json -InputObject $Change.State -Compress)) (Get-FileText $path) ''
+    Set-FileContent -Path $path -Bytes (ConvertTo-Utf8 (ConvertTo-Json -InputObject $Change.State -Compress)) -Expected (Get-FileText $path) -Sddl ''
 }
 
 function Add-Journal([hashtable] $Change, [hashtable] $Entry) {
@@ -1196,7 +1227,8 @@ function Add-Journal([hashtable] $Change, [hashtable] $Entry) {
     try {
         $stream.Write($bytes, 0, $bytes.Length)
         $stream.Flush($true)
-    } finally {
+    }
+    finally {
         $stream.Dispose()
     }
 }
@@ -1213,7 +1245,7 @@ function Read-Journal([hashtable] $Change) {
     }
 }
 
-function Remove-ChangeFiles([hashtable] $Change) {
+function Remove-ChangeFile([hashtable] $Change) {
     # What an ended change needs no more; its state stays to answer a control node that missed the outcome.
     foreach ($path in [IO.Directory]::GetFiles($Change.Folder)) {
         if ([IO.Path]::GetFileName($path) -notlike 'state.json*') {
@@ -1222,7 +1254,7 @@ function Remove-ChangeFiles([hashtable] $Change) {
     }
 }
 
-function Get-ChangeIds {
+function Get-ChangeId {
     $path = [IO.Path]::Combine($Folder, 'changes')
     if ([IO.Directory]::Exists($path)) {
         foreach ($name in [IO.Directory]::GetDirectories($path)) {
@@ -1239,7 +1271,8 @@ function Open-Lock([double] $Seconds) {
     while ($true) {
         try {
             return [IO.FileStream]::new($path, [IO.FileMode]::OpenOrCreate, [IO.FileAccess]::ReadWrite, [IO.FileShare]::None)
-        } catch [IO.IOException] {
+        }
+        catch [IO.IOException] {
             if ((Get-Uptime) -ge $deadline) {
                 return
             }
@@ -1251,13 +1284,9 @@ function Open-Lock([double] $Seconds) {
 # ---- the scheduled task that undoes what was cut off
 
 function Get-ScriptText {
-    # This script, as it was sent or loaded.
-    $tree = { 0 }.Ast
-    while ($tree.Parent) {
-        $tree = $tree.Parent
-    }
-    $text = $tree.Extent.Text
-    if (-not $text.TrimEnd().EndsWith('# ---- end')) {
+    # The whole script that this block stands in, as it was sent or loaded.
+    $text = { 0 }.Ast.Extent.StartScriptPosition.GetFullScript()
+    if (-not $text.Contains('function Complete-Change(')) {
         throw 'the script does not find its own text, without which the host could not undo a change that is cut off: this is a fault of this collection'
     }
     $text
@@ -1314,8 +1343,8 @@ function Get-TaskFolder {
 function Register-UndoTask([string] $Id, [string] $Xml) {
     $name = Get-TaskName $Id
     $tasks = Get-TaskFolder
-    # 6: make or replace; 5: an account of the system, which the XML names.
-    $null = $tasks.RegisterTask($name, $Xml, 6, $null, $null, 5)
+    # 2: only where there is no task of this name, which another account may have made; 5: an account of the system.
+    $null = $tasks.RegisterTask($name, $Xml, 2, 'S-1-5-18', $null, 5)
     if (-not $tasks.GetTask($name).Enabled) {
         throw "the scheduled task $name is disabled as soon as it is made: allow it, since it undoes a change that is cut off"
     }
@@ -1326,7 +1355,8 @@ function Unregister-UndoTask([string] $Id) {
     $tasks = Get-TaskFolder
     try {
         $null = $tasks.GetTask($name)
-    } catch {
+    }
+    catch {
         # It is gone.
         return
     }
@@ -1364,11 +1394,12 @@ function Set-Setting([object] $Entry, [string] $Now, [string] $Text, [byte[]] $B
     switch ($Entry.kind) {
         'file' {
             if ($Text) {
-                Set-FileBytes $Entry.target $Bytes $Now $Entry.sddl
+                Set-FileContent -Path $Entry.target -Bytes $Bytes -Expected $Now -Sddl $Entry.sddl
                 if ($Entry.sddl) {
-                    Set-Attributes $Entry.target $Entry.attributes
+                    Set-Attribute $Entry.target $Entry.attributes
                 }
-            } else {
+            }
+            else {
                 # Renamed before it is looked at once more, so that no other process can change it in between.
                 $old = "$($Entry.target).portshift-old"
                 [IO.File]::Delete($old)
@@ -1377,13 +1408,13 @@ function Set-Setting([object] $Entry, [string] $Now, [string] $Text, [byte[]] $B
                     [IO.File]::Move($old, $Entry.target)
                     throw "$($Entry.target) was changed by another process at the same moment: read the host again"
                 }
-                Set-Attributes $old 0
+                Set-Attribute $old 0
                 [IO.File]::Delete($old)
             }
         }
         'registry' {
             $key, $name = $Entry.target -split "`n", 2
-            Set-RegistryText $key $name $Text
+            Set-RegistryText -Key $key -Name $name -Text $Text
         }
         'portproxy' { Set-PortProxyText ([int] $Entry.target) $Text }
         'exclude' { Set-ExcludedText $Entry.target $Text }
@@ -1396,7 +1427,7 @@ function Set-Setting([object] $Entry, [string] $Now, [string] $Text, [byte[]] $B
 function Set-Journaled([hashtable] $Change, [hashtable] $Entry, [byte[]] $Bytes) {
     # Entry has kind, target, before and after.
     Add-Journal $Change $Entry
-    Set-Setting $Entry $Entry.before $Entry.after $Bytes
+    Set-Setting -Entry $Entry -Now $Entry.before -Text $Entry.after -Bytes $Bytes
 }
 
 # ---- guards: what is looked at before the first step, and again by each
@@ -1413,7 +1444,8 @@ function Assert-Guard([string] $Kind, [string] $Target, [string] $Expected) {
         $found = 'is another than the one that was read'
         if (-not $now) {
             $found = 'is not there any more'
-        } elseif (-not $Expected) {
+        }
+        elseif (-not $Expected) {
             $found = 'is there, and was not'
         }
         throw "$(Get-SettingName $Kind $Target) ${found}: read the host again, and see who changed it"
@@ -1437,7 +1469,7 @@ function Test-OwnPath([string] $Path) {
 
 function Read-Guarded([string] $Path, [object] $Expected) {
     # The bytes of a file that a step changes; none where there is to be no file.
-    $null = Assert-Guard 'file' $Path $Expected
+    $null = Assert-Guard -Kind 'file' -Target $Path -Expected $Expected
     if (-not $Expected) {
         $above = [IO.Path]::GetDirectoryName($Path)
         if (-not [IO.Directory]::Exists($above) -and -not (Test-OwnPath $Path)) {
@@ -1452,7 +1484,7 @@ function Assert-Condition([hashtable] $Change, [object] $Condition, [object] $Ma
     switch ($Condition.kind) {
         'either' {
             foreach ($one in $Condition.of) {
-                Assert-Condition $Change $one $Marked
+                Assert-Condition -Change $Change -Condition $one -Marked $Marked
             }
         }
         'log' {
@@ -1478,7 +1510,7 @@ function Assert-Condition([hashtable] $Change, [object] $Condition, [object] $Ma
     }
 }
 
-function Test-Guards([hashtable] $Change, [object] $Steps) {
+function Test-Guard([hashtable] $Change, [object] $Steps) {
     # Throws where a guard does not hold of what no step before it changes.
     $changed = @{}
     $marked = [Collections.Generic.List[object]]::new()
@@ -1500,7 +1532,7 @@ function Test-Guards([hashtable] $Change, [object] $Steps) {
                     $target = "$($step.key)`n$($step.name)"
                     $null = Get-ValueTextOf $step.wanted
                     if (-not $changed.ContainsKey($target)) {
-                        $null = Assert-Guard 'registry' $target (Get-ValueTextOf $step.expected)
+                        $null = Assert-Guard -Kind 'registry' -Target $target -Expected (Get-ValueTextOf $step.expected)
                     }
                     $changed[$target] = $true
                 }
@@ -1512,14 +1544,15 @@ function Test-Guards([hashtable] $Change, [object] $Steps) {
                 }
                 'wait' {
                     foreach ($condition in $step.until) {
-                        Assert-Condition $Change $condition $marked
+                        Assert-Condition -Change $Change -Condition $condition -Marked $marked
                     }
                 }
                 { $_ -eq 'portproxy' -or $_ -eq 'exclude' } { }
                 default { throw 'there is no such step: this is a fault of the control node' }
             }
-        } catch {
-            throw "step $index ($(Get-StepName $step)): $(Get-Words $_)"
+        }
+        catch {
+            throw "step $index ($(Get-StepName $step)): $(Get-Reason $_)"
         }
         $index++
     }
@@ -1531,10 +1564,10 @@ function New-Pattern([string] $Pattern) {
     [Text.RegularExpressions.Regex]::new($Pattern, [Text.RegularExpressions.RegexOptions]::CultureInvariant, [TimeSpan]::FromSeconds(2))
 }
 
-function Add-Marks([hashtable] $Change, [string] $Path, [object] $Endings) {
+function Add-Mark([hashtable] $Change, [string] $Path, [object] $Endings) {
     $marks = [Collections.Generic.List[object]]::new()
     if ([IO.Directory]::Exists($Path)) {
-        foreach ($file in (Get-FolderFiles $Path $Endings)) {
+        foreach ($file in (Get-FolderFile $Path $Endings)) {
             $stream = Open-Shared $file.FullName
             $marks.Add(@{ path = $file.FullName; size = $stream.Length; made = $file.CreationTimeUtc.Ticks })
             $stream.Dispose()
@@ -1553,22 +1586,23 @@ function Get-NewOffset([IO.FileInfo] $File, [long] $Size, [object] $Marks) {
     return $mark.size
 }
 
-function Read-NewLines([hashtable] $Change, [string] $Path, [object] $Endings) {
+function Read-NewLine([hashtable] $Change, [string] $Path, [object] $Endings) {
     # The lines since the mark, in the order of the files' last changes.
     if (-not [IO.Directory]::Exists($Path)) {
         return
     }
-    $files = @(Get-FolderFiles $Path $Endings | ForEach-Object { $_ })
+    $files = @(Get-FolderFile $Path $Endings | ForEach-Object { $_ })
     [Array]::Reverse($files)
     $latin = [Text.Encoding]::GetEncoding(28591)
     foreach ($file in $files) {
         $stream = Open-Shared $file.FullName
         try {
             $size = $stream.Length
-            $from = Get-NewOffset $file $size $Change.Marks[$Path]
+            $from = Get-NewOffset -File $file -Size $size -Marks $Change.Marks[$Path]
             $from = [Math]::Max([long] $from, [long] ($size - $LogLimit))
-            $bytes = Read-Bytes $stream $from ($size - $from)
-        } finally {
+            $bytes = Read-Part -Stream $stream -Offset $from -Count ($size - $from)
+        }
+        finally {
             $stream.Dispose()
         }
         foreach ($line in ($latin.GetString($bytes) -split "`r?`n")) {
@@ -1593,7 +1627,7 @@ function Test-Condition([hashtable] $Change, [object] $Condition) {
             $seen.note = "the service $($Condition.service) is in state $($service.state), process $($service.process)"
         }
         'listens' {
-            $rows = @((Read-Endpoints @($Condition.port) @()).listeners | Where-Object { $_.protocol -eq 'tcp' })
+            $rows = @((Read-Endpoint @($Condition.port) @()).listeners | Where-Object { $_.protocol -eq 'tcp' })
             $mine = @($rows | Where-Object { $null -eq $service -or $_.process -eq $service.process })
             $seen.holds = $mine.Count -gt 0
             $seen.note = "port $($Condition.port) is not listened on"
@@ -1604,7 +1638,7 @@ function Test-Condition([hashtable] $Change, [object] $Condition) {
         }
         'connection' {
             $hosts = @(Resolve-Name $Condition.host 5 | ForEach-Object { [string] $_ })
-            $rows = @((Read-Endpoints @() @($Condition.port)).connections | Where-Object {
+            $rows = @((Read-Endpoint @() @($Condition.port)).connections | Where-Object {
                     $_.process -eq $service.process -and $_.remote_port -eq $Condition.port -and
                     $hosts -contains ($_.remote_address -replace '^::ffff:', '') })
             $seen.holds = @($rows | Where-Object { $_.state -eq 'Established' }).Count -gt 0
@@ -1629,11 +1663,12 @@ function Test-Condition([hashtable] $Change, [object] $Condition) {
             $patterns = @(foreach ($text in $Condition.patterns) { New-Pattern $text })
             $unless = @(foreach ($text in $Condition.unless) { New-Pattern $text })
             $seen.note = "no line in $path since the change began says it"
-            foreach ($row in (Read-NewLines $Change $path $Condition.endings)) {
+            foreach ($row in (Read-NewLine -Change $Change -Path $path -Endings $Condition.endings)) {
                 if (@($patterns | Where-Object { $_.IsMatch($row.line) }).Count -gt 0) {
                     $seen.holds = $true
                     $seen.note = "$($row.file): $($row.line.Trim())"
-                } elseif (@($unless | Where-Object { $_.IsMatch($row.line) }).Count -gt 0) {
+                }
+                elseif (@($unless | Where-Object { $_.IsMatch($row.line) }).Count -gt 0) {
                     $seen.holds = $false
                     $seen.note = "$($row.file) takes it back: $($row.line.Trim())"
                 }
@@ -1654,14 +1689,15 @@ function Test-Condition([hashtable] $Change, [object] $Condition) {
     $seen
 }
 
-function Test-Conditions([hashtable] $Change, [object] $Conditions) {
+function Test-Proof([hashtable] $Change, [object] $Conditions) {
     $all = @{ holds = $true; notes = @(); missing = @(); processes = '' }
     foreach ($condition in $Conditions) {
         try {
             $seen = Test-Condition $Change $condition
-        } catch {
+        }
+        catch {
             # Such as a log that is renamed while it is read: looked at again.
-            $seen = @{ holds = $false; note = (Get-Words $_); process = '' }
+            $seen = @{ holds = $false; note = (Get-Reason $_); process = '' }
         }
         $all.notes += $seen.note
         $all.processes += "$($seen.process);"
@@ -1673,14 +1709,14 @@ function Test-Conditions([hashtable] $Change, [object] $Conditions) {
     $all
 }
 
-function Wait-Conditions([hashtable] $Change, [object] $Step) {
+function Wait-Proof([hashtable] $Change, [object] $Step) {
     # Answers what was seen.
     $deadline = (Get-Uptime) + $Step.seconds
     while ($true) {
-        $seen = Test-Conditions $Change $Step.until
+        $seen = Test-Proof $Change $Step.until
         if ($seen.holds) {
             Start-Sleep -Milliseconds ([int] ($Step.settle * 1000))
-            $again = Test-Conditions $Change $Step.until
+            $again = Test-Proof $Change $Step.until
             if ($again.holds -and $again.processes -eq $seen.processes) {
                 return , $again.notes
             }
@@ -1726,15 +1762,15 @@ function Invoke-FileStep([hashtable] $Change, [object] $Step, [int] $Index) {
         $entry.sddl = Get-Sddl $path
         $entry.attributes = [int] [IO.File]::GetAttributes($path)
         $entry.backup = "$Index.before"
-        Write-NewFile ([IO.Path]::Combine($Change.Folder, $entry.backup)) $before ''
+        Write-NewFile -Path ([IO.Path]::Combine($Change.Folder, $entry.backup)) -Bytes $before -Sddl ''
     }
-    Set-Journaled $Change $entry $bytes
+    Set-Journaled -Change $Change -Entry $entry -Bytes $bytes
     return $true
 }
 
 function Invoke-RegistryStep([hashtable] $Change, [object] $Step) {
     $target = "$($Step.key)`n$($Step.name)"
-    $before = Assert-Guard 'registry' $target (Get-ValueTextOf $Step.expected)
+    $before = Assert-Guard -Kind 'registry' -Target $target -Expected (Get-ValueTextOf $Step.expected)
     $after = Get-ValueTextOf $Step.wanted
     if ($after -ceq $before) {
         return $false
@@ -1801,16 +1837,19 @@ function Invoke-ExcludeStep([hashtable] $Change, [object] $Step, [object] $Notes
             try {
                 Set-Journaled $Change @{ kind = 'exclude'; target = $target; before = ''; after = $one }
                 $changed = $true
-            } catch {
+            }
+            catch {
                 if ($Step.must) {
                     throw
                 }
-                $Notes.Add("$target is not excluded: $(Get-Words $_)")
+                $Notes.Add("$target is not excluded: $(Get-Reason $_)")
             }
-        } elseif (-not $Step.present -and $now -eq $one) {
+        }
+        elseif (-not $Step.present -and $now -eq $one) {
             Set-Journaled $Change @{ kind = 'exclude'; target = $target; before = $now; after = '' }
             $changed = $true
-        } elseif (-not $Step.present -and $now) {
+        }
+        elseif (-not $Step.present -and $now) {
             $Notes.Add("$target stays excluded, since it lies in the range $now")
         }
     }
@@ -1822,18 +1861,18 @@ function Invoke-Step([hashtable] $Change, [object] $Step, [int] $Index) {
     $notes = [Collections.Generic.List[object]]::new()
     $changed = $false
     switch ($Step.step) {
-        { $_ -eq 'write' -or $_ -eq 'remove' } { $changed = Invoke-FileStep $Change $Step $Index }
+        { $_ -eq 'write' -or $_ -eq 'remove' } { $changed = Invoke-FileStep -Change $Change -Step $Step -Index $Index }
         'registry' { $changed = Invoke-RegistryStep $Change $Step }
         { $_ -eq 'stop' -or $_ -eq 'start' } { $changed = Invoke-ServiceStep $Change $Step }
         'portproxy' { $changed = Invoke-PortProxyStep $Change $Step }
-        'exclude' { $changed = Invoke-ExcludeStep $Change $Step $notes }
+        'exclude' { $changed = Invoke-ExcludeStep -Change $Change -Step $Step -Notes $notes }
         'mark' {
             foreach ($path in $Step.folders) {
-                Add-Marks $Change (Resolve-StepPath $Change $path) $Step.endings
+                Add-Mark -Change $Change -Path (Resolve-StepPath $Change $path) -Endings $Step.endings
             }
         }
         'wait' {
-            foreach ($note in (Wait-Conditions $Change $Step)) {
+            foreach ($note in (Wait-Proof $Change $Step)) {
                 $notes.Add($note)
             }
         }
@@ -1862,13 +1901,14 @@ function Undo-Setting([hashtable] $Change, [object] $First, [object] $Known) {
                 throw "the copy $($First.backup) in $($Change.Folder) is not what $($First.target) was: put the file back by hand"
             }
         }
-        Set-Setting $First $now $First.before $bytes
-    } elseif ($First.kind -eq 'file' -and $First.before) {
-        Set-Attributes $First.target $First.attributes
+        Set-Setting -Entry $First -Now $now -Text $First.before -Bytes $bytes
+    }
+    elseif ($First.kind -eq 'file' -and $First.before) {
+        Set-Attribute $First.target $First.attributes
     }
     if ($First.kind -eq 'registry' -and $First.made) {
-        $key, $name = $First.target -split "`n", 2
-        Remove-EmptyKeys $key $First.made
+        $key = ($First.target -split "`n", 2)[0]
+        Remove-EmptyKey $key $First.made
     }
 }
 
@@ -1903,25 +1943,28 @@ function Undo-Change([hashtable] $Change, [string] $Sentence) {
         }
         try {
             $null = Stop-ServiceInTime $service.target $service.seconds
-        } catch {
-            $troubles += Get-Words $_
+        }
+        catch {
+            $troubles += Get-Reason $_
         }
     }
     $last = @($groups.Values)
     [Array]::Reverse($last)
     foreach ($group in $last) {
         try {
-            Undo-Setting $Change $group.first $group.known
-        } catch {
-            $troubles += Get-Words $_
+            Undo-Setting -Change $Change -First $group.first -Known $group.known
+        }
+        catch {
+            $troubles += Get-Reason $_
         }
     }
     [Array]::Reverse($ran)
     foreach ($service in $ran) {
         try {
             $null = Start-ServiceInTime $service.target $service.seconds
-        } catch {
-            $troubles += Get-Words $_
+        }
+        catch {
+            $troubles += Get-Reason $_
         }
     }
     $Change.Up = Get-Uptime
@@ -1947,7 +1990,7 @@ function Open-Change([string] $Id, [object] $State) {
 function Close-Change([hashtable] $Change) {
     # The task last, so that it does the rest where this is cut off.
     if ($Change.State.state -ne 'trouble') {
-        Remove-ChangeFiles $Change
+        Remove-ChangeFile $Change
     }
     Unregister-UndoTask $Change.Id
 }
@@ -1979,7 +2022,7 @@ function Complete-Change([string] $Id) {
     if ($null -eq $lock) {
         # Hung: the lock goes with its process.
         $state = Read-State $Id
-        $began = (Get-ProcessFacts $state.process).began
+        $began = (Get-ProcessFact $state.process).began
         if ($null -ne $began -and [Math]::Abs($began - [double] $state.process_began) -lt 0.01) {
             Stop-Process -Id $state.process -Force
         }
@@ -1990,7 +2033,8 @@ function Complete-Change([string] $Id) {
     }
     try {
         $null = Resume-Change $Id
-    } finally {
+    }
+    finally {
         $lock.Dispose()
     }
 }
@@ -1999,7 +2043,7 @@ function Complete-Change([string] $Id) {
 
 function Read-Unfinished([string] $Except, [bool] $Tell) {
     # Tell: that an ended change has been told of is noted, so that it is told once.
-    foreach ($id in @(Get-ChangeIds)) {
+    foreach ($id in @(Get-ChangeId)) {
         try {
             $state = Read-State $id
             if ($null -eq $state -or $id -eq $Except -or $state.state -eq 'applied' -or $state.told) {
@@ -2013,15 +2057,16 @@ function Read-Unfinished([string] $Except, [bool] $Tell) {
             if ($Tell -and ('undone', 'trouble') -contains $state.state) {
                 Write-State (Open-Change $id $state) @{ told = $true }
             }
-        } catch {
+        }
+        catch {
             # One that is just written, or that this account may not read.
             $null = $_
         }
     }
 }
 
-function Remove-OldChanges {
-    foreach ($id in @(Get-ChangeIds)) {
+function Remove-OldChange {
+    foreach ($id in @(Get-ChangeId)) {
         $state = Read-State $id
         if ($null -eq $state -or $state.state -eq 'applied' -or ($state.state -eq 'undone' -and $state.told)) {
             [IO.Directory]::Delete((Get-ChangeFolder $id), $true)
@@ -2043,15 +2088,17 @@ function Start-Change([hashtable] $Change, [object] $Asked, [string] $Text) {
     $null = [IO.Directory]::CreateDirectory($Change.Folder)
     try {
         $copy = [IO.Path]::Combine($Change.Folder, 'host.ps1')
-        Write-NewFile $copy (ConvertTo-Utf8 (Get-ScriptText)) ''
-        Write-NewFile ([IO.Path]::Combine($Change.Folder, 'request.json')) (ConvertTo-Utf8 $Text) ''
+        Write-NewFile -Path $copy -Bytes (ConvertTo-Utf8 (Get-ScriptText)) -Sddl ''
+        Write-NewFile -Path ([IO.Path]::Combine($Change.Folder, 'request.json')) -Bytes (ConvertTo-Utf8 $Text) -Sddl ''
         Write-State $Change @{}
-        Register-UndoTask $Asked.id (Get-TaskXml $Asked.id $copy $Asked.timeout)
-    } catch {
-        $words = Get-Words $_
+        Register-UndoTask $Asked.id (Get-TaskXml -Id $Asked.id -Script $copy -Seconds $Asked.timeout)
+    }
+    catch {
+        $words = Get-Reason $_
         try {
             Unregister-UndoTask $Asked.id
-        } catch {
+        }
+        catch {
             # The scheduler is what failed.
             $null = $_
         }
@@ -2060,30 +2107,32 @@ function Start-Change([hashtable] $Change, [object] $Asked, [string] $Text) {
     }
 }
 
-function Invoke-Steps([hashtable] $Change, [object] $Asked) {
+function Invoke-StepList([hashtable] $Change, [object] $Asked) {
     $done = [Collections.Generic.List[object]]::new()
     $steps = @($Asked.steps)
     $index = 0
     try {
         foreach ($step in $steps) {
             Assert-Time $Change
-            $done.Add((Invoke-Step $Change $step $index))
+            $done.Add((Invoke-Step -Change $Change -Step $step -Index $index))
             $index++
         }
         Assert-Time $Change
         # From here on it is confirmed, whatever happens to this process.
         Write-State $Change @{ state = 'applied'; done = (ConvertTo-DoneText $done); seconds = (Get-Downtime $Change) }
-    } catch {
-        $sentence = "after the last step: $(Get-Words $_)"
+    }
+    catch {
+        $sentence = "after the last step: $(Get-Reason $_)"
         if ($index -lt $steps.Count) {
             $Change.State.failed_step = $index
-            $sentence = "step $index ($(Get-StepName $steps[$index])) failed: $(Get-Words $_)"
+            $sentence = "step $index ($(Get-StepName $steps[$index])) failed: $(Get-Reason $_)"
         }
         $Change.State.done = ConvertTo-DoneText $done
         try {
             Undo-Change $Change $sentence
-        } catch {
-            throw "$sentence; and undoing it failed, which the scheduled task $(Get-TaskName $Change.Id) tries again: $(Get-Words $_)"
+        }
+        catch {
+            throw "$sentence; and undoing it failed, which the scheduled task $(Get-TaskName $Change.Id) tries again: $(Get-Reason $_)"
         }
     }
 }
@@ -2097,9 +2146,9 @@ function Invoke-Apply([object] $Asked, [string] $Text, [hashtable] $Answer, [boo
         throw "the account $env:USERNAME is no administrator of this host, or its login is a restricted one: log in with one that is"
     }
     $change = Open-Change $Asked.id $null
-    $change.Places = Read-Places $Asked.wanted.places
+    $change.Places = Read-Place $Asked.wanted.places
     if ($CheckMode) {
-        Test-Guards $change $Asked.steps
+        Test-Guard $change $Asked.steps
         return
     }
     Assert-Folder
@@ -2114,16 +2163,16 @@ function Invoke-Apply([object] $Asked, [string] $Text, [hashtable] $Answer, [boo
             Set-Outcome $Answer $ended.State
             return
         }
-        foreach ($id in @(Get-ChangeIds)) {
+        foreach ($id in @(Get-ChangeId)) {
             $state = Read-State $id
             if ($null -ne $state -and ('applying', 'undoing') -contains $state.state) {
                 $ended = Resume-Change $id
                 throw "an earlier change of this host had been cut off and was undone just now ($($ended.State.sentence)): read the host again"
             }
         }
-        Test-Guards $change $Asked.steps
-        Remove-OldChanges
-        $me = Get-ProcessFacts $PID
+        Test-Guard $change $Asked.steps
+        Remove-OldChange
+        $me = Get-ProcessFact $PID
         $change.Timeout = $Asked.timeout
         $change.Deadline = (Get-Uptime) + $Asked.timeout
         $change.State = @{
@@ -2138,14 +2187,15 @@ function Invoke-Apply([object] $Asked, [string] $Text, [hashtable] $Answer, [boo
             process = $PID
             process_began = $me.began
         }
-        Start-Change $change $Asked $Text
+        Start-Change -Change $change -Asked $Asked -Text $Text
         # Where even the undoing fails, such as on a full disk; the task is there.
         $Answer.outcome = 'trouble'
         $Answer.ok = $false
-        Invoke-Steps $change $Asked
+        Invoke-StepList $change $Asked
         Set-Outcome $Answer $change.State
         Close-Change $change
-    } finally {
+    }
+    finally {
         $lock.Dispose()
     }
 }
@@ -2175,15 +2225,16 @@ function Invoke-Request([string] $Text, [bool] $CheckMode) {
         }
         if ($asked.verb -eq 'apply') {
             $id = $asked.id
-            Invoke-Apply $asked $Text $answer $CheckMode
+            Invoke-Apply -Asked $asked -Text $Text -Answer $answer -CheckMode $CheckMode
         }
-    } catch {
+    }
+    catch {
         # What was decided stays so, whatever fails afterwards, such as the removal of the task, which then finds nothing to do.
         if ($answer.outcome -eq 'none') {
             $answer.ok = $false
             $answer.outcome = 'refused'
         }
-        $answer.sentence = (@($answer.sentence, (Get-Words $_)) | Where-Object { $_ }) -join '; '
+        $answer.sentence = (@($answer.sentence, (Get-Reason $_)) | Where-Object { $_ }) -join '; '
     }
     try {
         $told = ''
@@ -2192,11 +2243,12 @@ function Invoke-Request([string] $Text, [bool] $CheckMode) {
         }
         $answer.unfinished = @(Read-Unfinished $told (-not $CheckMode))
         $answer.found = Read-Wanted $asked.wanted
-    } catch {
+    }
+    catch {
         if ($asked.verb -eq 'read') {
             $answer.ok = $false
         }
-        $words = "this host cannot be read ($(Get-Words $_)): see whether WMI and the registry answer its account"
+        $words = "this host cannot be read ($(Get-Reason $_)): see whether WMI and the registry answer its account"
         $answer.sentence = (@($answer.sentence, $words) | Where-Object { $_ }) -join '; '
     }
     $answer
@@ -2210,7 +2262,8 @@ if ($Request) {
         $Ansible.Changed = $answer.outcome -eq 'trouble' -or
             ($answer.outcome -eq 'applied' -and @($answer.done | Where-Object { $_.changed }).Count -gt 0)
         $Ansible.Result = $answer
-    } else {
+    }
+    else {
         $Ansible.Result = @{
             version = 1
             ok = $false
@@ -2225,4 +2278,3 @@ if ($Request) {
         }
     }
 }
-# ---- end
