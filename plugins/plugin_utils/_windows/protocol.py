@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 
 VERSION = 1
 
+# For win_powershell's depth, below which it hands lists and dictionaries over as text.
+DEPTH = 12
+
 # The folder of a host that only SYSTEM and the administrators may change.
 FOLDER = r"C:\ProgramData\portshift"
 
@@ -79,7 +82,7 @@ class Probe(TypedDict):
     kind: Literal["tcp", "http", "https"]
     path: NotRequired[str]
     timeout: float
-    # Of the answer's body.
+    # How many bytes of the answer's body are wanted; 65536 where it is left out.
     limit: NotRequired[int]
 
 
@@ -108,7 +111,7 @@ class FileFound(TypedDict):
     # The path as asked, with its place in braces.
     asked: str
     exists: bool
-    # A reparse point (link, junction) in any component of it.
+    # A reparse point (link, junction) in any component of it: its content is not read, which is a problem.
     reparse: bool
     read_only: bool
     size: int | None
@@ -178,6 +181,7 @@ class ListenerFound(TypedDict):
     address: str
     port: int
     process: int
+    # Of the process, without ".exe", as in the connections.
     name: str | None
     began: float | None
 
@@ -196,10 +200,12 @@ class ConnectionFound(TypedDict):
 
 class ProbeFound(TypedDict):
     name: str
+    # With http and https: an answer with a status, whichever.
     ok: bool
     # The address that answered.
     address: str | None
     status: int | None
+    # base64
     body: str | None
     seconds: float
     # Why nothing answered; "refused" and "timed out" are those two, whatever the host's language, else the host's own words.
@@ -427,8 +433,15 @@ class Request(TypedDict):
 
     A step that fails, or whose guard does not hold, ends the change: what the steps before it did is undone in the opposite
     order, with the services that ran before running again.  Before the first step the host keeps request and state in
-    C(FOLDER\\changes\\ID) and makes a scheduled task, which does the same after C(timeout) seconds, or at the next boot, unless the
-    change has been ended by then.
+    C(FOLDER\\changes\\ID) and makes a scheduled task, which does the same after C(timeout) seconds, or at the next boot, unless
+    the change has been ended by then.
+
+    A guard of a file or value that no step before it changes is looked at before the first step: where it does not hold, the
+    change is refused.  In check mode that is all: nothing is carried out, and the outcome is C(none) where they hold.
+
+    The id of a change that was begun before carries out nothing: while it is under way it is refused; if its process is gone
+    it is undone now; if it has ended, its outcome is answered again.  Another change is refused as long as one is under way;
+    one whose process is gone is undone first, and the new one refused, since its guards were read in between.
     """
 
     version: int
@@ -453,7 +466,8 @@ class Unfinished(TypedDict):
 class Answer(TypedDict):
     version: int
     ok: bool
-    # applied, undone (as before, by itself), trouble (half way: a person is needed), refused (nothing was touched); read: none
+    # applied, undone (as before, by itself), trouble (half way: a person is needed), refused (nothing was touched);
+    # none: a read, or an apply in check mode that would not be refused
     outcome: Literal["none", "applied", "undone", "trouble", "refused"]
     # Why it did not come about; what the host was asked, found, and which step it was.
     sentence: str | None
