@@ -7,9 +7,12 @@ What they answer is what the stand-ins of tests/lab answer, and what they believ
 that is `real` they listen on loopback, and processes of tests/lab register and report there.
 """
 
+import os
+import re
 import tempfile
 import time
 
+from tests.lab.authority import AuthorityError, openssl
 from tests.lab.bigfix import Refused as LabRefused
 from tests.lab.bigfix import listening, masthead
 from tests.lab.bigfix.listening import MASTHEAD, PARENT_SETTING, PORT_SETTING, REGISTER, REPORT, WEB_REPORTS_SETTING
@@ -28,6 +31,7 @@ PARENTS = ("__RelayServer1", "__RelayServer2")
 LOGS = "\\__BESData\\__Global\\Logs"
 CHAIN = "\\__BESData\\__Global\\RelayChain"
 WEB_REPORTS_PORT = 8080
+SIGNED = re.compile(br"(?is)(?:[^\n]+\n)*?Content-Type:\s*multipart/signed")
 # When the agent first tries, how often it tries again, and how often it reports.
 FIRST_SECONDS, RETRY_SECONDS, REPORT_SECONDS = 1.0, 2.0, 5.0
 
@@ -131,13 +135,19 @@ def masthead_of(host, path):
 
 
 def judged(data, where):
-    with tempfile.NamedTemporaryFile(suffix=".afxm") as file:
-        file.write(data)
-        file.flush()
-        try:
-            return masthead.load(file.name)
-        except LabRefused as err:
-            raise Refused(str(err).replace(file.name, where))
+    """As masthead.load does, without a fork of this process, which has many threads."""
+    if SIGNED.match(data):
+        with tempfile.NamedTemporaryFile(suffix=".afxm") as file:
+            file.write(data)
+            file.flush()
+            try:
+                openssl("smime", "-verify", "-binary", "-noverify", "-in", file.name, "-out", os.devnull)
+            except AuthorityError:
+                raise Refused("%s: the signature of the masthead is broken" % where)
+    try:
+        return masthead.parse(data, where)
+    except LabRefused as err:
+        raise Refused(str(err))
 
 
 def port_of(host, name, otherwise):
@@ -417,3 +427,19 @@ class Client(Product):
 
 def _zone(offset):
     return "%s%02d%02d" % ("-" if offset < 0 else "+", abs(offset) // 3600, abs(offset) % 3600 // 60)
+
+
+# -- an estate of tests/lab, some of whose hosts are Windows
+def take_over(lab, host, drive="C:"):
+    """Installs on `host` what the host of that name of a lab (tests.lab, written and not begun) has, and takes that one out of
+    the lab: its processes are not begun.  The host is `real` and has the lab's address of it."""
+    given = next(one for one in lab.hosts if one.name == host.name)
+    assert host.real and host.addresses == [given.address] and given.role != "server"
+    lab.hosts.remove(given)
+    host.names.update({one: [described["address"]] for one, described in lab.data["hosts"].items()})
+    with open(given.client_masthead, "rb") as stream:
+        data = stream.read()
+    parent = (lab.data["hosts"][given.parent]["address"], lab.data["port"])
+    if given.role == "relay":
+        return install_relay(host, data, parent, drive=drive)
+    return install_client(host, data, parent, drive=drive)

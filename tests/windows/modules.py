@@ -22,6 +22,7 @@ from . import firewall_rules, iis
 from .failed import Failed
 from .files import READ, FileError
 from .network import NoAnswer
+from .payload import Call
 from .shapes import Misfit, check
 
 MARKER = "[CmdletBinding(SupportsShouldProcess)]"
@@ -187,6 +188,28 @@ def copy_query(host, _call, given):
         if node is None:
             folders.append(one)
     return dict(files=changed, directories=folders, symlinks=[])
+
+
+def by_action_of_win_copy(host, arguments, check):
+    """What the action plugin of the collection makes of `content`: it asks, and sends what is another one -> its result."""
+    path, content = path_of(host, arguments["dest"]), arguments["content"].encode()
+    folder, name = ntpath.split(path)
+    result = dict(dest=arguments["dest"], checksum=hashlib.sha1(content).hexdigest(), size=len(content), operation="file_copy")
+
+    def run(**more):
+        rest = {key: value for key, value in arguments.items() if key != "content"}
+        return host.module(Call("module", "ansible.windows.win_copy", dict(rest, **more), check))
+
+    asked = run(_copy_mode="query", dest=folder, directories=[], symlinks=[],
+                files=[dict(src="source", dest=name, checksum=result["checksum"])])
+    if asked.get("failed") or not asked["files"] or check:
+        return dict(result, **asked) if asked.get("failed") else dict(result, changed=bool(asked["files"]))
+    source = host.files.put("C:\\Windows\\Temp\\ansible-source", content)
+    done = run(_copy_mode="single", src=source.path, _original_basename=name)
+    host.files.remove(source.path)
+    if done.get("failed"):
+        done["msg"] = "failed to copy file source: %s" % done["msg"]
+    return dict(result, **done)
 
 
 def _target(host, text, name):
