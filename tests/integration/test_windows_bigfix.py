@@ -160,6 +160,8 @@ def test_a_deployment_on_windows_lives_its_whole_life(tmp_path):
             assert code == 0 and whole.state() == before, said
         code, said = whole.play("migrate")
         assert code == 0, said
+        for name, host in whole.estate.hosts.items():
+            print("COUNT", name, [(task.requests - task.counts["again"], task.counts["again"], task.stdin_bytes, [one.rsplit(".", 1)[-1] for one in task.ran]) for task in host.endpoint.tasks])
         moved = whole.state()
         code, said = whole.play("migrate")
         assert code == 0 and "changed=0" in said and moved == whole.state(), said
