@@ -8,8 +8,8 @@ import os
 
 import pytest
 
-from ansible_collections.portshift.agents.plugins.plugin_utils._windows.script import script_text
 from tests.integration import forked
+from tests.integration.migration_lab import CHECKOUT
 from tests.lab.authority import Authority
 from tests.lab.change_tracker.windows import new_rule
 from tests.windows import bigfix
@@ -21,11 +21,6 @@ RECORD = "C:\\ProgramData\\portshift\\bigfix.json"
 ROOT = "192.0.2.1"
 
 
-def pin():
-    import hashlib
-    return hashlib.sha256(script_text().encode()).hexdigest()
-
-
 def masthead(port):
     return Authority("").issue("plain", ROOT, port, "123456789")
 
@@ -34,7 +29,7 @@ class Deployment:
     """A root server, which is moved here by hand, and clients."""
 
     def __init__(self, folder, *clients, **more):
-        self.folder, self.estate = folder, Estate(pin=pin())
+        self.folder, self.estate = folder, Estate()
         self.root = self.estate.add("root", ROOT)
         self.server, _agent = bigfix.install_server(self.root, masthead(OLD), ["root", *clients])
         for name in clients:
@@ -114,11 +109,20 @@ def test_a_client_goes_there_and_back(deployment):
 
 # --- whole deployments, by the playbooks
 
+def documented():
+    """The table of docs/windows.md -> {kind of host: {phase: requests}}"""
+    lines = (CHECKOUT / "docs/windows.md").read_text().splitlines()
+    at = lines.index("| host | look | path | bridge | move | verify |")
+    phases = [word.strip() for word in lines[at].strip("|").split("|")][1:]
+    rows = [[word.strip() for word in line.strip("|").split("|")] for line in lines[at + 2:at + 5]]
+    return {row[0]: {phase: int(cost) for phase, cost in zip(phases, row[1:], strict=True) if cost != "-"} for row in rows}
+
+
 class Whole:
     """Root server, relay and client, all on Windows."""
 
     def __init__(self, folder):
-        self.folder, self.estate = folder, Estate(pin=pin())
+        self.folder, self.estate = folder, Estate()
         self.root, self.relay, self.client = (self.estate.add(name) for name in ("root", "relay1", "win1"))
         computers = ["root", "relay1", "win1"]
         issued = Authority("").issue("plain", self.root.addresses[0], OLD, "123456789")
@@ -132,8 +136,9 @@ class Whole:
         hosts["win1"]["bigfix_parent"] = "relay1"
         (folder / "inventory.yml").write_text(json.dumps(dict(all=dict(
             vars=dict(bigfix_probe_timeout=0, bigfix_evidence_timeout=60),
-            children=dict(bigfix_server=dict(hosts=dict(root=hosts["root"])), bigfix_relays=dict(hosts=dict(relay1=hosts["relay1"])),
-                          bigfix_clients=dict(hosts=dict(win1=hosts["win1"])), bigfix_pilot={})))))
+            children=dict(bigfix_server=dict(hosts=dict(root=hosts["root"])), bigfix_pilot={},
+                          bigfix_relays=dict(hosts=dict(relay1=hosts["relay1"])),
+                          bigfix_clients=dict(hosts=dict(win1=hosts["win1"])))))))
 
     def pass_time(self, seconds):
         for _second in range(int(seconds)):
@@ -141,6 +146,21 @@ class Whole:
 
     def state(self):
         return {name: state_of(host) for name, host in self.estate.hosts.items()}
+
+    def tasks(self, name):
+        """(requests without the Receives after the first, what was run) of each task of a host, but for the firewall's."""
+        found = [(task.requests - task.counts["again"], len(task.ran)) for task in self.estate.hosts[name].endpoint.tasks
+                 if set(task.ran) == {"ansible.windows.win_powershell"}]
+        return found
+
+    def costs(self, name):
+        """{phase: [requests]} of a migration."""
+        found = [cost for cost, _ran in self.tasks(name)]
+        if name == "root":
+            # The lock of the run: taken, and renewed before each step.
+            return dict(look=found[1:2], bridge=found[3:4], move=found[5:6])
+        return dict(zip(("look", "path", "move") if name == "win1" else ("look", "bridge", "path", "move"),
+                        [[cost] for cost in found], strict=True))
 
     def play(self, verb, *options):
         self.estate.forget()
@@ -160,13 +180,18 @@ def test_a_deployment_on_windows_lives_its_whole_life(tmp_path):
             assert code == 0 and whole.state() == before, said
         code, said = whole.play("migrate")
         assert code == 0, said
-        for name, host in whole.estate.hosts.items():
-            print("COUNT", name, [(task.requests - task.counts["again"], task.counts["again"], task.stdin_bytes, [one.rsplit(".", 1)[-1] for one in task.ran]) for task in host.endpoint.tasks])
+        costs = {name: whole.costs(name) for name in whole.estate.hosts}
         moved = whole.state()
         code, said = whole.play("migrate")
         assert code == 0 and "changed=0" in said and moved == whole.state(), said
+        for name in whole.estate.hosts:
+            assert [cost for cost, _ran in whole.tasks(name)][-1:] == [7] or name == "root"
         code, said = whole.play("verify")
         assert code == 0, said
+        for name in costs:
+            costs[name]["verify"] = [cost for cost, _ran in whole.tasks(name)]
+        assert documented() == {name: {phase: cost[0] for phase, cost in found.items()} for name, found in (
+            ("client", costs["win1"]), ("relay", costs["relay1"]), ("server", costs["root"]))}
         assert all(port == NEW for _when, port in whole.server.last.values()), whole.server.last
         code, said = whole.play("close")
         assert code == 0 and whole.root.portproxies == {} == whole.relay.portproxies, said

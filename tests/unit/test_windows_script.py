@@ -3,14 +3,17 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """How the script is sent to a Windows host, and what is said where no answer comes."""
 
+import importlib
 import json
+import pathlib
 
 import pytest
 from ansible.errors import AnsibleConnectionFailure, AnsibleError
 
 from ansible_collections.portshift.agents.plugins.plugin_utils._windows import script as windows_script
 from ansible_collections.portshift.agents.plugins.plugin_utils._windows.protocol import DEPTH, VERSION
-from ansible_collections.portshift.agents.plugins.plugin_utils._windows.script import MODULE, Script, WindowsError, script_text
+from ansible_collections.portshift.agents.plugins.plugin_utils._windows.script import (
+    MODULE, Script, WindowsError, as_sent, script_text)
 from tests.windows.host import Host
 
 
@@ -150,3 +153,35 @@ def test_a_host_that_stays_away_is_unreachable_with_what_becomes_of_it(slept):
     with pytest.raises(AnsibleConnectionFailure, match="can't be reached since .no route.. The host ends the change by itself"):
         Script(action, {}).apply({}, [], 300)
     assert sum(slept) == windows_script.RECONNECT
+
+
+# --- the text that is sent
+
+def tokens(text):
+    """The words of a script and what stands between its quotes, in order, without its comments."""
+    language = importlib.import_module("tree_sitter").Language(importlib.import_module("tree_sitter_powershell").language())
+    tree, found = importlib.import_module("tree_sitter").Parser(language).parse(text.encode()), []
+
+    def walk(node):
+        if node.type == "comment":
+            return
+        if not node.children or node.type in ("string_literal", "expandable_here_string_literal", "verbatim_here_string_characters"):
+            found.append((node.type, node.text.decode()))
+        else:
+            for child in node.children:
+                walk(child)
+
+    walk(tree.root_node)
+    return [one for one in found if one[1].strip() and one[0] != "\n"]
+
+
+def test_what_is_sent_is_the_script_word_for_word():
+    whole = pathlib.Path(windows_script.__file__).with_name("host.ps1").read_text(encoding="utf-8")
+    assert tokens(as_sent(whole)) == tokens(whole) and len(tokens(whole)) > 5000
+    assert len(script_text()) < 0.8 * len(whole) and script_text() == as_sent(whole)
+    assert "[CmdletBinding(SupportsShouldProcess)]" in script_text()
+
+
+def test_here_strings_are_sent_as_they_stand():
+    assert as_sent("# x\n  $a = @'\n  # one\n\n two\n'@\n\n    # y\n    f $a # z\n") == (
+        "$a = @'\n  # one\n\n two\n'@\nf $a # z\n")

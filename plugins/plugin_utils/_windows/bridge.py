@@ -144,6 +144,7 @@ def outcome(script: Script, module: Module, options: Mapping[str, Any], pairs: S
         if listen == target:
             raise WindowsError("listen_port and target_port are both %d; a bridge leads to another port" % listen)
     host = WindowsHost(script.read)
+    host.foresee(Wanted(ports=[listen for listen, _target in pairs]))
     bridge = WindowsBridge(host, options)
     if not looks:
         await_end(host)

@@ -33,9 +33,26 @@ class WindowsError(EngineError):
     """What a Windows host could not be asked, or made to do; the sentence says why."""
 
 
+def as_sent(text: str) -> str:
+    """A script without its lines of comment and its indentation, which are a quarter of it: each 200,000 bytes that go to a host
+    are one request more."""
+    kept: list[str] = []
+    end = None
+    for line in text.splitlines():
+        bare = line.strip()
+        if end:
+            # Of a here-string every character counts.
+            kept.append(line)
+            end = None if line.startswith(end) else end
+        elif bare and not bare.startswith("#"):
+            kept.append(bare)
+            end = bare[-1] + "@" if bare.endswith(("@'", '@"')) else None
+    return "\n".join(kept) + "\n"
+
+
 @functools.cache
 def script_text() -> str:
-    return pathlib.Path(__file__).with_name("host.ps1").read_text(encoding="utf-8")
+    return as_sent(pathlib.Path(__file__).with_name("host.ps1").read_text(encoding="utf-8"))
 
 
 class Script:
