@@ -165,7 +165,7 @@ def tokens(text):
     def walk(node):
         if node.type == "comment":
             return
-        if not node.children or node.type in ("string_literal", "expandable_here_string_literal", "verbatim_here_string_characters"):
+        if not node.children or node.type == "string_literal":
             found.append((node.type, node.text.decode()))
         else:
             for child in node.children:

@@ -34,8 +34,9 @@ def pinned():
     if not PINNED.exists():
         return None
     whole = PINNED.read_text().split()[0]
-    # A script that is another one is told by its own hash.
-    return hashlib.sha256(script_text().encode()).hexdigest() if whole == hashlib.sha256(SCRIPT.read_bytes()).hexdigest() else whole
+    if whole != hashlib.sha256(SCRIPT.read_bytes()).hexdigest():
+        return whole    # of another one than is sent
+    return hashlib.sha256(script_text().encode()).hexdigest()
 
 
 class Host:
