@@ -1,7 +1,7 @@
 # Copyright (c) 2026 The portshift.agents authors
 # GNU General Public License v3.0-or-later (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What a probe may be asked for, and what it returns, whoever probes."""
+"""What a probe may be asked for, and what it returns, on Linux and on Windows hosts."""
 
 import re
 

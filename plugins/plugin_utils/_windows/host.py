@@ -5,7 +5,7 @@
 
 All answers are those of one moment, what host.ps1 has read (protocol.Found).  What a question asks for that the picture does not
 show is asked of the host then, together with all that was wanted before: that costs an execution, and no answer is wrong for it.
-Whoever knows what will be asked says so ahead, by foresee().
+A caller that knows what will be asked says so ahead, by foresee().
 
 A write changes nothing: it becomes a step, guarded by what the picture shows, and the next look shows what came of it.
 """
