@@ -56,12 +56,13 @@ class Deployment:
         bigfix._run(self.root, "BESRootServer")
         self.root.set_portproxy(OLD, NEW)
 
-    def verbs(self, *verbs, options=(), hosts="bigfix_clients", role="bigfix_client"):
-        """-> (code, what Ansible said, {verb: requests of the first client})"""
+    def verbs(self, *verbs, options=(), hosts="bigfix_clients", role="bigfix_client", before=lambda: None):
+        """-> (code, what Ansible said).  `before`: done when nothing that was asked counts any more."""
         tasks = [dict(name="Do " + verb, include_role=dict(name="portshift.agents." + role, tasks_from=verb)) for verb in verbs]
         (self.folder / "play.json").write_text(json.dumps([dict(hosts=hosts, gather_facts=False, tasks=tasks)]))
         self.estate.forget()
-        done = forked.run("ansible", ["playbook", "-i", "inventory.yml", "play.json", *options], timeout=300, cwd=self.folder,
+        before()
+        done = forked.run("ansible", ["playbook", "-i", "inventory.yml", "play.json", *options], timeout=900, cwd=self.folder,
                           env=dict(os.environ, ANSIBLE_NOCOLOR="1", ANSIBLE_CALLBACK_RESULT_FORMAT="yaml"))
         return done.returncode, done.stdout + done.stderr
 
@@ -201,3 +202,42 @@ def test_a_deployment_on_windows_lives_its_whole_life(tmp_path):
         assert [rule["Name"] for rule in whole.root.firewall.rules()] == ["HCL BigFix"]
     finally:
         whole.estate.close()
+
+
+# --- a connection that is lost while a client moves
+
+CUTS = [(number, kind) for kind in ("drop", "lost") for number in range(1, 13)]
+
+
+def test_a_client_that_is_cut_off_at_any_request_is_moved_or_as_it_was(tmp_path):
+    """One client for each request of a move: the first run is cut there, and a second one goes on from what is there."""
+    names = {"%s%02d" % (kind, number): (number, kind) for number, kind in CUTS}
+    deployment = Deployment(tmp_path, *names)
+    try:
+        before = {name: state_of(deployment.estate.hosts[name]) for name in names}
+        deployment.open_root()
+        deployment.verbs("apply", before=lambda: [
+            deployment.estate.hosts[name].endpoint.at(number, kind) for name, (number, kind) in names.items()],
+            options=["--forks", "12"])
+        ended = {}
+        for name in names:
+            host = deployment.estate.hosts[name]
+            record = host.files.get(RECORD)
+            moved = record is not None and json.loads(record.content)["state"] == "verified"
+            assert moved or state_of(host) == before[name], name
+            assert host.services.get("BESClient").state == "running", name
+            assert not host.script.changes, name
+            ended[name] = moved
+        assert any(ended.values()) and not all(ended.values())
+        code, said = deployment.verbs("apply", options=["--forks", "12"])
+        assert code == 0, said
+        for name in names:
+            assert json.loads(deployment.estate.hosts[name].files.get(RECORD).content)["state"] == "verified", name
+    finally:
+        deployment.close()
+
+
+def test_a_wrong_password_is_tried_once_for_each_task(deployment):
+    client = deployment.estate.hosts["win1"]
+    _code, said = deployment.verbs("assess", "apply", options=["-e", "ansible_password=wrong"])
+    assert "unreachable=1" in said and client.endpoint.refused == 1, said
