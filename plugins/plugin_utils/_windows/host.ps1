@@ -488,11 +488,11 @@ function Get-ProcessFact([long] $Id) {
 }
 
 function Get-ServiceRow([string] $Filter) {
-    Get-CimInstance -ClassName Win32_Service -Filter $Filter
+    Get-CimInstance -ClassName Win32_Service -Filter $Filter -OperationTimeoutSec 60
 }
 
 function Get-ServiceController([string] $Name) {
-    Get-Service -Name ([WildcardPattern]::Escape($Name))
+    Get-Service -Name ([Management.Automation.WildcardPattern]::Escape($Name))
 }
 
 function Get-ServiceFact([string] $Name) {
@@ -654,11 +654,11 @@ function Start-ServiceInTime([string] $Name, [double] $Seconds) {
 
 function Get-TcpTable {
     # The class behind Get-NetTCPConnection, whose module PowerShell 7 cannot load on every Windows.
-    Get-CimInstance -Namespace root/StandardCimv2 -ClassName MSFT_NetTCPConnection
+    Get-CimInstance -Namespace root/StandardCimv2 -ClassName MSFT_NetTCPConnection -OperationTimeoutSec 60
 }
 
 function Get-UdpTable {
-    Get-CimInstance -Namespace root/StandardCimv2 -ClassName MSFT_NetUDPEndpoint
+    Get-CimInstance -Namespace root/StandardCimv2 -ClassName MSFT_NetUDPEndpoint -OperationTimeoutSec 60
 }
 
 function Read-Endpoint([object] $Ports, [object] $RemotePorts) {
@@ -1961,6 +1961,10 @@ function Undo-Change([hashtable] $Change, [string] $Sentence) {
     [Array]::Reverse($ran)
     foreach ($service in $ran) {
         try {
+            if ($groups.Count -gt 0) {
+                # One that was started meanwhile, such as by the boot, has read what was not set back yet.
+                $null = Stop-ServiceInTime $service.target $service.seconds
+            }
             $null = Start-ServiceInTime $service.target $service.seconds
         }
         catch {
