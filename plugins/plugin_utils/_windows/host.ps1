@@ -1073,14 +1073,20 @@ function Read-Folder([object] $Asked, [hashtable] $Places) {
         $tails = [Collections.Generic.List[object]]::new()
         $found.files = $tails
         foreach ($file in @((Get-FolderFile $path $Asked.endings) | Select-Object -First $Asked.newest)) {
-            $stream = Open-Shared $file.FullName
-            try {
-                $size = $stream.Length
-                $count = [Math]::Min([long] $size, [long] $Asked.bytes)
-                $bytes = Read-Part -Stream $stream -Offset ($size - $count) -Count $count
-            }
-            finally {
-                $stream.Dispose()
+            $size = $file.Length
+            $count = 0
+            $bytes = [byte[]]::new(0)
+            # Where names alone are asked for, a file that no other process may open is no trouble.
+            if ($Asked.bytes -gt 0) {
+                $stream = Open-Shared $file.FullName
+                try {
+                    $size = $stream.Length
+                    $count = [Math]::Min([long] $size, [long] $Asked.bytes)
+                    $bytes = Read-Part -Stream $stream -Offset ($size - $count) -Count $count
+                }
+                finally {
+                    $stream.Dispose()
+                }
             }
             $tails.Add([ordered]@{ name = $file.Name; size = $size; changed = (ConvertTo-Epoch $file.LastWriteTimeUtc)
                     offset = ($size - $count); content = [Convert]::ToBase64String($bytes) })
@@ -1812,6 +1818,10 @@ function Invoke-PortProxyStep([hashtable] $Change, [object] $Step) {
         if ((Get-KnownService 'iphlpsvc').state -ne 'running') {
             throw "the service iphlpsvc (IP Helper), which forwards ports, does not run: start it, and set it to start by itself"
         }
+        $held = Test-Condition $Change @{ kind = 'listens'; port = $port }
+        if ($held.holds) {
+            throw "port $port cannot be forwarded, since $($held.note): stop what listens first"
+        }
         $after = "0.0.0.0 $to"
     }
     Set-Journaled $Change @{ kind = 'portproxy'; target = "$port"; before = $now; after = $after }
@@ -2078,13 +2088,18 @@ function Remove-OldChange {
     }
 }
 
-function Set-Outcome([hashtable] $Answer, [object] $State) {
-    $Answer.outcome = $State.state
-    $Answer.ok = $State.state -eq 'applied'
-    $Answer.sentence = $State.sentence
-    $Answer.failed_step = $State.failed_step
-    $Answer.done = @((ConvertFrom-Json -InputObject $State.done).done)
-    $Answer.seconds = $State.seconds
+function Set-Outcome([hashtable] $Answer, [hashtable] $Change) {
+    $state = $Change.State
+    $Answer.outcome = $state.state
+    $Answer.ok = $state.state -eq 'applied'
+    $Answer.sentence = $state.sentence
+    $Answer.failed_step = $state.failed_step
+    $Answer.done = @((ConvertFrom-Json -InputObject $state.done).done)
+    $Answer.seconds = $state.seconds
+    if ($state.state -eq 'undone') {
+        # By this answer; trouble is told once more.
+        Write-State $Change @{ told = $true }
+    }
 }
 
 function Start-Change([hashtable] $Change, [object] $Asked, [string] $Text) {
@@ -2163,8 +2178,7 @@ function Invoke-Apply([object] $Asked, [string] $Text, [hashtable] $Answer, [boo
     try {
         $earlier = Read-State $Asked.id
         if ($null -ne $earlier) {
-            $ended = Resume-Change $Asked.id
-            Set-Outcome $Answer $ended.State
+            Set-Outcome $Answer (Resume-Change $Asked.id)
             return
         }
         foreach ($id in @(Get-ChangeId)) {
@@ -2196,7 +2210,7 @@ function Invoke-Apply([object] $Asked, [string] $Text, [hashtable] $Answer, [boo
         $Answer.outcome = 'trouble'
         $Answer.ok = $false
         Invoke-StepList $change $Asked
-        Set-Outcome $Answer $change.State
+        Set-Outcome $Answer $change
         Close-Change $change
     }
     finally {
