@@ -805,6 +805,7 @@ function Read-Probe([object] $Probe) {
             break
         }
         catch {
+            $found.address = $null
             $found.problem = Get-Reason $_
         }
     }
