@@ -1343,7 +1343,7 @@ Complete-Change 'ID'
 
 function Get-TaskFolder {
     $service = New-Object -ComObject Schedule.Service
-    $service.Connect()
+    $null = $service.Connect()
     $service.GetFolder('\')
 }
 
@@ -2244,7 +2244,8 @@ function Invoke-Request([string] $Text, [bool] $CheckMode) {
         }
         if ($asked.verb -eq 'apply') {
             $id = $asked.id
-            Invoke-Apply -Asked $asked -Text $Text -Answer $answer -CheckMode $CheckMode
+            # Whatever it might say is no part of the answer.
+            $null = Invoke-Apply -Asked $asked -Text $Text -Answer $answer -CheckMode $CheckMode
         }
     }
     catch {
