@@ -350,9 +350,14 @@ class Client(Product):
         largest = setting(self.host, "_BESClient_Log_MaxSize")
         if largest and len(node.data) >= int(largest):
             # It is renamed and begun anew; a second time it is simply begun anew.
-            if self.host.files.get(node.path + ".bkg") is None:
-                self.host.files.put(node.path + ".bkg", node.data)
-            node.data = b""
+            path, name = node.path, node.name
+            if self.host.files.get(path + ".bkg") is None:
+                self.host.files.rename(path, name + ".bkg")
+            else:
+                self.log.close()
+                self.host.files.remove(path)
+            self._open_log()
+            node = self.log.node
         node.data = bytes(node.data) + lines.encode()
         node.changed = self.host.clock.now()
 

@@ -5,6 +5,7 @@
 
 import contextlib
 import hashlib
+import itertools
 import re
 
 READ, WRITE, DELETE = "read", "write", "delete"
@@ -14,6 +15,9 @@ TRUSTED = frozenset((SYSTEM, ADMINISTRATORS))
 PATH = re.compile(r"([A-Za-z]:)(?:\\((?:[^\\/:*?\"<>|\x00-\x1f]+\\)*[^\\/:*?\"<>|\x00-\x1f]*))?\Z")
 # Names of devices, which are no files in any folder.
 DEVICES = re.compile(r"(?i)(?:con|prn|aux|nul|com[0-9]|lpt[0-9])(?:\.|\Z)")
+
+
+MOMENTS = itertools.count(1)
 
 
 class FileError(Exception):
@@ -34,6 +38,8 @@ class Node:
         # Where a reparse point leads to.
         self.target = target
         self.changed = 0.0
+        # When it was made: no two are made at the same moment, and a new name changes nothing of it.
+        self.made = next(MOMENTS)
         self.handles = []
         # Live content, of what a process outside of the model writes.
         self.source = None
@@ -222,6 +228,12 @@ class Files:
         with self.opened(path, (DELETE,)):
             pass
         del self.nodes[self.resolved(path)]
+
+    def rename(self, path, name):
+        """Beside where it is, over what is there."""
+        node = self.nodes.pop(self.resolved(path))
+        node.path = "%s\\%s" % (node.path.rpartition("\\")[0], name)
+        self.nodes[self.key(node.path)] = node
 
     def remove_tree(self, path):
         start = self.resolved(path)

@@ -68,14 +68,13 @@ def win_powershell(host, call, given):
             ", ".join(sorted(parameters)) or "none"))
     try:
         request = _json(parameters["Request"])
-        if call.check and request.get("verb") != "read":
-            raise Misfit("request.verb is %r in check mode" % request.get("verb"))
-        answer = host.script.answer(request)
+        answer = host.script.answer(request, call.check)
     except Misfit as err:
         raise Failed("the model of a Windows host refuses the request: %s" % err)
     check(answer, "Answer", "answer")
     assert answer["version"] == VERSION
-    changed = any(done["changed"] for done in answer["done"]) and answer["outcome"] != "undone"
+    changed = answer["outcome"] == "trouble" or answer["outcome"] == "applied" and any(
+        done["changed"] for done in answer["done"])
     return dict(changed=changed, failed=False, result=flattened(answer, given["depth"]), host_out="", host_err="", output=[],
                 error=[], warning=[], verbose=[], debug=[], information=[])
 
