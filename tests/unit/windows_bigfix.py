@@ -3,6 +3,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """A small BigFix deployment on models of Windows hosts, asked without a wire."""
 
+import uuid
+
 from ansible_collections.portshift.agents.plugins.plugin_utils._windows.protocol import VERSION, Request
 from tests.lab.authority import Authority
 from tests.lab.bigfix.listening import MASTHEAD
@@ -69,7 +71,7 @@ class Straight:
 
     def apply(self, wanted, steps, timeout):
         self.applies.append(steps)
-        return self.host.script.answer(Request(version=VERSION, verb="apply", wanted=wanted, id="%032x" % len(self.applies),
+        return self.host.script.answer(Request(version=VERSION, verb="apply", wanted=wanted, id=uuid.uuid4().hex,
                                                timeout=timeout, steps=steps))
 
 
