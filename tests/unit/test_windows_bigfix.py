@@ -171,7 +171,7 @@ def disk_is_full(host, script):
 
 
 @pytest.mark.parametrize("trouble, words, is_as_before", [
-    (agent_that_is_silent, "The host has undone it by itself", True),
+    (agent_that_is_silent, "The host has undone it by itself.*run on the old port", True),
     (registry_changed_between, "nothing was changed|undone it by itself", False),
     (hangs_while_it_stops, "BESClient", True),
     (fails_to_start, "BESClient.*undone it by itself|BESClient.*half way", True),

@@ -129,7 +129,7 @@ class WindowsMove:
             self.product.check_again()
         if not edits and not down:
             return self._judged(dict(old_port=old_port, started=[], notes=notes, changed=False), questions)
-        answer = self._carry_out(self._steps_there(edits, old_port, down, bool(questions)))
+        answer = self._carry_out(self._steps_there(edits, old_port, down, bool(questions)), "its services run on the old port")
         started = self.services.names if edits else down
         result = dict(old_port=old_port, started=started, changed=True, notes=notes + _notes(answer))
         # What was there before it is not what proves the host.
@@ -218,8 +218,11 @@ class WindowsMove:
 
     # -- a change on the host
 
-    def _carry_out(self, steps: list[Step]) -> Answer:
-        """The answer of a change that came about; what did not is a MoveError that says what the host is like."""
+    def _carry_out(self, steps: list[Step], after: str = "its services run as they did before") -> Answer:
+        """The answer of a change that came about; what did not is a MoveError that says what the host is like.
+
+        C(after): the words for its services, where the host has undone it.
+        """
         answer = self.script.apply(self.host.asked.wanted(), steps, _longest(steps))
         self.host.changes, self.down_for = [], answer["seconds"]
         if answer["found"] is not None:
@@ -231,8 +234,8 @@ class WindowsMove:
         if answer["outcome"] == "refused":
             raise MoveError("nothing was changed: %s" % words)
         if answer["outcome"] == "undone":
-            raise MoveError("%s. The host has undone it by itself: its files and its registry are as they were before, and the "
-                            "services that ran run again" % words)
+            raise MoveError("%s. The host has undone it by itself: its files and its registry are as they were before, and %s"
+                            % (words, after))
         raise MoveError("%s. The host is half way, and needs a person: below %s\\changes it keeps what it was like before" % (
             words, FOLDER))
 
