@@ -47,7 +47,7 @@ def state_of(host):
 def evidence_options(**more):
     asked = proof()
     asked.pop("parent_wait")
-    return options(**dict(asked, files=True, mark=False, **more))
+    return options(**dict(asked, files=True, **dict(dict(mark=False), **more)))
 
 
 def test_one_look_tells_what_would_change(host, script):
@@ -353,3 +353,33 @@ def test_a_bridge_tells_who_is_connected_and_that_it_knows_no_more(estate):
     found = bridge.outcome(Straight(estate.root), Module(False, False), BRIDGE, [], True)
     assert found["mappings"] == [dict(listen_port=OLD, target_port=NEW, protocols=["tcp"])] and found["remembered_seconds"] == 0
     assert "does not remember who used port %d" % OLD in found["notes"][0]
+
+
+def test_a_move_without_proof_is_marked_by_the_proof_that_comes_later(host, script):
+    found = bigfix.moved(script, move_options(proof=None), Module(False, False))
+    assert found["changed"] and "ok" not in found and json.loads(host.files.get(RECORD).content)["state"] == "changing"
+    host.pass_time(60)
+    assert bigfix.moved(Straight(host), move_options(unfinished_only=True, proof=None), Module(False, False))["changed"] is False
+    proved = bigfix.evidence(script, evidence_options(mark=True), False)
+    assert (proved["ok"], proved["changed"]) == (True, True)
+    assert json.loads(host.files.get(RECORD).content)["state"] == "verified"
+
+
+def test_nothing_is_begun_where_only_what_was_begun_is_to_be_finished(host, script):
+    before = state_of(host)
+    assert bigfix.moved(script, move_options(unfinished_only=True), Module(False, False))["changed"] is False
+    assert state_of(host) == before and script.applies == []
+
+
+def test_a_service_that_is_down_is_started_where_nothing_is_to_be_edited(host, script):
+    bigfix.moved(script, move_options(), Module(False, False))
+    host.services.crash("BESClient", 0)
+    found = bigfix.moved(script, move_options(), Module(False, False))
+    assert (found["started"], found["files"], found["ok"]) == (["BESClient"], [], True)
+    assert [step["step"] for step in script.applies[-1]] == ["mark", "start", "wait"]
+
+
+def test_an_earlier_change_that_was_undone_is_told(host, script):
+    script.read = lambda wanted, read=script.read: dict(read(wanted), unfinished=[
+        dict(id="0" * 32, state="undone", began=1.0, sentence="the connection was lost, and all is as it was")])
+    assert "the connection was lost, and all is as it was" in bigfix.looked(script, look_options())["notes"]
