@@ -199,12 +199,12 @@ class Website:
             self.machine.set_site_state(self.site.name, STARTED, asked=self.machine.state()["asked"] + 1)
 
 
-def await_start(machine, name):
+def await_start(machine, name, proc):
     """Start-Website fails where the site can't have its ports, which the stand-in finds out."""
     end = time.monotonic() + START_SECONDS
     while True:
         state = machine.state()
-        if not state["pid"] or not os.path.exists("/proc/%d" % state["pid"]):
+        if not state["pid"] or not os.path.exists("%s/%d" % (proc, state["pid"])):
             return    # nothing serves here
         if state["answered"] >= state["asked"]:
             if state["sites"].get(name) == STOPPED:
@@ -237,7 +237,7 @@ def website(host, call, given):
             made.act()
             asked = machine.state()["asked"] > asked
         if asked:
-            await_start(machine, made.site.name)
+            await_start(machine, made.site.name, host.outside.proc)
     except Refusal as err:
         raise Failed(str(err), changed=made.changed)
     except ComError as err:
