@@ -793,7 +793,7 @@ Describe 'a change' {
         @($answer.done).Count | Should -Be $index
         Get-Picture | Should -BeExactly $Before
         $script:World.tasks.Count | Should -Be 0
-        (Invoke-Request '{"version": 1, "verb": "read", "wanted": {}}' $false).unfinished[0].state | Should -Be 'undone'
+        # Told by this answer.
         @((Invoke-Request '{"version": 1, "verb": "read", "wanted": {}}' $false).unfinished).Count | Should -Be 0
     }
 
@@ -842,6 +842,12 @@ Describe 'a change' {
         Get-Picture | Should -BeExactly $Before
         (Read-State $Id).state | Should -Be 'undone'
         $script:World.tasks.Count | Should -Be 0
+        # Told once, by the first answer after it; in check mode that is not noted.
+        foreach ($check in $true, $false) {
+            $told = (Invoke-Request '{"version": 1, "verb": "read", "wanted": {}}' $check).unfinished
+            @($told | ForEach-Object { "$($_.id) $($_.state)" }) | Should -Be @("$Id undone")
+        }
+        @((Invoke-Request '{"version": 1, "verb": "read", "wanted": {}}' $false).unfinished).Count | Should -Be 0
         # Both triggers at once, or once more: nothing is left to do.
         Complete-Change $Id
         Get-Picture | Should -BeExactly $Before
@@ -1001,7 +1007,7 @@ Describe 'the protected folder' -Skip:(-not $OnWindows) {
         Set-Sddl $path 'O:BAD:P(A;;FA;;;SY)(A;;FA;;;BA)(A;;FR;;;NS)'
         $before = Get-Sddl $path
         Set-FileContent -Path $path -Bytes (Get-Utf8 'two') -Expected (Get-FileText $path) -Sddl $before
-        Get-Sddl $path | Should -BeExactly $before
+        (Get-Sddl $path) -replace 'D:PAI', 'D:P' | Should -BeExactly ($before -replace 'D:PAI', 'D:P')
         Read-Text $path | Should -BeExactly 'two'
     }
 }

@@ -488,11 +488,11 @@ function Get-ProcessFact([long] $Id) {
 }
 
 function Get-ServiceRow([string] $Filter) {
-    Get-CimInstance -ClassName Win32_Service -Filter $Filter
+    Get-CimInstance -ClassName Win32_Service -Filter $Filter -OperationTimeoutSec 60
 }
 
 function Get-ServiceController([string] $Name) {
-    Get-Service -Name ([WildcardPattern]::Escape($Name))
+    Get-Service -Name ([Management.Automation.WildcardPattern]::Escape($Name))
 }
 
 function Get-ServiceFact([string] $Name) {
@@ -654,11 +654,11 @@ function Start-ServiceInTime([string] $Name, [double] $Seconds) {
 
 function Get-TcpTable {
     # The class behind Get-NetTCPConnection, whose module PowerShell 7 cannot load on every Windows.
-    Get-CimInstance -Namespace root/StandardCimv2 -ClassName MSFT_NetTCPConnection
+    Get-CimInstance -Namespace root/StandardCimv2 -ClassName MSFT_NetTCPConnection -OperationTimeoutSec 60
 }
 
 function Get-UdpTable {
-    Get-CimInstance -Namespace root/StandardCimv2 -ClassName MSFT_NetUDPEndpoint
+    Get-CimInstance -Namespace root/StandardCimv2 -ClassName MSFT_NetUDPEndpoint -OperationTimeoutSec 60
 }
 
 function Read-Endpoint([object] $Ports, [object] $RemotePorts) {
@@ -805,6 +805,7 @@ function Read-Probe([object] $Probe) {
             break
         }
         catch {
+            $found.address = $null
             $found.problem = Get-Reason $_
         }
     }
@@ -1073,14 +1074,20 @@ function Read-Folder([object] $Asked, [hashtable] $Places) {
         $tails = [Collections.Generic.List[object]]::new()
         $found.files = $tails
         foreach ($file in @((Get-FolderFile $path $Asked.endings) | Select-Object -First $Asked.newest)) {
-            $stream = Open-Shared $file.FullName
-            try {
-                $size = $stream.Length
-                $count = [Math]::Min([long] $size, [long] $Asked.bytes)
-                $bytes = Read-Part -Stream $stream -Offset ($size - $count) -Count $count
-            }
-            finally {
-                $stream.Dispose()
+            $size = $file.Length
+            $count = 0
+            $bytes = [byte[]]::new(0)
+            # Where names alone are asked for, a file that no other process may open is no trouble.
+            if ($Asked.bytes -gt 0) {
+                $stream = Open-Shared $file.FullName
+                try {
+                    $size = $stream.Length
+                    $count = [Math]::Min([long] $size, [long] $Asked.bytes)
+                    $bytes = Read-Part -Stream $stream -Offset ($size - $count) -Count $count
+                }
+                finally {
+                    $stream.Dispose()
+                }
             }
             $tails.Add([ordered]@{ name = $file.Name; size = $size; changed = (ConvertTo-Epoch $file.LastWriteTimeUtc)
                     offset = ($size - $count); content = [Convert]::ToBase64String($bytes) })
@@ -1336,7 +1343,7 @@ Complete-Change 'ID'
 
 function Get-TaskFolder {
     $service = New-Object -ComObject Schedule.Service
-    $service.Connect()
+    $null = $service.Connect()
     $service.GetFolder('\')
 }
 
@@ -1812,6 +1819,10 @@ function Invoke-PortProxyStep([hashtable] $Change, [object] $Step) {
         if ((Get-KnownService 'iphlpsvc').state -ne 'running') {
             throw "the service iphlpsvc (IP Helper), which forwards ports, does not run: start it, and set it to start by itself"
         }
+        $held = Test-Condition $Change @{ kind = 'listens'; port = $port }
+        if ($held.holds) {
+            throw "port $port cannot be forwarded, since $($held.note): stop what listens first"
+        }
         $after = "0.0.0.0 $to"
     }
     Set-Journaled $Change @{ kind = 'portproxy'; target = "$port"; before = $now; after = $after }
@@ -1961,6 +1972,10 @@ function Undo-Change([hashtable] $Change, [string] $Sentence) {
     [Array]::Reverse($ran)
     foreach ($service in $ran) {
         try {
+            if ($groups.Count -gt 0) {
+                # One that was started meanwhile, such as by the boot, has read what was not set back yet.
+                $null = Stop-ServiceInTime $service.target $service.seconds
+            }
             $null = Start-ServiceInTime $service.target $service.seconds
         }
         catch {
@@ -2074,13 +2089,18 @@ function Remove-OldChange {
     }
 }
 
-function Set-Outcome([hashtable] $Answer, [object] $State) {
-    $Answer.outcome = $State.state
-    $Answer.ok = $State.state -eq 'applied'
-    $Answer.sentence = $State.sentence
-    $Answer.failed_step = $State.failed_step
-    $Answer.done = @((ConvertFrom-Json -InputObject $State.done).done)
-    $Answer.seconds = $State.seconds
+function Set-Outcome([hashtable] $Answer, [hashtable] $Change) {
+    $state = $Change.State
+    $Answer.outcome = $state.state
+    $Answer.ok = $state.state -eq 'applied'
+    $Answer.sentence = $state.sentence
+    $Answer.failed_step = $state.failed_step
+    $Answer.done = @((ConvertFrom-Json -InputObject $state.done).done)
+    $Answer.seconds = $state.seconds
+    if ($state.state -eq 'undone') {
+        # By this answer; trouble is told once more.
+        Write-State $Change @{ told = $true }
+    }
 }
 
 function Start-Change([hashtable] $Change, [object] $Asked, [string] $Text) {
@@ -2159,8 +2179,7 @@ function Invoke-Apply([object] $Asked, [string] $Text, [hashtable] $Answer, [boo
     try {
         $earlier = Read-State $Asked.id
         if ($null -ne $earlier) {
-            $ended = Resume-Change $Asked.id
-            Set-Outcome $Answer $ended.State
+            Set-Outcome $Answer (Resume-Change $Asked.id)
             return
         }
         foreach ($id in @(Get-ChangeId)) {
@@ -2192,7 +2211,7 @@ function Invoke-Apply([object] $Asked, [string] $Text, [hashtable] $Answer, [boo
         $Answer.outcome = 'trouble'
         $Answer.ok = $false
         Invoke-StepList $change $Asked
-        Set-Outcome $Answer $change.State
+        Set-Outcome $Answer $change
         Close-Change $change
     }
     finally {
@@ -2225,7 +2244,8 @@ function Invoke-Request([string] $Text, [bool] $CheckMode) {
         }
         if ($asked.verb -eq 'apply') {
             $id = $asked.id
-            Invoke-Apply -Asked $asked -Text $Text -Answer $answer -CheckMode $CheckMode
+            # Whatever it might say is no part of the answer.
+            $null = Invoke-Apply -Asked $asked -Text $Text -Answer $answer -CheckMode $CheckMode
         }
     }
     catch {
