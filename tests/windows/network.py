@@ -50,7 +50,7 @@ class Connection:
 
 
 class Range:
-    """`administered`: made by netsh, which keeps the port for one who asks for it; else nobody gets it."""
+    """`administered`: made by netsh, which keeps the port for a process that asks for it; else it is kept from all."""
 
     def __init__(self, family, protocol, first, last, administered=True):
         self.family, self.protocol, self.first, self.last, self.administered = family, protocol, first, last, administered
@@ -98,7 +98,7 @@ class Network:
         return next((host for host in self.hosts if address in host.addresses), None)
 
     def connect(self, source, address, port, timeout=5.0):
-        """-> what to talk to, Remote or Real; NoAnswer says why there is nobody."""
+        """-> what to talk to, Remote or Real; or NoAnswer with the reason."""
         target = self.owner(source, address)
         if target is None:
             return Real.connect(source, address, port, timeout)
