@@ -10,8 +10,10 @@ import uuid
 
 import pytest
 
+from tests.integration.iis_hub import certificate
+from tests.lab import change_tracker_lab
 from tests.lab.authority import Authority
-from tests.windows import bigfix
+from tests.windows import bigfix, change_tracker
 from tests.windows.clock import Cancelled
 from tests.windows.files import ALL, READ, WRITE, FileError
 from tests.windows.host import Host
@@ -426,6 +428,97 @@ def test_firewall_lets_in_what_a_rule_names(pair):
     assert (found["ok"], found["problem"]) == (False, "timed out") and found["seconds"] >= 2
     pair.root.module(Call("module", "community.windows.win_firewall_rule", dict(name="x", protocol="tcp", localport=str(OLD))))
     assert answer(pair.client, request(wanted=dict(probes=[probe])))["found"]["probes"][0]["ok"]
+
+
+# -- Change Tracker
+class Tracker:
+    """A hub and an agent, both on Windows."""
+
+    def __init__(self, folder):
+        self.network = Network()
+        self.hub = Host("hub", ("192.0.2.1",), self.network, pin=PIN)
+        self.agent = Host("agent", ("192.0.2.2",), self.network, pin=PIN)
+        self.iis = change_tracker.install_hub(self.hub, folder / "iis", 443, certificate())
+        self.thumbprint = self.hub.iis.ssl_table()["0.0.0.0:443"]["hash"]
+        self.product = change_tracker.install_agent(
+            self.agent, change_tracker_lab.hub_details(change_tracker_lab.WINDOWS, 443, "secret", self.thumbprint))
+        self.pass_time(10)
+
+    pass_time = Pair.pass_time
+
+    path = change_tracker.PLACES["Gen7AgentCore"] + "\\HubDetails.xml"
+
+    @property
+    def log(self):
+        return self.agent.files.read(change_tracker.PLACES["Gen7AgentCore"] + "\\rolling-log.txt").decode()
+
+    def website(self, **bindings):
+        done = self.hub.module(Call("module", "microsoft.iis.website", dict(name=change_tracker.SITE, bindings=bindings)))
+        assert not done.get("failed"), done["msg"]
+
+    def identity(self, port):
+        return dict(ip="*", port=port, hostname="")
+
+    def ports(self):
+        return [port for _number, port in self.iis.arrivals["agent"]]
+
+
+@pytest.fixture
+def tracker(tmp_path):
+    made = Tracker(tmp_path)
+    yield made
+    for host in made.network.hosts:
+        host.close()
+
+
+def test_agent_of_change_tracker_moves_to_a_second_binding_and_the_first_one_ends(tracker):
+    assert tracker.product.taken and not tracker.product.failed and set(tracker.ports()) == {443}
+    data = tracker.agent.files.read(tracker.path)
+    assert b"<Password />" in data and b"<E1>" in data and b"secret" not in data
+    tracker.website(add=[dict(tracker.identity(8443), protocol="https", certificate_hash=tracker.thumbprint,
+                              certificate_store_name="MY")])
+    at = data.index(b"https://hub/api/") + len(b"https://hub")
+    moved = data[:at] + b":8443" + data[at:]
+    done = answer(tracker.agent, request(
+        dict(step="stop", service="Gen7AgentCore", seconds=60.0),
+        dict(step="write", path=tracker.path, expected=sha(data), splices=[dict(at=at, length=0, bytes=b64(b":8443"))],
+             result=sha(moved)),
+        dict(step="start", service="Gen7AgentCore", seconds=60.0),
+        dict(step="wait", seconds=60.0, settle=2.0, until=[
+            dict(kind="connection", service="Gen7AgentCore", host="hub", port=8443)])))
+    assert done["outcome"] == "applied", done["sentence"]
+    tracker.pass_time(5)
+    assert tracker.ports()[-1] == 8443 and not tracker.product.failed and tracker.agent.files.read(tracker.path) == moved
+    tracker.website(remove=[tracker.identity(443)])
+    tracker.pass_time(5)
+    assert set(tracker.iis.listeners) == {8443} and not tracker.product.failed
+    # What is one's own no longer is another's: the agent comes to the end of its patience.
+    tracker.website(add=[dict(tracker.identity(443), protocol="https", certificate_hash=tracker.thumbprint,
+                              certificate_store_name="MY")], remove=[tracker.identity(8443)])
+    tracker.pass_time(30)
+    assert tracker.product.sleeps and "Hub Offline, connection retries exhausted" in tracker.log
+
+
+def test_agent_believes_no_other_certificate_and_its_sealed_password_on_no_other_machine(tracker):
+    other = tracker.hub.iis.put_certificate(certificate("other"))
+    tracker.website(add=[dict(tracker.identity(443), protocol="https", certificate_hash=other, certificate_store_name="MY")])
+    tracker.agent.services.stop("Gen7AgentCore")
+    tracker.pass_time(3)
+    tracker.agent.services.start("Gen7AgentCore")
+    tracker.pass_time(3)
+    assert "Certificate thumbprint does not match trusted" in tracker.log
+    moved = change_tracker.install_agent(Host("agent2", ("192.0.2.3",), tracker.network), tracker.agent.files.read(tracker.path))
+    assert moved.sleeps
+
+
+def test_site_of_the_models_iis_stops_where_a_port_is_taken(tracker):
+    tracker.hub.listen(tracker.hub.services.new_process("squatter"), 8443)
+    tracker.website(add=[dict(tracker.identity(8443), protocol="https", certificate_hash=tracker.thumbprint,
+                              certificate_store_name="MY")])
+    found = tracker.hub.module(Call("module", "microsoft.iis.website_info", {}))
+    assert found["site"][0]["state"] == "Stopped" and tracker.iis.listeners == {}
+    done = tracker.hub.module(Call("module", "microsoft.iis.website", dict(name=change_tracker.SITE)))
+    assert done["failed"] and "it is being used by another process" in done["msg"]
 
 
 # -- reading

@@ -12,6 +12,7 @@ from .failed import Failed
 from .files import FileError
 
 START_SECONDS = 10.0
+IN_USE = "The process cannot access the file because it is being used by another process. (Exception from HRESULT: 0x80070020)"
 
 
 class Refusal(Exception):
@@ -208,8 +209,7 @@ def await_start(machine, name, proc):
             return    # nothing serves here
         if state["answered"] >= state["asked"]:
             if state["sites"].get(name) == STOPPED:
-                raise ComError("The process cannot access the file because it is being used by another process. (Exception from "
-                               "HRESULT: 0x80070020)")
+                raise ComError(IN_USE)
             return
         if time.monotonic() > end:
             raise ComError("the stand-in of IIS did not look at the start of %s within %d seconds" % (name, START_SECONDS))
@@ -236,6 +236,10 @@ def website(host, call, given):
             asked = machine.state()["asked"]
             made.act()
             asked = machine.state()["asked"] > asked
+            if host.iis_serves and not call.check:
+                host.iis_serves.follow(host)
+                if asked and machine.state()["sites"].get(made.site.name) == STOPPED:
+                    raise ComError(IN_USE)
         if asked:
             await_start(machine, made.site.name, host.outside.proc)
     except Refusal as err:
