@@ -16,7 +16,7 @@ import threading
 from tests.integration.migration_lab import CHECKOUT
 from tests.integration.nginx_hub import until
 from tests.integration.ports import free_ports
-from tests.lab.change_tracker.windows import SYSTEM_PID, Machine, lay_out
+from tests.lab.change_tracker.windows import Machine, lay_out
 from tests.unit.masthead_files import session_signer
 from tests.windows import modules
 from tests.windows.host import Host
@@ -97,7 +97,6 @@ class WindowsHub:
             [sys.executable, "-m", "tests.lab.change_tracker.iis", self.folder, str(self.server.server_port)], cwd=CHECKOUT,
             stdin=subprocess.DEVNULL)
         until(lambda: self.machine.state()["pid"] == self.process.pid, "the stand-in of IIS does not come up")
-        self.host.outside.processes = {self.process.pid: self.host.services.processes[SYSTEM_PID]}
         return self
 
     def stop_iis(self):

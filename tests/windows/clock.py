@@ -45,7 +45,7 @@ class Clock:
         return self.steady() - self._booted
 
     def set_by(self, seconds):
-        """Somebody sets the clock on the wall."""
+        """The clock on the wall is set."""
         self._epoch += seconds
 
     def boot(self):

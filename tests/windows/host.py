@@ -61,6 +61,8 @@ class Host:
         self.windows, self.powershell = "10.0.20348", "5.1.20348.2849"
         # IIS, where there is one: its Machine (tests.lab.change_tracker.windows).
         self.iis = None
+        # What serves it, where that is the model itself (change_tracker.py).
+        self.iis_serves = None
         self.network = network or Network()
         self.network.add(self)
         self.pin = pin or pinned()

@@ -12,6 +12,7 @@ from .failed import Failed
 from .files import FileError
 
 START_SECONDS = 10.0
+IN_USE = "The process cannot access the file because it is being used by another process. (Exception from HRESULT: 0x80070020)"
 
 
 class Refusal(Exception):
@@ -199,17 +200,16 @@ class Website:
             self.machine.set_site_state(self.site.name, STARTED, asked=self.machine.state()["asked"] + 1)
 
 
-def await_start(machine, name):
+def await_start(machine, name, proc):
     """Start-Website fails where the site can't have its ports, which the stand-in finds out."""
     end = time.monotonic() + START_SECONDS
     while True:
         state = machine.state()
-        if not state["pid"] or not os.path.exists("/proc/%d" % state["pid"]):
+        if not state["pid"] or not os.path.exists("%s/%d" % (proc, state["pid"])):
             return    # nothing serves here
         if state["answered"] >= state["asked"]:
             if state["sites"].get(name) == STOPPED:
-                raise ComError("The process cannot access the file because it is being used by another process. (Exception from "
-                               "HRESULT: 0x80070020)")
+                raise ComError(IN_USE)
             return
         if time.monotonic() > end:
             raise ComError("the stand-in of IIS did not look at the start of %s within %d seconds" % (name, START_SECONDS))
@@ -236,8 +236,12 @@ def website(host, call, given):
             asked = machine.state()["asked"]
             made.act()
             asked = machine.state()["asked"] > asked
+            if host.iis_serves and not call.check:
+                host.iis_serves.follow(host)
+                if asked and machine.state()["sites"].get(made.site.name) == STOPPED:
+                    raise ComError(IN_USE)
         if asked:
-            await_start(machine, made.site.name)
+            await_start(machine, made.site.name, host.outside.proc)
     except Refusal as err:
         raise Failed(str(err), changed=made.changed)
     except ComError as err:

@@ -90,7 +90,7 @@ def _json(text):
 
 
 def flattened(value, depth):
-    """As Convert-OutputObject does: what lies deeper is told as a text, which nobody can read back."""
+    """As Convert-OutputObject does: what lies deeper is told as a text, and lost."""
     if not isinstance(value, (dict, list)):
         return value
     if depth < 0:

@@ -50,7 +50,7 @@ class Connection:
 
 
 class Range:
-    """`administered`: made by netsh, which keeps the port for one who asks for it; else nobody gets it."""
+    """`administered`: made by netsh, which keeps the port for a process that asks for it; else it is kept from all."""
 
     def __init__(self, family, protocol, first, last, administered=True):
         self.family, self.protocol, self.first, self.last, self.administered = family, protocol, first, last, administered
@@ -98,7 +98,7 @@ class Network:
         return next((host for host in self.hosts if address in host.addresses), None)
 
     def connect(self, source, address, port, timeout=5.0):
-        """-> what to talk to, Remote or Real; NoAnswer says why there is nobody."""
+        """-> what to talk to, Remote or Real; or NoAnswer with the reason."""
         target = self.owner(source, address)
         if target is None:
             return Real.connect(source, address, port, timeout)
@@ -124,12 +124,17 @@ class Remote:
     def __init__(self, host, listener, address, behind=None):
         self.host, self.listener, self.address, self.behind = host, listener, address, behind
 
-    def request(self, method, path, body=b""):
+    @property
+    def last(self):
+        """Who answers, behind whatever passes it on."""
+        return self.behind.last if self.behind is not None and isinstance(self.behind, Remote) else self.listener
+
+    def request(self, method, path, body=b"", headers=None):
         """-> (status, body); NoAnswer where it does not speak HTTP."""
         if self.listener not in self.host.listeners:
             raise NoAnswer("the connection was closed")
         if self.behind is not None:
-            return self.behind.request(method, path, body)
+            return self.behind.request(method, path, body, headers)
         if self.listener.answer is None:
             raise NoAnswer("the server closed the connection without an answer")
         return self.listener.answer(method, path, body)
@@ -166,9 +171,9 @@ class Real:
         except OSError as err:
             raise NoAnswer(str(err))
 
-    def request(self, method, path, body=b""):
+    def request(self, method, path, body=b"", headers=None):
         try:
-            self.connection.request(method, path, body)
+            self.connection.request(method, path, body, headers or {})
             answer = self.connection.getresponse()
             return answer.status, answer.read()
         except (OSError, http.client.HTTPException) as err:

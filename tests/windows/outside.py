@@ -6,17 +6,19 @@
 import os
 import socket
 
+from tests.lab.change_tracker.windows import SYSTEM_PID
+
 STATES = {"01": "Established", "02": "SynSent", "03": "SynReceived", "04": "FinWait1", "05": "FinWait2", "06": "TimeWait",
           "07": "Closed", "08": "CloseWait", "09": "LastAck", "0A": "Listen", "0B": "Closing"}
 
 
-def sockets(*kinds):
+def sockets(proc):
     """The kernel's table -> [(kind, local address, its port, remote address, its port, state, inode)]"""
     found = []
-    for kind in kinds:
+    for kind in ("tcp", "udp"):
         for family in ("", "6"):
             try:
-                with open("/proc/net/%s%s" % (kind, family)) as stream:
+                with open("%s/net/%s%s" % (proc, kind, family)) as stream:
                     lines = stream.read().splitlines()[1:]
             except OSError:
                 continue    # no IPv6 here
@@ -34,17 +36,17 @@ def _end(text):
     return shown.removeprefix("::ffff:"), int(port, 16)
 
 
-def owners(pids=None):
+def owners(proc, pids=None):
     """-> {inode of a socket: pid}"""
     found = {}
-    for pid in pids if pids is not None else filter(str.isdigit, os.listdir("/proc")):
+    for pid in pids if pids is not None else filter(str.isdigit, os.listdir(proc)):
         try:
-            entries = os.listdir("/proc/%s/fd" % pid)
+            entries = os.listdir("%s/%s/fd" % (proc, pid))
         except OSError:
             continue    # it has ended, or is another user's
         for entry in entries:
             try:
-                link = os.readlink("/proc/%s/fd/%s" % (pid, entry))
+                link = os.readlink("%s/%s/fd/%s" % (proc, pid, entry))
             except OSError:
                 continue    # closed meanwhile, as connections are at every moment
             if link.startswith("socket:["):
@@ -54,22 +56,24 @@ def owners(pids=None):
 
 class Outside:
     """`processes`: pid of this machine -> the process of the model that it stands for.  `all`: the host has every socket of this
-    machine, under the names that these processes have here (a hub whose IIS is a process of this machine)."""
+    machine, under the names that their processes have here; those of the stand-in of IIS are http.sys's.  `proc`, `net`: where
+    processes and sockets are looked up, which for a container is its own /proc."""
 
     def __init__(self, host):
         self.host, self.processes, self.all = host, {}, False
+        self.proc, self.net = "/proc", "/proc/self"
 
     def _found(self):
         if not self.processes and not self.all:
             return
         # The processes after the sockets: each that is opened meanwhile is in neither, each that is closed in the second look.
-        found, pids, still = sockets("tcp", "udp"), owners(None if self.all else list(self.processes)), None
+        found, pids, still = sockets(self.net), owners(self.proc, None if self.all else list(self.processes)), None
         for entry in found:
             inode = entry[-1]
             if inode not in pids:
                 if not self.all:
                     continue
-                still = set(sockets("tcp", "udp")) if still is None else still
+                still = set(sockets(self.net)) if still is None else still
                 if entry not in still:
                     continue
             yield entry, self._process(pids.get(inode))
@@ -78,11 +82,13 @@ class Outside:
         if pid is None:
             return dict(process=0, name="System Idle Process", began=None)
         known = self.processes.get(pid)
+        if known is None and self.host.iis and self.host.iis.state()["pid"] == pid:
+            known = self.host.services.processes[SYSTEM_PID]
         if known is not None:
             return dict(process=known.pid, name=known.name, began=known.began)
         try:
-            with open("/proc/%d/comm" % pid) as stream:
-                return dict(process=pid, name=stream.read().strip(), began=os.stat("/proc/%d" % pid).st_mtime)
+            with open("%s/%d/comm" % (self.proc, pid)) as stream:
+                return dict(process=pid, name=stream.read().strip(), began=os.stat("%s/%d" % (self.proc, pid)).st_mtime)
         except OSError:
             return dict(process=pid, name=None, began=None)
 

@@ -199,6 +199,8 @@ class Script:
     def _outcome(change, answer):
         answer.update(outcome=change.state, ok=change.state == APPLIED, sentence=change.sentence, failed_step=change.failed_step,
                       done=change.done, seconds=change.seconds)
+        # By this answer; trouble is told once more.
+        change.told = change.told or change.state == UNDONE
 
     def _carry_out(self, change, cancelled):
         steps = change.request["steps"]
@@ -309,6 +311,9 @@ class Script:
         for entry, known in reversed(first.values()):
             tried(self._set_back, entry, known)
         for name in reversed(ran):
+            if first:
+                # One that was started meanwhile, such as by the boot, has read what was not set back yet.
+                tried(self._halt, name, change.services[name][1], cancelled)
             tried(self._run, name, change.services[name][1], cancelled)
         change.up = self.clock.steady()
         change.seconds = self._downtime(change)
@@ -588,6 +593,9 @@ class Script:
             return False
         if step["present"] and not self.host.services.is_running("iphlpsvc"):
             raise StepFailed("the service iphlpsvc (IP Helper), which forwards ports, does not run")
+        held, said, _process = self._is_listens(dict(port=port, service=None), change)
+        if step["present"] and held:
+            raise StepFailed("port %d cannot be forwarded, since %s: stop what listens first" % (port, said))
         self._set(change, Entry("portproxy", port, now, target if step["present"] else None))
         if step["present"]:
             # netsh is content with a port that another process holds, and nothing is forwarded then.
@@ -791,11 +799,13 @@ class Script:
                 return dict(found, problem="%s is not read, since %s is a link or a mounted volume" % (
                     path, self.host.files.reparse(path)))
             for node in self._log_files(asked["path"], asked["endings"], places)[:asked["newest"]]:
-                with self.host.files.opened(node.path, (READ,), ALL):
-                    content = node.content
-                offset = max(0, len(content) - asked["bytes"])
-                found["files"].append(dict(name=node.name, size=len(content), changed=node.changed, offset=offset,
-                                           content=base64.b64encode(content[offset:]).decode()))
+                data = node.content
+                offset = max(0, len(data) - asked["bytes"])
+                if asked["bytes"]:
+                    with self.host.files.opened(node.path, (READ,), ALL):
+                        data = node.content
+                found["files"].append(dict(name=node.name, size=len(data), changed=node.changed, offset=offset,
+                                           content=base64.b64encode(data[offset:]).decode()))
         except FileError as err:
             found["problem"] = str(err)
         return found

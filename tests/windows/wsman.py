@@ -131,9 +131,9 @@ class Endpoint:
 
     # -- for tests
     def variables(self):
-        """Of an inventory."""
+        """Of an inventory, in which `ansible_host` may be the host's address in its estate."""
         found = dict(
-            ansible_connection="winrm", ansible_host=self.address, ansible_port=self.port, ansible_user=self.user,
+            ansible_connection="winrm", ansible_winrm_host=self.address, ansible_winrm_port=self.port, ansible_user=self.user,
             ansible_password=self.password, ansible_winrm_scheme="https" if self.tls else "http",
             ansible_winrm_transport="basic")
         if self.tls:

@@ -1,82 +1,27 @@
 # Copyright (c) 2026 The portshift.agents authors
 # GNU General Public License v3.0-or-later (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The doubles of Windows modules: they take what the real ones take, and refuse and get wrong what those do."""
+"""Modules of other collections on the model of a Windows host: they refuse and get wrong what the real ones do."""
 
-import ast
 import base64
-import json
-import os
-import pathlib
-import subprocess
-import sys
 
 import pytest
-import yaml
 
 from tests.integration.iis_hub import HUB, WindowsHub, certificate
-from tests.integration.migration_lab import DOUBLES
 from tests.lab.change_tracker.iis import admits
-from tests.lab.change_tracker.windows import ComError, Machine, new_rule
+from tests.lab.change_tracker.windows import new_rule
+from tests.windows.host import Host
+from tests.windows.payload import Call
 
-REAL = pathlib.Path(os.environ["ANSIBLE_COLLECTIONS_PATH"].split(os.pathsep)[0], "ansible_collections")
-MODULES = sorted(str(path.relative_to(DOUBLES / "ansible_collections"))[:-3]
-                 for path in DOUBLES.glob("ansible_collections/*/*/plugins/modules/*.py"))
-SPECIFICATIONS = """
-import importlib, json, sys
-names = ["ansible_collections." + name.replace("/", ".") for name in sys.argv[1:]]
-print(json.dumps([importlib.import_module(name).ARGUMENTS for name in names]))
-"""
-
-
-def documented(name):
-    """-> the options of the real module, as its documentation has them"""
-    path = REAL / (name + ".yml")
-    if path.exists():
-        return yaml.safe_load(path.read_text())["DOCUMENTATION"]["options"]
-    path = REAL / (name + ".py")
-    if not path.exists():
-        pytest.skip("%s is not installed; tools/collections installs it" % name)
-    [text] = [node.value.value for node in ast.parse(path.read_text()).body
-              if isinstance(node, ast.Assign) and node.targets[0].id == "DOCUMENTATION"]
-    return yaml.safe_load(text)["options"]
-
-
-def as_documented(options, of_a_double=False):
-    """What both have to say alike."""
-    found = {}
-    for name, option in options.items():
-        # A path of Windows is none of this machine's, which AnsibleModule would expand.
-        kind = option.get("type", "str")
-        found[name] = dict(
-            type="str" if kind == "path" else kind, elements=option.get("elements"), required=bool(option.get("required")),
-            default=option.get("default"), choices=sorted(option.get("choices") or []),
-            aliases=sorted(option.get("aliases") or []),
-            suboptions=as_documented(option.get("options" if of_a_double else "suboptions") or {}, of_a_double))
-    return found
-
-
-@pytest.fixture(scope="module")
-def specifications():
-    done = subprocess.run([sys.executable, "-c", SPECIFICATIONS, *MODULES], env=dict(os.environ, PYTHONPATH=str(DOUBLES)),
-                          capture_output=True, text=True, check=True, timeout=60)
-    return dict(zip(MODULES, json.loads(done.stdout)))
-
-
-@pytest.mark.parametrize("name", MODULES)
-def test_double_has_the_options_that_are_documented(specifications, name):
-    assert as_documented(specifications[name], True) == as_documented(documented(name))
-
-
-def test_there_is_a_double_of_every_module_that_the_hub_is_changed_with():
-    assert [name.rpartition("/")[2] for name in MODULES] == [
-        "slurp", "win_copy", "win_file", "win_listen_ports_facts", "win_wait_for", "win_firewall_rule", "website", "website_info"]
+pytestmark = pytest.mark.stand_ins
 
 
 @pytest.fixture
 def hub(tmp_path):
     """A machine on which nothing runs."""
-    return WindowsHub(tmp_path / "machine")
+    made = WindowsHub(tmp_path / "machine")
+    yield made
+    made.stop()
 
 
 @pytest.mark.parametrize("module, arguments, option", [
@@ -85,31 +30,32 @@ def hub(tmp_path):
     ("win_wait_for", dict(), "how to wait without a port"),
     ("win_file", dict(path="C:\\x", state="touch"), "state=touch"),
     ("win_file", dict(path="C:\\x", modification_time="now"), "modification_time"),
-    ("win_copy", dict(dest="C:\\x", content="", backup=True), "backup"),
     ("website", dict(name=HUB, preload_enabled=True), "preload_enabled"),
     ("win_firewall_rule", dict(name="x", icmp_type_code=["*"]), "icmp_type_code"),
 ])
-def test_what_a_double_leaves_out_it_refuses(hub, module, arguments, option):
+def test_what_the_model_leaves_out_it_refuses(hub, module, arguments, option):
     done = hub.module(module, **arguments)
-    assert done["failed"] and done["msg"] == "the double of %s does not know %s" % (module, option)
+    assert done["failed"] and done["msg"] == "the model of a Windows host does not know %s" % option
 
 
-def test_machine_that_is_not_there_is_named(hub):
-    hub.folder += "-other"
-    assert hub.module("website_info")["msg"] == (
-        "the double of website_info has no folder %s that stands for a Windows machine" % hub.folder)
+def test_host_without_iis_has_no_sites():
+    host = Host()
+    for name in ("website", "website_info"):
+        done = host.module(Call("module", "microsoft.iis." + name, dict(name=HUB)))
+        assert done["failed"] and "IIS is not installed" in done["msg"]
+    host.close()
 
 
 # -- files
-@pytest.mark.parametrize("path", ["x", "/etc/x", "C:x", "C:\\..\\x", "C:\\a\\..\\..\\x"])
-def test_path_that_leads_elsewhere_is_refused(tmp_path, path):
-    with pytest.raises(ComError):
-        Machine(tmp_path).below(path)
+@pytest.mark.parametrize("path", ["x", "/etc/x", "C:x", "C:\\..\\x", "E:\\x"])
+def test_path_that_leads_elsewhere_is_refused(hub, path):
+    assert hub.module("slurp", src=path)["failed"] and hub.module("win_file", path=path, state="directory")["failed"]
 
 
 @pytest.mark.parametrize("path", ["c:\\ProgramData\\x y\\z.json", "C:/ProgramData/x y/z.json", "%PROGRAMDATA%\\x y\\z.json"])
-def test_path_of_windows_is_below_the_folder(tmp_path, path):
-    assert Machine(tmp_path).below(path) == str(tmp_path / "C/ProgramData/x y/z.json")
+def test_path_is_read_as_windows_reads_it(hub, path):
+    hub.host.files.put("C:\\ProgramData\\x y\\z.json", b"{}")
+    assert base64.b64decode(hub.module("slurp", src=path)["content"]) == b"{}"
 
 
 def test_file_from_its_folder_to_its_end(hub):
@@ -125,23 +71,14 @@ def test_file_from_its_folder_to_its_end(hub):
     assert base64.b64decode(hub.module("slurp", src=path)["content"]) == "ä\n".encode()
     assert hub.module("win_file", path=path, state="directory")["msg"] == "path %s is not a directory" % path
     assert [hub.module("win_file", path=folder, state="absent")["changed"] for _time in range(2)] == [True, False]
-    assert not os.path.exists(hub.machine.below(folder))
+    assert hub.host.files.get(folder) is None
 
 
-def test_action_of_win_copy_hands_over_content(hub, run_playbook, monkeypatch):
-    for name, value in hub.environment().items():
-        monkeypatch.setenv(name, value)
+def test_backup_keeps_what_was_there(hub):
     path = "C:\\ProgramData\\hub.json"
-    tasks = [{"ansible.windows.win_copy": dict(dest=path, content=dict(port=8443))},
-             {"ansible.windows.win_copy": dict(dest="C:\\ProgramData\\", content="x"), "ignore_errors": True},
-             {"ansible.windows.win_copy": dict(dest=path, src="x"), "ignore_errors": True}]
-    done = run_playbook([dict(hosts="all", gather_facts=False, tasks=tasks)],
-                        dict(all=dict(hosts=dict(here=dict(ansible_connection="local",
-                                                           ansible_python_interpreter=sys.executable)))))
-    assert done.returncode == 0, done.stdout
-    assert "dest must be a file if content is defined" in done.stdout and "does not know src" in done.stdout
-    with open(hub.machine.below(path)) as stream:
-        assert json.load(stream) == dict(port=8443)
+    hub.host.files.put(path, b"old")
+    done = hub.module("win_copy", dest=path, content="new", backup=True)
+    assert hub.host.files.read(done["backup_file"]) == b"old" and hub.host.files.read(path) == b"new"
 
 
 # -- IIS
