@@ -22,8 +22,8 @@ description:
     back, byte for byte, and the services are started on the old port, before the failure is returned.
   - What has begun is finished on the host, in one direction or the other, also when the control node dies meanwhile.
   - A Windows host is read and changed by one PowerShell script. Its settings lie in the registry, so O(settings_paths) and
-    O(credentials_paths) may name keys of it, and C({client}) and C({server}) at the beginning of a path stand for the folders that
-    the registry names.
+    O(credentials_paths) may name keys of it, and C({client}) and C({server}) at the beginning of a path stand for the folders
+    that the registry names.
   - A cutover of the same host that is still under way, such as that of a control node that died, is waited for, up to 900
     seconds; then this one goes on from what it finds. Meanwhile a file O(record) with C(.lock) behind it lies there.
 options:
