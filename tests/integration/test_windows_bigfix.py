@@ -14,7 +14,7 @@ from tests.lab.authority import Authority
 from tests.lab.change_tracker.windows import new_rule
 from tests.windows import bigfix
 from tests.windows.estate import Estate
-from tests.unit.test_windows_bigfix import state_of
+from tests.unit.windows_bigfix import state_of
 
 OLD, NEW = 52311, 55000
 RECORD = "C:\\ProgramData\\portshift\\bigfix.json"
@@ -93,15 +93,10 @@ def test_a_client_goes_there_and_back(deployment):
     assert code == 0 and "changed=1" in said, said
     assert deployment.requests("win1") == [7, 7, 12]
     assert json.loads(client.files.get(RECORD).content)["state"] == "verified"
-    moved = state_of(client)
 
     deployment.pass_time(60)
     code, said = deployment.verbs("main")
     assert code == 0 and "changed=0" in said and deployment.requests("win1") == [7], said
-    code, said = deployment.verbs("verify")
-    assert code == 0 and "changed=0" in said and deployment.requests("win1") == [7], said
-    code, said = deployment.verbs("close")
-    assert code == 0 and "changed=0" in said and state_of(client) == moved, said
 
     code, said = deployment.verbs("way_back", "rollback")
     assert state_of(client) == before, said
@@ -176,9 +171,8 @@ def test_a_deployment_on_windows_lives_its_whole_life(tmp_path):
     whole = Whole(tmp_path)
     try:
         before = whole.state()
-        for verb, options in (("plan", ()), ("migrate", ["--check", "--diff"])):
-            code, said = whole.play(verb, *options)
-            assert code == 0 and whole.state() == before, said
+        code, said = whole.play("migrate", "--check", "--diff")
+        assert code == 0 and whole.state() == before, said
         code, said = whole.play("migrate")
         assert code == 0, said
         costs = {name: whole.costs(name) for name in whole.estate.hosts}

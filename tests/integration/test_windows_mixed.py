@@ -12,7 +12,7 @@ import pytest
 from tests.integration.migration_lab import Lab
 from tests.integration.product_lab import eventually
 from tests.lab.process_lab import ProcessLab
-from tests.unit.test_windows_bigfix import state_of
+from tests.unit.windows_bigfix import state_of
 from tests.windows import bigfix
 from tests.windows.estate import Estate
 

@@ -12,7 +12,7 @@ from ansible_collections.portshift.agents.plugins.plugin_utils._windows import b
 from ansible_collections.portshift.agents.plugins.plugin_utils._windows.move import Module
 from tests.unit.windows_bigfix import (
     CLIENT, DATE, NEW, OLD, RECORD, RELAY, SETTINGS, Parent, Straight, client, look_options, masthead, move_options, options,
-    proof, relay)
+    proof, relay, state_of)
 from tests.windows import bigfix as windows
 from tests.windows.host import Host
 from tests.windows.network import Network
@@ -35,13 +35,6 @@ def host(network):
 @pytest.fixture
 def script(host):
     return Straight(host)
-
-
-def state_of(host):
-    """All of a host that a move may touch."""
-    return ({path: (node.content, node.owner, node.read_only) for path, node in host.files.nodes.items()
-             if "portshift" not in path and "\\__global" not in path},
-            {key.path: dict(key.values) for key in host.registry.below("HKLM\\SOFTWARE")})
 
 
 def evidence_options(**more):

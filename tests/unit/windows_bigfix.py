@@ -59,6 +59,13 @@ def relay(network, ports=(OLD, NEW), named=NEW):
     return host
 
 
+def state_of(host):
+    """All of a host that a move may touch."""
+    return ({path: (node.content, node.owner, node.read_only) for path, node in host.files.nodes.items()
+             if "portshift" not in path and "\\__global" not in path},
+            {key.path: dict(key.values) for key in host.registry.below("HKLM\\SOFTWARE")})
+
+
 class Straight:
     """A Script that asks the model at once, and counts."""
 
