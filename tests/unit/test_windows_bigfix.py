@@ -376,3 +376,19 @@ def test_an_earlier_change_that_was_undone_is_told(host, script):
     script.read = lambda wanted, read=script.read: dict(read(wanted), unfinished=[
         dict(id="0" * 32, state="undone", began=1.0, sentence="the connection was lost, and all is as it was")])
     assert "the connection was lost, and all is as it was" in bigfix.looked(script, look_options())["notes"]
+
+
+def test_a_second_migration_keeps_the_record_of_the_first_and_goes_back_to_it(network):
+    further = 56000
+    relay(network, ports=(OLD, NEW, further), named=None)
+    host = client(network)
+    bigfix.moved(Straight(host), move_options(), Module(False, False))
+    first = state_of(host)
+    host.pass_time(30)
+    script = Straight(host)
+    found = bigfix.moved(script, move_options(port=further, previous_port=NEW), Module(False, False))
+    assert (found["ok"], found["old_port"], script.reads) == (True, NEW, 1)
+    names = [node.name for node in host.files.listing("C:\\ProgramData\\portshift\\bigfix")]
+    assert [name for name in names if name.endswith("-%d-%d.json" % (OLD, NEW))]
+    found = bigfix.moved(script, move_options(port=further, state="restored", proof=None), Module(False, False))
+    assert found["old_port"] == NEW and state_of(host) == first

@@ -700,7 +700,7 @@ class WindowsDisk(Disk):
         """The script makes the folders of its own."""
 
     def exists(self, path: str) -> bool:
-        return path in self.written or self.host.exists(path)
+        return path in self.written or (not self.host.is_known_missing(path) and self.host.exists(path))
 
     def read_own(self, path: str) -> bytes | None:
         if path in self.written:
