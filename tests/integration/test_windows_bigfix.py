@@ -5,6 +5,7 @@
 
 import json
 import os
+import subprocess
 
 import pytest
 
@@ -56,14 +57,18 @@ class Deployment:
         bigfix._run(self.root, "BESRootServer")
         self.root.set_portproxy(OLD, NEW)
 
-    def verbs(self, *verbs, options=(), hosts="bigfix_clients", role="bigfix_client", before=lambda: None):
-        """-> (code, what Ansible said).  `before`: done when nothing that was asked counts any more."""
+    def verbs(self, *verbs, options=(), hosts="bigfix_clients", role="bigfix_client", before=lambda: None, program=None):
+        """-> (code, what Ansible said).  `before`: done when nothing that was asked counts any more.  `program`: another
+        ansible-playbook."""
         tasks = [dict(name="Do " + verb, include_role=dict(name="portshift.agents." + role, tasks_from=verb)) for verb in verbs]
         (self.folder / "play.json").write_text(json.dumps([dict(hosts=hosts, gather_facts=False, tasks=tasks)]))
         self.estate.forget()
         before()
-        done = forked.run("ansible", ["playbook", "-i", "inventory.yml", "play.json", *options], timeout=900, cwd=self.folder,
-                          env=dict(os.environ, ANSIBLE_NOCOLOR="1", ANSIBLE_CALLBACK_RESULT_FORMAT="yaml"))
+        arguments = ["-i", "inventory.yml", "play.json", *options]
+        environment = dict(os.environ, ANSIBLE_NOCOLOR="1", ANSIBLE_CALLBACK_RESULT_FORMAT="yaml")
+        given = dict(timeout=900, cwd=self.folder, env=environment)
+        done = subprocess.run([program, *arguments], capture_output=True, text=True, check=False, **given) if program else (
+            forked.run("ansible", ["playbook", *arguments], **given))
         return done.returncode, done.stdout + done.stderr
 
     def requests(self, name):
@@ -101,6 +106,15 @@ def test_a_client_goes_there_and_back(deployment):
     code, said = deployment.verbs("way_back", "rollback")
     assert state_of(client) == before, said
     assert json.loads(client.files.get(RECORD).content)["state"] == "rolled_back"
+
+
+def test_a_client_moves_by_the_oldest_ansible_core(deployment, oldest):
+    client = deployment.estate.hosts["win1"]
+    deployment.open_root()
+    code, said = deployment.verbs("assess", "path", "apply", program=oldest)
+    assert code == 0 and "changed=1" in said, said
+    assert json.loads(client.files.get(RECORD).content)["state"] == "verified"
+    assert max(deployment.requests("win1")) <= 12
 
 
 # --- whole deployments, by the playbooks
