@@ -147,22 +147,21 @@ class WindowsMove:
         self.files += [edit.path] if done["changed"] else []
 
     def _steps_there(self, edits: Sequence[Any], old_port: int | None, down: Sequence[str], proved: bool) -> list[Step]:
+        if not edits:
+            # Its proof is awaited from here: without it the services run on, whose start a change would undo.
+            return self._told("start", down)
         folders, endings = self.marked
         steps: list[Step] = [MarkStep(step="mark", folders=list(folders), endings=list(endings))] if proved and folders else []
         record = ChangeRecord(self.record_path, old_port, self.product.port, self.phase, disk=self.host.disk)
-        if edits:
-            record.before_stop(self.services.processes())
-            if self._is_to_be_excluded():
-                record.content["excluded"] = True
-            for edit in edits:
-                self._commit(edit, record)
-            pair = (old_port, self.product.port) if self.bridge and old_port else None
-            before_start, after_start = self._turn(pair)
-            # Ahead of the stop: whatever ends this change in the middle, the way back is on the disk.
-            steps += [*self.host.disk.take(), *self._told("stop", self.services.names[::-1]), *before_start,
-                      *self._excluded(), *self.host.changes, *self._told("start", self.services.names), *after_start]
-        else:
-            steps += self._told("start", down)
+        record.before_stop(self.services.processes())
+        if self._is_to_be_excluded():
+            record.content["excluded"] = True
+        for edit in edits:
+            self._commit(edit, record)
+        before_start, after_start = self._turn((old_port, self.product.port) if old_port else None)
+        # Ahead of the stop: whatever ends this change in the middle, the way back is on the disk.
+        steps += [*self.host.disk.take(), *self._told("stop", self.services.names[::-1]), *before_start,
+                  *self._excluded(), *self.host.changes, *self._told("start", self.services.names), *after_start]
         if proved:
             steps.append(WaitStep(step="wait", seconds=self.proof_seconds, settle=self.product.evidence().settle_seconds,
                                   until=self.conditions()))
@@ -209,7 +208,10 @@ class WindowsMove:
         except EngineError as err:
             found = dict(ok=False, port=self.product.port, missing={}, msg=str(err))
         if found["ok"]:
-            return dict(result, **found)
+            marked = questions.is_to_be_marked()
+            if marked and not self.module.check_mode:
+                marking(self.script)(questions)
+            return dict(dict(result, **found), changed=result["changed"] or marked)
         error = MoveError(found.pop("msg"), found)
         if self.module.check_mode or not result["changed"] or not self.files:
             raise MoveError("%s. Nothing was put back, since no migration of this host to port %d is under way" % (
