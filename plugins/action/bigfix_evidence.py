@@ -7,25 +7,19 @@ from __future__ import annotations
 
 from typing import Any
 
-from ansible.plugins.action import ActionBase
 from ansible_collections.portshift.agents.plugins.module_utils._bigfix.evidence import BIGFIX_EVIDENCE_SPEC
 from ansible_collections.portshift.agents.plugins.module_utils._core.errors import EngineError
 from ansible_collections.portshift.agents.plugins.plugin_utils._contracts import Result
-from ansible_collections.portshift.agents.plugins.plugin_utils._other_modules import is_powershell
 from ansible_collections.portshift.agents.plugins.plugin_utils._windows import bigfix
-from ansible_collections.portshift.agents.plugins.plugin_utils._windows.actions import failed, options_of
+from ansible_collections.portshift.agents.plugins.plugin_utils._windows.actions import ForBothFamilies, failed, options_of
 from ansible_collections.portshift.agents.plugins.plugin_utils._windows.script import Script
 
 
-class ActionModule(ActionBase):
+class ActionModule(ForBothFamilies):
 
-    def run(self, tmp: Any = None, task_vars: Any = None) -> Result:
-        result: Result = super().run(tmp, task_vars)
-        if not is_powershell(self):
-            result.update(self._execute_module(task_vars=task_vars))
-            return result
+    def on_windows(self, task_vars: Any) -> Result:
         params = options_of(self, BIGFIX_EVIDENCE_SPEC)
         try:
-            return dict(result, **bigfix.evidence(Script(self, task_vars), params, self._task.check_mode))
+            return bigfix.evidence(Script(self, task_vars), params, self._task.check_mode)
         except EngineError as err:
-            return dict(result, **failed(err, ok=False, port=params["port"]))
+            return failed(err, ok=False, port=params["port"])

@@ -7,32 +7,26 @@ from __future__ import annotations
 
 from typing import Any
 
-from ansible.plugins.action import ActionBase
 from ansible_collections.portshift.agents.plugins.module_utils._bigfix import edit as bigfix_edit
 from ansible_collections.portshift.agents.plugins.module_utils._core.change_record import CHANGE_RECORD_SPEC
 from ansible_collections.portshift.agents.plugins.module_utils._core.errors import EngineError
 from ansible_collections.portshift.agents.plugins.module_utils._core.file_kinds import FileKinds
 from ansible_collections.portshift.agents.plugins.plugin_utils._contracts import Result
-from ansible_collections.portshift.agents.plugins.plugin_utils._other_modules import is_powershell
 from ansible_collections.portshift.agents.plugins.plugin_utils._windows import record
-from ansible_collections.portshift.agents.plugins.plugin_utils._windows.actions import failed, module_of, options_of
+from ansible_collections.portshift.agents.plugins.plugin_utils._windows.actions import ForBothFamilies, failed, module_of, options_of
 from ansible_collections.portshift.agents.plugins.plugin_utils._windows.script import Script
 
 # Of the products that are on Windows hosts.
 KINDS = FileKinds(bigfix_edit)
 
 
-class ActionModule(ActionBase):
+class ActionModule(ForBothFamilies):
 
-    def run(self, tmp: Any = None, task_vars: Any = None) -> Result:
-        result: Result = super().run(tmp, task_vars)
-        if not is_powershell(self):
-            result.update(self._execute_module(task_vars=task_vars))
-            return result
+    def on_windows(self, task_vars: Any) -> Result:
         module = module_of(self)
         module.params = options_of(self, CHANGE_RECORD_SPEC)
         try:
             found = record.outcome(Script(self, task_vars), module, KINDS)
         except EngineError as err:
-            return dict(result, **failed(err))
-        return dict(result, **dict(found, warnings=module.warnings) if module.warnings else found)
+            return failed(err)
+        return dict(found, warnings=module.warnings) if module.warnings else found

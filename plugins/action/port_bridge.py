@@ -7,27 +7,21 @@ from __future__ import annotations
 
 from typing import Any
 
-from ansible.plugins.action import ActionBase
 from ansible_collections.portshift.agents.plugins.module_utils._bridge.bridge import BRIDGE_SPEC, DIRECTION_SPEC, asked_mappings
 from ansible_collections.portshift.agents.plugins.module_utils._core.errors import EngineError
 from ansible_collections.portshift.agents.plugins.plugin_utils._contracts import Result
-from ansible_collections.portshift.agents.plugins.plugin_utils._other_modules import is_powershell
 from ansible_collections.portshift.agents.plugins.plugin_utils._windows import bridge
-from ansible_collections.portshift.agents.plugins.plugin_utils._windows.actions import failed, module_of, options_of
+from ansible_collections.portshift.agents.plugins.plugin_utils._windows.actions import ForBothFamilies, failed, module_of, options_of
 from ansible_collections.portshift.agents.plugins.plugin_utils._windows.script import Script
 
 
-class ActionModule(ActionBase):
+class ActionModule(ForBothFamilies):
 
     SPEC: dict[str, Any] = dict(BRIDGE_SPEC, state=dict(type="str", choices=["present", "absent"], default="present"),
                                 **DIRECTION_SPEC)
     LOOKS = False
 
-    def run(self, tmp: Any = None, task_vars: Any = None) -> Result:
-        result: Result = super().run(tmp, task_vars)
-        if not is_powershell(self):
-            result.update(self._execute_module(task_vars=task_vars))
-            return result
+    def on_windows(self, task_vars: Any) -> Result:
         options = options_of(self, self.SPEC)
         asked = options.get("state") != "absent" and (options["mappings"] or options["listen_port"] is not None)
         pairs = [(listen, target) for listen, target, protocols in (asked_mappings(options) if asked else ())
@@ -35,8 +29,8 @@ class ActionModule(ActionBase):
         try:
             found = bridge.outcome(Script(self, task_vars), module_of(self), options, pairs, self.LOOKS)
         except EngineError as err:
-            return dict(result, **failed(err))
+            return failed(err)
         if self._task.diff and not self.LOOKS:
             found["diff"] = dict(before="\n".join(found["previous"] + [""]), after="\n".join(found["rules"] + [""]),
                                  before_header="live rules", after_header="live rules")
-        return dict(result, **dict(found, changed=False) if self.LOOKS else found)
+        return dict(found, changed=False) if self.LOOKS else found

@@ -7,20 +7,15 @@ from __future__ import annotations
 
 from typing import Any
 
-from ansible.plugins.action import ActionBase
 from ansible_collections.portshift.agents.plugins.plugin_utils._contracts import Result
-from ansible_collections.portshift.agents.plugins.plugin_utils._other_modules import is_powershell
+from ansible_collections.portshift.agents.plugins.plugin_utils._windows.actions import ForBothFamilies
 
 
-class ActionModule(ActionBase):
+class ActionModule(ForBothFamilies):
 
-    def run(self, tmp: Any = None, task_vars: Any = None) -> Result:
-        result: Result = super().run(tmp, task_vars)
-        if not is_powershell(self):
-            result.update(self._execute_module(task_vars=task_vars))
-            return result
+    def on_windows(self, task_vars: Any) -> Result:
         if self._task.args.get("state") == "absent":
-            return dict(result, changed=False, listening=False, already_in_use=False, used_by=[], pid=None, until=None)
-        return dict(result, failed=True, changed=False, msg=(
+            return dict(changed=False, listening=False, already_in_use=False, used_by=[], pid=None, until=None)
+        return dict(failed=True, changed=False, msg=(
             "a Windows host has no temporary listener, so that the paths to its new port can't be proved before it moves; let it "
             "have its bridge (bigfix_bridge: true), by which the new port answers until then"))

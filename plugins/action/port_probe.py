@@ -7,31 +7,25 @@ from __future__ import annotations
 
 from typing import Any
 
-from ansible.plugins.action import ActionBase
 from ansible_collections.portshift.agents.plugins.module_utils._core.errors import EngineError
 from ansible_collections.portshift.agents.plugins.module_utils._network.probe_targets import PROBE_SPEC, check_targets, told
 from ansible_collections.portshift.agents.plugins.plugin_utils._contracts import Result
-from ansible_collections.portshift.agents.plugins.plugin_utils._other_modules import is_powershell
-from ansible_collections.portshift.agents.plugins.plugin_utils._windows.actions import failed, options_of
+from ansible_collections.portshift.agents.plugins.plugin_utils._windows.actions import ForBothFamilies, failed, options_of
 from ansible_collections.portshift.agents.plugins.plugin_utils._windows.host import WindowsHost
 from ansible_collections.portshift.agents.plugins.plugin_utils._windows.script import Script
 
 
-class ActionModule(ActionBase):
+class ActionModule(ForBothFamilies):
 
-    def run(self, tmp: Any = None, task_vars: Any = None) -> Result:
-        result: Result = super().run(tmp, task_vars)
-        if not is_powershell(self):
-            result.update(self._execute_module(task_vars=task_vars))
-            return result
+    def on_windows(self, task_vars: Any) -> Result:
         options = options_of(self, PROBE_SPEC)
         try:
             check_targets(options["targets"])
             host = WindowsHost(Script(self, task_vars).read)
             found = told(host.probe(options["targets"], options["timeout"], options["wait"]))
         except EngineError as err:
-            return dict(result, **failed(err))
+            return failed(err)
         message = found.pop("msg", None)
         if message and options["fail_on_unreachable"]:
             found.update(failed=True, msg=message)
-        return dict(result, changed=False, **found)
+        return dict(found, changed=False)

@@ -6,15 +6,17 @@ r"""MasterOperatorCredentials of the BigFix root server: where the port of its R
 Lines KEY=VALUE, one of them C(RESTURL=https://localhost:52311/api), the others a user name and a password.  Only the digits of
 the port in RESTURL are read and replaced; what else the file holds is neither looked at nor a reason to refuse the file.
 
-On Windows the same stands in the registry, and beside it C(Port=52311), the server's own port as a bare number.
+On Windows the same stands in the registry, and beside it the server's own port as a bare number, which is read as the line
+C(Port (registry)=52311).
 """
 
-from ansible_collections.portshift.agents.plugins.module_utils._bigfix.setting_names import REST_URL, SERVER_PORT
+from ansible_collections.portshift.agents.plugins.module_utils._bigfix.setting_names import (
+    REST_URL, SERVER_PORT, SERVER_PORT_LINE)
 from ansible_collections.portshift.agents.plugins.module_utils._bigfix.settings_file import lines, port_spans
 
 _BLANKS = b" \t\r\n"
 _QUOTES = (b'"', b"'")
-_KEYS = (REST_URL.encode("ascii"), SERVER_PORT.upper().encode("ascii"))
+_KEYS = (REST_URL.encode("ascii"), SERVER_PORT_LINE.upper().encode("ascii"))
 
 
 def named_in(data):
@@ -24,14 +26,14 @@ def named_in(data):
 
 
 def rest_ports(data):
-    """The port of each RESTURL or Port, in the order of the file; None for one that can't be read."""
+    """The port of each RESTURL or server port, in the order of the file; None for one that can't be read."""
     if b"\0" in data:   # not lines of text
         return [None]
     return [int(data[spans[0][0]:spans[0][1]]) if spans else None for spans in _rest_urls(data)]
 
 
 def with_port(data, old, new):
-    """bytes -> bytes with `new` in each RESTURL or Port that names the port `old`."""
+    """bytes -> bytes with `new` in each RESTURL or server port that names the port `old`."""
     if b"\0" in data:
         return data
     out, at = [], 0

@@ -8,8 +8,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from ansible.errors import AnsibleActionFail
+from ansible.plugins.action import ActionBase
 from ansible_collections.portshift.agents.plugins.module_utils._core.errors import EngineError
 from ansible_collections.portshift.agents.plugins.plugin_utils._contracts import Result
+from ansible_collections.portshift.agents.plugins.plugin_utils._other_modules import is_powershell
 from ansible_collections.portshift.agents.plugins.plugin_utils._windows.move import Module
 
 
@@ -40,3 +43,22 @@ def module_of(action: Any) -> Module:
 
 def failed(error: EngineError, **more: Any) -> Result:
     return dict(failed=True, changed=False, msg=str(error), **more)
+
+
+class ForBothFamilies(ActionBase):
+    """A module in Python, run as Ansible runs one that has no action plugin, and what stands for it on a Windows host."""
+
+    _supports_async = True
+
+    def run(self, tmp: Any = None, task_vars: Any = None) -> Result:
+        result: Result = super().run(tmp, task_vars)
+        if not is_powershell(self):
+            result.update(self._execute_module(task_vars=task_vars, wrap_async=self._task.async_val))
+            return result
+        if self._task.async_val:
+            raise AnsibleActionFail("%s runs on the control node for a Windows host, so it can't be left running there; take "
+                                    "async away for it" % self._task.action)
+        return dict(result, **self.on_windows(task_vars))
+
+    def on_windows(self, task_vars: Any) -> Result:
+        raise NotImplementedError

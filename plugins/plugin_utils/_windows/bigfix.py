@@ -16,7 +16,7 @@ from ansible_collections.portshift.agents.plugins.module_utils._bigfix.look impo
 from ansible_collections.portshift.agents.plugins.module_utils._bigfix.masthead_page import MASTHEAD_PAGE
 from ansible_collections.portshift.agents.plugins.module_utils._bigfix.ports import BIGFIX_NEIGHBOURS
 from ansible_collections.portshift.agents.plugins.module_utils._bigfix.setting_names import (
-    ADDRESS_SETTINGS, PORT_SETTINGS, REST_URL, SERVER_PORT, WEB_REPORTS)
+    ADDRESS_SETTINGS, PORT_SETTINGS, REST_URL, SERVER_PORT, SERVER_PORT_LINE, WEB_REPORTS)
 from ansible_collections.portshift.agents.plugins.module_utils._bigfix import settings_file
 from ansible_collections.portshift.agents.plugins.module_utils._core.errors import EngineError
 from ansible_collections.portshift.agents.plugins.module_utils._core.evidence import proved
@@ -92,21 +92,21 @@ class ServerView:
     User name and password, which lie beside the URL, are never a part of it.
     """
 
-    depth, kind, names = 0, "bigfix_registry_value", (REST_URL, SERVER_PORT)
+    depth, kind, lines = 0, "bigfix_registry_value", {REST_URL: REST_URL, SERVER_PORT_LINE: SERVER_PORT}
 
     def __init__(self, key: str) -> None:
         self.key = key
 
     def text(self, values: Mapping[str, Sequence[RegistryValue]]) -> bytes:
         found = {value["name"].lower(): value for value in values.get("", ())}
-        lines = ["%s=%s\n" % (name, found[name.lower()]["data"]) for name in self.names
+        lines = ["%s=%s\n" % (line, found[name.lower()]["data"]) for line, name in self.lines.items()
                  if name.lower() in found and found[name.lower()]["type"] in (*TEXT, *NUMBERS)]
         return "".join(lines).encode("utf-8", "surrogatepass")
 
     def changes(self, before: bytes, after: bytes) -> list[tuple[str, str, str | None]]:
         old, new = (dict(line.partition("=")[::2] for line in text.decode("utf-8", "surrogatepass").splitlines())
                     for text in (before, after))
-        return [("", name, new[name]) for name in old if new[name] != old[name]]
+        return [("", self.lines[line], new[line]) for line in old if new[line] != old[line]]
 
 
 def _views(params: Mapping[str, Any]) -> list[RegistryView]:
