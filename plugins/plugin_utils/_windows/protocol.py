@@ -114,6 +114,9 @@ class FileFound(TypedDict):
     # A reparse point (link, junction) in any component of it: its content is not read, which is a problem.
     reparse: bool
     read_only: bool
+    # Its owner and ACL, and those of C(FOLDER), are the ones that the script makes, so that only SYSTEM and the Administrators can
+    # have written it.  False for a file that lies elsewhere, is not there, or of which that cannot be told.
+    trusted: bool
     size: int | None
     changed: float | None
     sha256: str | None
@@ -255,6 +258,7 @@ class Found(TypedDict):
     # FullLanguage, or ConstrainedLanguage, in which nothing but this could be answered.
     language_mode: str
     administrator: bool
+    # Of this host's network cards; loopback is none of them.
     addresses: list[str]
     places: dict[str, str | None]
     files: list[FileFound]
@@ -316,7 +320,8 @@ class RegistryStep(TypedDict):
 class ServiceStep(TypedDict):
     """C(stop) waits until the service is stopped and its process gone, C(start) until it runs, at most C(seconds) each.
 
-    A service that is needed by others that run is not stopped: they are named in the error.  One that is as it shall be is left.
+    A service that is needed by others that run is not stopped: they are named in the error.  Those that a step before it stops do
+    not count, and where others run before the first step, the change is refused.  One that is as it shall be is left.
     """
 
     step: Literal["stop", "start"]
@@ -325,7 +330,10 @@ class ServiceStep(TypedDict):
 
 
 class PortProxyStep(TypedDict):
-    """v4tov4: what comes in on C(listen_port) of any address goes to C(connect_port) of 127.0.0.1, or no more."""
+    """v4tov4: what comes in on C(listen_port) of any address goes to C(connect_port) of 127.0.0.1, or no more.
+
+    It is done when IP Helper listens on the port, or does no more, for which it gets ten seconds.
+    """
 
     step: Literal["portproxy"]
     listen_port: int
@@ -377,7 +385,7 @@ class Connected(TypedDict):
 
 
 class Logged(TypedDict):
-    """A line that was written since the step before the stop, in one of the folder's files, matches one of C(patterns).
+    """A line that was written since the mark, in one of the folder's files, matches one of C(patterns).
 
     .NET regular expressions, no case ignored, one line at a time, with a time limit of their own.  What stood in the files when
     C(mark) was taken does not count; a file that is shorter than it was is read from its beginning.
@@ -400,7 +408,10 @@ Condition = ServiceIs | Listens | Answers | Connected | Logged | EitherOf
 
 
 class MarkStep(TypedDict):
-    """Notes how long the files of these folders are, for Logged."""
+    """Notes how long the files of these folders are, for Logged.
+
+    Its place is after the last stop and before the first start, so that no line of the process that was stopped counts.
+    """
 
     step: Literal["mark"]
     folders: list[str]
@@ -433,15 +444,19 @@ class Request(TypedDict):
 
     A step that fails, or whose guard does not hold, ends the change: what the steps before it did is undone in the opposite
     order, with the services that ran before running again.  Before the first step the host keeps request and state in
-    C(FOLDER\\changes\\ID) and makes a scheduled task, which does the same after C(timeout) seconds, or at the next boot, unless
-    the change has been ended by then.
+    C(FOLDER\\changes\\ID) and makes a scheduled task, which looks each minute, and soon after a boot: where the change's
+    process is gone it does the same at once, and it ends one that hangs when C(timeout) is over.  Services that ran are started
+    whatever else fails.  What could not be set back yet, and a service that does not run yet, is tried again each minute; only
+    what something else has changed since is left for a person.
 
     A guard of a file or value that no step before it changes is looked at before the first step: where it does not hold, the
     change is refused.  In check mode that is all: nothing is carried out, and the outcome is C(none) where they hold.
 
     The id of a change that was begun before carries out nothing: while it is under way it is refused; if its process is gone
-    it is undone now; if it has ended, its outcome is answered again.  Another change is refused as long as one is under way;
+    it is undone now; if it has ended within the last day, its outcome is answered again.  Another change is refused as long as one is under way;
     one whose process is gone is undone first, and the new one refused, since its guards were read in between.
+
+    A read writes nothing at all.
     """
 
     version: int
@@ -451,22 +466,32 @@ class Request(TypedDict):
     id: NotRequired[str]
     timeout: NotRequired[float]
     steps: NotRequired[list[Step]]
+    # Ids of changes that ended in trouble, which this one sets right: if it is applied, they are told no more.
+    settles: NotRequired[list[str]]
 
 
 class Unfinished(TypedDict):
-    """A change of this host that is under way, or was undone without its control node hearing of it."""
+    """A change of this host that has not been ended, or that the host has undone, which its control node may not have heard.
+
+    C(undone) is told for a day, or until another change is applied; C(trouble) until one that settles it is applied, or until its
+    folder is removed by hand.
+    """
 
     id: str
-    # applying, undoing; undone and trouble are told once, by the first answer after it.
     state: Literal["applying", "undoing", "undone", "trouble"]
     began: float
     sentence: str
+    # Whether a process works on it now, which holds the host's lock.  Where none does, an apply of this id ends the change now.
+    running: bool
+    # Seconds from C(began) on after which the host undoes it by itself.
+    timeout: float
 
 
 class Answer(TypedDict):
     version: int
     ok: bool
-    # applied, undone (as before, by itself), trouble (half way: a person is needed), refused (nothing was touched);
+    # applied, undone (as before, by itself), refused (nothing was touched), trouble: half way; a person is needed, unless the
+    # host, which tries again each minute where that can help, gets it undone yet (C(unfinished) of a read tells);
     # none: a read, or an apply in check mode that would not be refused
     outcome: Literal["none", "applied", "undone", "trouble", "refused"]
     # Why it did not come about; what the host was asked, found, and which step it was.
