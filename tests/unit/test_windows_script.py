@@ -8,7 +8,7 @@ import json
 import pathlib
 
 import pytest
-from ansible.errors import AnsibleConnectionFailure, AnsibleError
+from ansible.errors import AnsibleAuthenticationFailure, AnsibleConnectionFailure, AnsibleError
 
 from ansible_collections.portshift.agents.plugins.plugin_utils._windows import script as windows_script
 from ansible_collections.portshift.agents.plugins.plugin_utils._windows.protocol import DEPTH, VERSION
@@ -150,9 +150,65 @@ def test_a_change_that_is_under_way_still_is_waited_for(slept):
 
 def test_a_host_that_stays_away_is_unreachable_with_what_becomes_of_it(slept):
     action = Action(*[AnsibleConnectionFailure("no route")] * 40)
-    with pytest.raises(AnsibleConnectionFailure, match="can't be reached since .no route.. The host ends the change by itself"):
+    with pytest.raises(AnsibleConnectionFailure, match="can't be reached since .no route.. If the change had begun, the host ends"):
         Script(action, {}).apply({}, [], 300)
     assert sum(slept) == windows_script.RECONNECT
+
+
+@pytest.mark.parametrize("first", [
+    AnsibleError("winrm send_input failed; stdout: stderr:"), dict(failed=True, msg="Unexpected end of data"),
+    dict(failed=False, result={}), dict(failed=True, unreachable=True, msg="reset"), ValueError("not JSON")])
+def test_whatever_is_no_answer_to_a_change_is_asked_for_again_by_its_id(slept, first):
+    action = Action(first, done(outcome="applied"))
+    found = Script(action, {}).apply({}, [], 300)
+    assert found["outcome"] == "applied" and "was lost while the host was changed" in found["sentence"]
+    assert action.requests[0] == action.requests[1]
+
+
+def test_a_host_that_gives_no_answer_any_more_is_told_of_with_what_becomes_of_it(slept):
+    action = Action(*[AnsibleError("winrm send_input failed")] * 40)
+    with pytest.raises(WindowsError, match="the answer was lost .*gave none since .winrm send_input failed.. If the change had"):
+        Script(action, {}).apply({}, [], 300)
+    assert sum(slept) == windows_script.RECONNECT
+
+
+@pytest.mark.parametrize("result, words", [
+    (dict(result=dict(version=99)), "speaks version 99"),
+    (dict(failed=True, msg="supported only on core types in this language mode"), "constrained language mode")])
+def test_a_host_that_can_not_have_begun_is_not_asked_again(slept, result, words):
+    action = Action(result)
+    with pytest.raises(WindowsError, match=words):
+        Script(action, {}).apply({}, [], 300)
+
+
+@pytest.mark.parametrize("refused", [
+    AnsibleConnectionFailure("basic: the specified credentials were rejected by the server"),
+    AnsibleAuthenticationFailure("Invalid/incorrect username/password. Skipping remaining 5 retries to prevent account lockout"),
+    AnsibleConnectionFailure("failed to authenticate with the server: Failed to authenticate the user me with ntlm"),
+    dict(unreachable=True, msg="Failed to connect to the host via ssh: me@win: Permission denied (publickey,password).")])
+@pytest.mark.parametrize("before", [[], [ConnectionResetError("reset")]])
+def test_an_account_that_is_refused_is_tried_once(slept, refused, before):
+    """A wrong password that is tried again and again locks an account."""
+    action = Action(*before, refused, *[done(outcome="applied")] * 3)
+    with pytest.raises(AnsibleConnectionFailure, match="did not let the account in .*not tried again.*within 300 s"):
+        Script(action, {}).apply({}, [], 300)
+    assert len(action.asked) == len(before) + 1
+
+
+def test_a_change_that_is_settled_is_named_and_one_that_was_left_is_resumed_by_its_id():
+    action = Action(done(outcome="applied"), done(outcome="undone", ok=False))
+    script = Script(action, {})
+    script.apply({}, [], 300, ["a" * 32])
+    assert action.requests[0]["settles"] == ["a" * 32]
+    found = script.resume(dict(id="b" * 32, state="applying", began=1.0, sentence="", running=False, timeout=70.0))
+    asked = action.requests[1]
+    assert (found["outcome"], asked["id"], asked["steps"], asked["timeout"], "settles" in asked) == ("undone", "b" * 32, [], 70.0, False)
+
+
+def test_no_log_of_windows_holds_what_is_sent():
+    """win_powershell writes its arguments to the event log, which takes no entry of more than 31,839 characters: the script alone is
+    longer, so that none is written.  Its sensitive_parameters would hand the request over as a SecureString."""
+    assert len(script_text()) > 32766
 
 
 # --- the text that is sent

@@ -13,14 +13,15 @@ import json
 import pathlib
 import secrets
 import time
+from collections.abc import Sequence
 from typing import Any, cast
 
-from ansible.errors import AnsibleConnectionFailure, AnsibleError
+from ansible.errors import AnsibleAuthenticationFailure, AnsibleConnectionFailure, AnsibleError
 from ansible_collections.portshift.agents.plugins.module_utils._core.errors import EngineError
 from ansible_collections.portshift.agents.plugins.plugin_utils._contracts import Result
 from ansible_collections.portshift.agents.plugins.plugin_utils._other_modules import lacking, said, stranger
 from ansible_collections.portshift.agents.plugins.plugin_utils._windows.protocol import (
-    DEPTH, VERSION, Answer, Request, Step, Wanted)
+    DEPTH, VERSION, Answer, Request, Step, Unfinished, Wanted)
 
 MODULE = "ansible.windows.win_powershell"
 # Seconds in which a host whose connection was lost is tried again, and between two tries.
@@ -29,8 +30,16 @@ RECONNECT, TRY_AGAIN = 60, 5
 LOOK_AGAIN = 5
 
 
+# What winrm, psrp and ssh say where a host does not let the account in, beside the class of their own that only some of them use.
+NOT_LET_IN = ("credentials were rejected", "failed to authenticate", "permission denied", "incorrect username/password")
+
+
 class WindowsError(EngineError):
     """What a Windows host could not be asked, or made to do; the sentence says why."""
+
+
+class NoAnswer(WindowsError):
+    """The module ended, and what it brought is no answer of the script: what the host did is not known."""
 
 
 def as_sent(text: str) -> str:
@@ -72,37 +81,50 @@ class Script:
             raise WindowsError(constrained(answer["found"]["language_mode"]))
         return answer
 
-    def apply(self, wanted: Wanted, steps: list[Step], timeout: float) -> Answer:
+    def apply(self, wanted: Wanted, steps: list[Step], timeout: float, settles: Sequence[str] = ()) -> Answer:
         """Carries out the steps, then reads.  The outcome is for the caller to judge.
 
         Where the connection is lost meanwhile the same change is asked for again: the host carries it out once alone, and tells
         what became of it, or undoes what was left in the middle.
+
+        C(settles): ids of changes that were left half way, which this one sets right.
         """
         request = Request(version=VERSION, verb="apply", wanted=wanted, id=secrets.token_hex(16), timeout=timeout, steps=steps)
+        if settles:
+            request["settles"] = list(settles)
+        return self._apply(request)
+
+    def resume(self, change: Unfinished) -> Answer:
+        """Ends a change that no process works on any more: the host undoes it now, or tells what became of it meanwhile."""
+        return self._apply(Request(version=VERSION, verb="apply", wanted=Wanted(), id=change["id"], timeout=change["timeout"],
+                                   steps=[]))
+
+    def _apply(self, request: Request) -> Answer:
         try:
             return self._ask(request)
-        except AnsibleConnectionFailure as err:
+        except (AnsibleError, NoAnswer) as err:
             return self._ask_again(request, err)
 
-    def _ask_again(self, request: Request, error: AnsibleConnectionFailure) -> Answer:
+    def _ask_again(self, request: Request, error: Exception) -> Answer:
+        """For whatever is no answer: winrm has errors that are none of the connection for what it could not send or receive."""
         lost = time.monotonic()
+        if is_not_let_in(error):
+            raise _lost_for_good(request, error)
         while True:
             try:
                 self.action._connection.reset()
                 answer = self._ask(request)
                 if answer["outcome"] != "refused" or not any(one["id"] == request["id"] for one in answer["unfinished"]):
-                    words = "the connection was lost while the host was changed (%s)" % _one_line(error)
+                    words = "%s while the host was changed (%s)" % (_lost(error), _one_line(error))
                     answer["sentence"] = "; ".join(filter(None, [words, answer["sentence"]]))
                     return answer
                 # It is under way still, and ends by itself.
                 time.sleep(LOOK_AGAIN)
                 lost = time.monotonic()
-            except AnsibleConnectionFailure as err:
-                if time.monotonic() - lost >= RECONNECT:
-                    raise AnsibleConnectionFailure(
-                        "the connection was lost while the host was changed, and it can't be reached since (%s). The host ends "
-                        "the change by itself: unless it has proved itself within %g s all is put back. Run again when it can be "
-                        "reached" % (_one_line(err), request["timeout"])) from err
+            except (AnsibleError, NoAnswer) as err:
+                # Each try with a password that is refused brings the account nearer to being locked.
+                if is_not_let_in(err) or time.monotonic() - lost >= RECONNECT:
+                    raise _lost_for_good(request, err) from err
                 time.sleep(TRY_AGAIN)
 
     def _ask(self, request: Request) -> Answer:
@@ -120,7 +142,28 @@ class Script:
         answer = done.get("result")
         if isinstance(answer, dict) and answer.get("version") == VERSION and not done.get("failed"):
             return cast(Answer, answer)
-        raise WindowsError(_why_no_answer(done, answer))
+        raise _why_no_answer(done, answer)
+
+
+def is_not_let_in(error: Exception) -> bool:
+    return isinstance(error, AnsibleAuthenticationFailure) or any(words in str(error).lower() for words in NOT_LET_IN)
+
+
+def _lost(error: Exception) -> str:
+    return "the connection was lost" if isinstance(error, AnsibleConnectionFailure) else "the answer was lost"
+
+
+def _lost_for_good(request: Request, error: Exception) -> Exception:
+    """For a change whose end was not heard, and is not asked for any more."""
+    if is_not_let_in(error):
+        words = ("the host did not let the account in while it was changed (%s), and was not tried again, which may lock the account")
+    elif isinstance(error, AnsibleConnectionFailure):
+        words = "the connection was lost while the host was changed, and it can't be reached since (%s)"
+    else:
+        words = "the answer was lost while the host was changed, and it gave none since (%s)"
+    sentence = ("%s. If the change had begun, the host ends it by itself: unless it has proved itself within %g s all is put back. "
+                "Run again when it can be reached" % (words % _one_line(error), request["timeout"]))
+    return (AnsibleConnectionFailure if isinstance(error, AnsibleConnectionFailure) else WindowsError)(sentence)
 
 
 def _one_line(error: Exception) -> str:
@@ -133,13 +176,13 @@ def constrained(words: str) -> str:
             "the host by hand. Nothing was changed" % words)
 
 
-def _why_no_answer(done: Result, answer: Any) -> str:
+def _why_no_answer(done: Result, answer: Any) -> WindowsError:
     errors = [str(one.get("output") or one.get("exception") or one) if isinstance(one, dict) else str(one)
               for one in done.get("error") or []]
     words = said(dict(msg=done.get("msg") or "; ".join(errors) or "no reason was given"))
     if "languagemode" in (words + "".join(errors)).lower().replace(" ", ""):
-        return constrained(words)
+        return WindowsError(constrained(words))
     if isinstance(answer, dict) and "version" in answer:
-        return "the script on the host speaks version %s of its protocol, and this control node %s; nothing was changed" % (
-            answer["version"], VERSION)
-    return "PowerShell failed on the host: %s" % words
+        return WindowsError("the script on the host speaks version %s of its protocol, and this control node %s; nothing was "
+                            "changed" % (answer["version"], VERSION))
+    return NoAnswer("PowerShell failed on the host: %s" % words)
