@@ -1,25 +1,25 @@
 # Copyright (c) 2026 The portshift.agents authors
 # GNU General Public License v3.0-or-later (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Takes the module's options out of the one dictionary in which a role has them."""
+"""The proof of a host by the module of the same name; that of a Windows host by its script."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from ansible.plugins.action import ActionBase
+from ansible_collections.portshift.agents.plugins.module_utils._bigfix.evidence import BIGFIX_EVIDENCE_SPEC
 from ansible_collections.portshift.agents.plugins.module_utils._core.errors import EngineError
 from ansible_collections.portshift.agents.plugins.plugin_utils._contracts import Result
-from ansible_collections.portshift.agents.plugins.plugin_utils._task_options import task_options
+from ansible_collections.portshift.agents.plugins.plugin_utils._windows import bigfix
+from ansible_collections.portshift.agents.plugins.plugin_utils._windows.actions import ForBothFamilies, failed, options_of
+from ansible_collections.portshift.agents.plugins.plugin_utils._windows.script import Script
 
 
-class ActionModule(ActionBase):
+class ActionModule(ForBothFamilies):
 
-    def run(self, tmp: Any = None, task_vars: Any = None) -> Result:
-        result: Result = super().run(tmp, task_vars)
+    def on_windows(self, task_vars: Any) -> Result:
+        params = options_of(self, BIGFIX_EVIDENCE_SPEC)
         try:
-            arguments = task_options(self._task.args)
+            return bigfix.evidence(Script(self, task_vars), params, self._task.check_mode)
         except EngineError as err:
-            return dict(result, failed=True, msg=str(err))
-        result.update(self._execute_module(module_args=arguments, task_vars=task_vars))
-        return result
+            return failed(err, ok=False, port=params["port"])

@@ -15,7 +15,7 @@ from ansible_collections.portshift.agents.plugins.plugin_utils._change_tracker_e
     GROUPS, HUB, IIS, MONITORED, NGINX, NONE, Estate)
 from ansible_collections.portshift.agents.plugins.plugin_utils._contracts import (
     Flow, Groups, HostVars, Result, StepFacts)
-from ansible_collections.portshift.agents.plugins.plugin_utils._host_variables import HostVariables
+from ansible_collections.portshift.agents.plugins.plugin_utils._host_variables import HostVariables, is_windows
 from ansible_collections.portshift.agents.plugins.plugin_utils._waves import PHASES, by_phase, parse_phases
 from ansible_collections.portshift.agents.plugins.plugin_utils._window import parse_window
 
@@ -26,12 +26,6 @@ def address_of(known: HostVariables, host: str) -> str:
     """From where others see the host come."""
     address: str = known.get("change_tracker_address") or known.get("ansible_host") or host
     return address
-
-
-def is_windows(variables: HostVariables) -> bool:
-    """By how Ansible is told to talk to the host: no task has run there yet."""
-    connection, shell = (str(variables.get(name)).rsplit(".", 1)[-1] for name in ("ansible_connection", "ansible_shell_type"))
-    return connection in ("winrm", "psrp") or shell in ("powershell", "cmd") or variables.get("ansible_os_family") == "Windows"
 
 
 def server_of_hub(told: str | None, hubs: list[HostVariables]) -> str | None:

@@ -18,13 +18,14 @@ from ansible_collections.portshift.agents.plugins.plugin_utils._contracts import
     Counted, Found, GateResult, MoveRecord, Result, RunOrder)
 from ansible_collections.portshift.agents.plugins.plugin_utils._evidence import is_answer, without_evidence
 from ansible_collections.portshift.agents.plugins.plugin_utils._gate import judged
-from ansible_collections.portshift.agents.plugins.plugin_utils._host_variables import HostVariables
+from ansible_collections.portshift.agents.plugins.plugin_utils._host_variables import HostVariables, is_windows
 from ansible_collections.portshift.agents.plugins.plugin_utils._names import Variables
 from ansible_collections.portshift.agents.plugins.plugin_utils._other_modules import run_action
 from ansible_collections.portshift.agents.plugins.plugin_utils._products import COLLECTION, Product
 from ansible_collections.portshift.agents.plugins.plugin_utils._registry import PRODUCTS
 from ansible_collections.portshift.agents.plugins.plugin_utils._reports import report, some
 from ansible_collections.portshift.agents.plugins.plugin_utils._window import in_window
+from ansible_collections.portshift.agents.plugins.plugin_utils._windows.protocol import FOLDER
 
 UNCHANGED = "Nothing was changed. %s."
 
@@ -82,7 +83,10 @@ class ActionModule(ActionBase):
         for name in ("invocation", "changed", "failed"):
             found.pop(name, None)
         order = _migration.Order(product.name, cast(Found, found), run, running).whole()
-        values = dict(lock_path=self._own("lock_path", "/var/lib/portshift/%s.lock" % product.name), lock=self._own("lock", True),
+        keeper = order["keeper"]
+        on_windows = keeper is not None and is_windows(HostVariables(self._variables["hostvars"], keeper))
+        folder = FOLDER + "\\" if on_windows else "/var/lib/portshift/"
+        values = dict(lock_path=self._own("lock_path", "%s%s.lock" % (folder, product.name)), lock=self._own("lock", True),
                       lock_seconds=self._own("lock_seconds", 0), take_over=self._own("take_over", False))
         return dict(order=order, lock=_migration.lock(order, values))
 
@@ -124,7 +128,8 @@ class ActionModule(ActionBase):
         component = self._order["hosts"][self._variables["inventory_hostname"]].get("component")
         told = self._value(self._product.facts["way_back"], {})
         record = told.get("record") if isinstance(told, dict) else None
-        return dict(_migration.opening(self._product, component, self._asked(), record or MoveRecord(), self._value))
+        return dict(_migration.opening(self._product, component, self._asked(), record or MoveRecord(), self._value,
+                                       is_windows(self._variables)))
 
     def _hub_record(self) -> MoveRecord:
         hub, fact = self._order["hub_hosts"], self._product.facts.get("hub_way_back")

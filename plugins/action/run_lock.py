@@ -1,22 +1,32 @@
 # Copyright (c) 2026 The portshift.agents authors
 # GNU General Public License v3.0-or-later (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Says who asks for the lock, and whether a holder on this control node has ended."""
+"""Says who asks for the lock, and whether a holder on this control node has ended.
+
+On a Windows host, which runs no module in Python, the lock is read and written from here, by the host's script.
+"""
 
 from __future__ import annotations
 
 import datetime
+import functools
 import multiprocessing
 import os
 import pwd
 import subprocess
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from ansible.plugins.action import ActionBase
+from ansible_collections.portshift.agents.plugins.module_utils._core.errors import EngineError
 from ansible_collections.portshift.agents.plugins.module_utils._network.host_lease import is_gone
+from ansible_collections.portshift.agents.plugins.module_utils._network.run_lock import LOCK_SPEC, HeldError
 from ansible_collections.portshift.agents.plugins.plugin_utils._contracts import Result
+from ansible_collections.portshift.agents.plugins.plugin_utils._other_modules import is_powershell
+from ansible_collections.portshift.agents.plugins.plugin_utils._windows import lock
+from ansible_collections.portshift.agents.plugins.plugin_utils._windows.actions import failed, options_of
+from ansible_collections.portshift.agents.plugins.plugin_utils._windows.script import Script
 
 PROC = "/proc"
 # The process id namespace in which a Linux machine itself runs, in every kernel.
@@ -123,10 +133,25 @@ class ActionModule(ActionBase):
         asking = this_run()
         arguments = dict(self._task.args, run=asking)
         arguments.pop("dead_owner", None)
-        answer = self._execute_module(module_args=arguments, task_vars=task_vars)
+        ask = self._on_windows(task_vars) if is_powershell(self) else functools.partial(
+            self._execute_module, task_vars=task_vars)
+        answer = ask(module_args=arguments)
         holder = answer.get("holder")
         if answer.get("failed") and isinstance(holder, dict) and has_ended(holder, asking):
             # The host looks again whether that run is still the one: in between another run may have got the lock.
-            answer = self._execute_module(module_args=dict(arguments, dead_owner=holder.get("id")), task_vars=task_vars)
+            answer = ask(module_args=dict(arguments, dead_owner=holder.get("id")))
         result.update(answer)
         return result
+
+    def _on_windows(self, task_vars: Any) -> Callable[..., Result]:
+        options = options_of(self, LOCK_SPEC)
+
+        def ask(module_args: dict[str, Any]) -> Result:
+            asked = dict(options, run=module_args["run"], dead_owner=module_args.get("dead_owner"))
+            try:
+                return lock.outcome(Script(self, task_vars), asked, self._task.check_mode)
+            except HeldError as err:
+                return failed(err, holder=err.holder)
+            except EngineError as err:
+                return failed(err)
+        return ask

@@ -21,6 +21,9 @@ description:
   - When an edit, the bridge or the start of a service fails, or with O(proof) the host does not prove itself, the files are put
     back, byte for byte, and the services are started on the old port, before the failure is returned.
   - What has begun is finished on the host, in one direction or the other, also when the control node dies meanwhile.
+  - A Windows host is read and changed by one PowerShell script. Its settings lie in the registry, so O(settings_paths) and
+    O(credentials_paths) may name keys of it, and C({client}) and C({server}) at the beginning of a path stand for the folders
+    that the registry names.
   - A cutover of the same host that is still under way, such as that of a control node that died, is waited for, up to 900
     seconds; then this one goes on from what it finds. Meanwhile a file O(record) with C(.lock) behind it lies there.
 options:
@@ -72,6 +75,14 @@ options:
   phase:
     description: The phase of the migration, for the person who reads the record.
     type: str
+  reserve_port:
+    description:
+      - On a server or relay that is a Windows host, take O(port) out of what Windows hands out to connections, while it is free,
+        and give it back with O(state=restored). What cannot be reserved, since a process has it, is one of RV(notes).
+      - No part of other hosts, where M(portshift.agents.host_port) reserves it.
+    type: bool
+    default: true
+    version_added: 0.2.0
   proof:
     description:
       - Wait until the host has proved itself on O(port), as M(portshift.agents.bigfix_evidence) does with the options of the same
@@ -147,7 +158,9 @@ attributes:
     support: full
   platform:
     support: full
-    platforms: linux
+    platforms: linux, windows
+requirements:
+  - the collection ansible.windows for Windows hosts
 seealso:
   - module: portshift.agents.bigfix_info
   - module: portshift.agents.bigfix_evidence
@@ -258,29 +271,15 @@ waited:
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.portshift.agents.plugins.module_utils._core.host_system import require_linux
-from ansible_collections.portshift.agents.plugins.module_utils._bigfix.cutover import BigFixMove
-from ansible_collections.portshift.agents.plugins.module_utils._bigfix.evidence import PROOF_SPEC
-from ansible_collections.portshift.agents.plugins.module_utils._bigfix.host import HOST_SPEC
+from ansible_collections.portshift.agents.plugins.module_utils._bigfix.cutover import CUTOVER_SPEC, BigFixMove
 from ansible_collections.portshift.agents.plugins.module_utils._bigfix.ports import parse_bigfix_port
-from ansible_collections.portshift.agents.plugins.module_utils._bridge.bridge import BRIDGE_SPEC
 from ansible_collections.portshift.agents.plugins.module_utils._core.errors import EngineError
-from ansible_collections.portshift.agents.plugins.module_utils._core.services import SERVICE_TIMEOUT, Services
+from ansible_collections.portshift.agents.plugins.module_utils._core.services import Services
 from ansible_collections.portshift.agents.plugins.module_utils._move.transaction import Transaction
 
 
 def main():
-    module = AnsibleModule(
-        argument_spec=dict(
-            HOST_SPEC, record=dict(type="path", required=True),
-            state=dict(type="str", choices=["moved", "restored"], default="moved"),
-            masthead_src=dict(type="path"), masthead_content=dict(type="str"),
-            allow_invalid_signature=dict(type="bool", default=False),
-            services=dict(type="list", elements="str", required=True),
-            service_command=dict(type="list", elements="str", default=[]), executables=dict(type="dict", default={}),
-            service_timeout=dict(type="float", default=SERVICE_TIMEOUT), phase=dict(type="str"),
-            force=dict(type="bool", default=False), unfinished_only=dict(type="bool", default=False),
-            bridge=dict(type="dict", options=BRIDGE_SPEC), proof=PROOF_SPEC),
-        supports_check_mode=True)
+    module = AnsibleModule(argument_spec=CUTOVER_SPEC, supports_check_mode=True)
     require_linux(module)
     params = module.params
     restore, asked = params["state"] == "restored", params["proof"]

@@ -114,6 +114,12 @@ extends_documentation_fragment:
   - portshift.agents.bigfix_host
   - portshift.agents.attributes
   - portshift.agents.attributes.proof
+attributes:
+  platform:
+    support: full
+    platforms: linux, windows
+requirements:
+  - the collection ansible.windows for Windows hosts
 seealso:
   - module: portshift.agents.bigfix_info
 author:

@@ -57,7 +57,9 @@ extends_documentation_fragment:
 attributes:
   platform:
     support: full
-    platforms: linux
+    platforms: linux, windows
+requirements:
+  - the collection ansible.windows for Windows hosts
 seealso:
   - module: portshift.agents.bigfix_evidence
 author:
@@ -178,70 +180,27 @@ record:
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.portshift.agents.plugins.module_utils._core.host_system import require_linux
-from ansible_collections.portshift.agents.plugins.module_utils._bigfix.host import HOST_SPEC, BigFixHost
+from ansible_collections.portshift.agents.plugins.module_utils._bigfix.look import LOOK_SPEC, look
 from ansible_collections.portshift.agents.plugins.module_utils._core.errors import EngineError
-from ansible_collections.portshift.agents.plugins.module_utils._core.evidence import proof_of_moved
-from ansible_collections.portshift.agents.plugins.module_utils._bigfix.evidence import (
-    PROOF_SPEC, SERVICES_SPEC, BigFixEvidence, asked_within)
-from ansible_collections.portshift.agents.plugins.module_utils._network.listeners import is_ephemeral
 from ansible_collections.portshift.agents.plugins.module_utils._network.posix_host import THIS_HOST
-from ansible_collections.portshift.agents.plugins.module_utils._bigfix.conflicts import conflicts, neighbour_ports
-from ansible_collections.portshift.agents.plugins.module_utils._bigfix.masthead import IssuedFacts
-from ansible_collections.portshift.agents.plugins.module_utils._bigfix.ports import parse_bigfix_port
-
-
-def host_port_beside(module, plan):
-    if not plan.edits:
-        return None
-    # Here, since every host compiles what it loads anew in each run, and one that has moved needs none of this.
-    from ansible_collections.portshift.agents.plugins.module_utils._host_port.plan import assess_beside
-    return assess_beside(module, module.params["host_port"], plan)
-
-
-def evidence_of(module, host, plan):
-    """The proof of a host that has moved, or None where there is none to be asked for."""
-    params = module.params
-    if not params["proof"] or plan.edits or plan.problems:
-        return None
-    return proof_of_moved(host.record, host.port, lambda: BigFixEvidence(asked_within(params), host=host.managed),
-                          params["proof"]["timeout"])
 
 
 def main():
-    module = AnsibleModule(
-        argument_spec=dict(HOST_SPEC, masthead_src=dict(type="path"), issued=dict(type="dict"),
-                           host_port=dict(type="dict"), proof=PROOF_SPEC,
-                           allow_invalid_signature=dict(type="bool", default=False), bind_address=dict(type="str"),
-                           **SERVICES_SPEC),
-        supports_check_mode=True)
+    module = AnsibleModule(argument_spec=LOOK_SPEC, supports_check_mode=True)
     require_linux(module)
+
+    def host_port(plan):
+        if not plan.edits:
+            return None
+        # Here, since every host compiles what it loads anew in each run, and one that has moved needs none of this.
+        from ansible_collections.portshift.agents.plugins.module_utils._host_port.plan import assess_beside
+        return assess_beside(module, module.params["host_port"], plan)
+
     try:
-        parse_bigfix_port(module.params["port"])
-        host = BigFixHost(module.params, THIS_HOST)
+        result = look(module.params, host_port, THIS_HOST)
     except EngineError as err:
         module.fail_json(msg=str(err))
-    issued = module.params["issued"] and IssuedFacts(module.params["issued"])
-    plan = host.plan(issued, module.params["allow_invalid_signature"])
-    neighbours = neighbour_ports(host)
-    listening = host.managed.listeners(neighbours | {host.port, host.old_port}, module.params["bind_address"])
-    if host.component != "client" and plan.edits:
-        plan.problems += conflicts(host, plan, listening or [], neighbours, module.params["bind_address"])
-        if listening is not None and not any(
-                entry["port"] == host.old_port and entry["protocol"] == "tcp" for entry in listening):
-            plan.notes.append("no process listens on port %s, the old one; is the %s running?" % (host.old_port, host.component))
-    host_port = host_port_beside(module, plan)
-    if host.component != "client" and plan.edits and not (module.params["host_port"] or {}).get("reserve") and is_ephemeral(
-            host.port, host.managed.ephemeral_ports()):
-        plan.notes.append("port %d lies in the range that the kernel hands out to outgoing connections; reserve it "
-                          "(sysctl net.ipv4.ip_local_reserved_ports=%d), or a restart may find it taken"
-                          % (host.port, host.port))
-    module.exit_json(
-        changed=False, ok=not plan.problems, port=host.port, problems=plan.problems, notes=plan.notes,
-        old_port=host.old_port, edits=plan.edits, host_port=host_port, listeners=listening,
-        record=host.record.content if host.record else None, evidence=evidence_of(module, host, plan), relay=host.relay,
-        masthead_host=host.masthead_host,
-        neighbours=sorted({entry["port"] for entry in listening or [] if entry["port"] in neighbours
-                           and entry["protocol"] == "tcp"}))
+    module.exit_json(**result)
 
 
 if __name__ == "__main__":

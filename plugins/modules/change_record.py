@@ -48,7 +48,9 @@ attributes:
     support: full
   platform:
     support: full
-    platforms: posix
+    platforms: posix, windows
+requirements:
+  - the collection ansible.windows for Windows hosts
 notes:
   - The folder of the record, and its files, have to belong to root or the user who runs the module, and no other user may be able
     to write there. Else the module fails, since a record says what is written where.
@@ -111,7 +113,8 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.portshift.agents.plugins.module_utils._bigfix import edit as bigfix_edit
 from ansible_collections.portshift.agents.plugins.module_utils._boks import services_file
 from ansible_collections.portshift.agents.plugins.module_utils._change_tracker import hub_edit
-from ansible_collections.portshift.agents.plugins.module_utils._core.change_record import ChangeRecord, alone_on_host
+from ansible_collections.portshift.agents.plugins.module_utils._core.change_record import (
+    CHANGE_RECORD_SPEC, ChangeRecord, alone_on_host, check_keep_days, outcome)
 from ansible_collections.portshift.agents.plugins.module_utils._core.errors import EngineError
 from ansible_collections.portshift.agents.plugins.module_utils._core.file_kinds import FileKinds
 from ansible_collections.portshift.agents.plugins.module_utils._nginx import conf as nginx_conf
@@ -120,49 +123,14 @@ from ansible_collections.portshift.agents.plugins.module_utils._nginx import con
 KINDS = FileKinds(hub_edit, nginx_conf, services_file, bigfix_edit)
 
 
-def pruned(module, record):
-    """Ends the stay of old records.  Returns the module's result."""
-    days = module.params["keep_days"]
-    done = dict(removed=[], left=[]) if days is None else record.prune(days, module.check_mode)
-    result = dict(done, changed=bool(done["removed"]))
-    for sentence in done["left"]:
-        module.warn(sentence)
-    if module._diff and done["removed"]:
-        # Names alone: what stands in a backup is not shown.
-        result["diff"] = dict(before="".join(path + "\n" for path in done["removed"]), after="",
-                              before_header="records and backups on this host", after_header="removed")
-    return result
-
-
-def outcome(module):
-    """Reads the record and does what is asked with it.  Returns the module's result."""
-    record = ChangeRecord(module.params["path"])
-    if module.params["state"] == "restored":
-        record.take_back_interrupted(module.check_mode)
-    undo = KINDS.undo(record.content["new_port"]) if record.content else None
-    to_restore, unsafe = record.review(undo)
-    result = dict(changed=False)
-    if module.params["state"] == "restored":
-        result = record.restore(module, force=module.params["force"], undo=undo, redactor=KINDS.redactor)
-    elif module.params["state"] == "pruned":
-        result = pruned(module, record)
-    return dict(dict(restored=[], record=record.content, ok=not unsafe, unsafe=unsafe,
-                     restorable=[entry["path"] for entry in to_restore]), **result)
-
-
 def main():
-    module = AnsibleModule(
-        argument_spec=dict(path=dict(type="path", required=True), force=dict(type="bool", default=False),
-                           keep_days=dict(type="int"),
-                           state=dict(type="str", choices=["present", "restored", "pruned"], default="present")),
-        supports_check_mode=True)
-    if (module.params["keep_days"] or 0) < 0:
-        module.fail_json(msg="keep_days is %d; give the number of days that an old record is kept, 0 or more"
-                         % module.params["keep_days"])
+    module = AnsibleModule(argument_spec=CHANGE_RECORD_SPEC, supports_check_mode=True)
+    path = module.params["path"]
     try:
+        check_keep_days(module.params["keep_days"])
         reads_only = module.check_mode or module.params["state"] == "present"
-        with alone_on_host(module.params["path"], reads_only, may_be_first=False):
-            result = outcome(module)
+        with alone_on_host(path, reads_only, may_be_first=False):
+            result = outcome(module, ChangeRecord(path), KINDS)
     except EngineError as err:
         module.fail_json(msg=str(err))
     module.exit_json(**result)

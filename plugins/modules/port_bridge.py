@@ -44,8 +44,14 @@ attributes:
       - Shows the live rules.
   platform:
     support: full
-    platforms: linux
+    platforms: linux, windows
+requirements:
+  - the collection ansible.windows for Windows hosts
 notes:
+  - On a Windows host the bridge is C(netsh interface portproxy), which forwards tcp alone, on all addresses, needs the service IP
+    Helper, and remembers no users - those who are connected at that moment are all that it can name. O(addresses) has to be empty
+    there; O(backend), O(persistent), O(rules_dir), O(unit_dir) and the lease mean nothing. What is forwarded for others is left
+    alone.
   - A firewall that flushes rules which are not its own takes the bridge down until the unit is restarted.
   - Who uses a port is forgotten when the host boots, when the bridge is turned round, and when its unit loads the rules anew.
   - With V(nftables) up to 65535 users are remembered per address family; with V(iptables) as many as the kernel's module

@@ -22,7 +22,9 @@ extends_documentation_fragment:
 attributes:
   platform:
     support: full
-    platforms: linux
+    platforms: linux, windows
+requirements:
+  - the collection ansible.windows for Windows hosts
 seealso:
   - module: portshift.agents.port_bridge
   - module: portshift.agents.port_users

@@ -96,6 +96,14 @@ options:
 extends_documentation_fragment:
   - portshift.agents.attributes
   - portshift.agents.attributes.read_only
+attributes:
+  platform:
+    support: full
+    platforms: posix, windows
+requirements:
+  - the collection ansible.windows for Windows hosts
+notes:
+  - A Windows host probes by tcp alone, and tells neither the address from which it did nor the certificate that a server showed.
 author:
   - The portshift.agents authors (@portshift)
 """
@@ -217,73 +225,23 @@ unreachable_targets:
   elements: dict
 """
 
-import re
-
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.portshift.agents.plugins.module_utils._network.certificate import CertificateError, parse_thumbprint
 from ansible_collections.portshift.agents.plugins.module_utils._core.errors import EngineError
-from ansible_collections.portshift.agents.plugins.module_utils._core.ports import PortError, parse_port
 from ansible_collections.portshift.agents.plugins.module_utils._network.probe import probe_all
-
-
-# A name that TLS and an HTTP header can carry; letters of other alphabets are written by their code then.
-SERVER_NAME = re.compile(r"(?=.{1,253}\Z)[^\x00-\x20/:@\[\].\x7f]{1,63}(\.[^\x00-\x20/:@\[\].\x7f]{1,63})*\Z")
-
-
-def check_targets(targets):
-    for target in targets:
-        parse_port(target["port"], "the port of target %s" % target["host"])
-        if target["http"] and target["protocol"] == "udp":
-            raise PortError("target %s:%d asks for HTTP over UDP; leave protocol out" % (target["host"], target["port"]))
-        if target.get("reply_regex") is not None and target["protocol"] != "udp":
-            raise PortError("target %s:%d has a reply_regex, which is for protocol udp; ask for http and its body_regex by tcp"
-                            % (target["host"], target["port"]))
-        thumbprint = (target["http"] or {}).get("thumbprint")
-        if thumbprint and not target["http"]["tls"]:
-            raise CertificateError("target %s:%d has a thumbprint and no tls; a server shows a certificate by TLS alone, so say "
-                                   "tls: true" % (target["host"], target["port"]))
-        if thumbprint:
-            parse_thumbprint(thumbprint)
-        name = (target["http"] or {}).get("server_name")
-        if name and not SERVER_NAME.match(name):
-            raise PortError("target %s:%d has server_name %r, which is no name of a host; leave out what else an address of a "
-                            "page has" % (target["host"], target["port"], name))
-        for name, pattern in (("body_regex", target["http"] and target["http"]["body_regex"]),
-                              ("reply_regex", target.get("reply_regex"))):
-            try:
-                re.compile(pattern or "")
-            except re.error as err:
-                raise PortError("%s %r is no regular expression: %s" % (name, pattern, err))
+from ansible_collections.portshift.agents.plugins.module_utils._network.probe_targets import PROBE_SPEC, check_targets, told
 
 
 def main():
-    module = AnsibleModule(
-        argument_spec=dict(
-            targets=dict(type="list", elements="dict", required=True, options=dict(
-                host=dict(type="str", required=True), port=dict(type="int", required=True),
-                protocol=dict(type="str", choices=["tcp", "udp"], default="tcp"),
-                reply_regex=dict(type="str"), http=dict(type="dict", options=dict(
-                    path=dict(type="str", default="/"), tls=dict(type="bool", default=False),
-                    status=dict(type="int", default=200), body_regex=dict(type="str"),
-                    any_status=dict(type="bool", default=False), thumbprint=dict(type="str"),
-                    server_name=dict(type="str"))))),
-            timeout=dict(type="float", default=5), wait=dict(type="float", default=0),
-            fail_on_unreachable=dict(type="bool", default=True)),
-        supports_check_mode=True)
+    module = AnsibleModule(argument_spec=PROBE_SPEC, supports_check_mode=True)
     targets = module.params["targets"]
     try:
         check_targets(targets)
     except EngineError as err:
         module.fail_json(msg=str(err))
-    results = probe_all(targets, module.params["timeout"], module.params["wait"])
-    unreachable = [result for result in results if not result["reachable"]]
-    ports = sorted({result["port"] for result in results})
-    # No target is no proof of anything.
-    found = dict(ok=bool(results) and not unreachable, port=ports[0] if len(ports) == 1 else None, results=results,
-                 unreachable_targets=unreachable)
-    if unreachable and module.params["fail_on_unreachable"]:
-        module.fail_json(msg="%d of %d targets did not answer: %s" % (
-            len(unreachable), len(results), "; ".join(result["error"] for result in unreachable)), **found)
+    found = told(probe_all(targets, module.params["timeout"], module.params["wait"]))
+    message = found.pop("msg", None)
+    if message and module.params["fail_on_unreachable"]:
+        module.fail_json(msg=message, **found)
     module.exit_json(changed=False, **found)
 
 

@@ -99,7 +99,9 @@ attributes:
       - A lock is no change of the host.
   platform:
     support: full
-    platforms: posix
+    platforms: posix, windows
+requirements:
+  - the collection ansible.windows for Windows hosts
 author:
   - The portshift.agents authors (@portshift)
 """
@@ -171,13 +173,6 @@ from ansible_collections.portshift.agents.plugins.module_utils._core.file_edit i
 PATIENCE = 30
 
 
-def read(path):
-    try:
-        return _run_lock.parse(read_own(path))
-    except _run_lock.LockError as err:
-        raise _run_lock.LockError("%s: %s" % (path, err))
-
-
 def write(path, content):
     if _run_lock.is_empty(content):
         remove_file(path, False)
@@ -185,39 +180,19 @@ def write(path, content):
         write_own(path, _run_lock.text(content))
 
 
-def held(params):
-    """(what the lock file has to hold, the module's result, a warning or None)"""
-    content, taken_from, why = _run_lock.hold(
-        read(params["path"]), params["run"], time.time(), params["seconds"], params["purpose"], params["take_over"],
-        params["dead_owner"])
-    warning = why and "%s: took over from %s: %s" % (params["path"], _run_lock.described(taken_from), why)
-    return content, dict(holder=content["holder"], taken_over_from=taken_from), warning
-
-
-def released(params):
-    """As held(); None for the content where there is nothing of ours to release."""
-    found = read(params["path"])
-    content = _run_lock.release(found, params["run"])
-    return content, dict(holder=(content or found)["holder"], taken_over_from=None), None
+def ask(params):
+    return _run_lock.asked(read_own(params["path"]), params, time.time())
 
 
 def main():
-    module = AnsibleModule(
-        argument_spec=dict(
-            path=dict(type="path", required=True), state=dict(type="str", choices=["held", "released"], default="held"),
-            seconds=dict(type="int", default=600), take_over=dict(type="bool", default=False),
-            purpose=dict(type="str", default=""), run=dict(type="dict", options=_run_lock.RUN_SPEC), dead_owner=dict(type="str")),
-        supports_check_mode=True)
+    module = AnsibleModule(argument_spec=_run_lock.LOCK_SPEC, supports_check_mode=True)
     params = module.params
     if not params["run"]:
         module.fail_json(msg="run is missing, which the action plugin portshift.agents.run_lock fills in; call the module by "
                              "that name")
-    if params["seconds"] < 1:
-        module.fail_json(msg="seconds is %d; give the seconds that the lock lasts without being renewed, such as 600"
-                         % params["seconds"])
-    ask = held if params["state"] == "held" else released
     try:
-        if module.check_mode or (ask is released and read_own(params["path"]) is None):
+        _run_lock.check(params)
+        if module.check_mode or (params["state"] == "released" and read_own(params["path"]) is None):
             result, warning = ask(params)[1:]
         else:
             # Read and written by one at a time: of two who ask in the same moment, the second one finds the first one's name.
@@ -226,9 +201,7 @@ def main():
                 if content:
                     write(params["path"], content)
     except _run_lock.HeldError as err:
-        module.fail_json(msg="%s: %s" % (params["path"], err), holder=err.holder)
-    except _run_lock.LostError as err:
-        module.fail_json(msg="%s: %s" % (params["path"], err))
+        module.fail_json(msg=str(err), holder=err.holder)
     except EngineError as err:
         module.fail_json(msg=str(err))
     if warning:

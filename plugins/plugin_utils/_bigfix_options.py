@@ -80,7 +80,7 @@ def _change(host: Host, *more: str) -> Options:
 
 def move(host: Host, neighbours: Collection[int] = ()) -> Options:
     """Options of bigfix_cutover."""
-    return dict(_change(host, "masthead_src", "allow_invalid_signature"), phase=str(host["phase"]),
+    return dict(_change(host, "masthead_src", "allow_invalid_signature", "reserve_port"), phase=str(host["phase"]),
                 proof=_proof_within(host, neighbours))
 
 

@@ -43,3 +43,9 @@ class HostVariables:
             return default
         value = self._raw[name]
         return self._hostvars[self._host][name] if _is_template(value) else value
+
+
+def is_windows(variables: HostVariables | Mapping[str, Any]) -> bool:
+    """By how Ansible is told to talk to the host: no task has run there yet."""
+    connection, shell = (str(variables.get(name)).rsplit(".", 1)[-1] for name in ("ansible_connection", "ansible_shell_type"))
+    return connection in ("winrm", "psrp") or shell in ("powershell", "cmd") or variables.get("ansible_os_family") == "Windows"

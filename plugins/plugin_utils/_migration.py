@@ -301,10 +301,11 @@ def shut_out(hostvars: HostVars, hosts: Iterable[str], path: str) -> list[str]:
 
 
 def opening(product: Product, component: str | None, port: int, record: MoveRecord,
-            value: Callable[[str, Any], Any]) -> OpeningAsked:
+            value: Callable[[str, Any], Any], windows: bool = False) -> OpeningAsked:
     """What tells whether a host was opened for `port`, for tasks/see_opened.yml.
 
-    `record`: that of the host's last migration.  `value`: what a variable says, or a default.
+    `record`: that of the host's last migration.  `value`: what a variable says, or a default.  `windows`: whether the host is
+    one of Windows, whose firewall has no record of ours: its rules are taken back by their ports.
     """
     def told(name: str, default: object) -> Any:
         return value("%s_%s_%s" % (product.name, component, name), value("%s_%s" % (product.name, name), default))
@@ -312,7 +313,8 @@ def opening(product: Product, component: str | None, port: int, record: MoveReco
     bridged = "users" in product.facts and "users" in product.verbs(component) and boolean(told("bridge", True), strict=False)
     folder = os.path.dirname(str(told("record_path", "/var/lib/portshift/%s.json" % product.name)))
     return OpeningAsked(
-        asked="users" in product.facts and port not in (0, int(record.get("new_port") or 0)), since=record.get("started") or 0,
+        asked=not windows and "users" in product.facts and port not in (0, int(record.get("new_port") or 0)),
+        since=record.get("started") or 0,
         left=port == int(record.get("old_port") or 0), bridge=str(told("bridge_name", product.name)) if bridged else "",
         record="%s/%s.%d.host_port.json" % (folder, product.name, port), ports=list(range(port, port + product.span)))
 

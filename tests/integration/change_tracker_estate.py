@@ -4,15 +4,15 @@
 """A Change Tracker estate in containers for tests, and the playbooks run against it as a user runs them."""
 
 import json
-import os
 import re
 from xml.etree import ElementTree
 
-from tests.integration.migration_lab import DOUBLES
 from tests.integration.product_lab import ProductLab
+from tests.lab.change_tracker.windows import USUAL_FOLDER
+from tests.windows.lab_hub import LabHub
 
 OLD, NEW = 443, 8443
-WINDOWS = "/var/lib/portshift-lab-windows"    # what stands for the machine of a hub with IIS
+WINDOWS = USUAL_FOLDER    # what stands for the machine of a hub with IIS
 # All that a migration could move; the log is written by the agents while they run.
 PRODUCT_FILES = "set -- /var/nnt /etc/NNT /etc/nginx %s/applicationHost.config %s/firewall.json" % (WINDOWS, WINDOWS) + r"""
 find "$@" -name rolling-log.txt -prune -o \( -type f -o -type l \) -printf '%m %U %G %p\n' 2>/dev/null
@@ -25,11 +25,26 @@ SITE = "/etc/nginx/conf.d/nnt.conf"
 class Estate(ProductLab):
     PRODUCT = "change_tracker"
 
-    @property
-    def environment(self):
-        if self.described["hosts"]["hub"].get("server") != "iis":
-            return {}
-        return dict(ANSIBLE_COLLECTIONS_PATH=os.pathsep.join([str(DOUBLES), os.environ["ANSIBLE_COLLECTIONS_PATH"]]))
+    # Where the hub is one with IIS.
+    windows = None
+
+    def start(self, *arguments):
+        super().start(*arguments)
+        if self.described["hosts"]["hub"].get("server") == "iis":
+            self.windows = LabHub(self.folder)
+        return self
+
+    def stop(self):
+        if self.windows:
+            self.windows.close()
+        super().stop()
+
+    def begin_file(self, path, *options, **environment):
+        if self.windows:
+            inventory = self.folder.parent / "windows.json"
+            self.windows.write_inventory(inventory)
+            options = ("-i", str(inventory), *options)
+        return super().begin_file(path, *options, **environment)
 
     @property
     def agents(self):

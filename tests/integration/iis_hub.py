@@ -1,25 +1,27 @@
 # Copyright (c) 2026 The portshift.agents authors
 # GNU General Public License v3.0-or-later (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A hub on Windows for tests: a folder that stands for it, the stand-in of IIS on ports of this machine, doubles of modules."""
+"""A hub on Windows for tests: a model of the host, reached over WinRM, and the stand-in of IIS on ports of this machine."""
 
 import hashlib
 import http.client
 import http.server
 import json
-import os
 import socket
 import ssl
 import subprocess
 import sys
 import threading
 
-from tests.integration import direct_module
-from tests.integration.migration_lab import CHECKOUT, DOUBLES
+from tests.integration.migration_lab import CHECKOUT
 from tests.integration.nginx_hub import until
 from tests.integration.ports import free_ports
-from tests.lab.change_tracker.windows import VARIABLE, Machine, lay_out
+from tests.lab.change_tracker.windows import Machine, lay_out
 from tests.unit.masthead_files import session_signer
+from tests.windows import modules
+from tests.windows.host import Host
+from tests.windows.payload import Call
+from tests.windows.wsman import Endpoint, Server
 
 COLLECTIONS = {"website": "microsoft.iis", "website_info": "microsoft.iis", "win_firewall_rule": "community.windows"}
 HUB = "Change Tracker"    # the site
@@ -76,6 +78,13 @@ class WindowsHub:
         self.machine = lay_out(self.folder, [
             (site, [(protocol, information.format(old=self.old, new=self.new), flags, self.thumbprints.get(name))
                     for protocol, information, flags, name in bindings]) for site, bindings in wanted])
+        # Its files are the model's; what IIS and Windows Firewall have is in the folder, where the stand-in reads it.
+        self.host = Host("hub", ("127.0.0.1",), real=True)
+        self.host.iis = self.host.firewall = self.machine
+        self.host.files.folder("C:\\inetpub\\wwwroot")
+        # Every socket of this machine is the hub's; those of the stand-in are http.sys's.
+        self.host.outside.all = True
+        self.winrm = None
 
     # -- the stand-in
     def start(self):
@@ -100,21 +109,26 @@ class WindowsHub:
         if self.server:
             self.server.shutdown()
             self.server.server_close()
+        if self.winrm:
+            self.winrm.close()
+        self.host.close()
 
     # -- modules
-    def environment(self):
-        """What a run of Ansible against this machine has."""
-        known = os.environ["ANSIBLE_COLLECTIONS_PATH"]
-        return dict(os.environ, ANSIBLE_COLLECTIONS_PATH=os.pathsep.join([str(DOUBLES), known]), **{VARIABLE: self.folder})
+    def variables(self):
+        """How Ansible reaches it."""
+        if self.winrm is None:
+            self.winrm = Server()
+            self.endpoint = self.winrm.add(Endpoint("hub", self.host.run))
+        return self.endpoint.variables()
 
-    def module(self, double, /, check=False, diff=False, **arguments):
-        """-> what the double returned"""
-        path = "%s.plugins.modules.%s" % (COLLECTIONS.get(double, "ansible.windows"), double)
-        return self.double(path, dict(arguments, _ansible_check_mode=check, _ansible_diff=diff))
+    def module(self, name, /, check=False, diff=False, **arguments):
+        """-> what the module returned"""
+        return self.named("%s.%s" % (COLLECTIONS.get(name, "ansible.windows"), name), arguments, check, diff)
 
-    def double(self, path, arguments):
-        done = direct_module.run(path, arguments, collections=str(DOUBLES), env=self.environment())
-        return direct_module.result(done.stdout, done.stderr)
+    def named(self, name, arguments, check=False, diff=False):
+        if name == "ansible.windows.win_copy" and "_copy_mode" not in arguments:
+            return modules.by_action_of_win_copy(self.host, arguments, check)
+        return self.host.module(Call("module", name, arguments, check, diff))
 
     def website(self, check=False, name=HUB, state="started", **bindings):
         """`add`, `remove` or `set` of the bindings of a site"""

@@ -19,7 +19,6 @@ from pathlib import Path
 from tests.lab import deployment
 
 CHECKOUT = Path(__file__).resolve().parents[2]
-DOUBLES = CHECKOUT / "tests/doubles"    # of modules for Windows
 PLAYBOOK = Path(sys.executable).parent / "ansible-playbook"
 OLD, NEW = 52311, 55000
 RUN_SECONDS = 900

@@ -1,80 +1,50 @@
 # Copyright (c) 2026 The portshift.agents authors
 # GNU General Public License v3.0-or-later (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""host_port and its role on a host with Windows Firewall: the real action and real runs, on a double of win_firewall_rule."""
+"""host_port and its role on a Windows host: the real action and real runs over WinRM, before a model of Windows Firewall."""
 
 import json
 import os
 import re
-import shutil
 
 import pytest
 import yaml
 
 from tests.conftest import CHECKOUT, COLLECTIONS
 from tests.integration import forked
-from tests.lab.change_tracker.windows import lay_out, new_rule
+from tests.lab.change_tracker.windows import new_rule
 from tests.lab.managed_python import managed_python
+from tests.windows.estate import Estate
+from tests.windows.failed import Failed
+from tests.windows.firewall_rules import win_firewall_rule
 
-DOUBLES = os.path.join(CHECKOUT, "tests", "doubles")
 NEW, OLD = 8443, 443
 NEW_RULE, OLD_RULE = "portshift web 8443/tcp", "portshift web 443/tcp"
-
-# The host of the test as Ansible sees one with PowerShell: it runs no module but the double of the one that Windows runs.
-WINDOWS = '''
-DOCUMENTATION = """
-name: like_windows
-short_description: This host, with the shell of Windows
-description: For a test.
-author: nobody
-extends_documentation_fragment: [connection_pipelining]
-"""
-
-from ansible.errors import AnsibleError
-from ansible.plugins.connection.local import Connection as Local
-
-
-class Connection(Local):
-    transport = "like_windows"
-
-    def __init__(self, *args, **more):
-        super().__init__(*args, **more)
-        self._shell._IS_WINDOWS = True
-
-    def put_file(self, in_path, out_path):
-        raise AnsibleError("Windows was given %s" % out_path)
-
-    def exec_command(self, cmd, in_data=None, sudoable=True):
-        if in_data is None or b"win_firewall_rule" not in in_data:
-            raise AnsibleError("Windows was to run %s" % cmd)
-        return super().exec_command(cmd, in_data, sudoable)
-'''
+MODULE = "community.windows.win_firewall_rule"
 
 
 class Host:
-    """A Windows machine that is a folder, and runs of Ansible for it."""
+    """A Windows host, and runs of Ansible for it."""
 
-    def __init__(self, folder):
-        self.folder = folder
-        self.machine = lay_out(folder / "machine")
-        self.machine.set_rules([new_rule("World Wide Web Services", Grouping="@iis", Protocol=6, LocalPorts=str(OLD))])
-        (folder / "plugins").mkdir()
-        (folder / "plugins" / "like_windows.py").write_text(WINDOWS)
-        self.connection, self.collections = "local", [DOUBLES, COLLECTIONS]
+    def __init__(self, folder, estate):
+        self.folder, self.estate = folder, estate
+        self.model = estate.add("hub")
+        self.model.firewall.set_rules([new_rule("World Wide Web Services", Grouping="@iis", Protocol=6, LocalPorts=str(OLD))])
+        self.variables, self.collections = estate.variables("hub"), [COLLECTIONS]
 
     def run(self, tasks, *options, **given):
         """Runs tasks with these variables; what Ansible says is in `said`."""
-        inventory = dict(all=dict(hosts=dict(hub=dict(
-            given, ansible_connection=self.connection, ansible_python_interpreter=managed_python()))))
+        inventory = dict(all=dict(hosts=dict(hub=dict(self.variables, **given))))
         (self.folder / "inventory.yml").write_text(json.dumps(inventory))
         (self.folder / "play.json").write_text(json.dumps([dict(hosts="hub", gather_facts=False, tasks=tasks)]))
         done = forked.run(
             "ansible", ["playbook", "-i", "inventory.yml", "play.json", *options], timeout=120, cwd=self.folder, merged=True,
             env=dict(os.environ, ANSIBLE_NOCOLOR="1", ANSIBLE_PIPELINING="true", ANSIBLE_CALLBACK_RESULT_FORMAT="json",
-                     ANSIBLE_STDOUT_CALLBACK="ansible.builtin.default", ANSIBLE_CONNECTION_PLUGINS=str(self.folder / "plugins"),
-                     PORTSHIFT_LAB_WINDOWS=self.machine.folder,
+                     ANSIBLE_STDOUT_CALLBACK="ansible.builtin.default",
                      ANSIBLE_COLLECTIONS_PATH=os.pathsep.join(map(str, self.collections))))
         self.said = done.stdout
+        # A Windows host runs no module but that of the collection.
+        assert set(self.model.endpoint.ran) <= {MODULE}
         return done.returncode
 
     def tasks(self, *asked, diff=False):
@@ -88,7 +58,7 @@ class Host:
                           "register": "found%d" % number, "ignore_errors": True})
         tasks.append({"name": "Keep it", "ansible.builtin.copy": dict(dest=str(kept), content="{{ [%s] | to_json }}" % ", ".join(
             "found%d" % number for number in range(len(asked)))), "delegate_to": "localhost",
-            "vars": dict(ansible_connection="local")})
+            "vars": dict(ansible_connection="local", ansible_python_interpreter=managed_python())})
         self.run(tasks)
         assert kept.exists(), self.said
         results = json.loads(kept.read_text())
@@ -100,7 +70,7 @@ class Host:
 
     @property
     def rules(self):
-        return {rule["Name"]: rule for rule in self.machine.rules()}
+        return {rule["Name"]: rule for rule in self.model.firewall.rules()}
 
     @property
     def ours(self):
@@ -110,7 +80,8 @@ class Host:
 
 @pytest.fixture
 def host(tmp_path):
-    return Host(tmp_path)
+    with Estate() as estate:
+        yield Host(tmp_path, estate)
 
 
 def opening(port, *sources):
@@ -120,8 +91,6 @@ def opening(port, *sources):
 @pytest.fixture(params=["named", "found"])
 def either(request, host):
     """A host for which the firewall is named, and one whose shell says what it is; (the host, options of host_port)."""
-    if request.param == "found":
-        host.connection = "like_windows"
     return host, dict(backend="windows") if request.param == "named" else {}
 
 
@@ -179,19 +148,17 @@ def test_what_is_written_is_what_windows_reads(host):
 @pytest.mark.parametrize("state, kept", [("open", {}), ("restored", dict(Profiles=3, Description="by hand"))])
 def test_half_a_change_is_taken_back(host, state, kept):
     """Windows refuses the second of two rules."""
-    host.machine.set_rules(host.machine.rules() + [
+    host.model.firewall.set_rules(host.model.firewall.rules() + [
         new_rule("portshift web %d/tcp" % port, Grouping="portshift web %d/tcp" % port, Protocol=6, LocalPorts=str(port),
                  RemoteAddresses="10.0.0.0/255.0.0.0", **kept) for port in (OLD, NEW)])
     before = host.rules
-    for collection in ("ansible/windows", "community/windows"):
-        shutil.copytree(os.path.join(DOUBLES, "ansible_collections", collection),
-                        host.folder / "own" / "ansible_collections" / collection)
-    host.collections.insert(0, host.folder / "own")
-    module = host.folder / "own" / "ansible_collections/community/windows/plugins/modules/win_firewall_rule.py"
-    text, line = module.read_text(), '        if result["changed"] and not module.check_mode:\n'
-    assert text.count(line) == 1
-    module.write_text(text.replace(line, "        if name == %r and not module.check_mode:\n            module.fail_json("
-                                         "msg=\"Access is denied.\")\n%s" % (NEW_RULE, line)))
+
+    def refuse(model, call, given):
+        if given["name"] == NEW_RULE and not call.check:
+            raise Failed("Access is denied.")
+        return win_firewall_rule(model, call, given)
+
+    host.model.handlers[MODULE] = refuse
     result = host.task(backend="windows", state=state, openings=[opening(OLD), opening(NEW)])
     assert result["failed"] and not result["changed"]
     assert "(Access is denied.). It was undone: the rules are what they were before" in result["msg"]
@@ -199,11 +166,14 @@ def test_half_a_change_is_taken_back(host, state, kept):
 
 
 def test_a_look_that_fails_is_a_failure_with_nothing_changed(host):
-    shutil.rmtree(host.machine.folder)
+    def fail(*_unused):
+        raise Failed("Retrieving the COM class factory for component failed.")
+
+    host.model.handlers[MODULE] = fail
     # What means nothing on Windows is no error of its own.
     result = host.task(backend="windows", openings=[opening(NEW)], record="x", zone="y", selinux_type="z")
     assert result["failed"] and not result["changed"]
-    assert result["msg"].startswith("nothing was changed: community.windows.win_firewall_rule failed on the host (the double ")
+    assert result["msg"].startswith("nothing was changed: %s failed on the host (Retrieving the COM " % MODULE)
 
 
 def test_a_control_node_without_the_collection_is_told_what_to_install(host):
@@ -217,11 +187,7 @@ def test_a_control_node_without_the_collection_is_told_what_to_install(host):
 
 def test_the_real_module_is_not_sent_to_linux(host):
     """It is a documentation in Python beside a script for PowerShell."""
-    host.collections = [host.folder / "real", COLLECTIONS]
-    modules = host.folder / "real" / "ansible_collections" / "community" / "windows" / "plugins" / "modules"
-    modules.mkdir(parents=True)
-    for suffix in ("py", "ps1"):
-        (modules / ("win_firewall_rule." + suffix)).write_text("")
+    host.variables = dict(ansible_connection="local", ansible_python_interpreter=managed_python())
     result = host.task(backend="windows", openings=[opening(NEW)])
     assert result["failed"] and "reaches this host by another shell than PowerShell" in result["msg"]
 

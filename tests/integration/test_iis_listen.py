@@ -1,7 +1,7 @@
 # Copyright (c) 2026 The portshift.agents authors
 # GNU General Public License v3.0-or-later (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""iis_listen on doubles of the Windows modules and a stand-in of IIS with real ports: as Ansible runs it, and by itself."""
+"""iis_listen on a model of a Windows host and a stand-in of IIS with real ports: as Ansible runs it, and by itself."""
 
 import contextlib
 import json
@@ -20,7 +20,6 @@ from tests.integration import forked
 from tests.integration.iis_hub import HUB, WindowsHub, certificate
 from tests.integration.nginx_hub import until
 from tests.lab.change_tracker.windows import CCS, SNI, STARTED, STOPPED, write
-from tests.lab.managed_python import managed_python
 
 RECORD = "C:\\ProgramData\\portshift\\hub.json"
 OTHER = "Reports"
@@ -41,11 +40,8 @@ class Hub(WindowsHub):
         return "%s *:%d: %s" % (protocol, port, self.thumbprint)
 
     def record(self):
-        path = self.machine.below(RECORD)
-        if not os.path.exists(path):
-            return None
-        with open(path, encoding="utf-8") as source:
-            return json.load(source)
+        content = self.host.files.read(RECORD)
+        return content and json.loads(content)
 
     def site_state(self, name=HUB):
         return self.machine.state()["sites"].get(name)
@@ -87,28 +83,26 @@ class Hub(WindowsHub):
 
     def by_ansible(self, *tasks, options=("--diff",), name="iis_listen", **environment):
         """-> what each task, a dict of its options, returned"""
-        inventory = dict(all=dict(hosts=dict(hub=dict(ansible_connection="local", ansible_python_interpreter=managed_python()))))
+        inventory = dict(all=dict(hosts=dict(hub=self.variables())))
         play = dict(hosts="hub", gather_facts=False, tasks=[
             {"portshift.agents." + name: task, "ignore_errors": True} for task in tasks])
         for name, content in (("inventory.yml", inventory), ("play.json", [play])):
             (self.around / name).write_text(json.dumps(content))
         done = forked.run(
             "ansible", ["playbook", "-i", "inventory.yml", "play.json", *options], timeout=600, cwd=self.around,
-            env=dict(self.environment(), ANSIBLE_PIPELINING="true", ANSIBLE_STDOUT_CALLBACK="ansible.posix.json", **environment))
+            env=dict(os.environ, ANSIBLE_PIPELINING="true", ANSIBLE_STDOUT_CALLBACK="ansible.posix.json", **environment))
         assert "{" in done.stdout, done.stdout + done.stderr
         told = json.loads(done.stdout[done.stdout.index("{"):])
         return [task["hosts"]["hub"] for task in told["plays"][0]["tasks"]]
 
     def module_of(self, name, arguments, check):
-        """What a double returns.  What win_copy has beside its module, its action, adds nothing here."""
+        """What a module returns on the host."""
         self.asked.append(name)
         broken = self.broken.get(name)
         said = broken(arguments) if callable(broken) else broken
         if said and not check:
             return dict(failed=True, msg=said)
-        namespace, collection, last = name.split(".")
-        answer = self.double("%s.%s.plugins.modules.%s" % (namespace, collection, last),
-                             dict(arguments, _ansible_check_mode=check))
+        answer = self.named(name, arguments, check)
         if name == LISTENERS:
             facts = answer["ansible_facts"]
             facts["tcp_listen"] = self.seen(facts["tcp_listen"])
@@ -559,8 +553,7 @@ def test_a_port_that_is_gone_already_is_proved(windows):
     assert hub.call()["changed"] and hub.call("absent")["changed"]
     # As a run leaves it that is killed when all is done.
     killed = json.dumps(dict(hub.record(), state="changing"))
-    with open(hub.machine.below(RECORD), "w", encoding="utf-8") as target:
-        target.write(killed)
+    hub.host.files.put(RECORD, killed)
     hub.seen = lambda listeners: [one for one in listeners if one["port"] != hub.new]
     hub.refused("http.sys does not listen on port %d, which is to stay" % hub.new, "absent")
     hub.seen = lambda listeners: listeners
@@ -693,9 +686,7 @@ def test_a_second_migration_keeps_the_record_of_the_first_aside(windows):
     assert hub.call()["changed"] and hub.call("absent")["changed"]
     first, second = hub.record(), dict(path=RECORD, new_port=hub.old)
     assert hub.call(port=hub.old, beside=hub.new, record=second)["changed"]
-    folder = hub.machine.below(RECORD)[:-len(".json")]
-    [aside] = os.listdir(folder)
-    with open(os.path.join(folder, aside), encoding="utf-8") as source:
-        assert json.load(source) == first
+    [aside] = hub.host.files.listing(RECORD[:-len(".json")])
+    assert json.loads(aside.content) == first
     assert (hub.record()["old_port"], hub.record()["new_port"]) == (hub.new, hub.old)
     assert hub.call("restored", record=second)["changed"] and hub.bindings() == ["*:%d:" % hub.new]

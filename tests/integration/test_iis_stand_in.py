@@ -1,7 +1,7 @@
 # Copyright (c) 2026 The portshift.agents authors
 # GNU General Public License v3.0-or-later (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The stand-in of IIS and http.sys, with the doubles of the modules that change it: what they show is only as good as this."""
+"""The stand-in of IIS and http.sys, with the model's modules that change it: what they show is only as good as this."""
 
 import http.client
 import os

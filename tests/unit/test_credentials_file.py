@@ -44,9 +44,18 @@ def test_the_port_moves_and_moves_back(template):
     (b"RESTURL=https://a:52311/;https://b:52311/\n", [None]), (b"RESTURL=\"https://localhost:52311/api\n", [None]),
     (REST.decode().encode("utf-16"), [None]), (b"XRESTURL=https://localhost:52311/\n", []),
     (b"RESTURL=https://localhost:40000/api\n", [40000]),
+    (b"Port=52311\n", []), (b"PORT=52311\nRESTURL=https://localhost:40000/api\n", [40000]),
 ])
 def test_what_is_no_resturl_on_the_old_port_stays(content, ports):
     assert engine.rest_ports(content) == ports and engine.with_port(content, OLD, NEW) == content
+
+
+def test_a_port_of_a_file_is_neither_moved_nor_shown():
+    """The port of a server is one of the registry of Windows; a line Port of a file may be any port, such as a database's."""
+    content = b"Port=52311\nRESTURL=https://localhost:52311/api\n"
+    assert engine.with_port(content, OLD, NEW) == content.replace(b"localhost:52311", b"localhost:55000")
+    assert b"Port=52311" not in CredentialsEdit.redact(content)
+    assert b"=52311" in CredentialsEdit.redact(b"Port (registry)=52311\n")
 
 
 @given(st.binary(), st.binary(), st.sampled_from([b"\n", b"\r\n"]), st.sampled_from([b"", b"\xef\xbb\xbf"]))

@@ -58,10 +58,13 @@ class Asked(Evidence):
 
     def __init__(self, answers, record=None, **params):
         super().__init__(dict(dict(record=None, settle=0), **params), NEW, record, THIS_HOST)
-        self.answers, self.looks, self.questions = answers, 0, []
+        self.answers, self.looks, self.questions, self.already = answers, 0, [], 0
 
     def look(self):
         self.looks += 1
+
+    def settled(self):
+        return self.already
 
     def asked(self):
         return [(name, self._ask(name), lasting) for name, (lasting, unused) in self.answers.items()]
@@ -101,6 +104,15 @@ def test_what_dies_while_the_host_settles_is_missing(clock):
     assert asked.questions[:4] == ["parent", "log", "parent", "log"] and asked.well == ()
     asked = Asked(dict(log=(False, [False])))
     assert gather(asked, 0, settle=5)[2] == 0.0 and asked.well is None and not clock.slept[20:]
+
+
+def test_what_has_been_as_it_is_for_long_enough_is_not_watched(clock):
+    asked = Asked(dict(log=(False, [True, False])))
+    asked.already = 5
+    assert gather(asked, 60, settle=5) == (dict(log=["log is well"]), {}, 0.0) and asked.looks == 1
+    asked = Asked(dict(log=(False, [True])))
+    asked.already = 3
+    assert gather(asked, 60, settle=5)[2] == 2.0 and asked.looks == 2
 
 
 def test_no_waiting_mends_what_is_hopeless(clock):

@@ -66,7 +66,7 @@ def test_names_are_found_where_they_stand():
     assert cutover["options"]["bridge"]["suboptions"]["lease"]["default"] == "/var/lib/portshift/host.lock"
     assert cutover["attributes"]["check_mode"] == dict(support="full")
     assert names["modules"]["port_probe"]["returns"]["results"]["contains"]
-    assert "/var/lib/portshift/bigfix.json" in names["roles"]["bigfix_relay"]["defaults"]["bigfix_relay_record_path"]
+    assert "bigfix_record_path" in names["roles"]["bigfix_relay"]["defaults"]["bigfix_relay_record_path"]
     assert names["playbooks"]["migrate_bigfix_port"]["tags"] == ["phase1", "phase2", "phase3"]
     assert names["documented_defaults"]["boks_agent_waves"] == '`["5%", "25%"]`'
     assert names["filters"]["boks_ports"]["positional"] == "role, direction"

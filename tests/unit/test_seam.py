@@ -146,6 +146,15 @@ class Windows(Host):
     def still_running(self, stopped, now):
         return {}
 
+    def look_anew(self):
+        pass
+
+    def is_live(self):
+        return False
+
+    def settled(self, processes):
+        return 0
+
     def command_line(self, pid):
         return ["C:\\x\\y.exe"]
 
@@ -179,6 +188,9 @@ class Windows(Host):
 
     def own_addresses(self):
         return ["192.0.2.1"]
+
+    def reserving(self, port):
+        return "netsh"
 
     def ephemeral_ports(self):
         return None

@@ -10,13 +10,26 @@ from ansible_collections.portshift.agents.plugins.module_utils._bigfix.conflicts
 from ansible_collections.portshift.agents.plugins.module_utils._bigfix.edit import (
     CredentialsEdit, MastheadEdit, SettingsEdit, parse_masthead, undone)
 from ansible_collections.portshift.agents.plugins.module_utils._bigfix.evidence import (
-    PROBE_TIMEOUT, BigFixEvidence, asked_within)
-from ansible_collections.portshift.agents.plugins.module_utils._bigfix.host import BigFixHost
+    PROBE_TIMEOUT, PROOF_SPEC, BigFixEvidence, asked_within)
+from ansible_collections.portshift.agents.plugins.module_utils._bigfix.host import HOST_SPEC, BigFixHost
 from ansible_collections.portshift.agents.plugins.module_utils._bigfix.masthead_page import await_masthead
+from ansible_collections.portshift.agents.plugins.module_utils._bridge.bridge import BRIDGE_SPEC
 from ansible_collections.portshift.agents.plugins.module_utils._core.file_kinds import FileKinds
+from ansible_collections.portshift.agents.plugins.module_utils._core.services import SERVICE_TIMEOUT
 from ansible_collections.portshift.agents.plugins.module_utils._move.transaction import MovedProduct, MoveError
 from ansible_collections.portshift.agents.plugins.module_utils._network.posix_host import THIS_HOST
 
+# Options of the module.
+CUTOVER_SPEC = dict(
+    HOST_SPEC, record=dict(type="path", required=True),
+    state=dict(type="str", choices=["moved", "restored"], default="moved"),
+    masthead_src=dict(type="path"), masthead_content=dict(type="str"),
+    allow_invalid_signature=dict(type="bool", default=False),
+    services=dict(type="list", elements="str", required=True),
+    service_command=dict(type="list", elements="str", default=[]), executables=dict(type="dict", default={}),
+    service_timeout=dict(type="float", default=SERVICE_TIMEOUT), phase=dict(type="str"),
+    force=dict(type="bool", default=False), unfinished_only=dict(type="bool", default=False),
+    reserve_port=dict(type="bool", default=True), bridge=dict(type="dict", options=BRIDGE_SPEC), proof=PROOF_SPEC)
 # Options with the paths of the files that are edited.
 FILES = ("masthead_paths", "settings_paths", "clientsettings_paths", "credentials_paths")
 

@@ -5,7 +5,7 @@
 
 from urllib.parse import urlsplit
 
-from ansible_collections.portshift.agents.plugins.module_utils._bigfix.credentials_file import rest_ports
+from ansible_collections.portshift.agents.plugins.module_utils._bigfix.credentials_file import named_in, rest_ports
 from ansible_collections.portshift.agents.plugins.module_utils._bigfix.masthead import MastheadError, check_issued
 from ansible_collections.portshift.agents.plugins.module_utils._core.ports import PortError, parse_port
 from ansible_collections.portshift.agents.plugins.module_utils._bigfix.setting_names import (
@@ -198,11 +198,11 @@ def _credentials_edits(plan, sources):
     for source in sources:
         for port in rest_ports(source.data):
             if port is None:
-                plan.notes.append("%s: its RESTURL names no port that can be read, so it was left alone; look whether it has to "
-                                  "name port %d" % (source.path, plan.new_port))
+                plan.notes.append("%s: its %s names no port that can be read, so it was left alone; look whether it has to "
+                                  "name port %d" % (source.path, named_in(source.data), plan.new_port))
             elif port not in (plan.old_port, plan.new_port):
-                plan.notes.append("%s: its RESTURL names port %d, which is not the port that moves, so it was left alone; look "
-                                  "whether it has to name port %d" % (source.path, port, plan.new_port))
+                plan.notes.append("%s: its %s names port %d, which is not the port that moves, so it was left alone; look "
+                                  "whether it has to name port %d" % (source.path, named_in(source.data), port, plan.new_port))
         if plan.old_port and plan.old_port != plan.new_port and plan.old_port in rest_ports(source.data):
             plan.edits.append(dict(kind="credentials", path=source.path, previous_port=plan.old_port))
 

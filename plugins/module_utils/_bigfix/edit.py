@@ -4,6 +4,7 @@
 """One edit of a BigFix file, from what is asked for to a FileEdit that is ready to be committed, and what a diff shows of it."""
 
 import functools
+import json
 from email.utils import formatdate
 
 from ansible_collections.portshift.agents.plugins.module_utils._bigfix import (
@@ -130,11 +131,26 @@ def _masthead_redactor(*unused, ports=()):
     return lambda content: _masthead.redacted(content) if _masthead.is_masthead(content) else masked(content)
 
 
+def _value_redactor(*unused, ports=()):
+    """For a value of the registry: its type, and of its text the port alone."""
+    def shown(content):
+        try:
+            value = json.loads(content.decode("utf-8"))
+            text = str(value["data"])
+            shown = text if text in {str(port) for port in ports if port} else settings_file.shown_value("", text, ports)
+            return ("%s %s\n" % (value["type"], shown)).encode("utf-8", "surrogatepass")
+        except (ValueError, KeyError, TypeError):
+            return masked(content)
+    return shown
+
+
 # None is undone by itself: what an agent or an administrator has written since a migration was proved is theirs to judge.  While
 # one is under way bigfix_cutover takes its own change out (undone()).
 KINDS = [
     FileKind("bigfix_settings", settings_file.is_config,
              lambda *states, ports=(): functools.partial(settings_file.redacted, ports=ports)),
+    # Named by the records of Windows hosts, and so never guessed.
+    FileKind("bigfix_registry_value", lambda content: False, _value_redactor),
     FileKind(MastheadEdit.kind, _masthead.is_masthead, _masthead_redactor),
     # Any other text: whole lines are hidden where their name is not known.
     FileKind("bigfix_flat_settings", lambda content: True,

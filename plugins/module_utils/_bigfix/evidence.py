@@ -67,6 +67,7 @@ class BigFixEvidence(Evidence):
 
     def look(self):
         """Looks at the processes anew."""
+        super().look()
         try:
             self.processes, self.down = self.services.survey()
             self.trouble = None
@@ -75,6 +76,9 @@ class BigFixEvidence(Evidence):
 
     def seen(self):
         return self.processes
+
+    def settled(self):
+        return self.managed.settled(self.processes)
 
     def also(self, proved):
         return dict(evidence={name: "; ".join(sentences) for name, sentences in proved.items() if sentences},

@@ -23,6 +23,9 @@ ADDRESS_SETTINGS = SELECTED_RELAYS + (
 
 # In the file of the server's MasterOperatorCredentials.
 REST_URL = "RESTURL"
+# The port of a Windows root server, which its registry has beside it, and what the line of it is called where it is read as such a
+# file: no file has that name, so that a Port in one is none of ours.
+SERVER_PORT, SERVER_PORT_LINE = "Port", "Port (registry)"
 
 # Values that are numbers or switches by the vendor's reference.
 HARMLESS = (
@@ -32,4 +35,4 @@ HARMLESS = (
     "_BESClient_Resource_SleepIdle", "_BESClient_Resource_WorkIdle", "_BESClient_Log_Days")
 
 # Lower case, as names compare without regard to it.
-SHOWN = frozenset(name.lower() for name in PORT_SETTINGS + ADDRESS_SETTINGS + HARMLESS + (REST_URL,))
+SHOWN = frozenset(name.lower() for name in PORT_SETTINGS + ADDRESS_SETTINGS + HARMLESS + (REST_URL, SERVER_PORT_LINE))

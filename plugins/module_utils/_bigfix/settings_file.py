@@ -70,6 +70,30 @@ def parse(data, flat=False):
     return SettingsFile(settings)
 
 
+def written(entries):
+    """(name, value, effective date or None) of each setting -> bytes of a file that holds them, as the agent writes it.
+
+    For settings that lie elsewhere, as in the registry of Windows, so that they are read, edited and shown by the same rules.
+    """
+    found = [b"[" + PREFIX + b"]"]
+    for name, value, date in entries:
+        found += [b"", b"[" + PREFIX + b"\\" + name.encode("utf-8", "surrogatepass") + b"]"]
+        for key, text in ((b"value", value), (b"effective date", date)):
+            if text is not None:
+                found.append(_key_line(key, _AGENT_LAYOUT, quote(text, safe=_LITERAL, errors="surrogatepass").encode("ascii")))
+    return b"\n".join(found) + b"\n"
+
+
+def entries(data):
+    """Lower-case name -> (name, value, effective date or None), of the first section of each name."""
+    found = OrderedDict()
+    for lower, sections in _by_name(data, False).items():
+        value, date = ([_decoded(data, field) for field in fields][:1] or [None] for fields in (
+            _values(sections), [field for section in sections for field in section.dates]))
+        found[lower] = (sections[0].name, value[0], date[0])
+    return found
+
+
 def with_settings(data, changes, effective_date, flat=False):
     """Set or remove (None) settings.  Whatever already holds its value is left alone, effective date included."""
     known = _by_name(data, flat)

@@ -67,6 +67,7 @@ class BoksEvidence(Evidence):
 
     def look(self):
         """Reads the host anew."""
+        super().look()
         self.host = BoksHost(self.params, self.managed)
 
     def seen(self):

@@ -53,6 +53,7 @@ class AgentEvidence(Evidence):
 
     def look(self):
         """Reads the host anew."""
+        super().look()
         self.host = AgentHost(self.params, self.managed)
 
     def seen(self):

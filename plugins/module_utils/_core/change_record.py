@@ -55,9 +55,65 @@ class RecordError(EngineError):
     """A record that can't be used, or a way back that is no longer safe; the sentence carries the path."""
 
 
-def read_record(path):
+class Disk:
+    """Where a record, its backups and the files that it names lie: the disk of the host on which this process runs.
+
+    A host that no Python runs on has another one, on which the same is written, in the same order.
+    """
+
+    def join(self, folder, name):
+        return os.path.join(folder, name)
+
+    def make_folder_of(self, path):
+        make_folder(os.path.dirname(path))
+
+    def exists(self, path):
+        return os.path.lexists(path)
+
+    def read_own(self, path):
+        """The bytes of a file of our own, or None where there is none; one that others can change is refused."""
+        return read_own(path)
+
+    def write_own(self, path, content):
+        """Durably, and in a folder that no other user can change, which is made where it is missing."""
+        self.make_folder_of(path)
+        write_own(path, content)
+
+    def read_if_there(self, path):
+        return read_if_there(path)
+
+    def edit(self, path):
+        """A FileEdit."""
+        return FileEdit.read(path)
+
+    def take_back_interrupted(self, paths, check_mode):
+        """Writes in place that were interrupted."""
+        take_back_interrupted(paths, check_mode)
+
+    def remove(self, path, check_mode):
+        """Takes a file of our own away."""
+        remove_file(path, check_mode)
+
+    def listing(self, folder):
+        """(name, whether it is a file, seconds since the epoch of its last change) of what lies in a folder of ours."""
+        for name in sorted(os.listdir(folder)) if os.path.isdir(folder) else []:
+            status = os.lstat(os.path.join(folder, name))
+            yield name, stat.S_ISREG(status.st_mode), status.st_mtime
+
+    def now(self):
+        return time.time()
+
+    def boot(self):
+        """A word that is another one after each boot."""
+        return this_boot()
+
+
+THIS_DISK = Disk()
+
+
+def read_record(path, disk=THIS_DISK):
     """The content of the record at `path`, or None where there is none."""
-    data = read_own(path)
+    data = disk.read_own(path)
     if data is None:
         return None
     try:
@@ -178,9 +234,9 @@ def _move(value):
 class ChangeRecord:
     """The record at `path`; `content` is None until a first change is noted."""
 
-    def __init__(self, path, old_port=None, new_port=None, phase=None):
-        self.path = path
-        self.content = read_record(path)
+    def __init__(self, path, old_port=None, new_port=None, phase=None, disk=THIS_DISK):
+        self.path, self.disk = path, disk
+        self.content = read_record(path, disk)
         self.move = dict(old_port=old_port, new_port=new_port, phase=phase)
 
     @classmethod
@@ -189,11 +245,10 @@ class ChangeRecord:
         return cls(**_move(params["record"])) if params.get("record") else None
 
     def _backup_path(self, digest):
-        return os.path.join(os.path.splitext(self.path)[0], digest)
+        return self.disk.join(os.path.splitext(self.path)[0], digest)
 
     def _save(self):
-        make_folder(os.path.dirname(self.path))
-        write_own(self.path, _text(self.content))
+        self.disk.write_own(self.path, _text(self.content))
 
     def _archive(self, content):
         """Keeps the record `content`, which is about to be replaced, beside its backups.
@@ -203,14 +258,13 @@ class ChangeRecord:
         folder, text = os.path.splitext(self.path)[0], _text(content)
         stem = "%s-%s-%s" % (time.strftime("%Y%m%dT%H%M%S", time.gmtime(content.get("started", 0))),
                              "unknown" if content["old_port"] is None else content["old_port"], content["new_port"])
-        path, number = os.path.join(folder, stem + ".json"), 1
-        while os.path.lexists(path):
-            if read_own(path) == text:
+        path, number = self.disk.join(folder, stem + ".json"), 1
+        while self.disk.exists(path):
+            if self.disk.read_own(path) == text:
                 return
             number += 1
-            path = os.path.join(folder, "%s-%d.json" % (stem, number))
-        make_folder(folder)
-        write_own(path, text)
+            path = self.disk.join(folder, "%s-%d.json" % (stem, number))
+        self.disk.write_own(path, text)
 
     def _begin(self):
         """A new migration starts a new record; going on with an interrupted one keeps the first backups."""
@@ -219,7 +273,7 @@ class ChangeRecord:
             # It was interrupted before it changed a file, so the one before it is what there is.
             old = self.content = old["earlier"]
         if old is None or old["state"] == "rolled_back" or old["new_port"] != self.move["new_port"]:
-            self.content = dict(version=VERSION, started=time.time(), files=[], state="changing", **self.move)
+            self.content = dict(version=VERSION, started=self.disk.now(), files=[], state="changing", **self.move)
             if old is not None:
                 self.content["earlier"] = old
 
@@ -231,8 +285,8 @@ class ChangeRecord:
         before = copy.deepcopy(self.content)
         if self.move["new_port"] is not None:
             self._begin()
-        now = time.time()
-        self.content.update(stopped=dict(boot_id=this_boot(), processes=processes), stopped_at=now, last_change=now)
+        now = self.disk.now()
+        self.content.update(stopped=dict(boot_id=self.disk.boot(), processes=processes), stopped_at=now, last_change=now)
         try:
             self._save()
         except EngineError:
@@ -266,14 +320,13 @@ class ChangeRecord:
             backup = None if before is None else self._backup_path(digest)
             if backup:
                 # First, with the mode that it is to have: that of what is made on the way is an ordinary one.
-                make_folder(os.path.dirname(self.path))
-                make_folder(os.path.dirname(backup))
-                write_own(backup, before)
+                self.disk.make_folder_of(self.path)
+                self.disk.write_own(backup, before)
             self.content["files"].append(dict(
                 path=path, kind=kind, sha256_before=digest, sha256_after=_digest(after), backup=backup))
         self.content.pop("earlier", None)
         # Evidence has to be newer than the last change of a file, by this host's own clock.
-        self.content["last_change"] = time.time()
+        self.content["last_change"] = self.disk.now()
         self._save()
 
     def mark_verified(self, alone=False):
@@ -286,7 +339,7 @@ class ChangeRecord:
         with contextlib.ExitStack() as held:
             if not alone:
                 held.enter_context(alone_on_host(self.path))
-            if read_record(self.path) != self.content:
+            if read_record(self.path, self.disk) != self.content:
                 raise RecordError("%s: another run has changed this host while it proved itself, so the proof is about what "
                                   "was there before; run again" % self.path)
             self.content["state"] = "verified"
@@ -305,7 +358,7 @@ class ChangeRecord:
         for entry in self.content["files"]:
             path = entry["path"]
             try:
-                now = read_if_there(path)
+                now = self.disk.read_if_there(path)
                 digest = _digest(now)
                 if digest == entry["sha256_before"]:
                     continue
@@ -327,14 +380,13 @@ class ChangeRecord:
 
     def take_back_interrupted(self, check_mode=False):
         """Before review(), for who is about to restore."""
-        take_back_interrupted([entry["path"] for entry in (self.content or {"files": []})["files"]], check_mode)
+        self.disk.take_back_interrupted([entry["path"] for entry in (self.content or {"files": []})["files"]], check_mode)
 
-    @staticmethod
-    def backed_up(entry):
+    def backed_up(self, entry):
         """The bytes of a file before the migration; None where there was no file."""
         if entry["backup"] is None:
             return None
-        before = read_own(entry["backup"])
+        before = self.disk.read_own(entry["backup"])
         if before is None:
             raise FileError("%s: does not exist, and held the old bytes of %s" % (entry["backup"], entry["path"]))
         if sha256(before) != entry["sha256_before"]:
@@ -356,7 +408,7 @@ class ChangeRecord:
             raise RecordError("going back is no longer safe, nothing was restored: %s" % "; ".join(drifted + impossible))
         result = dict(changed=bool(to_restore), restored=[entry["path"] for entry in to_restore], diff=[])
         for entry in to_restore:
-            before, edit = self.backed_up(entry), FileEdit.read(entry["path"])
+            before, edit = self.backed_up(entry), self.disk.edit(entry["path"])
             edit.apply(undone.get(entry["path"], before))
             redact = redactor(entry.get("kind"), edit.before or b"", before or b"", ports=self._ports()) if redactor else masked
             done = edit.commit(module, redact=redact)
@@ -375,7 +427,7 @@ class ChangeRecord:
             self.put_content(self.content["earlier"])
             return True
         self.content["state"] = "rolled_back"
-        self.content["last_change"] = time.time()
+        self.content["last_change"] = self.disk.now()
         self._save()
         return True
 
@@ -398,8 +450,8 @@ class ChangeRecord:
         Never the current record, nor a backup that it or a younger record names, nor what is not known to be ours.
         Returns a dict: removed (paths), left (sentences on what lies there and can't be accounted for).
         """
-        folder, limit = os.path.splitext(self.path)[0], time.time() - days * DAY
-        found = _Folder(folder, limit)
+        folder, limit = os.path.splitext(self.path)[0], self.disk.now() - days * DAY
+        found = _Folder(folder, limit, self.disk)
         if found.unreadable:
             # A record that can't be read may name any of the backups.
             return dict(removed=[], left=found.left + [
@@ -407,39 +459,43 @@ class ChangeRecord:
         current = self.content or dict(files=[])
         needed = _backup_names([current, current.get("earlier") or dict(files=[])] + list(found.younger.values()))
         outdated = _backup_names(found.older.values())
-        removed = [path for path, aged in sorted(found.backups.items())
-                   if os.path.basename(path) not in needed and (aged or os.path.basename(path) in outdated)]
-        for path in list(removed):
+        removed = []
+        for name, aged in sorted(found.backups.items()):
+            path = self.disk.join(folder, name)
+            if name in needed or not (aged or name in outdated):
+                continue
             # A backup that no record names is ours when it is what its name says.
-            if os.path.basename(path) not in outdated and sha256(read_own(path) or b"") != os.path.basename(path):
-                removed.remove(path)
+            if name not in outdated and sha256(self.disk.read_own(path) or b"") != name:
                 found.left.append("%s: has the name of a backup, but other content, and no record names it" % path)
+            else:
+                removed.append(path)
         # Records last: what is interrupted here is found and gone on with by the next call.
         removed += sorted(found.leftovers) + sorted(found.older)
         for path in removed:
-            remove_file(path, check_mode)
+            self.disk.remove(path, check_mode)
         return dict(removed=removed, left=found.left)
 
 
 def _backup_names(records):
-    return {os.path.basename(entry["backup"]) for content in records for entry in content["files"] if entry["backup"]}
+    return {re.split(r"[/\\]", entry["backup"])[-1] for content in records for entry in content["files"] if entry["backup"]}
 
 
 class _Folder:
     """What lies in the folder beside a record, seen from the moment `limit`."""
 
-    def __init__(self, folder, limit):
+    def __init__(self, folder, limit, disk):
+        # backups: name -> whether it is older than the limit.
         self.older, self.younger, self.backups, self.leftovers, self.left, self.unreadable = {}, {}, {}, [], [], []
-        for name in sorted(os.listdir(folder)) if os.path.isdir(folder) else []:
-            path = os.path.join(folder, name)
-            status = os.lstat(path)
-            aged = status.st_mtime < limit
-            if not stat.S_ISREG(status.st_mode):
+        self.disk = disk
+        for name, is_file, changed in disk.listing(folder):
+            path = disk.join(folder, name)
+            aged = changed < limit
+            if not is_file:
                 self.left.append("%s: is not a file that a migration puts there" % path)
             elif IS_ARCHIVED.match(name):
                 self._record(path, limit)
             elif IS_BACKUP.match(name):
-                self.backups[path] = aged
+                self.backups[name] = aged
             elif IS_LEFTOVER.match(name):
                 self.leftovers += [path] if aged else []
             else:
@@ -447,8 +503,48 @@ class _Folder:
 
     def _record(self, path, limit):
         try:
-            content = read_record(path)
+            content = read_record(path, self.disk)
         except EngineError as err:
             self.unreadable.append(str(err))
             return
         (self.older if _last_change(content) < limit else self.younger)[path] = content
+
+
+def _pruned(module, record):
+    """Ends the stay of old records.  Returns the module's result."""
+    days = module.params["keep_days"]
+    done = dict(removed=[], left=[]) if days is None else record.prune(days, module.check_mode)
+    result = dict(done, changed=bool(done["removed"]))
+    for sentence in done["left"]:
+        module.warn(sentence)
+    if module._diff and done["removed"]:
+        # Names alone: what stands in a backup is not shown.
+        result["diff"] = dict(before="".join(path + "\n" for path in done["removed"]), after="",
+                              before_header="records and backups on this host", after_header="removed")
+    return result
+
+
+# Options of the module.
+CHANGE_RECORD_SPEC = dict(
+    path=dict(type="path", required=True), force=dict(type="bool", default=False), keep_days=dict(type="int"),
+    state=dict(type="str", choices=["present", "restored", "pruned"], default="present"))
+
+
+def check_keep_days(days):
+    if (days or 0) < 0:
+        raise RecordError("keep_days is %d; give the number of days that an old record is kept, 0 or more" % days)
+
+
+def outcome(module, record, kinds):
+    """Does with a record what is asked.  Returns the module's result.  `kinds`: the FileKinds of what a record may name."""
+    if module.params["state"] == "restored":
+        record.take_back_interrupted(module.check_mode)
+    undo = kinds.undo(record.content["new_port"]) if record.content else None
+    to_restore, unsafe = record.review(undo)
+    result = dict(changed=False)
+    if module.params["state"] == "restored":
+        result = record.restore(module, force=module.params["force"], undo=undo, redactor=kinds.redactor)
+    elif module.params["state"] == "pruned":
+        result = _pruned(module, record)
+    return dict(dict(restored=[], record=record.content, ok=not unsafe, unsafe=unsafe,
+                     restorable=[entry["path"] for entry in to_restore]), **result)

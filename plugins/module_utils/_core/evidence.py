@@ -63,7 +63,12 @@ class Evidence:
         return True
 
     def look(self):
-        pass
+        """Looks at the host anew, for one round of questions."""
+        self.managed.look_anew()
+
+    def settled(self):
+        """For how many seconds what was seen has been as it is, where that can be told without waiting."""
+        return 0
 
     def seen(self):
         """What may not change while the host settles."""
@@ -148,7 +153,8 @@ def gather(questions, timeout, settle=0, heed=lambda: None):
     """
     started = time.monotonic()
     proved, missing = _ask(questions, started + timeout, heed)
-    if settle > 0 and not missing:
+    settle = max(0, settle - questions.settled()) if settle > 0 and not missing else 0
+    if settle > 0:
         questions.settle()
         _rest(time.monotonic() + settle, heed)
         proved, missing = _ask(questions, max(started + timeout, time.monotonic() + settle), heed)
@@ -220,21 +226,32 @@ def told_proof(port, judgement, timeout):
         return dict(ok=False, port=port, missing={}, msg=str(err))
 
 
-def prove(module, judgement, **unknown):
-    """The run of a module that waits for evidence.
+def proved(params, judgement, mark=None, **unknown):
+    """(whether the host has proved itself, what is returned).
 
-    `judgement`: makes the Evidence of the product.  `unknown`: what the product returns where that can't be made.
+    `judgement`: makes the Evidence of the product.  `mark`: notes with it that the host has proved itself, where O(mark) asks for
+    that; None notes nothing, as in check mode.  `unknown`: what the product returns where the Evidence can't be made.
     """
-    params = module.params
     try:
         questions = judgement()
         result = proof(questions, params["timeout"])
         if not result["ok"]:
-            module.fail_json(**result)
+            return False, result
         marked = params["mark"] and questions.is_to_be_marked()
-        if marked and not module.check_mode:
-            questions.record.mark_verified()
-        module.exit_json(changed=marked, **result)
+        if marked and mark:
+            mark(questions)
+        return True, dict(result, changed=marked)
     except EngineError as err:
-        module.fail_json(msg=str(err), **dict(
-            dict(ok=False, port=params.get("port"), old_port=None, proved=[], missing={}, waited=0.0), **unknown))
+        nothing = dict(ok=False, port=params.get("port"), old_port=None, proved=[], missing={}, waited=0.0)
+        return False, dict(nothing, msg=str(err), **unknown)
+
+
+def prove(module, judgement, **unknown):
+    """The run of a module that waits for evidence."""
+    def mark(questions):
+        questions.record.mark_verified()
+
+    good, result = proved(module.params, judgement, None if module.check_mode else mark, **unknown)
+    if not good:
+        module.fail_json(**result)
+    module.exit_json(**result)

@@ -721,20 +721,23 @@ class FileEdit:
             show = redact or bytes
             before, after = ("" if content is None else _printable(show(content)) for content in (self.before, self.after))
             result["diff"] = dict(before=before, after=after, before_header=self.path, after_header=self.path)
-        if not result["changed"]:
-            return result
+        if result["changed"]:
+            result.update(self._put(module, record, kind))
+        return result
+
+    def _put(self, module, record, kind):
+        """Writes it, but for check mode.  Returns what the module's result has to say of it."""
         for sentence in require_writable(self.target, len(self.after or b"")):
             module.warn(sentence)
         if module.check_mode:
-            return result
+            return {}
         try:
             with Location(self.path) as place:
                 if place.path != self.target or place.folder_id() != self._folder:
                     raise self._changed_meanwhile()
-                result.update(self._write(place, module, record, kind))
+                return self._write(place, module, record, kind)
         except OSError as err:
             raise _error_of_write(err, self.path, "; nothing was written")
-        return result
 
     def _write(self, place, module, record, kind):
         """Returns what the module's result has to say of it."""

@@ -114,6 +114,23 @@ class Host:
         """The port that this host's own lookup gives for the name of a service, with all its sources, or None."""
         raise NotImplementedError
 
+    # -- one look after another
+
+    def look_anew(self):
+        """What is asked from now on is to be answered as it is now.  A host that is asked live has nothing to do."""
+        raise NotImplementedError
+
+    def is_live(self):
+        """Whether an answer may be another one a moment later; else all are those of one moment, until look_anew()."""
+        raise NotImplementedError
+
+    def settled(self, processes):
+        """For how many seconds all of these have run, as one look tells, so that nothing needs to be watched for as long.
+
+        `processes`: {service: [(pid, start)]}.  0 where they are watched instead.
+        """
+        raise NotImplementedError
+
     # -- the clock
 
     def now(self):
@@ -150,6 +167,10 @@ class Host:
 
     def own_addresses(self):
         """The addresses of this host but those of its loopback; None where it can't tell."""
+        raise NotImplementedError
+
+    def reserving(self, port):
+        """What a person types there to keep the port from being handed out."""
         raise NotImplementedError
 
     def ephemeral_ports(self):

@@ -104,6 +104,18 @@ class PosixHost(Host):
         except OSError:
             return None
 
+    def look_anew(self):
+        pass
+
+    def is_live(self):
+        return True
+
+    def settled(self, processes):
+        return 0
+
+    def reserving(self, port):
+        return "sysctl net.ipv4.ip_local_reserved_ports=%d" % port
+
     def now(self):
         return time.time()
 

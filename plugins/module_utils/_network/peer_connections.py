@@ -32,7 +32,7 @@ def wait_for_connection(host, owns, addresses, port, seconds):
     end = time.monotonic() + min(LOOK_FOR, seconds)
     while True:
         found = connections_of(host, owns, addresses, port)
-        if found is None or any(entry["established"] for entry in found[0]) or time.monotonic() >= end:
+        if (found is None or any(entry["established"] for entry in found[0]) or not host.is_live() or time.monotonic() >= end):
             return found
         time.sleep(LOOK_AGAIN)
 

@@ -25,6 +25,11 @@ RUN_SPEC = dict(
     process_start=dict(type="str", default=""), begun=dict(type="str", default=""))
 HOLDER_KEYS = {"id", "node", "user", "pid", "purpose", "since", "renewed", "expires", "seconds"}
 LOST_KEYS = {"id", "at", "by"}
+# Options of the module; run and dead_owner are for the action plugin to fill in.
+LOCK_SPEC = dict(
+    path=dict(type="path", required=True), state=dict(type="str", choices=["held", "released"], default="held"),
+    seconds=dict(type="int", default=600), take_over=dict(type="bool", default=False),
+    purpose=dict(type="str", default=""), run=dict(type="dict", options=RUN_SPEC), dead_owner=dict(type="str"))
 
 # How long, in seconds, and how many of the runs are remembered that have to stop.
 LOST_KEPT, LOST_NUMBER = 7 * 86400, 50
@@ -145,3 +150,29 @@ def release(content, run):
     if not holder or holder["id"] != run_id(run):
         return None
     return dict(content, holder=None)
+
+
+def check(params):
+    if params["seconds"] < 1:
+        raise LockError("seconds is %d; give the seconds that the lock lasts without being renewed, such as 600"
+                        % params["seconds"])
+
+
+def asked(found, params, now):
+    """(what the lock file has to hold, the module's result, a warning or None); None for the content where there is nothing of
+    ours to release.  `found`: the bytes of the file, or None.
+    """
+    path = params["path"]
+    try:
+        content = parse(found)
+        if params["state"] == "released":
+            left = release(content, params["run"])
+            return left, dict(holder=(left or content)["holder"], taken_over_from=None), None
+        content, taken_from, why = hold(content, params["run"], now, params["seconds"], params["purpose"], params["take_over"],
+                                        params["dead_owner"])
+    except HeldError as err:
+        raise HeldError("%s: %s" % (path, err), err.holder)
+    except LockError as err:
+        raise type(err)("%s: %s" % (path, err))
+    warning = why and "%s: took over from %s: %s" % (path, described(taken_from), why)
+    return content, dict(holder=content["holder"], taken_over_from=taken_from), warning

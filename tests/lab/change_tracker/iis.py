@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """IIS, http.sys and Windows Firewall before the hub's application, as far as a port of a site goes.
 
-It serves the bindings of the folder that stands for the Windows machine (windows.py), where the doubles of Windows modules
+It serves the bindings of the folder that stands for the Windows machine (windows.py), where the modules of tests/windows
 change them, and says there in which state each site is.  A new binding disturbs no connection; a site that can't have all its
 ports has none.
 """
@@ -285,7 +285,7 @@ class Server:
 
     def look(self):
         if self._signature() != self.seen:
-            # The doubles write several files one after the other.
+            # The modules write several files one after the other.
             with self.machine.alone():
                 self.follow()
 

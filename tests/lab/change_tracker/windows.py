@@ -3,8 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """A folder that stands for a Windows machine with IIS: where what is, and how it is read and written.
 
-The stand-in of IIS and http.sys (iis.py) reads it; the doubles of Windows modules (tests/doubles) read and write it, on the
-managed host, where this file comes as a module_utils.  So it imports nothing but the standard library, of Python >= 3.6.
+The stand-in of IIS and http.sys (iis.py) reads it; the model of a Windows host (tests/windows) reads and writes it.
 """
 
 import contextlib
@@ -12,11 +11,9 @@ import fcntl
 import hashlib
 import json
 import os
-import re
 import ssl
 from xml.etree import ElementTree
 
-VARIABLE = "PORTSHIFT_LAB_WINDOWS"
 USUAL_FOLDER = "/var/lib/portshift-lab-windows"
 SNI, CCS = 1, 2    # sslFlags of a binding
 STARTED, STOPPED = "Started", "Stopped"
@@ -178,18 +175,10 @@ class Configuration:
 
 class Machine:
     def __init__(self, folder=None):
-        self.folder = str(folder or os.environ.get(VARIABLE) or USUAL_FOLDER)
+        self.folder = str(folder or USUAL_FOLDER)
 
     def own(self, *parts):
         return os.path.join(self.folder, *parts)
-
-    def below(self, path):
-        """-> where a path of Windows is here"""
-        path = re.sub("%ProgramData%", lambda _name: "C:\\ProgramData", path, flags=re.IGNORECASE)
-        found = re.match(r"([A-Za-z]):[\\/](.*)\Z", path, re.DOTALL)
-        if not found or ".." in re.split(r"[\\/]", path):
-            raise ComError("The given path's format is not supported: %s" % path)
-        return self.own(found.group(1).upper(), *filter(None, re.split(r"[\\/]", found.group(2))))
 
     @contextlib.contextmanager
     def alone(self):
@@ -279,8 +268,6 @@ def lay_out(folder, sites=()):
     """A new machine in a folder -> Machine.  `sites`: [(name, [(protocol, information, sslFlags, thumbprint or None)])]; their
     certificates are there already, in the store MY (put_certificate), and the entries of the central store are made."""
     machine = Machine(folder)
-    for path in ("C:\\ProgramData", "C:\\inetpub\\wwwroot"):
-        os.makedirs(machine.below(path), exist_ok=True)
     write(machine.application_host, APPLICATION_HOST)
     configuration = machine.configuration()
     for name, bindings in sites:

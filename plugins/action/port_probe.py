@@ -1,0 +1,31 @@
+# Copyright (c) 2026 The portshift.agents authors
+# GNU General Public License v3.0-or-later (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Probes from a host by the module of the same name; from a Windows host by its script."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ansible_collections.portshift.agents.plugins.module_utils._core.errors import EngineError
+from ansible_collections.portshift.agents.plugins.module_utils._network.probe_targets import PROBE_SPEC, check_targets, told
+from ansible_collections.portshift.agents.plugins.plugin_utils._contracts import Result
+from ansible_collections.portshift.agents.plugins.plugin_utils._windows.actions import ForBothFamilies, failed, options_of
+from ansible_collections.portshift.agents.plugins.plugin_utils._windows.host import WindowsHost
+from ansible_collections.portshift.agents.plugins.plugin_utils._windows.script import Script
+
+
+class ActionModule(ForBothFamilies):
+
+    def on_windows(self, task_vars: Any) -> Result:
+        options = options_of(self, PROBE_SPEC)
+        try:
+            check_targets(options["targets"])
+            host = WindowsHost(Script(self, task_vars).read)
+            found = told(host.probe(options["targets"], options["timeout"], options["wait"]))
+        except EngineError as err:
+            return failed(err)
+        message = found.pop("msg", None)
+        if message and options["fail_on_unreachable"]:
+            found.update(failed=True, msg=message)
+        return dict(found, changed=False)

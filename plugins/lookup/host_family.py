@@ -1,0 +1,48 @@
+# Copyright (c) 2026 The portshift.agents authors
+# GNU General Public License v3.0-or-later (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The family of the host's operating system; documented below."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+name: host_family
+author:
+  - The portshift.agents authors (@portshift)
+version_added: 0.2.0
+short_description: The family of a host's operating system, without asking the host
+description:
+  - For the defaults of this collection's roles, whose paths and services differ by family, in plays that gather no facts.
+  - A host is one of Windows when C(ansible_connection) is V(winrm) or V(psrp), or C(ansible_shell_type) is V(powershell) or
+    V(cmd). Any other host is one of V(posix).
+options:
+  _terms:
+    description: None.
+"""
+
+EXAMPLES = r"""
+- name: Show where the agent's log is
+  ansible.builtin.debug:
+    msg: "{{ {'posix': '/var/log/agent.log', 'windows': 'C:/agent.log'}[lookup('portshift.agents.host_family')] }}"
+"""
+
+RETURN = r"""
+_raw:
+  description: V(windows) or V(posix).
+  type: list
+  elements: str
+"""
+
+from typing import Any
+
+from ansible.plugins.lookup import LookupBase
+from ansible_collections.portshift.agents.plugins.plugin_utils._contracts import Variables
+from ansible_collections.portshift.agents.plugins.plugin_utils._host_variables import is_windows
+
+
+class LookupModule(LookupBase):
+
+    def run(self, terms: list[Any], variables: Variables | None = None, **kwargs: Any) -> list[str]:
+        found = {name: self._templar.template(value) for name, value in (variables or {}).items()
+                 if name in ("ansible_connection", "ansible_shell_type", "ansible_os_family")}
+        return ["windows" if is_windows(found) else "posix"]

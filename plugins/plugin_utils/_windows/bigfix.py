@@ -1,0 +1,273 @@
+# Copyright (c) 2026 The portshift.agents authors
+# GNU General Public License v3.0-or-later (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""BigFix on Windows hosts: where the registry has its folders and settings, what a look brings, and what proves a move."""
+
+from __future__ import annotations
+
+import ntpath
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from ansible_collections.portshift.agents.plugins.module_utils._bigfix.agent_log import LOG_ENDINGS as AGENT_LOGS
+from ansible_collections.portshift.agents.plugins.module_utils._bigfix.cutover import FILES, BigFixMove
+from ansible_collections.portshift.agents.plugins.module_utils._bigfix.evidence import PROBE_TIMEOUT, BigFixEvidence
+from ansible_collections.portshift.agents.plugins.module_utils._bigfix.look import look
+from ansible_collections.portshift.agents.plugins.module_utils._bigfix.masthead_page import MASTHEAD_PAGE
+from ansible_collections.portshift.agents.plugins.module_utils._bigfix.ports import BIGFIX_NEIGHBOURS
+from ansible_collections.portshift.agents.plugins.module_utils._bigfix.setting_names import (
+    ADDRESS_SETTINGS, PORT_SETTINGS, REST_URL, SERVER_PORT, SERVER_PORT_LINE, WEB_REPORTS)
+from ansible_collections.portshift.agents.plugins.module_utils._bigfix import settings_file
+from ansible_collections.portshift.agents.plugins.module_utils._core.errors import EngineError
+from ansible_collections.portshift.agents.plugins.module_utils._core.evidence import proved
+from ansible_collections.portshift.agents.plugins.plugin_utils._contracts import Result
+from ansible_collections.portshift.agents.plugins.plugin_utils._windows.bridge import HERE, WindowsBridge, file_of
+from ansible_collections.portshift.agents.plugins.plugin_utils._windows.host import (
+    FILE_LIMIT, IP_HELPER, KEY_LIMIT, RegistryView, WindowsHost, folder_asked, is_key, names_asked, probe_asked)
+from ansible_collections.portshift.agents.plugins.plugin_utils._windows.move import Module, WindowsMove, await_end, marking
+from ansible_collections.portshift.agents.plugins.plugin_utils._windows.protocol import (
+    Answers, Condition, Connected, EitherOf, FileAsked, Listens, Logged, Place, Probe, RegistryAsked, RegistryName,
+    RegistryValue, ServiceIs, Wanted)
+from ansible_collections.portshift.agents.plugins.plugin_utils._windows.script import Script
+
+KEY = r"HKLM\SOFTWARE\WOW6432Node\BigFix"
+ENTERPRISE = r"C:\Program Files (x86)\BigFix Enterprise"
+# The folders by the names that stand in braces in a path; the drive is the site's own.
+PLACES = [
+    Place(name="client", values=[RegistryName(key=KEY + r"\EnterpriseClient", value="EnterpriseClientFolder")],
+          otherwise=ENTERPRISE + r"\BES Client"),
+    Place(name="server", values=[RegistryName(key=KEY + r"\Enterprise Server", value="EnterpriseServerFolder")],
+          otherwise=ENTERPRISE + r"\BES Server"),
+]
+# What nearly every deployment leaves: a look that has to ask for another port asks twice.
+USUAL_PORT = 52311
+VALUE, DATE = "value", "effective date"
+TEXT, NUMBERS = ("String", "ExpandString"), ("DWord", "QWord")
+# Services that listen, by component.
+LISTENS = dict(server="BESRootServer", relay="BESRelay")
+# Settings whose value has to be read to judge the host.
+_JUDGED = {name.lower() for name in (*PORT_SETTINGS, *ADDRESS_SETTINGS, WEB_REPORTS)}
+
+
+class SettingsView:
+    """The settings of the agent, one key each, as the text of a besclient.config that says the same."""
+
+    depth, kind = 1, "bigfix_registry_value"
+
+    def __init__(self, key: str) -> None:
+        self.key = key
+
+    def text(self, values: Mapping[str, Sequence[RegistryValue]]) -> bytes:
+        found = []
+        for name, several in sorted(values.items()):
+            by_name = {value["name"].lower(): value for value in several}
+            value = by_name.get(VALUE)
+            if not name or value is None:
+                continue
+            if value["type"] not in TEXT:
+                if name.lower() in _JUDGED:
+                    raise EngineError("the setting %s has a value of the type %s, where the agent writes text (REG_SZ); set it "
+                                      "anew with BigFix" % (settings_file.shown_name(name), value["type"]))
+                continue
+            date = by_name.get(DATE)
+            found.append((name, value["data"], date["data"] if date and date["type"] in TEXT else None))
+        return bytes(settings_file.written(found))
+
+    def changes(self, before: bytes, after: bytes) -> list[tuple[str, str, str | None]]:
+        old, new = settings_file.entries(before), settings_file.entries(after)
+        found: list[tuple[str, str, str | None]] = []
+        for lower in [*old, *(lower for lower in new if lower not in old)]:
+            name, value, date = old.get(lower) or (new[lower][0], None, None)
+            unused, new_value, new_date = new.get(lower) or (name, None, None)
+            if new_value != value:
+                found.append((name, VALUE, new_value))
+            if new_date != date:
+                found.append((name, DATE, new_date))
+        return found
+
+
+class ServerView:
+    """The port of a root server, and the URL of the REST API that its plug-ins use, as lines of a MasterOperatorCredentials.
+
+    User name and password, which lie beside the URL, are never a part of it.
+    """
+
+    depth, kind, lines = 0, "bigfix_registry_value", {REST_URL: REST_URL, SERVER_PORT_LINE: SERVER_PORT}
+
+    def __init__(self, key: str) -> None:
+        self.key = key
+
+    def text(self, values: Mapping[str, Sequence[RegistryValue]]) -> bytes:
+        found = {value["name"].lower(): value for value in values.get("", ())}
+        lines = ["%s=%s\n" % (line, found[name.lower()]["data"]) for line, name in self.lines.items()
+                 if name.lower() in found and found[name.lower()]["type"] in (*TEXT, *NUMBERS)]
+        return "".join(lines).encode("utf-8", "surrogatepass")
+
+    def changes(self, before: bytes, after: bytes) -> list[tuple[str, str, str | None]]:
+        old, new = (dict(line.partition("=")[::2] for line in text.decode("utf-8", "surrogatepass").splitlines())
+                    for text in (before, after))
+        return [("", self.lines[line], new[line]) for line in old if new[line] != old[line]]
+
+
+def _views(params: Mapping[str, Any]) -> list[RegistryView]:
+    return [*(SettingsView(path) for path in params["settings_paths"] if is_key(path)),
+            *(ServerView(path) for path in params["credentials_paths"] if is_key(path))]
+
+
+def _page(host: str, port: int, tls: bool) -> Probe:
+    return probe_asked(dict(host=host, port=port, http=dict(path=MASTHEAD_PAGE, tls=tls)), PROBE_TIMEOUT)
+
+
+def _asked_proof(params: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The options of the proof: those of an option of that name, or of a module that does nothing else."""
+    proof = params["proof"] if "proof" in params else params
+    return proof or {}
+
+
+def foreseen(params: Mapping[str, Any]) -> Wanted:
+    """What the engines ask of such a host, so that one look brings it."""
+    proof, port, component = _asked_proof(params), params["port"], params["component"]
+    bridge = params.get("bridge")
+    old_ports = {params["previous_port"] or USUAL_PORT} - {port}
+    paths = [path for option in FILES for path in params[option] if not is_key(path)]
+    paths += [params["record"]] if params["record"] else []
+    backups = [names_asked(ntpath.splitext(params["record"])[0])] if params["record"] else []
+    folders = [proof.get("log_dir"), proof.get("relay_chain_dir")]
+    probes = [_page(proof["parent"], port, proof["tls"])] if proof.get("parent") else []
+    ports = {port, *old_ports, *BIGFIX_NEIGHBOURS}
+    wanted = Wanted(
+        places=PLACES, files=[FileAsked(path=path, limit=FILE_LIMIT) for path in paths],
+        folders=[*(folder_asked(path) for path in folders if path), *backups],
+        registry=[RegistryAsked(key=view.key, depth=view.depth, limit=KEY_LIMIT) for view in _views(params)],
+        services=list(params["services"]), ports=sorted(ports), remote_ports=sorted({port, *old_ports}),
+        names=[proof["parent"]] if proof.get("parent") else [], probes=probes)
+    if component != "client":
+        wanted["netsh"] = True
+        wanted["services"].append(IP_HELPER)
+        if bridge:
+            wanted["files"].append(FileAsked(path=file_of(bridge["name"]), limit=FILE_LIMIT))
+        # Whether it is the product that has the ports.
+        probes += [_page(HERE, one, False) for one in (port, *old_ports)]
+        if proof.get("address"):
+            probes.append(_page(proof["address"], port, proof["tls"]))
+        if component == "server" and proof.get("address"):
+            wanted["names"] = [proof["address"]]
+    return wanted
+
+
+def host_of(script: Script, params: Mapping[str, Any]) -> WindowsHost:
+    host = WindowsHost(script.read, _views(params))
+    host.foresee(foreseen(params))
+    return host
+
+
+def resolved(params: Mapping[str, Any], host: WindowsHost) -> dict[str, Any]:
+    """The options with the paths as they are on the host."""
+    def folders(options: Mapping[str, Any]) -> dict[str, Any]:
+        return {name: host.resolved(options[name]) for name in ("log_dir", "relay_chain_dir") if options.get(name)}
+
+    found = dict(params, **{option: [host.resolved(path) for path in params[option]] for option in FILES}, **folders(params))
+    if params.get("proof"):
+        found["proof"] = dict(params["proof"], **folders(params["proof"]))
+    return found
+
+
+def conditions(params: Mapping[str, Any], agent: str | None) -> list[Condition]:
+    """What the host itself sees of the proof; all of it is judged once more, by what it looks like then."""
+    proof, port = _asked_proof(params), params["port"]
+    found: list[Condition] = [ServiceIs(kind="service", service=name, state="running") for name in params["services"]]
+    if params["component"] != "client" and proof.get("address"):
+        found.append(Listens(kind="listens", port=port, service=LISTENS[params["component"]]))
+        found.append(Answers(kind="probe", probe=_page(proof["address"], port, proof["tls"]), contains=str(port)))
+    if proof.get("parent"):
+        found.append(Answers(kind="probe", probe=_page(proof["parent"], port, proof["tls"]), contains=str(port)))
+    if proof.get("log_dir"):
+        said: list[Any] = [Logged(
+            kind="log", folder=proof["log_dir"], endings=list(AGENT_LOGS),
+            patterns=[_pattern(one, port) for one in proof["success_patterns"]],
+            unless=[_pattern(one, port) for one in proof["failure_patterns"]])]
+        peer = proof.get("parent") or (proof.get("address") if params["component"] == "server" else None)
+        if agent and peer:
+            said.append(Connected(kind="connection", service=agent, host=peer, port=port))
+        found.append(EitherOf(kind="either", of=said))
+    return found
+
+
+def _pattern(text: str, port: int) -> str:
+    """As the engine of logs has it: upper and lower case are the same, and {port} stands for the port."""
+    return "(?i)" + text.replace("{port}", str(port))
+
+
+def marked(params: Mapping[str, Any]) -> tuple[list[str], list[str]]:
+    proof = _asked_proof(params)
+    return ([proof["log_dir"]], list(AGENT_LOGS)) if proof.get("log_dir") else ([], [])
+
+
+def check_options(params: Mapping[str, Any]) -> None:
+    """EngineError for what is not done on a Windows host, or is not said as one wants it."""
+    for option in (*FILES, "record"):
+        for path in [params[option]] if isinstance(params[option], str) else params[option] or ():
+            if path.startswith("/"):
+                raise EngineError("nothing was changed: %s names %s, which is no path of a Windows host; set ansible_connection "
+                                  "(or, for ssh, ansible_shell_type) of the host in the inventory, by which the roles find its "
+                                  "paths, or give the right one" % (option, path))
+    if params["service_command"]:
+        raise EngineError("nothing was changed: service_command is %s, but the services of a Windows host are asked of its "
+                          "service manager; leave bigfix_service_command empty for it" % " ".join(params["service_command"]))
+
+
+def _opened(params: Mapping[str, Any]) -> Any:
+    """What Windows Firewall has to admit: the look does not ask it, which costs more than to open it."""
+    def host_port(plan: Any) -> dict[str, Any] | None:
+        asked = params["host_port"]
+        if not plan.edits or not asked:
+            return None
+        openings = asked["openings"] if asked.get("backend") != "none" else []
+        missing = ["Windows Firewall has to admit %s port %s; host_port sees to that" % (one["protocol"], one["port"])
+                   for one in openings]
+        return dict(backend="windows" if openings else "none", missing=missing, rules=[], notes=[])
+    return host_port
+
+
+def looked(script: Script, params: dict[str, Any]) -> Result:
+    """What M(portshift.agents.bigfix_info) returns."""
+    check_options(params)
+    host = host_of(script, params)
+    params = resolved(params, host)
+    result: Result = look(params, _opened(params), host)
+    under_way = ["another change of this host is under way: %s" % one["sentence"] for one in host.under_way()]
+    result["problems"] = [*under_way, *result["problems"]]
+    result["ok"] = not result["problems"]
+    result["notes"] = [*result["notes"], *(one["sentence"] for one in host.ended)]
+    return result
+
+
+def evidence(script: Script, params: dict[str, Any], check_mode: bool) -> Result:
+    """What M(portshift.agents.bigfix_evidence) returns."""
+    def judgement() -> BigFixEvidence:
+        check_options(params)
+        host = host_of(script, params)
+        return BigFixEvidence(resolved(params, host), host=host)
+
+    good, result = proved(params, judgement, None if check_mode else marking(script), evidence={})
+    return result if good else dict(result, failed=True)
+
+
+def moved(script: Script, params: dict[str, Any], module: Module) -> Result:
+    """What M(portshift.agents.bigfix_cutover) returns."""
+    check_options(params)
+    host = host_of(script, params)
+    await_end(host)
+    params = resolved(params, host)
+    services, proof = host.services(params["services"]), params["proof"]
+    product = BigFixMove(params, services, host)
+    bridge = WindowsBridge(host, params["bridge"]) if params["bridge"] else None
+    move = WindowsMove(
+        module, script, host, product, services, params["record"], params["service_timeout"], phase=params["phase"],
+        proof_seconds=proof["timeout"] if proof else 0, force=params["force"], unfinished_only=params["unfinished_only"],
+        marked=marked(params), conditions=lambda: conditions(params, product.evidence().agent), bridge=bridge,
+        reserve=params["reserve_port"] and params["component"] != "client")
+    result = move.run(params["state"] == "restored")
+    if module.wants_diff:
+        result["diff"] = move.diffs
+    return result

@@ -1,0 +1,319 @@
+# Copyright (c) 2026 The portshift.agents authors
+# GNU General Public License v3.0-or-later (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The move of a Windows host, or its way back: judged here, carried out by the host in one execution.
+
+The same checks as _move/transaction has, by the same engines.  What they would do is kept as steps (host.py), and sent as one
+change, which the host ends by itself: a step that fails, a proof that does not come, or a connection that is lost, and all is as
+it was.  A run that follows learns from the host what became of a change whose end was not heard.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from ansible_collections.portshift.agents.plugins.module_utils._core.change_record import ChangeRecord, RecordError
+from ansible_collections.portshift.agents.plugins.module_utils._core.errors import EngineError
+from ansible_collections.portshift.agents.plugins.module_utils._core.evidence import proof
+from ansible_collections.portshift.agents.plugins.module_utils._move.transaction import MoveError
+from ansible_collections.portshift.agents.plugins.plugin_utils._contracts import Result
+from ansible_collections.portshift.agents.plugins.plugin_utils._windows.host import WindowsHost, WindowsServices
+from ansible_collections.portshift.agents.plugins.plugin_utils._windows.protocol import (
+    FOLDER, Answer, Condition, ExcludeStep, MarkStep, ServiceStep, Step, WaitStep)
+from ansible_collections.portshift.agents.plugins.plugin_utils._windows.script import Script, WindowsError
+
+# Seconds that a change of this host is waited for, as _move/transaction has it, and between two looks at it.
+PATIENCE, LOOK_AGAIN = 900, 5
+# Seconds of a change beside what its steps may take: reading, writing, and a busy host.
+ROOM = 120
+
+
+class Module:
+    """What the engines want of a module."""
+
+    def __init__(self, check_mode: bool, diff: bool) -> None:
+        self.check_mode, self._diff = check_mode, diff
+        self.params: dict[str, Any] = {}
+        self.warnings: list[str] = []
+
+    @property
+    def wants_diff(self) -> bool:
+        return self._diff
+
+    def warn(self, sentence: str) -> None:
+        self.warnings.append(sentence)
+
+
+def await_end(host: WindowsHost, patience: float = PATIENCE) -> None:
+    """Waits for the change of this host that is under way; the host ends it by itself."""
+    end = time.monotonic() + patience
+    _ = host.picture
+    while host.under_way():
+        if time.monotonic() >= end:
+            raise WindowsError("nothing was changed: another change of this host has not ended in the %g s that were waited for "
+                               "it: %s" % (patience, host.under_way()[0]["sentence"]))
+        time.sleep(LOOK_AGAIN)
+        host.read_anew()
+    half_way = [one["sentence"] for one in host.ended if one["state"] == "trouble"]
+    if half_way:
+        raise WindowsError("nothing was changed now: an earlier change of this host was left half way, and a person has to look "
+                           "at it: %s" % "; ".join(half_way))
+
+
+def marking(script: Script) -> Callable[[Any], None]:
+    """What notes in the record of a host, for its Evidence, that it has proved itself."""
+    def mark(questions: Any) -> None:
+        host: WindowsHost = questions.managed
+        questions.record.mark_verified(alone=True)
+        answer = script.apply(host.asked.wanted(), host.disk.take(), ROOM)
+        if answer["outcome"] != "applied":
+            raise WindowsError("the host has proved itself, and its record could not be written: %s" % answer["sentence"])
+    return mark
+
+
+class WindowsMove:
+    """C(product): a MovedProduct.
+
+    C(marked): folders of logs of which new lines are to be told from old ones, with the endings of their files.
+
+    C(bridge): the WindowsBridge of the host, or None.  C(reserve): whether the port is to be taken out of what Windows hands out.
+
+    C(conditions): what the host waits for before it takes the change for proved; none where no proof is asked.
+    """
+
+    def __init__(self, module: Module, script: Script, host: WindowsHost, product: Any, services: WindowsServices,
+                 record: str, seconds: float, phase: str | None = None, proof_seconds: float = 0, force: bool = False,
+                 unfinished_only: bool = False, marked: tuple[Sequence[str], Sequence[str]] = ((), ()),
+                 conditions: Callable[[], list[Condition]] = list, bridge: Any = None, reserve: bool = False) -> None:
+        self.module, self.script, self.host, self.product, self.services = module, script, host, product, services
+        self.record_path, self.seconds, self.phase, self.proof_seconds = record, seconds, phase, proof_seconds
+        self.force, self.unfinished_only, self.marked, self.conditions = force, unfinished_only, marked, conditions
+        self.bridge, self.reserve = bridge, reserve
+        self.turned: Result | None = None
+        self.diffs: list[Any] = []
+        self.files: list[str] = []
+        self.down_for = 0.0
+
+    def run(self, restore: bool) -> Result:
+        """What the module returns, but for its diff.  EngineError with the sentence on what became of the host."""
+        await_end(self.host)
+        result = self._restore() if restore else self._move()
+        return dict(result, files=self.files, bridge=self.turned, seconds=round(self.down_for, 2))
+
+    # -- there
+
+    def _move(self) -> Result:
+        if self.unfinished_only:
+            content = self.host.record(self.record_path).content
+            if not content or content["state"] != "changing" or content["new_port"] != self.product.port:
+                return dict(old_port=None, started=[], notes=[], changed=False)
+        old_port, edits, notes = self.product.edits()
+        notes = [*notes, *(one["sentence"] for one in self.host.ended)]
+        for edit in edits:
+            for warning in edit.warnings:
+                self.module.warn(warning)
+        down = self.services.down()
+        if edits:
+            self._require_known()
+        questions = self.product.evidence()
+        if self.module.check_mode:
+            for edit in edits:
+                self._commit(edit, None)
+            result = dict(old_port=old_port, started=down, notes=notes, changed=bool(self.files or down))
+            if self.files and questions:
+                return dict(result, ok=True, predicted=True, port=self.product.port)
+            return self._judged(result, questions)
+        if edits:
+            self.product.check_again()
+        if not edits and not down:
+            return self._judged(dict(old_port=old_port, started=[], notes=notes, changed=False), questions)
+        answer = self._carry_out(self._steps_there(edits, old_port, down, bool(questions)), "its services run on the old port")
+        started = self.services.names if edits else down
+        result = dict(old_port=old_port, started=started, changed=True, notes=notes + _notes(answer))
+        # What was there before it is not what proves the host.
+        return self._judged(result, self.product.evidence())
+
+    def _require_known(self) -> None:
+        try:
+            self.services.require_known()
+        except EngineError as err:
+            raise MoveError("nothing was changed: %s" % err) from err
+
+    def _commit(self, edit: Any, record: ChangeRecord | None) -> None:
+        done = edit.commit(self.module, record=record)
+        self.diffs += [done["diff"]] if "diff" in done else []
+        self.files += [edit.path] if done["changed"] else []
+
+    def _steps_there(self, edits: Sequence[Any], old_port: int | None, down: Sequence[str], proved: bool) -> list[Step]:
+        if not edits:
+            # Its proof is awaited from here: without it the services run on, whose start a change would undo.
+            return self._told("start", down)
+        folders, endings = self.marked
+        steps: list[Step] = [MarkStep(step="mark", folders=list(folders), endings=list(endings))] if proved and folders else []
+        record = ChangeRecord(self.record_path, old_port, self.product.port, self.phase, disk=self.host.disk)
+        record.before_stop(self.services.processes())
+        if self._is_to_be_excluded():
+            record.content["excluded"] = True
+        for edit in edits:
+            self._commit(edit, record)
+        before_start, after_start = self._turn((old_port, self.product.port) if old_port else None)
+        # Ahead of the stop: whatever ends this change in the middle, the way back is on the disk.
+        steps += [*self.host.disk.take(), *self._told("stop", self.services.names[::-1]), *before_start,
+                  *self._excluded(), *self.host.changes, *self._told("start", self.services.names), *after_start]
+        if proved:
+            steps.append(WaitStep(step="wait", seconds=self.proof_seconds, settle=self.product.evidence().settle_seconds,
+                                  until=self.conditions()))
+            # As it will be read then, which is what it is compared with.
+            record = self.host.record(self.record_path)
+            if (record.content or {}).get("state") == "changing" and record.content["new_port"] == self.product.port:
+                record.mark_verified(alone=True)
+                steps += self.host.disk.take()
+        return steps
+
+    def _turn(self, pair: tuple[int, int] | None) -> tuple[list[Step], list[Step]]:
+        """(steps before the services start, steps after it) that make the bridge lead so: a port on which IP Helper listens can't
+        be had by the product."""
+        if not self.bridge or not pair:
+            return [], []
+        self.bridge.require([pair])
+        steps = self.bridge.steps_away([pair]), self.bridge.steps_there([pair])
+        self.turned = self.bridge.told([pair], bool(steps[0] or steps[1]))
+        self.bridge.note([pair])
+        return steps
+
+    def _is_to_be_excluded(self) -> bool:
+        ephemeral = self.host.ephemeral_ports() if self.reserve else None
+        if not ephemeral:
+            return False
+        return not any(first <= self.product.port <= last for first, last in ephemeral["reserved"])
+
+    def _excluded(self) -> list[Step]:
+        """While the port is free: netsh refuses one that a process has."""
+        if not self._is_to_be_excluded():
+            return []
+        return [ExcludeStep(step="exclude", port=self.product.port, present=True, must=False)]
+
+    def _told(self, action: Any, names: Sequence[str]) -> list[Step]:
+        return [ServiceStep(step=action, service=name, seconds=self.seconds) for name in names]
+
+    def _judged(self, result: Result, questions: Any) -> Result:
+        """The result with the proof, where one is asked for; a host that was moved now and has none is put back."""
+        if questions is None:
+            return result
+        questions.alone = True
+        try:
+            found = proof(questions, self.proof_seconds)
+        except EngineError as err:
+            found = dict(ok=False, port=self.product.port, missing={}, msg=str(err))
+        if found["ok"]:
+            marked = questions.is_to_be_marked()
+            if marked and not self.module.check_mode:
+                marking(self.script)(questions)
+            return dict(dict(result, **found), changed=result["changed"] or marked)
+        error = MoveError(found.pop("msg"), found)
+        if self.module.check_mode or not result["changed"] or not self.files:
+            raise MoveError("%s. Nothing was put back, since no migration of this host to port %d is under way" % (
+                _sentence(error), self.product.port), found)
+        raise self._put_back(error)
+
+    # -- a change on the host
+
+    def _carry_out(self, steps: list[Step], after: str = "its services run as they did before") -> Answer:
+        """The answer of a change that came about; what did not is a MoveError that says what the host is like.
+
+        C(after): the words for its services, where the host has undone it.
+        """
+        answer = self.script.apply(self.host.asked.wanted(), steps, _longest(steps))
+        self.host.changes, self.down_for = [], answer["seconds"]
+        if answer["found"] is not None:
+            self.host.show(answer)
+        if answer["outcome"] == "applied":
+            self.host.disk.forget()
+            return answer
+        words = (answer["sentence"] or "the host did not say why").rstrip(".")
+        if answer["outcome"] == "refused":
+            raise MoveError("nothing was changed: %s" % words)
+        if answer["outcome"] == "undone":
+            raise MoveError("%s. The host has undone it by itself: its files and its registry are as they were before, and %s"
+                            % (words, after))
+        raise MoveError("%s. The host is half way, and needs a person: below %s\\changes it keeps what it was like before" % (
+            words, FOLDER))
+
+    # -- back
+
+    def _put_back(self, error: MoveError) -> MoveError:
+        result = error.result
+        try:
+            self._restore()
+        except EngineError as err:
+            return MoveError("%s. Putting the host back did not work out either: %s. It needs a person; %s names the old files"
+                             % (_sentence(error), _sentence(err), self.record_path), result)
+        return MoveError("%s. Its files and its registry are as they were before, and its services run on the old port"
+                         % _sentence(error), result)
+
+    def _restore(self) -> Result:
+        record = self.host.record(self.record_path)
+        content, port = record.content, self.product.port
+        if not content or (port and content["new_port"] != port):
+            # No record, or that of an earlier migration: the one that is taken back has not reached this host.
+            return self._started(None)
+        self.host.foresee_paths(paths_of(content))
+        undo = self.product.undo(content["old_port"], content["new_port"]) if content["state"] == "changing" else None
+        unsafe = record.review()[1]
+        if unsafe and not self.force and not undo:
+            raise RecordError("going back is no longer safe, nothing was changed: %s" % "; ".join(unsafe))
+        if content["state"] == "rolled_back":
+            return self._started(content["old_port"])
+        self._require_known()
+        self.files, self.diffs = [], []
+        done = record.restore_files(self.module, self.product.kinds.redactor, force=self.force, undo=undo)
+        self.files, self.diffs = done["restored"], done["diff"]
+        old_port, started = content["old_port"], self.services.names
+        if not self.module.check_mode:
+            changes, self.host.changes = self.host.changes, []
+            before_start, after_start = self._turn((content["new_port"], old_port) if old_port else None)
+            bridge_file = self.host.disk.take()
+            given_back = [ExcludeStep(step="exclude", port=content["new_port"], present=False, must=False)] if (
+                content.get("excluded")) else []
+            record.mark_rolled_back()
+            self._carry_out([*bridge_file, *self._told("stop", self.services.names[::-1]), *before_start, *changes, *given_back,
+                             *self._told("start", self.services.names), *after_start, *self.host.disk.take()])
+        return dict(changed=True, old_port=old_port, started=started)
+
+    def _started(self, old_port: int | None) -> Result:
+        """What an interrupted run has left down is started, also where nothing is to be put back."""
+        try:
+            down = self.services.down()
+        except EngineError as err:
+            # It may never have run on this host.
+            self.module.warn(str(err))
+            down = []
+        if down and not self.module.check_mode:
+            self._carry_out(self._told("start", down))
+        return dict(changed=bool(down), old_port=old_port, started=down)
+
+
+def paths_of(content: dict[str, Any]) -> list[str]:
+    """All that the way back of a record looks at."""
+    return [path for entry in content["files"] for path in (entry["path"], entry["backup"]) if path]
+
+
+def _longest(steps: Sequence[Step]) -> float:
+    """Seconds after which a change that has not ended is undone: all that its steps may take, with room for the host."""
+    total = float(ROOM)
+    for step in steps:
+        if step["step"] == "wait":
+            total += step["seconds"] + 2 * step["settle"]
+        elif step["step"] in ("stop", "start"):
+            total += step["seconds"]
+    return total
+
+
+def _notes(answer: Answer) -> list[str]:
+    return [note for done in answer["done"] if done["step"] not in ("wait", "mark") for note in done["notes"]]
+
+
+def _sentence(error: EngineError) -> str:
+    return str(error).rstrip(".")

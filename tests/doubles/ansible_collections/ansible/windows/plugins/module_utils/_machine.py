@@ -1,1 +1,0 @@
-../../../../../../lab/change_tracker/windows.py

@@ -1,0 +1,1053 @@
+# Copyright (c) 2026 The portshift.agents authors
+# GNU General Public License v3.0-or-later (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Tests of plugins/plugin_utils/_windows/host.ps1.  README.md beside this file says how to run them, and what they prove.
+
+BeforeDiscovery {
+    $OnWindows = [IO.Path]::DirectorySeparatorChar -eq '\'
+}
+
+BeforeAll {
+    $Source = Join-Path $PSScriptRoot '../../plugins/plugin_utils/_windows/host.ps1'
+    # Where there is no Windows, there is nothing to put a double in the place of.
+    foreach ($name in 'Get-CimInstance', 'Get-Service') {
+        if (-not (Get-Command $name -ErrorAction SilentlyContinue)) {
+            New-Item -Path "function:global:$name" -Value { $null } | Out-Null
+        }
+    }
+    . (Join-Path $PSScriptRoot 'doubles.ps1')
+    . $Source
+    # For a mock that lets a call through.
+    $script:RealSet = ${function:Set-Setting}
+    $script:RealStop = ${function:Stop-ServiceInTime}
+    $script:RealStart = ${function:Start-ServiceInTime}
+}
+
+Describe 'what is loaded' {
+    It 'does nothing without a Request' {
+        $before = @([IO.Directory]::GetFileSystemEntries($TestDrive)).Count
+        . $Source
+        @([IO.Directory]::GetFileSystemEntries($TestDrive)).Count | Should -Be $before
+    }
+
+    It 'finds its own text' {
+        Get-ScriptText | Should -BeExactly ([IO.File]::ReadAllText($Source))
+    }
+}
+
+Describe 'as win_powershell runs it' {
+    BeforeAll {
+        function Invoke-AsModule([string] $Mode, [object] $Parameters) {
+            $state = [Management.Automation.Runspaces.InitialSessionState]::CreateDefault2()
+            $state.LanguageMode = $Mode
+            $runspace = [Management.Automation.Runspaces.RunspaceFactory]::CreateRunspace($state)
+            $runspace.Open()
+            $ansible = New-Object PSObject -Property @{ Result = @{}; Changed = $true; Failed = $false; CheckMode = $false }
+            $runspace.SessionStateProxy.SetVariable('Ansible', $ansible)
+            $shell = [Management.Automation.PowerShell]::Create()
+            $shell.Runspace = $runspace
+            $null = $shell.AddScript([IO.File]::ReadAllText($Source)).AddParameters($Parameters)
+            $null = $shell.Invoke()
+            $errors = @($shell.Streams.Error)
+            $runspace.Dispose()
+            @{ ansible = $ansible; errors = $errors }
+        }
+    }
+
+    It 'answers a read, in check mode too' {
+        foreach ($check in $false, $true) {
+            $ran = Invoke-AsModule 'FullLanguage' @{ Request = '{"version": 1, "verb": "read", "wanted": {}}'; Confirm = $false; WhatIf = $check }
+            $ran.errors | Should -BeNullOrEmpty
+            $ran.ansible.Changed | Should -BeFalse
+            $ran.ansible.Result.version | Should -Be 1
+            $ran.ansible.Result.outcome | Should -Be 'none'
+            # Elsewhere there is no registry to read.
+            $ran.ansible.Result.ok | Should -Be ([IO.Path]::DirectorySeparatorChar -eq '\')
+        }
+    }
+
+    It 'says that it is in constrained language mode, and no more' {
+        $ran = Invoke-AsModule 'ConstrainedLanguage' @{ Request = '{"version": 1, "verb": "read", "wanted": {}}' }
+        $ran.errors | Should -BeNullOrEmpty
+        $ran.ansible.Changed | Should -BeFalse
+        $ran.ansible.Result.ok | Should -BeFalse
+        $ran.ansible.Result.sentence | Should -BeLike '*constrained language mode*'
+        $ran.ansible.Result.found.language_mode | Should -Be 'ConstrainedLanguage'
+    }
+
+    It 'refuses a request of another version' {
+        $ran = Invoke-AsModule 'FullLanguage' @{ Request = '{"version": 2, "verb": "read", "wanted": {}}' }
+        $ran.ansible.Result.ok | Should -BeFalse
+        $ran.ansible.Result.sentence | Should -BeLike '*version 2*'
+    }
+}
+
+Describe 'files' {
+    BeforeAll {
+        Mock Assert-LocalPath { $null }
+        Mock Get-Sddl { '' }
+    }
+
+    BeforeEach {
+        $Path = [IO.Path]::Combine($TestDrive, 'a.txt')
+        Write-Text $Path 'one'
+    }
+
+    It 'knows a file by its sha256, and none by nothing' {
+        Get-FileText $Path | Should -BeExactly '7692c3ad3540bb803c020b3aee66cd8887123234ea0c6e7143c0add73ff431ed'
+        Get-FileText "$Path.no" | Should -BeExactly ''
+        { Get-FileText $TestDrive } | Should -Throw '*is a folder*'
+    }
+
+    It 'reads an empty file' {
+        Write-Text $Path ''
+        Get-FileText $Path | Should -BeExactly (Get-Sha256 ([byte[]]::new(0)))
+        (Read-AskedFile @{ path = $Path; limit = 10 } @{}).content | Should -BeExactly ''
+    }
+
+    It 'reads a file that another process has open for writing' {
+        $held = [IO.FileStream]::new($Path, [IO.FileMode]::Open, [IO.FileAccess]::ReadWrite, [IO.FileShare] 'ReadWrite, Delete')
+        try {
+            $found = Read-AskedFile @{ path = $Path; limit = 10 } @{}
+        }
+        finally {
+            $held.Dispose()
+        }
+        $found.problem | Should -BeNullOrEmpty
+        $found.content | Should -BeExactly (Get-Base64 'one')
+    }
+
+    It 'answers one that is too big without its content' {
+        $found = Read-AskedFile @{ path = $Path; limit = 2 } @{}
+        $found.exists | Should -BeTrue
+        $found.size | Should -Be 3
+        $found.content | Should -BeNullOrEmpty
+        $found.problem | Should -BeLike '*3 bytes*2 that are read*'
+    }
+
+    It 'answers a place that the registry does not name as a problem' {
+        $found = Read-AskedFile @{ path = '{client}\a.txt'; limit = 2 } @{ client = $null }
+        $found.exists | Should -BeFalse
+        $found.problem | Should -BeLike '*does not name the folder of {client}*'
+    }
+
+    It 'finds a link in a path' {
+        $real = [IO.Path]::Combine($TestDrive, 'real')
+        $null = [IO.Directory]::CreateDirectory($real)
+        Write-Text ([IO.Path]::Combine($real, 'b.txt')) 'two'
+        $link = [IO.Path]::Combine($TestDrive, 'link')
+        $kind = 'SymbolicLink'
+        if ([IO.Path]::DirectorySeparatorChar -eq '\') {
+            $kind = 'Junction'
+        }
+        $null = New-Item -ItemType $kind -Path $link -Value $real
+        Get-Link ([IO.Path]::Combine($link, 'b.txt')) | Should -BeExactly $link
+        Get-Link ([IO.Path]::Combine($link, 'not', 'there')) | Should -BeExactly $link
+        Get-Link ([IO.Path]::Combine($real, 'b.txt')) | Should -BeNullOrEmpty
+        $found = Read-AskedFile @{ path = [IO.Path]::Combine($link, 'b.txt'); limit = 10 } @{}
+        $found.reparse | Should -BeTrue
+        $found.content | Should -BeNullOrEmpty
+        { Resolve-StepPath @{ Places = @{} } ([IO.Path]::Combine($link, 'b.txt')) } | Should -Throw '*is a link*'
+    }
+
+    It 'replaces a file whole, and leaves nothing beside it' {
+        Set-FileContent -Path $Path -Bytes (Get-Utf8 'two') -Expected (Get-FileText $Path) -Sddl ''
+        Read-Text $Path | Should -BeExactly 'two'
+        @([IO.Directory]::GetFiles($TestDrive, 'a.txt*')).Count | Should -Be 1
+    }
+
+    It 'replaces one that a reader has open' {
+        $held = Open-Shared $Path
+        try {
+            Set-FileContent -Path $Path -Bytes (Get-Utf8 'two') -Expected (Get-FileText $Path) -Sddl ''
+        }
+        finally {
+            $held.Dispose()
+        }
+        Read-Text $Path | Should -BeExactly 'two'
+    }
+
+    It 'puts back what another process wrote in the last moment' {
+        $expected = Get-FileText $Path
+        Write-Text $Path 'theirs'
+        { Set-FileContent -Path $Path -Bytes (Get-Utf8 'two') -Expected $expected -Sddl '' } | Should -Throw '*by another process at the same moment*'
+        Read-Text $Path | Should -BeExactly 'theirs'
+        @([IO.Directory]::GetFiles($TestDrive, 'a.txt*')).Count | Should -Be 1
+    }
+
+    It 'makes a file only where there is none' {
+        { Set-FileContent -Path $Path -Bytes (Get-Utf8 'two') -Expected '' -Sddl '' } | Should -Throw
+        Read-Text $Path | Should -BeExactly 'one'
+        Set-FileContent -Path "$Path.made" -Bytes (Get-Utf8 'two') -Expected '' -Sddl ''
+        Read-Text "$Path.made" | Should -BeExactly 'two'
+    }
+
+    It 'replaces a file that is read-only, which is so afterwards' {
+        $entry = @{ kind = 'file'; target = $Path; sddl = 'D:'; attributes = 33 }
+        Mock Set-Sddl { $null }
+        [IO.File]::SetAttributes($Path, [IO.FileAttributes]::ReadOnly)
+        Set-Setting -Entry $entry -Now (Get-FileText $Path) -Text (Get-Sha256 (Get-Utf8 'two')) -Bytes (Get-Utf8 'two')
+        Read-Text $Path | Should -BeExactly 'two'
+        [IO.FileInfo]::new($Path).IsReadOnly | Should -BeTrue
+        [IO.File]::SetAttributes($Path, [IO.FileAttributes]::Normal)
+    }
+
+    It 'finds again what a cut between two renames left' {
+        [IO.File]::Move($Path, "$Path.portshift-old")
+        Write-Text "$Path.portshift-new" 'half'
+        Repair-CutReplace $Path
+        Read-Text $Path | Should -BeExactly 'one'
+        @([IO.Directory]::GetFiles($TestDrive, 'a.txt*')).Count | Should -Be 1
+    }
+
+    It 'splices bytes' {
+        $result = Get-Sha256 (Get-Utf8 'port=55000;old=52311')
+        $splices = @(
+            @{ at = 15; length = 0; bytes = (Get-Base64 '52311') }
+            @{ at = 5; length = 5; bytes = (Get-Base64 '55000') }
+        ) | ForEach-Object { New-Object PSObject -Property $_ }
+        $step = @{ path = 'x'; splices = $splices; result = $result }
+        [Text.Encoding]::UTF8.GetString((Get-NewContent $step (Get-Utf8 'port=52311;old='))) | Should -BeExactly 'port=55000;old=52311'
+        $step.result = Get-Sha256 (Get-Utf8 'other')
+        { Get-NewContent $step (Get-Utf8 'port=52311;old=') } | Should -Throw '*do not make the file that was planned*'
+        { Get-NewContent $step (Get-Utf8 'port=5') } | Should -Throw '*overlaps another or the end*'
+    }
+
+    It 'answers the ends of the newest logs' {
+        $folder = [IO.Path]::Combine($TestDrive, 'logs')
+        $null = [IO.Directory]::CreateDirectory($folder)
+        $day = [DateTime]::UtcNow
+        foreach ($name in 'a.log', 'b.LOG', 'c.log', 'd.txt') {
+            $file = [IO.Path]::Combine($folder, $name)
+            Write-Text $file "0123456789 $name"
+            $day = $day.AddMinutes(1)
+            [IO.File]::SetLastWriteTimeUtc($file, $day)
+        }
+        $found = Read-Folder @{ path = $folder; endings = @('.log'); newest = 2; bytes = 5 } @{}
+        $found.problem | Should -BeNullOrEmpty
+        @($found.files | ForEach-Object { $_.name }) | Should -Be @('c.log', 'b.LOG')
+        $found.files[0].content | Should -BeExactly (Get-Base64 'c.log')
+        $found.files[0].offset | Should -Be 11
+        (Read-Folder @{ path = "$folder.no"; endings = @('.log'); newest = 2; bytes = 5 } @{}).exists | Should -BeFalse
+    }
+}
+
+Describe 'paths' {
+    It 'takes <path>' -ForEach @(
+        @{ path = 'C:\Program Files (x86)\BigFix Enterprise\BES Client\actionsite.afxm' }
+        @{ path = 'd:\a' }
+    ) {
+        { Assert-LocalPath $path } | Should -Not -Throw
+    }
+
+    It 'refuses <path>' -ForEach @(
+        @{ path = 'a.txt' }
+        @{ path = '\\server\share\a' }
+        @{ path = '\\?\C:\a' }
+        @{ path = 'C:a' }
+        @{ path = 'C:\a\..\b' }
+        @{ path = 'C:\a\..' }
+        @{ path = 'C:\a/../b' }
+        @{ path = 'C:\a:stream' }
+        @{ path = '/etc/passwd' }
+    ) {
+        { Assert-LocalPath $path } | Should -Throw '*is no path on a drive*'
+    }
+
+    It 'puts a place in' {
+        Get-KnownPath '{client}\a.txt' @{ client = 'D:\BES Client\' } | Should -BeExactly 'D:\BES Client\a.txt'
+    }
+}
+
+Describe 'the registry' {
+    BeforeAll {
+        Mock Open-Key { Open-FakeKey $script:World $Key }
+    }
+
+    BeforeEach {
+        $script:World = New-World $TestDrive
+        $script:World.registry['HKLM\SOFTWARE'] = @{}
+        $script:World.registry['HKLM\SOFTWARE\X'] = @{ Port = @('String', '52311') }
+    }
+
+    It 'sets a value of type <kind> to what it reads' -ForEach @(
+        @{ kind = 'String'; data = '2014-10-23T16:36:44Z'; text = 'String:2014-10-23T16:36:44Z' }
+        @{ kind = 'String'; data = ''; text = 'String:' }
+        @{ kind = 'ExpandString'; data = '%SystemRoot%:x'; text = 'ExpandString:%SystemRoot%:x' }
+        @{ kind = 'MultiString'; data = [string[]] @('a', 'b'); text = 'MultiString:.YQA=,.YgA=' }
+        @{ kind = 'MultiString'; data = [string[]] @('a'); text = 'MultiString:.YQA=' }
+        @{ kind = 'MultiString'; data = [string[]] @(); text = 'MultiString:' }
+        @{ kind = 'DWord'; data = -1; text = 'DWord:4294967295' }
+        @{ kind = 'QWord'; data = [long] 5; text = 'QWord:5' }
+        @{ kind = 'Binary'; data = [byte[]] @(1, 255); text = 'Binary:Af8=' }
+    ) {
+        $script:World.registry['HKLM\SOFTWARE\X']['v'] = @($kind, $data)
+        Get-RegistryText 'HKLM\SOFTWARE\X' 'v' | Should -BeExactly $text
+        Set-RegistryText -Key 'HKLM\SOFTWARE\X' -Name 'w' -Text $text
+        Get-RegistryText 'HKLM\SOFTWARE\X' 'w' | Should -BeExactly $text
+    }
+
+    It 'takes a value of the request for the one that is there' {
+        $value = ConvertFrom-Json -InputObject '{"name": "v", "type": "MultiString", "data": ["a", "b"]}'
+        Get-ValueTextOf $value | Should -BeExactly 'MultiString:.YQA=,.YgA='
+        Get-ValueTextOf (ConvertFrom-Json -InputObject '{"name": "v", "type": "DWord", "data": 4294967295}') | Should -BeExactly 'DWord:4294967295'
+        Get-ValueTextOf $null | Should -BeExactly ''
+        { Get-ValueTextOf (ConvertFrom-Json -InputObject '{"name": "v", "type": "Unknown", "data": ""}') } | Should -Throw '*is not written here*'
+    }
+
+    It 'refuses a text that PowerShell 7 makes a date of, rather than write another' {
+        $value = ConvertFrom-Json -InputObject '{"name": "v", "type": "String", "data": "2014-10-23T16:36:44Z"}'
+        if ($value.data -is [DateTime]) {
+            { Get-ValueTextOf $value } | Should -Throw '*looks like a date*'
+        }
+        else {
+            Get-ValueTextOf $value | Should -BeExactly 'String:2014-10-23T16:36:44Z'
+        }
+    }
+
+    It 'makes a missing key, and takes away with the value what it made' {
+        Get-MissingKey 'HKLM\SOFTWARE\X\Y\Z' | Should -BeExactly 'HKLM\SOFTWARE\X\Y'
+        Set-RegistryText -Key 'HKLM\SOFTWARE\X\Y\Z' -Name 'v' -Text 'String:a'
+        Get-RegistryText 'HKLM\SOFTWARE\X\Y\Z' 'v' | Should -BeExactly 'String:a'
+        Set-RegistryText -Key 'HKLM\SOFTWARE\X\Y\Z' -Name 'v' -Text ''
+        Remove-EmptyKey 'HKLM\SOFTWARE\X\Y\Z' 'HKLM\SOFTWARE\X\Y'
+        @($script:World.registry.Keys | Sort-Object) | Should -Be @('HKLM\SOFTWARE', 'HKLM\SOFTWARE\X')
+    }
+
+    It 'takes a key away with its last value, and keeps one that holds more' {
+        $script:World.registry['HKLM\SOFTWARE\X\Setting'] = @{ value = @('String', '1') }
+        Set-RegistryText -Key 'HKLM\SOFTWARE\X\Setting' -Name 'value' -Text ''
+        $script:World.registry.ContainsKey('HKLM\SOFTWARE\X\Setting') | Should -BeFalse
+        $script:World.registry.ContainsKey('HKLM\SOFTWARE\X') | Should -BeTrue
+    }
+
+    It 'reads a key and those under it, in the order of their names' {
+        $script:World.registry['HKLM\SOFTWARE\X\b'] = @{ v = @('DWord', 7) }
+        $script:World.registry['HKLM\SOFTWARE\X\A'] = @{}
+        $script:World.registry['HKLM\SOFTWARE\X\A\deep'] = @{ v = @('String', 'd') }
+        $found = Read-Registry @{ key = 'HKLM\SOFTWARE\X'; depth = 1; limit = 10 }
+        $found.problem | Should -BeNullOrEmpty
+        @($found.keys | ForEach-Object { $_.key }) | Should -Be @('HKLM\SOFTWARE\X', 'HKLM\SOFTWARE\X\A', 'HKLM\SOFTWARE\X\b')
+        $found.keys[2].values[0].data | Should -Be 7
+        @((Read-Registry @{ key = 'HKLM\SOFTWARE\X'; depth = 0; limit = 10 }).keys).Count | Should -Be 1
+        @((Read-Registry @{ key = 'HKLM\SOFTWARE\X'; depth = 2; limit = 10 }).keys).Count | Should -Be 4
+        (Read-Registry @{ key = 'HKLM\SOFTWARE\X'; depth = 2; limit = 2 }).problem | Should -BeLike '*more values than the 2*'
+        (Read-Registry @{ key = 'HKLM\SOFTWARE\No'; depth = 2; limit = 2 }).exists | Should -BeFalse
+    }
+
+    It 'takes the first folder that the registry names' {
+        $script:World.registry['HKLM\SOFTWARE\X']['Folder'] = @('String', 'D:\BES Client\')
+        $values = @(
+            @{ key = 'HKLM\SOFTWARE\No'; value = 'Folder' }
+            @{ key = 'HKLM\SOFTWARE\X'; value = 'Folder' }
+        )
+        $places = Read-Place @(@{ name = 'client'; values = $values }, @{ name = 'no'; values = @(); otherwise = 'C:\x' })
+        $places.client | Should -BeExactly 'D:\BES Client'
+        $places.no | Should -BeExactly 'C:\x'
+    }
+}
+
+Describe 'services' {
+    BeforeAll {
+        Mock Get-ServiceRow { Get-FakeRow $script:World $Filter }
+        Mock Get-ServiceController { New-FakeController $script:World $Name }
+        Mock Get-ProcessFact { @{ name = 'p'; began = [double] $Id } }
+        Mock Start-Sleep { $script:World.clock += 0.5 }
+        Mock Get-Uptime { $script:World.clock }
+        Mock Get-RegistryText { '' }
+    }
+
+    BeforeEach {
+        $script:World = New-World $TestDrive
+        Add-FakeService -World $script:World -Name 'BESClient' -State 'Running'
+    }
+
+    It 'says what a service is' {
+        $found = Read-Service 'BESClient'
+        $found.state | Should -Be 'running'
+        $found.start_mode | Should -Be 'auto'
+        $found.process | Should -Be 4001
+        @($found.needs).Count | Should -Be 0
+        (Read-Service 'No').exists | Should -BeFalse
+    }
+
+    It 'stops one that runs, and leaves one that does not' {
+        # Its process is gone at once here, so that it is not found by its number any more.
+        Mock Get-ProcessFact { @{ name = $null; began = $null } }
+        Stop-ServiceInTime 'BESClient' 10 | Should -BeTrue
+        Stop-ServiceInTime 'BESClient' 10 | Should -BeFalse
+        $script:World.asked | Should -Be @('stop BESClient')
+    }
+
+    It 'ends waiting for one that hangs' {
+        $script:World.services['BESClient'].OnStop = 'Stop Pending'
+        { Stop-ServiceInTime 'BESClient' 10 } | Should -Throw '*BESClient is in state stop_pending after 10 s*'
+        $script:World.clock | Should -BeLessThan 12
+    }
+
+    It 'ends waiting for a process that stays' {
+        Mock Get-ServiceRow { Get-FakeRow $script:World $Filter } -ParameterFilter { $Filter -like 'Name*' }
+        Mock Get-ServiceRow { $null } -ParameterFilter { $Filter -like 'ProcessId*' }
+        { Stop-ServiceInTime 'BESClient' 10 } | Should -Throw '*its process 4001 still runs*'
+    }
+
+    It 'does not stop one that others need which run' {
+        Add-FakeService -World $script:World -Name 'Other' -State 'Running'
+        $script:World.services['BESClient'].NeededBy = @('Other')
+        { Stop-ServiceInTime 'BESClient' 10 } | Should -Throw '*is needed by Other*'
+        $script:World.asked.Count | Should -Be 0
+        $script:World.services['Other'].State = 'Stopped'
+        Mock Get-ProcessFact { @{ name = $null; began = $null } }
+        Stop-ServiceInTime 'BESClient' 10 | Should -BeTrue
+    }
+
+    It 'starts one, once' {
+        $row = $script:World.services['BESClient']
+        $row.State = 'Stopped'
+        Start-ServiceInTime 'BESClient' 10 | Should -BeTrue
+        Start-ServiceInTime 'BESClient' 10 | Should -BeFalse
+        $row.State = 'Stopped'
+        $row.OnStart = 'Refused'
+        { Start-ServiceInTime 'BESClient' 10 } | Should -Throw '*cannot be started*logon failure*'
+        $row.OnStart = 'Stopped'
+        { Start-ServiceInTime 'BESClient' 10 } | Should -Throw '*ended as soon as it was started*'
+        $row.OnStart = 'Start Pending'
+        { Start-ServiceInTime 'BESClient' 10 } | Should -Throw '*in state start_pending after 10 s*'
+        @($script:World.asked).Count | Should -Be 4
+    }
+
+    It 'names one that is not there' {
+        { Stop-ServiceInTime 'No' 10 } | Should -Throw '*has no service No*'
+    }
+}
+
+Describe 'netsh' {
+    BeforeEach {
+        $script:World = New-World $TestDrive
+        Mock Invoke-Netsh {
+            $script:World.asked.Add($Arguments)
+            @{ code = 0; text = "$($script:World.netsh[$Arguments])" }
+        }
+    }
+
+    It 'reads ranges by their numbers, in <language>' -ForEach @(
+        @{ language = 'English'
+            head = "Protocol tcp Port Exclusion Ranges`n`nStart Port    End Port`n----------    --------"
+            foot = '* - Administered port exclusions.'
+            dynamic = "`nProtocol tcp Dynamic Port Range`n---------------------------------`nStart Port      : 49152`nNumber of Ports : 16384`n" }
+        @{ language = 'German'
+            head = "Portausschlussbereiche f. Protokoll tcp`n`nStartport    Endport`n----------    --------"
+            foot = '* - Verwaltete Portausschluesse.'
+            dynamic = "`nProtokoll tcp Dynamischer Portbereich`n-----------`nStartport          : 49152`r`nAnzahl von Ports   : 16384`r`n" }
+    ) {
+        foreach ($family in 'ipv4', 'ipv6') {
+            foreach ($protocol in 'tcp', 'udp') {
+                $rows = "      5357        5357`n     50000       50059     *`r`n"
+                $script:World.netsh["interface $family show excludedportrange protocol=$protocol"] = "$head`n$rows`n$foot`n"
+                $script:World.netsh["interface $family show dynamicport $protocol"] = $dynamic
+            }
+        }
+        $found = Read-PortRange 'excluded'
+        $found.Count | Should -Be 8
+        "$($found[0].family) $($found[0].protocol) $($found[0].first) $($found[0].last)" | Should -Be 'ipv4 tcp 5357 5357'
+        "$($found[7].family) $($found[7].protocol) $($found[7].first) $($found[7].last)" | Should -Be 'ipv6 udp 50000 50059'
+        $found = Read-PortRange 'dynamic'
+        $found.Count | Should -Be 4
+        "$($found[3].family) $($found[3].protocol) $($found[3].first) $($found[3].last)" | Should -Be 'ipv6 udp 49152 65535'
+        Get-ExcludedText 'ipv4/tcp/50001' | Should -Be '50000-50059'
+        Get-ExcludedText 'ipv4/tcp/55000' | Should -Be ''
+    }
+
+    It 'says so where there are no numbers' {
+        { Read-PortRange 'dynamic' } | Should -Throw '*does not tell the dynamic ports of ipv4 and tcp*'
+    }
+
+    It 'excludes and forwards ports' {
+        Mock Get-PortProxyText { '' }
+        Set-ExcludedText 'ipv6/udp/55000' '55000-55000'
+        Set-ExcludedText 'ipv6/udp/55000' ''
+        Set-PortProxyText 52311 '0.0.0.0 127.0.0.1 55000'
+        Mock Get-PortProxyText { '* 127.0.0.1 55000' }
+        Set-PortProxyText 52311 ''
+        $script:World.asked | Should -Be @(
+            'interface ipv6 add excludedportrange protocol=udp startport=55000 numberofports=1 store=persistent'
+            'interface ipv6 delete excludedportrange protocol=udp startport=55000 numberofports=1 store=persistent'
+            'interface portproxy add v4tov4 listenport=52311 listenaddress=0.0.0.0 connectport=55000 connectaddress=127.0.0.1'
+            'interface portproxy delete v4tov4 listenport=52311 listenaddress=*'
+        )
+    }
+
+    It 'says what netsh said when it failed' {
+        Mock Invoke-Netsh { @{ code = 1; text = "Der Prozess kann nicht`n zugreifen." } }
+        { Set-ExcludedText 'ipv4/tcp/55000' '55000-55000' } | Should -Throw '*exit code 1*Der Prozess kann nicht zugreifen.*'
+    }
+
+    It 'reads the forwarding of ports from the registry' {
+        $script:World.registry['HKLM\SYSTEM\CurrentControlSet\Services\PortProxy\v4tov4\tcp'] = @{ '0.0.0.0/52311' = @('String', '127.0.0.1/55000') }
+        $script:World.registry['HKLM\SYSTEM\CurrentControlSet\Services\PortProxy\v6tov4\tcp'] = @{ '::1/80' = @('String', '10.0.0.1/8080') }
+        Mock Open-Key { Open-FakeKey $script:World $Key }
+        $found = Read-PortProxy
+        $found.Count | Should -Be 2
+        $found[1].listen_address | Should -Be '::1'
+        $found[1].connect_port | Should -Be 8080
+        Get-PortProxyText 52311 | Should -Be '0.0.0.0 127.0.0.1 55000'
+        Get-PortProxyText 80 | Should -Be ''
+    }
+}
+
+Describe 'probes' {
+    BeforeAll {
+        function Start-Answer([string] $Text) {
+            # One connection is taken, in a thread of its own; without a text it is not answered.
+            $listener = [Net.Sockets.TcpListener]::new([Net.IPAddress]::Loopback, 0)
+            $listener.Start()
+            $shell = [Management.Automation.PowerShell]::Create()
+            $null = $shell.AddScript({
+                    param($Listener, $Text)
+                    $client = $Listener.AcceptTcpClient()
+                    if ($Text) {
+                        $stream = $client.GetStream()
+                        $buffer = [byte[]]::new(4096)
+                        $null = $stream.Read($buffer, 0, 4096)
+                        $bytes = [Text.Encoding]::ASCII.GetBytes($Text)
+                        $stream.Write($bytes, 0, $bytes.Length)
+                        $client.Close()
+                    }
+                    else {
+                        [Threading.Thread]::Sleep(20000)
+                    }
+                }).AddArgument($listener).AddArgument($Text)
+            $null = $shell.BeginInvoke()
+            @{ listener = $listener; port = $listener.LocalEndpoint.Port }
+        }
+    }
+
+    It 'reads an answer, no further than it is asked to' {
+        $server = Start-Answer "HTTP/1.1 503 No`r`nContent-Length: 7`r`n`r`nabcdefg"
+        $found = Read-Probe @{ name = 'n'; host = '127.0.0.1'; port = $server.port; kind = 'http'; path = '/x'; timeout = 10; limit = 4 }
+        $server.listener.Stop()
+        $found.problem | Should -BeNullOrEmpty
+        $found.ok | Should -BeTrue
+        $found.status | Should -Be 503
+        $found.body | Should -BeExactly (Get-Base64 'abcd')
+        $found.address | Should -Be '127.0.0.1'
+    }
+
+    It 'tells what is no HTTP' {
+        $server = Start-Answer '220 mail'
+        $found = Read-Probe @{ name = 'n'; host = '127.0.0.1'; port = $server.port; kind = 'http'; timeout = 10 }
+        $server.listener.Stop()
+        $found.ok | Should -BeFalse
+        $found.problem | Should -Be 'what answers does not speak HTTP'
+    }
+
+    It 'connects' {
+        $server = Start-Answer ''
+        (Read-Probe @{ name = 'n'; host = 'localhost'; port = $server.port; kind = 'tcp'; timeout = 10 }).ok | Should -BeTrue
+        $server.listener.Stop()
+    }
+
+    It 'ends waiting for an answer, of <kind>' -ForEach @(@{ kind = 'http' }, @{ kind = 'https' }) {
+        $server = Start-Answer ''
+        $found = Read-Probe @{ name = 'n'; host = '127.0.0.1'; port = $server.port; kind = $kind; timeout = 1 }
+        $server.listener.Stop()
+        $found.ok | Should -BeFalse
+        $found.problem | Should -Be 'timed out'
+    }
+
+    It 'tells that nothing listens' {
+        $listener = [Net.Sockets.TcpListener]::new([Net.IPAddress]::Loopback, 0)
+        $listener.Start()
+        $port = $listener.LocalEndpoint.Port
+        $listener.Stop()
+        (Read-Probe @{ name = 'n'; host = '127.0.0.1'; port = $port; kind = 'tcp'; timeout = 10 }).problem | Should -Be 'refused'
+    }
+
+    It 'tells that there is no such name' {
+        (Read-Probe @{ name = 'n'; host = 'no.such.host.invalid'; port = 1; kind = 'tcp'; timeout = 5 }).problem | Should -BeLike '*no address*'
+    }
+}
+
+Describe 'the lines of a log' {
+    BeforeAll {
+        Mock Assert-LocalPath { $null }
+    }
+
+    BeforeEach {
+        $Logs = [IO.Path]::Combine($TestDrive, [Guid]::NewGuid().ToString())
+        $null = [IO.Directory]::CreateDirectory($Logs)
+        $Log = [IO.Path]::Combine($Logs, '20261130.log')
+        Write-Text $Log "Report posted successfully`n"
+        $Change = Open-Change ('0' * 32) $null
+        Add-Mark -Change $Change -Path $Logs -Endings @('.log', '.bkg')
+        $Condition = @{ kind = 'log'; folder = $Logs; endings = @('.log', '.bkg'); patterns = @('Report posted'); unless = @('FAILED to') }
+    }
+
+    It 'does not count what stood there' {
+        (Test-Condition $Change $Condition).holds | Should -BeFalse
+    }
+
+    It 'counts a line that was added, and takes it back for a later one' {
+        [IO.File]::AppendAllText($Log, "Report posted successfully`r`n")
+        $seen = Test-Condition $Change $Condition
+        $seen.holds | Should -BeTrue
+        $seen.note | Should -BeExactly '20261130.log: Report posted successfully'
+        [IO.File]::AppendAllText($Log, "FAILED to synchronize`r`n")
+        (Test-Condition $Change $Condition).holds | Should -BeFalse
+        [IO.File]::AppendAllText($Log, 'Report posted successfully')
+        (Test-Condition $Change $Condition).holds | Should -BeTrue
+    }
+
+    It 'matches case' {
+        [IO.File]::AppendAllText($Log, "report posted`n")
+        (Test-Condition $Change $Condition).holds | Should -BeFalse
+    }
+
+    It 'reads a shorter file, and a new one, from the beginning' {
+        Write-Text $Log "Report posted`n"
+        (Test-Condition $Change $Condition).holds | Should -BeTrue
+        Write-Text $Log "x`n"
+        Write-Text ([IO.Path]::Combine($Logs, '20261201.log')) "Report posted`n"
+        (Test-Condition $Change $Condition).holds | Should -BeTrue
+    }
+
+    It 'knows a log under the name that it was given' -Skip:(-not $OnWindows) {
+        [IO.File]::Move($Log, "$Log.bkg")
+        (Test-Condition $Change $Condition).holds | Should -BeFalse
+        [IO.File]::AppendAllText("$Log.bkg", "Report posted`n")
+        (Test-Condition $Change $Condition).holds | Should -BeTrue
+    }
+
+    It 'ends an expression that takes too long' {
+        [IO.File]::AppendAllText($Log, ('a' * 3000) + "!`n")
+        $Condition.patterns = @('^(a+)+$')
+        $seen = Test-Proof $Change @($Condition)
+        $seen.holds | Should -BeFalse
+    }
+}
+
+Describe 'a change' {
+    BeforeAll {
+        Mock Assert-LocalPath { $null }
+        Mock Assert-Folder { $null = [IO.Directory]::CreateDirectory($Folder) }
+        Mock Test-Administrator { $true }
+        Mock Get-Sddl { '' }
+        Mock Read-Wanted { @{ read = $true } }
+        Mock Open-Key { Open-FakeKey $script:World $Key }
+        Mock Get-ServiceRow { Get-FakeRow $script:World $Filter }
+        Mock Get-ServiceController { New-FakeController $script:World $Name }
+        Mock Get-ProcessFact { @{ name = 'p'; began = $null } }
+        Mock Register-UndoTask { $script:World.tasks[$Id] = $Xml }
+        Mock Unregister-UndoTask { $script:World.tasks.Remove($Id) }
+        Mock Start-Sleep { $script:World.clock += 0.5 }
+        Mock Get-Uptime { $script:World.clock }
+    }
+
+    BeforeEach {
+        $Folder = [IO.Path]::Combine($TestDrive, [Guid]::NewGuid().ToString())
+        $Product = [IO.Path]::Combine($TestDrive, [Guid]::NewGuid().ToString())
+        $null = [IO.Directory]::CreateDirectory($Product)
+        $Masthead = [IO.Path]::Combine($Product, 'actionsite.afxm')
+        $Cache = [IO.Path]::Combine($Product, 'cache')
+        $New = [IO.Path]::Combine($Product, 'new')
+        Write-Text $Masthead 'port=52311'
+        Write-Text $Cache 'cached'
+        $script:World = New-World $TestDrive
+        $script:World.registry['HKLM\SOFTWARE'] = @{}
+        $script:World.registry['HKLM\SOFTWARE\BigFix'] = @{ Port = @('String', '52311') }
+        Add-FakeService -World $script:World -Name 'BESClient' -State 'Running'
+        Add-FakeService -World $script:World -Name 'Helper' -State 'Stopped'
+        $Id = 'a' * 32
+        $Steps = @(
+            @{ step = 'stop'; service = 'BESClient'; seconds = 10 }
+            @{ step = 'write'; path = $Masthead; expected = (Get-FileText $Masthead); result = (Get-Sha256 (Get-Utf8 'port=55000'))
+                splices = @(@{ at = 5; length = 5; bytes = (Get-Base64 '55000') }) }
+            @{ step = 'write'; path = $New; expected = $null; content = (Get-Base64 'made') }
+            @{ step = 'remove'; path = $Cache; expected = (Get-FileText $Cache) }
+            @{ step = 'registry'; key = 'HKLM\SOFTWARE\BigFix'; name = 'Port'
+                expected = @{ name = 'Port'; type = 'String'; data = '52311' }; wanted = @{ name = 'Port'; type = 'String'; data = '55000' } }
+            @{ step = 'registry'; key = 'HKLM\SOFTWARE\BigFix\Settings\New'; name = 'value'
+                expected = $null; wanted = @{ name = 'value'; type = 'DWord'; data = 55000 } }
+            @{ step = 'start'; service = 'Helper'; seconds = 10 }
+            @{ step = 'start'; service = 'BESClient'; seconds = 10 }
+            @{ step = 'wait'; seconds = 5; settle = 1; until = @(@{ kind = 'service'; service = 'BESClient'; state = 'running' }) }
+        )
+
+        function Get-Picture {
+            # All that a change of these steps touches.
+            $parts = foreach ($path in $Masthead, $New, $Cache) {
+                if ([IO.File]::Exists($path)) {
+                    Read-Text $path
+                }
+                else {
+                    'none'
+                }
+            }
+            $parts += foreach ($key in @($script:World.registry.Keys | Sort-Object)) {
+                $values = $script:World.registry[$key]
+                "$key $(@($values.Keys | Sort-Object | ForEach-Object { "$_=$($values[$_][1])" }) -join ',')"
+            }
+            $parts += foreach ($name in 'BESClient', 'Helper') { "$name $($script:World.services[$name].State)" }
+            $parts -join '; '
+        }
+        $Before = 'port=52311; none; cached; HKLM\SOFTWARE ; HKLM\SOFTWARE\BigFix Port=52311; BESClient Running; Helper Stopped'
+        $After = 'port=55000; made; none; HKLM\SOFTWARE ; HKLM\SOFTWARE\BigFix Port=55000; HKLM\SOFTWARE\BigFix\Settings ; ' +
+            'HKLM\SOFTWARE\BigFix\Settings\New value=55000; BESClient Running; Helper Running'
+        Get-Picture | Should -BeExactly $Before
+    }
+
+    It 'is carried out, in its order, and leaves its state alone' {
+        $answer = Invoke-Request (ConvertTo-Request $Steps $Id) $false
+        $answer.sentence | Should -BeNullOrEmpty
+        $answer.outcome | Should -Be 'applied'
+        $answer.ok | Should -BeTrue
+        @($answer.done).Count | Should -Be 9
+        @($answer.done | ForEach-Object { $_.changed }) | Should -Be @($true, $true, $true, $true, $true, $true, $true, $true, $false)
+        $answer.done[8].notes[0] | Should -BeLike '*BESClient is in state running*'
+        $answer.found.read | Should -BeTrue
+        Get-Picture | Should -BeExactly $After
+        $script:World.asked | Should -Be @('stop BESClient', 'start Helper', 'start BESClient')
+        $script:World.tasks.Count | Should -Be 0
+        @([IO.Directory]::GetFiles((Get-ChangeFolder $Id)) | ForEach-Object { [IO.Path]::GetFileName($_) }) | Should -Be @('state.json')
+        @([IO.Directory]::GetFiles($Product, '*portshift*')).Count | Should -Be 0
+    }
+
+    It 'is not carried out twice: its outcome is answered again' {
+        $null = Invoke-Request (ConvertTo-Request $Steps $Id) $false
+        $asked = $script:World.asked.Count
+        $again = Invoke-Request (ConvertTo-Request $Steps $Id) $false
+        $again.outcome | Should -Be 'applied'
+        @($again.done).Count | Should -Be 9
+        $script:World.asked.Count | Should -Be $asked
+    }
+
+    It 'has its task before its first step' {
+        Mock Invoke-Step {
+            $script:World.tasks.Count | Should -Be 1
+            throw 'seen'
+        }
+        (Invoke-Request (ConvertTo-Request $Steps $Id) $false).sentence | Should -BeLike '*step 0 (stop BESClient) failed: seen*'
+    }
+
+    It 'is refused where the task cannot be made, and then nothing is touched' {
+        Mock Register-UndoTask { throw 'Access is denied.' }
+        $answer = Invoke-Request (ConvertTo-Request $Steps $Id) $false
+        $answer.outcome | Should -Be 'refused'
+        $answer.sentence | Should -BeLike '*Access is denied.*'
+        Get-Picture | Should -BeExactly $Before
+        @(Get-ChangeId).Count | Should -Be 0
+    }
+
+    It 'is only looked at in check mode' {
+        $answer = Invoke-Request (ConvertTo-Request $Steps $Id) $true
+        $answer.outcome | Should -Be 'none'
+        $answer.ok | Should -BeTrue
+        Get-Picture | Should -BeExactly $Before
+        [IO.Directory]::Exists($Folder) | Should -BeFalse
+    }
+
+    It 'is refused where the guard of step <index> does not hold, before anything is touched' -ForEach @(
+        @{ index = 1 }
+        @{ index = 2 }
+        @{ index = 3 }
+        @{ index = 4 }
+        @{ index = 5 }
+    ) {
+        switch ($index) {
+            1 { Write-Text $Masthead 'port=52399' }
+            2 { Write-Text $New 'theirs' }
+            3 { [IO.File]::Delete($Cache) }
+            4 { $script:World.registry['HKLM\SOFTWARE\BigFix']['Port'] = @('DWord', 52311) }
+            5 { $script:World.registry['HKLM\SOFTWARE\BigFix\Settings\New'] = @{ value = @('DWord', 1) } }
+        }
+        $now = Get-Picture
+        $answer = Invoke-Request (ConvertTo-Request $Steps $Id) $false
+        $answer.outcome | Should -Be 'refused'
+        $answer.sentence | Should -BeLike "*step $index (*"
+        $answer.sentence | Should -Not -BeLike '*52399*'
+        Get-Picture | Should -BeExactly $now
+        $script:World.asked.Count | Should -Be 0
+    }
+
+    It 'undoes itself where step <index> fails' -ForEach @(
+        @{ index = 0 }
+        @{ index = 2 }
+        @{ index = 4 }
+        @{ index = 6 }
+        @{ index = 7 }
+        @{ index = 8 }
+    ) {
+        $script:Broken = $index
+        $script:Calls = 0
+        Mock Assert-Time {
+            $script:Calls++
+            if ($script:Calls -eq $script:Broken + 1) {
+                throw 'the disk is full'
+            }
+        }
+        $answer = Invoke-Request (ConvertTo-Request $Steps $Id) $false
+        $answer.outcome | Should -Be 'undone'
+        $answer.failed_step | Should -Be $index
+        $answer.sentence | Should -BeLike '*the disk is full*'
+        @($answer.done).Count | Should -Be $index
+        Get-Picture | Should -BeExactly $Before
+        $script:World.tasks.Count | Should -Be 0
+        # Told by this answer.
+        @((Invoke-Request '{"version": 1, "verb": "read", "wanted": {}}' $false).unfinished).Count | Should -Be 0
+    }
+
+    It 'undoes itself where the proof does not come' {
+        $Steps[8].until = @(@{ kind = 'service'; service = 'BESClient'; state = 'stopped' })
+        $answer = Invoke-Request (ConvertTo-Request $Steps $Id) $false
+        $answer.outcome | Should -Be 'undone'
+        $answer.sentence | Should -BeLike '*the proof is missing (the service BESClient is in state running*'
+        Get-Picture | Should -BeExactly $Before
+    }
+
+    It 'is undone by the task where it was cut off after step <index>, half done: <half>' -ForEach @(
+        foreach ($at in @(0, 1, 2, 3, 4, 5, 6, 7, 8)) {
+            @{ index = $at; half = $false }
+            @{ index = $at; half = $true }
+        }
+    ) {
+        # As Invoke-Apply does it, up to the cut: half done, the journal has a step that was not begun.
+        Assert-Folder
+        $asked = ConvertFrom-Json -InputObject (ConvertTo-Request $Steps $Id)
+        $change = Open-Change $Id @{ id = $Id; state = 'applying'; sentence = $null; told = $false; began = 1; seconds = 0; failed_step = $null
+            done = (ConvertTo-DoneText @()) }
+        $change.Deadline = 1000
+        Start-Change -Change $change -Asked $asked -Text '{}'
+        for ($at = 0; $at -lt $index; $at++) {
+            $null = Invoke-Step -Change $change -Step $asked.steps[$at] -Index $at
+        }
+        if ($half) {
+            Mock Set-Setting { throw 'cut' }
+            Mock Stop-ServiceInTime { throw 'cut' }
+            Mock Start-ServiceInTime { throw 'cut' }
+            Mock Wait-Proof { throw 'cut' }
+        }
+        try {
+            $null = Invoke-Step -Change $change -Step $asked.steps[$index] -Index $index
+        }
+        catch {
+            $null = $_
+        }
+        if ($half) {
+            Mock Set-Setting { & $script:RealSet $Entry $Now $Text $Bytes }
+            Mock Stop-ServiceInTime { & $script:RealStop $Name $Seconds }
+            Mock Start-ServiceInTime { & $script:RealStart $Name $Seconds }
+        }
+        Complete-Change $Id
+        Get-Picture | Should -BeExactly $Before
+        (Read-State $Id).state | Should -Be 'undone'
+        $script:World.tasks.Count | Should -Be 0
+        # Told once, by the first answer after it; in check mode that is not noted.
+        foreach ($check in $true, $false) {
+            $told = (Invoke-Request '{"version": 1, "verb": "read", "wanted": {}}' $check).unfinished
+            @($told | ForEach-Object { "$($_.id) $($_.state)" }) | Should -Be @("$Id undone")
+        }
+        @((Invoke-Request '{"version": 1, "verb": "read", "wanted": {}}' $false).unfinished).Count | Should -Be 0
+        # Both triggers at once, or once more: nothing is left to do.
+        Complete-Change $Id
+        Get-Picture | Should -BeExactly $Before
+    }
+
+    It 'does not believe a line of the journal that was cut' {
+        Assert-Folder
+        $change = Open-Change $Id @{ state = 'applying' }
+        $null = [IO.Directory]::CreateDirectory($change.Folder)
+        Add-Journal $change @{ kind = 'file'; target = 'x'; before = ''; after = 'y' }
+        [IO.File]::AppendAllText([IO.Path]::Combine($change.Folder, 'journal'), '{"kind": "fi')
+        @(Read-Journal $change).Count | Should -Be 1
+    }
+
+    It 'that was cut off is undone by the next one, which is refused' {
+        Assert-Folder
+        $asked = ConvertFrom-Json -InputObject (ConvertTo-Request $Steps $Id)
+        $change = Open-Change $Id @{ id = $Id; state = 'applying'; sentence = $null; told = $false; began = 1; seconds = 0; failed_step = $null
+            done = (ConvertTo-DoneText @()) }
+        Start-Change -Change $change -Asked $asked -Text '{}'
+        $null = Invoke-Step -Change $change -Step $asked.steps[0] -Index 0
+        $answer = Invoke-Request (ConvertTo-Request $Steps ('b' * 32)) $false
+        $answer.outcome | Should -Be 'refused'
+        $answer.sentence | Should -BeLike '*cut off and was undone just now*'
+        Get-Picture | Should -BeExactly $Before
+        $again = Invoke-Request (ConvertTo-Request $Steps $Id) $false
+        $again.outcome | Should -Be 'undone'
+    }
+
+    It 'is refused while another is at work' {
+        Assert-Folder
+        $lock = Open-Lock 1
+        try {
+            $answer = Invoke-Request (ConvertTo-Request $Steps $Id) $false
+        }
+        finally {
+            $lock.Dispose()
+        }
+        $answer.outcome | Should -Be 'refused'
+        $answer.sentence | Should -BeLike '*another change of this host is under way*'
+        Get-Picture | Should -BeExactly $Before
+    }
+
+    It 'leaves what another has changed since, and says so' {
+        Mock Wait-Proof {
+            Write-Text $Masthead 'theirs'
+            throw 'no proof'
+        }
+        $answer = Invoke-Request (ConvertTo-Request $Steps $Id) $false
+        $answer.outcome | Should -Be 'trouble'
+        $answer.sentence | Should -BeLike '*was changed by something else since*'
+        $answer.sentence.Contains($Masthead) | Should -BeTrue
+        Read-Text $Masthead | Should -BeExactly 'theirs'
+        $script:World.services['BESClient'].State | Should -Be 'Running'
+        # What the file was is kept for a person.
+        Read-Text ([IO.Path]::Combine((Get-ChangeFolder $Id), '1.before')) | Should -BeExactly 'port=52311'
+        $script:World.tasks.Count | Should -Be 0
+    }
+
+    It 'tells of a service that hangs, and that nothing was undone half' {
+        $script:World.services['BESClient'].OnStop = 'Stop Pending'
+        $answer = Invoke-Request (ConvertTo-Request $Steps $Id) $false
+        $answer.outcome | Should -Be 'trouble'
+        $answer.failed_step | Should -Be 0
+        $answer.sentence | Should -BeLike '*stop_pending*'
+        Read-Text $Masthead | Should -BeExactly 'port=52311'
+    }
+
+    It 'puts no data of the registry into a sentence' {
+        $script:World.registry['HKLM\SOFTWARE\BigFix']['Port'] = @('String', 'RESTPassword-geheim')
+        $answer = Invoke-Request (ConvertTo-Request $Steps $Id) $false
+        $answer.outcome | Should -Be 'refused'
+        $answer.sentence | Should -Not -BeLike '*geheim*'
+        $answer.sentence | Should -Not -BeLike '*55000*'
+    }
+
+    It 'is refused to an account that is no administrator' {
+        Mock Test-Administrator { $false }
+        $answer = Invoke-Request (ConvertTo-Request $Steps $Id) $false
+        $answer.outcome | Should -Be 'refused'
+        $answer.sentence | Should -BeLike '*is no administrator*'
+        [IO.Directory]::Exists($Folder) | Should -BeFalse
+    }
+
+    It 'makes the folders of its own records, and no others' {
+        $own = [IO.Path]::Combine($Folder, 'bigfix', 'record.json')
+        Mock Test-OwnPath { $Path.StartsWith($Folder) }
+        (Invoke-Request (ConvertTo-Request @(@{ step = 'write'; path = $own; expected = $null; content = '' }) $Id) $false).outcome | Should -Be 'applied'
+        [IO.File]::Exists($own) | Should -BeTrue
+        $other = [IO.Path]::Combine($Product, 'no', 'x')
+        $answer = Invoke-Request (ConvertTo-Request @(@{ step = 'write'; path = $other; expected = $null; content = '' }) ('c' * 32)) $false
+        $answer.outcome | Should -Be 'refused'
+        $answer.sentence | Should -BeLike '*is not there*'
+    }
+}
+
+Describe 'the scheduled task' {
+    BeforeAll {
+        Mock Get-Uptime { 1 }
+        $Copy = [IO.Path]::Combine($TestDrive, 'host.ps1')
+        [IO.File]::WriteAllText($Copy, (Get-ScriptText))
+        $Task = [xml] (Get-TaskXml -Id ('d' * 32) -Script $Copy -Seconds 299.5)
+        $Line = $Task.Task.Actions.Exec.Arguments
+        $Command = [Text.Encoding]::Unicode.GetString([Convert]::FromBase64String(($Line -split ' ')[-1]))
+    }
+
+    It 'waits by no clock that can be set' {
+        @($Task.Task.Triggers.ChildNodes | ForEach-Object { $_.LocalName }) | Should -Be @('RegistrationTrigger', 'BootTrigger')
+        $Task.Task.Triggers.RegistrationTrigger.Delay | Should -Be 'PT300S'
+        $Task.OuterXml | Should -Not -Match '\d{4}-\d{2}-\d{2}'
+    }
+
+    It 'runs as SYSTEM, on batteries too, as long as it takes' {
+        $Task.Task.Principals.Principal.UserId | Should -Be 'S-1-5-18'
+        $Task.Task.Settings.DisallowStartIfOnBatteries | Should -Be 'false'
+        $Task.Task.Settings.StopIfGoingOnBatteries | Should -Be 'false'
+        $Task.Task.Settings.ExecutionTimeLimit | Should -Be 'PT0S'
+    }
+
+    It 'runs no file by name, and no other text than the one that was copied' {
+        $Line | Should -Not -BeLike '*-File*'
+        $Line.Length | Should -BeLessThan 8000
+        $Command | Should -BeLike "*Complete-Change '$('d' * 32)'*"
+        $sum = (Get-Sha256 ([IO.File]::ReadAllBytes($Copy)))
+        $Command | Should -BeLike "*$sum*"
+    }
+}
+
+Describe 'the protected folder' -Skip:(-not $OnWindows) {
+    # Needs an account that is an administrator.
+    BeforeEach {
+        $Folder = [IO.Path]::Combine($TestDrive, [Guid]::NewGuid().ToString())
+    }
+
+    It 'is made for SYSTEM and the Administrators' {
+        Assert-Folder
+        $security = Get-Security ([IO.DirectoryInfo]::new($Folder))
+        $security.AreAccessRulesProtected | Should -BeTrue
+        { Assert-Folder } | Should -Not -Throw
+    }
+
+    It 'is refused where a user may have made it' {
+        $null = [IO.Directory]::CreateDirectory($Folder)
+        { Assert-Folder } | Should -Throw '*can be changed by more than SYSTEM and the Administrators*'
+    }
+
+    It 'is refused where a link leads to it' {
+        $real = [IO.Path]::Combine($TestDrive, [Guid]::NewGuid().ToString())
+        $null = [IO.Directory]::CreateDirectory($real)
+        $null = New-Item -ItemType Junction -Path $Folder -Value $real
+        { Assert-Folder } | Should -Throw '*is a link*'
+    }
+
+    It 'keeps the ACL of a file that is replaced' {
+        $path = [IO.Path]::Combine($TestDrive, [Guid]::NewGuid().ToString())
+        Write-Text $path 'one'
+        Set-Sddl $path 'O:BAD:P(A;;FA;;;SY)(A;;FA;;;BA)(A;;FR;;;NS)'
+        $before = Get-Sddl $path
+        Set-FileContent -Path $path -Bytes (Get-Utf8 'two') -Expected (Get-FileText $path) -Sddl $before
+        (Get-Sddl $path) -replace 'D:PAI', 'D:P' | Should -BeExactly ($before -replace 'D:PAI', 'D:P')
+        Read-Text $path | Should -BeExactly 'two'
+    }
+}
+
+Describe 'the real registry' -Skip:(-not $OnWindows) {
+    # Needs an account that is an administrator.  In a 32-bit process too: WOW6432Node is a key by its name.
+    It 'sets and takes away, and finds the same key in both kinds of process' {
+        $key = 'HKLM\SOFTWARE\WOW6432Node\portshift-pester\Settings'
+        $made = Get-MissingKey $key
+        try {
+            $texts = 'String:a', 'DWord:4294967295', 'MultiString:.YQA=,.YgA=', 'Binary:Af8=', 'ExpandString:%x%', 'QWord:18446744073709551615'
+            foreach ($text in $texts) {
+                Set-RegistryText -Key $key -Name 'v' -Text $text
+                Get-RegistryText $key 'v' | Should -BeExactly $text
+            }
+        }
+        finally {
+            Set-RegistryText -Key $key -Name 'v' -Text ''
+            Remove-EmptyKey $key $made
+        }
+        Open-Key 'HKLM\SOFTWARE\WOW6432Node\portshift-pester' $false | Should -BeNullOrEmpty
+    }
+}
+
+Describe 'the real scheduler' -Skip:(-not $OnWindows) {
+    # Needs an account that is an administrator.
+    It 'takes the task, and gives it up' {
+        $id = 'e' * 32
+        $copy = [IO.Path]::Combine($TestDrive, 'host.ps1')
+        [IO.File]::WriteAllText($copy, (Get-ScriptText))
+        Register-UndoTask $id (Get-TaskXml -Id $id -Script $copy -Seconds 3600)
+        try {
+            $task = (Get-TaskFolder).GetTask((Get-TaskName $id))
+            $task.Enabled | Should -BeTrue
+            $task.Definition.Triggers.Count | Should -Be 2
+        }
+        finally {
+            Unregister-UndoTask $id
+        }
+        { (Get-TaskFolder).GetTask((Get-TaskName $id)) } | Should -Throw
+        { Unregister-UndoTask $id } | Should -Not -Throw
+    }
+}

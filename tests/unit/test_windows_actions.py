@@ -1,0 +1,40 @@
+# Copyright (c) 2026 The portshift.agents authors
+# GNU General Public License v3.0-or-later (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Modules of which a Windows host has another form: elsewhere they run as Ansible runs a module that has no action plugin."""
+
+import importlib
+import types
+
+import pytest
+from ansible.errors import AnsibleActionFail
+from ansible.playbook.task import Task
+
+NAMES = ["bigfix_evidence", "change_record", "port_bridge", "port_bridge_info", "port_listener", "port_probe"]
+
+
+def action(name, windows, async_val=0):
+    """The action plugin itself, with a connection that is never used."""
+    task = Task.load(dict(action="portshift.agents.%s" % name))
+    task.async_val = async_val
+    shell = types.SimpleNamespace(_IS_WINDOWS=windows, tmpdir="/tmp/none")
+    connection = types.SimpleNamespace(_shell=shell, _play_context=None)
+    module = importlib.import_module("ansible_collections.portshift.agents.plugins.action.%s" % name)
+    found = module.ActionModule(task, connection, types.SimpleNamespace(check_mode=False), None, None, None)
+    found.asked = []
+    found._execute_module = lambda **arguments: (found.asked.append(arguments), dict(started=1))[1]
+    return found
+
+
+@pytest.mark.parametrize("async_val", [0, 45])
+@pytest.mark.parametrize("name", NAMES)
+def test_a_module_can_be_left_running_as_before_it_had_an_action_plugin(name, async_val):
+    asked = action(name, False, async_val)
+    assert asked.run(task_vars={})["started"] == 1
+    assert asked.asked == [dict(task_vars={}, wrap_async=async_val)]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_on_a_windows_host_async_is_refused_with_what_to_do(name):
+    with pytest.raises(AnsibleActionFail, match="runs on the control node for a Windows host.*take async away for it"):
+        action(name, True, 45).run(task_vars={})

@@ -1,0 +1,401 @@
+# Copyright (c) 2026 The portshift.agents authors
+# GNU General Public License v3.0-or-later (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""BigFix on Windows hosts: what is asked of one, what is judged, and the steps that come of it, on a model without a wire."""
+
+import json
+
+import pytest
+
+from ansible_collections.portshift.agents.plugins.module_utils._core.errors import EngineError
+from ansible_collections.portshift.agents.plugins.plugin_utils._windows import bigfix, bridge
+from ansible_collections.portshift.agents.plugins.plugin_utils._windows.move import Module
+from tests.unit.windows_bigfix import (
+    CLIENT, DATE, NEW, OLD, RECORD, RELAY, SETTINGS, Parent, Straight, client, look_options, masthead, move_options, options,
+    proof, relay, state_of)
+from tests.windows import bigfix as windows
+from tests.windows.host import Host
+from tests.windows.network import Network
+from tests.windows.services import Service
+
+REST = windows.SERVER + "\\MFSConfig"
+
+
+@pytest.fixture
+def network():
+    return Network()
+
+
+@pytest.fixture
+def host(network):
+    relay(network)
+    return client(network)
+
+
+@pytest.fixture
+def script(host):
+    return Straight(host)
+
+
+def evidence_options(**more):
+    asked = proof()
+    asked.pop("parent_wait")
+    return options(**dict(asked, files=True, **dict(dict(mark=False), **more)))
+
+
+def test_one_look_tells_what_would_change(host, script):
+    found = bigfix.looked(script, look_options())
+    assert (found["ok"], found["problems"], found["old_port"], found["relay"], script.reads) == (True, [], OLD, "relay", 1)
+    assert [(edit["kind"], edit["path"]) for edit in found["edits"]] == [
+        ("masthead", CLIENT + "\\actionsite.afxm"), ("settings", SETTINGS), ("settings", CLIENT + "\\clientsettings.cfg")]
+    assert found["edits"][1]["settings"] == {"_BESClient_RelaySelect_Port": str(NEW)} and found["evidence"] is None
+
+
+def test_a_client_is_moved_and_proved_in_two_executions(host, script):
+    module, before = Module(False, True), host.services.get("BESClient").process.pid
+    found = bigfix.moved(script, move_options(), module)
+    assert (found["changed"], found["ok"], found["missing"], found["old_port"], script.reads) == (True, True, {}, OLD, 1)
+    assert len(script.applies) == 1
+    kinds = [step["step"] for step in script.applies[0]]
+    # The record and the backups are on the disk before a service is stopped.
+    assert kinds[:2] == ["mark", "write"] and set(kinds[1:kinds.index("stop")]) == {"write"}
+    assert kinds[kinds.index("stop"):] == ["stop", "write", *["registry"] * 4, "write", "start", "wait", "write"]
+    assert found["files"] == [CLIENT + "\\actionsite.afxm", SETTINGS, CLIENT + "\\clientsettings.cfg"]
+    assert host.registry.get(SETTINGS + "\\__RelayServer1", "value") == ("String", RELAY % NEW)
+    record = json.loads(host.files.get(RECORD).content)
+    assert (record["state"], record["old_port"], record["new_port"], record["phase"]) == ("verified", OLD, NEW, "3")
+    assert record["stopped"]["processes"]["BESClient"][0][0] == before != host.services.get("BESClient").process.pid
+    assert {entry["kind"] for entry in record["files"]} == {"bigfix_masthead", "bigfix_registry_value", "bigfix_flat_settings"}
+    # Nothing of a secret is in the diff, which tells the port alone of what is not known.
+    shown = "".join(diff["before"] + diff["after"] for diff in found["diff"])
+    assert "geheim" not in shown and "user:pw" not in shown and "_BESClient_RelaySelect_Port" in shown
+
+
+def test_the_registry_keeps_types_and_what_is_not_moved(host, script):
+    host.registry.set(SETTINGS + "\\Other", "value", 7, "DWord")
+    host.registry.set(SETTINGS + "\\_BESClient_RelaySelect_FailoverRelay", "value", RELAY % OLD, "ExpandString")
+    host.registry.set(SETTINGS + "\\_BESClient_RelaySelect_FailoverRelay", "effective date", DATE, "String")
+    bigfix.moved(script, move_options(), Module(False, False))
+    found = {name: host.registry.get("%s\\%s" % (SETTINGS, name), "value") for name in (
+        "_BESClient_RelaySelect_FailoverRelay", "_BESClient_RelaySelect_Port", "Other")}
+    assert {name: (kind, data) for name, (kind, data) in found.items()} == {
+        "_BESClient_RelaySelect_FailoverRelay": ("ExpandString", RELAY % NEW),
+        "_BESClient_RelaySelect_Port": ("String", str(NEW)), "Other": ("DWord", 7)}
+    # A port that moves within a URL leaves the date; a setting that is set has one of now, as the agent writes it.
+    dates = [host.registry.get("%s\\%s" % (SETTINGS, name), "effective date")[1] for name in (
+        "_BESClient_RelaySelect_FailoverRelay", "_BESClient_RelaySelect_Port")]
+    assert dates[0] == DATE and dates[1] != DATE and dates[1].endswith(" +0000")
+
+
+def test_a_second_look_is_the_proof(host, script):
+    bigfix.moved(script, move_options(), Module(False, False))
+    host.pass_time(600)
+    again = Straight(host)
+    found = bigfix.looked(again, look_options(proof=proof(timeout=5)))
+    assert (found["edits"], found["evidence"]["ok"], found["evidence"]["missing"], again.reads) == ([], True, {}, 1)
+    assert found["evidence"]["old_port"] == OLD and found["record"]["state"] == "verified"
+    proved = bigfix.evidence(again, evidence_options(), False)
+    assert (proved["ok"], proved["changed"], again.reads, again.applies) == (True, False, 2, [])
+    # Asked to move, it has nothing to do.
+    found = bigfix.moved(again, move_options(), Module(False, False))
+    assert (found["changed"], found["ok"], found["files"], again.applies) == (False, True, [], [])
+
+
+def test_a_way_back_restores_files_and_registry_exactly(host, script):
+    before = state_of(host)
+    bigfix.moved(script, move_options(), Module(False, False))
+    assert state_of(host) != before
+    found = bigfix.moved(script, move_options(state="restored", proof=None), Module(False, True))
+    assert (found["changed"], found["old_port"], found["started"]) == (True, OLD, ["BESClient"]) and found["diff"]
+    assert state_of(host) == before and host.services.get("BESClient").state == "running"
+    assert json.loads(host.files.get(RECORD).content)["state"] == "rolled_back"
+    again = bigfix.moved(script, move_options(state="restored", proof=None), Module(False, False))
+    assert again["changed"] is False and len(script.applies) == 2
+
+
+def test_a_way_back_is_refused_where_the_host_was_changed_since(host, script):
+    bigfix.moved(script, move_options(), Module(False, False))
+    moved = state_of(host)
+    host.registry.set(SETTINGS + "\\__RelayServer1", "value", "http://other:%d/" % NEW, "String")
+    with pytest.raises(EngineError, match="no longer safe, nothing was changed: HKLM.*__RelayServer1.value: it has changed"):
+        bigfix.moved(script, move_options(state="restored", proof=None), Module(False, False))
+    assert len(script.applies) == 1 and state_of(host) != moved
+    found = bigfix.moved(script, move_options(state="restored", proof=None, force=True), Module(False, False))
+    assert found["changed"] and host.registry.get(SETTINGS + "\\__RelayServer1", "value")[1] == RELAY % OLD
+
+
+def test_check_mode_asks_once_and_changes_nothing(host, script):
+    before = state_of(host)
+    found = bigfix.moved(script, move_options(), Module(True, True))
+    assert (found["changed"], found["predicted"], found["ok"], script.reads, script.applies) == (True, True, True, 1, [])
+    assert state_of(host) == before and host.files.get(RECORD) is None
+    assert ":%d/" % NEW in found["diff"][0]["after"] and found["files"] == [
+        CLIENT + "\\actionsite.afxm", SETTINGS, CLIENT + "\\clientsettings.cfg"]
+
+
+# --- what goes wrong, and what the host is like then
+
+def agent_that_is_silent(host, script):
+    # It hears the agent on the old port alone.
+    host.network.hosts[0].services.get("BESRelay").product.deaf_on = NEW
+
+
+def registry_changed_between(host, script):
+    script.host.script.before[0] = lambda step: host.registry.set(
+        SETTINGS + "\\__RelayServer1", "value", "http://relay:1/", "String")
+
+
+def hangs_while_it_stops(host, script):
+    host.services.get("BESClient").hangs = "stop"
+
+
+def fails_to_start(host, script):
+    service = host.services.get("BESClient")
+    host.clock.after(1.5, lambda: setattr(service, "fails", 1))
+    host.clock.after(40, lambda: setattr(service, "fails", None))
+
+
+def disabled(host, script):
+    host.services.get("BESClient").start_mode = "disabled"
+
+
+def disk_is_full(host, script):
+    host.files.free["d:"] = 0
+
+
+@pytest.mark.parametrize("trouble, words, is_as_before", [
+    (agent_that_is_silent, "The host has undone it by itself.*run on the old port", True),
+    (registry_changed_between, "nothing was changed|undone it by itself", False),
+    (hangs_while_it_stops, "BESClient", True),
+    (fails_to_start, "BESClient.*undone it by itself|BESClient.*half way", True),
+    (disabled, "nothing was changed: the service BESClient is disabled", True),
+    (disk_is_full, "undone it by itself|nothing was changed", True),
+])
+def test_what_does_not_come_about_leaves_the_host_as_it_was(host, script, trouble, words, is_as_before):
+    before = state_of(host)
+    trouble(host, script)
+    with pytest.raises(EngineError, match=words):
+        bigfix.moved(script, move_options(), Module(False, False))
+    if is_as_before:
+        assert state_of(host) == before
+    assert host.files.get(RECORD) is None or host.files.get(RECORD).content == b""
+
+
+def test_a_parent_that_does_not_answer_on_the_new_port_is_found_before_anything_is_stopped(network):
+    relay(network, ports=(OLD,))
+    host = client(network)
+    script = Straight(host)
+    with pytest.raises(EngineError, match="nothing was changed: its parent does not answer: .*connection refused"):
+        bigfix.moved(script, move_options(), Module(False, False))
+    assert script.applies == []
+
+
+def test_a_bridge_alone_is_no_parent_that_has_moved(network):
+    relay(network, named=OLD)
+    script = Straight(client(network))
+    with pytest.raises(EngineError, match="it serves a masthead for port %d" % OLD):
+        bigfix.moved(script, move_options(), Module(False, False))
+
+
+@pytest.mark.parametrize("setting, words", [
+    (dict(administrator=False), "no administrator of this host"),
+])
+def test_what_stands_against_a_move_is_told_by_the_look(host, script, setting, words):
+    for name, value in setting.items():
+        setattr(host, name, value)
+    found = bigfix.looked(script, look_options())
+    assert found["ok"] is False and any(words in sentence for sentence in found["problems"])
+
+
+def test_a_setting_of_another_type_is_a_problem_where_it_counts(host, script):
+    host.registry.set(SETTINGS + "\\_BESClient_RelaySelect_Port", "value", OLD, "DWord")
+    found = bigfix.looked(script, look_options())
+    assert found["problems"] and "has a value of the type DWord" in found["problems"][0]
+
+
+def test_another_port_is_asked_for_in_a_second_look(network):
+    relay(network)
+    host = client(network, port=50000)
+    script = Straight(host)
+    assert bigfix.looked(script, look_options())["old_port"] == 50000 and script.reads == 2
+    again = Straight(host)
+    assert bigfix.looked(again, look_options(previous_port=50000))["ok"] and again.reads == 1
+
+
+@pytest.mark.parametrize("option, value, words", [
+    ("masthead_paths", ["/etc/opt/BESClient/actionsite.afxm"], "masthead_paths names /etc/opt.*ansible_connection"),
+    ("record", "/var/lib/portshift/bigfix.json", "record names /var/lib"),
+    ("service_command", ["service"], "service_command is service")])
+def test_options_of_another_system_are_refused(script, option, value, words):
+    with pytest.raises(EngineError, match=words):
+        bigfix.looked(script, look_options(**{option: value}))
+    assert script.reads == 0
+
+
+# --- hosts on which others depend
+
+BRIDGE = dict(name="bigfix", protocols=["tcp", "udp"], addresses=[], backend="auto", persistent=True, lease=None, lease_wait=0)
+
+
+def relay_options(**more):
+    return dict(dict(
+        component="relay", services=["BESClient", "BESRelay"], clientsettings_paths=[],
+        proof=proof(address="relay1", parent="root", bind_address="")), **more)
+
+
+class Estate:
+    """A root server and a relay, all on Windows."""
+
+    def __init__(self):
+        self.network = Network()
+        self.root = Host("root", ["192.0.2.10"], self.network)
+        self.relay = Host("relay1", ["192.0.2.20"], self.network)
+        windows.install_server(self.root, masthead(OLD), ["root", "relay1"])
+        windows.install_relay(self.relay, masthead(OLD), ("root", OLD), drive="D:")
+        self.pass_time(30)
+
+    def pass_time(self, seconds):
+        for _second in range(seconds):
+            for host in (self.root, self.relay):
+                host.pass_time(1)
+
+
+@pytest.fixture
+def estate():
+    return Estate()
+
+
+def server_options(**more):
+    return dict(dict(
+        component="server", services=["BESRootServer", "FillDB", "GatherDB", "BESClient"], clientsettings_paths=[],
+        masthead_paths=["{server}\\Masthead.afxm", "{client}\\actionsite.afxm"], credentials_paths=[windows.SERVER, REST],
+        proof=proof(address="root", parent=None, bind_address="")), **more)
+
+
+def lay(host, pairs):
+    return bridge.outcome(Straight(host), Module(False, False), BRIDGE, pairs, False)
+
+
+def test_a_root_server_is_moved_behind_its_bridge(estate):
+    before = state_of(estate.root)
+    assert lay(estate.root, [(NEW, OLD)])["changed"] and not lay(estate.root, [(NEW, OLD)])["changed"]
+    script = Straight(estate.root)
+    found = bigfix.looked(script, look_options(**server_options()))
+    assert (found["problems"], found["old_port"], found["neighbours"], script.reads) == ([], OLD, [8080], 1)
+    assert [(edit["kind"], edit["path"][-20:]) for edit in found["edits"]] == [
+        ("masthead", "Server\\Masthead.afxm"[-20:]), ("masthead", "Client\\actionsite.afxm"[-20:]), ("settings", SETTINGS[-20:]),
+        ("credentials", windows.SERVER[-20:]), ("credentials", REST[-20:])]
+    found = bigfix.moved(script, move_options(**server_options(), bridge=BRIDGE), Module(False, False))
+    assert (found["ok"], found["missing"], script.reads, len(script.applies)) == (True, {}, 2, 1)
+    kinds = [step["step"] for step in script.applies[0]]
+    stops = [step["service"] for step in script.applies[0] if step["step"] == "stop"]
+    assert stops == ["BESClient", "GatherDB", "FillDB", "BESRootServer"]
+    # IP Helper lets go of the new port before the product wants it, and has the old one when the product has left it.
+    assert kinds.index("portproxy") < kinds.index("start") < len(kinds) - 1 - kinds[::-1].index("portproxy")
+    assert estate.root.portproxies == {OLD: NEW} and estate.root.services.get("BESWebReportsServer").state == "running"
+    assert estate.root.registry.get(windows.SERVER, "Port") == ("String", str(NEW))
+    assert estate.root.registry.get(REST, "RESTURL") == ("String", "https://localhost:%d/api" % NEW)
+    assert [one.first for one in estate.root.excluded if one.has("tcp", NEW)] == [NEW]
+    assert any("udp port %d" % OLD in note for note in found["bridge"]["notes"])
+
+    back = bigfix.moved(script, move_options(**server_options(proof=None), state="restored", bridge=BRIDGE), Module(False, False))
+    assert back["changed"] and state_of(estate.root) == before and estate.root.portproxies == {NEW: OLD}
+    assert estate.root.excluded == []
+    assert lay(estate.root, [])["changed"] and estate.root.portproxies == {}
+
+
+def test_a_relay_is_moved_after_its_parent(estate):
+    with pytest.raises(EngineError, match="nothing was changed: its parent does not answer"):
+        bigfix.moved(Straight(estate.relay), move_options(**relay_options(), bridge=BRIDGE), Module(False, False))
+    bigfix.moved(Straight(estate.root), move_options(**server_options(), bridge=BRIDGE), Module(False, False))
+    script = Straight(estate.relay)
+    found = bigfix.moved(script, move_options(**relay_options(), bridge=BRIDGE), Module(False, False))
+    assert (found["ok"], found["missing"], script.reads) == (True, {}, 1) and estate.relay.portproxies == {OLD: NEW}
+    estate.pass_time(60)
+    again = Straight(estate.relay)
+    found = bigfix.looked(again, look_options(**relay_options()))
+    assert (found["edits"], found["evidence"]["ok"], again.reads) == ([], True, 1)
+
+
+def test_a_port_that_another_process_has_stands_against_the_move(estate):
+    estate.root.services.add(Service("Other", product=Parent([NEW])), running=True)
+    found = bigfix.looked(Straight(estate.root), look_options(**server_options()))
+    assert ["port %d is in use already: process Other" % NEW] == [sentence[:43] for sentence in found["problems"]]
+
+
+def test_ip_helper_that_does_not_run_is_told_before_anything_is_stopped(estate):
+    estate.root.services.stop("iphlpsvc")
+    estate.root.pass_time(5)
+    with pytest.raises(EngineError, match="IP Helper .* is stopped, and without it"):
+        lay(estate.root, [(NEW, OLD)])
+    with pytest.raises(EngineError, match="IP Helper"):
+        bigfix.moved(Straight(estate.root), move_options(**server_options(), bridge=BRIDGE), Module(False, False))
+    assert estate.root.services.get("BESRootServer").state == "running"
+
+
+def test_a_forwarding_of_others_is_left_alone(estate):
+    estate.root.other_portproxies.append(dict(
+        kind="v4tov4", listen_address="*", listen_port=NEW, connect_address="192.0.2.9", connect_port=80))
+    with pytest.raises(EngineError, match="forwarded by netsh portproxy already .to 192.0.2.9 port 80., and not by this bridge"):
+        lay(estate.root, [(NEW, OLD)])
+    assert lay(estate.root, [])["changed"] is False
+
+
+def test_a_bridge_tells_who_is_connected_and_that_it_knows_no_more(estate):
+    bigfix.moved(Straight(estate.root), move_options(**server_options(), bridge=BRIDGE), Module(False, False))
+    found = bridge.outcome(Straight(estate.root), Module(False, False), BRIDGE, [], True)
+    assert found["mappings"] == [dict(listen_port=OLD, target_port=NEW, protocols=["tcp"])] and found["remembered_seconds"] == 0
+    assert "does not remember who used port %d" % OLD in found["notes"][0]
+
+
+@pytest.mark.parametrize("marks", [
+    lambda host, script: bigfix.evidence(script, evidence_options(mark=True), False),
+    lambda host, script: bigfix.moved(script, move_options(), Module(False, False))])
+def test_a_move_without_proof_is_marked_by_the_proof_that_comes_later(host, script, marks):
+    found = bigfix.moved(script, move_options(proof=None), Module(False, False))
+    assert found["changed"] and "ok" not in found and json.loads(host.files.get(RECORD).content)["state"] == "changing"
+    host.pass_time(60)
+    assert bigfix.moved(Straight(host), move_options(unfinished_only=True, proof=None), Module(False, False))["changed"] is False
+    predicted = bigfix.moved(Straight(host), move_options(), Module(True, False))
+    assert (predicted["ok"], predicted["changed"]) == (True, True)
+    proved = marks(host, script)
+    assert (proved["ok"], proved["changed"]) == (True, True)
+    assert json.loads(host.files.get(RECORD).content)["state"] == "verified"
+
+
+def test_nothing_is_begun_where_only_what_was_begun_is_to_be_finished(host, script):
+    before = state_of(host)
+    assert bigfix.moved(script, move_options(unfinished_only=True), Module(False, False))["changed"] is False
+    assert state_of(host) == before and script.applies == []
+
+
+def test_a_service_that_is_down_is_started_where_nothing_is_to_be_edited(host, script):
+    bigfix.moved(script, move_options(), Module(False, False))
+    host.services.crash("BESClient", 0)
+    # Its time passes while it is looked at again and again.
+    script.read = lambda wanted, read=script.read: (host.pass_time(3), read(wanted))[1]
+    found = bigfix.moved(script, move_options(proof=proof(settle=2)), Module(False, False))
+    assert (found["started"], found["files"], found["ok"]) == (["BESClient"], [], True)
+    assert [step["step"] for step in script.applies[-1]] == ["start"]
+
+
+def test_an_earlier_change_that_was_undone_is_told(host, script):
+    script.read = lambda wanted, read=script.read: dict(read(wanted), unfinished=[
+        dict(id="0" * 32, state="undone", began=1.0, sentence="the connection was lost, and all is as it was")])
+    assert "the connection was lost, and all is as it was" in bigfix.looked(script, look_options())["notes"]
+
+
+def test_a_second_migration_keeps_the_record_of_the_first_and_goes_back_to_it(network):
+    further = 56000
+    relay(network, ports=(OLD, NEW, further), named=None)
+    host = client(network)
+    bigfix.moved(Straight(host), move_options(), Module(False, False))
+    first = state_of(host)
+    host.pass_time(30)
+    script = Straight(host)
+    found = bigfix.moved(script, move_options(port=further, previous_port=NEW), Module(False, False))
+    assert (found["ok"], found["old_port"], script.reads) == (True, NEW, 1)
+    names = [node.name for node in host.files.listing("C:\\ProgramData\\portshift\\bigfix")]
+    assert [name for name in names if name.endswith("-%d-%d.json" % (OLD, NEW))]
+    found = bigfix.moved(script, move_options(port=further, state="restored", proof=None), Module(False, False))
+    assert found["old_port"] == NEW and state_of(host) == first

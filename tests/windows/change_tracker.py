@@ -1,0 +1,266 @@
+# Copyright (c) 2026 The portshift.agents authors
+# GNU General Public License v3.0-or-later (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Change Tracker on hosts of the model: agents on Windows, and a hub behind IIS of the model itself.
+
+What an agent makes of its HubDetails.xml is what the stand-ins of tests/lab make of it.  It reaches a hub of the model as well as
+a real one on loopback.
+"""
+
+import base64
+import hashlib
+import json
+import os
+import re
+import tempfile
+import time
+
+from tests.lab.change_tracker import Refused as LabRefused
+from tests.lab.change_tracker import hub_details
+from tests.lab.change_tracker.windows import STARTED, STOPPED, lay_out
+
+from .files import READ, WRITE, FileError
+from .network import NoAnswer, PortError, Real
+from .script import unverified
+from .services import Product, Service
+
+NNT = "C:\\ProgramData\\NNT"
+# The services of agents, today's and the one before, and where each has its files.
+PLACES = {"Gen7AgentCore": NNT + "\\gen7agent.app.netcore", "Gen7Agent": NNT + "\\gen7agent.service"}
+LOG = "rolling-log.txt"
+HEARTBEAT = re.compile(r"/api/agents/([A-Za-z0-9.-]+)/heartbeats/([0-9]+)\Z")
+EVERY_SECONDS, RETRY_SECONDS, RETRIES = 2.0, 0.5, 20
+SYSTEM_PID = 4
+SITE = "Change Tracker"
+
+
+# -- agents
+def install_agent(host, details, service="Gen7AgentCore", running=True):
+    """`details`: the bytes of its HubDetails.xml -> the service's Product"""
+    folder = PLACES[service]
+    host.files.put(folder + "\\HubDetails.xml", details)
+    product = Agent(folder)
+    host.services.add(Service(service, "Change Tracker Gen7 Agent", '"%s\\%s.exe"' % (
+        "C:\\Program Files\\NNT Change Tracker Suite", service), product=product), running)
+    return product
+
+
+class Sealed:
+    """What hub_details needs of a host: files of this machine."""
+
+    def __init__(self):
+        self.folder = tempfile.TemporaryDirectory(prefix="portshift-agent-")
+        self.hub_details, self.seal, self.machine_id = (
+            os.path.join(self.folder.name, name) for name in ("HubDetails.xml", "seal", "machine-id"))
+        with open(self.machine_id, "w") as stream:
+            stream.write("windows\n")
+
+    def read(self, data):
+        """-> (Settings, the bytes as the agent leaves them)"""
+        with open(self.hub_details, "wb") as stream:
+            stream.write(data)
+        settings = hub_details.read(self)
+        with open(self.hub_details, "rb") as stream:
+            return settings, stream.read()
+
+
+class Untrusted(Exception):
+    """What is there has another certificate."""
+
+
+class Agent(Product):
+    """Heartbeats over a connection that it keeps; after too many failures in a row it sleeps until it is started anew."""
+
+    def __init__(self, folder):
+        self.folder, self.number, self.sealed = folder, 0, Sealed()
+        self.remote = self.connection = self.settings = self.log = None
+        # Numbers of the heartbeats that the hub took, and of those that failed.
+        self.taken, self.failed = [], []
+        self.sleeps = False
+
+    def start(self, host, service):
+        self.host, self.service, self.life = host, service, service.life
+        self.failures, self.sleeps = 0, False
+        self._open_log()
+        self.say("Agent starting, version 8.1.0.7 (stand-in)")
+        path = self.folder + "\\HubDetails.xml"
+        try:
+            with host.files.opened(path, (READ,), (READ,)) as node:
+                data = node.content
+            self.settings, after = self.sealed.read(data)
+            if after != data:
+                host.files.replace(path, after)
+        except (FileError, LabRefused) as err:
+            # One that can't log in stays there, and does nothing.
+            self.say("Hub connection failed (403 Forbidden): %s" % err)
+            self._sleep()
+            return
+        host.clock.after(RETRY_SECONDS, self._work)
+
+    def stop(self, host, service):
+        self._hang_up()
+        self.say("Agent stopped")
+        self.life = None
+
+    def _open_log(self):
+        path = "%s\\%s" % (self.folder, LOG)
+        if self.host.files.get(path) is None:
+            self.host.files.put(path)
+        self.log = self.host.hold(self.service.process, path, (WRITE,), (READ, WRITE))
+
+    def say(self, text):
+        now = self.host.clock.now()
+        line = "%s,%03d [INFO ] %s\r\n" % (time.strftime("%Y-%m-%d %H:%M:%S", self.host.clock.local()), now % 1 * 1000, text)
+        self.log.node.data = bytes(self.log.node.data) + line.encode()
+        self.log.node.changed = now
+
+    def _sleep(self):
+        self._hang_up()
+        self.say("Hub Offline, connection retries exhausted")
+        self.sleeps = True
+
+    def _hang_up(self):
+        if self.connection is not None:
+            self.host.disconnect(self.connection)
+        if self.remote is not None:
+            self.remote.close()
+        self.connection = self.remote = None
+
+    def _work(self):
+        if self.life != self.service.life or self.service.state not in ("running", "stop_pending"):
+            return
+        self.number += 1
+        try:
+            self._beat()
+            self.failures = 0
+            self.taken.append(self.number)
+        except (NoAnswer, Untrusted) as err:
+            self._hang_up()
+            self.failed.append(self.number)
+            self.failures += 1
+            self.say(("Certificate thumbprint does not match trusted: %s" if isinstance(err, Untrusted) else
+                      "No answer from the hub (%s), trying again") % err)
+        if self.failures > RETRIES:
+            self._sleep()
+        else:
+            self.host.clock.after(RETRY_SECONDS if self.failures else EVERY_SECONDS, self._work)
+
+    def _beat(self):
+        if self.connection is not None and not self.host.is_connected(self.connection):
+            # A server may close a kept connection at any time; it goes out again, over a new one.
+            self._hang_up()
+        if self.connection is None:
+            self._connect()
+        login = "%s:%s" % (self.settings.username, self.settings.password)
+        status, _body = self.remote.request(
+            "PUT", "%s/agents/%s/heartbeats/%d" % (self.settings.url.path, self.host.name, self.number),
+            json.dumps(dict(monitored=[])).encode(),
+            {"Authorization": "Basic " + base64.b64encode(login.encode()).decode(), "Content-Type": "application/json"})
+        if status != 200:
+            raise NoAnswer("HTTP %d" % status)
+
+    def _connect(self):
+        url, failure = self.settings.url, NoAnswer("the name %s is not known" % self.settings.url.host)
+        for address in self.host.network.resolve(self.host, url.host):
+            try:
+                self.remote = self.host.network.connect(self.host, address, url.port)
+                break
+            except NoAnswer as err:
+                failure = err
+        else:
+            raise failure
+        if url.tls:
+            found = self._presented()
+            if self.settings.thumbprint and found != self.settings.thumbprint:
+                raise Untrusted("the hub's is %s" % found.upper())
+        self.connection = self.host.connected(self.service.process, self.remote, url.port)
+
+    def _presented(self):
+        if isinstance(self.remote, Real):
+            self.remote.secure(unverified())
+            return hashlib.sha1(self.remote.connection.sock.getpeercert(True)).hexdigest()
+        listener = self.remote.last
+        if not getattr(listener, "thumbprint", None):
+            raise NoAnswer("the handshake failed")
+        return listener.thumbprint.lower()
+
+
+# -- a hub
+def install_hub(host, folder, port, certificate, site=SITE, running=True):
+    """A hub whose IIS is the model's own.  `folder`: of this machine, for IIS's configuration; `certificate`: the text of a
+    certificate and its key -> the Product of its site"""
+    host.files.folder("C:\\inetpub\\wwwroot")
+    host.iis = host.firewall = lay_out(str(folder))
+    thumbprint = host.iis.put_certificate(certificate)
+    configuration = host.iis.configuration()
+    binding = configuration.make_site(site, "C:\\inetpub\\wwwroot", "DefaultAppPool").add("https", "*:%d:" % port)
+    host.iis.add_certificate(binding, thumbprint, "MY")
+    configuration.write()
+    product = host.iis_serves = Iis()
+    host.services.add(Service("W3SVC", "World Wide Web Publishing Service", "C:\\Windows\\System32\\svchost.exe",
+                              product=product), running)
+    return product
+
+
+class Iis(Product):
+    """http.sys listens, in the name of System, for the bindings of sites that are started; the application takes heartbeats."""
+
+    def __init__(self):
+        self.listeners = {}
+        # agent -> [(number, port)]
+        self.arrivals = {}
+
+    def start(self, host, service):
+        with host.iis.alone():
+            host.iis.set_state(sites={})
+            self.follow(host)
+
+    def stop(self, host, service):
+        for listener in self.listeners.values():
+            host.shut(listener)
+        self.listeners = {}
+
+    def follow(self, host):
+        """What the configuration says now.  A site that can't have all its ports has none."""
+        configuration, table, states = host.iis.configuration(), host.iis.ssl_table(), {}
+        wanted, taken = {}, set()
+        for site in sorted(configuration.sites, key=lambda site: site.id):
+            states[site.name] = site.state
+            bindings = [binding for binding in site.bindings if binding.is_web]
+            if site.state == STARTED:
+                if self._can_have(host, bindings, taken, wanted):
+                    wanted.update({binding.parts[1]: binding for binding in bindings})
+                    taken.update((binding.protocol, binding.information.lower()) for binding in bindings)
+                else:
+                    states[site.name] = STOPPED
+        for port in set(self.listeners) - set(wanted):
+            host.shut(self.listeners.pop(port))
+        for port, binding in wanted.items():
+            kept = table.get(binding.endpoint)
+            self.listeners[port].thumbprint = kept and kept["hash"]
+        host.iis.set_state(sites=states)
+
+    def _can_have(self, host, bindings, taken, wanted):
+        if any((binding.protocol, binding.information.lower()) in taken for binding in bindings):
+            return False
+        made = []
+        for port in {binding.parts[1] for binding in bindings} - set(self.listeners):
+            try:
+                self.listeners[port] = host.listen(host.services.processes[SYSTEM_PID], port, self._application(host, port))
+                made.append(port)
+            except PortError:
+                for one in made:
+                    host.shut(self.listeners.pop(one))
+                return False
+        return True
+
+    def _application(self, host, port):
+        def answer(method, path, _body):
+            found = HEARTBEAT.match(path)
+            if method == "PUT" and found:
+                self.arrivals.setdefault(found.group(1), []).append((int(found.group(2)), port))
+                return 200, b"{}"
+            if method in ("GET", "HEAD"):
+                return (200, b'{"hub": "stand-in"}') if path.rstrip("/") in ("", "/api") else (404, b"{}")
+            return 404, b"{}"
+        return answer

@@ -1,0 +1,930 @@
+# Copyright (c) 2026 The portshift.agents authors
+# GNU General Public License v3.0-or-later (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What host.ps1 does with a Request, as its contract says (plugins/plugin_utils/_windows/protocol.py): the steps, never the text.
+
+The guardian is the scheduled task: it undoes what is not decided when the time is up or the host boots.
+"""
+
+import base64
+import hashlib
+import json
+import re
+import ssl
+import threading
+
+from ansible_collections.portshift.agents.plugins.plugin_utils._windows.protocol import FOLDER, VERSION
+
+from .clock import Cancelled
+from .files import ALL, READ, TRUSTED, FileError
+from .network import NoAnswer, Range, Real
+from .registry import RegistryError
+from .services import RUNNING, STOP_PENDING, STOPPED, ServiceError
+from .shapes import Misfit, check
+
+LOOK_SECONDS = 0.5
+WAIT_SECONDS = 2.0
+# How long another process is waited for: by an apply, and by the guardian, which ends it then.
+LOCK_SECONDS, PATIENCE = 5.0, 900.0
+LISTEN_SECONDS = 10.0
+BODY_BYTES = 65536
+CODED = ("Binary", "None", "Unknown")
+APPLYING, UNDOING, UNDONE, TROUBLE, APPLIED = "applying", "undoing", "undone", "trouble", "applied"
+KINDS = [(family, protocol) for family in ("ipv4", "ipv6") for protocol in ("tcp", "udp")]
+
+
+class StepFailed(Exception):
+    """One sentence: what the host was asked, found, and where."""
+
+
+class Refusal(Exception):
+    """Why nothing was touched."""
+
+
+# What a step, or a way back, may fail with.
+TROUBLES = (StepFailed, FileError, ServiceError, RegistryError)
+
+
+def sha256(data):
+    return hashlib.sha256(data).hexdigest()
+
+
+def as_contract(name, kind, data):
+    return dict(name=name, type=kind, data=base64.b64encode(data).decode() if kind in CODED else data)
+
+
+def from_contract(value):
+    return base64.b64decode(value["data"]) if value["type"] in CODED else value["data"]
+
+
+class AnyOf:
+    """An event that is set when one of some is."""
+
+    def __init__(self, *events):
+        self.events = [event for event in events if event is not None]
+
+    def is_set(self):
+        return any(event.is_set() for event in self.events)
+
+
+class Entry:
+    """Of the journal: a setting that was `before` and is to be `after`; both are None where there is none."""
+
+    def __init__(self, kind, target, before, after, data=None, node=None, made=None):
+        self.kind, self.target, self.before, self.after = kind, target, before, after
+        # Of a file: its bytes before, and what it had beside them.  Of the registry: the uppermost key that was made.
+        self.data, self.made = data, made
+        self.kept = node and dict(read_only=node.read_only, owner=node.owner, writers=node.writers, protected=node.protected)
+
+
+class Change:
+    """What the host keeps of one on its disk, and the process that is at work on it."""
+
+    def __init__(self, request, began, places):
+        self.id, self.request, self.began, self.places = request["id"], request, began, places
+        self.state, self.sentence, self.told = APPLYING, None, False
+        self.failed_step, self.done, self.seconds = None, [], 0.0
+        self.journal, self.services = [], {}
+        self.marks = {}
+        self.is_running, self.ended, self.timer, self.deadline = True, threading.Event(), None, None
+        self.down, self.up = None, None
+
+
+class Script:
+    def __init__(self, host):
+        self.host = host
+        self.lock = threading.RLock()
+        self.changes = {}
+        # For tests: index of a step -> function(step), called before it; Cancelled is what a power cut looks like.
+        self.before = {}
+        self.killed = threading.Event()
+
+    @property
+    def clock(self):
+        return self.host.clock
+
+    # -- from outside
+    def answer(self, request, check_mode=False):
+        """-> Answer; what the contract does not know is a Misfit."""
+        check(request, "Request", "request")
+        if request["version"] != VERSION:
+            raise Misfit("request.version is %d, this model knows %d" % (request["version"], VERSION))
+        _consistent(request)
+        answer = dict(version=VERSION, ok=True, outcome="none", sentence=None, failed_step=None, done=[], seconds=0.0,
+                      unfinished=[], found=None)
+        if self.host.language_mode != "FullLanguage":
+            return dict(answer, ok=False, outcome="refused", found=self.nothing(), sentence="PowerShell runs in %s on this host, "
+                        "in which nothing can be read and changed" % self.host.language_mode)
+        own = None
+        if request["verb"] == "apply":
+            try:
+                self._apply(request, answer, check_mode)
+                own = request["id"]
+            except (Refusal, *TROUBLES) as err:
+                answer.update(ok=False, outcome="refused", sentence=str(err))
+        answer["unfinished"] = self._unfinished(own, not check_mode)
+        answer["found"] = self.found(request["wanted"])
+        return answer
+
+    def end(self):
+        """The host goes down: whatever runs ends where it is."""
+        self.killed.set()
+        self.killed = threading.Event()
+        for change in self.changes.values():
+            change.is_running = False
+
+    def boot(self):
+        """The guardian's other trigger."""
+        for change in list(self.changes.values()):
+            self._guard(change)
+
+    def _unfinished(self, own, tell):
+        told = []
+        for change in self.changes.values():
+            if change.id != own and change.state != APPLIED and not change.told:
+                told.append(dict(id=change.id, state=change.state, began=change.began,
+                                 sentence=change.sentence or "a change of this host is %s" % change.state))
+                change.told = tell and change.state in (UNDONE, TROUBLE)
+        return told
+
+    # -- apply
+    def _apply(self, request, answer, check_mode):
+        if not self.host.administrator:
+            raise Refusal("the account is no administrator of this host: log in with one that is")
+        places = {place["name"]: self.place(place) for place in request["wanted"].get("places", [])}
+        if check_mode:
+            return self._guards(request, places)
+        self._assert_folder()
+        cancelled = AnyOf(getattr(self.host.cancelled, "event", None), self.killed)
+        if any(change.is_running for change in self.changes.values()):
+            self.clock.sleep(LOCK_SECONDS, cancelled)
+        if any(change.is_running for change in self.changes.values()):
+            raise Refusal("another change of this host is under way: wait until it has ended, and read the host again")
+        earlier = self.changes.get(request["id"])
+        if earlier is not None:
+            self._resume(earlier)
+            return self._outcome(earlier, answer)
+        for change in self.changes.values():
+            if change.state in (APPLYING, UNDOING):
+                self._resume(change)
+                raise Refusal("an earlier change of this host had been cut off and was undone just now (%s): read the host again"
+                              % change.sentence)
+        self._guards(request, places)
+        for change in [one for one in self.changes.values() if one.state == APPLIED or one.state == UNDONE and one.told]:
+            del self.changes[change.id]
+            self.host.files.remove_tree(self._own(change))
+        self._begin(Change(request, self.clock.now(), places), answer, cancelled)
+
+    def _begin(self, change, answer, cancelled):
+        try:
+            self._keep(change)
+        except FileError as err:
+            self.host.files.remove_tree(self._own(change))
+            raise Refusal("this host cannot note the change, without which nothing is changed: %s" % err)
+        timeout = change.request["timeout"]
+        self.changes[change.id] = change
+        change.deadline = self.clock.steady() + timeout
+        change.timer = self.clock.after(timeout, lambda: self._guard(change))
+        cancelled.events.append(change.ended)
+        try:
+            self._carry_out(change, cancelled)
+            self._outcome(change, answer)
+        finally:
+            # Where it was cut off, the scheduled task is there.
+            change.is_running = False
+            if change.state in (APPLIED, UNDONE, TROUBLE):
+                self._close(change)
+
+    @staticmethod
+    def _outcome(change, answer):
+        answer.update(outcome=change.state, ok=change.state == APPLIED, sentence=change.sentence, failed_step=change.failed_step,
+                      done=change.done, seconds=change.seconds)
+        # By this answer; trouble is told once more.
+        change.told = change.told or change.state == UNDONE
+
+    def _carry_out(self, change, cancelled):
+        steps = change.request["steps"]
+        index = 0
+        try:
+            for index, step in enumerate(steps):
+                if index in self.before:
+                    self.before[index](step)
+                self._assert_time(change, cancelled)
+                began, notes = self.clock.steady(), []
+                changed = getattr(self, "_" + step["step"])(step, change, notes, cancelled)
+                change.done.append(dict(index=index, step=step["step"], changed=changed,
+                                        seconds=round(self.clock.steady() - began, 3), notes=notes))
+            self._assert_time(change, cancelled)
+            change.seconds = self._downtime(change)
+            self._state(change, APPLIED)
+        except TROUBLES as err:
+            change.failed_step = index
+            self._undo(change, "step %d (%s) failed: %s" % (index, steps[index]["step"], err), cancelled)
+
+    def _assert_time(self, change, cancelled):
+        if cancelled.is_set():
+            raise Cancelled
+        self.clock.catch_up()
+        if self.clock.steady() > change.deadline:
+            raise StepFailed("the change is not done after the %g s that it may take" % change.request["timeout"])
+
+    @staticmethod
+    def _downtime(change):
+        return round(change.up - change.down, 3) if change.down is not None and change.up is not None else 0.0
+
+    def _assert_folder(self):
+        files = self.host.files
+        link = files.reparse(FOLDER)
+        if link:
+            raise Refusal("%s is a link, and what SYSTEM runs must not lie behind one" % link)
+        node = files.get(FOLDER)
+        if node is None:
+            node = files.folder(FOLDER, protected=True, writers=TRUSTED)
+        if not node.is_folder:
+            raise Refusal("%s is no folder" % FOLDER)
+        if node.owner not in TRUSTED or not node.protected or not node.writers <= TRUSTED:
+            raise Refusal("%s can be changed by more than SYSTEM and the Administrators (owner %s, access of others: %s)" % (
+                FOLDER, node.owner, ", ".join(sorted(node.writers - TRUSTED)) or "inherited"))
+
+    def _own(self, change):
+        return "%s\\changes\\%s" % (FOLDER, change.id)
+
+    def _keep(self, change):
+        for path in (FOLDER + "\\changes", self._own(change)):
+            self.host.files.folder(path, protected=True, writers=TRUSTED)
+        self.host.files.make(self._own(change) + "\\request.json", json.dumps(change.request).encode())
+        self._state(change, APPLYING)
+
+    def _state(self, change, state):
+        change.state = state
+        self.host.files.put(self._own(change) + "\\state.json", json.dumps(dict(state=state, sentence=change.sentence)).encode())
+
+    def _close(self, change):
+        """Its state stays, for a control node that missed the outcome."""
+        if change.timer:
+            change.timer.cancel()
+        if change.state != TROUBLE:
+            self.host.files.remove_tree(self._own(change) + "\\request.json")
+
+    def _guard(self, change):
+        """The scheduled task: at its time it waits for the process that is at work, and in the end ends that."""
+        if change.state not in (APPLYING, UNDOING):
+            return
+        if change.is_running:
+            change.timer = self.clock.after(PATIENCE, lambda: self._end_and_resume(change))
+        else:
+            self._resume(change)
+
+    def _end_and_resume(self, change):
+        if change.is_running:
+            change.ended.set()
+            change.is_running = False
+        self._resume(change)
+
+    def _resume(self, change):
+        """Ends what another process left."""
+        if change.state in (APPLYING, UNDOING):
+            self._undo(change, change.sentence or "the change was cut off, or not done in its time, and this host has undone it "
+                                                  "by itself", AnyOf())
+        self._close(change)
+
+    def _undo(self, change, sentence, cancelled):
+        """The services of the change stop, then all else is set back, the last first; then what ran before runs again.  It can be
+        cut off and begun again at any point."""
+        change.sentence = sentence
+        self._state(change, UNDOING)
+        troubles = []
+
+        def tried(call, *arguments):
+            try:
+                call(*arguments)
+            except TROUBLES as err:
+                troubles.append(str(err))
+
+        ran = [name for name, (was, _seconds) in change.services.items() if was == "running"]
+        lay = [name for name in change.services if name not in ran]
+        first = {}
+        for entry in change.journal:
+            first.setdefault((entry.kind, entry.target), [entry, []])[1].extend([entry.before, entry.after])
+        for name in [*reversed(lay), *(ran if first else ())]:
+            tried(self._halt, name, change.services[name][1], cancelled)
+        for entry, known in reversed(first.values()):
+            tried(self._set_back, entry, known)
+        for name in reversed(ran):
+            if first:
+                # One that was started meanwhile, such as by the boot, has read what was not set back yet.
+                tried(self._halt, name, change.services[name][1], cancelled)
+            tried(self._run, name, change.services[name][1], cancelled)
+        change.up = self.clock.steady()
+        change.seconds = self._downtime(change)
+        if troubles:
+            change.sentence = "%s; and it could not all be undone: %s" % (sentence, "; ".join(troubles))
+        self._state(change, TROUBLE if troubles else UNDONE)
+
+    # -- guards
+    def _guards(self, request, places):
+        """What no step before it changes is as the control node read it; else Refusal."""
+        changed, marked = set(), set()
+        for index, step in enumerate(request["steps"]):
+            try:
+                self._guard_step(step, places, changed, marked)
+            except TROUBLES as err:
+                raise Refusal("step %d (%s): %s" % (index, step["step"], err))
+
+    def _guard_step(self, step, places, changed, marked):
+        kind = step["step"]
+        if kind in ("write", "remove"):
+            path = self._there(step["path"], places)
+            if path.lower() not in changed:
+                before = self._guarded(path, step["expected"])
+                if kind == "write":
+                    content(step, before)
+            changed.add(path.lower())
+        elif kind == "registry":
+            target = (step["key"].lower(), step["name"].lower())
+            if target not in changed:
+                self._guarded_value(step)
+            changed.add(target)
+        elif kind in ("stop", "start"):
+            self._known(step["service"])
+        elif kind == "mark":
+            marked.update(self._there(path, places).lower() for path in step["folders"])
+        elif kind == "wait":
+            for condition in step["until"]:
+                self._guard_condition(condition, places, marked)
+
+    def _guard_condition(self, condition, places, marked):
+        if condition["kind"] == "either":
+            for one in condition["of"]:
+                self._guard_condition(one, places, marked)
+        elif condition["kind"] == "log":
+            path = self._there(condition["folder"], places)
+            if path.lower() not in marked:
+                raise StepFailed("no step before it marks %s, from where on a log's lines count" % path)
+            for pattern in condition["patterns"] + condition["unless"]:
+                re.compile(pattern)
+        elif condition.get("service"):
+            self._known(condition["service"])
+
+    def _known(self, name):
+        found = self.host.services.get(name)
+        if found is None:
+            raise StepFailed("this host has no service %s" % name)
+        return found
+
+    def _guarded(self, path, expected):
+        """-> the bytes of a file that is what it was, or None"""
+        files = self.host.files
+        node = files.get(path)
+        if node is not None and node.is_folder:
+            raise StepFailed("%s is a folder and no file" % path)
+        now = self.setting("file", path)
+        if now != expected:
+            raise StepFailed("%s %s: read the host again, and see who changed it" % (
+                path, "is not there any more" if now is None else "is there, and was not" if expected is None else
+                "is another than the one that was read"))
+        if node is None:
+            above = path.rpartition("\\")[0]
+            if files.get(above) is None and not path.lower().startswith(FOLDER.lower() + "\\"):
+                raise StepFailed("the folder %s is not there" % above)
+            return None
+        with files.opened(path, (READ,), ALL):
+            return node.content
+
+    def _guarded_value(self, step):
+        now = self.setting("registry", (step["key"], step["name"]))
+        if step["wanted"] and step["wanted"]["type"] == "Unknown":
+            raise StepFailed("the type Unknown of a registry value is not written here")
+        if now != text_of(step["expected"]):
+            raise StepFailed("the value %s of %s %s: read the host again, and see who changed it" % (
+                step["name"], step["key"], "is not there any more" if now is None else "is there, and was not"
+                if step["expected"] is None else "is another than the one that was read"))
+        return now
+
+    # -- settings: what a step sets and an undo sets back
+    def setting(self, kind, target):
+        if kind == "file":
+            node = self.host.files.get(target)
+            return node and node.sha256
+        if kind == "registry":
+            found = self.host.registry.get(*target)
+            return found and text_of(as_contract(target[1], *found))
+        if kind == "portproxy":
+            return self.host.portproxies.get(target)
+        family, protocol, port = target
+        return next(((one.first, one.last) for one in self.host.excluded if one.has(protocol, port, family)), None)
+
+    def _set(self, change, entry, data=None):
+        change.journal.append(entry)
+        self._turn(entry, entry.before, entry.after, data)
+
+    def _turn(self, entry, now, wanted, data=None):
+        files, host = self.host.files, self.host
+        if entry.kind == "file":
+            if wanted is None:
+                files.remove(entry.target)
+            elif now is None:
+                folder = entry.target.rpartition("\\")[0]
+                if files.get(folder) is None:
+                    files.folder(folder, writers=TRUSTED)
+                files.make(entry.target, data, **(entry.kept or {}))
+            else:
+                files.replace(entry.target, data)
+        elif entry.kind == "registry":
+            self._set_value(*entry.target, wanted)
+        elif entry.kind == "portproxy":
+            host.set_portproxy(entry.target, wanted)
+        else:
+            family, protocol, port = entry.target
+            if wanted is None:
+                host.excluded = [one for one in host.excluded if (one.family, one.protocol, one.first, one.last)
+                                 != (family, protocol, port, port)]
+            elif host.listener(protocol, port):
+                raise StepFailed("port %d/%s is in use" % (port, protocol))
+            else:
+                host.excluded = host.excluded + [Range(family, protocol, port, port)]
+
+    def _set_value(self, key, name, text):
+        registry = self.host.registry
+        if text is not None:
+            value = json.loads(text)
+            registry.set(key, name, from_contract(value), value["type"])
+            return
+        registry.delete(key, name)
+        self._remove_empty(key, key)
+
+    def _remove_empty(self, key, uppermost):
+        registry = self.host.registry
+        while len(key) >= len(uppermost):
+            found = registry.find(key)
+            if found is not None:
+                if found.values or registry.below(key):
+                    return
+                registry.delete_key(key)
+            key = key.rpartition("\\")[0]
+
+    def _missing_key(self, key):
+        parts = key.split("\\")
+        for count in range(2, len(parts) + 1):
+            if not self.host.registry.exists("\\".join(parts[:count])):
+                return "\\".join(parts[:count])
+        return None
+
+    def _set_back(self, entry, known):
+        if entry.kind == "file":
+            link = self.host.files.reparse(entry.target)
+            if link:
+                raise StepFailed("%s is a link now, and behind one nothing is changed" % link)
+        now = self.setting(entry.kind, entry.target)
+        if now != entry.before:
+            if now not in known:
+                raise StepFailed("%s was changed by something else since, and is left as it is" % (entry.target,))
+            self._turn(entry, now, entry.before, entry.data)
+        if entry.made:
+            self._remove_empty(entry.target[0], entry.made)
+
+    # -- places and paths
+    def place(self, place):
+        for name in place["values"]:
+            found = self.host.registry.get(name["key"], name["value"])
+            if found and isinstance(found[1], str) and found[1]:
+                text = self.host.expanded(found[1]) if found[0] == "ExpandString" else found[1]
+                return text.strip().rstrip("\\")
+        return place.get("otherwise")
+
+    def path(self, asked, places):
+        """-> the path, or None where its place is not there"""
+        found = re.match(r"\{([^{}\\]+)\}", asked)
+        if not found:
+            return asked
+        place = places.get(found.group(1))
+        return place and place + asked[found.end():]
+
+    def _there(self, asked, places):
+        path = self.path(asked, places)
+        if path is None:
+            raise StepFailed("the registry of this host does not name the folder of %s" % asked)
+        link = self.host.files.reparse(path)
+        if link:
+            raise StepFailed("%s is a link or a mounted volume, and behind one nothing is changed" % link)
+        return path
+
+    # -- steps -> whether there was anything to do
+    def _write(self, step, change, _notes, _cancelled):
+        path = self._there(step["path"], change.places)
+        before = self._guarded(path, step["expected"])
+        after = content(step, before) if step["step"] == "write" else None
+        wanted = None if after is None else sha256(after)
+        if wanted == step["expected"]:
+            return False
+        node = self.host.files.get(path)
+        self._set(change, Entry("file", path, step["expected"], wanted, before, node), after)
+        return True
+
+    _remove = _write
+
+    def _registry(self, step, change, _notes, _cancelled):
+        before, after = self._guarded_value(step), text_of(step["wanted"])
+        if before == after:
+            return False
+        self._set(change, Entry("registry", (step["key"], step["name"]), before, after, made=self._missing_key(step["key"])))
+        return True
+
+    def _noted(self, step, change):
+        service = self._known(step["service"])
+        was = "stopped" if service.state in (STOPPED, STOP_PENDING) else "running"
+        change.services.setdefault(service.name, (was, step["seconds"]))
+        return service, was
+
+    def _stop(self, step, change, _notes, cancelled):
+        service, was = self._noted(step, change)
+        if change.down is None and was == "running":
+            change.down = self.clock.steady()
+        return self._halt(service.name, step["seconds"], cancelled)
+
+    def _start(self, step, change, _notes, cancelled):
+        service, _was = self._noted(step, change)
+        changed = self._run(service.name, step["seconds"], cancelled)
+        change.up = self.clock.steady()
+        return changed
+
+    def _halt(self, name, seconds, cancelled):
+        service, end, asked = self._known(name), self.clock.steady() + seconds, False
+        if service.state == STOPPED:
+            return False
+        process = service.process
+        while service.state != STOPPED:
+            if not asked and not service.state.endswith("_pending"):
+                self.host.services.stop(name)
+                asked = True
+            if self.clock.steady() > end:
+                raise StepFailed("the service %s is in state %s after %g s" % (name, service.state, seconds))
+            self.clock.sleep(LOOK_SECONDS, cancelled)
+        while process is not None and process.pid in self.host.services.processes:
+            if self.clock.steady() > end:
+                raise StepFailed("the service %s is stopped, but its process %d still runs after %g s" % (
+                    name, process.pid, seconds))
+            self.clock.sleep(LOOK_SECONDS, cancelled)
+        return True
+
+    def _run(self, name, seconds, cancelled):
+        service, end, asked = self._known(name), self.clock.steady() + seconds, False
+        if service.state == RUNNING:
+            return False
+        while service.state != RUNNING:
+            if service.state == STOPPED:
+                if asked:
+                    raise StepFailed("the service %s ended as soon as it was started, with exit code %d" % (
+                        name, service.exit_code))
+                self.host.services.start(name)
+                asked = True
+            if self.clock.steady() > end:
+                raise StepFailed("the service %s is in state %s after %g s" % (name, service.state, seconds))
+            self.clock.sleep(LOOK_SECONDS, cancelled)
+        return True
+
+    # Ports
+    def _portproxy(self, step, change, _notes, cancelled):
+        port, target = step["listen_port"], step["connect_port"]
+        now = self.setting("portproxy", port)
+        if now is not None and now != target:
+            raise StepFailed("port %d is forwarded to 127.0.0.1 %d already" % (port, now))
+        if (now is not None) == step["present"]:
+            return False
+        if step["present"] and not self.host.services.is_running("iphlpsvc"):
+            raise StepFailed("the service iphlpsvc (IP Helper), which forwards ports, does not run")
+        held, said, _process = self._is_listens(dict(port=port, service=None), change)
+        if step["present"] and held:
+            raise StepFailed("port %d cannot be forwarded, since %s: stop what listens first" % (port, said))
+        self._set(change, Entry("portproxy", port, now, target if step["present"] else None))
+        if step["present"]:
+            # netsh is content with a port that another process holds, and nothing is forwarded then.
+            end = self.clock.steady() + LISTEN_SECONDS
+            while not self._is_listens(dict(port=port, service="iphlpsvc"), change)[0]:
+                if self.clock.steady() > end:
+                    raise StepFailed("the service iphlpsvc (IP Helper) does not listen on port %d: %s" % (
+                        port, self._is_listens(dict(port=port, service=None), change)[1]))
+                self.clock.sleep(LOOK_SECONDS, cancelled)
+        return True
+
+    def _exclude(self, step, change, notes, _cancelled):
+        port, changed = step["port"], False
+        for family, protocol in KINDS:
+            target = (family, protocol, port)
+            now = self.setting("exclude", target)
+            if step["present"] and now is None:
+                try:
+                    self._set(change, Entry("exclude", target, None, (port, port)))
+                    changed = True
+                except StepFailed as err:
+                    if step["must"]:
+                        raise
+                    notes.append("%s/%s/%d is not excluded: %s" % (*target, err))
+            elif not step["present"] and now == (port, port):
+                self._set(change, Entry("exclude", target, now, None))
+                changed = True
+            elif not step["present"] and now:
+                notes.append("%s/%s/%d stays excluded, since it lies in the range %d-%d" % (*target, *now))
+        return changed
+
+    # Waiting
+    def _log_files(self, folder, endings, places):
+        """The one that was changed last first."""
+        path = self.path(folder, places)
+        node = path and self.host.files.get(path)
+        if not node or not node.is_folder:
+            return []
+        found = [one for one in self.host.files.listing(path) if not one.is_folder and not one.target
+                 and one.name.lower().endswith(tuple(ending.lower() for ending in endings))]
+        return sorted(found, key=lambda one: (one.changed, one.name), reverse=True)
+
+    def _mark(self, step, change, _notes, _cancelled):
+        for folder in step["folders"]:
+            path = self._there(folder, change.places)
+            change.marks[path.lower()] = [(node.path, node.made, len(node.content))
+                                          for node in self._log_files(folder, step["endings"], change.places)]
+        return False
+
+    def _new_lines(self, condition, change):
+        """The lines since the mark, in the order of the files' last changes.  A log that is renamed is known by its making."""
+        marks = change.marks.get(self._there(condition["folder"], change.places).lower(), [])
+        for node in reversed(self._log_files(condition["folder"], condition["endings"], change.places)):
+            data = node.content
+            same = [mark for mark in marks if mark[1] == node.made and mark[2] <= len(data)]
+            mark = next((one for one in same if one[0] == node.path), same[0] if same else None)
+            for line in data[mark[2] if mark else 0:].decode("latin-1").splitlines():
+                if line:
+                    yield node.name, line
+
+    def _wait(self, step, change, notes, cancelled):
+        end = self.clock.steady() + step["seconds"]
+        while True:
+            seen = [self._holds(condition, change) for condition in step["until"]]
+            if all(one[0] for one in seen):
+                self.clock.sleep(step["settle"], cancelled)
+                again = [self._holds(condition, change) for condition in step["until"]]
+                if all(one[0] for one in again) and [one[2] for one in again] == [one[2] for one in seen]:
+                    notes.extend(one[1] for one in again)
+                    return False
+                seen = again
+            if self.clock.steady() > end:
+                raise StepFailed("after %g s the proof is missing (%s)" % (
+                    step["seconds"], "; ".join(one[1] for one in seen if not one[0])
+                    or "a service was started anew while it was waited for"))
+            self._assert_time(change, cancelled)
+            self.clock.sleep(WAIT_SECONDS, cancelled)
+
+    def _holds(self, condition, change):
+        """-> (whether it holds, what was seen, the process that it is about)"""
+        try:
+            return getattr(self, "_is_" + condition["kind"])(condition, change)
+        except TROUBLES as err:
+            return False, str(err), None
+
+    def _process_of(self, name):
+        process = self._known(name).process
+        return process and (process.pid, process.began)
+
+    def _is_service(self, condition, _change):
+        service = self._known(condition["service"])
+        return (service.state == condition["state"], "the service %s is in state %s" % (service.name, service.state),
+                self._process_of(service.name))
+
+    def _is_listens(self, condition, _change):
+        rows = [one for one in self.host.listening() if (one["protocol"], one["port"]) == ("tcp", condition["port"])]
+        wanted = self._process_of(condition["service"]) if condition["service"] else None
+        mine = [one for one in rows if condition["service"] is None or wanted and one["process"] == wanted[0]]
+        said = "port %d is not listened on" % condition["port"]
+        if rows:
+            row = (mine + rows)[0]
+            said = "process %d (%s) listens on port %d" % (row["process"], row["name"], condition["port"])
+        return bool(mine), said, wanted
+
+    def _is_probe(self, condition, _change):
+        probe = condition["probe"]
+        found = self.probe(probe)
+        holds = found["ok"] and (probe["kind"] == "tcp" or found["status"] == 200)
+        if holds and condition["contains"]:
+            holds = condition["contains"] in base64.b64decode(found["body"] or "").decode("latin-1")
+        return holds, "%s %s:%d answers: %s %s %s" % (
+            probe["kind"], probe["host"], probe["port"], found["ok"], found["status"], found["problem"]), None
+
+    def _is_connection(self, condition, _change):
+        wanted = self._process_of(condition["service"])
+        addresses = self.host.network.resolve(self.host, condition["host"])
+        mine = [one for one in self.host.connected_now() if wanted and one["process"] == wanted[0]
+                and one["remote_port"] == condition["port"] and one["remote_address"] in addresses]
+        return any(one["state"] == "Established" for one in mine), "connections of the service %s to %s:%d: %s" % (
+            condition["service"], condition["host"], condition["port"],
+            ", ".join(sorted({one["state"] for one in mine})) or "none"), wanted
+
+    def _is_log(self, condition, change):
+        holds, said = False, "no line in %s since the change began says it" % condition["folder"]
+        for name, line in self._new_lines(condition, change):
+            if any(re.search(pattern, line) for pattern in condition["patterns"]):
+                holds, said = True, "%s: %s" % (name, line.strip())
+            elif any(re.search(pattern, line) for pattern in condition["unless"]):
+                holds, said = False, "%s takes it back: %s" % (name, line.strip())
+        return holds, said, None
+
+    def _is_either(self, condition, change):
+        seen = [self._holds(one, change) for one in condition["of"]]
+        fine = [one for one in seen if one[0]]
+        return fine[0] if fine else (False, ", and ".join(one[1] for one in seen), None)
+
+    # -- read
+    def nothing(self):
+        host = self.host
+        return dict(now=0, uptime=0, utc_offset=0, computer=host.name, windows="", powershell=host.powershell,
+                    language_mode=host.language_mode, administrator=False, addresses=[], places={}, files=[], folders=[],
+                    registry=[], services=[], listeners=[], connections=[], probes=[], names=[], netsh=None)
+
+    def found(self, wanted):
+        host = self.host
+        found = dict(self.nothing(), now=self.clock.now(), uptime=self.clock.uptime(), utc_offset=self.clock.utc_offset,
+                     windows=host.windows, administrator=host.administrator,
+                     addresses=[*host.addresses, *(one for one in ("127.0.0.1", "::1") if one not in host.addresses)])
+        places = found["places"] = {place["name"]: self.place(place) for place in wanted.get("places", [])}
+        found["files"] = [self._file(asked, places) for asked in wanted.get("files", [])]
+        found["folders"] = [self._folder(asked, places) for asked in wanted.get("folders", [])]
+        found["registry"] = [self._keys(asked) for asked in wanted.get("registry", [])]
+        found["services"] = [self._service(name) for name in wanted.get("services", [])]
+        ports, remote = wanted.get("ports", []), wanted.get("remote_ports", [])
+        found["listeners"] = [one for one in host.listening() if one["port"] in ports]
+        found["connections"] = [one for one in host.connected_now() if one["local_port"] in ports or one["remote_port"] in remote]
+        found["probes"] = [self.probe(probe) for probe in wanted.get("probes", [])]
+        found["names"] = [dict(name=name, addresses=host.network.resolve(host, name)) for name in wanted.get("names", [])]
+        if wanted.get("netsh"):
+            found["netsh"] = self._netsh()
+        return found
+
+    def _file(self, asked, places):
+        path = self.path(asked["path"], places)
+        found = dict(path=path or asked["path"], asked=asked["path"], exists=False, reparse=False, read_only=False, size=None,
+                     changed=None, sha256=None, content=None, problem=None)
+        if path is None:
+            return dict(found, problem="the registry of this host does not name the folder of %s" % asked["path"])
+        files = self.host.files
+        try:
+            link = files.reparse(path)
+            found["reparse"] = link is not None
+            node = files.get(path)
+            if node is None:
+                return found
+            found["exists"] = True
+            if node.is_folder:
+                return dict(found, problem="%s is a folder and no file" % path)
+            found.update(read_only=node.read_only, size=len(node.content), changed=node.changed)
+            if link:
+                return dict(found, problem="%s is not read, since %s is a link or a mounted volume" % (path, link))
+            with files.opened(path, (READ,), ALL):
+                if found["size"] > asked["limit"]:
+                    return dict(found, problem="%s has %d bytes, more than the %d that are read" % (
+                        path, found["size"], asked["limit"]))
+                return dict(found, sha256=node.sha256, content=base64.b64encode(node.content).decode())
+        except FileError as err:
+            return dict(found, problem=str(err))
+
+    def _folder(self, asked, places):
+        path = self.path(asked["path"], places)
+        found = dict(path=path or asked["path"], asked=asked["path"], exists=False, files=[], problem=None)
+        if path is None:
+            return dict(found, problem="the registry of this host does not name the folder of %s" % asked["path"])
+        try:
+            node = self.host.files.get(path)
+            if node is None or not node.is_folder:
+                return found
+            found["exists"] = True
+            if self.host.files.reparse(path):
+                return dict(found, problem="%s is not read, since %s is a link or a mounted volume" % (
+                    path, self.host.files.reparse(path)))
+            for node in self._log_files(asked["path"], asked["endings"], places)[:asked["newest"]]:
+                data = node.content
+                offset = max(0, len(data) - asked["bytes"])
+                if asked["bytes"]:
+                    with self.host.files.opened(node.path, (READ,), ALL):
+                        data = node.content
+                found["files"].append(dict(name=node.name, size=len(data), changed=node.changed, offset=offset,
+                                           content=base64.b64encode(data[offset:]).decode()))
+        except FileError as err:
+            found["problem"] = str(err)
+        return found
+
+    def _keys(self, asked):
+        registry, key = self.host.registry, asked["key"]
+        found = dict(key=key, exists=registry.exists(key), keys=[], problem=None)
+        own, depth = registry.find(key), key.count("\\")
+        keys = ([own] if own else []) + [one for one in registry.below(key) if one.path.count("\\") - depth <= asked["depth"]]
+        denied = [one.path for one in keys if one.denied]
+        if denied:
+            return dict(found, problem="%s: Requested registry access is not allowed." % denied[0])
+        if sum(len(one.values) for one in keys) > asked["limit"]:
+            return dict(found, problem="%s has more than %d values" % (key, asked["limit"]))
+        found["keys"] = [dict(key=one.path, values=[as_contract(*value) for value in one.values.values()]) for one in keys]
+        return found
+
+    def _service(self, name):
+        service = self.host.services.get(name)
+        if service is None:
+            return dict(name=name, display_name=name, exists=False, state=None, start_mode=None, process=None, began=None,
+                        path=None, needs=[], needed_by=[], exit_code=None)
+        process = service.process
+        return dict(name=service.name, display_name=service.display_name, exists=True, state=service.state,
+                    start_mode=service.start_mode, process=process and process.pid, began=process and process.began,
+                    path=service.path, needs=list(service.needs),
+                    needed_by=[one.name for one in self.host.services.needed_by(service)], exit_code=service.exit_code)
+
+    def probe(self, probe):
+        began = self.clock.steady()
+        found = dict(name=probe["name"], ok=False, address=None, status=None, body=None, seconds=0.0, problem=None)
+        addresses = self.host.network.resolve(self.host, probe["host"])
+        if not addresses:
+            found["problem"] = "this host finds no address of %s" % probe["host"]
+        for address in addresses:
+            try:
+                found.update(self._answered(address, probe), ok=True, address=address, problem=None)
+                break
+            except NoAnswer as err:
+                found["problem"] = str(err)
+                if str(err) == "timed out" and not self.clock.real:
+                    self.clock.sleep(probe["timeout"])
+        found["seconds"] = round(self.clock.steady() - began, 3)
+        return found
+
+    def _answered(self, address, probe):
+        remote = self.host.network.connect(self.host, address, probe["port"], probe["timeout"])
+        try:
+            if probe["kind"] == "tcp":
+                return {}
+            if probe["kind"] == "https" and isinstance(remote, Real):
+                remote.secure(unverified())
+            status, body = remote.request("GET", probe.get("path", "/"))
+            return dict(status=status, body=base64.b64encode(body[:probe.get("limit", BODY_BYTES)]).decode())
+        finally:
+            remote.close()
+
+    def _netsh(self):
+        host = self.host
+        mine = [dict(kind="v4tov4", listen_address="0.0.0.0", listen_port=port, connect_address="127.0.0.1", connect_port=target)
+                for port, target in host.portproxies.items()]
+
+        def ranges(some):
+            return [dict(family=one.family, protocol=one.protocol, first=one.first, last=one.last) for one in some]
+
+        return dict(portproxy=mine + host.other_portproxies, excluded=ranges(host.excluded), dynamic=ranges(host.dynamic),
+                    problem=None)
+
+
+def unverified():
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    return context
+
+
+def _consistent(request):
+    """What the types alone do not say."""
+    applied = {"id", "timeout", "steps"}
+    if request["verb"] == "read":
+        if applied & set(request):
+            raise Misfit("request is a read with %s" % ", ".join(sorted(applied & set(request))))
+        return
+    for name in sorted(applied - set(request)):
+        raise Misfit("request is an apply without %s" % name)
+    if not re.match(r"[0-9a-f]{32}\Z", request["id"]):
+        raise Misfit("request.id is no 32 lower case hexadecimal digits")
+    names = [place["name"] for place in request["wanted"].get("places", [])]
+    for index, step in enumerate(request["steps"]):
+        where = "request.steps[%d]" % index
+        if step["step"] == "write" and ("content" in step) == ("splices" in step):
+            raise Misfit("%s has to have either content or splices" % where)
+        if step["step"] == "write" and "splices" in step and ("result" not in step or step["expected"] is None):
+            raise Misfit("%s has splices without the sha256 of what they are of, or of what comes of them" % where)
+        for path in [step.get("path", ""), *step.get("folders", [])]:
+            found = re.match(r"\{(\w+)\}", path)
+            if found and found.group(1) not in names:
+                raise Misfit("%s: there is no place %s" % (where, found.group(1)))
+        for name in ("expected", "result"):
+            value = step.get(name)
+            if isinstance(value, str) and not re.match(r"[0-9a-f]{64}\Z", value):
+                raise Misfit("%s.%s is no sha256" % (where, name))
+
+
+def content(step, before):
+    """-> the bytes that a write makes"""
+    if "content" in step:
+        return base64.b64decode(step["content"])
+    data, at, parts = before or b"", 0, []
+    for splice in sorted(step["splices"], key=lambda one: one["at"]):
+        if splice["at"] < at or splice["length"] < 0 or splice["at"] + splice["length"] > len(data):
+            raise StepFailed("the splice at %d of %s overlaps another or the end of the file" % (splice["at"], step["path"]))
+        parts += [data[at:splice["at"]], base64.b64decode(splice["bytes"])]
+        at = splice["at"] + splice["length"]
+    made = b"".join([*parts, data[at:]])
+    if sha256(made) != step["result"]:
+        raise StepFailed("the splices of %s do not make the file that was planned" % step["path"])
+    return made
+
+
+def text_of(value):
+    """A value of the registry as one text, so that the same value is the same text; None where there is none."""
+    return value and json.dumps(dict(type=value["type"], data=value["data"]), sort_keys=True)
