@@ -182,22 +182,15 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.portshift.agents.plugins.module_utils._core.host_system import require_linux
 from ansible_collections.portshift.agents.plugins.module_utils._bigfix.look import LOOK_SPEC, look
 from ansible_collections.portshift.agents.plugins.module_utils._core.errors import EngineError
+from ansible_collections.portshift.agents.plugins.module_utils._host_port.beside import lacking
 from ansible_collections.portshift.agents.plugins.module_utils._network.posix_host import THIS_HOST
 
 
 def main():
     module = AnsibleModule(argument_spec=LOOK_SPEC, supports_check_mode=True)
     require_linux(module)
-
-    def host_port(plan):
-        if not plan.edits:
-            return None
-        # Here, since every host compiles what it loads anew in each run, and one that has moved needs none of this.
-        from ansible_collections.portshift.agents.plugins.module_utils._host_port.plan import assess_beside
-        return assess_beside(module, module.params["host_port"], plan)
-
     try:
-        result = look(module.params, host_port, THIS_HOST)
+        result = look(module.params, lacking(module), THIS_HOST)
     except EngineError as err:
         module.fail_json(msg=str(err))
     module.exit_json(**result)

@@ -10,7 +10,6 @@ import socket
 import subprocess
 import sys
 import time
-import types
 
 import pytest
 
@@ -19,7 +18,7 @@ from ansible_collections.portshift.agents.plugins.module_utils._boks.host import
 from ansible_collections.portshift.agents.plugins.module_utils._core.change_record import ChangeRecord
 from ansible_collections.portshift.agents.plugins.module_utils._core.log_lines import LOG_TAIL
 from ansible_collections.portshift.agents.plugins.module_utils._network.posix_host import THIS_HOST
-from ansible_collections.portshift.agents.plugins.modules import boks_info
+from ansible_collections.portshift.agents.plugins.module_utils._boks import look
 from tests.integration import direct_module
 from tests.integration.ports import own_addresses
 
@@ -551,12 +550,10 @@ def test_a_host_that_can_not_tell_who_listens_is_asked_by_connecting(moved, monk
     moved.stop()
     moved.processes.clear()
     assert questions.listening(0)[0] is False
-    module = types.SimpleNamespace(params=dict(params, base_port=NEW, allow_overlap=False, allow_named_ports=False,
-                                               host_port=None))
-    move = boks_info.Move(module, BoksHost(params))
+    move = look.Move(dict(params, base_port=NEW, allow_overlap=False, allow_named_ports=False, host_port=None), BoksHost(params))
     move.note_silence(move.table(NEW))
     assert move.notes == ["this host can't tell who listens, so that nothing is known of who may hold the ports"]
-    assert BoksHost(params).listeners([1]) is None and boks_info.with_listeners([dict(port=1, protocol="tcp")], None) == [
+    assert BoksHost(params).listeners([1]) is None and look.with_listeners([dict(port=1, protocol="tcp")], None) == [
         dict(port=1, protocol="tcp", listening_by=None)]
 
 
