@@ -190,9 +190,8 @@ class WindowsHost(Host):
         self.disk = WindowsDisk(self)
         # The steps that lead to what edits have asked for, in their order; those of our own files apart.
         self.changes: list[Step] = []
-        # Changes of this host that are under way, by the last answer; and those that ended without us, which are told once.
+        # Changes of this host that are under way, or that it has undone, by the last answer.
         self.unfinished: list[Unfinished] = []
-        self.ended: list[Unfinished] = []
 
     # -- the picture
 
@@ -220,7 +219,6 @@ class WindowsHost(Host):
         if answer["found"] is None:
             raise FileError("the host did not say what it looks like now")
         self._picture, self._looked, self.unfinished = _Picture(answer["found"]), False, list(answer["unfinished"])
-        self.ended += [one for one in self.unfinished if one["state"] in ("undone", "trouble")]
 
     @property
     def picture(self) -> _Picture:
@@ -386,6 +384,19 @@ class WindowsHost(Host):
     def under_way(self) -> list[Unfinished]:
         """The changes of this host that have not ended."""
         return [one for one in self.unfinished if one["state"] in ("applying", "undoing")] if self.picture else []
+
+    def undone(self) -> list[Unfinished]:
+        """The changes that the host has undone, of which their run may not have heard."""
+        return [one for one in self.unfinished if one["state"] == "undone"] if self.picture else []
+
+    def half_way(self) -> list[Unfinished]:
+        """The changes that could not all be undone, and that nothing has set right since."""
+        return [one for one in self.unfinished if one["state"] == "trouble"] if self.picture else []
+
+    def told(self) -> list[str]:
+        """Sentences for a person, on the changes that ended otherwise than a run has wanted."""
+        return ["this host has undone an earlier change: %s" % one["sentence"] for one in self.undone()] + [
+            "an earlier change of this host was left half way: %s" % one["sentence"] for one in self.half_way()]
 
     # -- the registry
 
@@ -774,7 +785,30 @@ class WindowsServices:
     def down(self) -> list[str]:
         return [name for name in self.names if self.host.service_found(name)["state"] != "running"]
 
+    def hindrances(self) -> list[str]:
+        """Why these services could not be stopped: others that run need them, and the service manager stops none of which that is so."""
+        found, stopped = [], {name.lower() for name in self.names}
+        for name in self.names:
+            try:
+                others = [self.host.service_found(other) for other in self.host.service_found(name)["needed_by"]
+                          if other.lower() not in stopped]
+            except ServiceError:
+                # That it is not there is told by those who look for it.
+                continue
+            running = [other["name"] for other in others if other["state"] != "stopped"]
+            if running:
+                found.append("the service %s is needed by %s, which %s, so that it can't be stopped; stop %s, or name %s in the "
+                             "services of its role, after %s" % (
+                                 name, ", ".join(running), "runs" if len(running) == 1 else "run",
+                                 "that one" if len(running) == 1 else "those", "it" if len(running) == 1 else "them", name))
+            # They are stopped from the last to the first: when the turn comes to those after it, this one runs still.
+            stopped.discard(name.lower())
+        return found
+
     def require_known(self) -> None:
+        hindrances = self.hindrances()
+        if hindrances:
+            raise ServiceError("; ".join(hindrances))
         for name in self.names:
             found = self.host.service_found(name)
             if found["start_mode"] == "disabled":
