@@ -469,8 +469,8 @@ def test_what_the_control_node_does_not_take_for_proved_is_put_back(host, script
         assert host.files.get(path).content == before
         assert json.loads(host.files.get(RECORD).content)["state"] == "rolled_back"
         return
-    with pytest.raises(EngineError, match="connection to the old port. Putting the host back did not .*no longer safe, nothing was "
-                                          "changed: .*clientsettings.cfg: it has changed.*The host stays on port %d. It" % NEW):
+    with pytest.raises(EngineError, match="connection to the old port. Putting the host back did not .*no longer safe, nothing "
+                                          "was changed: .*clientsettings.cfg: it has changed.*The host stays on port %d. It" % NEW):
         bigfix.moved(script, move_options(), Module(False, False))
 
 
