@@ -311,7 +311,8 @@ def test_on_a_linux_host_the_module_runs_and_no_collection_is_looked_for(name):
 
 
 @pytest.mark.parametrize("variables, family", [
-    ({}, "posix"), (dict(ansible_connection="ssh"), "posix"), (dict(ansible_connection="local", ansible_shell_type="sh"), "posix"),
+    ({}, "posix"), (dict(ansible_connection="ssh"), "posix"),
+    (dict(ansible_connection="local", ansible_shell_type="sh"), "posix"),
     (dict(ansible_connection="winrm"), "windows"), (dict(ansible_connection="ansible.builtin.psrp"), "windows"),
     (dict(ansible_connection="ssh", ansible_shell_type="powershell"), "windows"),
     (dict(ansible_connection="{{ of_the_site }}"), "windows")])
