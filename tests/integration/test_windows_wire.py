@@ -286,6 +286,19 @@ def test_what_is_not_there_or_too_big_is_a_fault(plain):
     talk.close_shell(shell)
 
 
+def test_host_that_boots_forgets_its_shells_and_ends_what_they_ran():
+    with Estate() as estate:
+        host = estate.add("plain")
+        talk = protocol(host)
+        shell = talk.open_shell()
+        host.boot()
+        with pytest.raises(WSManFaultError, match="was not found on the server"):
+            talk.run_command(shell, "whoami")
+        host.is_up = False
+        with pytest.raises(requests.ConnectionError):
+            talk.open_shell()
+
+
 def test_many_hosts_are_counted_each_for_itself(tmp_path):
     with Estate() as estate:
         hosts = {"host%d" % number: estate.add("host%d" % number) for number in range(5)}

@@ -94,7 +94,6 @@ class Change:
 class Script:
     def __init__(self, host):
         self.host = host
-        self.lock = threading.RLock()
         self.changes = {}
         # For tests: index of a step -> function(step), called before it; Cancelled is what a power cut looks like.
         self.before = {}

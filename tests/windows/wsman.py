@@ -113,12 +113,14 @@ class Command:
 class Endpoint:
     """A host's WinRM.
 
-    `run(call, cancelled) -> Output`.  `pieces`: in how many Receives an output comes; `silent`: how many Receives of each command
-    are answered by a time-out first, as Windows does after OperationTimeout; `longest_wait`: of a Receive, in place of that.
+    `run(call, cancelled) -> Output`; `is_up()`: whether its host is there to answer.  `pieces`: in how many Receives an output
+    comes; `silent`: how many Receives of each command are answered by a time-out first, as Windows does after OperationTimeout;
+    `longest_wait`: of a Receive, in place of that.
     """
 
-    def __init__(self, name, run, user="portshift", password="Secret-1", address="127.0.0.1", port=0, tls=True):
-        self.name, self.run, self.user, self.password = name, run, user, password
+    def __init__(self, name, run, user="portshift", password="Secret-1", address="127.0.0.1", port=0, tls=True,
+                 is_up=lambda: True):
+        self.name, self.run, self.user, self.password, self.is_up = name, run, user, password, is_up
         self.tls = tls
         self.pieces, self.silent, self.longest_wait = 1, 0, None
         self.lock = threading.RLock()
@@ -286,7 +288,7 @@ class Endpoint:
         """Its process is ended, in the middle of what it does."""
         if command:
             command.cancelled.set()
-            if command.thread:
+            if command.thread not in (None, threading.current_thread()):
                 command.thread.join(END_SECONDS)
 
     # -- what is run
@@ -346,6 +348,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
             wrong = endpoint.wrong(seen.number)
         seen.fault = wrong
         try:
+            if not endpoint.is_up():
+                raise Lost
             self._answer(endpoint, body, seen, wrong)
         except Lost:
             self.close_connection = True
