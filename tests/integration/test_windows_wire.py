@@ -176,7 +176,7 @@ def test_files_go_there_and_back_byte_for_byte(tmp_path, core):
 # -- pywinrm alone
 def protocol(host, password=None, **options):
     given = host.endpoint.variables()
-    return Protocol("%s://%s:%d/wsman" % tuple(given["ansible_winrm_" + name] for name in ("scheme", "host", "port")),
+    return Protocol("%s://%s:%d/wsman" % (given["ansible_winrm_scheme"], given["ansible_host"], given["ansible_port"]),
                     transport="basic", username=given["ansible_user"], password=password or given["ansible_password"],
                     ca_trust_path=given.get("ansible_winrm_ca_trust_path"), read_timeout_sec=20, operation_timeout_sec=10,
                     **options)

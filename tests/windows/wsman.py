@@ -132,12 +132,13 @@ class Endpoint:
         self.address, self.port = self.listener.getsockname()[:2]
 
     # -- for tests
-    def variables(self):
-        """Of an inventory, in which `ansible_host` may be the host's address in its estate."""
-        found = dict(
-            ansible_connection="winrm", ansible_winrm_host=self.address, ansible_winrm_port=self.port, ansible_user=self.user,
-            ansible_password=self.password, ansible_winrm_scheme="https" if self.tls else "http",
-            ansible_winrm_transport="basic")
+    def variables(self, place="ansible_"):
+        """Of an inventory.  With the place `ansible_winrm_`, `ansible_host` stays the host's address in its estate; each item of
+        a loop has a shell of its own then, and the one before it is left to its time."""
+        found = {
+            "ansible_connection": "winrm", place + "host": self.address, place + "port": self.port, "ansible_user": self.user,
+            "ansible_password": self.password, "ansible_winrm_scheme": "https" if self.tls else "http",
+            "ansible_winrm_transport": "basic"}
         if self.tls:
             found["ansible_winrm_ca_trust_path"] = certificate(self.address)[0]
         return found
