@@ -266,8 +266,9 @@ def test_what_does_not_come_about_is_told_by_the_role_with_what_became_of_the_ho
         code, said = deployment.verbs("apply")
         words = " ".join(said.split())
         assert code == 2 and words.count("FAILED! =>") >= 4, said
-        for name, sentence in (("hangs", "BESClient"), ("changed", "__RelayServer1"), ("full", "its services run on the old port"),
-                               ("limited", "the account that Ansible uses is no administrator of this host")):
+        sentences = dict(hangs="BESClient", changed="__RelayServer1", full="its services run on the old port",
+                         limited="the account that Ansible uses is no administrator of this host")
+        for name, sentence in sentences.items():
             assert state_of(hosts[name]) == before[name] or name == "changed", said
             assert re.search("fatal: .%s.: FAILED! => .*?msg: .?%s: .*?%s" % (name, name, re.escape(sentence)), words), said
             assert hosts[name].files.get(RECORD) is None
