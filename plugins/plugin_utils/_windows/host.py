@@ -385,7 +385,9 @@ class WindowsHost(Host):
 
     def under_way(self) -> list[Unfinished]:
         """The changes of this host that have not ended."""
-        return [one for one in self.unfinished if one["state"] in ("applying", "undoing")] if self.picture else []
+        if self._picture is None:
+            self.read_anew()
+        return [one for one in self.unfinished if one["state"] in ("applying", "undoing")]
 
     # -- the registry
 

@@ -49,7 +49,6 @@ class Module:
 def await_end(host: WindowsHost, patience: float = PATIENCE) -> None:
     """Waits for the change of this host that is under way; the host ends it by itself."""
     end = time.monotonic() + patience
-    _ = host.picture
     while host.under_way():
         if time.monotonic() >= end:
             raise WindowsError("nothing was changed: another change of this host has not ended in the %g s that were waited for "
