@@ -6,6 +6,7 @@
 import base64
 import hashlib
 import json
+import threading
 import uuid
 
 import pytest
@@ -248,6 +249,21 @@ def test_change_that_is_cut_off_is_undone_by_the_next_one_and_told_to_who_asks_b
     assert (again["outcome"], again["ok"], len(again["done"])) == ("undone", False, 4)
     done = answer(pair.client, other)
     assert done["outcome"] == "applied" == answer(pair.client, other)["outcome"], "asked again, it tells what became of it"
+
+
+def test_process_that_is_ended_amid_a_change_leaves_it_to_the_guardian(pair):
+    before, ended = pair.state(), threading.Event()
+    stands = pair.client.script.hold_at(4)
+    call = Call("module", "ansible.windows.win_powershell", dict(
+        script=SCRIPT, parameters=dict(Request=json.dumps(request(*pair.move()))), depth=16))
+    running = threading.Thread(target=pair.client.run, args=(call, ended))
+    running.start()
+    assert stands.wait(60)
+    ended.set()
+    running.join()
+    assert pair.state()[2] == "stopped"
+    pair.pass_time(301)
+    assert pair.state() == before
 
 
 def test_change_is_refused_while_another_one_is_under_way(pair):

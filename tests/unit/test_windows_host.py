@@ -378,3 +378,15 @@ def test_on_a_linux_host_the_module_runs_and_no_collection_is_looked_for(name):
         patched.setattr(importlib.import_module("ansible.plugins.action").ActionBase, "run", Base.run)
         Action().run(task_vars={})
     assert len(asked) == 1 and "module_name" not in asked[0]
+
+
+@pytest.mark.parametrize("variables, family", [
+    ({}, "posix"), (dict(ansible_connection="ssh"), "posix"),
+    (dict(ansible_connection="local", ansible_shell_type="sh"), "posix"),
+    (dict(ansible_connection="winrm"), "windows"), (dict(ansible_connection="ansible.builtin.psrp"), "windows"),
+    (dict(ansible_connection="ssh", ansible_shell_type="powershell"), "windows"),
+    (dict(ansible_connection="{{ of_the_site }}"), "windows")])
+def test_the_family_of_a_host_is_told_by_how_it_is_reached(variables, family):
+    lookup = importlib.import_module("ansible_collections.portshift.agents.plugins.lookup.host_family").LookupModule()
+    lookup._templar = type("Templar", (), dict(template=lambda self, value: value.replace("{{ of_the_site }}", "winrm")))()
+    assert lookup.run([], variables) == [family]

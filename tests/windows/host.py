@@ -57,6 +57,8 @@ class Host:
         # PortProxies that were made by hand, of other kinds than v4tov4 among them: as the contract has them.
         self.other_portproxies = []
         self.is_closed = False
+        # Its WinRM, where it has one (estate.py).
+        self.endpoint = None
         self.is_up, self.administrator, self.language_mode = True, True, "FullLanguage"
         self.windows, self.powershell = "10.0.20348", "5.1.20348.2849"
         # IIS, where there is one: its Machine (tests.lab.change_tracker.windows).
@@ -180,8 +182,10 @@ class Host:
     # -- its life
     def boot(self, seconds=60.0):
         """Whatever runs ends; then it comes up again."""
-        self.script.end()
         self.is_up = False
+        self.script.end()
+        if self.endpoint:
+            self.endpoint.end()
         for service in self.services.known.values():
             service.life += 1
         self.clock.skip(seconds)

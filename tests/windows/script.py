@@ -28,6 +28,7 @@ WAIT_SECONDS = 2.0
 LOCK_SECONDS, PATIENCE = 5.0, 900.0
 LISTEN_SECONDS = 10.0
 BODY_BYTES = 65536
+HELD_SECONDS = 60.0
 CODED = ("Binary", "None", "Unknown")
 APPLYING, UNDOING, UNDONE, TROUBLE, APPLIED = "applying", "undoing", "undone", "trouble", "applied"
 KINDS = [(family, protocol) for family in ("ipv4", "ipv6") for protocol in ("tcp", "udp")]
@@ -93,7 +94,6 @@ class Change:
 class Script:
     def __init__(self, host):
         self.host = host
-        self.lock = threading.RLock()
         self.changes = {}
         # For tests: index of a step -> function(step), called before it; Cancelled is what a power cut looks like.
         self.before = {}
@@ -104,6 +104,18 @@ class Script:
         return self.host.clock
 
     # -- from outside
+    def hold_at(self, index):
+        """For tests: before that step the script stands, until WinRM ends its process -> an event that says that it stands"""
+        stands = threading.Event()
+
+        def stand(_step):
+            stands.set()
+            assert self.host.cancelled.event.wait(HELD_SECONDS), "nothing ended the process that stood at step %d" % index
+            raise Cancelled
+
+        self.before[index] = stand
+        return stands
+
     def answer(self, request, check_mode=False):
         """-> Answer; what the contract does not know is a Misfit."""
         check(request, "Request", "request")

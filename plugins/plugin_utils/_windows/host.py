@@ -383,7 +383,9 @@ class WindowsHost(Host):
 
     def under_way(self) -> list[Unfinished]:
         """The changes of this host that have not ended."""
-        return [one for one in self.unfinished if one["state"] in ("applying", "undoing")] if self.picture else []
+        if self._picture is None:
+            self.read_anew()
+        return [one for one in self.unfinished if one["state"] in ("applying", "undoing")]
 
     def undone(self) -> list[Unfinished]:
         """The changes that the host has undone, of which their run may not have heard."""
@@ -786,7 +788,7 @@ class WindowsServices:
         return [name for name in self.names if self.host.service_found(name)["state"] != "running"]
 
     def hindrances(self) -> list[str]:
-        """Why these services could not be stopped: others that run need them, and the service manager stops none of which that is so."""
+        """Why these services could not be stopped: others that run need them, and those would have to be stopped first."""
         found, stopped = [], {name.lower() for name in self.names}
         for name in self.names:
             try:

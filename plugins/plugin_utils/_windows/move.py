@@ -24,7 +24,7 @@ from ansible_collections.portshift.agents.plugins.plugin_utils._windows.protocol
     FOLDER, Answer, Condition, ExcludeStep, MarkStep, ServiceStep, Step, WaitStep)
 from ansible_collections.portshift.agents.plugins.plugin_utils._windows.script import Script, WindowsError
 
-# Seconds beyond its own time in which the host ends a change, by the guardian that looks each minute, and between two looks at it.
+# Seconds beyond its own time in which the host ends a change, by a guardian that looks each minute, and between two looks.
 AFTER_ITS_TIME, LOOK_AGAIN = 300, 5
 # Seconds of a change beside what its steps may take: reading, writing, and a busy host.
 ROOM = 120
@@ -51,7 +51,6 @@ def await_end(host: WindowsHost, script: Script, check_mode: bool, half_way: boo
 
     C(half_way): whether a host that an earlier change has left so is taken as it is.
     """
-    _ = host.picture
     resumed: set[str] = set()
     began, patience = time.monotonic(), 0.0
     while host.under_way():
@@ -78,8 +77,8 @@ def await_end(host: WindowsHost, script: Script, check_mode: bool, half_way: boo
 
 
 def left_half_way(host: WindowsHost) -> str:
-    return ("an earlier change of this host was left half way, and a person has to look at it: %s. What it was like before is below "
-            "%s\\changes; when the host is as it shall be, delete there: %s" % (
+    return ("an earlier change of this host was left half way, and a person has to look at it: %s. What it was like before is "
+            "below %s\\changes; when the host is as it shall be, delete there: %s" % (
                 "; ".join(one["sentence"].rstrip(".") for one in host.half_way()), FOLDER,
                 ", ".join(one["id"] for one in host.half_way())))
 
