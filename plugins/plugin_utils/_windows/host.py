@@ -28,7 +28,7 @@ from ansible_collections.portshift.agents.plugins.module_utils._core.host import
 from ansible_collections.portshift.agents.plugins.module_utils._core.services import ServiceError
 from ansible_collections.portshift.agents.plugins.module_utils._network.probe import described
 from ansible_collections.portshift.agents.plugins.plugin_utils._windows.protocol import (
-    Answer, ConnectionFound, FileAsked, FileFound, FolderAsked, FolderFound, Found, Place, Probe, ProbeFound, RegistryAsked,
+    FOLDER, Answer, ConnectionFound, FileAsked, FileFound, FolderAsked, FolderFound, Found, Place, Probe, ProbeFound, RegistryAsked,
     RegistryFound, RegistryStep, RemoveStep, RegistryValue, ServiceFound, Splice, Step, Unfinished, Wanted, WriteStep)
 
 # The bytes of a file, and of the ends of logs, that a look brings.
@@ -723,6 +723,9 @@ class WindowsDisk(Disk):
         one = self.host._file(path)
         if one and one["exists"] and one["reparse"]:
             raise FileError("%s: a link or junction leads there, so it is not believed; look who made it, and remove it" % path)
+        if one and one["exists"] and not one["trusted"]:
+            raise FileError("%s: others than SYSTEM and the administrators may have written it, or it lies outside of %s, so it is "
+                            "not believed; look who made it, and move it away" % (path, FOLDER))
         return self.host.read_if_there(path)
 
     def write_own(self, path: str, content: bytes) -> None:
