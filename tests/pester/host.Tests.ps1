@@ -448,11 +448,11 @@ Describe 'netsh' {
                 $script:World.netsh["interface $family show dynamicport $protocol"] = $dynamic
             }
         }
-        $found = Read-PortRange 'excluded'
+        $found = Read-PortRange 'excluded' ''
         $found.Count | Should -Be 8
         "$($found[0].family) $($found[0].protocol) $($found[0].first) $($found[0].last)" | Should -Be 'ipv4 tcp 5357 5357'
         "$($found[7].family) $($found[7].protocol) $($found[7].first) $($found[7].last)" | Should -Be 'ipv6 udp 50000 50059'
-        $found = Read-PortRange 'dynamic'
+        $found = Read-PortRange 'dynamic' ''
         $found.Count | Should -Be 4
         "$($found[3].family) $($found[3].protocol) $($found[3].first) $($found[3].last)" | Should -Be 'ipv6 udp 49152 65535'
         Get-ExcludedText 'ipv4/tcp/50001' | Should -Be '50000-50059'
@@ -460,7 +460,7 @@ Describe 'netsh' {
     }
 
     It 'says so where there are no numbers' {
-        { Read-PortRange 'dynamic' } | Should -Throw '*does not tell the dynamic ports of ipv4 and tcp*'
+        { Read-PortRange 'dynamic' '' } | Should -Throw '*does not tell the dynamic ports*'
     }
 
     It 'excludes and forwards ports' {
@@ -949,7 +949,7 @@ Describe 'the scheduled task' {
         Mock Get-Uptime { 1 }
         $Copy = [IO.Path]::Combine($TestDrive, 'host.ps1')
         [IO.File]::WriteAllText($Copy, (Get-ScriptText))
-        $Task = [xml] (Get-TaskXml -Id ('d' * 32) -Script $Copy -Seconds 299.5)
+        $Task = [xml] (Get-TaskXml -Id ('d' * 32) -Script $Copy)
         $Line = $Task.Task.Actions.Exec.Arguments
         $Command = [Text.Encoding]::Unicode.GetString([Convert]::FromBase64String(($Line -split ' ')[-1]))
     }
@@ -1038,7 +1038,7 @@ Describe 'the real scheduler' -Skip:(-not $OnWindows) {
         $id = 'e' * 32
         $copy = [IO.Path]::Combine($TestDrive, 'host.ps1')
         [IO.File]::WriteAllText($copy, (Get-ScriptText))
-        Register-UndoTask $id (Get-TaskXml -Id $id -Script $copy -Seconds 3600)
+        Register-UndoTask $id (Get-TaskXml -Id $id -Script $copy)
         try {
             $task = (Get-TaskFolder).GetTask((Get-TaskName $id))
             $task.Enabled | Should -BeTrue
