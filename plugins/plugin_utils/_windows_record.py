@@ -109,8 +109,8 @@ class WindowsRecord:
         self.found = copy.deepcopy(self.content)
 
     def _require_own_folder(self) -> None:
-        """What an earlier version has written lies in a folder with the ACL that it inherits: the script gives it its own, where it
-        is an administrator's, and then shows what is there once more."""
+        """What an earlier version has written lies in a folder with the ACL that it inherits: the script gives it its own, where
+        it is an administrator's, and then shows what is there once more."""
         if not self.check_mode and any(one["exists"] and not one["trusted"] for one in self.host.found["files"]):
             answer = self.script.apply(self.host.asked.wanted(), [], ROOM)
             if answer["outcome"] != "applied":

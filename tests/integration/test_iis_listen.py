@@ -129,7 +129,8 @@ class Hub(WindowsHub):
         """What the action does with its options, without a run of Ansible around it."""
         options = ArgumentSpecValidator(SPEC).validate(self.arguments(state, noted, **given)).validated_parameters
         self.asked = []
-        return set_bindings(lambda name, arguments: self.module_of(name, arguments, check), Script(OnHub(self, check), {}), options, check)
+        return set_bindings(lambda name, arguments: self.module_of(name, arguments, check), Script(OnHub(self, check), {}),
+                            options, check)
 
     def refused(self, words, state="present", **given):
         """It fails with these words in check mode and for real, and nothing is written."""

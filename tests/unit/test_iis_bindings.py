@@ -388,7 +388,8 @@ def test_the_folder_of_a_record_is_the_one_in_which_bigfix_moves():
     record(host).before_change("Hub", bindings(PLAIN))
     node = host.host.files.get(FOLDER)
     assert node.protected and node.writers <= TRUSTED
-    assert host.apply({}, [dict(step="write", path=FOLDER + "\\bigfix.json", expected=None, content="")], 60)["outcome"] == "applied"
+    written = host.apply({}, [dict(step="write", path=FOLDER + "\\bigfix.json", expected=None, content="")], 60)
+    assert written["outcome"] == "applied"
 
 
 def earlier(host, owner=ADMINISTRATORS, **more):

@@ -15,6 +15,7 @@ from tests.unit.windows_bigfix import (
     CLIENT, DATE, NEW, OLD, RECORD, RELAY, SETTINGS, Parent, Straight, client, look_options, masthead, move_options, options,
     proof, relay, state_of)
 from tests.windows import bigfix as windows
+from tests.windows.clock import Cancelled
 from tests.windows.host import Host
 from tests.windows.network import Network
 from tests.windows.services import Service
@@ -407,6 +408,22 @@ def test_a_change_that_was_cut_off_is_no_hindrance_to_the_move_that_ends_it(host
     assert found["ok"] is ok and any("it was cut off" in sentence for sentence in found["notes" if ok else "problems"])
 
 
+def test_a_move_that_was_cut_off_is_ended_at_once_by_the_next_run_and_done(host, script):
+    def cut(step):
+        if step["step"] == "start":
+            raise Cancelled
+
+    host.script.before = dict.fromkeys(range(40), cut)
+    with pytest.raises(Cancelled):
+        bigfix.moved(script, move_options(), Module(False, False))
+    host.script.before = {}
+    assert host.services.get("BESClient").state == "stopped"
+    again = Straight(host)
+    found = bigfix.moved(again, move_options(), Module(False, False))
+    assert (found["changed"], found["ok"], len(again.resumed), len(again.applies)) == (True, True, 1, 1)
+    assert any("this host has undone an earlier change" in note for note in found["notes"])
+
+
 def test_a_way_back_settles_what_was_left_half_way(host, script):
     """By the record that a move has left; without one a person has to look."""
     before = state_of(host)
@@ -470,7 +487,8 @@ def test_what_the_control_node_does_not_take_for_proved_is_put_back(host, script
         assert json.loads(host.files.get(RECORD).content)["state"] == "rolled_back"
         return
     with pytest.raises(EngineError, match="connection to the old port. Putting the host back did not .*no longer safe, "
-                                          "nothing was changed: .*clientsettings.cfg: it has changed.*The host stays on port %d. It" % NEW):
+                                          "nothing was changed: .*clientsettings.cfg: it has changed.*The host stays on port %d"
+                                          % NEW):
         bigfix.moved(script, move_options(), Module(False, False))
 
 

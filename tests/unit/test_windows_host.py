@@ -23,6 +23,7 @@ from ansible_collections.portshift.agents.plugins.plugin_utils._windows.host imp
 from ansible_collections.portshift.agents.plugins.plugin_utils._windows.move import AFTER_ITS_TIME, Module, await_end
 from ansible_collections.portshift.agents.plugins.plugin_utils._windows.protocol import FOLDER
 from tests.unit.windows_bigfix import Parent, Straight
+from tests.windows.files import ADMINISTRATORS, TRUSTED, USERS
 from tests.windows.host import Host
 from tests.windows.network import Network
 from tests.windows.services import Service
@@ -309,6 +310,34 @@ def test_a_host_that_is_half_way_is_for_a_person_each_time(host, script):
         host.read_anew()
     await_end(host, asked, False, half_way=True)
     assert asked == []
+
+
+@pytest.mark.parametrize("owner, words", [
+    ("WIN\\mallory", "can be changed by more than SYSTEM"), (ADMINISTRATORS, "can be changed by")])
+def test_a_folder_that_is_not_believed_is_told_and_nothing_of_it_is_read(model, script, owner, words):
+    """Anyone may make it in C:\\ProgramData, and what lies in it then."""
+    path = FOLDER + "\\bigfix.lock"
+    model.files.folder(FOLDER, owner=owner, writers=TRUSTED | {USERS}, protected=False)
+    model.files.put(path, b"{}")
+    host = WindowsHost(script.read)
+    with pytest.raises(EngineError, match="bigfix.lock: others than SYSTEM and the administrators may have written it"):
+        host.disk.read_own(path)
+    assert "changes of this host are not told: " in host.told()[0] and words in host.told()[0]
+
+
+def test_a_file_of_ours_that_a_user_may_have_written_is_not_believed(model, host):
+    for name, more in (("a", dict(owner="WIN\\mallory")), ("b", dict(writers=TRUSTED | {USERS}))):
+        path = "%s\\%s.json" % (FOLDER, name)
+        model.files.folder(FOLDER, protected=True, writers=TRUSTED)
+        model.files.put(path, b"{}", **more)
+        with pytest.raises(EngineError, match="is not believed; look who made it"):
+            host.disk.read_own(path)
+    with pytest.raises(EngineError, match="lies outside of C:.ProgramData.portshift, so it is not believed"):
+        host.disk.read_own("C:\\x\\a.txt")
+
+
+def test_the_addresses_of_a_host_are_those_that_others_reach_it_by(host):
+    assert host.own_addresses() == ["192.0.2.9"]
 
 
 @pytest.mark.parametrize("state, words", [

@@ -28,8 +28,8 @@ from ansible_collections.portshift.agents.plugins.module_utils._core.host import
 from ansible_collections.portshift.agents.plugins.module_utils._core.services import ServiceError
 from ansible_collections.portshift.agents.plugins.module_utils._network.probe import described
 from ansible_collections.portshift.agents.plugins.plugin_utils._windows.protocol import (
-    FOLDER, Answer, ConnectionFound, FileAsked, FileFound, FolderAsked, FolderFound, Found, Place, Probe, ProbeFound, RegistryAsked,
-    RegistryFound, RegistryStep, RemoveStep, RegistryValue, ServiceFound, Splice, Step, Unfinished, Wanted, WriteStep)
+    FOLDER, Answer, ConnectionFound, FileAsked, FileFound, FolderAsked, FolderFound, Found, Place, Probe, ProbeFound,
+    RegistryAsked, RegistryFound, RegistryStep, RemoveStep, RegistryValue, ServiceFound, Splice, Step, Unfinished, Wanted, WriteStep)
 
 # The bytes of a file, and of the ends of logs, that a look brings.
 FILE_LIMIT = 1024 * 1024
@@ -192,6 +192,8 @@ class WindowsHost(Host):
         self.changes: list[Step] = []
         # Changes of this host that are under way, or that it has undone, by the last answer.
         self.unfinished: list[Unfinished] = []
+        # Why the last look tells none of them, in a sentence.
+        self.untold: str | None = None
 
     # -- the picture
 
@@ -219,6 +221,7 @@ class WindowsHost(Host):
         if answer["found"] is None:
             raise FileError("the host did not say what it looks like now")
         self._picture, self._looked, self.unfinished = _Picture(answer["found"]), False, list(answer["unfinished"])
+        self.untold = answer["sentence"] if answer["outcome"] == "none" else None
 
     @property
     def picture(self) -> _Picture:
@@ -398,7 +401,8 @@ class WindowsHost(Host):
     def told(self) -> list[str]:
         """Sentences for a person, on the changes that ended otherwise than a run has wanted."""
         return ["this host has undone an earlier change: %s" % one["sentence"] for one in self.undone()] + [
-            "an earlier change of this host was left half way: %s" % one["sentence"] for one in self.half_way()]
+            "an earlier change of this host was left half way: %s" % one["sentence"] for one in self.half_way()] + [
+            self.untold] * bool(self.untold)
 
     # -- the registry
 
@@ -724,8 +728,8 @@ class WindowsDisk(Disk):
         if one and one["exists"] and one["reparse"]:
             raise FileError("%s: a link or junction leads there, so it is not believed; look who made it, and remove it" % path)
         if one and one["exists"] and not one["trusted"]:
-            raise FileError("%s: others than SYSTEM and the administrators may have written it, or it lies outside of %s, so it is "
-                            "not believed; look who made it, and move it away" % (path, FOLDER))
+            raise FileError("%s: others than SYSTEM and the administrators may have written it, or it lies outside of %s, so it "
+                            "is not believed; look who made it, and move it away" % (path, FOLDER))
         return self.host.read_if_there(path)
 
     def write_own(self, path: str, content: bytes) -> None:

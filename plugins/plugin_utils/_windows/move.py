@@ -24,8 +24,9 @@ from ansible_collections.portshift.agents.plugins.plugin_utils._windows.protocol
     FOLDER, Answer, Condition, ExcludeStep, MarkStep, ServiceStep, Step, WaitStep)
 from ansible_collections.portshift.agents.plugins.plugin_utils._windows.script import Script, WindowsError
 
-# Seconds beyond its own time in which the host ends a change, by a guardian that looks each minute, and between two looks.
-AFTER_ITS_TIME, LOOK_AGAIN = 300, 5
+# Seconds beyond its own time in which the host ends a change, and between two looks: it undoes it by itself then, and one that
+# hangs is ended after 900 s by the task that looks each minute, which undoes it.
+AFTER_ITS_TIME, LOOK_AGAIN = 1200, 5
 # Seconds of a change beside what its steps may take: reading, writing, and a busy host.
 ROOM = 120
 
