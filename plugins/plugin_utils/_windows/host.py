@@ -29,7 +29,8 @@ from ansible_collections.portshift.agents.plugins.module_utils._core.services im
 from ansible_collections.portshift.agents.plugins.module_utils._network.probe import described
 from ansible_collections.portshift.agents.plugins.plugin_utils._windows.protocol import (
     FOLDER, Answer, ConnectionFound, FileAsked, FileFound, FolderAsked, FolderFound, Found, Place, Probe, ProbeFound,
-    RegistryAsked, RegistryFound, RegistryStep, RemoveStep, RegistryValue, ServiceFound, Splice, Step, Unfinished, Wanted, WriteStep)
+    RegistryAsked, RegistryFound, RegistryStep, RemoveStep, RegistryValue, ServiceFound, Splice, Step, Unfinished, Wanted,
+    WriteStep)
 
 # The bytes of a file, and of the ends of logs, that a look brings.
 FILE_LIMIT = 1024 * 1024
