@@ -193,8 +193,8 @@ class WindowsHost(Host):
         self.changes: list[Step] = []
         # Changes of this host that are under way, or that it has undone, by the last answer.
         self.unfinished: list[Unfinished] = []
-        # Why the last look tells none of them, in a sentence.
-        self.untold: str | None = None
+        # Why the last look tells none of them, in sentences.
+        self.untold: list[str] = []
 
     # -- the picture
 
@@ -222,7 +222,7 @@ class WindowsHost(Host):
         if answer["found"] is None:
             raise FileError("the host did not say what it looks like now")
         self._picture, self._looked, self.unfinished = _Picture(answer["found"]), False, list(answer["unfinished"])
-        self.untold = answer["sentence"] if answer["outcome"] == "none" else None
+        self.untold = [answer["sentence"]] if answer["outcome"] == "none" and answer["sentence"] else []
 
     @property
     def picture(self) -> _Picture:
@@ -402,8 +402,7 @@ class WindowsHost(Host):
     def told(self) -> list[str]:
         """Sentences for a person, on the changes that ended otherwise than a run has wanted."""
         return ["this host has undone an earlier change: %s" % one["sentence"] for one in self.undone()] + [
-            "an earlier change of this host was left half way: %s" % one["sentence"] for one in self.half_way()] + [
-            self.untold] * bool(self.untold)
+            "an earlier change of this host was left half way: %s" % one["sentence"] for one in self.half_way()] + self.untold
 
     # -- the registry
 
