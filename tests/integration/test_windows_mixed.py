@@ -45,8 +45,10 @@ class Mixed(Lab):
         for name in ON_WINDOWS:
             role = "bigfix_" + name.rstrip("0123456789")
             found[name] = dict(
-                self.estate.variables(name), bigfix_service_command=[], bigfix_bind_address="", bigfix_bridge=name == "relay2",
+                self.estate.variables(name), bigfix_service_command=[], bigfix_bind_address="",
                 **{"%s_%s" % (role, path): usual(role)[path] for path in PATHS})
+        # A host of the model has a packet filter of its own, where those of the lab have this machine's.
+        found["relay2"]["bigfix_relay_bridge"] = True
         return self.overlay("windows", {"all": {"hosts": found}})
 
     def run(self, verb, *options):
