@@ -306,8 +306,9 @@ class Script:
             for one in [node, *files.below(FOLDER)]:
                 one.writers = TRUSTED
             node.protected = True
-        self._assert_own(FOLDER)
-        files.folder(FOLDER, protected=True, writers=TRUSTED)
+        for path in (FOLDER, FOLDER + "\\changes"):
+            self._assert_own(path)
+            files.folder(path, protected=True, writers=TRUSTED)
 
     def _is_trusted(self, path, node):
         """Of FileFound."""
@@ -325,9 +326,8 @@ class Script:
         return "%s\\changes\\%s" % (FOLDER, change.id)
 
     def _keep(self, change):
-        for path in (FOLDER + "\\changes", self._own(change)):
-            self._assert_own(path)
-            self.host.files.folder(path, protected=True, writers=TRUSTED)
+        self._assert_own(self._own(change))
+        self.host.files.folder(self._own(change), protected=True, writers=TRUSTED)
         self.host.files.room(FOLDER, RESERVE_BYTES)
         self.host.files.make(self._own(change) + "\\request.json", json.dumps(change.request).encode())
         self._state(change, APPLYING)

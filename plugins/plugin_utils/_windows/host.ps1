@@ -287,6 +287,7 @@ function Assert-Folder {
     # What lies in it is run as SYSTEM, so that a folder that a user may have made or may write into is not used.
     Protect-Folder
     Assert-OwnFolder $Folder
+    Assert-OwnFolder ([IO.Path]::Combine($Folder, 'changes'))
 }
 
 # ---- files
@@ -1985,10 +1986,12 @@ function Invoke-FileStep([hashtable] $Change, [object] $Step, [int] $Index, [obj
     }
     $entry = @{ kind = 'file'; target = $path; before = "$($Step.expected)"; after = $after; sddl = ''; attributes = 0; backup = '' }
     if (Test-OwnPath $path) {
-        $at = $Folder
-        foreach ($part in @([IO.Path]::GetDirectoryName($path).Substring($Folder.Length).Split('\') | Where-Object { $_ })) {
-            $at = [IO.Path]::Combine($at, $part)
-            Assert-OwnFolder $at
+        $above = @()
+        for ($part = [IO.Path]::GetDirectoryName($path); $part.Length -gt $Folder.Length; $part = [IO.Path]::GetDirectoryName($part)) {
+            $above = @($part) + $above
+        }
+        foreach ($part in $above) {
+            Assert-OwnFolder $part
         }
         $entry.sddl = $FileSddl
     }
@@ -2366,7 +2369,8 @@ function Read-Unfinished([string] $Except) {
 function Remove-OldChange {
     foreach ($id in @(Get-ChangeId)) {
         $state = Read-State $id
-        if ($null -eq $state -or (('applied', 'undone') -contains $state.state -or $state.settled) -and -not (Test-Recent $state.ended)) {
+        $isOver = $null -eq $state -or $state.settled -or ('applied', 'undone') -contains $state.state
+        if ($isOver -and -not (Test-Recent $state.ended)) {
             Unregister-UndoTask $id
             [IO.Directory]::Delete((Get-ChangeFolder $id), $true)
         }
@@ -2403,7 +2407,6 @@ function Set-Outcome([hashtable] $Answer, [hashtable] $Change) {
 
 function Start-Change([hashtable] $Change, [object] $Asked, [string] $Text) {
     # What must be on the disk before the first step: the state, this script, the request, and the task that undoes.
-    Assert-OwnFolder ([IO.Path]::Combine($Folder, 'changes'))
     Assert-OwnFolder $Change.Folder
     try {
         $copy = [IO.Path]::Combine($Change.Folder, 'host.ps1')
