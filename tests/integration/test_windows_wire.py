@@ -15,8 +15,8 @@ from winrm.exceptions import InvalidCredentialsError, WinRMOperationTimeoutError
 from winrm.protocol import Protocol
 
 from ansible_collections.portshift.agents.plugins.plugin_utils._windows import protocol as protocol_of_script
+from ansible_collections.portshift.agents.plugins.plugin_utils._windows.script import script_text
 from tests.integration import forked
-from tests.integration.migration_lab import CHECKOUT
 from tests.windows import specs
 from tests.windows.estate import Estate
 from tests.windows.host import TEMPORARY, pinned
@@ -304,7 +304,7 @@ def test_many_hosts_are_counted_each_for_itself(tmp_path):
 
 
 def test_script_of_the_collection_is_the_one_that_the_model_knows_and_is_answered(tmp_path, core):
-    script = (CHECKOUT / "plugins" / "plugin_utils" / "_windows" / "host.ps1").read_text()
+    script = script_text()
     assert hashlib.sha256(script.encode()).hexdigest() == pinned(), "look what changed, bring tests/windows along, pin it anew"
     asked = dict(version=protocol_of_script.VERSION, verb="read", wanted=dict(services=["iphlpsvc"], netsh=True))
     with Estate() as estate:
