@@ -592,6 +592,21 @@ def test_portproxy_forwards_while_ip_helper_runs(pair):
     assert answer(pair.root, request(dict(there, present=False), wanted={}))["done"][0]["changed"] and status() == "refused"
 
 
+def test_port_that_is_forwarded_no_more_is_waited_for(pair):
+    there = dict(step="portproxy", listen_port=NEW, connect_port=OLD, present=True)
+    assert answer(pair.root, request(there, wanted={}))["outcome"] == "applied"
+    helper = pair.root.services.get("iphlpsvc").product
+    helper.lets_go = 4.0
+    # Who starts next has the port.
+    steps = [dict(there, present=False), dict(there, connect_port=OLD + 1)]
+    done = answer(pair.root, request(*steps, wanted={}))
+    assert done["outcome"] == "applied" and done["done"][0]["seconds"] >= 4, done["sentence"]
+    helper.lets_go = 60.0
+    done = answer(pair.root, request(dict(there, connect_port=OLD + 1, present=False), wanted={}))
+    assert done["outcome"] == "undone" and "was told to listen on port %d: False" % NEW in done["sentence"]
+    assert pair.root.portproxies == {NEW: OLD + 1} and pair.root.listener("tcp", NEW)
+
+
 def test_port_that_is_held_is_neither_forwarded_nor_excluded(pair):
     held = dict(step="exclude", port=OLD, present=True, must=False)
     done = answer(pair.root, request(held, wanted=dict(netsh=True)))

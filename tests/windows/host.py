@@ -5,6 +5,7 @@
 
 import base64
 import contextlib
+import functools
 import hashlib
 import json
 import pathlib
@@ -290,7 +291,12 @@ class Host:
 
 
 class IpHelper:
-    """Listens for portproxy.  A port that another process has is left to that one, silently."""
+    """Listens for portproxy.  A port that another process has is left to that one, silently.
+
+    `lets_go`: seconds after which it gives a port up that is forwarded no more.
+    """
+
+    lets_go = 0.0
 
     def start(self, host, service):
         self.follow(host, service)
@@ -299,11 +305,19 @@ class IpHelper:
         mine = {one.port: one for one in host.listeners if one.process is service.process}
         for port, listener in mine.items():
             if host.portproxies.get(port) != listener.forward[1]:
-                host.shut(listener)
+                if self.lets_go:
+                    host.clock.after(self.lets_go, functools.partial(self._let_go, host, port, listener))
+                else:
+                    host.shut(listener)
         for port, target in host.portproxies.items():
             if port not in mine or mine[port] not in host.listeners:
                 with contextlib.suppress(PortError):
                     host.listen(service.process, port, forward=("127.0.0.1", target))
+
+    @staticmethod
+    def _let_go(host, port, listener):
+        if host.portproxies.get(port) != listener.forward[1]:
+            host.shut(listener)
 
     def stop(self, host, service):
         pass    # its listeners end with its process
