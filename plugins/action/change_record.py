@@ -13,7 +13,8 @@ from ansible_collections.portshift.agents.plugins.module_utils._core.errors impo
 from ansible_collections.portshift.agents.plugins.module_utils._core.file_kinds import FileKinds
 from ansible_collections.portshift.agents.plugins.plugin_utils._contracts import Result
 from ansible_collections.portshift.agents.plugins.plugin_utils._windows import record
-from ansible_collections.portshift.agents.plugins.plugin_utils._windows.actions import ForBothFamilies, failed, module_of, options_of
+from ansible_collections.portshift.agents.plugins.plugin_utils._windows.actions import (
+    ForBothFamilies, failed, module_of, options_of)
 from ansible_collections.portshift.agents.plugins.plugin_utils._windows.script import Script
 
 # Of the products that are on Windows hosts.

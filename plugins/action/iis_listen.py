@@ -11,8 +11,8 @@ from ansible.plugins.action import ActionBase
 from ansible_collections.portshift.agents.plugins.module_utils._core.change_record import RECORD_SPEC
 from ansible_collections.portshift.agents.plugins.plugin_utils._contracts import Result
 from ansible_collections.portshift.agents.plugins.plugin_utils._iis_edit import CHANGE, INFO, LISTENERS, WAIT, set_bindings
-from ansible_collections.portshift.agents.plugins.plugin_utils._other_modules import lacking, run_action, stranger
-from ansible_collections.portshift.agents.plugins.plugin_utils._windows_record import FOLDER, READ, WRITE
+from ansible_collections.portshift.agents.plugins.plugin_utils._other_modules import lacking, stranger
+from ansible_collections.portshift.agents.plugins.plugin_utils._windows.script import MODULE, Script
 
 _RECORD: dict[str, Any] = RECORD_SPEC
 # Options of one that only looks.
@@ -36,18 +36,16 @@ class ActionModule(ActionBase):
         self._vars = task_vars
         unused, options = self.validate_argument_spec(argument_spec=self.SPEC, required_if=[
             ("state", "present", ["port"]), ("state", "absent", ["port"]), ("state", "restored", ["record"])])
-        names = [INFO, CHANGE, LISTENERS, WAIT, READ, FOLDER, WRITE]
+        names = [INFO, CHANGE, LISTENERS, WAIT, MODULE]
         trouble = lacking(self._shared_loader_obj, names) or stranger(self, names)
         if trouble:
             return dict(result, failed=True, changed=False, msg="nothing was changed: " + trouble)
-        result.update(set_bindings(self._call, options, self._task.check_mode))
+        result.update(set_bindings(self._call, Script(self, task_vars), options, self._task.check_mode))
         if self._task.diff and "listens" in result:
             result["diff"] = _diff(result)
         return result
 
     def _call(self, name: str, arguments: dict[str, Any]) -> Result:
-        if name == WRITE:
-            return run_action(self, name, arguments, self._vars)
         return self._execute_module(module_name=name, module_args=arguments, task_vars=self._vars)
 
 

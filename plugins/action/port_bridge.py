@@ -11,7 +11,8 @@ from ansible_collections.portshift.agents.plugins.module_utils._bridge.bridge im
 from ansible_collections.portshift.agents.plugins.module_utils._core.errors import EngineError
 from ansible_collections.portshift.agents.plugins.plugin_utils._contracts import Result
 from ansible_collections.portshift.agents.plugins.plugin_utils._windows import bridge
-from ansible_collections.portshift.agents.plugins.plugin_utils._windows.actions import ForBothFamilies, failed, module_of, options_of
+from ansible_collections.portshift.agents.plugins.plugin_utils._windows.actions import (
+    ForBothFamilies, failed, module_of, options_of)
 from ansible_collections.portshift.agents.plugins.plugin_utils._windows.script import Script
 
 

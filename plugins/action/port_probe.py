@@ -25,6 +25,8 @@ class ActionModule(ForBothFamilies):
             found = told(host.probe(options["targets"], options["timeout"], options["wait"]))
         except EngineError as err:
             return failed(err)
+        if host.told():
+            found["warnings"] = host.told()
         message = found.pop("msg", None)
         if message and options["fail_on_unreachable"]:
             found.update(failed=True, msg=message)

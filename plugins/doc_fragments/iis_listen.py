@@ -65,7 +65,9 @@ options:
     type: dict
     suboptions:
       path:
-        description: The record, such as C(C:\ProgramData\portshift\change_tracker_hub.json). Its folder is made.
+        description:
+          - The record, such as C(C:\ProgramData\portshift\change_tracker_hub.json). The folder C(C:\ProgramData\portshift) is
+            made so that only SYSTEM and administrators can change it, and the record has to lie in it.
         type: str
         required: true
       old_port:

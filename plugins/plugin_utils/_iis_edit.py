@@ -20,6 +20,7 @@ from ansible_collections.portshift.agents.plugins.plugin_utils import _iis_bindi
 from ansible_collections.portshift.agents.plugins.plugin_utils._contracts import Call, Result
 from ansible_collections.portshift.agents.plugins.plugin_utils._other_modules import said
 from ansible_collections.portshift.agents.plugins.plugin_utils._windows_record import Content, WindowsRecord
+from ansible_collections.portshift.agents.plugins.plugin_utils._windows.script import Script
 
 INFO, CHANGE = "microsoft.iis.website_info", "microsoft.iis.website"
 LISTENERS, WAIT = "ansible.windows.win_listen_ports_facts", "ansible.windows.win_wait_for"
@@ -40,10 +41,13 @@ class ListenError(EngineError):
 
 
 class ListenEdit:
-    """One change of a site's bindings.  `call`: (name of a module or action, its arguments) -> its result."""
+    """One change of a site's bindings.  `call`: (name of a module or action, its arguments) -> its result.
 
-    def __init__(self, call: Call, options: Mapping[str, Any], check_mode: bool) -> None:
-        self.call, self.options, self.check_mode = call, options, check_mode
+    `script`: the host's Script, for its record.
+    """
+
+    def __init__(self, call: Call, script: Script, options: Mapping[str, Any], check_mode: bool) -> None:
+        self.call, self.script, self.options, self.check_mode = call, script, options, check_mode
         self.state: str = options["state"]
         # With restored it is the record's, once that is read.
         self.port: int = options["port"]
@@ -145,7 +149,7 @@ class ListenEdit:
             if self.state != "restored":
                 given["old_port"] = given["old_port"] or self._old_port(given["new_port"])
             try:
-                self.record = WindowsRecord(self.call, **given)
+                self.record = WindowsRecord(self.script, check_mode=self.check_mode, **given)
             except RecordError as err:
                 raise ListenError("%s; nothing was changed" % err)
         recorded = self.record.in_force if self.record else None
@@ -637,9 +641,9 @@ class ListenEdit:
         return found
 
 
-def set_bindings(call: Call, options: Mapping[str, Any], check_mode: bool) -> Result:
+def set_bindings(call: Call, script: Script, options: Mapping[str, Any], check_mode: bool) -> Result:
     """Brings a site's bindings to what `options` ask for.  Returns the result, a failure included."""
-    edit = ListenEdit(call, options, check_mode)
+    edit = ListenEdit(call, script, options, check_mode)
     try:
         result = edit.outcome()
     except EngineError as err:

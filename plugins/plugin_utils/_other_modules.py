@@ -58,7 +58,7 @@ def stranger(action: Any, names: Iterable[str]) -> str | None:
 
 
 def run_action(action: Any, name: str, args: Variables, task_vars: Variables | None) -> Result:
-    """The result of another action plugin, for what has one beside its module, such as ansible.windows.win_copy.
+    """The result of another action plugin, for what has one beside its module.
 
     `action`: the action plugin that asks.  Whether `name` is there is for lacking() to say before.
     """

@@ -9,7 +9,6 @@ never written as one, but the site and the bindings that it had before.
 
 from __future__ import annotations
 
-import base64
 import copy
 import json
 import ntpath
@@ -17,17 +16,18 @@ import time
 from typing import Any
 
 from ansible_collections.portshift.agents.plugins.module_utils._core.change_record import MOVE_KEYS, VERSION, RecordError
-from ansible_collections.portshift.agents.plugins.plugin_utils._contracts import Call
-from ansible_collections.portshift.agents.plugins.plugin_utils._other_modules import said
+from ansible_collections.portshift.agents.plugins.module_utils._core.errors import EngineError
+from ansible_collections.portshift.agents.plugins.module_utils._core.file_edit import sha256
+from ansible_collections.portshift.agents.plugins.plugin_utils._windows.host import FILE_LIMIT, WindowsHost, names_asked
+from ansible_collections.portshift.agents.plugins.plugin_utils._windows.move import ROOM, await_end
+from ansible_collections.portshift.agents.plugins.plugin_utils._windows.protocol import FileAsked, RemoveStep, Wanted
+from ansible_collections.portshift.agents.plugins.plugin_utils._windows.script import Script
 
 # What is in the file.
 Content = dict[str, Any]
 
-READ, FOLDER, WRITE = "ansible.windows.slurp", "ansible.windows.win_file", "ansible.windows.win_copy"
 SITE_KEYS = MOVE_KEYS | {"site", "bindings_before"}
-# The end of what ansible.windows.slurp says of a file that is not there.
-NOT_THERE = "is not found"
-# win_copy removes a file before it copies the new one to its place, so the new one is put beside it first, under this ending.
+# Where an earlier version has put a record first, since what it wrote with removed a file before it made the new one.
 NEXT = ".next"
 
 
@@ -90,16 +90,32 @@ def as_text(content: Content | None) -> str:
 class WindowsRecord:
     """The record at `path`; `content` is None until a first change is noted.
 
-    `call`: (name of a module or action, its arguments) -> its result.
+    `script`: the host's Script, which makes the folder, and writes there as it does for BigFix.
     """
 
-    def __init__(self, call: Call, path: str, old_port: int | None = None, new_port: int | None = None,
-                 phase: str | None = None) -> None:
-        self.call, self.path = call, path
-        self.folders: set[str] = set()
+    def __init__(self, script: Script, path: str, old_port: int | None = None, new_port: int | None = None,
+                 phase: str | None = None, check_mode: bool = False) -> None:
+        self.script, self.path, self.check_mode = script, path, check_mode
+        self.host = WindowsHost(script.read)
         self.move: dict[str, Any] = dict(old_port=old_port, new_port=new_port, phase=phase)
+        self.host.foresee(Wanted(files=[FileAsked(path=one, limit=FILE_LIMIT) for one in (path, path + NEXT)],
+                                 folders=[names_asked(ntpath.splitext(path)[0])]))
+        try:
+            await_end(self.host, script, check_mode, half_way=True)
+            self._require_own_folder()
+        except EngineError as err:
+            raise RecordError("%s: can't be read on the host (%s)" % (path, err)) from err
         self.content = self._found()
         self.found = copy.deepcopy(self.content)
+
+    def _require_own_folder(self) -> None:
+        """What an earlier version has written lies in a folder with the ACL that it inherits: the script gives it its own, where
+        it is an administrator's, and then shows what is there once more."""
+        if not self.check_mode and any(one["exists"] and not one["trusted"] for one in self.host.found["files"]):
+            answer = self.script.apply(self.host.asked.wanted(), [], ROOM)
+            if answer["outcome"] != "applied":
+                raise RecordError(answer["sentence"] or "the host did not say why")
+            self.host.show(answer)
 
     @property
     def in_force(self) -> Content | None:
@@ -133,33 +149,31 @@ class WindowsRecord:
 
     def _read(self, path: str) -> bytes | None:
         """The file's bytes, or None where there is none."""
-        done = self.call(READ, dict(src=path))
-        if not done.get("failed"):
-            return base64.b64decode(done["content"])
-        if said(done).endswith(NOT_THERE):
-            return None
-        raise RecordError("%s: can't be read on the host (%s)" % (path, said(done)))
+        try:
+            # Check mode can't have the folder made our own, and changes nothing by what it reads there.
+            return self.host.read_if_there(path) if self.check_mode else self.host.disk.read_own(path)
+        except EngineError as err:
+            raise RecordError("%s: can't be read on the host (%s)" % (path, err)) from err
 
-    def _write(self, *paths: str) -> None:
-        """Writes the content to files of one folder, one after the other."""
-        folder = ntpath.dirname(paths[0])
-        calls = [(path, WRITE, dict(dest=path, content=as_text(self.content))) for path in paths]
-        if folder not in self.folders:
-            calls.insert(0, (paths[0], FOLDER, dict(path=folder, state="directory")))
-        for path, name, arguments in calls:
-            done = self.call(name, arguments)
-            if done.get("failed"):
-                raise RecordError("%s: can't be written on the host (%s)" % (path, said(done)))
-        self.folders.add(folder)
+    def _write(self, path: str) -> None:
+        """Writes the content to a file; the host replaces it at once, so that it is the old one or the new one."""
+        left = self._read(self.path + NEXT) if path == self.path else None
+        self.host.disk.write_own(path, as_text(self.content).encode("utf-8"))
+        steps = self.host.disk.take()
+        if left is not None:
+            steps.append(RemoveStep(step="remove", path=path + NEXT, expected=sha256(left)))
+        answer = self.script.apply(self.host.asked.wanted(), steps, ROOM)
+        self.host.disk.forget()
+        if answer["found"] is not None:
+            self.host.show(answer)
+        if answer["outcome"] != "applied":
+            raise RecordError("%s: can't be written on the host (%s)" % (path, (answer["sentence"] or "").rstrip(".")))
 
     def _is_in(self, found: bytes | None) -> bool:
         return found is not None and found.decode("utf-8-sig", "replace") == as_text(self.content)
 
     def _save(self) -> None:
-        self._write(self.path + NEXT, self.path)
-        if not self._is_in(self._read(self.path)):
-            raise RecordError("%s: is not on the host as it was written; see whether something else writes or removes it there"
-                              % self.path)
+        self._write(self.path)
 
     def _archive(self, content: Content) -> None:
         """A copy, so that a run that is killed before the new record is written leaves this one in force."""

@@ -7,6 +7,7 @@ import contextlib
 import json
 import os
 import socket
+import types
 
 import pytest
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
@@ -14,7 +15,7 @@ from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from ansible_collections.portshift.agents.plugins.action.iis_listen import SPEC
 from ansible_collections.portshift.agents.plugins.plugin_utils import _iis_edit
 from ansible_collections.portshift.agents.plugins.plugin_utils._iis_edit import CHANGE, LISTENERS, set_bindings
-from ansible_collections.portshift.agents.plugins.plugin_utils._windows_record import NEXT, READ, WRITE
+from ansible_collections.portshift.agents.plugins.plugin_utils._windows.script import MODULE, Script
 from tests.conftest import CHECKOUT, COLLECTIONS
 from tests.integration import forked
 from tests.integration.iis_hub import HUB, WindowsHub, certificate
@@ -24,6 +25,20 @@ from tests.lab.change_tracker.windows import CCS, SNI, STARTED, STOPPED, write
 RECORD = "C:\\ProgramData\\portshift\\hub.json"
 OTHER = "Reports"
 PLAIN = ("https", "*:{old}:", 0, "hub")
+
+
+class OnHub:
+    """An action plugin whose modules run on the hub."""
+
+    _connection = types.SimpleNamespace(_shell=types.SimpleNamespace(_IS_WINDOWS=True), reset=lambda: None)
+    _shared_loader_obj = types.SimpleNamespace(module_loader=types.SimpleNamespace(
+        find_plugin_with_context=lambda name: types.SimpleNamespace(resolved=True)))
+
+    def __init__(self, hub, check):
+        self.hub, self.check = hub, check
+
+    def _execute_module(self, module_name, module_args, task_vars):
+        return self.hub.module_of(module_name, module_args, self.check)
 
 
 class Hub(WindowsHub):
@@ -100,6 +115,8 @@ class Hub(WindowsHub):
         self.asked.append(name)
         broken = self.broken.get(name)
         said = broken(arguments) if callable(broken) else broken
+        if isinstance(said, dict):
+            return said
         if said and not check:
             return dict(failed=True, msg=said)
         answer = self.named(name, arguments, check)
@@ -112,7 +129,8 @@ class Hub(WindowsHub):
         """What the action does with its options, without a run of Ansible around it."""
         options = ArgumentSpecValidator(SPEC).validate(self.arguments(state, noted, **given)).validated_parameters
         self.asked = []
-        return set_bindings(lambda name, arguments: self.module_of(name, arguments, check), options, check)
+        return set_bindings(lambda name, arguments: self.module_of(name, arguments, check), Script(OnHub(self, check), {}),
+                            options, check)
 
     def refused(self, words, state="present", **given):
         """It fails with these words in check mode and for real, and nothing is written."""
@@ -429,19 +447,22 @@ def test_a_port_that_is_no_longer_served_is_not_as_before(windows):
 
 def test_a_record_that_fails_last_does_not_hide_why_it_was_taken_back(windows):
     hub = windows()
-    hub.broken[CHANGE] = lambda arguments: hub.broken.update({WRITE: "Access is denied"}) or "the configuration is locked"
+    hub.broken[CHANGE] = lambda arguments: hub.host.files.free.update({"c:": 0}) or "the configuration is locked"
     result = hub.call()
     assert "the configuration is locked); its bindings are as they were before. But C:\\" in result["msg"], result
-    assert "Access is denied" in result["msg"] and not result["changed"]
+    assert "hub.json: can't be written on the host (" in result["msg"] and not result["changed"]
 
 
-@pytest.mark.parametrize("name", [READ, WRITE])
-def test_without_a_record_that_can_be_kept_nothing_is_changed(windows, name):
+@pytest.mark.parametrize("verb", ["read", "written"])
+def test_without_a_record_that_can_be_kept_nothing_is_changed(windows, verb):
     hub = windows()
-    hub.broken[name] = "Access is denied"
+    if verb == "read":
+        hub.broken[MODULE] = "Access is denied"
+    else:
+        hub.host.files.free["c:"] = 0
     result = hub.call()
-    assert "%s%s: can't be " % (RECORD, NEXT if name == WRITE else "") in result["msg"]
-    assert "Access is denied); nothing was changed" in result["msg"]
+    assert "%s: can't be %s on the host (" % (RECORD, verb) in result["msg"], result
+    assert result["msg"].endswith("; nothing was changed")
     assert hub.bindings() == ["*:%d:" % hub.old] and CHANGE not in hub.asked
 
 
@@ -670,7 +691,7 @@ def test_a_site_that_somebody_has_stopped_stays_so_on_the_way_back(windows):
 
 def test_only_the_migration_that_is_meant_goes_back(windows):
     hub = windows()
-    assert hub.call("restored")["record"] is None and hub.asked == [READ, READ]
+    assert hub.call("restored")["record"] is None and hub.asked == [MODULE]
     assert hub.call()["changed"]
     record = dict(path=RECORD, new_port=hub.new + 1)
     result = hub.call("restored", record=record)

@@ -5,6 +5,7 @@
 
 import json
 import os
+import re
 import subprocess
 
 import pytest
@@ -249,3 +250,27 @@ def test_a_wrong_password_is_tried_once_for_each_task(deployment):
     client = deployment.estate.hosts["win1"]
     _code, said = deployment.verbs("assess", "apply", options=["-e", "ansible_password=wrong"])
     assert "unreachable=1" in said and client.endpoint.refused == 1, said
+
+
+def test_what_does_not_come_about_is_told_by_the_role_with_what_became_of_the_host(tmp_path):
+    deployment = Deployment(tmp_path, "hangs", "changed", "full", "limited")
+    try:
+        hosts = deployment.estate.hosts
+        deployment.open_root()
+        hosts["hangs"].services.get("BESClient").hangs = "stop"
+        hosts["changed"].script.before[0] = lambda step: bigfix.set_setting(
+            hosts["changed"], "__RelayServer1", bigfix.parent_url("other", OLD))
+        hosts["full"].files.free["d:"] = 0
+        hosts["limited"].administrator = False
+        before = {name: state_of(host) for name, host in hosts.items()}
+        code, said = deployment.verbs("apply")
+        words = " ".join(said.split())
+        assert code == 2 and words.count("FAILED! =>") >= 4, said
+        sentences = dict(hangs="BESClient", changed="__RelayServer1", full="its services run on the old port",
+                         limited="the account that Ansible uses is no administrator of this host")
+        for name, sentence in sentences.items():
+            assert state_of(hosts[name]) == before[name] or name == "changed", said
+            assert re.search("fatal: .%s.: FAILED! => .*?msg: .?%s: .*?%s" % (name, name, re.escape(sentence)), words), said
+            assert hosts[name].files.get(RECORD) is None
+    finally:
+        deployment.close()

@@ -8,8 +8,9 @@ import contextlib
 import json
 
 import pytest
+import yaml
 
-from tests.integration.migration_lab import Lab
+from tests.integration.migration_lab import CHECKOUT, Lab
 from tests.integration.product_lab import eventually
 from tests.lab.process_lab import ProcessLab
 from tests.unit.windows_bigfix import state_of
@@ -20,6 +21,11 @@ OLD, NEW = 52311, 55000
 ON_WINDOWS = ("relay2", "client03")
 # What the lab says for each of its hosts, of folders that a Windows host has elsewhere.
 PATHS = ("masthead_paths", "settings_paths", "clientsettings_paths", "log_dir", "relay_chain_dir", "record_path")
+
+
+def usual(role):
+    """What is usual on Windows, as the role has it."""
+    return yaml.safe_load((CHECKOUT / "roles" / role / "vars/main.yml").read_text())[role + "_families"]["windows"]
 
 
 class Mixed(Lab):
@@ -39,8 +45,10 @@ class Mixed(Lab):
         for name in ON_WINDOWS:
             role = "bigfix_" + name.rstrip("0123456789")
             found[name] = dict(
-                self.estate.variables(name), bigfix_service_command=[], bigfix_bind_address="", bigfix_bridge=name == "relay2",
-                **{"%s_%s" % (role, path): "{{ %s_usual.%s }}" % (role, path) for path in PATHS})
+                self.estate.variables(name), bigfix_service_command=[], bigfix_bind_address="",
+                **{"%s_%s" % (role, path): usual(role)[path] for path in PATHS})
+        # A host of the model has a packet filter of its own, where those of the lab have this machine's.
+        found["relay2"]["bigfix_relay_bridge"] = True
         return self.overlay("windows", {"all": {"hosts": found}})
 
     def run(self, verb, *options):

@@ -6,6 +6,7 @@
 import base64
 import hashlib
 import json
+import threading
 import uuid
 
 import pytest
@@ -15,7 +16,7 @@ from tests.lab import change_tracker_lab
 from tests.lab.authority import Authority
 from tests.windows import bigfix, change_tracker
 from tests.windows.clock import Cancelled
-from tests.windows.files import ALL, READ, WRITE, FileError
+from tests.windows.files import ALL, READ, TRUSTED, USERS, WRITE, FileError
 from tests.windows.host import Host
 from tests.windows.network import Network, PortError, Range
 from tests.windows.payload import Call
@@ -101,8 +102,8 @@ class Pair:
         name = bigfix.SETTINGS + "\\__RelayServer1"
         url = bigfix.parent_url("root", port)
         return [
-            dict(step="mark", folders=[LOGS], endings=[".log"]),
             dict(step="stop", service="BESClient", seconds=60.0),
+            dict(step="mark", folders=[LOGS], endings=[".log"]),
             dict(step="write", path=MASTHEAD, expected=expected or sha(before), content=b64(masthead(port))),
             dict(step="registry", key=name, name="value",
                  expected=dict(name="value", type="String", data=bigfix.parent_url("root", OLD)),
@@ -185,7 +186,7 @@ def test_move_is_proved_and_leaves_no_trace_of_its_own(pair):
     pair.bridge()
     done = answer(pair.client, request(*pair.move()))
     assert (done["ok"], done["outcome"], done["unfinished"]) == (True, "applied", []), done["sentence"]
-    assert [one["changed"] for one in done["done"]] == [False, True, True, True, True, False]
+    assert [one["changed"] for one in done["done"]] == [True, False, True, True, True, False]
     assert pair.state() == (masthead(NEW), bigfix.parent_url("root", NEW), "running") and done["seconds"] > 0
     assert any("root" in note or "Report posted" in note for note in done["done"][-1]["notes"])
     pair.pass_time(600)
@@ -200,7 +201,36 @@ def test_move_that_does_not_prove_itself_is_undone(pair):
     done = answer(pair.client, request(*pair.move()))
     assert (done["ok"], done["outcome"], done["failed_step"]) == (False, "undone", 5) and pair.state() == before
     assert "after 120 s the proof is missing" in done["sentence"] and done["unfinished"] == []
+    # Each read tells of it, and none writes anything, until another change is applied.
+    written = {key: node.changed for key, node in pair.client.files.nodes.items()}
+    for _time in range(2):
+        assert [one["state"] for one in answer(pair.client, request())["unfinished"]] == ["undone"]
+    assert {key: node.changed for key, node in pair.client.files.nodes.items()} == written
+    pair.bridge()
+    assert answer(pair.client, request(*pair.move()))["unfinished"] == [] == answer(pair.client, request())["unfinished"]
+
+
+def test_change_that_was_undone_is_told_for_a_day(pair):
+    asked = request(*pair.move())
+    assert answer(pair.client, asked)["outcome"] == "undone"
+    pair.client.clock.skip(86000)
+    assert len(answer(pair.client, request())["unfinished"]) == 1
+    pair.client.clock.skip(1000)
     assert answer(pair.client, request())["unfinished"] == []
+
+
+def test_outcome_is_kept_for_a_day_whatever_comes_after(pair):
+    pair.bridge()
+    asked = request(*pair.move())
+    assert answer(pair.client, asked)["outcome"] == "applied"
+    path = FOLDER + "\\lock.json"
+    write = dict(step="write", path=path, expected=None, content=b64(b"{}"))
+    assert answer(pair.client, request(write))["outcome"] == "applied"
+    again = answer(pair.client, asked)
+    assert (again["outcome"], len(again["done"])) == ("applied", 6)
+    pair.client.clock.skip(90000)
+    assert answer(pair.client, request(dict(write, expected=sha(b"{}"), content=b64(b"[]"))))["outcome"] == "applied"
+    assert pair.client.files.get(FOLDER + "\\changes\\" + asked["id"]) is None
 
 
 @pytest.mark.parametrize("index", range(6))
@@ -216,17 +246,18 @@ def test_change_that_is_cut_off_is_undone_by_its_guardian(pair, index, trigger):
     asked = request(*pair.move())
     with pytest.raises(Cancelled):
         ask(pair.client, asked)
-    assert answer(pair.client, request())["unfinished"][0]["state"] == "applying"
+    [told] = answer(pair.client, request())["unfinished"]
+    assert (told["state"], told["running"], told["timeout"]) == ("applying", False, 300)
     if trigger == "time":
+        # It looks each minute, by no clock that can be set.
         pair.client.clock.set_by(-86400)
-        pair.pass_time(301)
+        pair.pass_time(90)
     else:
         pair.client.boot()
         pair.pass_time(130)
     assert pair.state() == before
     [told] = answer(pair.client, request())["unfinished"]
-    assert (told["id"], told["state"]) == (asked["id"], "undone")
-    assert answer(pair.client, request())["unfinished"] == []
+    assert (told["id"], told["state"], told["running"]) == (asked["id"], "undone", False)
 
 
 def test_change_that_is_cut_off_is_undone_by_the_next_one_and_told_to_who_asks_by_its_id(pair):
@@ -250,12 +281,28 @@ def test_change_that_is_cut_off_is_undone_by_the_next_one_and_told_to_who_asks_b
     assert done["outcome"] == "applied" == answer(pair.client, other)["outcome"], "asked again, it tells what became of it"
 
 
+def test_process_that_is_ended_amid_a_change_leaves_it_to_the_guardian(pair):
+    before, ended = pair.state(), threading.Event()
+    stands = pair.client.script.hold_at(4)
+    call = Call("module", "ansible.windows.win_powershell", dict(
+        script=SCRIPT, parameters=dict(Request=json.dumps(request(*pair.move()))), depth=16))
+    running = threading.Thread(target=pair.client.run, args=(call, ended))
+    running.start()
+    assert stands.wait(60)
+    ended.set()
+    running.join()
+    assert pair.state()[2] == "stopped"
+    pair.pass_time(301)
+    assert pair.state() == before
+
+
 def test_change_is_refused_while_another_one_is_under_way(pair):
     seen = []
     pair.client.script.before[1] = lambda _step: seen.append(answer(pair.client, request(*pair.move())))
     pair.bridge()
     assert answer(pair.client, request(*pair.move()))["outcome"] == "applied"
     assert seen[0]["outcome"] == "refused" and "is under way" in seen[0]["sentence"]
+    assert [(one["state"], one["running"]) for one in seen[0]["unfinished"]] == [("applying", True)]
 
 
 def test_time_that_is_up_while_a_step_waits_ends_the_change(pair):
@@ -273,31 +320,173 @@ def test_what_was_changed_meanwhile_stays_and_is_trouble(pair):
     with pytest.raises(Cancelled):
         ask(pair.client, request(*pair.move()))
     pair.pass_time(301)
-    [told] = answer(pair.client, request())["unfinished"]
-    assert told["state"] == "trouble" and "was changed by something else since" in told["sentence"]
+    path, lock = FOLDER + "\\lock.json", b"{}"
+    write = dict(step="write", path=path, expected=None, content=b64(lock))
+    assert answer(pair.client, request(write))["outcome"] == "applied"
+    # Told until a change settles it, whatever else is applied, such as a lock that is taken.
+    for _time in range(2):
+        [told] = answer(pair.client, request())["unfinished"]
+        assert told["state"] == "trouble" and "was changed by something else since" in told["sentence"]
     assert pair.client.files.read(pair.file()) == b"by hand"
+    remove = dict(step="remove", path=path, expected=sha(lock))
+    done = answer(pair.client, request(remove, settles=[told["id"]]))
+    assert (done["outcome"], done["unfinished"]) == ("applied", []) and answer(pair.client, request())["unfinished"] == []
 
 
-def test_service_that_hangs_while_it_stops_is_told_after_its_time(pair):
-    pair.client.services.get("BESClient").hangs = "stop"
-    done = answer(pair.client, request(*pair.move()))
+def test_trouble_ends_with_the_folder_that_a_person_removes(pair):
+    def meddle(_step):
+        pair.client.files.put(pair.file(), b"by hand")
+        raise Cancelled
+
+    pair.client.script.before[4] = meddle
+    asked = request(*pair.move())
+    with pytest.raises(Cancelled):
+        ask(pair.client, asked)
+    pair.pass_time(301)
+    assert answer(pair.client, request())["unfinished"]
+    pair.client.files.remove_tree(FOLDER + "\\changes\\" + asked["id"])
+    assert answer(pair.client, request())["unfinished"] == []
+
+
+@pytest.mark.parametrize("folder", ["", "\\changes", "\\changes\\" + "a" * 32])
+def test_folder_that_a_user_made_is_neither_believed_nor_written_to(pair, folder):
+    def cut(_step):
+        raise Cancelled
+
+    pair.client.script.before[4] = cut
+    asked = request(*pair.move(), id="a" * 32)
+    with pytest.raises(Cancelled):
+        ask(pair.client, asked)
+    pair.client.files.find(FOLDER + folder).owner = "guest"
+    written = {key: node.changed for key, node in pair.client.files.nodes.items()}
+    found = answer(pair.client, request())
+    assert found["ok"] and found["unfinished"] == [] and "owner guest" in found["sentence"]
+    assert {key: node.changed for key, node in pair.client.files.nodes.items()} == written
+    refused = answer(pair.client, request(*pair.move()))
+    assert refused["outcome"] == "refused" and "owner guest" in refused["sentence"]
+
+
+def test_file_is_trusted_where_no_user_can_have_written_it(pair):
+    files, path = pair.client.files, FOLDER + "\\bigfix\\record.json"
+
+    def trusted(asked=path):
+        wanted = dict(places=PLACES, files=[dict(path=asked, limit=99999)])
+        return answer(pair.client, request(wanted=wanted))["found"]["files"][0]["trusted"]
+
+    assert not trusted() and not trusted(MASTHEAD)
+    assert answer(pair.client, request(dict(step="write", path=path, expected=None, content=b64(b"{}"))))["outcome"] == "applied"
+    assert trusted()
+    for spoilt in (path, FOLDER + "\\bigfix", FOLDER):
+        node = files.get(spoilt)
+        for attribute, value in (("owner", "guest"), ("writers", node.writers | {USERS})):
+            kept = getattr(node, attribute)
+            setattr(node, attribute, value)
+            assert not trusted(), (spoilt, attribute)
+            setattr(node, attribute, kept)
+    assert trusted()
+
+
+def test_folder_of_an_administrator_is_closed_and_one_with_a_users_file_is_refused(pair):
+    files, write = pair.client.files, dict(step="write", path=FOLDER + "\\x.json", expected=None, content=b64(b"{}"))
+    files.folder(FOLDER, writers=TRUSTED | {USERS})
+    files.put(FOLDER + "\\planted", b"x", owner="guest")
+    refused = answer(pair.client, request(write))
+    assert refused["outcome"] == "refused" and "planted was made by another" in refused["sentence"]
+    assert not files.get(FOLDER).protected
+    files.remove(FOLDER + "\\planted")
+    assert answer(pair.client, request(write))["outcome"] == "applied"
+    assert files.get(FOLDER).protected and files.get(FOLDER).writers == TRUSTED
+
+
+def test_addresses_of_a_host_are_those_of_its_cards(pair):
+    assert answer(pair.client, request())["found"]["addresses"] == ["192.0.2.2"]
+
+
+def test_service_that_hangs_while_it_stops_is_tried_again_until_it_runs(pair):
+    service = pair.client.services.get("BESClient")
+    service.hangs = "stop"
+    asked = request(*pair.move())
+    done = answer(pair.client, asked)
     assert done["outcome"] == "trouble" and "stop_pending after 60 s" in done["sentence"]
-    assert pair.client.files.read(pair.file()) == masthead(OLD)
-    # A person has to see to it, so that it is told once more.
-    assert [[one["state"] for one in answer(pair.client, request())["unfinished"]] for _time in range(2)] == [["trouble"], []]
+    assert "tries again each minute" in done["sentence"] and pair.client.files.read(pair.file()) == masthead(OLD)
+    for _time in range(2):
+        [told] = answer(pair.client, request())["unfinished"]
+        assert (told["state"], told["running"]) == ("undoing", False)
+    refused = answer(pair.client, request(*pair.move()))
+    assert refused["outcome"] == "refused" and "is not undone yet" in refused["sentence"]
+    # Its process is ended by hand, and the host starts it by itself.
+    service.hangs = None
+    pair.client.services.crash("BESClient")
+    pair.pass_time(120)
+    assert pair.state()[2] == "running"
+    life = service.life
+    [told] = answer(pair.client, request())["unfinished"]
+    assert told["state"] == "undone" and "tries again" not in told["sentence"]
+    pair.pass_time(200)
+    assert service.life == life, "what is as it was is left alone"
+    assert answer(pair.client, asked)["outcome"] == "undone"
+
+
+def test_full_disk_does_not_keep_a_service_down(pair):
+    before = pair.state()
+
+    def fill(_step):
+        pair.client.files.free.update({"C:": 0, "D:": 0})
+
+    pair.client.script.before[2] = fill
+    done = answer(pair.client, request(*pair.move()))
+    assert done["outcome"] == "undone" and "not enough space" in done["sentence"] and pair.state() == before
+
+
+def test_service_is_started_though_a_file_cannot_be_put_back_yet(pair):
+    pair.bridge()
+    before, held = pair.state(), []
+
+    def hold(_step):
+        held.append(pair.client.hold(pair.client.services.processes[4], pair.file(), (READ,), (READ, WRITE)))
+
+    pair.client.script.before[4] = lambda step: (hold(step), pair.client.services.get("BESClient").__setattr__("fails", 5))
+    done = answer(pair.client, request(*pair.move()))
+    assert done["outcome"] == "trouble" and "used by another process" in done["sentence"]
+    pair.client.services.get("BESClient").fails = None
+    held[0].close()
+    pair.pass_time(90)
+    assert pair.state() == before and answer(pair.client, request())["unfinished"][0]["state"] == "undone"
 
 
 def test_service_whose_process_lingers_is_not_stopped_before_it_is_gone(pair):
     pair.client.services.get("BESClient").lingers = 10.0
     pair.bridge()
     done = answer(pair.client, request(*pair.move()))
-    assert done["outcome"] == "applied" and done["done"][1]["seconds"] > 10
+    assert done["outcome"] == "applied" and done["done"][0]["seconds"] > 10
 
 
 def test_service_that_others_need_is_not_stopped(pair):
     pair.client.services.add(Service("Plugin", needs=["BESClient"]), running=True)
     done = answer(pair.client, request(*pair.move()))
-    assert done["outcome"] == "undone" and "Plugin" in done["sentence"] and pair.state()[2] == "running"
+    assert done["outcome"] == "refused" and "Plugin" in done["sentence"] and pair.state()[2] == "running"
+    # One that starts in between: neither is touched.
+    plugin, service = pair.client.services.get("Plugin"), pair.client.services.get("BESClient")
+    life = service.life
+    both = [dict(step="stop", service="Plugin", seconds=60.0), *pair.move()]
+    pair.client.script.before[1] = lambda _step: (pair.client.services.start("Plugin"), pair.pass_time(3))
+    done = answer(pair.client, request(*both))
+    assert done["outcome"] == "undone" and "is needed by Plugin" in done["sentence"] and service.life == life
+    assert plugin.state == "running"
+    pair.client.script.before.clear()
+    pair.bridge()
+    assert answer(pair.client, request(*both, dict(step="start", service="Plugin", seconds=60.0)))["outcome"] == "applied"
+
+
+def test_key_that_was_there_and_empty_is_there_after_an_undo(pair):
+    key = "HKLM\\SOFTWARE\\Empty"
+    pair.client.registry.make(key)
+    value = dict(name="x", type="String", data="1")
+    steps = [dict(step="registry", key=one, name="x", expected=None, wanted=value) for one in (key, key + "\\New")]
+    done = answer(pair.client, request(*steps, dict(step="wait", seconds=5.0, settle=0.0, until=[
+        dict(kind="service", service="BESClient", state="stopped")])))
+    assert done["outcome"] == "undone" and pair.client.registry.exists(key)
+    assert not pair.client.registry.exists(key + "\\New")
 
 
 @pytest.mark.parametrize("trouble, words, outcome", [
@@ -343,7 +532,8 @@ def test_guard_that_does_not_hold_from_the_first_refuses_the_change(pair, spoil,
     (lambda host: setattr(host, "language_mode", "ConstrainedLanguage"), "ConstrainedLanguage"),
     (lambda host: host.files.link(FOLDER, "C:\\Users\\guest"), "is a link"),
     (lambda host: host.files.folder(FOLDER, owner="guest", protected=True), "owner guest"),
-    (lambda host: host.files.folder(FOLDER), "can be changed by more than SYSTEM"),
+    (lambda host: host.files.folder(FOLDER, owner="guest", writers=TRUSTED | {"guest"}), "access of others: guest"),
+    (lambda host: host.files.link(FOLDER + "\\changes", "C:\\Users\\guest"), "changes was made by another"),
     (lambda host: host.files.put(FOLDER, b""), "is no folder"),
     (lambda host: host.files.free.update({"C:": 10}), "not enough space"),
 ])
@@ -400,6 +590,21 @@ def test_portproxy_forwards_while_ip_helper_runs(pair):
     pair.root.services.start("iphlpsvc")
     pair.pass_time(2)
     assert answer(pair.root, request(dict(there, present=False), wanted={}))["done"][0]["changed"] and status() == "refused"
+
+
+def test_port_that_is_forwarded_no_more_is_waited_for(pair):
+    there = dict(step="portproxy", listen_port=NEW, connect_port=OLD, present=True)
+    assert answer(pair.root, request(there, wanted={}))["outcome"] == "applied"
+    helper = pair.root.services.get("iphlpsvc").product
+    helper.lets_go = 4.0
+    # Who starts next has the port.
+    steps = [dict(there, present=False), dict(there, connect_port=OLD + 1)]
+    done = answer(pair.root, request(*steps, wanted={}))
+    assert done["outcome"] == "applied" and done["done"][0]["seconds"] >= 4, done["sentence"]
+    helper.lets_go = 60.0
+    done = answer(pair.root, request(dict(there, connect_port=OLD + 1, present=False), wanted={}))
+    assert done["outcome"] == "undone" and "was told to listen on port %d: False" % NEW in done["sentence"]
+    assert pair.root.portproxies == {NEW: OLD + 1} and pair.root.listener("tcp", NEW)
 
 
 def test_port_that_is_held_is_neither_forwarded_nor_excluded(pair):

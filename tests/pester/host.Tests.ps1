@@ -317,7 +317,9 @@ Describe 'the registry' {
 
     It 'takes a key away with its last value, and keeps one that holds more' {
         $script:World.registry['HKLM\SOFTWARE\X\Setting'] = @{ value = @('String', '1') }
-        Set-RegistryText -Key 'HKLM\SOFTWARE\X\Setting' -Name 'value' -Text ''
+        Mock Add-Journal { $null }
+        $gone = @{ key = 'HKLM\SOFTWARE\X\Setting'; name = 'value'; expected = @{ name = 'value'; type = 'String'; data = '1' }; wanted = $null }
+        Invoke-RegistryStep @{} $gone | Should -BeTrue
         $script:World.registry.ContainsKey('HKLM\SOFTWARE\X\Setting') | Should -BeFalse
         $script:World.registry.ContainsKey('HKLM\SOFTWARE\X') | Should -BeTrue
     }
@@ -334,6 +336,13 @@ Describe 'the registry' {
         @((Read-Registry @{ key = 'HKLM\SOFTWARE\X'; depth = 2; limit = 10 }).keys).Count | Should -Be 4
         (Read-Registry @{ key = 'HKLM\SOFTWARE\X'; depth = 2; limit = 2 }).problem | Should -BeLike '*more values than the 2*'
         (Read-Registry @{ key = 'HKLM\SOFTWARE\No'; depth = 2; limit = 2 }).exists | Should -BeFalse
+    }
+
+    It 'reads the other values of a key where one cannot be read' {
+        $script:World.registry['HKLM\SOFTWARE\X']['odd'] = @('Binary', 'no bytes')
+        $found = Read-Registry @{ key = 'HKLM\SOFTWARE\X'; depth = 0; limit = 10 }
+        $found.problem | Should -BeNullOrEmpty
+        @($found.keys[0].values | ForEach-Object { "$($_.name) $($_.type) $($_.data)" } | Sort-Object) | Should -Be @('odd Unknown ', 'Port String 52311')
     }
 
     It 'takes the first folder that the registry names' {
@@ -448,11 +457,11 @@ Describe 'netsh' {
                 $script:World.netsh["interface $family show dynamicport $protocol"] = $dynamic
             }
         }
-        $found = Read-PortRange 'excluded'
+        $found = Read-PortRange 'excluded' ''
         $found.Count | Should -Be 8
         "$($found[0].family) $($found[0].protocol) $($found[0].first) $($found[0].last)" | Should -Be 'ipv4 tcp 5357 5357'
         "$($found[7].family) $($found[7].protocol) $($found[7].first) $($found[7].last)" | Should -Be 'ipv6 udp 50000 50059'
-        $found = Read-PortRange 'dynamic'
+        $found = Read-PortRange 'dynamic' ''
         $found.Count | Should -Be 4
         "$($found[3].family) $($found[3].protocol) $($found[3].first) $($found[3].last)" | Should -Be 'ipv6 udp 49152 65535'
         Get-ExcludedText 'ipv4/tcp/50001' | Should -Be '50000-50059'
@@ -460,10 +469,39 @@ Describe 'netsh' {
     }
 
     It 'says so where there are no numbers' {
-        { Read-PortRange 'dynamic' } | Should -Throw '*does not tell the dynamic ports of ipv4 and tcp*'
+        { Read-PortRange 'dynamic' '' } | Should -Throw '*does not tell the dynamic ports*'
+    }
+
+    It 'leaves out a family that is switched off' {
+        $script:World.netsh['interface ipv4 show dynamicport tcp'] = "Start Port : 49152`nNumber of Ports : 16384`n"
+        $found = Read-PortRange 'dynamic' ''
+        $found.Count | Should -Be 1
+        $found[0].family | Should -Be 'ipv4'
+    }
+
+    It 'asks netsh once for one port' {
+        $null = Get-ExcludedText 'ipv6/udp/55000'
+        $script:World.asked | Should -Be @('interface ipv6 show excludedportrange protocol=udp')
+    }
+
+    It 'waits until IP Helper listens, or does no more, where it runs' {
+        $script:World.rows = @(@{ protocol = 'tcp'; process = 7; name = 'svchost' })
+        Mock Get-KnownService { @{ state = 'running'; process = 7 } }
+        Mock Read-Endpoint { @{ listeners = $script:World.rows } }
+        Mock Start-Sleep { $script:World.clock += 0.5 }
+        Mock Get-Uptime { $script:World.clock }
+        Wait-PortProxy 52311 $true
+        $script:World.clock | Should -Be 0
+        { Wait-PortProxy 52311 $false } | Should -Throw '*after 10 s the port is held by: process 7 (svchost)*'
+        $script:World.rows = @()
+        Wait-PortProxy 52311 $false
+        { Wait-PortProxy 52311 $true } | Should -Throw '*was told to listen on port 52311: True*'
+        Mock Get-KnownService { @{ state = 'stopped'; process = $null } }
+        Wait-PortProxy 52311 $true
     }
 
     It 'excludes and forwards ports' {
+        Mock Wait-PortProxy { $null }
         Mock Get-PortProxyText { '' }
         Set-ExcludedText 'ipv6/udp/55000' '55000-55000'
         Set-ExcludedText 'ipv6/udp/55000' ''
@@ -493,6 +531,71 @@ Describe 'netsh' {
         $found[1].connect_port | Should -Be 8080
         Get-PortProxyText 52311 | Should -Be '0.0.0.0 127.0.0.1 55000'
         Get-PortProxyText 80 | Should -Be ''
+    }
+}
+
+Describe 'connections' {
+    BeforeAll {
+        Mock Get-TcpTable {
+            foreach ($state in 2, 3, 5, 8, 11, 100) {
+                New-Object PSObject -Property @{ State = $state; LocalPort = 52311; LocalAddress = '10.0.0.1'; RemotePort = 60000 + $state
+                    RemoteAddress = '10.0.0.2'; OwningProcess = 7 }
+            }
+        }
+        Mock Get-UdpTable { New-Object PSObject -Property @{ LocalPort = 52311; LocalAddress = '::'; OwningProcess = 7 } }
+        Mock Get-ProcessFact { @{ name = 'p'; began = 1 } }
+    }
+
+    It 'are those that are, or are about to be' {
+        $ends = Read-Endpoint @(52311) @()
+        @($ends.listeners | ForEach-Object { $_.protocol }) | Should -Be @('tcp', 'udp')
+        @($ends.connections | ForEach-Object { $_.state }) | Should -Be @('SynSent', 'Established')
+        @((Read-Endpoint @() @(60005)).connections).Count | Should -Be 1
+    }
+
+    It 'are not looked at where listeners are asked for, and a process is looked at once' {
+        $ends = Read-Endpoint @(52311) $null
+        @($ends.listeners).Count | Should -Be 1
+        @($ends.connections).Count | Should -Be 0
+        Should -Invoke Get-UdpTable -Times 0 -Exactly
+        $null = Read-Endpoint @(52311) @()
+        Should -Invoke Get-ProcessFact -Times 3 -Exactly
+    }
+
+    It 'end at a number of rows' {
+        $ConnectionLimit = 1
+        @((Read-Endpoint @(52311) @()).connections).Count | Should -Be 1
+    }
+}
+
+Describe 'a file of our own' {
+    BeforeEach {
+        $Folder = [IO.Path]::Combine($TestDrive, [Guid]::NewGuid().ToString())
+        $null = [IO.Directory]::CreateDirectory($Folder)
+        $Path = [IO.Path]::Combine($Folder, 'a.json')
+        Write-Text $Path '{}'
+        Mock Assert-LocalPath { $null }
+        Mock Test-OwnPath { $true }
+        Mock Get-FolderFault { '' }
+        Mock Get-SecurityFact { @{ safe = $true } }
+    }
+
+    It 'is trusted where no user can have written it' {
+        (Read-AskedFile @{ path = $Path; limit = 10 } @{}).trusted | Should -BeTrue
+        (Read-AskedFile @{ path = "$Path.no"; limit = 10 } @{}).trusted | Should -BeFalse
+    }
+
+    It 'is not where its folder, or itself, may be another''s, or it lies elsewhere' {
+        Mock Get-SecurityFact { @{ safe = $false } }
+        Test-TrustedFile $Path | Should -BeFalse
+        Mock Get-SecurityFact { throw 'Access is denied.' }
+        Test-TrustedFile $Path | Should -BeFalse
+        Mock Get-SecurityFact { @{ safe = $true } }
+        Mock Get-FolderFault { 'a fault' }
+        Test-TrustedFile $Path | Should -BeFalse
+        Mock Get-FolderFault { '' }
+        Mock Test-OwnPath { $false }
+        Test-TrustedFile $Path | Should -BeFalse
     }
 }
 
@@ -619,6 +722,14 @@ Describe 'the lines of a log' {
         (Test-Condition $Change $Condition).holds | Should -BeTrue
     }
 
+    It 'takes the one with the new name for the old log, where a new one has the same moment' -Skip:(-not $OnWindows) {
+        $made = [IO.File]::GetCreationTimeUtc($Log)
+        [IO.File]::Move($Log, "$Log.bkg")
+        Write-Text $Log "Report posted`nand more than what stood in the other one`n"
+        [IO.File]::SetCreationTimeUtc($Log, $made)
+        (Test-Condition $Change $Condition).holds | Should -BeTrue
+    }
+
     It 'ends an expression that takes too long' {
         [IO.File]::AppendAllText($Log, ('a' * 3000) + "!`n")
         $Condition.patterns = @('^(a+)+$')
@@ -630,7 +741,10 @@ Describe 'the lines of a log' {
 Describe 'a change' {
     BeforeAll {
         Mock Assert-LocalPath { $null }
-        Mock Assert-Folder { $null = [IO.Directory]::CreateDirectory($Folder) }
+        Mock Protect-Folder { $null }
+        Mock Get-FolderFault { '' }
+        Mock New-ProtectedFolder { $null = [IO.Directory]::CreateDirectory($Path) }
+        Mock Set-Sddl { $null }
         Mock Test-Administrator { $true }
         Mock Get-Sddl { '' }
         Mock Read-Wanted { @{ read = $true } }
@@ -640,6 +754,11 @@ Describe 'a change' {
         Mock Get-ProcessFact { @{ name = 'p'; began = $null } }
         Mock Register-UndoTask { $script:World.tasks[$Id] = $Xml }
         Mock Unregister-UndoTask { $script:World.tasks.Remove($Id) }
+        Mock Assert-UndoTask {
+            if (-not $script:World.tasks.ContainsKey($Id)) {
+                throw 'the task is gone'
+            }
+        }
         Mock Start-Sleep { $script:World.clock += 0.5 }
         Mock Get-Uptime { $script:World.clock }
     }
@@ -793,8 +912,7 @@ Describe 'a change' {
         @($answer.done).Count | Should -Be $index
         Get-Picture | Should -BeExactly $Before
         $script:World.tasks.Count | Should -Be 0
-        # Told by this answer.
-        @((Invoke-Request '{"version": 1, "verb": "read", "wanted": {}}' $false).unfinished).Count | Should -Be 0
+        (Read-Unfinished '').rows[0].state | Should -Be 'undone'
     }
 
     It 'undoes itself where the proof does not come' {
@@ -814,7 +932,7 @@ Describe 'a change' {
         # As Invoke-Apply does it, up to the cut: half done, the journal has a step that was not begun.
         Assert-Folder
         $asked = ConvertFrom-Json -InputObject (ConvertTo-Request $Steps $Id)
-        $change = Open-Change $Id @{ id = $Id; state = 'applying'; sentence = $null; told = $false; began = 1; seconds = 0; failed_step = $null
+        $change = Open-Change $Id @{ id = $Id; state = 'applying'; sentence = $null; cause = $null; timeout = 600; began = 1; seconds = 0; failed_step = $null
             done = (ConvertTo-DoneText @()) }
         $change.Deadline = 1000
         Start-Change -Change $change -Asked $asked -Text '{}'
@@ -842,12 +960,13 @@ Describe 'a change' {
         Get-Picture | Should -BeExactly $Before
         (Read-State $Id).state | Should -Be 'undone'
         $script:World.tasks.Count | Should -Be 0
-        # Told once, by the first answer after it; in check mode that is not noted.
+        # A read writes nothing, so that the next one tells it too.
+        $state = Read-Text ([IO.Path]::Combine((Get-ChangeFolder $Id), 'state.json'))
         foreach ($check in $true, $false) {
             $told = (Invoke-Request '{"version": 1, "verb": "read", "wanted": {}}' $check).unfinished
-            @($told | ForEach-Object { "$($_.id) $($_.state)" }) | Should -Be @("$Id undone")
+            @($told | ForEach-Object { "$($_.id) $($_.state) $($_.running)" }) | Should -Be @("$Id undone False")
         }
-        @((Invoke-Request '{"version": 1, "verb": "read", "wanted": {}}' $false).unfinished).Count | Should -Be 0
+        Read-Text ([IO.Path]::Combine((Get-ChangeFolder $Id), 'state.json')) | Should -BeExactly $state
         # Both triggers at once, or once more: nothing is left to do.
         Complete-Change $Id
         Get-Picture | Should -BeExactly $Before
@@ -865,7 +984,7 @@ Describe 'a change' {
     It 'that was cut off is undone by the next one, which is refused' {
         Assert-Folder
         $asked = ConvertFrom-Json -InputObject (ConvertTo-Request $Steps $Id)
-        $change = Open-Change $Id @{ id = $Id; state = 'applying'; sentence = $null; told = $false; began = 1; seconds = 0; failed_step = $null
+        $change = Open-Change $Id @{ id = $Id; state = 'applying'; sentence = $null; cause = $null; timeout = 600; began = 1; seconds = 0; failed_step = $null
             done = (ConvertTo-DoneText @()) }
         Start-Change -Change $change -Asked $asked -Text '{}'
         $null = Invoke-Step -Change $change -Step $asked.steps[0] -Index 0
@@ -907,13 +1026,188 @@ Describe 'a change' {
         $script:World.tasks.Count | Should -Be 0
     }
 
-    It 'tells of a service that hangs, and that nothing was undone half' {
-        $script:World.services['BESClient'].OnStop = 'Stop Pending'
+    It 'tries again each minute where a service hangs, until it runs' {
+        $row = $script:World.services['BESClient']
+        $row.OnStop = 'Stop Pending'
         $answer = Invoke-Request (ConvertTo-Request $Steps $Id) $false
         $answer.outcome | Should -Be 'trouble'
         $answer.failed_step | Should -Be 0
-        $answer.sentence | Should -BeLike '*stop_pending*'
+        $answer.sentence | Should -BeLike '*stop_pending*tries again each minute*'
         Read-Text $Masthead | Should -BeExactly 'port=52311'
+        $script:World.tasks.Count | Should -Be 1
+        $told = (Read-Unfinished '').rows[0]
+        "$($told.state) $($told.running) $($told.timeout)" | Should -Be 'undoing False 600'
+        (Invoke-Request (ConvertTo-Request $Steps ('b' * 32)) $false).sentence | Should -BeLike '*is not undone yet*'
+        # Its process was ended by hand.
+        $row.OnStop = 'Stopped'
+        $row.State = 'Stopped'
+        Complete-Change $Id
+        $row.State | Should -Be 'Running'
+        (Read-State $Id).state | Should -Be 'undone'
+        (Read-State $Id).sentence | Should -Not -BeLike '*tries again*'
+        $script:World.tasks.Count | Should -Be 0
+    }
+
+    It 'stops nothing that runs when it tries again with all as it was' {
+        $answer = Invoke-Request (ConvertTo-Request @($Steps[0], $Steps[7], @{ step = 'start'; service = 'Helper'; seconds = 10 }) $Id) $false
+        $answer.outcome | Should -Be 'applied'
+        $change = Open-Change $Id (Read-State $Id)
+        Add-Journal $change @{ kind = 'service'; target = 'BESClient'; was = 'running'; seconds = 10 }
+        $script:World.asked.Clear()
+        Undo-Change $change 'a cause'
+        @($script:World.asked).Count | Should -Be 0
+    }
+
+    It 'starts what ran though the disk is full, and its state cannot be written' {
+        $Steps[8].until = @(@{ kind = 'service'; service = 'BESClient'; state = 'stopped' })
+        $script:RealWrite = ${function:Write-State}
+        Mock Write-State {
+            if (('undoing', 'undone') -contains $News.state) {
+                throw 'There is not enough space on the disk.'
+            }
+            & $script:RealWrite $Change $News
+        }
+        $answer = Invoke-Request (ConvertTo-Request $Steps $Id) $false
+        $answer.outcome | Should -Be 'trouble'
+        $answer.sentence | Should -BeLike '*not enough space*'
+        Get-Picture | Should -BeExactly $Before
+        $script:World.tasks.Count | Should -Be 1
+    }
+
+    It 'gives back the room that it kept, before it writes what became of it' {
+        $reserve = [IO.Path]::Combine((Get-ChangeFolder $Id), 'reserve')
+        Mock Wait-Proof {
+            $script:Kept = [IO.FileInfo]::new($reserve).Length
+            throw 'no proof'
+        }
+        $null = Invoke-Request (ConvertTo-Request $Steps $Id) $false
+        $script:Kept | Should -Be $ReserveBytes
+        [IO.File]::Exists($reserve) | Should -BeFalse
+    }
+
+    It 'is refused where a service is needed by others that run and that it does not stop' {
+        Add-FakeService -World $script:World -Name 'Other' -State 'Running'
+        $script:World.services['BESClient'].NeededBy = @('Other')
+        $answer = Invoke-Request (ConvertTo-Request $Steps $Id) $false
+        $answer.outcome | Should -Be 'refused'
+        $answer.sentence | Should -BeLike '*step 0 (stop BESClient)*is needed by Other*'
+        $script:World.asked.Count | Should -Be 0
+        $first = @{ step = 'stop'; service = 'Other'; seconds = 10 }
+        (Invoke-Request (ConvertTo-Request (@($first) + $Steps) ('b' * 32)) $false).outcome | Should -Be 'applied'
+    }
+
+    It 'does not stop a service whose own stop was never asked' {
+        # It is needed only since the guards were looked at.
+        $own = [IO.Path]::Combine($Folder, 'bigfix', 'record.json')
+        Mock Test-OwnPath { $Path.StartsWith($Folder) }
+        Mock Test-Guard { $null }
+        Add-FakeService -World $script:World -Name 'Other' -State 'Running'
+        $script:World.services['BESClient'].NeededBy = @('Other')
+        $record = @{ step = 'write'; path = $own; expected = $null; content = '' }
+        $answer = Invoke-Request (ConvertTo-Request (@($record) + $Steps) $Id) $false
+        $answer.outcome | Should -Be 'undone'
+        $answer.failed_step | Should -Be 1
+        $script:World.asked.Count | Should -Be 0
+        [IO.File]::Exists($own) | Should -BeFalse
+    }
+
+    It 'stops nothing where its task is gone by then' {
+        Mock Register-UndoTask { $null }
+        $answer = Invoke-Request (ConvertTo-Request $Steps $Id) $false
+        $answer.outcome | Should -Be 'undone'
+        $answer.sentence | Should -BeLike '*step 0 (stop BESClient) failed: the task is gone*'
+        $script:World.asked.Count | Should -Be 0
+    }
+
+    It 'is told as long as it is half way, until another one that settles it is applied' {
+        Mock Wait-Proof {
+            Write-Text $Masthead 'theirs'
+            throw 'no proof'
+        }
+        $null = Invoke-Request (ConvertTo-Request $Steps $Id) $false
+        $helper = @(@{ step = 'start'; service = 'Helper'; seconds = 10 })
+        (Invoke-Request (ConvertTo-Request $helper ('b' * 32)) $false).outcome | Should -Be 'applied'
+        @((Read-Unfinished '').rows | ForEach-Object { "$($_.id) $($_.state)" }) | Should -Be @("$Id trouble")
+        $asked = ConvertTo-Json -Depth 12 -InputObject @{ version = 1; verb = 'apply'; wanted = @{}; id = ('c' * 32); timeout = 600; steps = $helper
+            settles = @($Id) }
+        $answer = Invoke-Request $asked $false
+        $answer.outcome | Should -Be 'applied'
+        @($answer.unfinished).Count | Should -Be 0
+        # Its outcome is told for a day to one that asks by its id, and so are those of the others.
+        (Invoke-Request (ConvertTo-Request $Steps $Id) $false).outcome | Should -Be 'trouble'
+        (Invoke-Request (ConvertTo-Request $helper ('b' * 32)) $false).outcome | Should -Be 'applied'
+        Mock Test-Recent { $false }
+        Remove-OldChange
+        @(Get-ChangeId).Count | Should -Be 0
+    }
+
+    It 'believes and writes nothing where its folder may be another''s' {
+        $null = Invoke-Request (ConvertTo-Request $Steps $Id) $false
+        $path = [IO.Path]::Combine((Get-ChangeFolder $Id), 'state.json')
+        Write-Text "$path.portshift-new" 'planted'
+        Mock Get-FolderFault { "$Path can be changed by more" }
+        $answer = Invoke-Request '{"version": 1, "verb": "read", "wanted": {}}' $false
+        $answer.ok | Should -BeTrue
+        @($answer.unfinished).Count | Should -Be 0
+        $answer.sentence | Should -BeLike '*can be changed by more*'
+        Read-Text "$path.portshift-new" | Should -BeExactly 'planted'
+        (Invoke-Request (ConvertTo-Request $Steps ('b' * 32)) $false).outcome | Should -Be 'refused'
+        { Complete-Change $Id } | Should -Throw '*can be changed by more*'
+    }
+
+    It 'takes only folders with the name of an id for changes' {
+        Assert-Folder
+        foreach ($name in ('a' * 32), ('A' * 31), 'x', ('b' * 33)) {
+            $null = [IO.Directory]::CreateDirectory([IO.Path]::Combine($Folder, 'changes', $name))
+        }
+        @(Get-ChangeId) | Should -Be @('a' * 32)
+    }
+
+    It 'is left alone by the task while its process is at work, and says that it is' {
+        Assert-Folder
+        $asked = ConvertFrom-Json -InputObject (ConvertTo-Request $Steps $Id)
+        $change = Open-Change $Id @{ id = $Id; state = 'applying'; sentence = $null; cause = $null; timeout = 600; began = 1; seconds = 0
+            until = 1500; process = 1; process_began = 1; failed_step = $null; done = (ConvertTo-DoneText @()) }
+        Start-Change -Change $change -Asked $asked -Text '{}'
+        Mock Get-ProcessFact { @{ name = 'p'; began = [double] 1 } }
+        Mock Stop-Process { $script:World.asked.Add("kill $Id") }
+        $lock = Open-Lock 1
+        try {
+            (Read-Unfinished '').rows[0].running | Should -BeTrue
+            Complete-Change $Id
+            $script:World.asked.Count | Should -Be 0
+            # Long over its time it is ended.
+            $script:World.clock = 1600
+            { Complete-Change $Id } | Should -Throw '*holds*lock*'
+            $script:World.asked | Should -Be @('kill 1')
+        }
+        finally {
+            $lock.Dispose()
+        }
+        (Read-Unfinished '').rows[0].running | Should -BeFalse
+        Complete-Change $Id
+        (Read-State $Id).state | Should -Be 'undone'
+    }
+
+    It 'keeps a key that was there and empty' {
+        $script:World.registry['HKLM\SOFTWARE\BigFix\Empty'] = @{}
+        $step = @{ step = 'registry'; key = 'HKLM\SOFTWARE\BigFix\Empty'; name = 'v'; expected = $null
+            wanted = @{ name = 'v'; type = 'String'; data = '1' } }
+        $wait = @{ step = 'wait'; seconds = 1; settle = 0; until = @(@{ kind = 'service'; service = 'BESClient'; state = 'stopped' }) }
+        (Invoke-Request (ConvertTo-Request @($step, $wait) $Id) $false).outcome | Should -Be 'undone'
+        $script:World.registry.ContainsKey('HKLM\SOFTWARE\BigFix\Empty') | Should -BeTrue
+        $script:World.registry['HKLM\SOFTWARE\BigFix\Empty'].Count | Should -Be 0
+    }
+
+    It 'tells of an owner that it could not keep' {
+        $script:Owners = @('O:S-1-5-80D:x', 'O:BAD:x')
+        Mock Get-Sddl {
+            $next, $script:Owners = $script:Owners
+            $next
+        }
+        $answer = Invoke-Request (ConvertTo-Request @($Steps[1]) $Id) $false
+        $answer.outcome | Should -Be 'applied'
+        $answer.done[0].notes[0] | Should -BeLike '*has the owner O:BA now instead of O:S-1-5-80*'
     }
 
     It 'puts no data of the registry into a sentence' {
@@ -949,14 +1243,17 @@ Describe 'the scheduled task' {
         Mock Get-Uptime { 1 }
         $Copy = [IO.Path]::Combine($TestDrive, 'host.ps1')
         [IO.File]::WriteAllText($Copy, (Get-ScriptText))
-        $Task = [xml] (Get-TaskXml -Id ('d' * 32) -Script $Copy -Seconds 299.5)
+        $Task = [xml] (Get-TaskXml -Id ('d' * 32) -Script $Copy)
         $Line = $Task.Task.Actions.Exec.Arguments
         $Command = [Text.Encoding]::Unicode.GetString([Convert]::FromBase64String(($Line -split ' ')[-1]))
     }
 
     It 'waits by no clock that can be set' {
         @($Task.Task.Triggers.ChildNodes | ForEach-Object { $_.LocalName }) | Should -Be @('RegistrationTrigger', 'BootTrigger')
-        $Task.Task.Triggers.RegistrationTrigger.Delay | Should -Be 'PT300S'
+        foreach ($trigger in $Task.Task.Triggers.ChildNodes) {
+            $trigger.Delay | Should -Be 'PT60S'
+            $trigger.Repetition.Interval | Should -Be 'PT1M'
+        }
         $Task.OuterXml | Should -Not -Match '\d{4}-\d{2}-\d{2}'
     }
 
@@ -973,6 +1270,13 @@ Describe 'the scheduled task' {
         $Command | Should -BeLike "*Complete-Change '$('d' * 32)'*"
         $sum = (Get-Sha256 ([IO.File]::ReadAllBytes($Copy)))
         $Command | Should -BeLike "*$sum*"
+    }
+
+    It 'takes no module but those of Windows, ends at an error, and goes where its script is gone' {
+        $lines = $Command -split "`r?`n"
+        $lines[0] | Should -BeExactly '$env:PSModulePath = "$PSHOME\Modules"'
+        $lines[1] | Should -BeExactly '$ErrorActionPreference = ''Stop'''
+        $Command | Should -BeLike "*DeleteTask('portshift-undo-$('d' * 32)', 0)*"
     }
 }
 
@@ -991,7 +1295,23 @@ Describe 'the protected folder' -Skip:(-not $OnWindows) {
 
     It 'is refused where a user may have made it' {
         $null = [IO.Directory]::CreateDirectory($Folder)
+        $me = [Security.Principal.WindowsIdentity]::GetCurrent().User.Value
+        Set-FolderSecurity $Folder "O:${me}D:P(A;OICI;FA;;;$me)"
         { Assert-Folder } | Should -Throw '*can be changed by more than SYSTEM and the Administrators*'
+    }
+
+    It 'is closed where an administrator made it, unless it holds what a user may have made' {
+        $null = [IO.Directory]::CreateDirectory($Folder)
+        Set-FolderSecurity $Folder 'O:BAD:(A;OICI;FA;;;BA)(A;OICI;FA;;;SY)(A;OICI;FR;;;BU)'
+        $child = [IO.Path]::Combine($Folder, 'planted')
+        Write-Text $child 'x'
+        Set-Sddl $child 'O:BAD:P(A;;FA;;;BA)(A;;FA;;;WD)'
+        { Assert-Folder } | Should -Throw '*planted can be changed by more*'
+        (Get-SecurityFact ([IO.DirectoryInfo]::new($Folder))).protected | Should -BeFalse
+        Set-Sddl $child 'O:BAD:P(A;;FA;;;BA)'
+        Assert-Folder
+        (Get-SecurityFact ([IO.DirectoryInfo]::new($Folder))).protected | Should -BeTrue
+        [IO.Directory]::Exists([IO.Path]::Combine($Folder, 'changes')) | Should -BeTrue
     }
 
     It 'is refused where a link leads to it' {
@@ -1038,11 +1358,13 @@ Describe 'the real scheduler' -Skip:(-not $OnWindows) {
         $id = 'e' * 32
         $copy = [IO.Path]::Combine($TestDrive, 'host.ps1')
         [IO.File]::WriteAllText($copy, (Get-ScriptText))
-        Register-UndoTask $id (Get-TaskXml -Id $id -Script $copy -Seconds 3600)
+        Register-UndoTask $id (Get-TaskXml -Id $id -Script $copy)
         try {
             $task = (Get-TaskFolder).GetTask((Get-TaskName $id))
             $task.Enabled | Should -BeTrue
             $task.Definition.Triggers.Count | Should -Be 2
+            $task.Definition.Triggers.Item(1).Repetition.Interval | Should -Be 'PT1M'
+            $task.Definition.Principal.UserId | Should -Match '^(SYSTEM|S-1-5-18)$'
         }
         finally {
             Unregister-UndoTask $id

@@ -3,7 +3,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Which bindings a site of IIS gets, loses and gets back; what is refused; and the record of it on a Windows host."""
 
-import base64
 import json
 import ntpath
 
@@ -12,8 +11,12 @@ import pytest
 from ansible_collections.portshift.agents.plugins.module_utils._core.change_record import IS_ARCHIVED, RecordError
 from ansible_collections.portshift.agents.plugins.plugin_utils import _iis_bindings as iis
 from ansible_collections.portshift.agents.plugins.plugin_utils._iis_edit import ListenEdit
-from ansible_collections.portshift.agents.plugins.plugin_utils._windows_record import (
-    FOLDER, NEXT, READ, WRITE, WindowsRecord, as_text, parse)
+from ansible_collections.portshift.agents.plugins.plugin_utils._windows.protocol import FOLDER
+from ansible_collections.portshift.agents.plugins.plugin_utils._windows.script import WindowsError
+from ansible_collections.portshift.agents.plugins.plugin_utils._windows_record import NEXT, WindowsRecord, as_text, parse
+from tests.unit.windows_bigfix import Straight
+from tests.windows.files import ADMINISTRATORS, TRUSTED, USERS
+from tests.windows.host import Host as Model
 
 A, B = "A" * 40, "B" * 40
 
@@ -329,7 +332,7 @@ def test_what_was_added_is_removed_whatever_becomes_of_the_rest(adds, removes, s
         asked.append("".join(arguments["bindings"]))
         return dict(failed=asked[-1] == "add", msg="Element not found.")
 
-    edit = ListenEdit(call, dict(site="Hub", state="present", port=8443, beside=443), False)
+    edit = ListenEdit(call, None, dict(site="Hub", state="present", port=8443, beside=443), False)
     edit.site = site(PLAIN, state="Started" if started else "Stopped")
     why = edit._step_back(bindings(*adds), bindings(*removes))
     assert asked == calls and why == ("microsoft.iis.website failed on the host (Element not found.)" if adds else None)
@@ -337,35 +340,24 @@ def test_what_was_added_is_removed_whatever_becomes_of_the_rest(adds, removes, s
 
 # --- the record
 
-class Host:
-    """A Windows host's files, for slurp, win_file and win_copy."""
+class Host(Straight):
+    """A Windows host for its record, asked without a wire."""
 
     def __init__(self):
-        # `failing`: names of modules, or paths that win_copy loses, since it removes a file before it copies the new one.
-        self.files, self.folders, self.failing, self.asked = {}, set(), (), []
+        super().__init__(Model("hub"))
 
-    def __call__(self, name, arguments):
-        self.asked.append(name)
-        if name in self.failing:
-            return dict(failed=True, msg="Access to the path is denied.")
-        if name == FOLDER:
-            assert arguments["state"] == "directory"
-            self.folders.add(arguments["path"])
-        elif name == WRITE:
-            assert ntpath.dirname(arguments["dest"]) in self.folders
-            if arguments["dest"] in self.failing:
-                self.files.pop(arguments["dest"], None)
-                return dict(failed=True, msg="There is not enough space on the disk.")
-            self.files[arguments["dest"]] = arguments["content"]
-        elif name == READ:
-            if arguments["src"] not in self.files:
-                return dict(failed=True, msg="Path %s is not found" % arguments["src"])
-            return dict(content=base64.b64encode(self.files[arguments["src"]].encode()).decode())
-        return dict(changed=True)
+    def text(self, path):
+        node = self.host.files.get(path)
+        return node and node.content.decode()
+
+    def put(self, path, text, **attributes):
+        self.host.files.put(path, text.encode(), **attributes)
+
+    def names(self):
+        return {node.path for node in self.host.files.below(FOLDER) if not node.is_folder and "\\changes\\" not in node.path}
 
 
 PATH = "C:\\ProgramData\\portshift\\hub.json"
-BOTH = [PATH, PATH + NEXT]
 
 
 def record(host, new_port=8443, old_port=443):
@@ -375,20 +367,57 @@ def record(host, new_port=8443, old_port=443):
 def test_a_record_is_written_ahead_and_gone_on_with():
     host = Host()
     first = record(host)
-    assert first.content is None and first.in_force is None and host.files == {}
+    assert first.content is None and first.in_force is None and host.names() == set() and host.reads == 1
     first.before_change("Hub", bindings(PLAIN))
-    noted = json.loads(host.files[PATH])
+    noted = json.loads(host.text(PATH))
     assert {key: noted[key] for key in ("version", "old_port", "new_port", "phase", "state", "files", "site")} == dict(
         version=1, old_port=443, new_port=8443, phase="open", state="changing", files=[], site="Hub")
     assert noted["bindings_before"] == bindings(PLAIN) and noted["last_change"] >= noted["started"] > 0
-    assert host.asked == [READ, READ, FOLDER, WRITE, WRITE, READ]
     first.mark("verified")
     first.mark("verified")
-    assert json.loads(host.files[PATH])["state"] == "verified" and host.asked[6:] == [WRITE, WRITE, READ]
+    assert json.loads(host.text(PATH))["state"] == "verified" and len(host.applies) == 2 and host.reads == 1
     second = record(host)
     second.before_change("Hub", bindings(PLAIN, SECOND))
     assert (second.content["bindings_before"], second.content["started"]) == (bindings(PLAIN), noted["started"])
-    assert sorted(host.files) == BOTH and len(set(host.files.values())) == 1
+    assert host.names() == {PATH}
+
+
+def test_the_folder_of_a_record_is_the_one_in_which_bigfix_moves():
+    """A hub's host that has an agent of BigFix, too."""
+    host = Host()
+    record(host).before_change("Hub", bindings(PLAIN))
+    node = host.host.files.get(FOLDER)
+    assert node.protected and node.writers <= TRUSTED
+    written = host.apply({}, [dict(step="write", path=FOLDER + "\\bigfix.json", expected=None, content="")], 60)
+    assert written["outcome"] == "applied"
+
+
+def earlier(host, owner=ADMINISTRATORS, **more):
+    """What a version has left that had the folder made by win_file: with the ACL that it inherits."""
+    host.host.files.folder(FOLDER, owner=owner, writers=TRUSTED | {USERS}, protected=False)
+    host.put(PATH, json.dumps(dict(RIGHT, files=[], last_change=1.5, phase="open")), **more)
+
+
+def test_a_record_that_an_earlier_version_wrote_is_found_and_its_folder_made_our_own():
+    host = Host()
+    earlier(host)
+    assert record(host).in_force["bindings_before"] == []
+    assert host.host.files.get(FOLDER).protected
+    record(host).mark("rolled_back")
+    assert json.loads(host.text(PATH))["state"] == "rolled_back"
+
+
+def test_check_mode_reads_such_a_record_and_leaves_the_folder():
+    host = Host()
+    earlier(host)
+    assert WindowsRecord(host, PATH, 443, 8443, "open", True).in_force and host.applies == []
+
+
+def test_a_record_in_a_folder_of_a_user_is_not_believed():
+    host = Host()
+    earlier(host, owner="HUB\\mallory")
+    with pytest.raises(RecordError, match="hub.json: can't be read on the host"):
+        record(host)
 
 
 @pytest.mark.parametrize("new_port, state, in_force", [
@@ -407,22 +436,22 @@ def test_the_record_of_an_earlier_migration_is_kept_aside_once():
     first = record(host)
     first.before_change("Hub", bindings(PLAIN))
     first.mark("verified")
-    earlier = host.files[PATH]
+    earlier = host.text(PATH)
     second = record(host, 9443, 8443)
     second.before_change("Hub", bindings(SECOND))
-    [aside] = set(host.files) - set(BOTH)
+    [aside] = host.names() - {PATH}
     assert ntpath.dirname(aside) == "C:\\ProgramData\\portshift\\hub" and IS_ARCHIVED.match(ntpath.basename(aside))
-    assert host.files[aside] == earlier and json.loads(host.files[PATH])["bindings_before"] == bindings(SECOND)
+    assert host.text(aside) == earlier and json.loads(host.text(PATH))["bindings_before"] == bindings(SECOND)
     # Taken back at once: the one before is in force again, and going on once more keeps no second copy of it.
     second.settle(True)
-    assert host.files[PATH] == earlier
+    assert host.text(PATH) == earlier
     record(host, 9443, 8443).before_change("Hub", bindings(SECOND))
-    assert set(host.files) == {*BOTH, aside}
+    assert host.names() == {PATH, aside}
     # Another one that began in the same second.
-    host.files[PATH] = as_text(dict(parse(PATH, earlier.encode()), phase="another"))
+    host.put(PATH, as_text(dict(parse(PATH, earlier.encode()), phase="another")))
     record(host, 9443, 8443).before_change("Hub", bindings(SECOND))
-    assert set(host.files) == {*BOTH, aside, aside[:-len(".json")] + "-2.json"}
-    assert IS_ARCHIVED.match(ntpath.basename(max(host.files)))
+    assert host.names() == {PATH, aside, aside[:-len(".json")] + "-2.json"}
+    assert IS_ARCHIVED.match(ntpath.basename(max(host.names())))
 
 
 @pytest.mark.parametrize("untouched, state", [(True, "rolled_back"), (False, "verified")])
@@ -434,7 +463,7 @@ def test_a_change_that_was_taken_back_leaves_the_record_as_it_was(untouched, sta
     again = record(host)
     again.before_change("Hub", bindings(PLAIN, SECOND))
     again.settle(untouched)
-    assert json.loads(host.files[PATH])["state"] == state
+    assert json.loads(host.text(PATH))["state"] == state
 
 
 RIGHT = dict(version=1, old_port=443, new_port=8443, phase="", state="verified", site="Hub", bindings_before=[], started=1.5)
@@ -478,67 +507,53 @@ def test_what_is_no_record_is_not_taken_for_one(content, words):
 def test_a_record_that_notepad_has_saved_is_read():
     host = Host()
     record(host).before_change("Hub", [])
-    assert parse(PATH, b"\xef\xbb\xbf" + host.files[PATH].encode())["site"] == "Hub"
+    assert parse(PATH, b"\xef\xbb\xbf" + host.text(PATH).encode())["site"] == "Hub"
 
 
-@pytest.mark.parametrize("failing, words", [(READ, "can't be read on the host .Access to the path is denied"),
-                                            (FOLDER, "can't be written on the host"), (WRITE, "can't be written on the host")])
-def test_a_host_that_lets_nobody_read_or_write_says_so(failing, words):
+def test_a_host_that_can_not_be_read_or_written_says_so():
     host = Host()
-    host.failing = (failing,)
-    with pytest.raises(RecordError, match=words):
-        record(host).before_change("Hub", [])
-    assert host.files == {}
+    host.read = lambda wanted: (_ for _ in ()).throw(WindowsError("PowerShell failed on the host: no memory"))
+    with pytest.raises(RecordError, match="hub.json: can't be read on the host .PowerShell failed on the host: no memory"):
+        record(host)
+    host = Host()
+    first = record(host)
+    host.host.files.free["c:"] = 0
+    with pytest.raises(RecordError, match="hub.json: can't be written on the host ."):
+        first.before_change("Hub", [])
+    assert host.names() == set()
 
 
 @pytest.mark.parametrize("left", [None, b"{"])
-def test_a_write_that_loses_the_record_leaves_the_one_beside_it(left):
+def test_a_record_that_an_earlier_version_lost_while_it_wrote_is_read_beside_it(left):
     host = Host()
     first = record(host)
     first.before_change("Hub", bindings(PLAIN))
-    host.failing = (PATH,)
-    with pytest.raises(RecordError, match="hub.json: can't be written on the host .There is not enough space on the disk..$"):
-        first.mark("verified")
-    assert PATH not in host.files
+    host.put(PATH + NEXT, json.dumps(dict(json.loads(host.text(PATH)), state="verified")))
+    host.host.files.remove(PATH)
     if left:
-        host.files[PATH] = left.decode()
-    host.failing = ()
+        host.put(PATH, left.decode())
     found = record(host)
     assert (found.in_force["state"], found.in_force["bindings_before"]) == ("verified", bindings(PLAIN))
-    # What is written next is in its place again.
+    # What is written next is in its place again, and alone.
     found.before_change("Hub", bindings(PLAIN, SECOND))
-    assert json.loads(host.files[PATH])["bindings_before"] == bindings(PLAIN)
-
-
-def test_a_write_that_fails_before_the_record_is_touched_leaves_it():
-    host = Host()
-    first = record(host)
-    first.before_change("Hub", bindings(PLAIN))
-    host.failing = (PATH + NEXT,)
-    with pytest.raises(RecordError, match="next: can't be written"):
-        first.mark("verified")
-    host.files[PATH + NEXT] = "{"
-    assert record(host).in_force["state"] == "changing"
+    assert json.loads(host.text(PATH))["bindings_before"] == bindings(PLAIN) and host.names() == {PATH}
 
 
 def test_a_record_of_which_nothing_can_be_read_is_named():
+    for path in (PATH, PATH + NEXT):
+        host = Host()
+        record(host).before_change("Hub", [])
+        host.host.files.remove(PATH)
+        host.put(path, "{")
+        with pytest.raises(RecordError, match="%s: is not a record" % path.replace("\\", ".")):
+            record(host)
+
+
+def test_a_record_that_something_else_changes_meanwhile_is_not_overwritten():
     host = Host()
-    host.files = {PATH: "{"}
-    with pytest.raises(RecordError, match="hub.json: is not a record"):
-        record(host)
-    host.files = {PATH + NEXT: "{"}
-    with pytest.raises(RecordError, match="hub.json.next: is not a record"):
-        record(host)
-
-
-def test_a_record_that_does_not_stay_as_it_was_written_is_found_at_once():
-    host = Host()
-
-    def call(name, arguments):
-        done = host(name, arguments)
-        if name == WRITE:
-            host.files[PATH] = "{}"
-        return done
-
-    with pytest.raises(RecordError, match="is not on the host as it was written"):
-        record(call).before_change("Hub", bindings(PLAIN))
+    first = record(host)
+    first.before_change("Hub", [])
+    host.put(PATH, "{}")
+    with pytest.raises(RecordError, match="hub.json: can't be written on the host"):
+        first.mark("verified")
+    assert host.text(PATH) == "{}"

@@ -3,7 +3,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """iis_listen on an IIS in memory, which removes or changes more than it was asked to, as Windows may."""
 
-import base64
 import copy
 import json
 
@@ -15,6 +14,8 @@ from ansible_collections.portshift.agents.plugins.plugin_utils import _iis_bindi
 from ansible_collections.portshift.agents.plugins.plugin_utils import _iis_edit
 from ansible_collections.portshift.agents.plugins.plugin_utils._iis_edit import set_bindings
 from tests.unit.test_iis_bindings import bindings
+from tests.unit.windows_bigfix import Straight
+from tests.windows.host import Host
 
 A, B = "A" * 40, "B" * 40
 RECORD = "C:\\ProgramData\\portshift\\hub.json"
@@ -35,7 +36,8 @@ class Machine:
 
     def __init__(self, removal="exact", **sites):
         self.sites = {name: dict(state="Started", bindings=bindings(*lines)) for name, lines in sites.items()}
-        self.removal, self.files, self.changes = removal, {}, []
+        self.removal, self.changes = removal, []
+        self.script = Straight(Host("hub"))
         # Whether the port never drains, the state of the connection to it, and in which states sockets were asked for.
         self.users, self.connected, self.looked_for = False, "Established", []
         # The certificate of each address and port, or name and port; and what is to happen before a change.
@@ -55,8 +57,11 @@ class Machine:
         self.website_info({})
         return iis.texts(self.sites[name]["bindings"])
 
+    def noted(self):
+        return self.script.host.files.get(RECORD)
+
     def record(self):
-        return json.loads(self.files[RECORD])
+        return json.loads(self.noted().content)
 
     def __call__(self, name, arguments):
         return getattr(self, name.rpartition(".")[2])(copy.deepcopy(arguments))
@@ -100,18 +105,6 @@ class Machine:
             iis.identity(one) in removed or self.removal == "all" or self.removal == "nameless" and not one["hostname"]
             or self.removal == "port" and "*:%d:" % one["port"] in removed)
 
-    def slurp(self, arguments):
-        if arguments["src"] not in self.files:
-            return dict(failed=True, msg="Path %s is not found" % arguments["src"])
-        return dict(content=base64.b64encode(self.files[arguments["src"]].encode()).decode())
-
-    def win_file(self, _arguments):
-        return dict(changed=True)
-
-    def win_copy(self, arguments):
-        self.files[arguments["dest"]] = arguments["content"]
-        return dict(changed=True)
-
     def win_wait_for(self, arguments):
         self.asked_for_users = arguments["port"]
         return dict(failed=self.users, msg="timeout while waiting for 0.0.0.0:%d to drain" % arguments["port"])
@@ -119,7 +112,7 @@ class Machine:
     # -- calls
     def run(self, check=False, **given):
         options = ArgumentSpecValidator(SPEC).validate(dict(dict(timeout=0.2, record=NOTED), **given)).validated_parameters
-        return set_bindings(self, options, check)
+        return set_bindings(self, self.script, options, check)
 
     def open(self, **given):
         return self.run(**dict(dict(port=8443, beside=443), **given))
@@ -245,7 +238,7 @@ def test_a_binding_of_the_central_store_is_made_by_a_person_and_then_gone_on_wit
     machine = Machine(Hub=["https *:443:hub sni ccs"])
     for check in (True, False):
         result = machine.open(check=check)
-        assert 'New-Item -Path "IIS:\\SslBindings\\!8443!hub" -SSLFlags 3' in result["msg"] and not machine.files
+        assert 'New-Item -Path "IIS:\\SslBindings\\!8443!hub" -SSLFlags 3' in result["msg"] and machine.noted() is None
         assert "nothing was changed" in result["msg"]
     machine.sites["Hub"]["bindings"] += bindings("https *:8443:hub sni ccs")
     assert machine.open()["changed"] is False
@@ -315,9 +308,9 @@ def test_a_way_back_that_cant_be_noted_is_none():
     machine = Machine(Hub=[PLAIN])
     assert machine.open()["changed"]
     changes = len(machine.changes)
-    machine.win_copy = lambda arguments: dict(failed=True, msg="Access is denied")
+    machine.script.host.files.free["c:"] = 0
     result = machine.restore()
-    assert "Access is denied); nothing was changed" in result["msg"] and len(machine.changes) == changes
+    assert "not enough space on the disk); nothing was changed" in result["msg"] and len(machine.changes) == changes
     assert machine.texts() == [PLAIN, SECOND]
 
 
@@ -325,7 +318,7 @@ def test_a_port_that_is_not_the_migrations_is_refused():
     machine = Machine(Hub=[PLAIN])
     for given in (dict(port=9443), dict(port=9443, beside=None)):
         result = machine.open(**given)
-        assert "port is 9443, and the migration that C:\\ProgramData" in result["msg"] and not machine.files, result
+        assert "port is 9443, and the migration that C:\\ProgramData" in result["msg"] and machine.noted() is None, result
         assert "has the ports 443 and 8443, so what is done there could not be taken back" in result["msg"]
     assert machine.open()["changed"]
     assert "port is 9443" in machine.open(port=9443)["msg"]

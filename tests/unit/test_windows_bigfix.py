@@ -3,17 +3,19 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """BigFix on Windows hosts: what is asked of one, what is judged, and the steps that come of it, on a model without a wire."""
 
+import importlib
 import json
 
 import pytest
 
 from ansible_collections.portshift.agents.plugins.module_utils._core.errors import EngineError
 from ansible_collections.portshift.agents.plugins.plugin_utils._windows import bigfix, bridge
-from ansible_collections.portshift.agents.plugins.plugin_utils._windows.move import Module
+from ansible_collections.portshift.agents.plugins.plugin_utils._windows.move import Module, WindowsMove
 from tests.unit.windows_bigfix import (
     CLIENT, DATE, NEW, OLD, RECORD, RELAY, SETTINGS, Parent, Straight, client, look_options, masthead, move_options, options,
     proof, relay, state_of)
 from tests.windows import bigfix as windows
+from tests.windows.clock import Cancelled
 from tests.windows.host import Host
 from tests.windows.network import Network
 from tests.windows.services import Service
@@ -58,8 +60,9 @@ def test_a_client_is_moved_and_proved_in_two_executions(host, script):
     assert len(script.applies) == 1
     kinds = [step["step"] for step in script.applies[0]]
     # The record and the backups are on the disk before a service is stopped.
-    assert kinds[:2] == ["mark", "write"] and set(kinds[1:kinds.index("stop")]) == {"write"}
-    assert kinds[kinds.index("stop"):] == ["stop", "write", *["registry"] * 4, "write", "start", "wait", "write"]
+    assert set(kinds[:kinds.index("stop")]) == {"write"}
+    # What the old process says until it has ended is no word of the new one.
+    assert kinds[kinds.index("stop"):] == ["stop", "mark", "write", *["registry"] * 4, "write", "start", "wait", "write"]
     assert found["files"] == [CLIENT + "\\actionsite.afxm", SETTINGS, CLIENT + "\\clientsettings.cfg"]
     assert host.registry.get(SETTINGS + "\\__RelayServer1", "value") == ("String", RELAY % NEW)
     record = json.loads(host.files.get(RECORD).content)
@@ -379,10 +382,133 @@ def test_a_service_that_is_down_is_started_where_nothing_is_to_be_edited(host, s
     assert [step["step"] for step in script.applies[-1]] == ["start"]
 
 
-def test_an_earlier_change_that_was_undone_is_told(host, script):
+def telling(script, state, running=False, sentence="BESClient does not start"):
     script.read = lambda wanted, read=script.read: dict(read(wanted), unfinished=[
-        dict(id="0" * 32, state="undone", began=1.0, sentence="the connection was lost, and all is as it was")])
-    assert "the connection was lost, and all is as it was" in bigfix.looked(script, look_options())["notes"]
+        dict(id="0" * 32, state=state, began=1.0, sentence=sentence, running=running, timeout=70.0)])
+    return script
+
+
+def test_an_earlier_change_that_was_undone_is_told(host, script):
+    found = bigfix.looked(telling(script, "undone", sentence="the connection was lost, and all is as it was"), look_options())
+    assert "this host has undone an earlier change: the connection was lost, and all is as it was" in found["notes"]
+    assert found["ok"] is True
+
+
+def test_a_host_that_was_left_half_way_is_no_host_to_move(host, script):
+    found = bigfix.looked(telling(script, "trouble"), look_options())
+    assert found["ok"] is False and "left half way, and a person has to look at it: BESClient does" in found["problems"][0]
+    with pytest.raises(EngineError, match="nothing was changed now: an earlier change of this host was left half way"):
+        bigfix.moved(script, move_options(), Module(False, False))
+    assert script.applies == []
+
+
+@pytest.mark.parametrize("running, ok", [(True, False), (False, True)])
+def test_a_change_that_was_cut_off_is_no_hindrance_to_the_move_that_ends_it(host, script, running, ok):
+    found = bigfix.looked(telling(script, "applying", running, "it was cut off"), look_options())
+    assert found["ok"] is ok and any("it was cut off" in sentence for sentence in found["notes" if ok else "problems"])
+
+
+def test_a_move_that_was_cut_off_is_ended_at_once_by_the_next_run_and_done(host, script):
+    def cut(step):
+        if step["step"] == "start":
+            raise Cancelled
+
+    host.script.before = dict.fromkeys(range(40), cut)
+    with pytest.raises(Cancelled):
+        bigfix.moved(script, move_options(), Module(False, False))
+    host.script.before = {}
+    assert host.services.get("BESClient").state == "stopped"
+    again = Straight(host)
+    found = bigfix.moved(again, move_options(), Module(False, False))
+    assert (found["changed"], found["ok"], len(again.resumed), len(again.applies)) == (True, True, 1, 1)
+    assert any("this host has undone an earlier change" in note for note in found["notes"])
+
+
+def test_a_way_back_settles_what_was_left_half_way(host, script):
+    """By the record that a move has left; without one a person has to look."""
+    before = state_of(host)
+    bigfix.moved(script, move_options(), Module(False, False))
+    asked = []
+    script.apply = lambda wanted, steps, timeout, settles=(), apply=script.apply: (
+        asked.append(list(settles)), apply(wanted, steps, timeout))[1]
+    bigfix.moved(telling(script, "trouble"), move_options(state="restored", proof=None), Module(False, False))
+    assert asked == [["0" * 32]] and state_of(host) == before
+    with pytest.raises(EngineError, match="nothing of the record of this host is to be put back, and an earlier change of this"):
+        bigfix.moved(script, move_options(state="restored", proof=None), Module(False, False))
+    assert len(asked) == 1
+
+
+def test_a_service_that_others_need_is_told_by_the_look_and_not_stopped(host, script):
+    host.services.add(Service("Plugin", needs=["BESClient"]), running=True)
+    words = "the service BESClient is needed by Plugin, which runs, so that it can't be stopped; stop that one, or name it in"
+    assert any(words in sentence for sentence in bigfix.looked(script, look_options())["problems"])
+    with pytest.raises(EngineError, match="nothing was changed: the service BESClient is needed by Plugin"):
+        bigfix.moved(script, move_options(), Module(False, False))
+    assert script.applies == []
+    # With it among the services, after the one that it needs, it is stopped first.
+    assert bigfix.looked(script, look_options(services=["BESClient", "Plugin"]))["ok"] is True
+    assert any(words[:40] in one for one in bigfix.looked(script, look_options(services=["Plugin", "BESClient"]))["problems"])
+    host.services.stop("Plugin")
+    host.pass_time(5)
+    assert bigfix.looked(script, look_options())["ok"] is True
+
+
+def test_the_host_itself_waits_for_the_ports_of_its_neighbours():
+    found = bigfix.conditions(move_options(proof=proof(neighbours=[8080, 8083])), "BESClient")
+    assert [one["port"] for one in found if one["kind"] == "listens" and one["service"] is None] == [8080, 8083]
+
+
+def judged_otherwise(monkeypatch, *answers):
+    """The control node, which asks more than the host does, and finds the host unproved."""
+    told = list(answers)
+    move = importlib.import_module(WindowsMove.__module__)
+    monkeypatch.setattr(move, "proof", lambda questions, seconds: dict(told.pop(0)))
+
+
+UNPROVED = dict(ok=False, port=NEW, missing={}, msg="the agent left a connection to the old port")
+
+
+@pytest.mark.parametrize("is_written", [False, True])
+def test_what_the_control_node_does_not_take_for_proved_is_put_back(host, script, monkeypatch, is_written):
+    judged_otherwise(monkeypatch, UNPROVED)
+    path, apply = CLIENT + "\\clientsettings.cfg", script.apply
+    before = host.files.get(path).content
+
+    def written_since(wanted, steps, timeout, settles=()):
+        if not script.applies and is_written:
+            host.clock.after(3, lambda: host.files.put(path, host.files.get(path).content + b"Other=1\r\n"))
+        return apply(wanted, steps, timeout)
+
+    script.apply = written_since
+    if not is_written:
+        with pytest.raises(EngineError, match="connection to the old port. Its files and its registry are as they were before"):
+            bigfix.moved(script, move_options(), Module(False, False))
+        assert host.files.get(path).content == before
+        assert json.loads(host.files.get(RECORD).content)["state"] == "rolled_back"
+        return
+    with pytest.raises(EngineError, match="connection to the old port. Putting the host back did not .*no longer safe, "
+                                          "nothing was changed: .*clientsettings.cfg: it has changed.*The host stays on port %d"
+                                          % NEW):
+        bigfix.moved(script, move_options(), Module(False, False))
+
+
+@pytest.mark.parametrize("outcome, words", [
+    ("undone", "The host has undone it by itself: .*The host stays on port %d" % NEW),
+    ("refused", "nothing was changed: it was asked. The host stays on port %d" % NEW),
+    ("trouble", "The host is half way, and needs a person")])
+def test_a_way_back_that_does_not_come_about_says_on_which_port_the_host_is(host, script, monkeypatch, outcome, words):
+    judged_otherwise(monkeypatch, UNPROVED)
+    apply = script.apply
+
+    def fails(wanted, steps, timeout, settles=()):
+        if script.applies:
+            return dict(host.script.answer(dict(version=1, verb="read", wanted=wanted)), outcome=outcome, ok=False,
+                        sentence="it was asked.")
+        return apply(wanted, steps, timeout)
+
+    script.apply = fails
+    with pytest.raises(EngineError, match="Putting the host back did not work out either: .*%s.*It needs a person" % words):
+        bigfix.moved(script, move_options(), Module(False, False))
 
 
 def test_a_second_migration_keeps_the_record_of_the_first_and_goes_back_to_it(network):

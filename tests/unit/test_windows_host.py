@@ -20,9 +20,10 @@ from ansible_collections.portshift.agents.plugins.module_utils._network.run_lock
 from ansible_collections.portshift.agents.plugins.plugin_utils._windows import lock, record as windows_record
 from ansible_collections.portshift.agents.plugins.plugin_utils._windows.bigfix import ServerView, SettingsView
 from ansible_collections.portshift.agents.plugins.plugin_utils._windows.host import WindowsHost, splice, write_step
-from ansible_collections.portshift.agents.plugins.plugin_utils._windows.move import Module, await_end
+from ansible_collections.portshift.agents.plugins.plugin_utils._windows.move import AFTER_ITS_TIME, Module, await_end
 from ansible_collections.portshift.agents.plugins.plugin_utils._windows.protocol import FOLDER
 from tests.unit.windows_bigfix import Parent, Straight
+from tests.windows.files import ADMINISTRATORS, TRUSTED, USERS
 from tests.windows.host import Host
 from tests.windows.network import Network
 from tests.windows.services import Service
@@ -136,7 +137,7 @@ def test_user_and_password_of_the_rest_api_are_no_part_of_what_is_read():
     view = ServerView(KEY)
     text = view.text({"": [dict(name="RESTURL", type="String", data="https://localhost:52311/api"),
                            dict(name="RESTPassword", type="String", data="{obf}x"), dict(name="Port", type="DWord", data=52311)]})
-    assert text == b"RESTURL=https://localhost:52311/api\nPort=52311\n"
+    assert text == b"RESTURL=https://localhost:52311/api\nPort (registry)=52311\n"
     assert view.changes(text, text.replace(b"52311", b"55000")) == [
         ("", "RESTURL", "https://localhost:55000/api"), ("", "Port", "55000")]
 
@@ -235,24 +236,122 @@ def test_of_two_that_ask_in_the_same_moment_one_has_the_lock(model, script):
 
 # --- changes of others
 
-def test_a_change_that_is_under_way_is_waited_for(monkeypatch, host, script):
-    slept = []
-    monkeypatch.setattr(importlib.import_module(await_end.__module__).time, "sleep", slept.append)
-    answers = [[dict(id="0" * 32, state="applying", began=1.0, sentence="it is under way")]] * 3 + [
-        [dict(id="0" * 32, state="undone", began=1.0, sentence="the time was up")], []]
-    ask = script.read
-    host._ask = lambda wanted: dict(ask(wanted), unfinished=answers.pop(0))
-    await_end(host)
-    assert len(slept) == 3 and [one["sentence"] for one in host.ended] == ["the time was up"]
+def change(state, running=False, sentence="it is under way", timeout=70.0, began=1.0):
+    return dict(id="0" * 32, state=state, began=began, sentence=sentence, running=running, timeout=timeout)
+
+
+class Resuming(list):
+    """A script that ends what was cut off."""
+
+    def resume(self, one):
+        self.append(one["id"])
+
+
+@pytest.fixture
+def slept(monkeypatch):
+    found, now = [], [0.0]
+    clock = importlib.import_module(await_end.__module__).time
+    monkeypatch.setattr(clock, "sleep", lambda seconds: (found.append(seconds), now.__setitem__(0, now[0] + seconds)))
+    monkeypatch.setattr(clock, "monotonic", lambda: now[0])
+    return found
+
+
+def answering(host, script, *unfinished):
+    answers, ask = list(unfinished), script.read
+    host._ask = lambda wanted: dict(ask(wanted), unfinished=answers.pop(0) if len(answers) > 1 else answers[0])
+    return Resuming()
+
+
+def test_a_change_that_is_under_way_is_waited_for(slept, host, script):
+    asked = answering(host, script, *[[change("applying", True)]] * 3, [change("undone", sentence="the time was up")])
+    await_end(host, asked, False)
+    assert len(slept) == 3 and asked == [] and host.told() == ["this host has undone an earlier change: the time was up"]
     assert host.other_change("x") is None
 
 
-def test_a_host_that_is_half_way_is_for_a_person(host, script):
-    ask = script.read
-    host._ask = lambda wanted: dict(ask(wanted), unfinished=[
-        dict(id="0" * 32, state="trouble", began=1.0, sentence="BESClient does not start")])
-    with pytest.raises(EngineError, match="left half way, and a person has to look at it: BESClient does not start"):
-        await_end(host)
+@pytest.mark.parametrize("state", ["applying", "undoing"])
+def test_a_change_that_was_cut_off_is_ended_at_once(slept, host, script, state):
+    asked = answering(host, script, [change(state)], [change("undone", sentence="it was cut off")])
+    await_end(host, asked, False)
+    assert asked == ["0" * 32] and slept == [] and host.under_way() == []
+
+
+def test_check_mode_leaves_a_change_that_was_cut_off_as_it_is(slept, host, script):
+    asked = answering(host, script, [change("applying")])
+    with pytest.raises(EngineError, match="cut off and has not been undone yet, which check mode leaves so: it is under way"):
+        await_end(host, asked, True)
+    assert asked == [] and slept == []
+
+
+@pytest.mark.parametrize("timeout", [70.0, 1150.0])
+@pytest.mark.parametrize("ahead", [0.0, 86400.0])
+def test_a_change_is_waited_for_as_long_as_it_may_take(slept, host, script, timeout, ahead):
+    began = host.now() + ahead
+    asked = answering(host, script, [change("applying", True, timeout=timeout, began=began)])
+    host.read_anew()
+    with pytest.raises(EngineError, match="has not ended in the %d s that were waited for it: it" % (timeout + AFTER_ITS_TIME)):
+        await_end(host, asked, False)
+    assert timeout + AFTER_ITS_TIME <= sum(slept) < timeout + AFTER_ITS_TIME + 10
+
+
+def test_a_change_that_cannot_be_ended_is_asked_to_end_once(slept, host, script):
+    asked = answering(host, script, [change("undoing", sentence="BESClient does not start")])
+    with pytest.raises(EngineError, match="has not ended in the .* BESClient does not start"):
+        await_end(host, asked, False)
+    assert asked == ["0" * 32]
+
+
+def test_a_host_that_is_half_way_is_for_a_person_each_time(host, script):
+    asked = answering(host, script, [change("trouble", sentence="BESClient does not start.")])
+    for _time in range(2):
+        with pytest.raises(EngineError, match="left half way, and a person has to look at it: BESClient does not start. What it "
+                                              "was like before is below .*changes; when .* delete there: 0000"):
+            await_end(host, asked, False)
+        host.read_anew()
+    await_end(host, asked, False, half_way=True)
+    assert asked == []
+
+
+@pytest.mark.parametrize("owner, words", [
+    ("WIN\\mallory", "can be changed by more than SYSTEM"), (ADMINISTRATORS, "can be changed by")])
+def test_a_folder_that_is_not_believed_is_told_and_nothing_of_it_is_read(model, script, owner, words):
+    """Anyone may make it in C:\\ProgramData, and what lies in it then."""
+    path = FOLDER + "\\bigfix.lock"
+    model.files.folder(FOLDER, owner=owner, writers=TRUSTED | {USERS}, protected=False)
+    model.files.put(path, b"{}")
+    host = WindowsHost(script.read)
+    with pytest.raises(EngineError, match="bigfix.lock: others than SYSTEM and the administrators may have written it"):
+        host.disk.read_own(path)
+    assert "changes of this host are not told: " in host.told()[0] and words in host.told()[0]
+
+
+def test_a_file_of_ours_that_a_user_may_have_written_is_not_believed(model, host):
+    for name, more in (("a", dict(owner="WIN\\mallory")), ("b", dict(writers=TRUSTED | {USERS}))):
+        path = "%s\\%s.json" % (FOLDER, name)
+        model.files.folder(FOLDER, protected=True, writers=TRUSTED)
+        model.files.put(path, b"{}", **more)
+        with pytest.raises(EngineError, match="is not believed; look who made it"):
+            host.disk.read_own(path)
+    with pytest.raises(EngineError, match="lies outside of C:.ProgramData.portshift, so it is not believed"):
+        host.disk.read_own("C:\\x\\a.txt")
+
+
+def test_the_addresses_of_a_host_are_those_that_others_reach_it_by(host):
+    assert host.own_addresses() == ["192.0.2.9"]
+
+
+@pytest.mark.parametrize("state, words", [
+    ("undone", "this host has undone an earlier change: the time was up"),
+    ("trouble", "an earlier change of this host was left half way: the time was up")])
+def test_a_lock_hands_on_what_the_host_tells(model, script, state, words):
+    """It is the first task of a run, and what it writes ends the time in which the host tells what it has undone."""
+    script.read = lambda wanted, read=script.read: dict(read(wanted), unfinished=[change(state, sentence="the time was up")])
+    assert lock.outcome(script, asked(), False)["warnings"] == [words]
+    # So does the record, for who reads it.
+    module = Module(False, False)
+    module.params = dict(path=FOLDER + "\\x.json", state="present", keep_days=None, force=False)
+    windows_record.outcome(script, module, FileKinds(bigfix_edit))
+    assert module.warnings == [words]
 
 
 # --- probes
@@ -308,3 +407,15 @@ def test_on_a_linux_host_the_module_runs_and_no_collection_is_looked_for(name):
         patched.setattr(importlib.import_module("ansible.plugins.action").ActionBase, "run", Base.run)
         Action().run(task_vars={})
     assert len(asked) == 1 and "module_name" not in asked[0]
+
+
+@pytest.mark.parametrize("variables, family", [
+    ({}, "posix"), (dict(ansible_connection="ssh"), "posix"),
+    (dict(ansible_connection="local", ansible_shell_type="sh"), "posix"),
+    (dict(ansible_connection="winrm"), "windows"), (dict(ansible_connection="ansible.builtin.psrp"), "windows"),
+    (dict(ansible_connection="ssh", ansible_shell_type="powershell"), "windows"),
+    (dict(ansible_connection="{{ of_the_site }}"), "windows")])
+def test_the_family_of_a_host_is_told_by_how_it_is_reached(variables, family):
+    lookup = importlib.import_module("ansible_collections.portshift.agents.plugins.lookup.host_family").LookupModule()
+    lookup._templar = type("Templar", (), dict(template=lambda self, value: value.replace("{{ of_the_site }}", "winrm")))()
+    assert lookup.run([], variables) == [family]

@@ -70,16 +70,22 @@ class Straight:
     """A Script that asks the model at once, and counts."""
 
     def __init__(self, host):
-        self.host, self.reads, self.applies = host, 0, []
+        self.host, self.reads, self.applies, self.resumed = host, 0, [], []
 
     def read(self, wanted):
         self.reads += 1
         return self.host.script.answer(Request(version=VERSION, verb="read", wanted=wanted))
 
-    def apply(self, wanted, steps, timeout):
+    def apply(self, wanted, steps, timeout, settles=()):
         self.applies.append(steps)
+        more = dict(settles=list(settles)) if settles else {}
         return self.host.script.answer(Request(version=VERSION, verb="apply", wanted=wanted, id=uuid.uuid4().hex,
-                                               timeout=timeout, steps=steps))
+                                               timeout=timeout, steps=steps, **more))
+
+    def resume(self, change):
+        self.resumed.append(change["id"])
+        return self.host.script.answer(Request(version=VERSION, verb="apply", wanted={}, id=change["id"],
+                                               timeout=change["timeout"], steps=[]))
 
 
 def options(**more):

@@ -19,7 +19,7 @@ class Estate:
         """`endpoint`: options of its Endpoint -> Host"""
         addresses = addresses or ("192.0.2.%d" % (10 + len(self.hosts)),)
         made = Host(name, addresses, self.network, **dict(dict(real=self.real, pin=self.pin), **host))
-        made.endpoint = self.server.add(Endpoint(name, made.run, **(endpoint or {})))
+        made.endpoint = self.server.add(Endpoint(name, made.run, is_up=lambda: made.is_up, **(endpoint or {})))
         self.hosts[name] = made
         return made
 

@@ -5,6 +5,7 @@
 
 import base64
 import contextlib
+import functools
 import hashlib
 import json
 import pathlib
@@ -57,6 +58,8 @@ class Host:
         # PortProxies that were made by hand, of other kinds than v4tov4 among them: as the contract has them.
         self.other_portproxies = []
         self.is_closed = False
+        # Its WinRM, where it has one (estate.py).
+        self.endpoint = None
         self.is_up, self.administrator, self.language_mode = True, True, "FullLanguage"
         self.windows, self.powershell = "10.0.20348", "5.1.20348.2849"
         # IIS, where there is one: its Machine (tests.lab.change_tracker.windows).
@@ -180,8 +183,10 @@ class Host:
     # -- its life
     def boot(self, seconds=60.0):
         """Whatever runs ends; then it comes up again."""
-        self.script.end()
         self.is_up = False
+        self.script.end()
+        if self.endpoint:
+            self.endpoint.end()
         for service in self.services.known.values():
             service.life += 1
         self.clock.skip(seconds)
@@ -286,7 +291,12 @@ class Host:
 
 
 class IpHelper:
-    """Listens for portproxy.  A port that another process has is left to that one, silently."""
+    """Listens for portproxy.  A port that another process has is left to that one, silently.
+
+    `lets_go`: seconds after which it gives a port up that is forwarded no more.
+    """
+
+    lets_go = 0.0
 
     def start(self, host, service):
         self.follow(host, service)
@@ -295,11 +305,19 @@ class IpHelper:
         mine = {one.port: one for one in host.listeners if one.process is service.process}
         for port, listener in mine.items():
             if host.portproxies.get(port) != listener.forward[1]:
-                host.shut(listener)
+                if self.lets_go:
+                    host.clock.after(self.lets_go, functools.partial(self._let_go, host, port, listener))
+                else:
+                    host.shut(listener)
         for port, target in host.portproxies.items():
             if port not in mine or mine[port] not in host.listeners:
                 with contextlib.suppress(PortError):
                     host.listen(service.process, port, forward=("127.0.0.1", target))
+
+    @staticmethod
+    def _let_go(host, port, listener):
+        if host.portproxies.get(port) != listener.forward[1]:
+            host.shut(listener)
 
     def stop(self, host, service):
         pass    # its listeners end with its process

@@ -44,7 +44,7 @@ class LabHub:
         """How the hub is reached, for a second -i."""
         self.follow()
         with open(path, "w") as stream:
-            json.dump(dict(all=dict(hosts=dict(hub=self.endpoint.variables()))), stream, indent=1)
+            json.dump(dict(all=dict(hosts=dict(hub=self.endpoint.variables("ansible_winrm_")))), stream, indent=1)
 
     def close(self):
         self.server.close()

@@ -11,6 +11,7 @@ import contextlib
 import http.client
 import http.server
 import ipaddress
+import itertools
 import socket
 import threading
 
@@ -77,7 +78,7 @@ class Network:
 
     def __init__(self):
         self.hosts, self.names = [], {}
-        self.source_ports = iter(range(DYNAMIC, 65536))
+        self.source_ports = itertools.cycle(range(DYNAMIC, 65536))
 
     def add(self, host):
         self.hosts.append(host)

@@ -7,6 +7,7 @@ The guardian is the scheduled task: it undoes what is not decided when the time 
 """
 
 import base64
+import contextlib
 import hashlib
 import json
 import re
@@ -24,10 +25,15 @@ from .shapes import Misfit, check
 
 LOOK_SECONDS = 0.5
 WAIT_SECONDS = 2.0
-# How long another process is waited for: by an apply, and by the guardian, which ends it then.
-LOCK_SECONDS, PATIENCE = 5.0, 900.0
+# How long another process is waited for by an apply; how often the guardian looks, and how long beyond its time it lets one be.
+LOCK_SECONDS, GUARD_SECONDS, PATIENCE = 5.0, 60.0, 900.0
+# How long what became of a change is kept, and told.
+DAY = 86400.0
+RESERVE_BYTES = 262144
+CONNECTIONS = 5000
 LISTEN_SECONDS = 10.0
 BODY_BYTES = 65536
+HELD_SECONDS = 60.0
 CODED = ("Binary", "None", "Unknown")
 APPLYING, UNDOING, UNDONE, TROUBLE, APPLIED = "applying", "undoing", "undone", "trouble", "applied"
 KINDS = [(family, protocol) for family in ("ipv4", "ipv6") for protocol in ("tcp", "udp")]
@@ -57,6 +63,10 @@ def from_contract(value):
     return base64.b64decode(value["data"]) if value["type"] in CODED else value["data"]
 
 
+class Left(Exception):
+    """What an undo leaves for a person."""
+
+
 class AnyOf:
     """An event that is set when one of some is."""
 
@@ -82,18 +92,17 @@ class Change:
 
     def __init__(self, request, began, places):
         self.id, self.request, self.began, self.places = request["id"], request, began, places
-        self.state, self.sentence, self.told = APPLYING, None, False
+        self.state, self.sentence, self.cause, self.settled, self.over = APPLYING, None, None, False, None
         self.failed_step, self.done, self.seconds = None, [], 0.0
         self.journal, self.services = [], {}
         self.marks = {}
-        self.is_running, self.ended, self.timer, self.deadline = True, threading.Event(), None, None
+        self.is_running, self.ended, self.deadline = True, threading.Event(), None
         self.down, self.up = None, None
 
 
 class Script:
     def __init__(self, host):
         self.host = host
-        self.lock = threading.RLock()
         self.changes = {}
         # For tests: index of a step -> function(step), called before it; Cancelled is what a power cut looks like.
         self.before = {}
@@ -104,6 +113,18 @@ class Script:
         return self.host.clock
 
     # -- from outside
+    def hold_at(self, index):
+        """For tests: before that step the script stands, until WinRM ends its process -> an event that says that it stands"""
+        stands = threading.Event()
+
+        def stand(_step):
+            stands.set()
+            assert self.host.cancelled.event.wait(HELD_SECONDS), "nothing ended the process that stood at step %d" % index
+            raise Cancelled
+
+        self.before[index] = stand
+        return stands
+
     def answer(self, request, check_mode=False):
         """-> Answer; what the contract does not know is a Misfit."""
         check(request, "Request", "request")
@@ -122,7 +143,10 @@ class Script:
                 own = request["id"]
             except (Refusal, *TROUBLES) as err:
                 answer.update(ok=False, outcome="refused", sentence=str(err))
-        answer["unfinished"] = self._unfinished(own, not check_mode)
+        try:
+            answer["unfinished"] = self._unfinished(own)
+        except (Refusal, FileError) as err:
+            answer["sentence"] = "; ".join(filter(None, [answer["sentence"], "changes of this host are not told: %s" % err]))
         answer["found"] = self.found(request["wanted"])
         return answer
 
@@ -134,18 +158,33 @@ class Script:
             change.is_running = False
 
     def boot(self):
-        """The guardian's other trigger."""
+        """The guardian's other trigger: a minute after it."""
         for change in list(self.changes.values()):
-            self._guard(change)
+            self._watch(change)
 
-    def _unfinished(self, own, tell):
-        told = []
-        for change in self.changes.values():
-            if change.id != own and change.state != APPLIED and not change.told:
-                told.append(dict(id=change.id, state=change.state, began=change.began,
-                                 sentence=change.sentence or "a change of this host is %s" % change.state))
-                change.told = tell and change.state in (UNDONE, TROUBLE)
-        return told
+    def _recent(self, change):
+        return change.over is not None and abs(self.clock.now() - change.over) < DAY
+
+    def _known_changes(self):
+        """Those whose folders are there, in folders that are believed."""
+        for path in (FOLDER, FOLDER + "\\changes"):
+            self._assert_own(path)
+        found = [change for change in self.changes.values() if self.host.files.get(self._own(change)) is not None]
+        for change in found:
+            self._assert_own(self._own(change))
+        return found
+
+    def _unfinished(self, own):
+        """A read writes nothing."""
+        return [dict(id=change.id, state=change.state, began=change.began, running=self._is_open(change) and change.is_running,
+                     timeout=change.request["timeout"], sentence=change.sentence or "a change of this host is %s" % change.state)
+                for change in self._known_changes()
+                if change.id != own and change.state != APPLIED and not change.settled
+                and (change.state != UNDONE or self._recent(change))]
+
+    @staticmethod
+    def _is_open(change):
+        return change.state in (APPLYING, UNDOING)
 
     # -- apply
     def _apply(self, request, answer, check_mode):
@@ -164,15 +203,18 @@ class Script:
         if earlier is not None:
             self._resume(earlier)
             return self._outcome(earlier, answer)
-        for change in self.changes.values():
-            if change.state in (APPLYING, UNDOING):
+        for change in self._known_changes():
+            if self._is_open(change):
                 self._resume(change)
+                if self._is_open(change):
+                    raise Refusal("an earlier change of this host is not undone yet (%s)" % change.sentence)
                 raise Refusal("an earlier change of this host had been cut off and was undone just now (%s): read the host again"
                               % change.sentence)
         self._guards(request, places)
-        for change in [one for one in self.changes.values() if one.state == APPLIED or one.state == UNDONE and one.told]:
-            del self.changes[change.id]
-            self.host.files.remove_tree(self._own(change))
+        for change in self._known_changes():
+            if (change.state in (APPLIED, UNDONE) or change.settled) and not self._recent(change):
+                del self.changes[change.id]
+                self.host.files.remove_tree(self._own(change))
         self._begin(Change(request, self.clock.now(), places), answer, cancelled)
 
     def _begin(self, change, answer, cancelled):
@@ -184,7 +226,7 @@ class Script:
         timeout = change.request["timeout"]
         self.changes[change.id] = change
         change.deadline = self.clock.steady() + timeout
-        change.timer = self.clock.after(timeout, lambda: self._guard(change))
+        self._watch(change)
         cancelled.events.append(change.ended)
         try:
             self._carry_out(change, cancelled)
@@ -192,15 +234,21 @@ class Script:
         finally:
             # Where it was cut off, the scheduled task is there.
             change.is_running = False
-            if change.state in (APPLIED, UNDONE, TROUBLE):
-                self._close(change)
+            self._close(change)
+        if change.state == APPLIED:
+            self._settle(change)
+
+    def _settle(self, own):
+        for change in self._known_changes():
+            if change is not own and (change.state == UNDONE or change.state == TROUBLE
+                                      and change.id in own.request.get("settles", ())):
+                change.settled, change.over = True, self.clock.now()
+                self._remove_request(change)
 
     @staticmethod
     def _outcome(change, answer):
-        answer.update(outcome=change.state, ok=change.state == APPLIED, sentence=change.sentence, failed_step=change.failed_step,
-                      done=change.done, seconds=change.seconds)
-        # By this answer; trouble is told once more.
-        change.told = change.told or change.state == UNDONE
+        answer.update(outcome=TROUBLE if change.state == UNDOING else change.state, ok=change.state == APPLIED,
+                      sentence=change.sentence, failed_step=change.failed_step, done=change.done, seconds=change.seconds)
 
     def _carry_out(self, change, cancelled):
         steps = change.request["steps"]
@@ -232,102 +280,154 @@ class Script:
     def _downtime(change):
         return round(change.up - change.down, 3) if change.down is not None and change.up is not None else 0.0
 
-    def _assert_folder(self):
+    def _assert_own(self, path):
+        """Refusal where what lies in a folder is neither believed nor run; also where there is none yet."""
         files = self.host.files
-        link = files.reparse(FOLDER)
+        link = files.reparse(path)
         if link:
             raise Refusal("%s is a link, and what SYSTEM runs must not lie behind one" % link)
-        node = files.get(FOLDER)
+        node = files.get(path)
         if node is None:
-            node = files.folder(FOLDER, protected=True, writers=TRUSTED)
+            return
         if not node.is_folder:
-            raise Refusal("%s is no folder" % FOLDER)
-        if node.owner not in TRUSTED or not node.protected or not node.writers <= TRUSTED:
+            raise Refusal("%s is no folder" % path)
+        if not _is_safe(node) or path == FOLDER and not node.protected:
             raise Refusal("%s can be changed by more than SYSTEM and the Administrators (owner %s, access of others: %s)" % (
-                FOLDER, node.owner, ", ".join(sorted(node.writers - TRUSTED)) or "inherited"))
+                path, node.owner, ", ".join(sorted(node.writers - TRUSTED)) or "inherited"))
+
+    def _assert_folder(self):
+        files = self.host.files
+        node = None if files.reparse(FOLDER) else files.get(FOLDER)
+        if node and node.is_folder and node.owner in TRUSTED and not (_is_safe(node) and node.protected):
+            # One that an administrator made, with what it inherited, and so have those below it.
+            foreign = [one.path for one in files.below(FOLDER) if one.target or one.owner not in TRUSTED]
+            if foreign:
+                raise Refusal("%s was made by another than SYSTEM and the Administrators: look at it, and remove it" % foreign[0])
+            for one in [node, *files.below(FOLDER)]:
+                one.writers = TRUSTED
+            node.protected = True
+        for path in (FOLDER, FOLDER + "\\changes"):
+            self._assert_own(path)
+            files.folder(path, protected=True, writers=TRUSTED)
+
+    def _is_trusted(self, path, node):
+        """Of FileFound."""
+        if not path.lower().startswith(FOLDER.lower() + "\\"):
+            return False
+        parts = path.split("\\")
+        try:
+            for count in range(FOLDER.count("\\") + 1, len(parts)):
+                self._assert_own("\\".join(parts[:count]))
+        except Refusal:
+            return False
+        return _is_safe(node)
 
     def _own(self, change):
         return "%s\\changes\\%s" % (FOLDER, change.id)
 
     def _keep(self, change):
-        for path in (FOLDER + "\\changes", self._own(change)):
-            self.host.files.folder(path, protected=True, writers=TRUSTED)
+        self._assert_own(self._own(change))
+        self.host.files.folder(self._own(change), protected=True, writers=TRUSTED)
+        self.host.files.room(FOLDER, RESERVE_BYTES)
         self.host.files.make(self._own(change) + "\\request.json", json.dumps(change.request).encode())
         self._state(change, APPLYING)
 
     def _state(self, change, state):
-        change.state = state
+        change.state, change.over = state, None if state in (APPLYING, UNDOING) else self.clock.now()
         self.host.files.put(self._own(change) + "\\state.json", json.dumps(dict(state=state, sentence=change.sentence)).encode())
 
     def _close(self, change):
         """Its state stays, for a control node that missed the outcome."""
-        if change.timer:
-            change.timer.cancel()
-        if change.state != TROUBLE:
-            self.host.files.remove_tree(self._own(change) + "\\request.json")
+        if change.state in (APPLIED, UNDONE):
+            self._remove_request(change)
+
+    def _remove_request(self, change):
+        self.host.files.remove_tree(self._own(change) + "\\request.json")
+
+    def _watch(self, change):
+        """The scheduled task: each minute until the change has ended."""
+        if self._is_open(change):
+            self.clock.after(GUARD_SECONDS, lambda: self._guard(change))
 
     def _guard(self, change):
-        """The scheduled task: at its time it waits for the process that is at work, and in the end ends that."""
-        if change.state not in (APPLYING, UNDOING):
-            return
-        if change.is_running:
-            change.timer = self.clock.after(PATIENCE, lambda: self._end_and_resume(change))
-        else:
-            self._resume(change)
-
-    def _end_and_resume(self, change):
-        if change.is_running:
+        """A process that is at work is left alone, until it is long over its time; what another one left is undone."""
+        if change.is_running and self.clock.steady() >= change.deadline + PATIENCE:
             change.ended.set()
             change.is_running = False
-        self._resume(change)
+        if self.host.files.get(self._own(change)) is None:
+            return    # a person has removed it, and the task goes
+        if not any(one.is_running for one in self.changes.values()):
+            with contextlib.suppress(Refusal):
+                self._assert_folder()
+                self._resume(change)
+        self._watch(change)
 
     def _resume(self, change):
         """Ends what another process left."""
-        if change.state in (APPLYING, UNDOING):
-            self._undo(change, change.sentence or "the change was cut off, or not done in its time, and this host has undone it "
-                                                  "by itself", AnyOf())
+        if self._is_open(change):
+            change.is_running = True
+            try:
+                self._undo(change, change.cause or "the change was cut off, or not done in its time, and this host has undone it "
+                                                   "by itself", AnyOf())
+            finally:
+                change.is_running = False
         self._close(change)
 
-    def _undo(self, change, sentence, cancelled):
-        """The services of the change stop, then all else is set back, the last first; then what ran before runs again.  It can be
-        cut off and begun again at any point."""
-        change.sentence = sentence
+    def _undo(self, change, cause, cancelled):
+        """The services of the change stop, then all else is set back, the last first; then what ran before runs again, whatever
+        else failed.  It can be cut off and begun again at any point."""
+        change.cause = change.sentence = cause
         self._state(change, UNDOING)
-        troubles = []
+        again, left = [], []
 
         def tried(call, *arguments):
             try:
                 call(*arguments)
+            except Left as err:
+                left.append(str(err))
             except TROUBLES as err:
-                troubles.append(str(err))
+                again.append(str(err))
 
         ran = [name for name, (was, _seconds) in change.services.items() if was == "running"]
         lay = [name for name in change.services if name not in ran]
         first = {}
         for entry in change.journal:
             first.setdefault((entry.kind, entry.target), [entry, []])[1].extend([entry.before, entry.after])
-        for name in [*reversed(lay), *(ran if first else ())]:
+        is_open = any(self._is_off(entry) for entry, _known in first.values())
+        for name in [*reversed(lay), *(ran if is_open else ())]:
             tried(self._halt, name, change.services[name][1], cancelled)
         for entry, known in reversed(first.values()):
-            tried(self._set_back, entry, known)
+            tried(self._set_back, entry, known, change, cancelled)
         for name in reversed(ran):
-            if first:
+            if is_open:
                 # One that was started meanwhile, such as by the boot, has read what was not set back yet.
                 tried(self._halt, name, change.services[name][1], cancelled)
             tried(self._run, name, change.services[name][1], cancelled)
         change.up = self.clock.steady()
         change.seconds = self._downtime(change)
-        if troubles:
-            change.sentence = "%s; and it could not all be undone: %s" % (sentence, "; ".join(troubles))
-        self._state(change, TROUBLE if troubles else UNDONE)
+        if again or left:
+            change.sentence = "%s; and it could not all be undone: %s" % (cause, "; ".join(dict.fromkeys(again + left)))
+        if again and not left:
+            change.sentence += "; this host tries again each minute"
+        self._state(change, TROUBLE if left else UNDOING if again else UNDONE)
+
+    def _is_off(self, entry):
+        """Whether a setting is not as it was before; one that cannot be looked at counts."""
+        try:
+            return self.setting(entry.kind, entry.target) != entry.before
+        except TROUBLES:
+            return True
 
     # -- guards
     def _guards(self, request, places):
         """What no step before it changes is as the control node read it; else Refusal."""
-        changed, marked = set(), set()
+        changed, marked, stopped = set(), set(), set()
         for index, step in enumerate(request["steps"]):
             try:
                 self._guard_step(step, places, changed, marked)
+                if step["step"] == "stop":
+                    self._unneeded(step["service"], stopped)
+                    stopped.add(step["service"].lower())
             except TROUBLES as err:
                 raise Refusal("step %d (%s): %s" % (index, step["step"], err))
 
@@ -372,6 +472,12 @@ class Script:
             raise StepFailed("this host has no service %s" % name)
         return found
 
+    def _unneeded(self, name, stopped=()):
+        running = [one.name for one in self.host.services.needed_by(self._known(name))
+                   if one.state != STOPPED and one.name.lower() not in stopped]
+        if running:
+            raise StepFailed("the service %s is needed by %s, which run: stop them first" % (name, ", ".join(running)))
+
     def _guarded(self, path, expected):
         """-> the bytes of a file that is what it was, or None"""
         files = self.host.files
@@ -414,11 +520,11 @@ class Script:
         family, protocol, port = target
         return next(((one.first, one.last) for one in self.host.excluded if one.has(protocol, port, family)), None)
 
-    def _set(self, change, entry, data=None):
+    def _set(self, change, entry, cancelled, data=None):
         change.journal.append(entry)
-        self._turn(entry, entry.before, entry.after, data)
+        self._turn(entry, entry.before, entry.after, data, change, cancelled)
 
-    def _turn(self, entry, now, wanted, data=None):
+    def _turn(self, entry, now, wanted, data, change, cancelled):
         files, host = self.host.files, self.host
         if entry.kind == "file":
             if wanted is None:
@@ -434,6 +540,7 @@ class Script:
             self._set_value(*entry.target, wanted)
         elif entry.kind == "portproxy":
             host.set_portproxy(entry.target, wanted)
+            self._await_portproxy(entry.target, wanted is not None, change, cancelled)
         else:
             family, protocol, port = entry.target
             if wanted is None:
@@ -451,7 +558,6 @@ class Script:
             registry.set(key, name, from_contract(value), value["type"])
             return
         registry.delete(key, name)
-        self._remove_empty(key, key)
 
     def _remove_empty(self, key, uppermost):
         registry = self.host.registry
@@ -470,16 +576,16 @@ class Script:
                 return "\\".join(parts[:count])
         return None
 
-    def _set_back(self, entry, known):
+    def _set_back(self, entry, known, change, cancelled):
         if entry.kind == "file":
             link = self.host.files.reparse(entry.target)
             if link:
-                raise StepFailed("%s is a link now, and behind one nothing is changed" % link)
+                raise Left("%s is a link now, and behind one nothing is changed" % link)
         now = self.setting(entry.kind, entry.target)
         if now != entry.before:
             if now not in known:
-                raise StepFailed("%s was changed by something else since, and is left as it is" % (entry.target,))
-            self._turn(entry, now, entry.before, entry.data)
+                raise Left("%s was changed by something else since, and is left as it is" % (entry.target,))
+            self._turn(entry, now, entry.before, entry.data, change, cancelled)
         if entry.made:
             self._remove_empty(entry.target[0], entry.made)
 
@@ -510,7 +616,7 @@ class Script:
         return path
 
     # -- steps -> whether there was anything to do
-    def _write(self, step, change, _notes, _cancelled):
+    def _write(self, step, change, _notes, cancelled):
         path = self._there(step["path"], change.places)
         before = self._guarded(path, step["expected"])
         after = content(step, before) if step["step"] == "write" else None
@@ -518,16 +624,19 @@ class Script:
         if wanted == step["expected"]:
             return False
         node = self.host.files.get(path)
-        self._set(change, Entry("file", path, step["expected"], wanted, before, node), after)
+        self._set(change, Entry("file", path, step["expected"], wanted, before, node), cancelled, after)
         return True
 
     _remove = _write
 
-    def _registry(self, step, change, _notes, _cancelled):
+    def _registry(self, step, change, _notes, cancelled):
         before, after = self._guarded_value(step), text_of(step["wanted"])
         if before == after:
             return False
-        self._set(change, Entry("registry", (step["key"], step["name"]), before, after, made=self._missing_key(step["key"])))
+        self._set(change, Entry("registry", (step["key"], step["name"]), before, after, made=self._missing_key(step["key"])),
+                  cancelled)
+        if after is None:
+            self._remove_empty(step["key"], step["key"])
         return True
 
     def _noted(self, step, change):
@@ -537,6 +646,9 @@ class Script:
         return service, was
 
     def _stop(self, step, change, _notes, cancelled):
+        if self._known(step["service"]).state not in (STOPPED, STOP_PENDING):
+            # Before it is noted: one that was never told to stop is left alone by an undo, too.
+            self._unneeded(step["service"])
         service, was = self._noted(step, change)
         if change.down is None and was == "running":
             change.down = self.clock.steady()
@@ -596,32 +708,34 @@ class Script:
         held, said, _process = self._is_listens(dict(port=port, service=None), change)
         if step["present"] and held:
             raise StepFailed("port %d cannot be forwarded, since %s: stop what listens first" % (port, said))
-        self._set(change, Entry("portproxy", port, now, target if step["present"] else None))
-        if step["present"]:
-            # netsh is content with a port that another process holds, and nothing is forwarded then.
-            end = self.clock.steady() + LISTEN_SECONDS
-            while not self._is_listens(dict(port=port, service="iphlpsvc"), change)[0]:
-                if self.clock.steady() > end:
-                    raise StepFailed("the service iphlpsvc (IP Helper) does not listen on port %d: %s" % (
-                        port, self._is_listens(dict(port=port, service=None), change)[1]))
-                self.clock.sleep(LOOK_SECONDS, cancelled)
+        self._set(change, Entry("portproxy", port, now, target if step["present"] else None), cancelled)
         return True
 
-    def _exclude(self, step, change, notes, _cancelled):
+    def _await_portproxy(self, port, listens, change, cancelled):
+        """netsh is content with a port that another process holds; and IP Helper takes its time to let one go."""
+        end = self.clock.steady() + LISTEN_SECONDS
+        while self.host.services.is_running("iphlpsvc") and listens != self._is_listens(
+                dict(port=port, service="iphlpsvc"), change)[0]:
+            if self.clock.steady() > end:
+                raise StepFailed("the service iphlpsvc (IP Helper) was told to listen on port %d: %s; %s" % (
+                    port, listens, self._is_listens(dict(port=port, service=None), change)[1]))
+            self.clock.sleep(LOOK_SECONDS, cancelled)
+
+    def _exclude(self, step, change, notes, cancelled):
         port, changed = step["port"], False
         for family, protocol in KINDS:
             target = (family, protocol, port)
             now = self.setting("exclude", target)
             if step["present"] and now is None:
                 try:
-                    self._set(change, Entry("exclude", target, None, (port, port)))
+                    self._set(change, Entry("exclude", target, None, (port, port)), cancelled)
                     changed = True
                 except StepFailed as err:
                     if step["must"]:
                         raise
                     notes.append("%s/%s/%d is not excluded: %s" % (*target, err))
             elif not step["present"] and now == (port, port):
-                self._set(change, Entry("exclude", target, now, None))
+                self._set(change, Entry("exclude", target, now, None), cancelled)
                 changed = True
             elif not step["present"] and now:
                 notes.append("%s/%s/%d stays excluded, since it lies in the range %d-%d" % (*target, *now))
@@ -743,7 +857,7 @@ class Script:
         host = self.host
         found = dict(self.nothing(), now=self.clock.now(), uptime=self.clock.uptime(), utc_offset=self.clock.utc_offset,
                      windows=host.windows, administrator=host.administrator,
-                     addresses=[*host.addresses, *(one for one in ("127.0.0.1", "::1") if one not in host.addresses)])
+                     addresses=list(host.addresses))
         places = found["places"] = {place["name"]: self.place(place) for place in wanted.get("places", [])}
         found["files"] = [self._file(asked, places) for asked in wanted.get("files", [])]
         found["folders"] = [self._folder(asked, places) for asked in wanted.get("folders", [])]
@@ -751,7 +865,8 @@ class Script:
         found["services"] = [self._service(name) for name in wanted.get("services", [])]
         ports, remote = wanted.get("ports", []), wanted.get("remote_ports", [])
         found["listeners"] = [one for one in host.listening() if one["port"] in ports]
-        found["connections"] = [one for one in host.connected_now() if one["local_port"] in ports or one["remote_port"] in remote]
+        found["connections"] = [one for one in host.connected_now() if one["state"] in ("Established", "SynSent")
+                                and (one["local_port"] in ports or one["remote_port"] in remote)][:CONNECTIONS]
         found["probes"] = [self.probe(probe) for probe in wanted.get("probes", [])]
         found["names"] = [dict(name=name, addresses=host.network.resolve(host, name)) for name in wanted.get("names", [])]
         if wanted.get("netsh"):
@@ -760,8 +875,8 @@ class Script:
 
     def _file(self, asked, places):
         path = self.path(asked["path"], places)
-        found = dict(path=path or asked["path"], asked=asked["path"], exists=False, reparse=False, read_only=False, size=None,
-                     changed=None, sha256=None, content=None, problem=None)
+        found = dict(path=path or asked["path"], asked=asked["path"], exists=False, reparse=False, read_only=False, trusted=False,
+                     size=None, changed=None, sha256=None, content=None, problem=None)
         if path is None:
             return dict(found, problem="the registry of this host does not name the folder of %s" % asked["path"])
         files = self.host.files
@@ -777,6 +892,7 @@ class Script:
             found.update(read_only=node.read_only, size=len(node.content), changed=node.changed)
             if link:
                 return dict(found, problem="%s is not read, since %s is a link or a mounted volume" % (path, link))
+            found["trusted"] = self._is_trusted(path, node)
             with files.opened(path, (READ,), ALL):
                 if found["size"] > asked["limit"]:
                     return dict(found, problem="%s has %d bytes, more than the %d that are read" % (
@@ -873,6 +989,10 @@ class Script:
 
         return dict(portproxy=mine + host.other_portproxies, excluded=ranges(host.excluded), dynamic=ranges(host.dynamic),
                     problem=None)
+
+
+def _is_safe(node):
+    return node.owner in TRUSTED and node.writers <= TRUSTED
 
 
 def unverified():

@@ -113,12 +113,14 @@ class Command:
 class Endpoint:
     """A host's WinRM.
 
-    `run(call, cancelled) -> Output`.  `pieces`: in how many Receives an output comes; `silent`: how many Receives of each command
-    are answered by a time-out first, as Windows does after OperationTimeout; `longest_wait`: of a Receive, in place of that.
+    `run(call, cancelled) -> Output`; `is_up()`: whether its host is there to answer.  `pieces`: in how many Receives an output
+    comes; `silent`: how many Receives of each command are answered by a time-out first, as Windows does after OperationTimeout;
+    `longest_wait`: of a Receive, in place of that.
     """
 
-    def __init__(self, name, run, user="portshift", password="Secret-1", address="127.0.0.1", port=0, tls=True):
-        self.name, self.run, self.user, self.password = name, run, user, password
+    def __init__(self, name, run, user="portshift", password="Secret-1", address="127.0.0.1", port=0, tls=True,
+                 is_up=lambda: True):
+        self.name, self.run, self.user, self.password, self.is_up = name, run, user, password, is_up
         self.tls = tls
         self.pieces, self.silent, self.longest_wait = 1, 0, None
         self.lock = threading.RLock()
@@ -130,12 +132,13 @@ class Endpoint:
         self.address, self.port = self.listener.getsockname()[:2]
 
     # -- for tests
-    def variables(self):
-        """Of an inventory, in which `ansible_host` may be the host's address in its estate."""
-        found = dict(
-            ansible_connection="winrm", ansible_winrm_host=self.address, ansible_winrm_port=self.port, ansible_user=self.user,
-            ansible_password=self.password, ansible_winrm_scheme="https" if self.tls else "http",
-            ansible_winrm_transport="basic")
+    def variables(self, place="ansible_"):
+        """Of an inventory.  With the place `ansible_winrm_`, `ansible_host` stays the host's address in its estate; each item of
+        a loop has a shell of its own then, and the one before it is left to its time."""
+        found = {
+            "ansible_connection": "winrm", place + "host": self.address, place + "port": self.port, "ansible_user": self.user,
+            "ansible_password": self.password, "ansible_winrm_scheme": "https" if self.tls else "http",
+            "ansible_winrm_transport": "basic"}
         if self.tls:
             found["ansible_winrm_ca_trust_path"] = certificate(self.address)[0]
         return found
@@ -286,7 +289,7 @@ class Endpoint:
         """Its process is ended, in the middle of what it does."""
         if command:
             command.cancelled.set()
-            if command.thread:
+            if command.thread not in (None, threading.current_thread()):
                 command.thread.join(END_SECONDS)
 
     # -- what is run
@@ -346,6 +349,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
             wrong = endpoint.wrong(seen.number)
         seen.fault = wrong
         try:
+            if not endpoint.is_up():
+                raise Lost
             self._answer(endpoint, body, seen, wrong)
         except Lost:
             self.close_connection = True

@@ -23,7 +23,7 @@ ADDRESS_SETTINGS = SELECTED_RELAYS + (
 
 # In the file of the server's MasterOperatorCredentials.
 REST_URL = "RESTURL"
-# The port of a Windows root server, which its registry has beside it, and what the line of it is called where it is read as such a
+# The port of a Windows root server, which its registry has beside it, and what its line is called where it is read as such a
 # file: no file has that name, so that a Port in one is none of ours.
 SERVER_PORT, SERVER_PORT_LINE = "Port", "Port (registry)"
 

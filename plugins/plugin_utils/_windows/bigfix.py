@@ -24,7 +24,8 @@ from ansible_collections.portshift.agents.plugins.plugin_utils._contracts import
 from ansible_collections.portshift.agents.plugins.plugin_utils._windows.bridge import HERE, WindowsBridge, file_of
 from ansible_collections.portshift.agents.plugins.plugin_utils._windows.host import (
     FILE_LIMIT, IP_HELPER, KEY_LIMIT, RegistryView, WindowsHost, folder_asked, is_key, names_asked, probe_asked)
-from ansible_collections.portshift.agents.plugins.plugin_utils._windows.move import Module, WindowsMove, await_end, marking
+from ansible_collections.portshift.agents.plugins.plugin_utils._windows.move import (
+    Module, WindowsMove, await_end, left_half_way, marking)
 from ansible_collections.portshift.agents.plugins.plugin_utils._windows.protocol import (
     Answers, Condition, Connected, EitherOf, FileAsked, Listens, Logged, Place, Probe, RegistryAsked, RegistryName,
     RegistryValue, ServiceIs, Wanted)
@@ -179,6 +180,7 @@ def conditions(params: Mapping[str, Any], agent: str | None) -> list[Condition]:
     if params["component"] != "client" and proof.get("address"):
         found.append(Listens(kind="listens", port=port, service=LISTENS[params["component"]]))
         found.append(Answers(kind="probe", probe=_page(proof["address"], port, proof["tls"]), contains=str(port)))
+    found += [Listens(kind="listens", port=neighbour, service=None) for neighbour in proof.get("neighbours") or ()]
     if proof.get("parent"):
         found.append(Answers(kind="probe", probe=_page(proof["parent"], port, proof["tls"]), contains=str(port)))
     if proof.get("log_dir"):
@@ -235,10 +237,17 @@ def looked(script: Script, params: dict[str, Any]) -> Result:
     host = host_of(script, params)
     params = resolved(params, host)
     result: Result = look(params, _opened(params), host)
-    under_way = ["another change of this host is under way: %s" % one["sentence"] for one in host.under_way()]
-    result["problems"] = [*under_way, *result["problems"]]
+    # One that was cut off is ended by the move itself.
+    problems = ["another change of this host is under way: %s" % one["sentence"] for one in host.under_way() if one["running"]]
+    if host.half_way():
+        problems.append(left_half_way(host))
+    if result["edits"]:
+        problems += host.services(params["services"]).hindrances()
+    result["problems"] = [*problems, *result["problems"]]
     result["ok"] = not result["problems"]
-    result["notes"] = [*result["notes"], *(one["sentence"] for one in host.ended)]
+    result["notes"] = [*result["notes"], *(
+        "an earlier change of this host was cut off; it is undone before this one: %s" % one["sentence"]
+        for one in host.under_way() if not one["running"]), *host.told()]
     return result
 
 
@@ -257,7 +266,7 @@ def moved(script: Script, params: dict[str, Any], module: Module) -> Result:
     """What M(portshift.agents.bigfix_cutover) returns."""
     check_options(params)
     host = host_of(script, params)
-    await_end(host)
+    await_end(host, script, module.check_mode, half_way=params["state"] == "restored")
     params = resolved(params, host)
     services, proof = host.services(params["services"]), params["proof"]
     product = BigFixMove(params, services, host)

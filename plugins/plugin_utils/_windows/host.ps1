@@ -20,11 +20,17 @@ $Folder = 'C:\ProgramData\portshift'
 # SYSTEM and the Administrators: who may own the folder and have access to it.
 $Trusted = 'S-1-5-18', 'S-1-5-32-544'
 $FolderSddl = 'O:BAD:P(A;OICI;FA;;;SY)(A;OICI;FA;;;BA)'
+$FileSddl = 'O:BAD:P(A;;FA;;;SY)(A;;FA;;;BA)'
 # What is read into memory at once, of a file that is changed and of what was added to a log.
 $FileLimit = 67108864
 $LogLimit = 8388608
-# How long the task waits for a process that is at work on the change before it ends that process.
+# Kept free for the state of a change, in case the disk is full when it is undone.
+$ReserveBytes = 262144
+$ConnectionLimit = 5000
+# How long a change, or its undoing, may take beyond its time before the task ends its process.
 $Patience = 900
+# How long what became of a change is kept.
+$Day = 86400
 # The attributes that a file is given back; others, such as Compressed, cannot be set in this way.
 $AttributeMask = 8231
 
@@ -152,54 +158,136 @@ function Get-Sddl([string] $Path) {
 
 function Set-Sddl([string] $Path, [string] $Sddl) {
     $item = [IO.FileInfo]::new($Path)
-    $security = [Security.AccessControl.FileSecurity]::new()
-    $sections = [Security.AccessControl.AccessControlSections] 'Access, Owner'
-    $security.SetSecurityDescriptorSddlForm($Sddl, $sections)
-    $sid = [Security.Principal.SecurityIdentifier]
-    # Giving a file to another owner takes a privilege, so that it is asked only where the owner differs.
-    if ((Get-Security $item).GetOwner($sid).Value -eq $security.GetOwner($sid).Value) {
+    foreach ($section in 'Access', 'Owner') {
         $security = [Security.AccessControl.FileSecurity]::new()
-        $security.SetSecurityDescriptorSddlForm($Sddl, [Security.AccessControl.AccessControlSections]::Access)
+        $security.SetSecurityDescriptorSddlForm($Sddl, [Security.AccessControl.AccessControlSections] $section)
+        try {
+            if ($PSVersionTable.PSEdition -eq 'Core') {
+                [IO.FileSystemAclExtensions]::SetAccessControl($item, $security)
+            }
+            else {
+                $item.SetAccessControl($security)
+            }
+        }
+        catch {
+            # Giving a file to another owner takes a privilege that not every administrator has; Invoke-FileStep tells of it.
+            if ($section -eq 'Access') {
+                throw
+            }
+        }
     }
-    if ($PSVersionTable.PSEdition -eq 'Core') {
-        [IO.FileSystemAclExtensions]::SetAccessControl($item, $security)
-    }
-    else {
-        $item.SetAccessControl($security)
-    }
+}
+
+function Get-FolderSecurity([string] $Sddl) {
+    $security = [Security.AccessControl.DirectorySecurity]::new()
+    $security.SetSecurityDescriptorSddlForm($Sddl, [Security.AccessControl.AccessControlSections] 'Access, Owner')
+    $security
 }
 
 function New-ProtectedFolder([string] $Path) {
     # Made with its ACL, not given it later: every user may make files in a new folder under ProgramData.
-    $security = [Security.AccessControl.DirectorySecurity]::new()
-    $security.SetSecurityDescriptorSddlForm($FolderSddl)
     if ($PSVersionTable.PSEdition -eq 'Core') {
-        [IO.FileSystemAclExtensions]::Create([IO.DirectoryInfo]::new($Path), $security)
+        [IO.FileSystemAclExtensions]::Create([IO.DirectoryInfo]::new($Path), (Get-FolderSecurity $FolderSddl))
     }
     else {
-        [IO.DirectoryInfo]::new($Path).Create($security)
+        [IO.DirectoryInfo]::new($Path).Create((Get-FolderSecurity $FolderSddl))
+    }
+}
+
+function Set-FolderSecurity([string] $Path, [string] $Sddl) {
+    if ($PSVersionTable.PSEdition -eq 'Core') {
+        [IO.FileSystemAclExtensions]::SetAccessControl([IO.DirectoryInfo]::new($Path), (Get-FolderSecurity $Sddl))
+    }
+    else {
+        [IO.DirectoryInfo]::new($Path).SetAccessControl((Get-FolderSecurity $Sddl))
+    }
+}
+
+function Get-SecurityFact([IO.FileSystemInfo] $Item) {
+    # owner; safe: nothing but SYSTEM and the Administrators may have made or may change it; said, for a sentence.
+    $security = Get-Security $Item
+    $sid = [Security.Principal.SecurityIdentifier]
+    $owner = $security.GetOwner($sid).Value
+    $others = @($security.GetAccessRules($true, $true, $sid) |
+            Where-Object { $_.AccessControlType -eq 'Allow' -and $Trusted -notcontains $_.IdentityReference.Value } |
+            ForEach-Object { $_.IdentityReference.Value } | Sort-Object -Unique)
+    @{
+        owner = $owner
+        safe = $Trusted -contains $owner -and $others.Count -eq 0
+        protected = $security.AreAccessRulesProtected
+        said = "owner $owner, inheritance $(-not $security.AreAccessRulesProtected), access of others: $($others -join ', ')"
+    }
+}
+
+function Get-FolderFault([string] $Path) {
+    # Why what lies in a folder of ours is neither believed nor run, or ''; also where there is none yet.
+    $link = Get-Link $Path
+    if ($link) {
+        return "$link is a link, and what SYSTEM runs must not lie behind one: find out who made it, and remove it"
+    }
+    if ([IO.Directory]::Exists($Path)) {
+        $facts = Get-SecurityFact ([IO.DirectoryInfo]::new($Path))
+        # Those below have what they inherit from it.
+        if (-not $facts.safe -or ($Path -eq $Folder -and -not $facts.protected)) {
+            return "$Path can be changed by more than SYSTEM and the Administrators ($($facts.said)): look through it, keep what you know, " +
+                'and remove it; it is made anew'
+        }
+    }
+    return ''
+}
+
+function Get-ForeignChild([string] $Path) {
+    # The first file or folder below it that a user may have made or may change, or ''.
+    foreach ($item in [IO.DirectoryInfo]::new($Path).EnumerateFileSystemInfos()) {
+        if (($item.Attributes -band [IO.FileAttributes]::ReparsePoint) -or -not (Get-SecurityFact $item).safe) {
+            return $item.FullName
+        }
+        if ($item -is [IO.DirectoryInfo]) {
+            $found = Get-ForeignChild $item.FullName
+            if ($found) {
+                return $found
+            }
+        }
+    }
+    return ''
+}
+
+function Protect-Folder {
+    # One that an administrator made, or an earlier version did with a module, with the ACL that it inherited.
+    if (-not [IO.Directory]::Exists($Folder) -or (Get-Link $Folder)) {
+        return
+    }
+    $facts = Get-SecurityFact ([IO.DirectoryInfo]::new($Folder))
+    if ($Trusted -notcontains $facts.owner -or ($facts.safe -and $facts.protected)) {
+        return
+    }
+    # Closed first and then looked through, so that nothing is planted in between.
+    $before = (Get-Security ([IO.DirectoryInfo]::new($Folder))).GetSecurityDescriptorSddlForm(
+        [Security.AccessControl.AccessControlSections] 'Access, Owner')
+    Set-FolderSecurity $Folder $FolderSddl
+    $foreign = Get-ForeignChild $Folder
+    if ($foreign) {
+        Set-FolderSecurity $Folder $before
+        throw "$foreign can be changed by more than SYSTEM and the Administrators, or was made by another: look at it, and remove it"
+    }
+}
+
+function Assert-OwnFolder([string] $Path) {
+    # Makes it where it is missing.
+    $fault = Get-FolderFault $Path
+    if ($fault) {
+        throw $fault
+    }
+    if (-not [IO.Directory]::Exists($Path)) {
+        New-ProtectedFolder $Path
     }
 }
 
 function Assert-Folder {
     # What lies in it is run as SYSTEM, so that a folder that a user may have made or may write into is not used.
-    $link = Get-Link $Folder
-    if ($link) {
-        throw "$link is a link, and what SYSTEM runs must not lie behind one: find out who made it, and remove it"
-    }
-    if (-not [IO.Directory]::Exists($Folder)) {
-        New-ProtectedFolder $Folder
-    }
-    $security = Get-Security ([IO.DirectoryInfo]::new($Folder))
-    $sid = [Security.Principal.SecurityIdentifier]
-    $owner = $security.GetOwner($sid).Value
-    $others = @($security.GetAccessRules($true, $true, $sid) |
-            Where-Object { $_.AccessControlType -eq 'Allow' -and $Trusted -notcontains $_.IdentityReference.Value } |
-            ForEach-Object { $_.IdentityReference.Value })
-    if ($Trusted -notcontains $owner -or $others.Count -gt 0 -or -not $security.AreAccessRulesProtected) {
-        $found = "owner $owner, inheritance $(-not $security.AreAccessRulesProtected), access of others: $(($others | Sort-Object -Unique) -join ', ')"
-        throw "$Folder can be changed by more than SYSTEM and the Administrators ($found): look through it, keep what you know, and remove it; it is made anew"
-    }
+    Protect-Folder
+    Assert-OwnFolder $Folder
+    Assert-OwnFolder ([IO.Path]::Combine($Folder, 'changes'))
 }
 
 # ---- files
@@ -441,7 +529,6 @@ function Set-RegistryText([string] $Key, [string] $Name, [string] $Text) {
             $opened.DeleteValue($Name, $false)
             $opened.Flush()
             $opened.Dispose()
-            Remove-EmptyKey $Key $Key
         }
         return
     }
@@ -564,6 +651,18 @@ function Test-Running([hashtable] $Facts) {
     ('stopped', 'stop_pending') -notcontains $Facts.state
 }
 
+function Assert-Unneeded([string] $Name, [object] $Stopped) {
+    # The controller's Stop would stop these too, without a word.  Stopped are those that are stopped before.
+    $running = @((Get-ServiceController $Name).DependentServices | ForEach-Object {
+            if ([string] $_.Status -ne 'Stopped' -and $Stopped -notcontains $_.Name) {
+                $_.Name
+            }
+        })
+    if ($running.Count -gt 0) {
+        throw "the service $Name is needed by $($running -join ', '), which run: stop them first"
+    }
+}
+
 function Stop-ServiceInTime([string] $Name, [double] $Seconds) {
     # Whether it had to be stopped.  Stop-Service waits without end for a service that hangs.
     $deadline = (Get-Uptime) + $Seconds
@@ -571,12 +670,8 @@ function Stop-ServiceInTime([string] $Name, [double] $Seconds) {
     if ($facts.state -eq 'stopped') {
         return $false
     }
+    Assert-Unneeded $Name @()
     $controller = Get-ServiceController $Name
-    # The controller's Stop would stop these too, without a word.
-    $running = @($controller.DependentServices | Where-Object { [string] $_.Status -ne 'Stopped' } | ForEach-Object { $_.Name })
-    if ($running.Count -gt 0) {
-        throw "the service $Name is needed by $($running -join ', '), which run: stop them first"
-    }
     $before = $facts
     $asked = $false
     $words = ''
@@ -662,31 +757,42 @@ function Get-UdpTable {
 }
 
 function Read-Endpoint([object] $Ports, [object] $RemotePorts) {
-    # The lists of listeners and of connections.
+    # The lists of listeners and of connections; without RemotePorts no more than what listens on TCP.
     $listeners = [Collections.Generic.List[object]]::new()
     $connections = [Collections.Generic.List[object]]::new()
+    $known = @{}
     foreach ($row in Get-TcpTable) {
-        # Its numbers are those of .NET, and Bound besides, which is no connection yet.
+        # Its numbers are those of .NET, and Bound besides.
         $state = [int] $row.State
+        $listens = $state -eq 2 -and $Ports -contains $row.LocalPort
+        $leads = $null -ne $RemotePorts -and (5, 3) -contains $state -and $connections.Count -lt $ConnectionLimit -and
+            ($Ports -contains $row.LocalPort -or $RemotePorts -contains $row.RemotePort)
+        if (-not $listens -and -not $leads) {
+            continue
+        }
         $process = [long] $row.OwningProcess
-        if ($state -eq 2 -and $Ports -contains $row.LocalPort) {
-            $facts = Get-ProcessFact $process
+        if (-not $known.ContainsKey($process)) {
+            $known[$process] = Get-ProcessFact $process
+        }
+        $facts = $known[$process]
+        if ($listens) {
             $listeners.Add([ordered]@{ protocol = 'tcp'; address = [string] $row.LocalAddress; port = [int] $row.LocalPort
                     process = $process; name = $facts.name; began = $facts.began })
         }
-        elseif ($state -ne 2 -and $state -lt 100 -and ($Ports -contains $row.LocalPort -or $RemotePorts -contains $row.RemotePort)) {
-            $facts = Get-ProcessFact $process
+        else {
             $connections.Add([ordered]@{ local_address = [string] $row.LocalAddress; local_port = [int] $row.LocalPort
                     remote_address = [string] $row.RemoteAddress; remote_port = [int] $row.RemotePort
                     state = [string] [Net.NetworkInformation.TcpState] $state
                     process = $process; name = $facts.name; began = $facts.began })
         }
     }
-    foreach ($row in Get-UdpTable) {
-        if ($Ports -contains $row.LocalPort) {
-            $facts = Get-ProcessFact $row.OwningProcess
-            $listeners.Add([ordered]@{ protocol = 'udp'; address = [string] $row.LocalAddress; port = [int] $row.LocalPort
-                    process = [long] $row.OwningProcess; name = $facts.name; began = $facts.began })
+    if ($null -ne $RemotePorts) {
+        foreach ($row in Get-UdpTable) {
+            if ($Ports -contains $row.LocalPort) {
+                $facts = Get-ProcessFact $row.OwningProcess
+                $listeners.Add([ordered]@{ protocol = 'udp'; address = [string] $row.LocalAddress; port = [int] $row.LocalPort
+                        process = [long] $row.OwningProcess; name = $facts.name; began = $facts.began })
+            }
         }
     }
     @{ listeners = $listeners; connections = $connections }
@@ -831,29 +937,34 @@ function Invoke-NetshChange([string] $Arguments) {
     }
 }
 
-function Read-PortRange([string] $What) {
-    # What is 'excluded' or 'dynamic'.
+function Read-PortRange([string] $What, [string] $Only) {
+    # What is 'excluded' or 'dynamic'; Only is '', or such as 'ipv4/tcp'.
     $ranges = [Collections.Generic.List[object]]::new()
-    foreach ($family in 'ipv4', 'ipv6') {
-        foreach ($protocol in 'tcp', 'udp') {
-            if ($What -eq 'excluded') {
-                $text = (Invoke-Netsh "interface $family show excludedportrange protocol=$protocol").text
-                $pairs = @([regex]::Matches($text, '(?m)^[ \t]*(\d+)[ \t]+(\d+)[ \t]*\*?[ \t]*\r?$') |
-                        ForEach-Object { , @([int] $_.Groups[1].Value, [int] $_.Groups[2].Value) })
-            }
-            else {
-                # The first port, and how many there are, each at the end of its line.
-                $text = (Invoke-Netsh "interface $family show dynamicport $protocol").text
-                $numbers = @([regex]::Matches($text, '(?m)[^\d](\d+)[ \t]*\r?$') | ForEach-Object { [int] $_.Groups[1].Value })
-                if ($numbers.Count -ne 2) {
-                    throw "netsh does not tell the dynamic ports of $family and ${protocol}: try netsh interface $family show dynamicport $protocol by hand"
-                }
+    foreach ($kind in 'ipv4/tcp', 'ipv4/udp', 'ipv6/tcp', 'ipv6/udp') {
+        if ($Only -and $kind -ne $Only) {
+            continue
+        }
+        $family, $protocol = $kind -split '/'
+        if ($What -eq 'excluded') {
+            $text = (Invoke-Netsh "interface $family show excludedportrange protocol=$protocol").text
+            $pairs = @([regex]::Matches($text, '(?m)^[ \t]*(\d+)[ \t]+(\d+)[ \t]*\*?[ \t]*\r?$') |
+                    ForEach-Object { , @([int] $_.Groups[1].Value, [int] $_.Groups[2].Value) })
+        }
+        else {
+            # The first port, and how many there are, each at the end of its line; neither where that family is switched off.
+            $text = (Invoke-Netsh "interface $family show dynamicport $protocol").text
+            $numbers = @([regex]::Matches($text, '(?m)[^\d](\d+)[ \t]*\r?$') | ForEach-Object { [int] $_.Groups[1].Value })
+            $pairs = @()
+            if ($numbers.Count -eq 2) {
                 $pairs = @(, @($numbers[0], ($numbers[0] + $numbers[1] - 1)))
             }
-            foreach ($pair in $pairs) {
-                $ranges.Add([ordered]@{ family = $family; protocol = $protocol; first = $pair[0]; last = $pair[1] })
-            }
         }
+        foreach ($pair in $pairs) {
+            $ranges.Add([ordered]@{ family = $family; protocol = $protocol; first = $pair[0]; last = $pair[1] })
+        }
+    }
+    if ($What -eq 'dynamic' -and $ranges.Count -eq 0) {
+        throw 'netsh does not tell the dynamic ports: try netsh interface ipv4 show dynamicport tcp by hand'
     }
     return , $ranges
 }
@@ -895,10 +1006,30 @@ function Set-PortProxyText([int] $Port, [string] $Text) {
     $now = Get-PortProxyText $Port
     if ($now) {
         Invoke-NetshChange "interface portproxy delete v4tov4 listenport=$Port listenaddress=$(($now -split ' ')[0])"
+        Wait-PortProxy $Port $false
     }
     if ($Text) {
         $listen, $connect, $to = $Text -split ' '
         Invoke-NetshChange "interface portproxy add v4tov4 listenport=$Port listenaddress=$listen connectport=$to connectaddress=$connect"
+        Wait-PortProxy $Port $true
+    }
+}
+
+function Wait-PortProxy([int] $Port, [bool] $Listens) {
+    # netsh is content with a port that another process holds, and nothing is forwarded then; and IP Helper takes its time to let a port
+    # go, which a product then cannot have.
+    $deadline = (Get-Uptime) + 10
+    while ($true) {
+        $helper = Get-KnownService 'iphlpsvc'
+        $rows = @((Read-Endpoint @($Port) $null).listeners)
+        if ($helper.state -ne 'running' -or $Listens -eq (@($rows | Where-Object { $_.process -eq $helper.process }).Count -gt 0)) {
+            return
+        }
+        if ((Get-Uptime) -gt $deadline) {
+            $words = @($rows | ForEach-Object { "process $($_.process) ($($_.name))" }) -join ', '
+            throw "the service iphlpsvc (IP Helper) was told to listen on port ${Port}: $Listens, and after 10 s the port is held by: $words"
+        }
+        Start-Sleep -Milliseconds 500
     }
 }
 
@@ -906,8 +1037,8 @@ function Get-ExcludedText([string] $Target) {
     # FIRST-LAST of the range that a port lies in, or ''.
     $family, $protocol, $text = $Target -split '/'
     $port = [int] $text
-    foreach ($range in (Read-PortRange 'excluded')) {
-        if ($range.family -eq $family -and $range.protocol -eq $protocol -and $range.first -le $port -and $range.last -ge $port) {
+    foreach ($range in (Read-PortRange 'excluded' "$family/$protocol")) {
+        if ($range.first -le $port -and $range.last -ge $port) {
             return "$($range.first)-$($range.last)"
         }
     }
@@ -968,7 +1099,9 @@ function Get-LocalAddress {
     $cards = [Net.NetworkInformation.NetworkInterface]::GetAllNetworkInterfaces()
     foreach ($card in @($cards | Where-Object { $_.OperationalStatus -eq 'Up' })) {
         foreach ($row in $card.GetIPProperties().UnicastAddresses) {
-            ([string] $row.Address) -replace '%.*$', ''
+            if (-not [Net.IPAddress]::IsLoopback($row.Address)) {
+                ([string] $row.Address) -replace '%.*$', ''
+            }
         }
     }
 }
@@ -998,6 +1131,7 @@ function Read-AskedFile([object] $Asked, [hashtable] $Places) {
         exists = $false
         reparse = $false
         read_only = $false
+        trusted = $false
         size = $null
         changed = $null
         sha256 = $null
@@ -1024,6 +1158,7 @@ function Read-AskedFile([object] $Asked, [hashtable] $Places) {
         if ($link) {
             throw "$path is not read, since $link is a link or a mounted volume: name the folder that it leads to"
         }
+        $found.trusted = Test-TrustedFile $path
         $bytes = Read-File $path $Asked.limit
         $found.size = $bytes.Length
         $found.sha256 = Get-Sha256 $bytes
@@ -1033,6 +1168,25 @@ function Read-AskedFile([object] $Asked, [hashtable] $Places) {
         $found.problem = Get-Reason $_
     }
     $found
+}
+
+function Test-TrustedFile([string] $Path) {
+    # Whether only SYSTEM and the Administrators can have written it; links were looked for already.
+    if (-not (Test-OwnPath $Path)) {
+        return $false
+    }
+    try {
+        for ($part = [IO.Path]::GetDirectoryName($Path); $part.Length -ge $Folder.Length; $part = [IO.Path]::GetDirectoryName($part)) {
+            if (Get-FolderFault $part) {
+                return $false
+            }
+        }
+        return (Get-SecurityFact ([IO.FileInfo]::new($Path))).safe
+    }
+    catch {
+        # This account may not look at it.
+        return $false
+    }
 }
 
 function Get-FolderFile([string] $Path, [object] $Endings) {
@@ -1112,8 +1266,14 @@ function Add-RegistryKey([string] $Key, [long] $Depth, [object] $Found, [hashtab
                 throw "$($Found.key) holds more values than the $($Budget.limit) that are read: look whether it is the right key"
             }
             $Budget.left--
-            $data = Get-WireData $opened $name
-            $values.Add([ordered]@{ name = $name; type = [string] $opened.GetValueKind($name); data = $data })
+            try {
+                $value = [ordered]@{ name = $name; type = [string] $opened.GetValueKind($name); data = (Get-WireData $opened $name) }
+            }
+            catch {
+                # Such as one whose data are not of its type: the others are read.
+                $value = [ordered]@{ name = $name; type = 'Unknown'; data = '' }
+            }
+            $values.Add($value)
         }
         if ($Depth -gt 0) {
             $names = [string[]] $opened.GetSubKeyNames()
@@ -1144,8 +1304,8 @@ function Read-Netsh {
     $found = [ordered]@{ portproxy = @(); excluded = @(); dynamic = @(); problem = $null }
     try {
         $found.portproxy = Read-PortProxy
-        $found.excluded = Read-PortRange 'excluded'
-        $found.dynamic = Read-PortRange 'dynamic'
+        $found.excluded = Read-PortRange 'excluded' ''
+        $found.dynamic = Read-PortRange 'dynamic' ''
     }
     catch {
         $found.problem = Get-Reason $_
@@ -1169,7 +1329,7 @@ function Read-Wanted([object] $Wanted) {
     $found.registry = @(foreach ($asked in $Wanted.registry) { Read-Registry $asked })
     $found.services = @(foreach ($name in $Wanted.services) { Read-Service $name })
     if ($Wanted.ports -or $Wanted.remote_ports) {
-        $ends = Read-Endpoint $Wanted.ports $Wanted.remote_ports
+        $ends = Read-Endpoint $Wanted.ports @($Wanted.remote_ports)
         $found.listeners = $ends.listeners
         $found.connections = $ends.connections
     }
@@ -1195,6 +1355,10 @@ function ConvertTo-Utf8([string] $Text) {
 
 function Read-State([string] $Id) {
     # $null where there is none.  While it is replaced, it may be there under its other name alone.
+    $fault = Get-FolderFault (Get-ChangeFolder $Id)
+    if ($fault) {
+        throw $fault
+    }
     $path = [IO.Path]::Combine((Get-ChangeFolder $Id), 'state.json')
     foreach ($name in $path, "$path.portshift-old") {
         try {
@@ -1222,6 +1386,10 @@ function Write-State([hashtable] $Change, [hashtable] $News) {
         $Change.State[$name] = $News[$name]
     }
     $path = [IO.Path]::Combine($Change.Folder, 'state.json')
+    if ($News.state) {
+        # It is no more at work, and may find no other room.
+        [IO.File]::Delete([IO.Path]::Combine($Change.Folder, 'reserve'))
+    }
     Repair-CutReplace $path
     Set-FileContent -Path $path -Bytes (ConvertTo-Utf8 (ConvertTo-Json -InputObject $Change.State -Compress)) -Expected (Get-FileText $path) -Sddl ''
 }
@@ -1252,21 +1420,27 @@ function Read-Journal([hashtable] $Change) {
     }
 }
 
-function Remove-ChangeFile([hashtable] $Change) {
+function Remove-ChangeFile([hashtable] $Change, [string] $Except) {
     # What an ended change needs no more; its state stays to answer a control node that missed the outcome.
     foreach ($path in [IO.Directory]::GetFiles($Change.Folder)) {
-        if ([IO.Path]::GetFileName($path) -notlike 'state.json*') {
+        $name = [IO.Path]::GetFileName($path)
+        if ($name -notlike 'state.json*' -and $name -ne $Except) {
             [IO.File]::Delete($path)
         }
     }
 }
 
 function Get-ChangeId {
+    # Nothing in the folder is touched before it is known for our own.
     $path = [IO.Path]::Combine($Folder, 'changes')
-    if ([IO.Directory]::Exists($path)) {
-        foreach ($name in [IO.Directory]::GetDirectories($path)) {
-            [IO.Path]::GetFileName($name)
+    foreach ($one in $Folder, $path) {
+        $fault = Get-FolderFault $one
+        if ($fault) {
+            throw $fault
         }
+    }
+    if ([IO.Directory]::Exists($path)) {
+        [IO.Directory]::GetDirectories($path) | ForEach-Object { [IO.Path]::GetFileName($_) } | Where-Object { $_ -cmatch '^[0-9a-f]{32}$' }
     }
 }
 
@@ -1288,6 +1462,19 @@ function Open-Lock([double] $Seconds) {
     }
 }
 
+function Test-LockHeld {
+    try {
+        [IO.FileStream]::new([IO.Path]::Combine($Folder, 'lock'), [IO.FileMode]::Open, [IO.FileAccess]::Read, [IO.FileShare]::ReadWrite).Dispose()
+    }
+    catch [IO.FileNotFoundException], [IO.DirectoryNotFoundException] {
+        return $false
+    }
+    catch [IO.IOException] {
+        return $true
+    }
+    return $false
+}
+
 # ---- the scheduled task that undoes what was cut off
 
 function Get-ScriptText {
@@ -1303,9 +1490,18 @@ function Get-TaskName([string] $Id) {
     "portshift-undo-$Id"
 }
 
-function Get-TaskXml([string] $Id, [string] $Script, [double] $Seconds) {
-    # SYSTEM runs no file by name: an execution policy may forbid that, and the text could have been changed.
+function Get-TaskXml([string] $Id, [string] $Script) {
+    # SYSTEM runs no file by name: an execution policy may forbid that, and the text could have been changed.  Its modules are those
+    # of Windows.  Where a person has removed the change, its task goes too.
     $command = @'
+$env:PSModulePath = "$PSHOME\Modules"
+$ErrorActionPreference = 'Stop'
+if (-not [IO.File]::Exists('PATH')) {
+$scheduler = New-Object -ComObject Schedule.Service
+$scheduler.Connect()
+$scheduler.GetFolder('\').DeleteTask('TASK', 0)
+exit 4
+}
 $bytes = [IO.File]::ReadAllBytes('PATH')
 $sum = [BitConverter]::ToString([Security.Cryptography.SHA256]::Create().ComputeHash($bytes)).Replace('-', '')
 if ($sum -ne 'SUM') { exit 3 }
@@ -1313,16 +1509,19 @@ if ($sum -ne 'SUM') { exit 3 }
 Complete-Change 'ID'
 '@
     $sum = Get-Sha256 ([IO.File]::ReadAllBytes($Script))
-    $command = $command.Replace('PATH', $Script).Replace('SUM', $sum).Replace('ID', $Id)
+    $command = $command.Replace('PATH', $Script).Replace('SUM', $sum).Replace('TASK', (Get-TaskName $Id)).Replace('ID', $Id)
     $encoded = [Convert]::ToBase64String([Text.Encoding]::Unicode.GetBytes($command))
     $program = [IO.Path]::Combine([Environment]::SystemDirectory, 'WindowsPowerShell\v1.0\powershell.exe')
-    # No trigger has a date, so that setting the clock moves none.
+    # No trigger has a date, so that setting the clock moves none.  Each minute from the first one on, and from a boot on, it looks
+    # whether the process at work is gone; after a boot the service manager and the disks get a minute first.
+    $trigger = '<Repetition><Interval>PT1M</Interval><StopAtDurationEnd>false</StopAtDurationEnd></Repetition>' +
+        '<Enabled>true</Enabled><Delay>PT60S</Delay>'
     @"
 <Task version="1.2" xmlns="http://schemas.microsoft.com/windows/2004/02/mit/task">
   <RegistrationInfo><Description>Undoes a change of portshift.agents that was cut off</Description></RegistrationInfo>
   <Triggers>
-    <RegistrationTrigger><Enabled>true</Enabled><Delay>PT$([long] [Math]::Ceiling($Seconds))S</Delay></RegistrationTrigger>
-    <BootTrigger><Enabled>true</Enabled></BootTrigger>
+    <RegistrationTrigger>$trigger</RegistrationTrigger>
+    <BootTrigger>$trigger</BootTrigger>
   </Triggers>
   <Principals><Principal id="Author"><UserId>S-1-5-18</UserId><RunLevel>HighestAvailable</RunLevel></Principal></Principals>
   <Settings>
@@ -1350,10 +1549,24 @@ function Get-TaskFolder {
 function Register-UndoTask([string] $Id, [string] $Xml) {
     $name = Get-TaskName $Id
     $tasks = Get-TaskFolder
-    # 2: only where there is no task of this name, which another account may have made; 5: an account of the system.
-    $null = $tasks.RegisterTask($name, $Xml, 2, 'S-1-5-18', $null, 5)
-    if (-not $tasks.GetTask($name).Enabled) {
-        throw "the scheduled task $name is disabled as soon as it is made: allow it, since it undoes a change that is cut off"
+    # 2: only where there is no task of this name, which another account may have made; 5: an account of the system, which the
+    # text names.
+    $null = $tasks.RegisterTask($name, $Xml, 2, $null, $null, 5)
+    Assert-UndoTask $Id
+}
+
+function Assert-UndoTask([string] $Id) {
+    $name = Get-TaskName $Id
+    $enabled = $false
+    try {
+        $enabled = (Get-TaskFolder).GetTask($name).Enabled
+    }
+    catch {
+        # It is gone.
+        $null = $_
+    }
+    if (-not $enabled) {
+        throw "the scheduled task $name was removed or disabled as soon as it was made: allow it, since it undoes a change that is cut off"
     }
 }
 
@@ -1521,6 +1734,7 @@ function Test-Guard([hashtable] $Change, [object] $Steps) {
     # Throws where a guard does not hold of what no step before it changes.
     $changed = @{}
     $marked = [Collections.Generic.List[object]]::new()
+    $stopped = [Collections.Generic.List[object]]::new()
     $index = 0
     foreach ($step in $Steps) {
         try {
@@ -1544,6 +1758,10 @@ function Test-Guard([hashtable] $Change, [object] $Steps) {
                     $changed[$target] = $true
                 }
                 { $_ -eq 'stop' -or $_ -eq 'start' } { $null = Get-KnownService $step.service }
+                'stop' {
+                    Assert-Unneeded $step.service $stopped
+                    $stopped.Add($step.service)
+                }
                 'mark' {
                     foreach ($path in $step.folders) {
                         $marked.Add((Resolve-StepPath $Change $path))
@@ -1583,11 +1801,16 @@ function Add-Mark([hashtable] $Change, [string] $Path, [object] $Endings) {
     $Change.Marks[$Path] = $marks
 }
 
-function Get-NewOffset([IO.FileInfo] $File, [long] $Size, [object] $Marks) {
-    # A log that is renamed keeps the moment at which it was made, by which its new name is told from a new file.
+function Get-NewOffset([IO.FileInfo] $File, [object] $Files, [long] $Size, [object] $Marks) {
+    # A log that is renamed keeps the moment at which it was made, by which its new name is told from a new file; but Windows gives a
+    # new file of the old name the same moment for a while, and then the one with the new name is the old one.
     $same = @($Marks | Where-Object { $_.made -eq $File.CreationTimeUtc.Ticks -and $_.size -le $Size })
     $mark = @($same | Where-Object { $_.path -eq $File.FullName }) + $same | Select-Object -First 1
     if ($null -eq $mark) {
+        return 0
+    }
+    $renamed = @($Files | Where-Object { $_.CreationTimeUtc.Ticks -eq $mark.made -and @($Marks | ForEach-Object { $_.path }) -notcontains $_.FullName })
+    if ($mark.path -eq $File.FullName -and $renamed.Count -gt 0) {
         return 0
     }
     return $mark.size
@@ -1605,7 +1828,7 @@ function Read-NewLine([hashtable] $Change, [string] $Path, [object] $Endings) {
         $stream = Open-Shared $file.FullName
         try {
             $size = $stream.Length
-            $from = Get-NewOffset -File $file -Size $size -Marks $Change.Marks[$Path]
+            $from = Get-NewOffset -File $file -Files $files -Size $size -Marks $Change.Marks[$Path]
             $from = [Math]::Max([long] $from, [long] ($size - $LogLimit))
             $bytes = Read-Part -Stream $stream -Offset $from -Count ($size - $from)
         }
@@ -1634,7 +1857,7 @@ function Test-Condition([hashtable] $Change, [object] $Condition) {
             $seen.note = "the service $($Condition.service) is in state $($service.state), process $($service.process)"
         }
         'listens' {
-            $rows = @((Read-Endpoint @($Condition.port) @()).listeners | Where-Object { $_.protocol -eq 'tcp' })
+            $rows = @((Read-Endpoint @($Condition.port) $null).listeners)
             $mine = @($rows | Where-Object { $null -eq $service -or $_.process -eq $service.process })
             $seen.holds = $mine.Count -gt 0
             $seen.note = "port $($Condition.port) is not listened on"
@@ -1748,7 +1971,7 @@ function Assert-Time([hashtable] $Change) {
     }
 }
 
-function Invoke-FileStep([hashtable] $Change, [object] $Step, [int] $Index) {
+function Invoke-FileStep([hashtable] $Change, [object] $Step, [int] $Index, [object] $Notes) {
     # Whether there was anything to do.
     $path = Resolve-StepPath $Change $Step.path
     $before = Read-Guarded $path $Step.expected
@@ -1761,10 +1984,17 @@ function Invoke-FileStep([hashtable] $Change, [object] $Step, [int] $Index) {
     if ($after -ceq "$($Step.expected)") {
         return $false
     }
-    if (Test-OwnPath $path) {
-        $null = [IO.Directory]::CreateDirectory([IO.Path]::GetDirectoryName($path))
-    }
     $entry = @{ kind = 'file'; target = $path; before = "$($Step.expected)"; after = $after; sddl = ''; attributes = 0; backup = '' }
+    if (Test-OwnPath $path) {
+        $above = @()
+        for ($part = [IO.Path]::GetDirectoryName($path); $part.Length -gt $Folder.Length; $part = [IO.Path]::GetDirectoryName($part)) {
+            $above = @($part) + $above
+        }
+        foreach ($part in $above) {
+            Assert-OwnFolder $part
+        }
+        $entry.sddl = $FileSddl
+    }
     if ($Step.expected) {
         $entry.sddl = Get-Sddl $path
         $entry.attributes = [int] [IO.File]::GetAttributes($path)
@@ -1772,6 +2002,12 @@ function Invoke-FileStep([hashtable] $Change, [object] $Step, [int] $Index) {
         Write-NewFile -Path ([IO.Path]::Combine($Change.Folder, $entry.backup)) -Bytes $before -Sddl ''
     }
     Set-Journaled -Change $Change -Entry $entry -Bytes $bytes
+    if ($after -and $Step.expected) {
+        $owners = @($entry.sddl, (Get-Sddl $path)) | ForEach-Object { $_ -replace 'D:.*$', '' }
+        if ($owners[0] -cne $owners[1]) {
+            $Notes.Add("$path has the owner $($owners[1]) now instead of $($owners[0]), which this account may not set; its ACL is as it was")
+        }
+    }
     return $true
 }
 
@@ -1783,6 +2019,9 @@ function Invoke-RegistryStep([hashtable] $Change, [object] $Step) {
         return $false
     }
     Set-Journaled $Change @{ kind = 'registry'; target = $target; before = $before; after = $after; made = (Get-MissingKey $Step.key) }
+    if (-not $after) {
+        Remove-EmptyKey $Step.key $Step.key
+    }
     return $true
 }
 
@@ -1790,6 +2029,13 @@ function Invoke-ServiceStep([hashtable] $Change, [object] $Step) {
     $was = 'stopped'
     if (Test-Running (Get-KnownService $Step.service)) {
         $was = 'running'
+    }
+    if ($Step.step -eq 'stop' -and $was -eq 'running') {
+        # Before it is noted: one that was never told to stop is left alone by an undo, too.
+        Assert-Unneeded $Step.service @()
+        if ($null -eq $Change.Down) {
+            Assert-UndoTask $Change.Id
+        }
     }
     Add-Journal $Change @{ kind = 'service'; target = $Step.service; was = $was; seconds = $Step.seconds }
     if ($Step.step -eq 'stop') {
@@ -1826,16 +2072,6 @@ function Invoke-PortProxyStep([hashtable] $Change, [object] $Step) {
         $after = "0.0.0.0 $to"
     }
     Set-Journaled $Change @{ kind = 'portproxy'; target = "$port"; before = $now; after = $after }
-    if ($after) {
-        # netsh is content with a port that another process holds, and nothing is forwarded then.
-        $deadline = (Get-Uptime) + 10
-        while (-not (Test-Condition $Change @{ kind = 'listens'; port = $port; service = 'iphlpsvc' }).holds) {
-            if ((Get-Uptime) -gt $deadline) {
-                throw "the service iphlpsvc (IP Helper) does not listen on port ${port}: $((Test-Condition $Change @{ kind = 'listens'; port = $port }).note)"
-            }
-            Start-Sleep -Milliseconds 500
-        }
-    }
     return $true
 }
 
@@ -1872,7 +2108,7 @@ function Invoke-Step([hashtable] $Change, [object] $Step, [int] $Index) {
     $notes = [Collections.Generic.List[object]]::new()
     $changed = $false
     switch ($Step.step) {
-        { $_ -eq 'write' -or $_ -eq 'remove' } { $changed = Invoke-FileStep -Change $Change -Step $Step -Index $Index }
+        { $_ -eq 'write' -or $_ -eq 'remove' } { $changed = Invoke-FileStep -Change $Change -Step $Step -Index $Index -Notes $notes }
         'registry' { $changed = Invoke-RegistryStep $Change $Step }
         { $_ -eq 'stop' -or $_ -eq 'start' } { $changed = Invoke-ServiceStep $Change $Step }
         'portproxy' { $changed = Invoke-PortProxyStep $Change $Step }
@@ -1892,24 +2128,25 @@ function Invoke-Step([hashtable] $Change, [object] $Step, [int] $Index) {
 }
 
 function Undo-Setting([hashtable] $Change, [object] $First, [object] $Known) {
-    # First is the journal's first entry of a setting, Known what the change may have left it at.
+    # First is the journal's first entry of a setting, Known what the change may have left it at.  Answers what a person has to do;
+    # what may go well another time is thrown.
     $bytes = $null
     if ($First.kind -eq 'file') {
         $link = Get-Link $First.target
         if ($link) {
-            throw "$link is a link now, and behind one nothing is changed: see who made it, and put $($First.target) back by hand"
+            return "$link is a link now, and behind one nothing is changed: see who made it, and put $($First.target) back by hand"
         }
         Repair-CutReplace $First.target
     }
     $now = Get-Setting $First.kind $First.target
     if ($now -cne $First.before) {
         if ($Known -cnotcontains $now) {
-            throw "$(Get-SettingName $First.kind $First.target) was changed by something else since, and is left as it is: look at it, and put it right by hand"
+            return "$(Get-SettingName $First.kind $First.target) was changed by something else since, and is left as it is: put it right by hand"
         }
         if ($First.backup) {
             $bytes = Read-File ([IO.Path]::Combine($Change.Folder, $First.backup)) $FileLimit
             if ((Get-Sha256 $bytes) -cne $First.before) {
-                throw "the copy $($First.backup) in $($Change.Folder) is not what $($First.target) was: put the file back by hand"
+                return "the copy $($First.backup) in $($Change.Folder) is not what $($First.target) was: put the file back by hand"
             }
         }
         Set-Setting -Entry $First -Now $now -Text $First.before -Bytes $bytes
@@ -1923,11 +2160,31 @@ function Undo-Setting([hashtable] $Change, [object] $First, [object] $Known) {
     }
 }
 
-function Undo-Change([hashtable] $Change, [string] $Sentence) {
+function Test-Open([object] $First) {
+    # Whether a setting is not as it was before; one that cannot be looked at counts.
+    try {
+        return (Get-Setting $First.kind $First.target) -cne $First.before
+    }
+    catch {
+        return $true
+    }
+}
+
+function Undo-Change([hashtable] $Change, [string] $Cause) {
     # Services that this change touches stop first, so that none works with half of it; then everything else is set back, the last
-    # first; then what ran before runs again.  It can be cut off and begun again at any point.
-    Write-State $Change @{ state = 'undoing'; sentence = $Sentence }
-    $troubles = @()
+    # first; then what ran before runs again, whatever else failed.  It can be cut off and begun again at any point, and is begun again
+    # by the task until all is as before, or a person is needed.
+    $started = Get-Uptime
+    try {
+        Write-State $Change @{ state = 'undoing'; cause = $Cause; sentence = $Cause; process = $PID; process_began = (Get-ProcessFact $PID).began
+            until = ($started + $Patience) }
+    }
+    catch {
+        # Such as on a full disk: the journal says what there is to do.
+        $null = $_
+    }
+    $again = @()
+    $left = @()
     $services = [ordered]@{}
     $groups = [ordered]@{}
     foreach ($entry in @(Read-Journal $Change)) {
@@ -1947,48 +2204,62 @@ function Undo-Change([hashtable] $Change, [string] $Sentence) {
     $ran = @($services.Values | Where-Object { $_.was -eq 'running' })
     $lay = @($services.Values | Where-Object { $_.was -ne 'running' })
     [Array]::Reverse($lay)
-    foreach ($service in @($lay + $ran)) {
-        # One that ran, of a change that had changed nothing else yet, need not stop.
-        if ($service.was -eq 'running' -and $groups.Count -eq 0) {
-            continue
-        }
+    # One that ran need not stop where all is as it was, so that a try once more stops nothing that runs.
+    $stops = @($lay)
+    $isOpen = @($groups.Values | Where-Object { Test-Open $_.first }).Count -gt 0
+    if ($isOpen) {
+        $stops = @($lay + $ran)
+    }
+    foreach ($service in $stops) {
         try {
             $null = Stop-ServiceInTime $service.target $service.seconds
         }
         catch {
-            $troubles += Get-Reason $_
+            $again += Get-Reason $_
         }
     }
     $last = @($groups.Values)
     [Array]::Reverse($last)
     foreach ($group in $last) {
         try {
-            Undo-Setting -Change $Change -First $group.first -Known $group.known
+            $left += @(Undo-Setting -Change $Change -First $group.first -Known $group.known | Where-Object { $_ })
         }
         catch {
-            $troubles += Get-Reason $_
+            $again += Get-Reason $_
         }
     }
     [Array]::Reverse($ran)
     foreach ($service in $ran) {
         try {
-            if ($groups.Count -gt 0) {
+            if ($isOpen) {
                 # One that was started meanwhile, such as by the boot, has read what was not set back yet.
                 $null = Stop-ServiceInTime $service.target $service.seconds
             }
+        }
+        catch {
+            $again += Get-Reason $_
+        }
+        try {
             $null = Start-ServiceInTime $service.target $service.seconds
         }
         catch {
-            $troubles += Get-Reason $_
+            $again += Get-Reason $_
         }
     }
     $Change.Up = Get-Uptime
     $state = 'undone'
-    if ($troubles.Count -gt 0) {
+    $sentence = $Cause
+    if ($again.Count + $left.Count -gt 0) {
         $state = 'trouble'
-        $Sentence = "$Sentence; and it could not all be undone: $($troubles -join '; '); what the files were is in $($Change.Folder)"
+        $words = @($again + $left | Select-Object -Unique) -join '; '
+        $sentence = "$Cause; and it could not all be undone: $words; what the files were is in $($Change.Folder)"
     }
-    Write-State $Change @{ state = $state; sentence = $Sentence; seconds = (Get-Downtime $Change) }
+    if ($again.Count -gt 0 -and $left.Count -eq 0) {
+        # Where a person is needed anyway, that person's change is not kept waiting for what may never come.
+        $state = 'undoing'
+        $sentence = "$sentence; this host tries again each minute"
+    }
+    Write-State $Change @{ state = $state; sentence = $sentence; seconds = (Get-Downtime $Change); ended = (ConvertTo-Epoch ([DateTime]::UtcNow)) }
 }
 
 function Get-Downtime([hashtable] $Change) {
@@ -2003,11 +2274,17 @@ function Open-Change([string] $Id, [object] $State) {
 }
 
 function Close-Change([hashtable] $Change) {
-    # The task last, so that it does the rest where this is cut off.
+    # The task, and the script that it runs, last, so that they do the rest where this is cut off.
+    if ($Change.State.state -eq 'undoing') {
+        return
+    }
     if ($Change.State.state -ne 'trouble') {
-        Remove-ChangeFile $Change
+        Remove-ChangeFile $Change 'host.ps1'
     }
     Unregister-UndoTask $Change.Id
+    if ($Change.State.state -ne 'trouble') {
+        Remove-ChangeFile $Change ''
+    }
 }
 
 function Resume-Change([string] $Id) {
@@ -2019,32 +2296,35 @@ function Resume-Change([string] $Id) {
     }
     $change = Open-Change $Id $state
     if (('applying', 'undoing') -contains $state.state) {
-        $sentence = $state.sentence
-        if (-not $sentence) {
-            $sentence = 'the change was cut off, or not done in its time, and this host has undone it by itself'
+        $cause = $state.cause
+        if (-not $cause) {
+            $cause = 'the change was cut off, or not done in its time, and this host has undone it by itself'
         }
-        Undo-Change $change $sentence
+        Undo-Change $change $cause
     }
     Close-Change $change
     $change
 }
 
 function Complete-Change([string] $Id) {
-    # What the scheduled task runs.
+    # What the scheduled task runs each minute.
     $ErrorActionPreference = 'Stop'
     Assert-Folder
-    $lock = Open-Lock $Patience
+    $lock = Open-Lock 2
     if ($null -eq $lock) {
-        # Hung: the lock goes with its process.
         $state = Read-State $Id
+        if ($null -eq $state -or (Get-Uptime) -lt $state.until) {
+            return
+        }
+        # Hung: the lock goes with its process.
         $began = (Get-ProcessFact $state.process).began
         if ($null -ne $began -and [Math]::Abs($began - [double] $state.process_began) -lt 0.01) {
             Stop-Process -Id $state.process -Force
         }
-        $lock = Open-Lock $Patience
+        $lock = Open-Lock 30
     }
     if ($null -eq $lock) {
-        throw "another process holds $Folder\lock: it is undone at the next boot"
+        throw "another process holds $Folder\lock: it is undone when that has ended"
     }
     try {
         $null = Resume-Change $Id
@@ -2056,62 +2336,85 @@ function Complete-Change([string] $Id) {
 
 # ---- what is asked, and the answer
 
-function Read-Unfinished([string] $Except, [bool] $Tell) {
-    # Tell: that an ended change has been told of is noted, so that it is told once.
-    foreach ($id in @(Get-ChangeId)) {
-        try {
+function Test-Recent([object] $Moment) {
+    # Either way, since the clock may have been set.
+    $null -ne $Moment -and [Math]::Abs((ConvertTo-Epoch ([DateTime]::UtcNow)) - [double] $Moment) -lt $Day
+}
+
+function Read-Unfinished([string] $Except) {
+    # rows, and faults: sentences on what is not believed.  Nothing is written.
+    $found = @{ rows = [Collections.Generic.List[object]]::new(); faults = @() }
+    try {
+        foreach ($id in @(Get-ChangeId)) {
             $state = Read-State $id
-            if ($null -eq $state -or $id -eq $Except -or $state.state -eq 'applied' -or $state.told) {
+            $isOpen = $null -ne $state -and ('applying', 'undoing') -contains $state.state
+            if ($null -eq $state -or $id -eq $Except -or $state.state -eq 'applied' -or $state.settled -or
+                    ($state.state -eq 'undone' -and -not (Test-Recent $state.ended))) {
                 continue
             }
             $sentence = $state.sentence
             if (-not $sentence) {
                 $sentence = "a change of this host is $($state.state)"
             }
-            [ordered]@{ id = $id; state = $state.state; began = $state.began; sentence = $sentence }
-            if ($Tell -and ('undone', 'trouble') -contains $state.state) {
-                Write-State (Open-Change $id $state) @{ told = $true }
-            }
-        }
-        catch {
-            # One that is just written, or that this account may not read.
-            $null = $_
+            $found.rows.Add([ordered]@{ id = $id; state = $state.state; began = $state.began; sentence = $sentence
+                    running = ($isOpen -and (Test-LockHeld)); timeout = [double] $state.timeout })
         }
     }
+    catch {
+        $found.faults = @("changes of this host are not told: $(Get-Reason $_)")
+    }
+    $found
 }
 
 function Remove-OldChange {
     foreach ($id in @(Get-ChangeId)) {
         $state = Read-State $id
-        if ($null -eq $state -or $state.state -eq 'applied' -or ($state.state -eq 'undone' -and $state.told)) {
+        $isOver = $null -eq $state -or $state.settled -or ('applied', 'undone') -contains $state.state
+        if ($isOver -and -not (Test-Recent $state.ended)) {
+            Unregister-UndoTask $id
             [IO.Directory]::Delete((Get-ChangeFolder $id), $true)
         }
+    }
+}
+
+function Set-Settled([string] $Own, [object] $Ids) {
+    # What a change that was applied puts an end to.
+    foreach ($id in @(Get-ChangeId)) {
+        $state = Read-State $id
+        if ($null -eq $state -or $id -eq $Own -or $state.settled -or
+                -not ($state.state -eq 'undone' -or ($state.state -eq 'trouble' -and $Ids -contains $id))) {
+            continue
+        }
+        $change = Open-Change $id $state
+        Write-State $change @{ settled = $true; ended = (ConvertTo-Epoch ([DateTime]::UtcNow)) }
+        Remove-ChangeFile $change ''
     }
 }
 
 function Set-Outcome([hashtable] $Answer, [hashtable] $Change) {
     $state = $Change.State
     $Answer.outcome = $state.state
+    if ($state.state -eq 'undoing') {
+        # What more there is to it is in the sentence.
+        $Answer.outcome = 'trouble'
+    }
     $Answer.ok = $state.state -eq 'applied'
     $Answer.sentence = $state.sentence
     $Answer.failed_step = $state.failed_step
     $Answer.done = @((ConvertFrom-Json -InputObject $state.done).done)
     $Answer.seconds = $state.seconds
-    if ($state.state -eq 'undone') {
-        # By this answer; trouble is told once more.
-        Write-State $Change @{ told = $true }
-    }
 }
 
 function Start-Change([hashtable] $Change, [object] $Asked, [string] $Text) {
     # What must be on the disk before the first step: the state, this script, the request, and the task that undoes.
-    $null = [IO.Directory]::CreateDirectory($Change.Folder)
+    Assert-OwnFolder $Change.Folder
     try {
         $copy = [IO.Path]::Combine($Change.Folder, 'host.ps1')
         Write-NewFile -Path $copy -Bytes (ConvertTo-Utf8 (Get-ScriptText)) -Sddl ''
         Write-NewFile -Path ([IO.Path]::Combine($Change.Folder, 'request.json')) -Bytes (ConvertTo-Utf8 $Text) -Sddl ''
+        Write-NewFile -Path ([IO.Path]::Combine($Change.Folder, 'reserve')) -Bytes ([byte[]]::new($ReserveBytes)) -Sddl ''
         Write-State $Change @{}
-        Register-UndoTask $Asked.id (Get-TaskXml -Id $Asked.id -Script $copy -Seconds $Asked.timeout)
+        Register-UndoTask $Asked.id (Get-TaskXml -Id $Asked.id -Script $copy)
     }
     catch {
         $words = Get-Reason $_
@@ -2139,7 +2442,8 @@ function Invoke-StepList([hashtable] $Change, [object] $Asked) {
         }
         Assert-Time $Change
         # From here on it is confirmed, whatever happens to this process.
-        Write-State $Change @{ state = 'applied'; done = (ConvertTo-DoneText $done); seconds = (Get-Downtime $Change) }
+        Write-State $Change @{ state = 'applied'; done = (ConvertTo-DoneText $done); seconds = (Get-Downtime $Change)
+            ended = (ConvertTo-Epoch ([DateTime]::UtcNow)) }
     }
     catch {
         $sentence = "after the last step: $(Get-Reason $_)"
@@ -2186,6 +2490,9 @@ function Invoke-Apply([object] $Asked, [string] $Text, [hashtable] $Answer, [boo
             $state = Read-State $id
             if ($null -ne $state -and ('applying', 'undoing') -contains $state.state) {
                 $ended = Resume-Change $id
+                if ($ended.State.state -eq 'undoing') {
+                    throw "an earlier change of this host is not undone yet ($($ended.State.sentence))"
+                }
                 throw "an earlier change of this host had been cut off and was undone just now ($($ended.State.sentence)): read the host again"
             }
         }
@@ -2200,9 +2507,13 @@ function Invoke-Apply([object] $Asked, [string] $Text, [hashtable] $Answer, [boo
             began = (ConvertTo-Epoch ([DateTime]::UtcNow))
             sentence = $null
             failed_step = $null
+            cause = $null
             done = (ConvertTo-DoneText @())
             seconds = 0
-            told = $false
+            timeout = $Asked.timeout
+            until = ($change.Deadline + $Patience)
+            ended = $null
+            settled = $false
             process = $PID
             process_began = $me.began
         }
@@ -2213,6 +2524,9 @@ function Invoke-Apply([object] $Asked, [string] $Text, [hashtable] $Answer, [boo
         Invoke-StepList $change $Asked
         Set-Outcome $Answer $change
         Close-Change $change
+        if ($change.State.state -eq 'applied') {
+            Set-Settled $Asked.id $Asked.settles
+        }
     }
     finally {
         $lock.Dispose()
@@ -2261,7 +2575,12 @@ function Invoke-Request([string] $Text, [bool] $CheckMode) {
         if ($answer.outcome -ne 'refused') {
             $told = $id
         }
-        $answer.unfinished = @(Read-Unfinished $told (-not $CheckMode))
+        $unfinished = Read-Unfinished $told
+        $answer.unfinished = $unfinished.rows
+        $answer.sentence = (@($answer.sentence) + $unfinished.faults | Where-Object { $_ }) -join '; '
+        if (-not $answer.sentence) {
+            $answer.sentence = $null
+        }
         $answer.found = Read-Wanted $asked.wanted
     }
     catch {

@@ -28,8 +28,9 @@ from ansible_collections.portshift.agents.plugins.module_utils._core.host import
 from ansible_collections.portshift.agents.plugins.module_utils._core.services import ServiceError
 from ansible_collections.portshift.agents.plugins.module_utils._network.probe import described
 from ansible_collections.portshift.agents.plugins.plugin_utils._windows.protocol import (
-    Answer, ConnectionFound, FileAsked, FileFound, FolderAsked, FolderFound, Found, Place, Probe, ProbeFound, RegistryAsked,
-    RegistryFound, RegistryStep, RemoveStep, RegistryValue, ServiceFound, Splice, Step, Unfinished, Wanted, WriteStep)
+    FOLDER, Answer, ConnectionFound, FileAsked, FileFound, FolderAsked, FolderFound, Found, Place, Probe, ProbeFound,
+    RegistryAsked, RegistryFound, RegistryStep, RemoveStep, RegistryValue, ServiceFound, Splice, Step, Unfinished, Wanted,
+    WriteStep)
 
 # The bytes of a file, and of the ends of logs, that a look brings.
 FILE_LIMIT = 1024 * 1024
@@ -190,9 +191,10 @@ class WindowsHost(Host):
         self.disk = WindowsDisk(self)
         # The steps that lead to what edits have asked for, in their order; those of our own files apart.
         self.changes: list[Step] = []
-        # Changes of this host that are under way, by the last answer; and those that ended without us, which are told once.
+        # Changes of this host that are under way, or that it has undone, by the last answer.
         self.unfinished: list[Unfinished] = []
-        self.ended: list[Unfinished] = []
+        # Why the last look tells none of them, in sentences.
+        self.untold: list[str] = []
 
     # -- the picture
 
@@ -220,7 +222,7 @@ class WindowsHost(Host):
         if answer["found"] is None:
             raise FileError("the host did not say what it looks like now")
         self._picture, self._looked, self.unfinished = _Picture(answer["found"]), False, list(answer["unfinished"])
-        self.ended += [one for one in self.unfinished if one["state"] in ("undone", "trouble")]
+        self.untold = [answer["sentence"]] if answer["outcome"] == "none" and answer["sentence"] else []
 
     @property
     def picture(self) -> _Picture:
@@ -385,7 +387,22 @@ class WindowsHost(Host):
 
     def under_way(self) -> list[Unfinished]:
         """The changes of this host that have not ended."""
-        return [one for one in self.unfinished if one["state"] in ("applying", "undoing")] if self.picture else []
+        if self._picture is None:
+            self.read_anew()
+        return [one for one in self.unfinished if one["state"] in ("applying", "undoing")]
+
+    def undone(self) -> list[Unfinished]:
+        """The changes that the host has undone, of which their run may not have heard."""
+        return [one for one in self.unfinished if one["state"] == "undone"] if self.picture else []
+
+    def half_way(self) -> list[Unfinished]:
+        """The changes that could not all be undone, and that nothing has set right since."""
+        return [one for one in self.unfinished if one["state"] == "trouble"] if self.picture else []
+
+    def told(self) -> list[str]:
+        """Sentences for a person, on the changes that ended otherwise than a run has wanted."""
+        return ["this host has undone an earlier change: %s" % one["sentence"] for one in self.undone()] + [
+            "an earlier change of this host was left half way: %s" % one["sentence"] for one in self.half_way()] + self.untold
 
     # -- the registry
 
@@ -710,6 +727,9 @@ class WindowsDisk(Disk):
         one = self.host._file(path)
         if one and one["exists"] and one["reparse"]:
             raise FileError("%s: a link or junction leads there, so it is not believed; look who made it, and remove it" % path)
+        if one and one["exists"] and not one["trusted"]:
+            raise FileError("%s: others than SYSTEM and the administrators may have written it, or it lies outside of %s, so it "
+                            "is not believed; look who made it, and move it away" % (path, FOLDER))
         return self.host.read_if_there(path)
 
     def write_own(self, path: str, content: bytes) -> None:
@@ -774,7 +794,30 @@ class WindowsServices:
     def down(self) -> list[str]:
         return [name for name in self.names if self.host.service_found(name)["state"] != "running"]
 
+    def hindrances(self) -> list[str]:
+        """Why these services could not be stopped: others that run need them, and those would have to be stopped first."""
+        found, stopped = [], {name.lower() for name in self.names}
+        for name in self.names:
+            try:
+                others = [self.host.service_found(other) for other in self.host.service_found(name)["needed_by"]
+                          if other.lower() not in stopped]
+            except ServiceError:
+                # That it is not there is told by those who look for it.
+                continue
+            running = [other["name"] for other in others if other["state"] != "stopped"]
+            if running:
+                found.append("the service %s is needed by %s, which %s, so that it can't be stopped; stop %s, or name %s in the "
+                             "services of its role, after %s" % (
+                                 name, ", ".join(running), "runs" if len(running) == 1 else "run",
+                                 "that one" if len(running) == 1 else "those", "it" if len(running) == 1 else "them", name))
+            # They are stopped from the last to the first: when the turn comes to those after it, this one runs still.
+            stopped.discard(name.lower())
+        return found
+
     def require_known(self) -> None:
+        hindrances = self.hindrances()
+        if hindrances:
+            raise ServiceError("; ".join(hindrances))
         for name in self.names:
             found = self.host.service_found(name)
             if found["start_mode"] == "disabled":

@@ -8,7 +8,7 @@ Read, and written where it is still what was read: of two who ask in the same mo
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ansible_collections.portshift.agents.plugins.module_utils._core.file_edit import sha256
@@ -27,23 +27,27 @@ def outcome(script: Script, params: Mapping[str, Any], check_mode: bool) -> Resu
     """What M(portshift.agents.run_lock) returns."""
     run_lock.check(params)
     path, sentence = params["path"], None
+    told: list[str] = []
     for _unused in range(TRIES):
         host = WindowsHost(script.read)
         host.foresee(Wanted(files=[FileAsked(path=path, limit=FILE_LIMIT)]))
+        # What the lock itself writes ends the time in which the host tells it.
+        told += [one for one in host.told() if one not in told]
         found = host.disk.read_own(path)
         content, result, warning = run_lock.asked(found, params, host.now())
         steps = _steps(path, found, content)
         if check_mode or not steps:
-            return _told(result, warning)
+            return _told(result, warning, told)
         answer = script.apply(Wanted(), steps, ROOM)
         if answer["outcome"] == "applied":
-            return _told(result, warning)
+            return _told(result, warning, told)
         sentence = answer["sentence"]
     raise WindowsError("%s: the lock could not be written: %s" % (path, sentence))
 
 
-def _told(result: Result, warning: str | None) -> Result:
-    return dict(result, changed=False, **dict(warnings=[warning]) if warning else {})
+def _told(result: Result, warning: str | None, told: Sequence[str]) -> Result:
+    warnings = [*([warning] if warning else []), *told]
+    return dict(result, changed=False, **dict(warnings=warnings) if warnings else {})
 
 
 def _steps(path: str, found: bytes | None, content: Any) -> list[Step]:

@@ -24,8 +24,9 @@ from ansible_collections.portshift.agents.plugins.plugin_utils._windows.protocol
     FOLDER, Answer, Condition, ExcludeStep, MarkStep, ServiceStep, Step, WaitStep)
 from ansible_collections.portshift.agents.plugins.plugin_utils._windows.script import Script, WindowsError
 
-# Seconds that a change of this host is waited for, as _move/transaction has it, and between two looks at it.
-PATIENCE, LOOK_AGAIN = 900, 5
+# Seconds beyond its own time in which the host ends a change, and between two looks: it undoes it by itself then, and one that
+# hangs is ended after 900 s by the task that looks each minute, which undoes it.
+AFTER_ITS_TIME, LOOK_AGAIN = 1200, 5
 # Seconds of a change beside what its steps may take: reading, writing, and a busy host.
 ROOM = 120
 
@@ -46,20 +47,41 @@ class Module:
         self.warnings.append(sentence)
 
 
-def await_end(host: WindowsHost, patience: float = PATIENCE) -> None:
-    """Waits for the change of this host that is under way; the host ends it by itself."""
-    end = time.monotonic() + patience
-    _ = host.picture
+def await_end(host: WindowsHost, script: Script, check_mode: bool, half_way: bool = False) -> None:
+    """Waits for the change of this host that is under way; one that was cut off, at which no process works, is ended now.
+
+    C(half_way): whether a host that an earlier change has left so is taken as it is.
+    """
+    resumed: set[str] = set()
+    began, patience = time.monotonic(), 0.0
     while host.under_way():
-        if time.monotonic() >= end:
+        one = host.under_way()[0]
+        if not one["running"] and one["id"] not in resumed:
+            if check_mode:
+                raise WindowsError("nothing was changed: an earlier change of this host was cut off and has not been undone yet, "
+                                   "which check mode leaves so: %s; run without it, or look again in some minutes"
+                                   % one["sentence"].rstrip("."))
+            resumed.add(one["id"])
+            script.resume(one)
+            host.read_anew()
+            continue
+        # Where the host's clock was set back it began in the future.
+        left = min(one["timeout"], max(0.0, one["began"] + one["timeout"] - host.now()))
+        patience = patience or left + AFTER_ITS_TIME
+        if time.monotonic() >= began + patience:
             raise WindowsError("nothing was changed: another change of this host has not ended in the %g s that were waited for "
-                               "it: %s" % (patience, host.under_way()[0]["sentence"]))
+                               "it: %s" % (round(patience), one["sentence"]))
         time.sleep(LOOK_AGAIN)
         host.read_anew()
-    half_way = [one["sentence"] for one in host.ended if one["state"] == "trouble"]
-    if half_way:
-        raise WindowsError("nothing was changed now: an earlier change of this host was left half way, and a person has to look "
-                           "at it: %s" % "; ".join(half_way))
+    if host.half_way() and not half_way:
+        raise WindowsError("nothing was changed now: %s" % left_half_way(host))
+
+
+def left_half_way(host: WindowsHost) -> str:
+    return ("an earlier change of this host was left half way, and a person has to look at it: %s. What it was like before is "
+            "below %s\\changes; when the host is as it shall be, delete there: %s" % (
+                "; ".join(one["sentence"].rstrip(".") for one in host.half_way()), FOLDER,
+                ", ".join(one["id"] for one in host.half_way())))
 
 
 def marking(script: Script) -> Callable[[Any], None]:
@@ -98,7 +120,6 @@ class WindowsMove:
 
     def run(self, restore: bool) -> Result:
         """What the module returns, but for its diff.  EngineError with the sentence on what became of the host."""
-        await_end(self.host)
         result = self._restore() if restore else self._move()
         return dict(result, files=self.files, bridge=self.turned, seconds=round(self.down_for, 2))
 
@@ -110,7 +131,7 @@ class WindowsMove:
             if not content or content["state"] != "changing" or content["new_port"] != self.product.port:
                 return dict(old_port=None, started=[], notes=[], changed=False)
         old_port, edits, notes = self.product.edits()
-        notes = [*notes, *(one["sentence"] for one in self.host.ended)]
+        notes = [*notes, *self.host.told()]
         for edit in edits:
             for warning in edit.warnings:
                 self.module.warn(warning)
@@ -151,7 +172,8 @@ class WindowsMove:
             # Its proof is awaited from here: without it the services run on, whose start a change would undo.
             return self._told("start", down)
         folders, endings = self.marked
-        steps: list[Step] = [MarkStep(step="mark", folders=list(folders), endings=list(endings))] if proved and folders else []
+        # After the last stop: what the process that is stopped says until then is no word of the one that is started.
+        mark = [MarkStep(step="mark", folders=list(folders), endings=list(endings))] if proved and folders else []
         record = ChangeRecord(self.record_path, old_port, self.product.port, self.phase, disk=self.host.disk)
         record.before_stop(self.services.processes())
         if self._is_to_be_excluded():
@@ -160,8 +182,9 @@ class WindowsMove:
             self._commit(edit, record)
         before_start, after_start = self._turn((old_port, self.product.port) if old_port else None)
         # Ahead of the stop: whatever ends this change in the middle, the way back is on the disk.
-        steps += [*self.host.disk.take(), *self._told("stop", self.services.names[::-1]), *before_start,
-                  *self._excluded(), *self.host.changes, *self._told("start", self.services.names), *after_start]
+        steps: list[Step] = [
+            *self.host.disk.take(), *self._told("stop", self.services.names[::-1]), *mark, *before_start, *self._excluded(),
+            *self.host.changes, *self._told("start", self.services.names), *after_start]
         if proved:
             steps.append(WaitStep(step="wait", seconds=self.proof_seconds, settle=self.product.evidence().settle_seconds,
                                   until=self.conditions()))
@@ -220,12 +243,13 @@ class WindowsMove:
 
     # -- a change on the host
 
-    def _carry_out(self, steps: list[Step], after: str = "its services run as they did before") -> Answer:
+    def _carry_out(self, steps: list[Step], after: str = "its services run as they did before", settles: Sequence[str] = (),
+                   stays: str = "") -> Answer:
         """The answer of a change that came about; what did not is a MoveError that says what the host is like.
 
-        C(after): the words for its services, where the host has undone it.
+        C(after): the words for its services, where the host has undone it; C(stays): a sentence on a host that is as it was.
         """
-        answer = self.script.apply(self.host.asked.wanted(), steps, _longest(steps))
+        answer = self.script.apply(self.host.asked.wanted(), steps, _longest(steps), settles)
         self.host.changes, self.down_for = [], answer["seconds"]
         if answer["found"] is not None:
             self.host.show(answer)
@@ -234,10 +258,10 @@ class WindowsMove:
             return answer
         words = (answer["sentence"] or "the host did not say why").rstrip(".")
         if answer["outcome"] == "refused":
-            raise MoveError("nothing was changed: %s" % words)
+            raise MoveError("nothing was changed: %s%s" % (words, stays))
         if answer["outcome"] == "undone":
-            raise MoveError("%s. The host has undone it by itself: its files and its registry are as they were before, and %s"
-                            % (words, after))
+            raise MoveError("%s. The host has undone it by itself: its files and its registry are as they were before, and %s%s"
+                            % (words, after, stays))
         raise MoveError("%s. The host is half way, and needs a person: below %s\\changes it keeps what it was like before" % (
             words, FOLDER))
 
@@ -262,8 +286,9 @@ class WindowsMove:
         self.host.foresee_paths(paths_of(content))
         undo = self.product.undo(content["old_port"], content["new_port"]) if content["state"] == "changing" else None
         unsafe = record.review()[1]
+        stays = ". The host stays on port %d" % content["new_port"] if content["state"] != "rolled_back" else ""
         if unsafe and not self.force and not undo:
-            raise RecordError("going back is no longer safe, nothing was changed: %s" % "; ".join(unsafe))
+            raise RecordError("going back is no longer safe, nothing was changed: %s%s" % ("; ".join(unsafe), stays))
         if content["state"] == "rolled_back":
             return self._started(content["old_port"])
         self._require_known()
@@ -279,7 +304,8 @@ class WindowsMove:
                 content.get("excluded")) else []
             record.mark_rolled_back()
             self._carry_out([*bridge_file, *self._told("stop", self.services.names[::-1]), *before_start, *changes, *given_back,
-                             *self._told("start", self.services.names), *after_start, *self.host.disk.take()])
+                             *self._told("start", self.services.names), *after_start, *self.host.disk.take()],
+                            settles=[one["id"] for one in self.host.half_way()], stays=stays)
         return dict(changed=True, old_port=old_port, started=started)
 
     def _started(self, old_port: int | None) -> Result:
@@ -292,6 +318,8 @@ class WindowsMove:
             down = []
         if down and not self.module.check_mode:
             self._carry_out(self._told("start", down))
+        if self.host.half_way():
+            raise WindowsError("nothing of the record of this host is to be put back, and %s" % left_half_way(self.host))
         return dict(changed=bool(down), old_port=old_port, started=down)
 
 

@@ -114,8 +114,8 @@ class FileFound(TypedDict):
     # A reparse point (link, junction) in any component of it: its content is not read, which is a problem.
     reparse: bool
     read_only: bool
-    # Its owner and ACL, and those of C(FOLDER), are the ones that the script makes, so that only SYSTEM and the Administrators can
-    # have written it.  False for a file that lies elsewhere, is not there, or of which that cannot be told.
+    # Its owner and ACL, and those of C(FOLDER), are the ones that the script makes: SYSTEM and the Administrators alone can have
+    # written it.  False for a file that lies elsewhere, is not there, or of which that cannot be told.
     trusted: bool
     size: int | None
     changed: float | None
@@ -194,8 +194,8 @@ class ConnectionFound(TypedDict):
     local_port: int
     remote_address: str
     remote_port: int
-    # Established, SynSent, ...: .NET's TcpState.
-    state: str
+    # .NET's words; the others are no connection, or no more.  After 5000 rows the rest is left out.
+    state: Literal["Established", "SynSent"]
     process: int
     name: str | None
     began: float | None
@@ -446,15 +446,15 @@ class Request(TypedDict):
     order, with the services that ran before running again.  Before the first step the host keeps request and state in
     C(FOLDER\\changes\\ID) and makes a scheduled task, which looks each minute, and soon after a boot: where the change's
     process is gone it does the same at once, and it ends one that hangs when C(timeout) is over.  Services that ran are started
-    whatever else fails.  What could not be set back yet, and a service that does not run yet, is tried again each minute; only
-    what something else has changed since is left for a person.
+    whatever else fails.  What could not be set back yet, and a service that does not run yet, is tried again each minute, unless
+    something was changed by something else since, which is left for a person.
 
     A guard of a file or value that no step before it changes is looked at before the first step: where it does not hold, the
     change is refused.  In check mode that is all: nothing is carried out, and the outcome is C(none) where they hold.
 
     The id of a change that was begun before carries out nothing: while it is under way it is refused; if its process is gone
-    it is undone now; if it has ended within the last day, its outcome is answered again.  Another change is refused as long as one is under way;
-    one whose process is gone is undone first, and the new one refused, since its guards were read in between.
+    it is undone now; if it has ended within the last day, its outcome is answered again.  Another change is refused as long as
+    one is under way; one whose process is gone is undone first, and the new one refused, since its guards were read in between.
 
     A read writes nothing at all.
     """

@@ -24,7 +24,9 @@ def outcome(script: Script, module: Module, kinds: FileKinds) -> Result:
     host = WindowsHost(script.read)
     host.foresee(Wanted(files=[FileAsked(path=path, limit=FILE_LIMIT)], folders=[names_asked(ntpath.splitext(path)[0])]))
     if module.params["state"] != "present":
-        await_end(host)
+        await_end(host, script, module.check_mode)
+    for sentence in host.told():
+        module.warn(sentence)
     record = host.record(path)
     if record.content:
         host.foresee_paths(paths_of(record.content))

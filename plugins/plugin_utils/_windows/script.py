@@ -156,13 +156,14 @@ def _lost(error: Exception) -> str:
 def _lost_for_good(request: Request, error: Exception) -> Exception:
     """For a change whose end was not heard, and is not asked for any more."""
     if is_not_let_in(error):
-        words = ("the host did not let the account in while it was changed (%s), and was not tried again, which may lock the account")
+        words = ("the host did not let the account in while it was changed (%s), and was not tried again, which may lock the "
+                 "account")
     elif isinstance(error, AnsibleConnectionFailure):
         words = "the connection was lost while the host was changed, and it can't be reached since (%s)"
     else:
         words = "the answer was lost while the host was changed, and it gave none since (%s)"
-    sentence = ("%s. If the change had begun, the host ends it by itself: unless it has proved itself within %g s all is put back. "
-                "Run again when it can be reached" % (words % _one_line(error), request["timeout"]))
+    sentence = ("%s. If the change had begun, the host ends it by itself: unless it has proved itself within %g s all is put "
+                "back. Run again when it can be reached" % (words % _one_line(error), request["timeout"]))
     return (AnsibleConnectionFailure if isinstance(error, AnsibleConnectionFailure) else WindowsError)(sentence)
 
 
