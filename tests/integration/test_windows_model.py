@@ -333,6 +333,29 @@ def test_what_was_changed_meanwhile_stays_and_is_trouble(pair):
     assert (done["outcome"], done["unfinished"]) == ("applied", []) and answer(pair.client, request())["unfinished"] == []
 
 
+def test_service_is_not_stopped_where_the_task_is_gone_by_then(pair):
+    before, life = pair.state(), pair.client.services.get("BESClient").life
+    pair.client.script.before[0] = lambda _step: pair.client.script.tasks.clear()
+    done = answer(pair.client, request(*pair.move()))
+    assert done["outcome"] == "undone" and "scheduled task" in done["sentence"]
+    assert pair.state() == before and pair.client.services.get("BESClient").life == life
+
+
+def test_change_without_its_task_is_ended_by_who_asks_by_its_id(pair):
+    def cut(_step):
+        pair.client.script.tasks.clear()
+        raise Cancelled
+
+    before, asked = pair.state(), request(*pair.move())
+    pair.client.script.before[4] = cut
+    with pytest.raises(Cancelled):
+        ask(pair.client, asked)
+    pair.pass_time(2000)
+    [told] = answer(pair.client, request())["unfinished"]
+    assert (told["state"], told["running"]) == ("applying", False)
+    assert answer(pair.client, dict(asked, steps=asked["steps"][:1]))["outcome"] == "undone" and pair.state() == before
+
+
 def test_trouble_ends_with_the_folder_that_a_person_removes(pair):
     def meddle(_step):
         pair.client.files.put(pair.file(), b"by hand")

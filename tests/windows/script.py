@@ -104,6 +104,8 @@ class Script:
     def __init__(self, host):
         self.host = host
         self.changes = {}
+        # Ids of changes whose scheduled task is there.
+        self.tasks = set()
         # For tests: index of a step -> function(step), called before it; Cancelled is what a power cut looks like.
         self.before = {}
         self.killed = threading.Event()
@@ -226,6 +228,7 @@ class Script:
         timeout = change.request["timeout"]
         self.changes[change.id] = change
         change.deadline = self.clock.steady() + timeout
+        self.tasks.add(change.id)
         self._watch(change)
         cancelled.events.append(change.ended)
         try:
@@ -340,17 +343,21 @@ class Script:
         """Its state stays, for a control node that missed the outcome."""
         if change.state in (APPLIED, UNDONE):
             self._remove_request(change)
+        if not self._is_open(change):
+            self.tasks.discard(change.id)
 
     def _remove_request(self, change):
         self.host.files.remove_tree(self._own(change) + "\\request.json")
 
     def _watch(self, change):
         """The scheduled task: each minute until the change has ended."""
-        if self._is_open(change):
+        if self._is_open(change) and change.id in self.tasks:
             self.clock.after(GUARD_SECONDS, lambda: self._guard(change))
 
     def _guard(self, change):
         """A process that is at work is left alone, until it is long over its time; what another one left is undone."""
+        if change.id not in self.tasks:
+            return
         if change.is_running and self.clock.steady() >= change.deadline + PATIENCE:
             change.ended.set()
             change.is_running = False
@@ -649,6 +656,8 @@ class Script:
         if self._known(step["service"]).state not in (STOPPED, STOP_PENDING):
             # Before it is noted: one that was never told to stop is left alone by an undo, too.
             self._unneeded(step["service"])
+            if change.down is None and change.id not in self.tasks:
+                raise StepFailed("the scheduled task portshift-undo-%s was removed or disabled" % change.id)
         service, was = self._noted(step, change)
         if change.down is None and was == "running":
             change.down = self.clock.steady()

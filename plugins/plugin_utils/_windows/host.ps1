@@ -1021,7 +1021,7 @@ function Wait-PortProxy([int] $Port, [bool] $Listens) {
     $deadline = (Get-Uptime) + 10
     while ($true) {
         $helper = Get-KnownService 'iphlpsvc'
-        $rows = @((Read-Endpoint @($Port) $null).listeners)
+        $rows = @((Read-Endpoint @($Port) $null).listeners | ForEach-Object { $_ })
         if ($helper.state -ne 'running' -or $Listens -eq (@($rows | Where-Object { $_.process -eq $helper.process }).Count -gt 0)) {
             return
         }
@@ -1857,7 +1857,7 @@ function Test-Condition([hashtable] $Change, [object] $Condition) {
             $seen.note = "the service $($Condition.service) is in state $($service.state), process $($service.process)"
         }
         'listens' {
-            $rows = @((Read-Endpoint @($Condition.port) $null).listeners)
+            $rows = @((Read-Endpoint @($Condition.port) $null).listeners | ForEach-Object { $_ })
             $mine = @($rows | Where-Object { $null -eq $service -or $_.process -eq $service.process })
             $seen.holds = $mine.Count -gt 0
             $seen.note = "port $($Condition.port) is not listened on"
@@ -2576,7 +2576,7 @@ function Invoke-Request([string] $Text, [bool] $CheckMode) {
             $told = $id
         }
         $unfinished = Read-Unfinished $told
-        $answer.unfinished = $unfinished.rows
+        $answer.unfinished = @($unfinished.rows | ForEach-Object { $_ })
         $answer.sentence = (@($answer.sentence) + $unfinished.faults | Where-Object { $_ }) -join '; '
         if (-not $answer.sentence) {
             $answer.sentence = $null
