@@ -346,6 +346,9 @@ class WindowsHost(Host):
             raise FileError("%s: could not be read (%s)" % (path, one["problem"] or "the host did not say why"))
         return unpacked(one["content"])
 
+    def read_own(self, path: str) -> bytes | None:
+        return self.disk.read_own(path)
+
     def read_end(self, path: str, size: int) -> bytes | None:
         if not self._is_of_folder(path):
             content = self.read_if_there(path)
