@@ -17,6 +17,7 @@ from typing import Any
 Host = Mapping[str, Any]
 Options = dict[str, Any]
 
+HOST_LEASE, LEASE_WAIT = "/var/lib/portshift/host.lock", 300
 WHOLE = ("component", "port", "previous_port", "masthead_paths", "settings_paths", "clientsettings_paths", "credentials_paths")
 SERVICES = ("services", "service_command", "executables")
 PROOF = ("address", "bind_address", "tls", "log_dir", "relay_chain_dir", "success_patterns", "failure_patterns")
@@ -34,7 +35,7 @@ def _files(host: Host, *more: str) -> Options:
 
 def _lease(host: Host) -> Options:
     """One for the whole host, whatever products it has."""
-    return dict(lease=host["lease"], lease_wait=host["lease_wait"])
+    return dict(lease=host.get("lease", HOST_LEASE), lease_wait=host.get("lease_wait", LEASE_WAIT))
 
 
 def bridge(host: Host) -> Options:
