@@ -104,8 +104,6 @@ def play(folder, host, *tasks, program=None, options=(), **variables):
     return done.returncode, done.stdout + done.stderr, [task["hosts"]["plain"] for task in told["plays"][0]["tasks"]]
 
 
-
-
 def copied(call):
     """As win_copy answers, where nothing is like what it is sent but the text `same`."""
     if call.arguments["_copy_mode"] != "query":

@@ -3,6 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """How a module ends that does not do what it was asked."""
 
+
 class Failed(Exception):
     """A module's failure: its sentence, and what else its result has."""
 

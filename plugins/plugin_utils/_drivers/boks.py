@@ -37,7 +37,6 @@ OPTIONS: list[Option] = [
     *[Option(name, kind, None, "", listed=False) for name, kind in (("lock_path", "str"), ("address", "str"))]]
 
 
-
 def _opens(component: str | None, look: Mapping[str, Any], port: int | None) -> bool:
     """A host that is to move answers on both bases, and its firewall admits the new one."""
     return bool(look.get("edits"))
