@@ -10,7 +10,7 @@ import types
 
 import pytest
 
-from ansible_collections.portshift.agents.plugins.modules.confirmed_change import KINDS
+from ansible_collections.portshift.agents.plugins.modules.confirmed_change import KINDS, PROOFS
 from ansible_collections.portshift.agents.plugins.module_utils._core import file_access as access, file_edit as engine
 from ansible_collections.portshift.agents.plugins.module_utils._bigfix.host import BigFixHost
 from ansible_collections.portshift.agents.plugins.module_utils._change_tracker import plan as agent_plan
@@ -473,7 +473,7 @@ def made(tmp_path):
     made = b"boks            6530/tcp\nboks            6530/udp\n"
     record.before_write(str(path), None, made)
     path.write_bytes(made)
-    return Unit(KINDS, place, lambda sentence: None), path
+    return Unit(KINDS, PROOFS, place, lambda sentence: None), path
 
 
 def test_made_file_goes_on_the_way_back(made):

@@ -31,7 +31,7 @@ def action(name, windows, async_val=0):
 def test_a_module_can_be_left_running_as_before_it_had_an_action_plugin(name, async_val):
     asked = action(name, False, async_val)
     assert asked.run(task_vars={})["started"] == 1
-    assert asked.asked == [dict(task_vars={}, wrap_async=async_val)]
+    assert asked.asked == [dict(module_args={}, task_vars={}, wrap_async=async_val)]
 
 
 @pytest.mark.parametrize("name", NAMES)
