@@ -3,8 +3,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """What the modules are asked of a BigFix host, out of the one variable in which a role says what such a host is made of.
 
-As a template for each option, as modules are usually called, a task of one host compiled 140 templates, which Ansible keeps from
-none of its workers for the next one; that took it longer than the module did.
+As a template for each option, as modules are usually called, a look at one client compiled 140 templates, about 0.2 CPU seconds;
+Ansible keeps none of them for its next worker.
 """
 
 from __future__ import annotations
