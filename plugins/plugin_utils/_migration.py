@@ -144,7 +144,9 @@ class Order:
             known["opener"] = COLLECTION + self.product.hub_role
             known["opening"] = ["open", "verify"]
             known["answering"].append(known["opener"])
-            known["looks"].append(known["opener"])
+            # An agent's comes first on a host without an agent, too, where its tasks are skipped: Ansible includes in the order in
+            # which the hosts answer, and a hub that answers first would be asked before its agents.
+            known["looks"] = [COLLECTION + next(iter(self.product.roles.values())), known["opener"]]
         if "hub_server" in self.found:
             known["hub_server"] = self.found["hub_server"]
         if "hub_address" in self.found:
@@ -159,7 +161,7 @@ class Order:
         component = self.component(host)
         role = COLLECTION + self.product.roles[component]
         return {**known, "component": component, "components": (self.found.get("components") or {}).get(host),
-                "role": role, "answering": [role, *known["answering"]], "looks": [role, *known["looks"]],
+                "role": role, "answering": [role, *known["answering"]], "looks": [role, *known["looks"][1:]],
                 "verbs": self.product.verbs(component),
                 "back_first": component in self.product.back_first, "phase": phase, "step": number, "title": step["title"],
                 "parent": (self.found.get("parents") or {}).get(host)}

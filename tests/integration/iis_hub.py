@@ -121,9 +121,9 @@ class WindowsHub:
             self.endpoint = self.winrm.add(Endpoint("hub", self.host.run))
         return self.endpoint.variables()
 
-    def module(self, name, /, check=False, diff=False, **arguments):
+    def module(self, module, /, check=False, diff=False, **arguments):
         """-> what the module returned"""
-        return self.named("%s.%s" % (COLLECTIONS.get(name, "ansible.windows"), name), arguments, check, diff)
+        return self.named("%s.%s" % (COLLECTIONS.get(module, "ansible.windows"), module), arguments, check, diff)
 
     def named(self, name, arguments, check=False, diff=False):
         if name == "ansible.windows.win_copy" and "_copy_mode" not in arguments:

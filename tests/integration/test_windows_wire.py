@@ -96,7 +96,8 @@ def play(folder, host, *tasks, program=None, options=(), **variables):
     environment = dict(os.environ, ANSIBLE_NOCOLOR="1", ANSIBLE_STDOUT_CALLBACK="ansible.posix.json")
     arguments = ["-i", "inventory.yml", "play.json", *options]
     if program:
-        done = subprocess.run([program, *arguments], cwd=folder, env=environment, capture_output=True, text=True, timeout=300)
+        done = subprocess.run([program, *arguments], cwd=folder, env=environment, capture_output=True, text=True, timeout=300,
+                              check=False)
     else:
         done = forked.run("ansible", ["playbook", *arguments], timeout=300, cwd=folder, env=environment)
     assert "{" in done.stdout, done.stdout + done.stderr

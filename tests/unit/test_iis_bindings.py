@@ -5,6 +5,7 @@
 
 import json
 import ntpath
+from unittest import mock
 
 import pytest
 
@@ -512,7 +513,7 @@ def test_a_record_that_notepad_has_saved_is_read():
 
 def test_a_host_that_can_not_be_read_or_written_says_so():
     host = Host()
-    host.read = lambda wanted: (_ for _ in ()).throw(WindowsError("PowerShell failed on the host: no memory"))
+    host.read = mock.Mock(side_effect=WindowsError("PowerShell failed on the host: no memory"))
     with pytest.raises(RecordError, match="hub.json: can't be read on the host .PowerShell failed on the host: no memory"):
         record(host)
     host = Host()

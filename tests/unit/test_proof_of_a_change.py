@@ -79,9 +79,9 @@ def folder(tmp_path):
     return made
 
 
-def asked(folder, check_mode=False, proof=PROOF, **params):
+def asked(folder, check_mode=False, proof=None, **params):
     """The change as a call sees it that moves the file of `folder`, on a host without systemd."""
-    calling = test_confirmed_change.asked(folder.file.parent, asked_proof=proof, files=[
+    calling = test_confirmed_change.asked(folder.file.parent, asked_proof=proof or PROOF, files=[
         dict(path=str(folder.file), content=NEW.decode())], **dict(folder.commands, **params))
     calling.module.check_mode = check_mode
     return calling

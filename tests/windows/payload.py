@@ -86,7 +86,7 @@ def _parts(stdin):
 def _manifest(bootstrap, manifest, data):
     if bootstrap.get("name") != "exec_wrapper":
         raise Unknown("the bootstrap is %r, which this server does not know" % bootstrap.get("name"))
-    become, asynchronous = None, False
+    become, asynchronous, call = None, False, None
     for action in manifest["actions"]:
         name, params = action["name"], action["params"]
         if name not in manifest["scripts"]:
@@ -101,6 +101,8 @@ def _manifest(bootstrap, manifest, data):
             call = TOOLS[name](params, data)
         elif name not in ("async_watchdog.ps1", "coverage_wrapper.ps1"):
             raise Unknown("the manifest has the action %s, which this server does not know" % name)
+    if call is None:
+        raise Unknown("the manifest has no action that is a module")
     call.become, call.asynchronous, call.form = become, asynchronous, "2.19"
     return call
 

@@ -903,9 +903,9 @@ class Script:
                 return dict(found, problem="%s is not read, since %s is a link or a mounted volume" % (path, link))
             found["trusted"] = self._is_trusted(path, node)
             with files.opened(path, (READ,), ALL):
-                if found["size"] > asked["limit"]:
+                if len(node.content) > asked["limit"]:
                     return dict(found, problem="%s has %d bytes, more than the %d that are read" % (
-                        path, found["size"], asked["limit"]))
+                        path, len(node.content), asked["limit"]))
                 return dict(found, sha256=node.sha256, content=base64.b64encode(node.content).decode())
         except FileError as err:
             return dict(found, problem=str(err))
