@@ -495,7 +495,8 @@ from ansible_collections.portshift.agents.plugins.module_utils._boks import evid
 from ansible_collections.portshift.agents.plugins.module_utils._change_tracker import evidence as agent_evidence, hub_edit
 from ansible_collections.portshift.agents.plugins.module_utils._move.confirmed_change import ConfirmedChange
 from ansible_collections.portshift.agents.plugins.module_utils._core.errors import EngineError
-from ansible_collections.portshift.agents.plugins.module_utils._bridge.bridge import BRIDGE_SPEC, check_bridge
+from ansible_collections.portshift.agents.plugins.module_utils._bridge.bridge import check_bridge
+from ansible_collections.portshift.agents.plugins.module_utils._bridge.options import BRIDGE_SPEC
 from ansible_collections.portshift.agents.plugins.module_utils._core.evidence import Proofs
 from ansible_collections.portshift.agents.plugins.module_utils._core.file_kinds import FileKinds
 from ansible_collections.portshift.agents.plugins.module_utils._core.redacted_options import RedactedOptions

@@ -10,8 +10,8 @@ import yaml
 from ansible.errors import AnsibleFilterError
 
 from ansible_collections.portshift.agents.plugins.filter.bigfix_options import bigfix_options
-from ansible_collections.portshift.agents.plugins.module_utils._bigfix.evidence import BIGFIX_EVIDENCE_SPEC, PROOF_SPEC
-from ansible_collections.portshift.agents.plugins.module_utils._bridge.bridge import BRIDGE_SPEC
+from ansible_collections.portshift.agents.plugins.module_utils._bigfix.proof_options import BIGFIX_EVIDENCE_SPEC, PROOF_SPEC
+from ansible_collections.portshift.agents.plugins.module_utils._bridge.options import BRIDGE_SPEC
 from ansible_collections.portshift.agents.plugins.module_utils._core.errors import EngineError
 from ansible_collections.portshift.agents.plugins.plugin_utils._bigfix_options import ASKED, PARTS
 from ansible_collections.portshift.agents.plugins.plugin_utils._task_options import task_options
