@@ -13,9 +13,9 @@ import json
 import os
 import re
 import socket
-import sys
 import stat
 import subprocess
+import sys
 import threading
 import time
 from pathlib import Path
