@@ -363,6 +363,10 @@ class WindowsHost(Host):
         # What comes first may be the rest of a line.
         return (content.partition(b"\n")[2] if offset else content)[-size:]
 
+    def unread(self, path: str, size: int) -> int:
+        found = self._tail(path) if self._is_of_folder(path) else None
+        return max(0, found[0] + len(found[1]) - size, found[0]) if found else 0
+
     def edit(self, path: str, may_be_missing: bool = False) -> FileEdit:
         before = self.read_if_there(path) if may_be_missing else self.read(path)
         if not is_key(path):
@@ -402,10 +406,15 @@ class WindowsHost(Host):
         """The changes that could not all be undone, and that nothing has set right since."""
         return [one for one in self.unfinished if one["state"] == "trouble"] if self.picture else []
 
-    def told(self) -> list[str]:
-        """Sentences for a person, on the changes that ended otherwise than a run has wanted."""
+    def told(self, half_way: bool = True) -> list[str]:
+        """Sentences for a person, on the changes that ended otherwise than a run has wanted.
+
+        C(half_way): whether those are among them that could not all be undone; they may be told already, as what stands against a
+        move.
+        """
         return ["this host has undone an earlier change: %s" % one["sentence"] for one in self.undone()] + [
-            "an earlier change of this host was left half way: %s" % one["sentence"] for one in self.half_way()] + self.untold
+            "an earlier change of this host was left half way: %s" % one["sentence"]
+            for one in (self.half_way() if half_way else ())] + self.untold
 
     # -- the registry
 
