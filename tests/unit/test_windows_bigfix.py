@@ -472,8 +472,8 @@ def test_the_host_itself_waits_until_the_old_port_is_left_and_for_no_later_failu
     assert (said["kind"], said["silence"], connected["kind"]) == ("log", False, "all")
     assert [(one["kind"], one.get("silence")) for one in connected["of"]] == [("connection", None), ("log", True), ("log", True)]
     chain = connected["of"][2]
-    assert [bool(re.search(pattern, "At 05:05:13 +0100 - F - relay:55000")) for pattern in chain["patterns"] + chain["unless"]] == [
-        False, True]
+    line = "At 05:05:13 +0100 - F - relay:55000"
+    assert [bool(re.search(pattern, line)) for pattern in chain["patterns"] + chain["unless"]] == [False, True]
     for agent, port in [(None, OLD), ("BESClient", None), ("BESClient", NEW)]:
         found = bigfix.conditions(move_options(), types.SimpleNamespace(agent=agent, peer="relay", old_port=port))
         assert not [one for one in found if one["kind"] == "connection"]
@@ -537,10 +537,10 @@ def test_a_host_that_can_not_be_put_back_is_not_noted_as_proved(host, script, mo
         return apply(wanted, steps, timeout)
 
     script.apply = written_since
-    with pytest.raises(EngineError, match="connection to the old port. Putting the host back did not .*no longer safe, nothing was "
-                                          "changed: .*clientsettings.cfg: it has changed.*The host stays on port %d.*It needs a "
-                                          "person; .* names the old files%s$" % (NEW, "" if is_noted else (
-                                              ", and says of it still that it has proved itself .the host was switched off."))):
+    words = "connection to the old port. Putting the host back did not .*no longer safe, nothing was changed: .*"
+    words += "clientsettings.cfg: it has changed.*The host stays on port %d.*It needs a person; .* names the old files" % NEW
+    words += "$" if is_noted else ", and says of it still that it has proved itself .the host was switched off.$"
+    with pytest.raises(EngineError, match=words):
         bigfix.moved(script, move_options(), Module(False, False))
     assert json.loads(host.files.get(RECORD).content)["state"] == ("changing" if is_noted else "verified")
 

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import ntpath
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from typing import Any
 
 from ansible_collections.portshift.agents.plugins.module_utils._bigfix.agent_log import (
@@ -50,16 +50,19 @@ LISTENS = dict(server="BESRootServer", relay="BESRelay")
 # A line of the relay chain: what the agent tried went well, or failed.
 CHAIN_LINE = "^At [0-9:]+ [+-][0-9]{4} -\\s*%s(\\s*$| -)"
 # Settings whose value has to be read to judge the host.
-_JUDGED = {name.lower() for name in (*PORT_SETTINGS, *ADDRESS_SETTINGS, WEB_REPORTS)}
+JUDGED = frozenset(name.lower() for name in (*PORT_SETTINGS, *ADDRESS_SETTINGS, WEB_REPORTS))
 
 
 class SettingsView:
-    """The settings of the agent, one key each, as the text of a besclient.config that says the same."""
+    """The settings of the agent, one key each, as the text of a besclient.config that says the same.
+
+    C(judged): names, in lower case, of settings that have to be text; one of another type is left alone elsewhere.
+    """
 
     depth, kind = 1, "bigfix_registry_value"
 
-    def __init__(self, key: str) -> None:
-        self.key = key
+    def __init__(self, key: str, judged: Container[str] = JUDGED) -> None:
+        self.key, self.judged = key, judged
 
     def text(self, values: Mapping[str, Sequence[RegistryValue]]) -> bytes:
         found = []
@@ -69,7 +72,7 @@ class SettingsView:
             if not name or value is None:
                 continue
             if value["type"] not in TEXT:
-                if name.lower() in _JUDGED:
+                if name.lower() in self.judged:
                     raise EngineError("the setting %s has a value of the type %s, where the agent writes text (REG_SZ); set it "
                                       "anew with BigFix" % (settings_file.shown_name(name), value["type"]))
                 continue

@@ -88,8 +88,8 @@ def left_half_way(host: WindowsHost) -> str:
 
 
 def not_undone(one: Unfinished) -> str:
-    return ("an earlier change of this host could not all be undone yet, not now either: %s. Mend what this names: the host ends it "
-            "by itself then, and the next run does at once. When the host is as it shall be, delete %s\\changes\\%s instead"
+    return ("an earlier change of this host could not all be undone yet, not now either: %s. Mend what this names: the host ends "
+            "it by itself then, and the next run does at once. When the host is as it shall be, delete %s\\changes\\%s instead"
             % (one["sentence"].rstrip("."), FOLDER, one["id"]))
 
 

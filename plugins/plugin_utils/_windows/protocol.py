@@ -462,8 +462,9 @@ class Request(TypedDict):
     C(FOLDER\\changes\\ID) and makes a scheduled task, which looks each minute, and soon after a boot: where the change's
     process is gone it does the same at once, and it ends one that hangs when C(timeout) is over.  Services that ran are started
     whatever else fails.  A service that does not run yet is started again each minute.  What could not be set back yet, for which
-    services have to stop, is tried again after a pause in which they run, 30 s first and then more than twice as long each time, up
-    to an hour, and at once after a boot or when an apply comes.  What was changed by something else since is left for a person.
+    services have to stop, is tried again after a pause in which they run, 30 s first and then more than twice as long each time,
+    up to an hour, and at once after a boot or when an apply comes.  What was changed by something else since is left for a
+    person.
 
     A guard of a file or value that no step before it changes is looked at before the first step: where it does not hold, the
     change is refused.  In check mode that is all: nothing is carried out, and the outcome is C(none) where they hold.
