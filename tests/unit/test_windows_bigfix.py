@@ -12,6 +12,7 @@ import pytest
 
 from ansible_collections.portshift.agents.plugins.module_utils._core.errors import EngineError
 from ansible_collections.portshift.agents.plugins.plugin_utils._windows import bigfix, bridge
+from ansible_collections.portshift.agents.plugins.plugin_utils._windows.host import LOG_BYTES
 from ansible_collections.portshift.agents.plugins.plugin_utils._windows.move import Module, WindowsMove
 from ansible_collections.portshift.agents.plugins.plugin_utils._windows.script import WindowsError
 from tests.unit.windows_bigfix import (
@@ -455,6 +456,26 @@ def test_a_service_that_others_need_is_told_by_the_look_and_not_stopped(host, sc
     host.services.stop("Plugin")
     host.pass_time(5)
     assert bigfix.looked(script, look_options())["ok"] is True
+
+
+def test_a_report_that_may_have_been_missed_is_told_with_what_was_not_read(host, script):
+    bigfix.moved(script, move_options(), Module(False, False))
+    host.pass_time(60)
+    agent = host.services.get("BESClient").product
+    agent.life = None
+    host.disconnect(agent.connection)
+    for node in host.files.listing(CLIENT + windows.CHAIN):
+        host.files.remove(node.path)
+    [log] = [node for node in host.files.listing(CLIENT + windows.LOGS) if node.name.endswith(".log")]
+    host.files.append(log.path, b"   of no interest\r\n" * 4000)
+    found = bigfix.evidence(script, evidence_options(timeout=0), False)
+    unread = len(log.content) - LOG_BYTES
+    assert "log" in found["missing"] and found["missing"]["log"].endswith(
+        "; the first %d bytes of %s were not read" % (unread, log.path))
+    # Where the end that was read reaches back far enough, nothing was missed.
+    host.files.append(log.path, b"At 00:00:00 +0000 - \r\n   of no interest\r\n")
+    found = bigfix.evidence(script, evidence_options(timeout=0, log_max_age=1), False)
+    assert "log" in found["missing"] and "were not read" not in found["missing"]["log"]
 
 
 ASKED = types.SimpleNamespace(agent="BESClient", peer="relay", old_port=OLD)
