@@ -717,7 +717,6 @@ class _KeyEdit(_Edit):
                           RegistryStep(step="registry", key=key, name=name, expected=was, wanted=will), self.view.kind))
         return steps
 
-
     def _copy(self) -> tuple[str, bytes]:
         """As a file that C(reg import) takes."""
         keys = [RegistryKey(key=self.host.picture.names_of_keys[key], values=values)
