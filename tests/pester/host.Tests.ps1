@@ -22,6 +22,7 @@ BeforeAll {
     $script:RealSet = ${function:Set-Setting}
     $script:RealStop = ${function:Stop-ServiceInTime}
     $script:RealStart = ${function:Start-ServiceInTime}
+    $script:RealUndo = ${function:Undo-Setting}
 }
 
 Describe 'what is loaded' {
@@ -562,6 +563,25 @@ Describe 'connections' {
         Should -Invoke Get-ProcessFact -Times 3 -Exactly
     }
 
+    It 'are waited for, or waited for to be gone' {
+        Mock Get-KnownService { @{ process = 7; began = 1; state = 'running' } }
+        Mock Resolve-Name { [Net.IPAddress]::Parse('10.0.0.2') }
+        $change = Open-Change ('0' * 32) $null
+        foreach ($case in @(@(60005, $true, $false), @(60003, $false, $false), @(60008, $false, $true))) {
+            $condition = @{ kind = 'connection'; service = 'BESClient'; host = 'relay'; port = $case[0] }
+            (Test-Condition $change $condition).holds | Should -Be $case[1]
+            $condition.absent = $true
+            (Test-Condition $change $condition).holds | Should -Be $case[2]
+        }
+        $both = @(60005, 60008 | ForEach-Object { @{ kind = 'connection'; service = 'BESClient'; host = 'relay'; port = $_ } })
+        (Test-Condition $change @{ kind = 'all'; of = $both }).holds | Should -BeFalse
+        $both[1].absent = $true
+        $seen = Test-Condition $change @{ kind = 'all'; of = $both }
+        $seen.holds | Should -BeTrue
+        $seen.process | Should -Be '7 1,7 1,'
+        (Test-Condition $change @{ kind = 'either'; of = @(@{ kind = 'all'; of = $both }) }).holds | Should -BeTrue
+    }
+
     It 'end at a number of rows' {
         $ConnectionLimit = 1
         @((Read-Endpoint @(52311) @()).connections).Count | Should -Be 1
@@ -727,6 +747,30 @@ Describe 'the lines of a log' {
         [IO.File]::Move($Log, "$Log.bkg")
         Write-Text $Log "Report posted`nand more than what stood in the other one`n"
         [IO.File]::SetCreationTimeUtc($Log, $made)
+        (Test-Condition $Change $Condition).holds | Should -BeTrue
+    }
+
+    It 'takes a line that reads as both for a failure' {
+        [IO.File]::AppendAllText($Log, "Report posted, and FAILED to go on`n")
+        (Test-Condition $Change $Condition).note | Should -BeLike '*takes it back*'
+    }
+
+    It 'takes silence for an answer where that is asked' {
+        $Condition.silence = $true
+        (Test-Condition $Change $Condition).holds | Should -BeTrue
+        [IO.File]::AppendAllText($Log, "FAILED to synchronize`n")
+        (Test-Condition $Change $Condition).holds | Should -BeFalse
+        [IO.File]::AppendAllText($Log, "Report posted`n")
+        (Test-Condition $Change $Condition).holds | Should -BeTrue
+    }
+
+    It 'reads the end of what was added, from a whole line on, and says so' {
+        $LogLimit = 60
+        [IO.File]::AppendAllText($Log, 'Report posted ' + ('x' * 80) + "Report posted`nother`n")
+        $seen = Test-Condition $Change $Condition
+        $seen.holds | Should -BeFalse
+        $seen.note | Should -BeLike '*20261130.log, the last 60 bytes alone were read, and 54 before them not'
+        [IO.File]::AppendAllText($Log, "Report posted`n")
         (Test-Condition $Change $Condition).holds | Should -BeTrue
     }
 
@@ -1046,6 +1090,46 @@ Describe 'a change' {
         (Read-State $Id).state | Should -Be 'undone'
         (Read-State $Id).sentence | Should -Not -BeLike '*tries again*'
         $script:World.tasks.Count | Should -Be 0
+    }
+
+    It 'lets services run while a file stays locked, for times that grow, and tries at once where it is asked' {
+        $script:Locked = $true
+        Mock Undo-Setting {
+            if ($script:Locked -and $First.kind -eq 'file') {
+                throw 'it is used by another process'
+            }
+            & $script:RealUndo $Change $First $Known
+        }
+        Mock Wait-Proof { throw 'no proof' }
+        $answer = Invoke-Request (ConvertTo-Request $Steps $Id) $false
+        $answer.outcome | Should -Be 'trouble'
+        $answer.sentence | Should -BeLike '*it is used by another process*tries again when 30 s have passed*'
+        $row = $script:World.services['BESClient']
+        $row.State | Should -Be 'Running'
+        $script:World.asked.Clear()
+        Complete-Change $Id
+        @($script:World.asked).Count | Should -Be 0
+        # One that has ended is started all the same.
+        $row.State = 'Stopped'
+        Complete-Change $Id
+        $script:World.asked | Should -Be @('start BESClient')
+        $script:World.clock += 31
+        Complete-Change $Id
+        @($script:World.asked | Where-Object { $_ -eq 'stop BESClient' }).Count | Should -Be 1
+        (Read-State $Id).pause | Should -Be 90
+        (Read-Unfinished '').rows[0].sentence | Should -BeLike '*when 90 s have passed*'
+        # The clock of a boot begins anew.
+        $script:World.clock = 1
+        Complete-Change $Id
+        (Read-State $Id).pause | Should -Be 210
+        $refused = Invoke-Request (ConvertTo-Request $Steps ('b' * 32)) $false
+        $refused.outcome | Should -Be 'refused'
+        $refused.sentence.Contains("delete $(Get-ChangeFolder $Id)") | Should -BeTrue
+        $script:Locked = $false
+        Complete-Change $Id
+        (Read-State $Id).state | Should -Be 'undoing'
+        (Invoke-Request (ConvertTo-Request $Steps $Id) $false).outcome | Should -Be 'undone'
+        Get-Picture | Should -BeExactly $Before
     }
 
     It 'stops nothing that runs when it tries again with all as it was' {

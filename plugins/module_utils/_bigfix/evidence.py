@@ -9,7 +9,7 @@ from ansible_collections.portshift.agents.plugins.module_utils._bigfix.host impo
 from ansible_collections.portshift.agents.plugins.module_utils._bigfix.masthead_page import masthead_answer
 from ansible_collections.portshift.agents.plugins.module_utils._core.errors import EngineError
 from ansible_collections.portshift.agents.plugins.module_utils._core.evidence import Evidence, Hopeless, given
-from ansible_collections.portshift.agents.plugins.module_utils._core.log_lines import compile_patterns, quoted
+from ansible_collections.portshift.agents.plugins.module_utils._core.log_lines import compile_patterns, quoted, unread_words
 from ansible_collections.portshift.agents.plugins.module_utils._core.ports import parse_port
 from ansible_collections.portshift.agents.plugins.module_utils._network.peer_connections import (
     connections_of, shown, wait_for_connection, who)
@@ -206,9 +206,12 @@ class BigFixEvidence(Evidence):
         if connected and not last:
             return True, [connected]
         elsewhere = story.last_elsewhere(since)
-        return False, ["%s: no report got through %s%s%s%s" % (
+        # What is older than all that counts need not be read.
+        is_short = story.log.oldest is None or story.log.oldest > since
+        return False, ["%s: no report got through %s%s%s%s%s" % (
             self.params["log_dir"], words, "; last failure: %s" % quoted(last.text) if last else "",
-            "; one that did names another port: %s" % quoted(elsewhere.text) if elsewhere else "", lacking)]
+            "; one that did names another port: %s" % quoted(elsewhere.text) if elsewhere else "", lacking,
+            "".join(unread_words(self.managed, path) for path in story.paths if is_short))]
 
     def _since(self):
         """(the moment from which on a line counts, words for it): the latest of those that are known."""

@@ -64,6 +64,9 @@ class PosixHost(Host):
     def read_end(self, path, size):
         return read_end(path, size)
 
+    def unread(self, path, size):
+        return max(0, (self.size(path) or 0) - size)
+
     def edit(self, path, may_be_missing=False):
         return FileEdit.read(path, may_be_missing)
 

@@ -21,14 +21,17 @@ $Folder = 'C:\ProgramData\portshift'
 $Trusted = 'S-1-5-18', 'S-1-5-32-544'
 $FolderSddl = 'O:BAD:P(A;OICI;FA;;;SY)(A;OICI;FA;;;BA)'
 $FileSddl = 'O:BAD:P(A;;FA;;;SY)(A;;FA;;;BA)'
-# What is read into memory at once, of a file that is changed and of what was added to a log.
+# What is read into memory at once: of a file that is changed, and of the end of what was added to a log, as on a Linux host.
 $FileLimit = 67108864
-$LogLimit = 8388608
+$LogLimit = 4194304
 # Kept free for the state of a change, in case the disk is full when it is undone.
 $ReserveBytes = 262144
 $ConnectionLimit = 5000
 # How long a change, or its undoing, may take beyond its time before the task ends its process.
 $Patience = 900
+# How long services run before they are stopped once more for what could not be set back: each time twice as long and a bit.
+$FirstPause = 30
+$LongestPause = 3600
 # How long what became of a change is kept.
 $Day = 86400
 # The attributes that a file is given back; others, such as Compressed, cannot be set in this way.
@@ -1702,7 +1705,7 @@ function Read-Guarded([string] $Path, [object] $Expected) {
 
 function Assert-Condition([hashtable] $Change, [object] $Condition, [object] $Marked) {
     switch ($Condition.kind) {
-        'either' {
+        { $_ -eq 'either' -or $_ -eq 'all' } {
             foreach ($one in $Condition.of) {
                 Assert-Condition -Change $Change -Condition $one -Marked $Marked
             }
@@ -1817,7 +1820,8 @@ function Get-NewOffset([IO.FileInfo] $File, [object] $Files, [long] $Size, [obje
 }
 
 function Read-NewLine([hashtable] $Change, [string] $Path, [object] $Endings) {
-    # The lines since the mark, in the order of the files' last changes.
+    # The lines since the mark, one by one, in the order of the files' last changes.  Where more was added than is read, a row without
+    # a line tells how many bytes come before.
     if (-not [IO.Directory]::Exists($Path)) {
         return
     }
@@ -1828,16 +1832,22 @@ function Read-NewLine([hashtable] $Change, [string] $Path, [object] $Endings) {
         $stream = Open-Shared $file.FullName
         try {
             $size = $stream.Length
-            $from = Get-NewOffset -File $file -Files $files -Size $size -Marks $Change.Marks[$Path]
-            $from = [Math]::Max([long] $from, [long] ($size - $LogLimit))
+            $new = Get-NewOffset -File $file -Files $files -Size $size -Marks $Change.Marks[$Path]
+            $from = [Math]::Max([long] $new, [long] ($size - $LogLimit))
             $bytes = Read-Part -Stream $stream -Offset $from -Count ($size - $from)
         }
         finally {
             $stream.Dispose()
         }
-        foreach ($line in ($latin.GetString($bytes) -split "`r?`n")) {
+        $reader = [IO.StringReader]::new($latin.GetString($bytes))
+        if ($from -gt $new) {
+            # What comes first may be the rest of a line.
+            $null = $reader.ReadLine()
+            @{ file = $file.Name; line = ''; unread = $from - $new }
+        }
+        while ($null -ne ($line = $reader.ReadLine())) {
             if ($line) {
-                @{ file = $file.Name; line = $line.Substring(0, [Math]::Min(4000, $line.Length)) }
+                @{ file = $file.Name; line = $line.Substring(0, [Math]::Min(4000, $line.Length)); unread = 0 }
             }
         }
     }
@@ -1872,6 +1882,9 @@ function Test-Condition([hashtable] $Change, [object] $Condition) {
                     $_.process -eq $service.process -and $_.remote_port -eq $Condition.port -and
                     $hosts -contains ($_.remote_address -replace '^::ffff:', '') })
             $seen.holds = @($rows | Where-Object { $_.state -eq 'Established' }).Count -gt 0
+            if ($Condition.absent) {
+                $seen.holds = $rows.Count -eq 0
+            }
             $states = @($rows | ForEach-Object { $_.state } | Sort-Object -Unique) -join ', '
             if (-not $states) {
                 $states = 'none'
@@ -1892,17 +1905,25 @@ function Test-Condition([hashtable] $Change, [object] $Condition) {
             $path = Resolve-StepPath $Change $Condition.folder
             $patterns = @(foreach ($text in $Condition.patterns) { New-Pattern $text })
             $unless = @(foreach ($text in $Condition.unless) { New-Pattern $text })
+            $unread = @{ words = '' }
+            $seen.holds = [bool] $Condition.silence
             $seen.note = "no line in $path since the change began says it"
-            foreach ($row in (Read-NewLine -Change $Change -Path $path -Endings $Condition.endings)) {
-                if (@($patterns | Where-Object { $_.IsMatch($row.line) }).Count -gt 0) {
-                    $seen.holds = $true
-                    $seen.note = "$($row.file): $($row.line.Trim())"
+            # Handed on line by line: a log may have very many.
+            Read-NewLine -Change $Change -Path $path -Endings $Condition.endings | ForEach-Object {
+                $row = $_
+                if ($row.unread) {
+                    $unread.words += "; of what was added to $($row.file), the last $LogLimit bytes alone were read, and $($row.unread) before them not"
                 }
                 elseif (@($unless | Where-Object { $_.IsMatch($row.line) }).Count -gt 0) {
                     $seen.holds = $false
                     $seen.note = "$($row.file) takes it back: $($row.line.Trim())"
                 }
+                elseif (@($patterns | Where-Object { $_.IsMatch($row.line) }).Count -gt 0) {
+                    $seen.holds = $true
+                    $seen.note = "$($row.file): $($row.line.Trim())"
+                }
             }
+            $seen.note += $unread.words
         }
         'either' {
             $notes = @()
@@ -1912,6 +1933,17 @@ function Test-Condition([hashtable] $Change, [object] $Condition) {
                 if ($found.holds) {
                     return $found
                 }
+            }
+            $seen.note = $notes -join ', and '
+        }
+        'all' {
+            $seen.holds = $true
+            $notes = @()
+            foreach ($one in $Condition.of) {
+                $found = Test-Condition $Change $one
+                $notes += $found.note
+                $seen.process += "$($found.process),"
+                $seen.holds = $seen.holds -and $found.holds
             }
             $seen.note = $notes -join ', and '
         }
@@ -2170,18 +2202,27 @@ function Test-Open([object] $First) {
     }
 }
 
-function Undo-Change([hashtable] $Change, [string] $Cause) {
+function Test-Pause([object] $State) {
+    # Whether it is too early to stop services once more for what could not be set back.  After a boot it is not: that clock is new.
+    $null -ne $State.tried -and (Get-Uptime) -ge [double] $State.tried -and (Get-Uptime) -lt [double] $State.tried + [double] $State.pause
+}
+
+function Undo-Change([hashtable] $Change, [string] $Cause, [bool] $Patient) {
     # Services that this change touches stop first, so that none works with half of it; then everything else is set back, the last
     # first; then what ran before runs again, whatever else failed.  It can be cut off and begun again at any point, and is begun again
-    # by the task until all is as before, or a person is needed.
+    # by the task until all is as before, or a person is needed.  Where something cannot be set back, such as a file that another
+    # process holds, Patient lets the services run and leaves it alone for a time, which grows.
     $started = Get-Uptime
-    try {
-        Write-State $Change @{ state = 'undoing'; cause = $Cause; sentence = $Cause; process = $PID; process_began = (Get-ProcessFact $PID).began
-            until = ($started + $Patience) }
-    }
-    catch {
-        # Such as on a full disk: the journal says what there is to do.
-        $null = $_
+    $waits = $Patient -and (Test-Pause $Change.State)
+    if (-not $waits) {
+        try {
+            Write-State $Change @{ state = 'undoing'; cause = $Cause; sentence = $Cause; process = $PID; process_began = (Get-ProcessFact $PID).began
+                until = ($started + $Patience) }
+        }
+        catch {
+            # Such as on a full disk: the journal says what there is to do.
+            $null = $_
+        }
     }
     $again = @()
     $left = @()
@@ -2207,6 +2248,19 @@ function Undo-Change([hashtable] $Change, [string] $Cause) {
     # One that ran need not stop where all is as it was, so that a try once more stops nothing that runs.
     $stops = @($lay)
     $isOpen = @($groups.Values | Where-Object { Test-Open $_.first }).Count -gt 0
+    if ($isOpen -and $waits) {
+        [Array]::Reverse($ran)
+        foreach ($service in $ran) {
+            try {
+                $null = Start-ServiceInTime $service.target $service.seconds
+            }
+            catch {
+                # What holds it is told when all is tried again.
+                $null = $_
+            }
+        }
+        return
+    }
     if ($isOpen) {
         $stops = @($lay + $ran)
     }
@@ -2254,12 +2308,20 @@ function Undo-Change([hashtable] $Change, [string] $Cause) {
         $words = @($again + $left | Select-Object -Unique) -join '; '
         $sentence = "$Cause; and it could not all be undone: $words; what the files were is in $($Change.Folder)"
     }
+    $pause = 0
     if ($again.Count -gt 0 -and $left.Count -eq 0) {
         # Where a person is needed anyway, that person's change is not kept waiting for what may never come.
         $state = 'undoing'
-        $sentence = "$sentence; this host tries again each minute"
+        if (@($groups.Values | Where-Object { Test-Open $_.first }).Count -gt 0) {
+            $pause = [Math]::Min($LongestPause, $FirstPause + 2 * [double] $Change.State.pause)
+            $sentence = "$sentence; its services are started all the same, and this host tries again when $pause s have passed"
+        }
+        else {
+            $sentence = "$sentence; this host tries again each minute"
+        }
     }
-    Write-State $Change @{ state = $state; sentence = $sentence; seconds = (Get-Downtime $Change); ended = (ConvertTo-Epoch ([DateTime]::UtcNow)) }
+    Write-State $Change @{ state = $state; sentence = $sentence; seconds = (Get-Downtime $Change); ended = (ConvertTo-Epoch ([DateTime]::UtcNow))
+        tried = (Get-Uptime); pause = $pause }
 }
 
 function Get-Downtime([hashtable] $Change) {
@@ -2287,7 +2349,7 @@ function Close-Change([hashtable] $Change) {
     }
 }
 
-function Resume-Change([string] $Id) {
+function Resume-Change([string] $Id, [bool] $Patient) {
     # Ends what another process left, with the lock held.  Answers the change, or nothing where none of this id was begun.
     $state = Read-State $Id
     if ($null -eq $state) {
@@ -2300,7 +2362,7 @@ function Resume-Change([string] $Id) {
         if (-not $cause) {
             $cause = 'the change was cut off, or not done in its time, and this host has undone it by itself'
         }
-        Undo-Change $change $cause
+        Undo-Change -Change $change -Cause $cause -Patient $Patient
     }
     Close-Change $change
     $change
@@ -2327,7 +2389,7 @@ function Complete-Change([string] $Id) {
         throw "another process holds $Folder\lock: it is undone when that has ended"
     }
     try {
-        $null = Resume-Change $Id
+        $null = Resume-Change $Id $true
     }
     finally {
         $lock.Dispose()
@@ -2453,7 +2515,7 @@ function Invoke-StepList([hashtable] $Change, [object] $Asked) {
         }
         $Change.State.done = ConvertTo-DoneText $done
         try {
-            Undo-Change $Change $sentence
+            Undo-Change -Change $Change -Cause $sentence -Patient $false
         }
         catch {
             throw "$sentence; and undoing it failed, which the scheduled task $(Get-TaskName $Change.Id) tries again: $(Get-Reason $_)"
@@ -2483,15 +2545,16 @@ function Invoke-Apply([object] $Asked, [string] $Text, [hashtable] $Answer, [boo
     try {
         $earlier = Read-State $Asked.id
         if ($null -ne $earlier) {
-            Set-Outcome $Answer (Resume-Change $Asked.id)
+            Set-Outcome $Answer (Resume-Change $Asked.id $false)
             return
         }
         foreach ($id in @(Get-ChangeId)) {
             $state = Read-State $id
             if ($null -ne $state -and ('applying', 'undoing') -contains $state.state) {
-                $ended = Resume-Change $id
+                $ended = Resume-Change $id $false
                 if ($ended.State.state -eq 'undoing') {
-                    throw "an earlier change of this host is not undone yet ($($ended.State.sentence))"
+                    throw "an earlier change of this host is not undone yet ($($ended.State.sentence)): mend what this names and ask again, or, " +
+                        "when the host is as it is to be, delete $(Get-ChangeFolder $id)"
                 }
                 throw "an earlier change of this host had been cut off and was undone just now ($($ended.State.sentence)): read the host again"
             }
@@ -2514,6 +2577,8 @@ function Invoke-Apply([object] $Asked, [string] $Text, [hashtable] $Answer, [boo
             until = ($change.Deadline + $Patience)
             ended = $null
             settled = $false
+            tried = $null
+            pause = 0
             process = $PID
             process_began = $me.began
         }
