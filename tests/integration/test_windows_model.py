@@ -281,6 +281,22 @@ def test_change_that_is_cut_off_is_undone_by_the_next_one_and_told_to_who_asks_b
     assert done["outcome"] == "applied" == answer(pair.client, other)["outcome"], "asked again, it tells what became of it"
 
 
+def test_request_without_steps_ends_the_change_of_its_id_and_no_other(pair):
+    before = pair.state()
+
+    def cut(_step):
+        raise Cancelled
+
+    pair.client.script.before[2] = cut
+    asked = request(*pair.move())
+    with pytest.raises(Cancelled):
+        ask(pair.client, asked)
+    pair.client.script.before.clear()
+    ended, unknown = answer(pair.client, dict(asked, steps=[])), answer(pair.client, dict(request(*pair.move()), steps=[]))
+    assert (ended["outcome"], pair.state()) == ("undone", before)
+    assert unknown["outcome"] == "refused" and "knows no change of its id" in unknown["sentence"]
+
+
 def test_process_that_is_ended_amid_a_change_leaves_it_to_the_guardian(pair):
     before, ended = pair.state(), threading.Event()
     stands = pair.client.script.hold_at(4)

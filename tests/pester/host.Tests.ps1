@@ -1016,6 +1016,26 @@ Describe 'a change' {
         Get-Picture | Should -BeExactly $Before
     }
 
+    It 'is ended by a request without steps that knows its id, and one of an id that is not known is refused' {
+        Assert-Folder
+        $asked = ConvertFrom-Json -InputObject (ConvertTo-Request $Steps $Id)
+        $change = Open-Change $Id @{ id = $Id; state = 'applying'; sentence = $null; cause = $null; timeout = 600; began = 1; seconds = 0; failed_step = $null
+            done = (ConvertTo-DoneText @()) }
+        $change.Deadline = 1000
+        Start-Change -Change $change -Asked $asked -Text '{}'
+        $null = Invoke-Step -Change $change -Step $asked.steps[0] -Index 0
+        $null = Invoke-Step -Change $change -Step $asked.steps[1] -Index 1
+        # None of these is an empty list for both versions of PowerShell.
+        foreach ($none in '[]', 'null') {
+            $answer = Invoke-Request ('{"version": 1, "verb": "apply", "id": "' + $Id + '", "timeout": 600, "steps": ' + $none + '}') $false
+            $answer.outcome | Should -Be 'undone'
+            Get-Picture | Should -BeExactly $Before
+            $answer = Invoke-Request ('{"version": 1, "verb": "apply", "id": "' + ('c' * 32) + '", "timeout": 600, "steps": ' + $none + '}') $false
+            $answer.outcome | Should -Be 'refused'
+            $answer.sentence | Should -BeLike '*knows no change of its id*'
+        }
+    }
+
     It 'does not believe a line of the journal that was cut' {
         Assert-Folder
         $change = Open-Change $Id @{ state = 'applying' }
@@ -1339,6 +1359,10 @@ Describe 'the scheduled task' {
             $trigger.Repetition.Interval | Should -Be 'PT1M'
         }
         $Task.OuterXml | Should -Not -Match '\d{4}-\d{2}-\d{2}'
+    }
+
+    It 'starts beside an instance that hangs, which it ends' {
+        $Task.Task.Settings.MultipleInstancesPolicy | Should -Be 'Parallel'
     }
 
     It 'runs as SYSTEM, on batteries too, as long as it takes' {

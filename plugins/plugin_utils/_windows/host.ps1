@@ -39,6 +39,11 @@ $AttributeMask = 8231
 
 # ---- clocks, words, bytes
 
+function Test-Same([string] $One, [string] $Other) {
+    # PowerShell's own operators compare as people read: a zero or a soft hyphen counts as nothing.
+    [string]::Equals($One, $Other, [StringComparison]::Ordinal)
+}
+
 function Get-Uptime {
     # Counts from boot on, and setting the clock does not touch it: every time limit here is measured by it.
     [Diagnostics.Stopwatch]::GetTimestamp() / [Diagnostics.Stopwatch]::Frequency
@@ -448,13 +453,13 @@ function Get-WireData([object] $Key, [string] $Name) {
 }
 
 function ConvertTo-ValueText([object] $Type, [object] $Data) {
+    # PowerShell 7 makes a date of JSON text that looks like one, and its text is then another.
+    if (@($Data | Where-Object { $_ -is [DateTime] }).Count -gt 0) {
+        throw 'a text of the request looks like a date, which this PowerShell does not hand over unchanged: set that value by hand'
+    }
     if ($Type -eq 'MultiString') {
         # The dot tells an empty line from none.
         $Data = @(foreach ($line in $Data) { '.' + [Convert]::ToBase64String([Text.Encoding]::Unicode.GetBytes($line)) }) -join ','
-    }
-    # PowerShell 7 makes a date of JSON text that looks like one, and its text is then another.
-    if ($Data -is [DateTime]) {
-        throw 'a text of the request looks like a date, which this PowerShell does not hand over unchanged: set that value by hand'
     }
     "${Type}:$Data"
 }
@@ -645,8 +650,8 @@ function Read-Service([string] $Name) {
     $found.path = [string] $facts.row.PathName
     $found.exit_code = [long] $facts.row.ExitCode
     $controller = Get-ServiceController $Name
-    $found.needs = @($controller.ServicesDependedOn | ForEach-Object { [string] $_.Name })
-    $found.needed_by = @($controller.DependentServices | ForEach-Object { [string] $_.Name })
+    $found.needs = @($controller.ServicesDependedOn | Where-Object { $_ } | ForEach-Object { [string] $_.Name })
+    $found.needed_by = @($controller.DependentServices | Where-Object { $_ } | ForEach-Object { [string] $_.Name })
     $found
 }
 
@@ -656,7 +661,12 @@ function Test-Running([hashtable] $Facts) {
 
 function Assert-Unneeded([string] $Name, [object] $Stopped) {
     # The controller's Stop would stop these too, without a word.  Stopped are those that are stopped before.
-    $running = @((Get-ServiceController $Name).DependentServices | ForEach-Object {
+    $dependent = (Get-ServiceController $Name).DependentServices
+    if ($null -eq $dependent) {
+        # A property that can't be read is nothing, not an error.
+        throw "the services that need the service $Name cannot be read: look at them in services.msc"
+    }
+    $running = @($dependent | ForEach-Object {
             if ([string] $_.Status -ne 'Stopped' -and $Stopped -notcontains $_.Name) {
                 $_.Name
             }
@@ -1236,7 +1246,13 @@ function Read-Folder([object] $Asked, [hashtable] $Places) {
             $bytes = [byte[]]::new(0)
             # Where names alone are asked for, a file that no other process may open is no trouble.
             if ($Asked.bytes -gt 0) {
-                $stream = Open-Shared $file.FullName
+                try {
+                    $stream = Open-Shared $file.FullName
+                }
+                catch [IO.FileNotFoundException] {
+                    # It was renamed or removed since it was listed.
+                    continue
+                }
                 try {
                     $size = $stream.Length
                     $count = [Math]::Min([long] $size, [long] $Asked.bytes)
@@ -1515,6 +1531,7 @@ Complete-Change 'ID'
     $command = $command.Replace('PATH', $Script).Replace('SUM', $sum).Replace('TASK', (Get-TaskName $Id)).Replace('ID', $Id)
     $encoded = [Convert]::ToBase64String([Text.Encoding]::Unicode.GetBytes($command))
     $program = [IO.Path]::Combine([Environment]::SystemDirectory, 'WindowsPowerShell\v1.0\powershell.exe')
+    # Beside an instance that hangs the next one starts, and ends it; the lock keeps them apart.
     # No trigger has a date, so that setting the clock moves none.  Each minute from the first one on, and from a boot on, it looks
     # whether the process at work is gone; after a boot the service manager and the disks get a minute first.
     $trigger = '<Repetition><Interval>PT1M</Interval><StopAtDurationEnd>false</StopAtDurationEnd></Repetition>' +
@@ -1528,7 +1545,7 @@ Complete-Change 'ID'
   </Triggers>
   <Principals><Principal id="Author"><UserId>S-1-5-18</UserId><RunLevel>HighestAvailable</RunLevel></Principal></Principals>
   <Settings>
-    <MultipleInstancesPolicy>IgnoreNew</MultipleInstancesPolicy>
+    <MultipleInstancesPolicy>Parallel</MultipleInstancesPolicy>
     <DisallowStartIfOnBatteries>false</DisallowStartIfOnBatteries>
     <StopIfGoingOnBatteries>false</StopIfGoingOnBatteries>
     <StartWhenAvailable>true</StartWhenAvailable>
@@ -1642,7 +1659,7 @@ function Set-Setting([object] $Entry, [string] $Now, [string] $Text, [byte[]] $B
         'portproxy' { Set-PortProxyText ([int] $Entry.target) $Text }
         'exclude' { Set-ExcludedText $Entry.target $Text }
     }
-    if ((Get-Setting $Entry.kind $Entry.target) -cne $Text) {
+    if (-not (Test-Same (Get-Setting $Entry.kind $Entry.target) $Text)) {
         throw "$(Get-SettingName $Entry.kind $Entry.target) is not what it was set to a moment ago: look what else sets it"
     }
 }
@@ -1663,7 +1680,7 @@ function Get-StepName([object] $Step) {
 function Assert-Guard([string] $Kind, [string] $Target, [string] $Expected) {
     # Answers the text that holds.
     $now = Get-Setting $Kind $Target
-    if ($now -cne $Expected) {
+    if (-not (Test-Same $now $Expected)) {
         $found = 'is another than the one that was read'
         if (-not $now) {
             $found = 'is not there any more'
@@ -1796,7 +1813,12 @@ function Add-Mark([hashtable] $Change, [string] $Path, [object] $Endings) {
     $marks = [Collections.Generic.List[object]]::new()
     if ([IO.Directory]::Exists($Path)) {
         foreach ($file in (Get-FolderFile $Path $Endings)) {
-            $stream = Open-Shared $file.FullName
+            try {
+                $stream = Open-Shared $file.FullName
+            }
+            catch [IO.FileNotFoundException] {
+                continue
+            }
             $marks.Add(@{ path = $file.FullName; size = $stream.Length; made = $file.CreationTimeUtc.Ticks })
             $stream.Dispose()
         }
@@ -2047,7 +2069,7 @@ function Invoke-RegistryStep([hashtable] $Change, [object] $Step) {
     $target = "$($Step.key)`n$($Step.name)"
     $before = Assert-Guard -Kind 'registry' -Target $target -Expected (Get-ValueTextOf $Step.expected)
     $after = Get-ValueTextOf $Step.wanted
-    if ($after -ceq $before) {
+    if (Test-Same $after $before) {
         return $false
     }
     Set-Journaled $Change @{ kind = 'registry'; target = $target; before = $before; after = $after; made = (Get-MissingKey $Step.key) }
@@ -2171,8 +2193,8 @@ function Undo-Setting([hashtable] $Change, [object] $First, [object] $Known) {
         Repair-CutReplace $First.target
     }
     $now = Get-Setting $First.kind $First.target
-    if ($now -cne $First.before) {
-        if ($Known -cnotcontains $now) {
+    if (-not (Test-Same $now $First.before)) {
+        if (@($Known | Where-Object { Test-Same $_ $now }).Count -eq 0) {
             return "$(Get-SettingName $First.kind $First.target) was changed by something else since, and is left as it is: put it right by hand"
         }
         if ($First.backup) {
@@ -2195,7 +2217,7 @@ function Undo-Setting([hashtable] $Change, [object] $First, [object] $Known) {
 function Test-Open([object] $First) {
     # Whether a setting is not as it was before; one that cannot be looked at counts.
     try {
-        return (Get-Setting $First.kind $First.target) -cne $First.before
+        return -not (Test-Same (Get-Setting $First.kind $First.target) $First.before)
     }
     catch {
         return $true
@@ -2525,8 +2547,8 @@ function Invoke-StepList([hashtable] $Change, [object] $Asked) {
 
 function Invoke-Apply([object] $Asked, [string] $Text, [hashtable] $Answer, [bool] $CheckMode) {
     # What is thrown from here is a refusal.
-    if ($Asked.id -cnotmatch '^[0-9a-f]{32}$' -or -not ($Asked.timeout -gt 0) -or @($Asked.steps).Count -eq 0) {
-        throw 'the request names no id, no timeout or no steps: this is a fault of the control node'
+    if ($Asked.id -cnotmatch '^[0-9a-f]{32}$' -or -not ($Asked.timeout -gt 0)) {
+        throw 'the request names no id or no timeout: this is a fault of the control node'
     }
     if (-not (Test-Administrator)) {
         throw "the account $env:USERNAME is no administrator of this host, or its login is a restricted one: log in with one that is"
@@ -2545,8 +2567,15 @@ function Invoke-Apply([object] $Asked, [string] $Text, [hashtable] $Answer, [boo
     try {
         $earlier = Read-State $Asked.id
         if ($null -ne $earlier) {
+            # Should ending it fail, the host is not as it was before.
+            $Answer.outcome = 'trouble'
+            $Answer.ok = $false
             Set-Outcome $Answer (Resume-Change $Asked.id $false)
             return
+        }
+        # None is how a change is asked to end that is not known here any more.
+        if (@($Asked.steps | Where-Object { $_ }).Count -eq 0) {
+            throw 'the request has no steps, and this host knows no change of its id: read the host again'
         }
         foreach ($id in @(Get-ChangeId)) {
             $state = Read-State $id
