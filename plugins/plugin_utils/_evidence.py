@@ -6,8 +6,7 @@
 from __future__ import annotations
 
 import re
-from collections import ChainMap
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, TypeGuard
 
 from ansible_collections.portshift.agents.plugins.plugin_utils._contracts import Evidence, HostVars, Variables
@@ -15,6 +14,26 @@ from ansible_collections.portshift.agents.plugins.plugin_utils._host_variables i
 
 # What Ansible itself says of a task that has no answer; whatever else it holds was not meant as one.
 NO_ANSWER = ("failed", "unreachable", "skipped")
+
+
+class _WithProof(Mapping[str, Any]):
+    """The variables of a host, and its proof under the name of the evidence."""
+
+    def __init__(self, known: Variables, name: str, proof: Evidence) -> None:
+        self._known, self._name, self._proof = known, name, proof
+
+    def __getitem__(self, name: str) -> Any:
+        # Nothing else is touched: each value of `hostvars` is templated when it is asked for.
+        return self._proof if name == self._name else self._known[name]
+
+    def __contains__(self, name: object) -> bool:
+        return name == self._name or name in self._known
+
+    def __iter__(self) -> Iterator[str]:
+        return iter([*self._known, self._name])
+
+    def __len__(self) -> int:
+        return len(self._known) + 1
 
 
 class WithLooks:
@@ -29,16 +48,19 @@ class WithLooks:
     def __contains__(self, host: object) -> bool:
         return host in self._hostvars
 
-    def _with_proof(self, known: Variables) -> Variables:
-        look = known.get(self._assessment) if isinstance(known, Mapping) and self._evidence not in known else None
-        proof = look.get("evidence") if isinstance(look, Mapping) else None
-        return ChainMap({self._evidence: proof}, dict(known)) if is_answer(proof) and proof["ok"] else known
+    def _with_proof(self, raw: Variables, known: Variables) -> Variables:
+        look = raw.get(self._assessment) if isinstance(raw, Mapping) and self._evidence not in raw else None
+        if not is_answer(look) or not look["ok"]:
+            return known
+        proof: Any = look.get("evidence")
+        return _WithProof(known, self._evidence, proof) if is_answer(proof) and proof["ok"] else known
 
     def raw_get(self, host_name: str) -> Variables:
-        return self._with_proof(self._hostvars.raw_get(host_name))
+        raw = self._hostvars.raw_get(host_name)
+        return self._with_proof(raw, raw)
 
     def __getitem__(self, host_name: str) -> Variables:
-        return self._with_proof(self._hostvars[host_name])
+        return self._with_proof(self._hostvars.raw_get(host_name), self._hostvars[host_name])
 
 
 def _says(value: object) -> bool:

@@ -5,6 +5,8 @@
 
 Ansible compiles a template each time that it is asked for its value, about a millisecond of CPU each, and keeps none of them for
 its next worker.  Most values of a role only name another variable, or one with a default; these are looked up.
+
+What is read is what was written: text that a template has made is a value, whatever it looks like.
 """
 
 from __future__ import annotations
@@ -21,14 +23,15 @@ from ansible_collections.portshift.agents.plugins.plugin_utils._host_variables i
 try:
     from ansible.template import is_trusted_as_template
 except ImportError:
-    # Before ansible-core 2.19 all text is a template but what is marked.
+    # ansible-core before 2.19 has no sure sign of what may be a template, and makes data of text such as "[1]": it is asked for
+    # all.
     def is_trusted_as_template(value: object) -> bool:
-        return not getattr(value, "__UNSAFE__", False)
+        return False
 
 # {{ name }}, {{ name.key }}, {{ name | default(a literal or a name) }}, and the same with default(..., true)
 NAME = r"[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*"
 NAMED = re.compile(r"\{\{\s*(%s)\s*\}\}\Z" % NAME)
-DEFAULTED = re.compile(r"\{\{\s*(%s)\s*\|\s*default\(([^()]*?)(,\s*true)?\s*\)\s*\}\}\Z" % NAME)
+DEFAULTED = re.compile(r"\{\{\s*(%s)\s*\|\s*default\(([^()]*?)(,\s*[tT]rue)?\s*\)\s*\}\}\Z" % NAME)
 LITERALS = dict(true=True, false=False, none=None)
 
 
@@ -37,20 +40,24 @@ class NotRead(Exception):
 
 
 class Values(Mapping[str, Any]):
-    """The dictionary in the variable `name`, as a template would see it.
+    """The dictionary in the variable `name`, as a template would see it; what is to be left out (`omit`) is None.
 
     `variables`: those of a task, untemplated; `templar`: Ansible's, for what is more than a name.
     """
 
     def __init__(self, variables: Variables, templar: Any, name: str) -> None:
-        self._variables, self._templar, self._known = variables, templar, dict[str, Any]()
+        self._variables, self._templar = variables, templar
         self._open: set[str] = set()
-        self._answers = dict[str, Any]()
-        self._content = self._whole(variables[name])
+        self._answers, self._made = dict[str, Any](), dict[str, Any]()
+        try:
+            self._content, self._is_written = self._written(variables[name]), True
+        except NotRead:
+            self._content, self._is_written = templar.template(variables[name]), False
 
     def __getitem__(self, key: str) -> Any:
         if key not in self._answers:
-            self._answers[key] = self._value(self._content[key])
+            found = self._content[key]
+            self._answers[key] = self._value(found) if self._is_written else found
         return self._answers[key]
 
     def __iter__(self) -> Iterator[str]:
@@ -59,13 +66,19 @@ class Values(Mapping[str, Any]):
     def __len__(self) -> int:
         return len(self._content)
 
-    def _whole(self, raw: Any) -> Mapping[str, Any]:
-        """The dictionary that a name leads to, its values as they were written."""
-        while isinstance(raw, str) and (named := NAMED.match(raw)) and named[1] in self._variables and (
-                is_trusted_as_template(raw)):
-            raw = self._variables[named[1]]
-        found: Mapping[str, Any] = raw if isinstance(raw, Mapping) else self._templar.template(raw)
-        return found
+    def _written(self, raw: Any) -> Mapping[str, Any]:
+        """The dictionary that a name leads to, as it was written."""
+        seen = set()
+        while isinstance(raw, str):
+            named = NAMED.match(raw) if is_trusted_as_template(raw) else None
+            # One that leads to itself is for Ansible to refuse.
+            if not named or named[1] in seen:
+                raise NotRead
+            seen.add(named[1])
+            raw = self._raw(named[1])
+        if not isinstance(raw, dict):
+            raise NotRead
+        return raw
 
     def _value(self, raw: Any) -> Any:
         if not is_template(raw):
@@ -73,8 +86,9 @@ class Values(Mapping[str, Any]):
         try:
             return self._read(raw)
         except (NotRead, AnsibleError):
-            # What was undefined somewhere may have a default, and if it has none Ansible's own sentence says so.
-            return self._templar.template(raw)
+            # What was undefined somewhere may have a default, and if it has none Ansible's own sentence says so.  It stands in a
+            # dictionary, which leaves out what is to be.
+            return self._templar.template(dict(it=raw)).get("it")
 
     def _read(self, raw: Any) -> Any:
         # A value that came from a host, say, is no template, whatever it looks like.
@@ -86,15 +100,19 @@ class Values(Mapping[str, Any]):
         defaulted = DEFAULTED.match(raw)
         if not defaulted:
             raise NotRead
-        name, default, is_falsy_undefined = defaulted.groups()
+        name, text, falsy_is_none = defaulted.groups()
+        default = self._default(text.strip())
         found = self._named(name) if name.partition(".")[0] in self._variables else NotRead
-        return self._default(default.strip()) if found is NotRead or is_falsy_undefined and not found else found
+        if found is not NotRead and (found or not falsy_is_none):
+            return found
+        return self._named(text.strip()) if default is NotRead else default
 
     def _default(self, text: str) -> Any:
+        """The literal; NotRead, not raised, for a name."""
         if text in LITERALS:
             return LITERALS[text]
         if re.fullmatch(NAME, text):
-            return self._named(text)
+            return NotRead
         try:
             found = ast.literal_eval(text)
         except (ValueError, SyntaxError):
@@ -104,23 +122,38 @@ class Values(Mapping[str, Any]):
             raise NotRead
         return found
 
-    def _named(self, name: str) -> Any:
+    def _raw(self, name: str) -> Any:
+        """What was written under this name, which may lead into dictionaries."""
         first, *keys = name.split(".")
-        found = self._variable(first)
+        # All variables together, of this host and of others: these are for Ansible, which templates no more than it needs.
+        if first not in self._variables or first in ("vars", "hostvars"):
+            raise NotRead
+        raw = self._variables[first]
+        for key in keys:
+            if not isinstance(raw, dict) or key not in raw:
+                raise NotRead
+            raw = raw[key]
+        return raw
+
+    def _named(self, name: str) -> Any:
+        if name in self._open:
+            raise NotRead
+        self._open.add(name)
+        try:
+            first, *keys = name.split(".")
+            if keys and isinstance(self._variables.get(first), str):
+                return self._part(first, keys)
+            return self._value(self._raw(name))
+        finally:
+            self._open.remove(name)
+
+    def _part(self, name: str, keys: list[str]) -> Any:
+        """Of a dictionary that a template makes, once for all that ask."""
+        if name not in self._made:
+            self._made[name] = self._templar.template(dict(it=self._raw(name)))["it"]
+        found = self._made[name]
         for key in keys:
             if not isinstance(found, Mapping) or key not in found:
                 raise NotRead
-            found = self._value(found[key])
+            found = found[key]
         return found
-
-    def _variable(self, name: str) -> Any:
-        # One that leads to itself is for Ansible to refuse.
-        if name not in self._variables or name in self._open:
-            raise NotRead
-        if name not in self._known:
-            self._open.add(name)
-            try:
-                self._known[name] = self._value(self._variables[name])
-            finally:
-                self._open.remove(name)
-        return self._known[name]

@@ -5,7 +5,8 @@
 
 import pytest
 
-from ansible_collections.portshift.agents.plugins.plugin_utils._evidence import is_answer, without_evidence
+from ansible_collections.portshift.agents.plugins.plugin_utils._evidence import WithLooks, is_answer, without_evidence
+from ansible_collections.portshift.agents.plugins.plugin_utils._host_variables import HostVariables
 from ansible_collections.portshift.agents.tests.unit.host_variables import HostVars
 
 PORT = 55000
@@ -91,3 +92,46 @@ def test_answer_may_be_no():
     assert is_answer(dict(ok=False)) and is_answer(dict(ok=True, record=None))
     for value in (None, "ok", [], {}, dict(ok="yes"), dict(ok=True, failed=True), dict(ok=False, unreachable=True)):
         assert not is_answer(value)
+
+
+# -- the proof of a look
+
+class Hosts(dict):
+    """hostvars in which no variable may be asked for but those that are named."""
+
+    raw_get = dict.get
+
+
+class Watched(dict):
+    def __iter__(self):
+        raise AssertionError("all variables of the host were asked for")
+
+    keys = values = items = __iter__
+
+
+PROOF = dict(ok=True, port=55000, proved=["it runs {{ lookup('pipe', 'id') }}"])
+
+
+def looked(look, **known):
+    return WithLooks(Hosts(a=Watched(look=look, **known)), "look", "proof")
+
+
+def test_proof_of_a_look_stands_for_one_that_was_not_asked_for():
+    hosts = looked(dict(ok=True, evidence=PROOF))
+    assert without_evidence(hosts, "a", "proof", 55000) is None and hosts.raw_get("a")["proof"] == PROOF
+    assert "is about port 55000" in without_evidence(hosts, "a", "proof", 55001)
+    # Its text is one of a host, and no template.
+    assert HostVariables(hosts, "a").get("proof") == PROOF and "proof" in hosts["a"] and hosts["a"]["look"]["ok"]
+
+
+@pytest.mark.parametrize("look", [
+    None, "x", dict(ok=True), dict(ok=True, evidence=None), dict(ok=True, evidence=dict(PROOF, ok=False)), dict(evidence=PROOF),
+    dict(ok=False, evidence=PROOF), dict(ok=True, failed=True, evidence=PROOF), dict(ok=True, unreachable=True, evidence=PROOF),
+    dict(ok=True, evidence=dict(PROOF, failed=True))])
+def test_look_without_a_proof_gives_none(look):
+    assert "no answer" in without_evidence(looked(look), "a", "proof", 55000)
+
+
+def test_proof_that_was_asked_for_counts_first():
+    hosts = looked(dict(ok=True, evidence=PROOF), proof=dict(ok=False, missing=dict(log="it failed since")))
+    assert without_evidence(hosts, "a", "proof", 55000) == "it failed since" and "a" in hosts and "b" not in hosts

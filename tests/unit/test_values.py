@@ -11,6 +11,7 @@ from ansible.errors import AnsibleError
 from ansible.parsing.dataloader import DataLoader
 from ansible.template import Templar, trust_as_template
 
+from ansible_collections.portshift.agents.plugins.plugin_utils import _values
 from ansible_collections.portshift.agents.plugins.plugin_utils._values import Values
 
 ROLES = Path(__file__).resolve().parents[2] / "roles"
@@ -79,12 +80,17 @@ def test_what_is_undefined_is_ansibles_to_tell():
     ("{{ empty | default('x', true) }}", "x"), ("{{ empty | default(b,true) }}", 2), ("{{ a | default(0, true) }}", 0),
     ("{{ b | default(0, true) }}", 2), ("{{ a | default(more.deep.x) }}", 2),
     ("{{ a | default('x', false) }}", "x"), ("{{ more.none | default('x') }}", "x"), ("{{ missing | default('x', true) }}", "x"),
+    ("{{ empty | default(5, True) }}", 5), ("{{ empty | default('x', boolean=True) }}", "x"),
+    ("{{ empty | default(b, 1 == 1) }}", 2),
+    ("{{ made.x }}", "2"), ("{{ made.y | default('n') }}", "n"), ("{{ made.nothing.z | default('n') }}", "n"),
+    ("{{ lit }}", "{{ b }}"), ("{{ more.lit }}", "{{ b }}"), ("{{ made.lit }}", "{{ b }}"),
     ("{{ a | default((1, 2)) }}", [1, 2]), ("{{ a | default('x)') }}", "x)"), ("{{ a | default('a, true') }}", "a, true"),
     ("{{ missing | default(5) }}", 5), ("{{ a | default(b) }}", 2), ("{{ more.deep.x }}", 2), ("{{ more.key }} ", "2 "),
     ("{{ more['key'] }}", 2), ("{{ b }}{{ b }}", "22"), ("{{ b | default(3) | string }}", "2"), ("{{ plain }}", "{ b }")])
 def test_value_is_that_of_the_template(text, value):
     values, templar = seen("host", host=dict(it=text), missing="{{ not_there }}", empty="", b="{{ two }}", two=2, plain="{ b }",
-                           more=dict(key="{{ b }}", deep=dict(x="{{ more.key }}")))
+                           made="{{ {'x': '%s' % b, 'lit': lit} }}", lit="{{ '{{ b }}' }}",
+                           more=dict(key="{{ b }}", deep=dict(x="{{ more.key }}"), lit="{{ lit }}"))
     assert values["it"] == value == templar.template(trust_as_template(text)) and isinstance(values["it"], type(value))
 
 
@@ -98,6 +104,39 @@ def test_name_that_leads_to_itself_is_refused():
     values, unused = seen("host", host=dict(a="{{ b }}"), b="{{ c }}", c="{{ b }}")
     with pytest.raises(AnsibleError):
         values["a"]
+    for loop in (dict(host="{{ host }}"), dict(host="{{ b }}", b="{{ host }}")):
+        with pytest.raises(AnsibleError):
+            seen("host", **loop)
+
+
+def test_what_is_to_be_left_out_is_none():
+    known = dict(host=dict(a=trust_as_template("{{ omit }}"), b=trust_as_template("{{ out | default('x') }}")),
+                 out=trust_as_template("{{ omit }}"))
+    values = Values(known, Templar(DataLoader(), variables=known), "host")
+    assert (values["a"], values["b"]) == (None, None)
+
+
+class Watched(dict):
+    """Variables of which not one may be asked for that is not named."""
+
+    def __iter__(self):
+        raise AssertionError("all of them were asked for")
+
+    keys = values = items = __iter__
+
+
+def test_no_variable_is_asked_for_that_is_not_named():
+    """Each may be a lookup, such as one that asks a vault, and a host's are asked for by each host."""
+    known = dict(host=trusted(dict(a="{{ hostvars.srv.b }}", b="{{ creds.a }}")), hostvars=dict(srv=Watched(b=2)),
+                 creds=dict(a=1, other=trust_as_template("{{ lookup('file', '/nonexistent') }}")))
+    values = Values(known, Templar(DataLoader(), variables=known), "host")
+    assert (values["a"], values["b"]) == (2, 1)
+
+
+def test_core_that_can_not_tell_what_is_a_template_is_asked_for_all_of_it(monkeypatch):
+    monkeypatch.setattr(_values, "is_trusted_as_template", lambda value: False)
+    values, templar = of_role("bigfix_client", **SITE)
+    assert dict(values) == {key: templar.template(trust_as_template("{{ bigfix_client_host.%s }}" % key)) for key in values}
 
 
 def test_dictionary_is_found_by_its_names_or_made_by_a_template():

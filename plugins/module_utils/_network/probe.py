@@ -62,42 +62,51 @@ class _Stream(io.RawIOBase):
 
 def _ask_http(connection, target, deadline, way):
     """None when the answer is as wanted, else a sentence.  ValueError where there is none."""
-    # Here, since few of those who probe ask by HTTP, and these take longer to load than all the rest.
-    import http.client
-    import ssl
+    # Here, since few of those who probe ask by HTTP, and it takes longer to load than all the rest.
+    from http.client import HTTPException
     try:
+        if target["http"].get("tls"):
+            return _tls_answer(connection, target, deadline, way)
         return _http_answer(connection, target, deadline, way)
-    except ssl.SSLError as err:
-        raise ValueError("TLS failed: %s" % (err.reason or err))
-    except http.client.HTTPException as err:
+    except HTTPException as err:
         raise ValueError(str(err))
 
 
-def _in_tls(connection, name):
+def _tls_answer(connection, target, deadline, way):
     """Who signed a certificate is not checked: a probe sends no secret and reads only what is public."""
-    import ssl
-    context = ssl.create_default_context()
+    try:
+        import ssl
+    except ImportError as err:
+        raise ValueError("the Python of this host has no TLS (%s)" % err)
+    options = target["http"]
+    # Not the default one, which loads all authorities that the host knows.
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE
-    return context.wrap_socket(connection, server_hostname=name)
+    connection.settimeout(deadline.left())
+    try:
+        connection = context.wrap_socket(connection, server_hostname=_asked_for(target))
+        try:
+            way["certificate"] = certificate.described(connection.getpeercert(binary_form=True))
+            other = options.get("thumbprint") and certificate.other_than(way["certificate"], options["thumbprint"])
+            return other or _http_answer(connection, target, deadline, way)
+        finally:
+            connection.close()
+    except ssl.SSLError as err:
+        raise ValueError("TLS failed: %s" % (err.reason or err))
+
+
+def _asked_for(target):
+    """What the server is asked for, where several share an address and a port."""
+    return target["http"].get("server_name") or target["host"]
 
 
 def _http_answer(connection, target, deadline, way):
     from http.client import HTTPConnection
     options = target["http"]
     path = options.get("path") or "/"
-    # What it is asked for, where several servers share an address and a port.
-    name = options.get("server_name") or target["host"]
-    if options.get("tls"):
-        connection.settimeout(deadline.left())
-        connection = _in_tls(connection, name)
     try:
-        if options.get("tls"):
-            way["certificate"] = certificate.described(connection.getpeercert(binary_form=True))
-            other = options.get("thumbprint") and certificate.other_than(way["certificate"], options["thumbprint"])
-            if other:
-                return other
-        exchange = HTTPConnection(name, target["port"])
+        exchange = HTTPConnection(_asked_for(target), target["port"])
         exchange.sock = _Stream(connection, deadline)
         exchange.request("GET", path, headers={"Connection": "close"})
         answer = exchange.getresponse()
