@@ -12,6 +12,7 @@ import hashlib
 import json
 import os
 import re
+import ssl
 import tempfile
 import time
 
@@ -20,8 +21,7 @@ from tests.lab.change_tracker import hub_details
 from tests.lab.change_tracker.windows import STARTED, STOPPED, lay_out
 
 from .files import READ, WRITE, FileError
-from .network import NoAnswer, PortError, Real
-from .script import unverified
+from .network import NoAnswer, PortError
 from .services import Product, Service
 
 NNT = "C:\\ProgramData\\NNT"
@@ -170,22 +170,23 @@ class Agent(Product):
         else:
             raise failure
         if url.tls:
-            found = self._presented()
+            found = hashlib.sha1(self.remote.presented()).hexdigest()
             if self.settings.thumbprint and found != self.settings.thumbprint:
                 raise Untrusted("the hub's is %s" % found.upper())
         self.connection = self.host.connected(self.service.process, self.remote, url.port)
 
-    def _presented(self):
-        if isinstance(self.remote, Real):
-            self.remote.secure(unverified())
-            return hashlib.sha1(self.remote.connection.sock.getpeercert(True)).hexdigest()
-        listener = self.remote.last
-        if not getattr(listener, "thumbprint", None):
-            raise NoAnswer("the handshake failed")
-        return listener.thumbprint.lower()
-
 
 # -- a hub
+def _der(path):
+    """-> the certificate of a file that has its key, too"""
+    if path is None:
+        return None
+    with open(path) as stream:
+        text = stream.read()
+    end = "-----END CERTIFICATE-----"
+    return ssl.PEM_cert_to_DER_cert(text[text.index("-----BEGIN CERTIFICATE-----"):text.index(end) + len(end)] + "\n")
+
+
 def install_hub(host, folder, port, certificate, site=SITE, running=True):
     """A hub whose IIS is the model's own.  `folder`: of this machine, for IIS's configuration; `certificate`: the text of a
     certificate and its key -> the Product of its site"""
@@ -237,7 +238,7 @@ class Iis(Product):
             host.shut(self.listeners.pop(port))
         for port, binding in wanted.items():
             kept = table.get(binding.endpoint)
-            self.listeners[port].thumbprint = kept and kept["hash"]
+            self.listeners[port].certificate = kept and _der(host.iis.certificate(kept["store"], kept["hash"]))
         host.iis.set_state(sites=states)
 
     def _can_have(self, host, bindings, taken, wanted):

@@ -13,6 +13,7 @@ import http.server
 import ipaddress
 import itertools
 import socket
+import ssl
 import threading
 
 from tests.lab.change_tracker.iis import admits
@@ -33,11 +34,12 @@ class PortError(Exception):
 
 
 class Listener:
-    """`answer(method, path, body) -> (status, bytes)`; None: it takes connections and says nothing."""
+    """`answer(method, path, body) -> (status, bytes)`; None: it takes connections and says nothing.  `certificate`: the DER that
+    it shows by TLS, where it has one."""
 
     def __init__(self, process, protocol, address, port, answer=None, forward=None):
         self.process, self.protocol, self.address, self.port = process, protocol, address, port
-        self.answer, self.forward, self.real = answer, forward, None
+        self.answer, self.forward, self.real, self.certificate = answer, forward, None, None
 
 
 class Connection:
@@ -140,6 +142,12 @@ class Remote:
             raise NoAnswer("the server closed the connection without an answer")
         return self.listener.answer(method, path, body)
 
+    def presented(self):
+        """By TLS -> the certificate, as DER"""
+        if self.last.certificate is None:
+            raise NoAnswer("the handshake failed")
+        return self.last.certificate
+
     def close(self):
         if self.behind is not None:
             self.behind.close()
@@ -166,9 +174,12 @@ class Real:
             raise NoAnswer("timed out" if isinstance(err, TimeoutError) else str(err))
         return made
 
-    def secure(self, context):
+    def presented(self):
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
         try:
             self.connection.sock = context.wrap_socket(self.connection.sock)
+            return self.connection.sock.getpeercert(True)
         except OSError as err:
             raise NoAnswer(str(err))
 
