@@ -40,11 +40,12 @@ class Deployment:
         for _second in range(int(seconds)):
             self.estate.pass_time(1)
 
-    def verbs(self, *verbs, options=(), hosts="all", before=lambda: None):
-        """-> (code, what Ansible said).  `before`: done when nothing that was asked counts any more."""
+    def verbs(self, *verbs, options=(), hosts="all", before=lambda: None, **known):
+        """-> (code, what Ansible said).  `before`: done when nothing that was asked counts any more.  `known`: variables, such as
+        what a look has told."""
         tasks = [dict(name="Do " + verb, include_role=dict(name="portshift.agents.change_tracker_agent", tasks_from=verb))
                  for verb in verbs]
-        (self.folder / "play.json").write_text(json.dumps([dict(hosts=hosts, gather_facts=False, tasks=tasks)]))
+        (self.folder / "play.json").write_text(json.dumps([dict(hosts=hosts, gather_facts=False, vars=known, tasks=tasks)]))
         self.estate.forget()
         before()
         done = forked.run("ansible", ["playbook", "-i", "inventory.yml", "play.json", *options], timeout=900, cwd=self.folder,
@@ -98,6 +99,9 @@ def test_agents_go_there_and_back_that_of_the_hub_and_of_a_proxy_too(deployment)
 
 # --- a connection that is lost while an agent moves
 
+# What a look has told of each of them.
+LOOKED_AT = dict(agent=True, path=PATH, service=SERVICE, port=OLD, old_port=OLD, stop=["sc.exe", "stop", SERVICE],
+                 start=["sc.exe", "start", SERVICE])
 CUTS = [(number, kind) for kind in ("drop", "lost") for number in range(1, 13)]
 
 
@@ -107,9 +111,8 @@ def test_an_agent_that_is_cut_off_at_any_request_is_moved_or_as_it_was(tmp_path)
     deployment = Deployment(tmp_path, *names)
     try:
         before, hosts = deployment.states(), deployment.estate.hosts
-        # The look takes the first seven.
-        deployment.verbs("assess", "apply", hosts="change_tracker_agents", options=["--forks", "12"], before=lambda: [
-            hosts[name].endpoint.at(7 + number, kind) for name, (number, kind) in names.items()])
+        deployment.verbs("apply", hosts="change_tracker_agents", options=["--forks", "12"], change_tracker_assessment=LOOKED_AT,
+                         before=lambda: [hosts[name].endpoint.at(number, kind) for name, (number, kind) in names.items()])
         ended = {}
         for name in names:
             host = hosts[name]
@@ -120,7 +123,8 @@ def test_an_agent_that_is_cut_off_at_any_request_is_moved_or_as_it_was(tmp_path)
             assert not [one for one in host.script.changes.values() if one.state in ("applying", "undoing")], name
             ended[name] = moved
         assert any(ended.values()) and not all(ended.values())
-        code, said = deployment.verbs("assess", "apply", hosts="change_tracker_agents", options=["--forks", "12"])
+        code, said = deployment.verbs("apply", hosts="change_tracker_agents", options=["--forks", "12"],
+                                      change_tracker_assessment=LOOKED_AT)
         assert code == 0, said
         assert {state for name, state in deployment.records().items() if name in names} == {"verified"}
     finally:
