@@ -51,7 +51,9 @@ extends_documentation_fragment:
 attributes:
   platform:
     support: full
-    platforms: linux
+    platforms: linux, windows
+requirements:
+  - the collection ansible.windows for Windows hosts
 seealso:
   - module: portshift.agents.change_tracker_evidence
   - module: portshift.agents.change_tracker_hub_url

@@ -27,7 +27,7 @@ from .services import Product, Service
 NNT = "C:\\ProgramData\\NNT"
 # The services of agents, today's and the one before, and where each has its files.
 PLACES = {"Gen7AgentCore": NNT + "\\gen7agent.app.netcore", "Gen7Agent": NNT + "\\gen7agent.service"}
-LOG = "rolling-log.txt"
+SERVICE, LOG = "Gen7AgentCore", "rolling-log.txt"
 HEARTBEAT = re.compile(r"/api/agents/([A-Za-z0-9.-]+)/heartbeats/([0-9]+)\Z")
 EVERY_SECONDS, RETRY_SECONDS, RETRIES = 2.0, 0.5, 20
 SYSTEM_PID = 4
@@ -147,17 +147,28 @@ class Agent(Product):
 
     def _beat(self):
         if self.connection is not None and not self.host.is_connected(self.connection):
+            self._hang_up()
+        kept = self.connection is not None
+        if not kept:
+            self._connect()
+        try:
+            status = self._say_that_it_lives()
+        except NoAnswer:
+            if not kept:
+                raise
             # A server may close a kept connection at any time; it goes out again, over a new one.
             self._hang_up()
-        if self.connection is None:
             self._connect()
-        login = "%s:%s" % (self.settings.username, self.settings.password)
-        status, _body = self.remote.request(
-            "PUT", "%s/agents/%s/heartbeats/%d" % (self.settings.url.path, self.host.name, self.number),
-            json.dumps(dict(monitored=[])).encode(),
-            {"Authorization": "Basic " + base64.b64encode(login.encode()).decode(), "Content-Type": "application/json"})
+            status = self._say_that_it_lives()
         if status != 200:
             raise NoAnswer("HTTP %d" % status)
+
+    def _say_that_it_lives(self):
+        login = "%s:%s" % (self.settings.username, self.settings.password)
+        return self.remote.request(
+            "PUT", "%s/agents/%s/heartbeats/%d" % (self.settings.url.path, self.host.name, self.number),
+            json.dumps(dict(monitored=[])).encode(),
+            {"Authorization": "Basic " + base64.b64encode(login.encode()).decode(), "Content-Type": "application/json"})[0]
 
     def _connect(self):
         url, failure = self.settings.url, NoAnswer("the name %s is not known" % self.settings.url.host)

@@ -76,10 +76,10 @@ class Rules:
 
 
 class Network:
-    """Which hosts there are.  `names`: what the names of a DNS lead to."""
+    """Which hosts there are.  `names`: what the names of a DNS lead to.  `real`: networks of this machine that are reached."""
 
     def __init__(self):
-        self.hosts, self.names = [], {}
+        self.hosts, self.names, self.real = [], {}, [LOOPBACK]
         self.source_ports = itertools.cycle(range(DYNAMIC, 65536))
 
     def add(self, host):
@@ -104,7 +104,7 @@ class Network:
         """-> what to talk to, Remote or Real; or NoAnswer with the reason."""
         target = self.owner(source, address)
         if target is None:
-            return Real.connect(source, address, port, timeout)
+            return self._connect_for_real(source, address, port, timeout)
         if not target.is_up:
             raise NoAnswer("timed out")
         # What Windows Firewall does not let in gets no answer.
@@ -113,12 +113,19 @@ class Network:
         listener = target.listener("tcp", port, address)
         if listener is None:
             if target.real:
-                return Real.connect(source, target.addresses[0] if address == "127.0.0.1" else address, port, timeout)
+                return self._connect_for_real(
+                    source, target.addresses[0] if address == "127.0.0.1" else address, port, timeout)
             raise NoAnswer("refused")
         if listener.forward:
             behind = self.connect(target, *listener.forward, timeout=timeout)
             return Remote(target, listener, address, behind)
         return Remote(target, listener, address)
+
+
+    def _connect_for_real(self, source, address, port, timeout):
+        if not any(ipaddress.ip_address(address) in network for network in self.real):
+            raise NoAnswer("timed out")
+        return Real.connect(source, address, port, timeout)
 
 
 class Remote:
@@ -162,8 +169,6 @@ class Real:
 
     @classmethod
     def connect(cls, source, address, port, timeout):
-        if ipaddress.ip_address(address) not in LOOPBACK:
-            raise NoAnswer("timed out")
         own = source.addresses[0]
         made = cls(address, port, timeout, (own, 0) if ipaddress.ip_address(own) in LOOPBACK else None)
         try:
@@ -198,8 +203,9 @@ class Real:
             return False
         sock.settimeout(0)
         try:
-            return sock.recv(1, socket.MSG_PEEK) != b""
-        except BlockingIOError:
+            # By TLS there may be more to read than what was said; nothing is said there that was not asked for.
+            return sock.recv(1, *(() if isinstance(sock, ssl.SSLSocket) else (socket.MSG_PEEK,))) != b""
+        except (BlockingIOError, ssl.SSLWantReadError):
             return True
         except OSError:
             return False
