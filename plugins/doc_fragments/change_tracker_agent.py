@@ -14,8 +14,8 @@ options:
     description:
       - The agent's C(HubDetails.xml), or the places where it may lie, of which exactly one has to be there.
       - The default is as M(portshift.agents.change_tracker_hub_url) has it. On a Windows host it is
-        C(NNT\\gen7agent.app.netcore\\HubDetails.xml) and C(NNT\\gen7agent.service\\HubDetails.xml) in the folder that the registry
-        names for the data of programs, C({data}), as a rule C(C:\\ProgramData).
+        C(NNT\gen7agent.app.netcore\HubDetails.xml) and C(NNT\gen7agent.service\HubDetails.xml), in the folder that the registry
+        names for the data of programs, C({data}), as a rule C(C:\ProgramData).
     type: list
     elements: path
     default:
@@ -47,7 +47,7 @@ options:
     description:
       - The record of a migration on this host.
       - The folder of a change of M(portshift.agents.confirmed_change) named C(change_tracker) is looked for beside it.
-      - The default on a Windows host is C(C:\\ProgramData\\portshift\\change_tracker.json).
+      - The default on a Windows host is C(C:\ProgramData\portshift\change_tracker.json).
     type: path
     default: /var/lib/portshift/change_tracker.json
 """

@@ -296,8 +296,14 @@ attributes:
     support: full
   platform:
     support: full
-    platforms: linux
+    platforms: linux, windows
+requirements:
+  - the collection ansible.windows for Windows hosts
 notes:
+  - On a Windows host it moves one agent of Change Tracker, that of the one entry of O(hub_urls), by its service alone. The host
+    waits for the proof, and ends the change by itself or undoes it, by a scheduled task where it was cut off. No new login
+    confirms it, so that O(confirm) has to be true, and O(state=confirmed) fails. O(name), O(token), O(state_dir) and O(unit_dir)
+    mean nothing there, and options for what only Linux has are refused.
   - One change of a host at a time. While one waits for its confirmation another one is refused.
   - Needs an action plugin, so the control node is what tries the new login. Connections that have nothing to reset make a new
     login for each task anyway.
