@@ -11,6 +11,7 @@ import pytest
 from ansible_collections.portshift.agents.plugins.module_utils._core.errors import EngineError
 from ansible_collections.portshift.agents.plugins.plugin_utils._windows import change_tracker
 from ansible_collections.portshift.agents.plugins.plugin_utils._windows.move import Module
+from ansible_collections.portshift.agents.plugins.plugin_utils._windows.script import new_id
 from tests.lab import change_tracker_lab
 from tests.unit.windows_bigfix import Straight
 from tests.unit.windows_change_tracker import (
@@ -396,6 +397,25 @@ def test_a_boot_amid_the_move_undoes_it(host, script):
     host.script.before = {}
     host.pass_time(300)
     assert state_of(host) == before and host.services.get(SERVICE).state == "running"
+
+
+@pytest.mark.parametrize("about, is_settled", [("C:\\ProgramData\\portshift\\bigfix.json", False), (RECORD, True), (None, True)])
+def test_a_way_back_settles_what_its_own_product_has_left_half_way_and_no_others(host, script, about, is_settled):
+    move(script)
+    left, asked = new_id(about), []
+    script.read = lambda wanted, read=script.read: dict(read(wanted), unfinished=[
+        dict(id=left, state="trouble", began=1.0, sentence="it does not start", running=False, timeout=70.0)])
+    script.apply = lambda wanted, steps, timeout, settles=(), apply=script.apply: (
+        asked.append(list(settles)), apply(wanted, steps, timeout))[1]
+    assert back(script)["state"] == "reverted" and asked == [[left] if is_settled else []]
+    assert script.about == RECORD and new_id(RECORD)[:12] == new_id(RECORD.upper())[:12] and len(left) == 32
+    if is_settled:
+        with pytest.raises(EngineError, match="nothing of the record of this host is to be put back, and an earlier change"):
+            back(script)
+    else:
+        # That of another product stands against a move, and not against a way back.
+        assert back(script)["changed"] is False
+        assert "left half way" in change_tracker.looked(script, look_options())["problems"][0]
 
 
 # --- proxies

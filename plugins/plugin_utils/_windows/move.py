@@ -23,8 +23,8 @@ from ansible_collections.portshift.agents.plugins.module_utils._move.transaction
 from ansible_collections.portshift.agents.plugins.plugin_utils._contracts import Result
 from ansible_collections.portshift.agents.plugins.plugin_utils._windows.host import WindowsHost, WindowsServices
 from ansible_collections.portshift.agents.plugins.plugin_utils._windows.protocol import (
-    FOLDER, Answer, Condition, ExcludeStep, MarkStep, ServiceStep, Step, WaitStep)
-from ansible_collections.portshift.agents.plugins.plugin_utils._windows.script import Script, WindowsError
+    FOLDER, Answer, Condition, ExcludeStep, MarkStep, ServiceStep, Step, Unfinished, WaitStep)
+from ansible_collections.portshift.agents.plugins.plugin_utils._windows.script import Script, WindowsError, is_of_another
 
 # Seconds beyond its own time in which the host ends a change, and between two looks: it undoes it by itself then, and one that
 # hangs is ended after 900 s by the task that looks each minute, which undoes it.
@@ -161,6 +161,7 @@ class WindowsMove:
                  conditions: Callable[[], list[Condition]] = list, bridge: Any = None, reserve: bool = False,
                  ready: Callable[[], tuple[str, float, list[Condition]]] = lambda: ("", 0, [])) -> None:
         self.module, self.script, self.host, self.product, self.services = module, script, host, product, services
+        script.about = record
         self.record_path, self.seconds, self.phase, self.proof_seconds = record, seconds, phase, proof_seconds
         self.force, self.unfinished_only, self.marked, self.conditions = force, unfinished_only, marked, conditions
         self.bridge, self.reserve, self.ready, self.awaited = bridge, reserve, ready, ""
@@ -362,7 +363,7 @@ class WindowsMove:
             record.mark_rolled_back()
             self._carry_out([*bridge_file, *self._told("stop", self.services.names[::-1]), *before_start, *changes, *given_back,
                              *self._told("start", self.services.names), *after_start, *self.host.disk.take()],
-                            settles=[one["id"] for one in self.host.half_way()], stays=stays)
+                            settles=[one["id"] for one in self._half_way()], stays=stays)
         return dict(changed=True, old_port=old_port, started=started)
 
     def _started(self, old_port: int | None) -> Result:
@@ -375,9 +376,13 @@ class WindowsMove:
             down = []
         if down and not self.module.check_mode:
             self._carry_out(self._told("start", down))
-        if self.host.half_way():
+        if self._half_way():
             raise WindowsError("nothing of the record of this host is to be put back, and %s" % left_half_way(self.host))
         return dict(changed=bool(down), old_port=old_port, started=down)
+
+    def _half_way(self) -> list[Unfinished]:
+        """The changes that could not all be undone, but for those of other products: their own way back sets these right."""
+        return [one for one in self.host.half_way() if not is_of_another(one["id"], self.record_path)]
 
 
 def paths_of(content: dict[str, Any]) -> list[str]:
