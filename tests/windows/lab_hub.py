@@ -1,8 +1,8 @@
 # Copyright (c) 2026 The portshift.agents authors
 # GNU General Public License v3.0-or-later (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The hub with IIS of a Change Tracker lab (tests/lab), which is a container, as a Windows host; and agents on Windows beside those
-of the lab, of which it takes heartbeats, too.
+"""The hub with IIS of a Change Tracker lab (tests/lab), which is a container, as a Windows host; and agents on Windows beside
+those of the lab, of which it takes heartbeats, too.
 
 Files and registry are the model's; IIS, http.sys's sockets and Windows Firewall are those of the container.
 """

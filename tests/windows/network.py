@@ -121,7 +121,6 @@ class Network:
             return Remote(target, listener, address, behind)
         return Remote(target, listener, address)
 
-
     def _connect_for_real(self, source, address, port, timeout):
         if not any(ipaddress.ip_address(address) in network for network in self.real):
             raise NoAnswer("timed out")

@@ -886,8 +886,10 @@ class Script:
         found["connections"] = [one for one in host.connected_now() if one["state"] in ("Established", "SynSent")
                                 and (one["local_port"] in ports or one["remote_port"] in remote)][:CONNECTIONS]
         found["probes"] = [self.probe(probe) for probe in wanted.get("probes", [])]
-        names = {*wanted.get("names", []), *self._named(wanted.get("files", []), found["files"])}
-        found["names"] = [dict(name=name, addresses=host.network.resolve(host, name)) for name in sorted(names)]
+        names = {}
+        for name in (*wanted.get("names", []), *self._named(wanted.get("files", []), found["files"])):
+            names.setdefault(name.lower(), name)
+        found["names"] = [dict(name=name, addresses=host.network.resolve(host, name)) for name in names.values()]
         if wanted.get("netsh"):
             found["netsh"] = self._netsh()
         return found

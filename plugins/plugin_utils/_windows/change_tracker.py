@@ -240,11 +240,11 @@ def _begun(script: Script, params: Mapping[str, Any], module: Module) -> Result:
         params["command_seconds"], phase=params["phase"], proof_seconds=proof["timeout"] if proof else 0, marked=product.marked(),
         conditions=product.conditions, ready=product.ready)
     found = move.run(False)
-    notes = ["%s was started" % name for name in found["started"]] if not found["files"] else []
-    reason = "the host has proved itself" if found["files"] and proof else None
-    state = "confirmed" if found["files"] and not module.check_mode else "none"
-    result = _told(params, state, **dict(found, notes=[*found["notes"], *notes], reason=reason))
-    result.pop("started")
+    moved, started = bool(found["files"]) and not module.check_mode, found.pop("started")
+    if not found["files"]:
+        found["notes"] += ["%s was started" % name for name in started]
+    reason = "the host has proved itself" if moved and proof else None
+    result = dict(_told(params, "confirmed" if moved else "none", reason=reason), **found)
     if module.wants_diff:
         result["diff"] = move.diffs
     return result

@@ -1365,7 +1365,12 @@ function Read-Wanted([object] $Wanted) {
         $found.listeners = $ends.listeners
         $found.connections = $ends.connections
     }
-    $names = @(@($Wanted.names) + @(Get-UrlHost $Wanted.files $found.files) | Where-Object { $_ } | Sort-Object -Unique)
+    $names = [Collections.Generic.List[string]]::new()
+    foreach ($name in @($Wanted.names) + @(Get-UrlHost $Wanted.files $found.files)) {
+        if ($name -and $names -notcontains $name) {
+            $names.Add($name)
+        }
+    }
     $found.names = @(foreach ($name in $names) {
             @{ name = $name; addresses = @(Resolve-Name $name 10 | ForEach-Object { ([string] $_) -replace '%.*$', '' }) }
         })

@@ -248,7 +248,7 @@ class NetshFound(TypedDict):
 
 
 class Found(TypedDict):
-    """The answers, in the order of what was asked; the names, of which files may have more, in an order of their own."""
+    """The answers, in the order of what was asked; behind the names that were asked for those of files."""
 
     now: float
     # Seconds since the host was booted, by a clock that is never set.
