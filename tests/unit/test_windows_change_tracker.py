@@ -5,6 +5,7 @@
 
 import hashlib
 import json
+import re
 
 import pytest
 
@@ -344,6 +345,30 @@ def test_what_does_not_come_about_leaves_the_host_as_it_was(host, script, troubl
     if trouble is not hangs_while_it_stops:
         host.pass_time(200)
         assert host.services.get(SERVICE).state == "running"
+
+
+@pytest.mark.parametrize("is_led_elsewhere", [False, True])
+def test_what_the_control_node_does_not_take_for_proved_is_put_back(host, script, is_led_elsewhere):
+    """It asks more than the host does, of what the host was like at the end."""
+    before, apply = state_of(host), script.apply
+
+    def said_since(wanted, steps, timeout, settles=()):
+        answer = apply(wanted, steps, timeout, settles)
+        if len(script.applies) == 1:
+            host.agent.say("Hub Offline, connection retries exhausted")
+            if is_led_elsewhere:
+                host.files.put(PATH, host.files.read(PATH).replace(b"https://hub:", b"https://other:"))
+            host.pass_time(3)
+            answer["found"] = host.script.found(wanted)
+        return answer
+
+    script.apply = said_since
+    with pytest.raises(EngineError) as caught:
+        move(script, change_tracker_proof=proof(timeout=3))
+    state, words = ("failed", "Putting the host back did not work out either: .*no longer safe") if is_led_elsewhere else (
+        "reverted", "Hub Offline.*Its files and its registry are as they were before")
+    assert change_tracker.failed_state(caught.value) == state and re.search(words, str(caught.value))
+    assert host.services.get(SERVICE).state == "running" and (state_of(host) == before) is not is_led_elsewhere
 
 
 def test_a_move_that_was_cut_off_is_ended_at_once_by_the_next_run_and_done(host, script):

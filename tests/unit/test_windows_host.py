@@ -20,7 +20,8 @@ from ansible_collections.portshift.agents.plugins.module_utils._bigfix import ed
 from ansible_collections.portshift.agents.plugins.module_utils._network.run_lock import HeldError
 from ansible_collections.portshift.agents.plugins.plugin_utils._windows import lock, record as windows_record
 from ansible_collections.portshift.agents.plugins.plugin_utils._windows.bigfix import ServerView, SettingsView
-from ansible_collections.portshift.agents.plugins.plugin_utils._windows.host import FILE_LIMIT, WindowsHost, splice, write_step
+from ansible_collections.portshift.agents.plugins.plugin_utils._windows.host import (
+    FILE_LIMIT, WindowsHost, probe_asked, splice, write_step)
 from ansible_collections.portshift.agents.plugins.plugin_utils._windows.move import AFTER_ITS_TIME, Module, await_end
 from ansible_collections.portshift.agents.plugins.plugin_utils._windows.protocol import FOLDER, FileAsked, Wanted
 from tests.unit.windows_bigfix import Parent, Straight
@@ -376,6 +377,11 @@ def test_a_probe_says_what_port_probe_says(host, peer, target, reason):
     found = host.probe([target], 5)[0]
     assert found["reachable"] == (reason is None) and found["port"] == target["port"]
     assert reason is None or reason in found["reason"] and found["error"].startswith("this host -> ")
+
+
+def test_a_path_is_no_more_than_a_path():
+    target = dict(host="relay", port=1, http=dict(path="/a b/%20?c=d&e=~'\r\nX: y"))
+    assert probe_asked(target, 5)["path"] == "/a%20b/%20?c=d&e=~'%0D%0AX:%20y"
 
 
 @pytest.mark.parametrize("thumbprint, reason", [

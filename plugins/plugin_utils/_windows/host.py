@@ -19,6 +19,7 @@ import json
 import ntpath
 import re
 import time
+import urllib.parse
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Protocol, cast
 
@@ -52,6 +53,8 @@ OF_A_START = 0.01
 # Seconds between two looks while something is awaited.
 LOOK_AGAIN = 2
 ANY_ADDRESS = ("0.0.0.0", "::")
+# What stands for itself in the path of a request.
+OF_A_PATH = "/%:@!$&'()*+,;=~?"
 
 Processes = Mapping[str, "list[tuple[int, float]] | None"]
 
@@ -157,7 +160,8 @@ def probe_asked(target: Mapping[str, Any], timeout: float) -> Probe:
     kind = "tcp" if http is None else "https" if http.get("tls") else "http"
     probe = Probe(name="", host=target["host"], port=target["port"], kind=cast(Any, kind), timeout=timeout)
     if http is not None:
-        probe["path"], probe["limit"] = http.get("path") or "/", BODY_LIMIT
+        # It goes into a line of a request as it is.
+        probe["path"], probe["limit"] = urllib.parse.quote(http.get("path") or "/", safe=OF_A_PATH), BODY_LIMIT
     probe["name"] = "%s://%s:%d%s" % (kind, target["host"], target["port"], probe.get("path", ""))
     return probe
 

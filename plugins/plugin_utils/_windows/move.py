@@ -36,8 +36,8 @@ ROOM = 120
 class NotMoved(MoveError):
     """C(outcome): what the host has made of the change, as the contract has it."""
 
-    def __init__(self, sentence: str, outcome: str) -> None:
-        super().__init__(sentence)
+    def __init__(self, sentence: str, outcome: str, result: Result | None = None) -> None:
+        super().__init__(sentence, result)
         self.outcome = outcome
 
 
@@ -329,10 +329,10 @@ class WindowsMove:
         try:
             self._restore()
         except EngineError as err:
-            return MoveError("%s. Putting the host back did not work out either: %s. It needs a person; %s names the old files"
-                             % (_sentence(error), _sentence(err), self.record_path), result)
-        return MoveError("%s. Its files and its registry are as they were before, and its services run on the old port"
-                         % _sentence(error), result)
+            return NotMoved("%s. Putting the host back did not work out either: %s. It needs a person; %s names the old files"
+                            % (_sentence(error), _sentence(err), self.record_path), "trouble", result)
+        return NotMoved("%s. Its files and its registry are as they were before, and its services run on the old port"
+                        % _sentence(error), "undone", result)
 
     def _restore(self) -> Result:
         record = self.host.record(self.record_path)
