@@ -1327,7 +1327,7 @@ function Get-UrlHost([object] $Asked, [object] $Files) {
             # In UTF-16 every other byte of such a name is none.
             $text = [Text.Encoding]::GetEncoding(28591).GetString([Convert]::FromBase64String($file.content)).Replace([string] [char] 0, '')
             [regex]::Matches($text, 'https?://(\[[0-9A-Fa-f:.]+\]|[0-9A-Za-z._-]+)', 'IgnoreCase, CultureInvariant') |
-                ForEach-Object { $_.Groups[1].Value.Trim('[', ']') } | Select-Object -First 4
+                ForEach-Object { $_.Groups[1].Value.Trim([char[]] '[]') } | Select-Object -First 4
         }
     }
 }
