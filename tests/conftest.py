@@ -49,6 +49,10 @@ def _collections_folder():
 # Before pytest-ansible looks, which happens after the conftest files are read.
 COLLECTIONS = _collections_folder()
 os.environ["ANSIBLE_COLLECTIONS_PATH"] = COLLECTIONS
+# As `make` does, for a test that is run by pytest alone.
+if not os.environ.get("PATH", "").startswith(os.path.dirname(sys.executable) + os.pathsep):
+    os.environ["PATH"] = os.path.dirname(sys.executable) + os.pathsep + os.environ.get("PATH", os.defpath)
+os.environ.setdefault("ANSIBLE_CONFIG", os.path.join(CHECKOUT, "ansible.cfg"))
 if COLLECTIONS not in sys.path:
     sys.path.insert(0, COLLECTIONS)
 

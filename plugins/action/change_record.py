@@ -10,12 +10,10 @@ from typing import Any
 from ansible_collections.portshift.agents.plugins.module_utils._bigfix import edit as bigfix_edit
 from ansible_collections.portshift.agents.plugins.module_utils._change_tracker import hub_edit
 from ansible_collections.portshift.agents.plugins.module_utils._core.change_record import CHANGE_RECORD_SPEC
-from ansible_collections.portshift.agents.plugins.module_utils._core.errors import EngineError
 from ansible_collections.portshift.agents.plugins.module_utils._core.file_kinds import FileKinds
 from ansible_collections.portshift.agents.plugins.plugin_utils._contracts import Result
 from ansible_collections.portshift.agents.plugins.plugin_utils._windows import record
-from ansible_collections.portshift.agents.plugins.plugin_utils._windows.actions import (
-    ForBothFamilies, failed, module_of, options_of)
+from ansible_collections.portshift.agents.plugins.plugin_utils._windows.actions import ForBothFamilies, told_by
 from ansible_collections.portshift.agents.plugins.plugin_utils._windows.script import Script
 
 # Of the products that are on Windows hosts.
@@ -25,10 +23,4 @@ KINDS = FileKinds(hub_edit, bigfix_edit)
 class ActionModule(ForBothFamilies):
 
     def on_windows(self, task_vars: Any) -> Result:
-        module = module_of(self)
-        module.params = options_of(self, CHANGE_RECORD_SPEC)
-        try:
-            found = record.outcome(Script(self, task_vars), module, KINDS)
-        except EngineError as err:
-            return failed(err)
-        return dict(found, warnings=module.warnings) if module.warnings else found
+        return told_by(self, CHANGE_RECORD_SPEC, lambda module: record.outcome(Script(self, task_vars), module, KINDS))

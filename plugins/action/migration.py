@@ -16,7 +16,7 @@ from ansible_collections.portshift.agents.plugins.module_utils._core.errors impo
 from ansible_collections.portshift.agents.plugins.plugin_utils import _migration
 from ansible_collections.portshift.agents.plugins.plugin_utils._contracts import (
     Counted, Found, GateResult, MoveRecord, Result, RunOrder)
-from ansible_collections.portshift.agents.plugins.plugin_utils._evidence import is_answer, without_evidence
+from ansible_collections.portshift.agents.plugins.plugin_utils._evidence import WithLooks, is_answer, without_evidence
 from ansible_collections.portshift.agents.plugins.plugin_utils._gate import judged
 from ansible_collections.portshift.agents.plugins.plugin_utils._host_variables import HostVariables, is_windows
 from ansible_collections.portshift.agents.plugins.plugin_utils._names import Variables
@@ -409,6 +409,8 @@ class ActionModule(ActionBase):
             if options["act"] != "order":
                 self._order = _migration.order_of(task_vars)
             self._product = PRODUCTS[options["product"] or self._order["product"]]
+            facts = self._product.facts
+            self._variables = dict(task_vars, hostvars=WithLooks(task_vars["hostvars"], facts["assessment"], facts["evidence"]))
             found = getattr(self, "_act_" + options["act"])(options)
         except EngineError as err:
             return dict(result, failed=True, msg=str(err))

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from ansible_collections.portshift.agents.plugins.module_utils._bridge.bridge import BRIDGE_SPEC, DIRECTION_SPEC, asked_mappings
+from ansible_collections.portshift.agents.plugins.module_utils._bridge.bridge import asked_mappings
+from ansible_collections.portshift.agents.plugins.module_utils._bridge.options import BRIDGE_SPEC, DIRECTION_SPEC
 from ansible_collections.portshift.agents.plugins.module_utils._core.errors import EngineError
 from ansible_collections.portshift.agents.plugins.plugin_utils._contracts import Result
 from ansible_collections.portshift.agents.plugins.plugin_utils._windows import bridge

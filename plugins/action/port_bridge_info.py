@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from ansible_collections.portshift.agents.plugins.action.port_bridge import ActionModule as PortBridge
-from ansible_collections.portshift.agents.plugins.module_utils._bridge.bridge import DIRECTION_SPEC, LOOK_SPEC
+from ansible_collections.portshift.agents.plugins.module_utils._bridge.options import DIRECTION_SPEC, LOOK_SPEC
 
 
 class ActionModule(PortBridge):

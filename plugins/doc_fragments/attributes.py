@@ -77,7 +77,9 @@ options:
     type: dict
     suboptions:
       path:
-        description: The record, such as C(/var/lib/portshift/bigfix.json). Backups lie in a folder beside it.
+        description:
+          - The record, such as C(/var/lib/portshift/bigfix.json). Backups lie in a folder beside it.
+          - Of modules that work on Windows hosts, it lies there below C(C:\ProgramData\portshift).
         type: path
         required: true
       old_port:
@@ -96,7 +98,8 @@ options:
 options:
   backup:
     description:
-      - Keep a copy of the file as it was, beside it.
+      - Keep a copy of the file as it was, beside it. Of modules that work on Windows hosts, it lies there below
+        C(C:\ProgramData\portshift\backups), which only SYSTEM and administrators can read.
     type: bool
     default: false
 attributes:

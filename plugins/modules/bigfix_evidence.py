@@ -200,7 +200,8 @@ waited:
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.portshift.agents.plugins.module_utils._core.host_system import require_linux
-from ansible_collections.portshift.agents.plugins.module_utils._bigfix.evidence import BIGFIX_EVIDENCE_SPEC, BigFixEvidence
+from ansible_collections.portshift.agents.plugins.module_utils._bigfix.evidence import BigFixEvidence
+from ansible_collections.portshift.agents.plugins.module_utils._bigfix.proof_options import BIGFIX_EVIDENCE_SPEC
 from ansible_collections.portshift.agents.plugins.module_utils._core.evidence import prove
 from ansible_collections.portshift.agents.plugins.module_utils._network.posix_host import THIS_HOST
 

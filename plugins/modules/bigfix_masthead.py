@@ -13,9 +13,13 @@ description:
   - A signed masthead (S/MIME, as BigFix issues it) can't be edited without breaking its signature, and clients reject it
     then. It is replaced by one that was issued for the new port, given as O(src).
   - Every byte outside of the port's digits stays as it was.
+  - On a Windows host it is read and changed by one PowerShell script, only where it is still what was read.
 options:
   path:
-    description: The installed masthead.
+    description:
+      - The installed masthead.
+      - On a Windows host from its drive letter on, or from the folder of a product on, as in C({client}\actionsite.afxm) or
+        C({server}\Masthead.afxm), which the registry names.
     type: path
     required: true
   port:
@@ -50,6 +54,12 @@ extends_documentation_fragment:
   - portshift.agents.attributes
   - portshift.agents.attributes.edit
   - portshift.agents.attributes.record
+attributes:
+  platform:
+    support: full
+    platforms: posix, windows
+requirements:
+  - the collection ansible.windows for Windows hosts
 seealso:
   - module: portshift.agents.bigfix_masthead_info
 author:
@@ -111,38 +121,23 @@ backup_file:
 """
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.portshift.agents.plugins.module_utils._bigfix.edit import MastheadEdit, parse_masthead
-from ansible_collections.portshift.agents.plugins.module_utils._core.change_record import RECORD_SPEC, ChangeRecord
+from ansible_collections.portshift.agents.plugins.module_utils._bigfix.file_modules import (
+    MASTHEAD_SPEC, asked_port, edit_masthead)
+from ansible_collections.portshift.agents.plugins.module_utils._core.change_record import ChangeRecord
 from ansible_collections.portshift.agents.plugins.module_utils._core.errors import EngineError
 from ansible_collections.portshift.agents.plugins.module_utils._core.file_edit import read_bytes, take_back_interrupted
-from ansible_collections.portshift.agents.plugins.module_utils._bigfix.masthead import masthead_facts
-from ansible_collections.portshift.agents.plugins.module_utils._bigfix.ports import parse_bigfix_port
-from ansible_collections.portshift.agents.plugins.module_utils._core.ports import PortError
 
 
 def main():
-    module = AnsibleModule(
-        argument_spec=dict(
-            path=dict(type="path", required=True), port=dict(type="int", required=True),
-            previous_port=dict(type="int"), src=dict(type="path"), remote_src=dict(type="bool", default=False),
-            allow_invalid_signature=dict(type="bool", default=False), backup=dict(type="bool", default=False),
-            record=RECORD_SPEC),
-        supports_check_mode=True)
+    module = AnsibleModule(argument_spec=MASTHEAD_SPEC, supports_check_mode=True)
     path, src = module.params["path"], module.params["src"]
     try:
-        port = parse_bigfix_port(module.params["port"])
-        if module.params["previous_port"] == port:
-            raise PortError("previous_port and port are both %d: there is nothing to move" % port)
+        port = asked_port(module.params)
         take_back_interrupted([path], module.check_mode)
-        edit = MastheadEdit(path, port, module.params["previous_port"], issued=src and (src, read_bytes(src)),
-                            allow_invalid_signature=module.params["allow_invalid_signature"])
-        for warning in edit.warnings:
-            module.warn(warning)
-        result = edit.commit(module, record=ChangeRecord.from_params(module.params))
-        result.update(masthead_facts(parse_masthead(path, edit.file.after)))
-        module.exit_json(path=path, previous_port=edit.installed.port, **result)
+        result = edit_masthead(module, port, src and (src, read_bytes(src)), ChangeRecord.from_params(module.params))
     except EngineError as err:
         module.fail_json(msg=str(err))
+    module.exit_json(**result)
 
 
 if __name__ == "__main__":

@@ -12,12 +12,21 @@ description:
   - A masthead with several ports is read as well, so that it can be looked into.
 options:
   path:
-    description: The masthead.
+    description:
+      - The masthead.
+      - On a Windows host from its drive letter on, or from the folder of a product on, as in C({client}\actionsite.afxm), which
+        the registry names.
     type: path
     required: true
 extends_documentation_fragment:
   - portshift.agents.attributes
   - portshift.agents.attributes.read_only
+attributes:
+  platform:
+    support: full
+    platforms: posix, windows
+requirements:
+  - the collection ansible.windows for Windows hosts
 seealso:
   - module: portshift.agents.bigfix_masthead
 author:
@@ -78,22 +87,18 @@ serial_number:
 """
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.portshift.agents.plugins.module_utils._bigfix.file_modules import (
+    MASTHEAD_INFO_SPEC, read_masthead)
 from ansible_collections.portshift.agents.plugins.module_utils._core.errors import EngineError
-from ansible_collections.portshift.agents.plugins.module_utils._core.file_edit import read_bytes
-from ansible_collections.portshift.agents.plugins.module_utils._bigfix.masthead import MastheadError, masthead_facts, parse
 
 
 def main():
-    module = AnsibleModule(argument_spec=dict(path=dict(type="path", required=True)), supports_check_mode=True)
-    path = module.params["path"]
+    module = AnsibleModule(argument_spec=MASTHEAD_INFO_SPEC, supports_check_mode=True)
     try:
-        masthead = parse(read_bytes(path))
-        module.exit_json(changed=False, path=path, ports=masthead.ports, host=masthead.host,
-                         serial_number=masthead.serial_number, **masthead_facts(masthead))
-    except MastheadError as err:
-        module.fail_json(msg="%s: %s" % (path, err))
+        result = read_masthead(module.params["path"])
     except EngineError as err:
         module.fail_json(msg=str(err))
+    module.exit_json(**result)
 
 
 if __name__ == "__main__":

@@ -12,9 +12,15 @@ description:
     inside URL-valued settings.
   - Every byte outside of the values stays as it was; line endings, comments, spacing and letter case too.
   - The running agent rewrites its file. Stop it, change the file, start it again.
+  - On a Windows host the settings of the agent are a key of the registry. They are read and changed by one PowerShell script,
+    each value only where it is still what was read, and with its type. A setting of another type than text is left alone, and
+    is a failure where O(settings) names it.
 options:
   path:
-    description: The settings file.
+    description:
+      - The settings file.
+      - On a Windows host the key, C(HKLM\SOFTWARE\WOW6432Node\BigFix\EnterpriseClient\Settings\Client), or a file from its drive
+        letter on, or from the folder of a product on, as in C({client}\clientsettings.cfg), which the registry names.
     type: path
     required: true
   settings:
@@ -55,6 +61,12 @@ extends_documentation_fragment:
   - portshift.agents.attributes
   - portshift.agents.attributes.edit
   - portshift.agents.attributes.record
+attributes:
+  platform:
+    support: full
+    platforms: posix, windows
+requirements:
+  - the collection ansible.windows for Windows hosts
 author:
   - The portshift.agents authors (@portshift)
 """
@@ -69,6 +81,13 @@ EXAMPLES = r"""
       from: 52311
       to: 55000
     backup: true
+
+- name: Move the settings of a client on Windows to the new port
+  portshift.agents.bigfix_settings:
+    path: HKLM\SOFTWARE\WOW6432Node\BigFix\EnterpriseClient\Settings\Client
+    rewrite_port:
+      from: 52311
+      to: 55000
 """
 
 RETURN = r"""
@@ -102,29 +121,20 @@ notes:
   elements: str
   version_added: 0.2.0
 backup_file:
-  description: The copy of the file as it was.
+  description: The copy of the file as it was; of a key of the registry as a file that C(reg import) takes.
   returned: when O(backup=true) and the file changed
   type: str
 """
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.portshift.agents.plugins.module_utils._bigfix.edit import SettingsEdit
-from ansible_collections.portshift.agents.plugins.module_utils._core.change_record import RECORD_SPEC, ChangeRecord
+from ansible_collections.portshift.agents.plugins.module_utils._bigfix.file_modules import (
+    SETTINGS_SPEC, asked_settings, edit_settings)
+from ansible_collections.portshift.agents.plugins.module_utils._bigfix.settings_file import shown_name, shown_value
+from ansible_collections.portshift.agents.plugins.module_utils._core.change_record import ChangeRecord
 from ansible_collections.portshift.agents.plugins.module_utils._core.errors import EngineError
 from ansible_collections.portshift.agents.plugins.module_utils._core.file_edit import take_back_interrupted
-from ansible_collections.portshift.agents.plugins.module_utils._bigfix.ports import parse_bigfix_port
 from ansible_collections.portshift.agents.plugins.module_utils._core.redacted_options import RedactedOptions
 from ansible_collections.portshift.agents.plugins.module_utils._core.redaction import MASK
-from ansible_collections.portshift.agents.plugins.module_utils._bigfix.settings_file import (
-    SettingsError, shown_name, shown_value)
-
-
-def as_text(name, value):
-    """A setting is text.  YAML's numbers have one obvious spelling, its other types have none."""
-    if value is None or (isinstance(value, (int, str)) and not isinstance(value, bool)):
-        return None if value is None else str(value)
-    raise SettingsError("the value of %s is a %s (%s); write it as quoted text, as the agent is to read it"
-                        % (name, type(value).__name__, value if isinstance(value, bool) else MASK))
 
 
 class Module(RedactedOptions, AnsibleModule):
@@ -143,33 +153,14 @@ def shown_params(params):
 
 
 def main():
-    module = Module(
-        shown_params,
-        argument_spec=dict(
-            path=dict(type="path", required=True), settings=dict(type="dict", default={}),
-            rewrite_port=dict(type="dict", options={"from": dict(type="int", required=True),
-                                                    "to": dict(type="int", required=True)}),
-            effective_date=dict(type="str"), format=dict(type="str", choices=["config", "clientsettings"],
-                                                         default="config"),
-            backup=dict(type="bool", default=False), record=RECORD_SPEC),
-        supports_check_mode=True)
-    path, rewrite, wanted = module.params["path"], module.params["rewrite_port"], module.params["settings"]
-    flat = module.params["format"] == "clientsettings"
+    module = Module(shown_params, argument_spec=SETTINGS_SPEC, supports_check_mode=True)
     try:
-        changes = {name: as_text(name, value) for name, value in wanted.items()}
-        if rewrite:
-            rewrite = [parse_bigfix_port(rewrite[end], "rewrite_port.%s" % end) for end in ("from", "to")]
-        take_back_interrupted([path], module.check_mode)
-        edit = SettingsEdit(path, changes, rewrite, module.params["effective_date"], flat)
-        known = {name.lower() for name in edit.before}
-        previous = dict({name: None for name in changes if name.lower() not in known}, **edit.shown(edit.before))
-        result = edit.commit(module, record=ChangeRecord.from_params(module.params))
-        for sentence in edit.warnings:
-            module.warn(sentence)
-        module.exit_json(path=path, settings=edit.shown(edit.after), previous=previous, rewritten=edit.rewritten,
-                         notes=edit.warnings, **result)
+        asked = asked_settings(module.params)
+        take_back_interrupted([module.params["path"]], module.check_mode)
+        result = edit_settings(module, asked, ChangeRecord.from_params(module.params))
     except EngineError as err:
         module.fail_json(msg=str(err))
+    module.exit_json(**result)
 
 
 if __name__ == "__main__":

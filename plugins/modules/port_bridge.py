@@ -170,8 +170,9 @@ import time
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.portshift.agents.plugins.module_utils._core.host_system import require_linux
 from ansible_collections.portshift.agents.plugins.module_utils._core.errors import EngineError
-from ansible_collections.portshift.agents.plugins.module_utils._bridge.bridge import (
-    BRIDGE_SPEC, DIRECTION_RULES, DIRECTION_SPEC, asked_mappings, set_bridge)
+from ansible_collections.portshift.agents.plugins.module_utils._bridge.bridge import asked_mappings, set_bridge
+from ansible_collections.portshift.agents.plugins.module_utils._bridge.options import (
+    BRIDGE_SPEC, DIRECTION_RULES, DIRECTION_SPEC)
 
 
 def main():

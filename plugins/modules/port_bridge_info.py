@@ -124,8 +124,9 @@ import time
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.portshift.agents.plugins.module_utils._core.host_system import require_linux
 from ansible_collections.portshift.agents.plugins.module_utils._core.errors import EngineError
-from ansible_collections.portshift.agents.plugins.module_utils._bridge.bridge import (
-    DIRECTION_RULES, DIRECTION_SPEC, LOOK_SPEC, asked_mappings, set_bridge)
+from ansible_collections.portshift.agents.plugins.module_utils._bridge.bridge import asked_mappings, set_bridge
+from ansible_collections.portshift.agents.plugins.module_utils._bridge.options import (
+    DIRECTION_RULES, DIRECTION_SPEC, LOOK_SPEC)
 from ansible_collections.portshift.agents.plugins.module_utils._core.read_only import read_only, seen
 
 

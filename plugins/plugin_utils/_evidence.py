@@ -6,14 +6,39 @@
 from __future__ import annotations
 
 import re
+from collections import ChainMap
 from collections.abc import Mapping
 from typing import Any, TypeGuard
 
-from ansible_collections.portshift.agents.plugins.plugin_utils._contracts import Evidence, HostVars
+from ansible_collections.portshift.agents.plugins.plugin_utils._contracts import Evidence, HostVars, Variables
 from ansible_collections.portshift.agents.plugins.plugin_utils._host_variables import HostVariables
 
 # What Ansible itself says of a task that has no answer; whatever else it holds was not meant as one.
 NO_ANSWER = ("failed", "unreachable", "skipped")
+
+
+class WithLooks:
+    """The variables of all hosts, where the proof that a look has given stands for one that was not asked for alone.
+
+    Kept by a task of its own it would cost each host of a second run one more.
+    """
+
+    def __init__(self, hostvars: HostVars, assessment: str, evidence: str) -> None:
+        self._hostvars, self._assessment, self._evidence = hostvars, assessment, evidence
+
+    def __contains__(self, host: object) -> bool:
+        return host in self._hostvars
+
+    def _with_proof(self, known: Variables) -> Variables:
+        look = known.get(self._assessment) if isinstance(known, Mapping) and self._evidence not in known else None
+        proof = look.get("evidence") if isinstance(look, Mapping) else None
+        return ChainMap({self._evidence: proof}, dict(known)) if is_answer(proof) and proof["ok"] else known
+
+    def raw_get(self, host_name: str) -> Variables:
+        return self._with_proof(self._hostvars.raw_get(host_name))
+
+    def __getitem__(self, host_name: str) -> Variables:
+        return self._with_proof(self._hostvars[host_name])
 
 
 def _says(value: object) -> bool:

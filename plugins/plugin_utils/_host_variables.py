@@ -15,13 +15,13 @@ from typing import Any
 from ansible_collections.portshift.agents.plugins.plugin_utils._contracts import HostVars
 
 
-def _is_template(value: object) -> bool:
+def is_template(value: object) -> bool:
     if isinstance(value, str):
         return "{{" in value or "{%" in value or "{#" in value
     if isinstance(value, Mapping):
-        return any(map(_is_template, value.values()))
+        return any(map(is_template, value.values()))
     if isinstance(value, (list, tuple)):
-        return any(map(_is_template, value))
+        return any(map(is_template, value))
     # What is encrypted is for Ansible to open.
     return not isinstance(value, (bool, int, float, type(None)))
 
@@ -42,7 +42,7 @@ class HostVariables:
         if name not in self._raw:
             return default
         value = self._raw[name]
-        return self._hostvars[self._host][name] if _is_template(value) else value
+        return self._hostvars[self._host][name] if is_template(value) else value
 
 
 def is_windows(variables: HostVariables | Mapping[str, Any]) -> bool:

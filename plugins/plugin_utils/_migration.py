@@ -144,8 +144,8 @@ class Order:
             known["opener"] = COLLECTION + self.product.hub_role
             known["opening"] = ["open", "verify"]
             known["answering"].append(known["opener"])
-            # An agent's comes first on a host without an agent, too, where its tasks are skipped: Ansible includes in the order in
-            # which the hosts answer, and a hub that answers first would be asked before its agents.
+            # An agent's comes first on a host without an agent, too, where its tasks are skipped: Ansible includes in the order
+            # in which the hosts answer, and a hub that answers first would be asked before its agents.
             known["looks"] = [COLLECTION + next(iter(self.product.roles.values())), known["opener"]]
         if "hub_server" in self.found:
             known["hub_server"] = self.found["hub_server"]

@@ -15,6 +15,7 @@ import re
 import socket
 import stat
 import subprocess
+import sys
 import threading
 import time
 from pathlib import Path
@@ -655,7 +656,7 @@ def test_unreachable_host_is_missing_at_the_gate(run_playbook, options):
 
 def unreachable_host_is_missing(run_playbook, port, options):
     inventory = dict(all=dict(hosts=dict(
-        alive=dict(ansible_connection="local"),
+        alive=dict(ansible_connection="local", ansible_python_interpreter=sys.executable),
         # No folder can be made there, which Ansible takes for a host that can't be reached.
         dead=dict(ansible_connection="local", ansible_pipelining=False, ansible_remote_tmp="/proc/nowhere"))))
     probe = {"portshift.agents.port_probe": dict(targets=[dict(host="127.0.0.1", port=port)], fail_on_unreachable=False),

@@ -109,6 +109,35 @@ def test_a_client_goes_there_and_back(deployment):
     assert json.loads(client.files.get(RECORD).content)["state"] == "rolled_back"
 
 
+def test_settings_and_mastheads_of_a_client_are_changed_by_hand(deployment):
+    """The modules that know one file each: a look where there is nothing to do, and one change where there is."""
+    client = deployment.estate.hosts["win1"]
+    (deployment.folder / "new.afxm").write_bytes(masthead(NEW))
+    path = "{client}\\actionsite.afxm"
+    tasks = [
+        {"portshift.agents.bigfix_masthead_info": dict(path=path)},
+        {"portshift.agents.bigfix_settings": dict(path=bigfix.SETTINGS, rewrite_port={"from": OLD, "to": NEW}, backup=True)},
+        {"portshift.agents.bigfix_masthead": dict(path=path, port=NEW, src="new.afxm")}]
+    (deployment.folder / "play.json").write_text(json.dumps([dict(hosts="win1", gather_facts=False, tasks=tasks)]))
+
+    def play(*options):
+        deployment.estate.forget()
+        done = forked.run("ansible", ["playbook", "-i", "inventory.yml", "play.json", *options], timeout=300,
+                          cwd=deployment.folder, env=dict(os.environ, ANSIBLE_NOCOLOR="1", ANSIBLE_CALLBACK_RESULT_FORMAT="yaml"))
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout, deployment.requests("win1")
+
+    before = state_of(client)
+    said, requests = play("--check", "--diff")
+    assert "changed=2" in said and ":%d/bfmirror" % NEW in said and requests == [7, 7, 7] and state_of(client) == before, said
+    said, requests = play()
+    assert "changed=2" in said and requests == [7, 12, 12], (said, requests)
+    assert bigfix.setting(client, "__RelayServer1") == bigfix.parent_url("root", NEW)
+    assert client.files.get("D:" + bigfix.ENTERPRISE + "\\BES Client\\actionsite.afxm").content == masthead(NEW)
+    said, requests = play()
+    assert "changed=0" in said and requests == [7, 7, 7], said
+
+
 def test_a_client_moves_by_the_oldest_ansible_core(deployment, oldest):
     client = deployment.estate.hosts["win1"]
     deployment.open_root()
@@ -125,18 +154,23 @@ def documented():
     lines = (CHECKOUT / "docs/windows.md").read_text().splitlines()
     at = lines.index("| host | look | path | bridge | move | verify |")
     phases = [word.strip() for word in lines[at].strip("|").split("|")][1:]
-    rows = [[word.strip() for word in line.strip("|").split("|")] for line in lines[at + 2:at + 5]]
+    rows = [[word.strip() for word in line.strip("|").split("|")] for line in lines[at + 2:at + 6]]
     return {row[0]: {phase: int(cost) for phase, cost in zip(phases, row[1:], strict=True) if cost != "-"} for row in rows}
 
 
 class Whole:
     """Root server, relay and client, all on Windows."""
 
-    def __init__(self, folder):
-        self.folder, self.estate = folder, Estate()
+    def __init__(self, folder, kind="plain"):
+        self.folder, self.estate, self.options = folder, Estate(), []
         self.root, self.relay, self.client = (self.estate.add(name) for name in ("root", "relay1", "win1"))
         computers = ["root", "relay1", "win1"]
-        issued = Authority("").issue("plain", self.root.addresses[0], OLD, "123456789")
+        authority = Authority(str(folder))
+        authority.create()
+        issued = authority.issue(kind, self.root.addresses[0], OLD, "123456789")
+        if kind == "signed":
+            (folder / "new.afxm").write_bytes(authority.issue(kind, self.root.addresses[0], NEW, "123456789"))
+            self.options = ["-e", "bigfix_masthead_src=new.afxm"]
         self.server, _agent = bigfix.install_server(self.root, issued, computers)
         bigfix.install_relay(self.relay, issued, ("root", OLD), drive="D:")
         bigfix.install_client(self.client, issued, ("relay1", OLD), drive="D:")
@@ -176,14 +210,15 @@ class Whole:
     def play(self, verb, *options):
         self.estate.forget()
         done = forked.run("ansible", ["playbook", "-i", "inventory.yml", "portshift.agents.%s_bigfix_port" % verb, "-e",
-                                      "bigfix_port=%d" % NEW, *options], timeout=900, cwd=self.folder,
+                                      "bigfix_port=%d" % NEW, *self.options, *options], timeout=900, cwd=self.folder,
                           env=dict(os.environ, ANSIBLE_NOCOLOR="1", ANSIBLE_CALLBACK_RESULT_FORMAT="yaml"))
         self.pass_time(30)
         return done.returncode, done.stdout + done.stderr
 
 
-def test_a_deployment_on_windows_lives_its_whole_life(tmp_path):
-    whole = Whole(tmp_path)
+@pytest.mark.parametrize("kind", ["plain", "signed"])
+def test_a_deployment_on_windows_lives_its_whole_life(tmp_path, kind):
+    whole = Whole(tmp_path, kind)
     try:
         before = whole.state()
         code, said = whole.play("migrate", "--check", "--diff")
@@ -200,8 +235,10 @@ def test_a_deployment_on_windows_lives_its_whole_life(tmp_path):
         assert code == 0, said
         for name in costs:
             costs[name]["verify"] = [cost for cost, _ran in whole.tasks(name)]
-        assert documented() == {name: {phase: cost[0] for phase, cost in found.items()} for name, found in (
-            ("client", costs["win1"]), ("relay", costs["relay1"]), ("server", costs["root"]))}
+        told = documented()
+        for row, name in (("client", "win1"), ("relay", "relay1"), (
+                "server" if kind == "plain" else "server, signed masthead", "root")):
+            assert told[row] == {phase: cost[0] for phase, cost in costs[name].items()}, row
         assert all(port == NEW for _when, port in whole.server.last.values()), whole.server.last
         code, said = whole.play("close")
         assert code == 0 and whole.root.portproxies == {} == whole.relay.portproxies, said

@@ -281,6 +281,22 @@ def test_change_that_is_cut_off_is_undone_by_the_next_one_and_told_to_who_asks_b
     assert done["outcome"] == "applied" == answer(pair.client, other)["outcome"], "asked again, it tells what became of it"
 
 
+def test_request_without_steps_ends_the_change_of_its_id_and_no_other(pair):
+    before = pair.state()
+
+    def cut(_step):
+        raise Cancelled
+
+    pair.client.script.before[2] = cut
+    asked = request(*pair.move())
+    with pytest.raises(Cancelled):
+        ask(pair.client, asked)
+    pair.client.script.before.clear()
+    ended, unknown = answer(pair.client, dict(asked, steps=[])), answer(pair.client, dict(request(*pair.move()), steps=[]))
+    assert (ended["outcome"], pair.state()) == ("undone", before)
+    assert unknown["outcome"] == "refused" and "knows no change of its id" in unknown["sentence"]
+
+
 def test_process_that_is_ended_amid_a_change_leaves_it_to_the_guardian(pair):
     before, ended = pair.state(), threading.Event()
     stands = pair.client.script.hold_at(4)
@@ -477,6 +493,49 @@ def test_service_is_started_though_a_file_cannot_be_put_back_yet(pair):
     assert pair.state() == before and answer(pair.client, request())["unfinished"][0]["state"] == "undone"
 
 
+def held_file(pair):
+    """A move whose file another process holds when it is to be put back -> (its request, what holds the file)"""
+    held = []
+    pair.client.script.before[4] = lambda step: (
+        held.append(pair.client.hold(pair.client.services.processes[4], pair.file(), (READ,), (READ, WRITE))),
+        setattr(pair.client.services.get("BESClient"), "fails", 5))
+    asked = request(*pair.move())
+    done = answer(pair.client, asked)
+    assert done["outcome"] == "trouble" and "this host tries again when 30 s have passed" in done["sentence"]
+    pair.client.services.get("BESClient").fails = None
+    pair.client.script.before.clear()
+    return asked, held[0]
+
+
+def test_service_runs_while_a_file_that_stays_locked_is_waited_for(pair):
+    """It is stopped again and again, but after pauses that grow."""
+    before = pair.state()
+    _asked, held = held_file(pair)
+    service, lives, runs = pair.client.services.get("BESClient"), [], 0
+    for _minute in range(60):
+        pair.pass_time(60)
+        lives.append(service.life)
+        runs += service.state == "running"
+    assert runs == 60 and 4 <= lives[-1] - lives[0] <= 8 and lives[-1] - lives[30] <= 2, lives
+    assert "tries again when 1890 s" in answer(pair.client, request())["unfinished"][0]["sentence"]
+    # After a boot it is tried at once, and so it is when it is asked for.
+    held.close()
+    pair.client.boot()
+    pair.pass_time(90)
+    assert pair.state() == before and answer(pair.client, request())["unfinished"][0]["state"] == "undone"
+
+
+def test_file_that_stayed_locked_is_put_back_at_once_by_who_asks(pair):
+    before = pair.state()
+    asked, held = held_file(pair)
+    pair.pass_time(600)
+    refused = answer(pair.client, request(*pair.move(expected=sha(before[0]))))
+    assert refused["outcome"] == "refused" and "is not undone yet" in refused["sentence"]
+    assert "delete %s\\changes\\%s" % (FOLDER, asked["id"]) in refused["sentence"]
+    held.close()
+    assert answer(pair.client, asked)["outcome"] == "undone" and pair.state() == before
+
+
 def test_service_whose_process_lingers_is_not_stopped_before_it_is_gone(pair):
     pair.client.services.get("BESClient").lingers = 10.0
     pair.bridge()
@@ -590,6 +649,25 @@ def test_log_that_is_renamed_while_it_is_waited_for_is_read_from_where_it_was(pa
     assert done["outcome"] == "undone" and len(pair.client.files.listing(pair.file(bigfix.LOGS[1:]))) == 2
     wait["until"][0]["patterns"] = ["Report posted"]
     assert answer(pair.client, request(mark, wait))["outcome"] == "applied"
+
+
+def test_log_is_read_from_its_end_and_what_was_not_read_is_said(pair, monkeypatch):
+    monkeypatch.setattr("tests.windows.script.LOG_TAIL", 200)
+    name = pair.client.files.listing(pair.file(bigfix.LOGS[1:]))[0].path
+    wait = dict(step="wait", seconds=1.0, settle=0.0, until=[
+        dict(kind="log", folder=LOGS, endings=[".log"], patterns=["early", "late"], unless=["both"])])
+    mark = dict(step="mark", folders=[LOGS], endings=[".log"])
+
+    def says(text):
+        pair.client.script.before[1] = lambda _step: pair.client.files.append(name, text)
+        return answer(pair.client, request(mark, wait))
+
+    done = says(b"early\r\n" + b"x" * 300 + b"\r\n")
+    assert done["outcome"] == "undone" and "the last 200 bytes alone were read, and " in done["sentence"]
+    assert says(b"early\r\n" + b"x" * 300 + b"\r\nlate\r\n")["outcome"] == "applied"
+    # A line that reads as both takes the word back.
+    done = says(b"late, both\r\n")
+    assert done["outcome"] == "undone" and "takes it back: late, both" in done["sentence"] and "alone" not in done["sentence"]
 
 
 # -- ports

@@ -22,6 +22,7 @@ BeforeAll {
     $script:RealSet = ${function:Set-Setting}
     $script:RealStop = ${function:Stop-ServiceInTime}
     $script:RealStart = ${function:Start-ServiceInTime}
+    $script:RealUndo = ${function:Undo-Setting}
 }
 
 Describe 'what is loaded' {
@@ -562,6 +563,25 @@ Describe 'connections' {
         Should -Invoke Get-ProcessFact -Times 3 -Exactly
     }
 
+    It 'are waited for, or waited for to be gone' {
+        Mock Get-KnownService { @{ process = 7; began = 1; state = 'running' } }
+        Mock Resolve-Name { [Net.IPAddress]::Parse('10.0.0.2') }
+        $change = Open-Change ('0' * 32) $null
+        foreach ($case in @(@(60005, $true, $false), @(60003, $false, $false), @(60008, $false, $true))) {
+            $condition = @{ kind = 'connection'; service = 'BESClient'; host = 'relay'; port = $case[0] }
+            (Test-Condition $change $condition).holds | Should -Be $case[1]
+            $condition.absent = $true
+            (Test-Condition $change $condition).holds | Should -Be $case[2]
+        }
+        $both = @(60005, 60008 | ForEach-Object { @{ kind = 'connection'; service = 'BESClient'; host = 'relay'; port = $_ } })
+        (Test-Condition $change @{ kind = 'all'; of = $both }).holds | Should -BeFalse
+        $both[1].absent = $true
+        $seen = Test-Condition $change @{ kind = 'all'; of = $both }
+        $seen.holds | Should -BeTrue
+        $seen.process | Should -Be '7 1,7 1,'
+        (Test-Condition $change @{ kind = 'either'; of = @(@{ kind = 'all'; of = $both }) }).holds | Should -BeTrue
+    }
+
     It 'end at a number of rows' {
         $ConnectionLimit = 1
         @((Read-Endpoint @(52311) @()).connections).Count | Should -Be 1
@@ -758,17 +778,6 @@ Describe 'the lines of a log' {
         (Test-Condition $Change $Condition).holds | Should -BeTrue
     }
 
-    It 'holds as long as no line speaks against it' {
-        $silent = @{ kind = 'silent'; folder = $Logs; endings = @('.log'); patterns = @('(?i)failed TO') }
-        (Test-Condition $Change $silent).holds | Should -BeTrue
-        [IO.File]::AppendAllText($Log, "FAILED to synchronize`r`nReport posted`r`n")
-        $seen = Test-Condition $Change $silent
-        $seen.holds | Should -BeFalse
-        $seen.note | Should -BeExactly '20261130.log: FAILED to synchronize'
-        { Assert-Condition -Change $Change -Condition $silent -Marked @() } | Should -Throw '*marks*'
-        { Assert-Condition -Change $Change -Condition $silent -Marked @($Logs) } | Should -Not -Throw
-    }
-
     It 'matches case' {
         [IO.File]::AppendAllText($Log, "report posted`n")
         (Test-Condition $Change $Condition).holds | Should -BeFalse
@@ -794,6 +803,30 @@ Describe 'the lines of a log' {
         [IO.File]::Move($Log, "$Log.bkg")
         Write-Text $Log "Report posted`nand more than what stood in the other one`n"
         [IO.File]::SetCreationTimeUtc($Log, $made)
+        (Test-Condition $Change $Condition).holds | Should -BeTrue
+    }
+
+    It 'takes a line that reads as both for a failure' {
+        [IO.File]::AppendAllText($Log, "Report posted, and FAILED to go on`n")
+        (Test-Condition $Change $Condition).note | Should -BeLike '*takes it back*'
+    }
+
+    It 'takes silence for an answer where that is asked' {
+        $Condition.silence = $true
+        (Test-Condition $Change $Condition).holds | Should -BeTrue
+        [IO.File]::AppendAllText($Log, "FAILED to synchronize`n")
+        (Test-Condition $Change $Condition).holds | Should -BeFalse
+        [IO.File]::AppendAllText($Log, "Report posted`n")
+        (Test-Condition $Change $Condition).holds | Should -BeTrue
+    }
+
+    It 'reads the end of what was added, from a whole line on, and says so' {
+        $LogLimit = 60
+        [IO.File]::AppendAllText($Log, 'Report posted ' + ('x' * 80) + "Report posted`nother`n")
+        $seen = Test-Condition $Change $Condition
+        $seen.holds | Should -BeFalse
+        $seen.note | Should -BeLike '*20261130.log, the last 60 bytes alone were read, and 54 before them not'
+        [IO.File]::AppendAllText($Log, "Report posted`n")
         (Test-Condition $Change $Condition).holds | Should -BeTrue
     }
 
@@ -1039,6 +1072,26 @@ Describe 'a change' {
         Get-Picture | Should -BeExactly $Before
     }
 
+    It 'is ended by a request without steps that knows its id, and one of an id that is not known is refused' {
+        Assert-Folder
+        $asked = ConvertFrom-Json -InputObject (ConvertTo-Request $Steps $Id)
+        $change = Open-Change $Id @{ id = $Id; state = 'applying'; sentence = $null; cause = $null; timeout = 600; began = 1; seconds = 0; failed_step = $null
+            done = (ConvertTo-DoneText @()) }
+        $change.Deadline = 1000
+        Start-Change -Change $change -Asked $asked -Text '{}'
+        $null = Invoke-Step -Change $change -Step $asked.steps[0] -Index 0
+        $null = Invoke-Step -Change $change -Step $asked.steps[1] -Index 1
+        # None of these is an empty list for both versions of PowerShell.
+        foreach ($none in '[]', 'null') {
+            $answer = Invoke-Request ('{"version": 1, "verb": "apply", "id": "' + $Id + '", "timeout": 600, "steps": ' + $none + '}') $false
+            $answer.outcome | Should -Be 'undone'
+            Get-Picture | Should -BeExactly $Before
+            $answer = Invoke-Request ('{"version": 1, "verb": "apply", "id": "' + ('c' * 32) + '", "timeout": 600, "steps": ' + $none + '}') $false
+            $answer.outcome | Should -Be 'refused'
+            $answer.sentence | Should -BeLike '*knows no change of its id*'
+        }
+    }
+
     It 'does not believe a line of the journal that was cut' {
         Assert-Folder
         $change = Open-Change $Id @{ state = 'applying' }
@@ -1113,6 +1166,46 @@ Describe 'a change' {
         (Read-State $Id).state | Should -Be 'undone'
         (Read-State $Id).sentence | Should -Not -BeLike '*tries again*'
         $script:World.tasks.Count | Should -Be 0
+    }
+
+    It 'lets services run while a file stays locked, for times that grow, and tries at once where it is asked' {
+        $script:Locked = $true
+        Mock Undo-Setting {
+            if ($script:Locked -and $First.kind -eq 'file') {
+                throw 'it is used by another process'
+            }
+            & $script:RealUndo $Change $First $Known
+        }
+        Mock Wait-Proof { throw 'no proof' }
+        $answer = Invoke-Request (ConvertTo-Request $Steps $Id) $false
+        $answer.outcome | Should -Be 'trouble'
+        $answer.sentence | Should -BeLike '*it is used by another process*tries again when 30 s have passed*'
+        $row = $script:World.services['BESClient']
+        $row.State | Should -Be 'Running'
+        $script:World.asked.Clear()
+        Complete-Change $Id
+        @($script:World.asked).Count | Should -Be 0
+        # One that has ended is started all the same.
+        $row.State = 'Stopped'
+        Complete-Change $Id
+        $script:World.asked | Should -Be @('start BESClient')
+        $script:World.clock += 31
+        Complete-Change $Id
+        @($script:World.asked | Where-Object { $_ -eq 'stop BESClient' }).Count | Should -Be 1
+        (Read-State $Id).pause | Should -Be 90
+        (Read-Unfinished '').rows[0].sentence | Should -BeLike '*when 90 s have passed*'
+        # The clock of a boot begins anew.
+        $script:World.clock = 1
+        Complete-Change $Id
+        (Read-State $Id).pause | Should -Be 210
+        $refused = Invoke-Request (ConvertTo-Request $Steps ('b' * 32)) $false
+        $refused.outcome | Should -Be 'refused'
+        $refused.sentence.Contains("delete $(Get-ChangeFolder $Id)") | Should -BeTrue
+        $script:Locked = $false
+        Complete-Change $Id
+        (Read-State $Id).state | Should -Be 'undoing'
+        (Invoke-Request (ConvertTo-Request $Steps $Id) $false).outcome | Should -Be 'undone'
+        Get-Picture | Should -BeExactly $Before
     }
 
     It 'stops nothing that runs when it tries again with all as it was' {
@@ -1322,6 +1415,10 @@ Describe 'the scheduled task' {
             $trigger.Repetition.Interval | Should -Be 'PT1M'
         }
         $Task.OuterXml | Should -Not -Match '\d{4}-\d{2}-\d{2}'
+    }
+
+    It 'starts beside an instance that hangs, which it ends' {
+        $Task.Task.Settings.MultipleInstancesPolicy | Should -Be 'Parallel'
     }
 
     It 'runs as SYSTEM, on batteries too, as long as it takes' {

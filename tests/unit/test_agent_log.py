@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from ansible_collections.portshift.agents.plugins.module_utils._bigfix import agent_log as log
 from ansible_collections.portshift.agents.plugins.module_utils._core.errors import EngineError
-from ansible_collections.portshift.agents.plugins.module_utils._core.log_lines import DAY, LOG_TAIL, compile_patterns, read_log
+from ansible_collections.portshift.agents.plugins.module_utils._core.log_lines import (
+    DAY, LOG_TAIL, compile_patterns, read_log, unread_words)
 from ansible_collections.portshift.agents.plugins.module_utils._core.posix_host import THIS_HOST
 from ansible_collections.portshift.agents.tests.unit.growth import SHARE, is_a_line, seconds
 
@@ -190,6 +191,14 @@ def test_the_end_of_a_log_tells_nothing_of_lines_whose_time_was_cut_off(tmp_path
     with open(path, "ab") as target:
         target.write(at(T + 6, POSTED))
     assert verdict(story(read_log(THIS_HOST, str(path))).last_word(T)) == (6, True)
+
+
+def test_what_was_not_read_of_a_log_is_said(tmp_path):
+    path = tmp_path / NAME
+    for size, words in ((LOG_TAIL, ""), (LOG_TAIL + 7, "; the first 7 bytes of %s were not read" % path)):
+        path.write_bytes(b"x" * size)
+        assert unread_words(THIS_HOST, str(path)) == words
+    assert unread_words(THIS_HOST, str(tmp_path / "none")) == ""
 
 
 def test_a_long_line_is_a_line(tmp_path):

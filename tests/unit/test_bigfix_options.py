@@ -7,11 +7,13 @@ from pathlib import Path
 
 import pytest
 import yaml
-from ansible.errors import AnsibleFilterError
+from ansible.errors import AnsibleError
+from ansible.parsing.dataloader import DataLoader
+from ansible.plugins.loader import lookup_loader
+from ansible.template import Templar
 
-from ansible_collections.portshift.agents.plugins.filter.bigfix_options import bigfix_options
-from ansible_collections.portshift.agents.plugins.module_utils._bigfix.evidence import BIGFIX_EVIDENCE_SPEC, PROOF_SPEC
-from ansible_collections.portshift.agents.plugins.module_utils._bridge.bridge import BRIDGE_SPEC
+from ansible_collections.portshift.agents.plugins.module_utils._bigfix.proof_options import BIGFIX_EVIDENCE_SPEC, PROOF_SPEC
+from ansible_collections.portshift.agents.plugins.module_utils._bridge.options import BRIDGE_SPEC
 from ansible_collections.portshift.agents.plugins.module_utils._core.errors import EngineError
 from ansible_collections.portshift.agents.plugins.plugin_utils._bigfix_options import ASKED, PARTS
 from ansible_collections.portshift.agents.plugins.plugin_utils._task_options import task_options
@@ -27,6 +29,15 @@ CLIENT = dict(
     openings=[dict(protocol="udp", sources=[])], lease="/var/lib/portshift/host.lock", lease_wait=300)
 RELAY = dict(CLIENT, component="relay", bridge=True, bridge_name="bigfix", bridge_persistent=False, bind_address="10.0.0.9",
              reserve_port=True, parent_connects=True)
+
+
+def bigfix_options(host, what, **options):
+    """What the lookup says of a host whose variable holds plain values."""
+    known = dict(bigfix_component_host=host)
+    found = lookup_loader.get("portshift.agents.bigfix_options", templar=Templar(DataLoader(), variables=known)).run(
+        [what], known, **options)
+    assert len(found) == 1
+    return found[0]
 
 
 def documented(module):
@@ -63,7 +74,7 @@ def test_what_a_role_leaves_empty_is_not_asked():
 
 def test_the_look_has_less_time_for_the_proof_than_the_move():
     assert bigfix_options(CLIENT, "look")["proof"]["timeout"] == 10
-    move = bigfix_options(CLIENT, "move", dict(neighbours=[8080]))
+    move = bigfix_options(CLIENT, "move", assessment=dict(neighbours=[8080]))
     assert move["proof"]["timeout"] == 60 and move["proof"]["parent_wait"] == 10 and move["proof"]["neighbours"] == [8080]
     assert move["phase"] == "3" and "bridge" not in move
 
@@ -88,7 +99,7 @@ def test_what_the_host_needs_beside_the_product():
 
 
 def test_something_else_is_refused():
-    with pytest.raises(AnsibleFilterError, match="'mvoe' is none of look, move, finish, back, evidence, bridge, host_port"):
+    with pytest.raises(AnsibleError, match="'mvoe' is none of look, move, finish, back, evidence, bridge, host_port"):
         bigfix_options(CLIENT, "mvoe")
     assert [*ASKED, *PARTS] == ["look", "move", "finish", "back", "evidence", "bridge", "host_port"]
 

@@ -235,6 +235,16 @@ def test_verified_is_noted_once(host):
     assert host.record().mark_verified() is False and host.everything() == before
 
 
+def test_proof_that_was_none_is_taken_back(host):
+    assert host.record().mark_unproved() is False
+    host.edit()
+    assert host.record().mark_unproved() is False
+    host.record().mark_verified()
+    assert host.record().mark_unproved() is True and host.content()["state"] == "changing"
+    host.restore()
+    assert host.record().mark_unproved() is False and host.content()["state"] == "rolled_back"
+
+
 def test_rolled_back_host_can_not_become_verified(host):
     host.edit()
     host.restore()

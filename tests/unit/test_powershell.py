@@ -15,6 +15,7 @@ import sys
 
 import pytest
 
+from ansible_collections.portshift.agents.plugins.module_utils._core.log_lines import LOG_TAIL
 from tests.conftest import CHECKOUT
 
 SCRIPT = pathlib.Path(CHECKOUT, "plugins", "plugin_utils", "_windows", "host.ps1")
@@ -146,6 +147,10 @@ def test_host_ps1_is_the_one_that_was_looked_at():
     assert hashlib.sha256(SCRIPT.read_bytes()).hexdigest() == PINNED.read_text().strip(), (
         "%s has changed: see whether the model of a Windows host in tests/windows still does what it does, and whether "
         "tests/pester has to be run again; then write its new sha256 into %s" % (SCRIPT.name, PINNED))
+
+
+def test_host_ps1_reads_as_much_of_a_log_as_a_linux_host_does():
+    assert "\n$LogLimit = %d\n" % LOG_TAIL in SCRIPT.read_text()
 
 
 def test_host_ps1_does_nothing_where_it_is_loaded(powershell):

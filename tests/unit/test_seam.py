@@ -119,6 +119,9 @@ class Windows(Host):
     def read_end(self, path, size):
         return self.files[path][-size:] if path in self.files else None
 
+    def unread(self, path, size):
+        return max(0, len(self.files.get(path, b"")) - size)
+
     def edit(self, path, may_be_missing=False):
         return Edit(self.read_if_there(path) if may_be_missing else self.read(path))
 

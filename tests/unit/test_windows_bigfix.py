@@ -5,12 +5,16 @@
 
 import importlib
 import json
+import re
+import types
 
 import pytest
 
 from ansible_collections.portshift.agents.plugins.module_utils._core.errors import EngineError
 from ansible_collections.portshift.agents.plugins.plugin_utils._windows import bigfix, bridge
+from ansible_collections.portshift.agents.plugins.plugin_utils._windows.host import LOG_BYTES
 from ansible_collections.portshift.agents.plugins.plugin_utils._windows.move import Module, WindowsMove
+from ansible_collections.portshift.agents.plugins.plugin_utils._windows.script import WindowsError
 from tests.unit.windows_bigfix import (
     CLIENT, DATE, NEW, OLD, RECORD, RELAY, SETTINGS, Parent, Straight, client, look_options, masthead, move_options, options,
     proof, relay, state_of)
@@ -397,6 +401,7 @@ def test_an_earlier_change_that_was_undone_is_told(host, script):
 def test_a_host_that_was_left_half_way_is_no_host_to_move(host, script):
     found = bigfix.looked(telling(script, "trouble"), look_options())
     assert found["ok"] is False and "left half way, and a person has to look at it: BESClient does" in found["problems"][0]
+    assert sum("BESClient does not start" in sentence for sentence in [*found["problems"], *found["notes"]]) == 1
     with pytest.raises(EngineError, match="nothing was changed now: an earlier change of this host was left half way"):
         bigfix.moved(script, move_options(), Module(False, False))
     assert script.applies == []
@@ -453,9 +458,72 @@ def test_a_service_that_others_need_is_told_by_the_look_and_not_stopped(host, sc
     assert bigfix.looked(script, look_options())["ok"] is True
 
 
+def test_a_report_that_may_have_been_missed_is_told_with_what_was_not_read(host, script):
+    bigfix.moved(script, move_options(), Module(False, False))
+    host.pass_time(60)
+    agent = host.services.get("BESClient").product
+    agent.life = None
+    host.disconnect(agent.connection)
+    for node in host.files.listing(CLIENT + windows.CHAIN):
+        host.files.remove(node.path)
+    [log] = [node for node in host.files.listing(CLIENT + windows.LOGS) if node.name.endswith(".log")]
+    host.files.append(log.path, b"   of no interest\r\n" * 4000)
+    found = bigfix.evidence(script, evidence_options(timeout=0), False)
+    unread = len(log.content) - LOG_BYTES
+    assert "log" in found["missing"] and found["missing"]["log"].endswith(
+        "; the first %d bytes of %s were not read" % (unread, log.path))
+    # Where the end that was read reaches back far enough, nothing was missed.
+    host.files.append(log.path, b"At 00:00:00 +0000 - \r\n   of no interest\r\n")
+    found = bigfix.evidence(script, evidence_options(timeout=0, log_max_age=1), False)
+    assert "log" in found["missing"] and "were not read" not in found["missing"]["log"]
+
+
+ASKED = types.SimpleNamespace(agent="BESClient", peer="relay", old_port=OLD)
+
+
 def test_the_host_itself_waits_for_the_ports_of_its_neighbours():
-    found = bigfix.conditions(move_options(proof=proof(neighbours=[8080, 8083])), "BESClient")
+    found = bigfix.conditions(move_options(proof=proof(neighbours=[8080, 8083])), ASKED)
     assert [one["port"] for one in found if one["kind"] == "listens" and one["service"] is None] == [8080, 8083]
+
+
+def test_the_host_itself_waits_until_the_old_port_is_left_and_for_no_later_failure():
+    found = bigfix.conditions(move_options(), ASKED)
+    assert [(one["host"], one["port"], one["absent"]) for one in found if one["kind"] == "connection"] == [("relay", OLD, True)]
+    [said, connected] = found[-1]["of"]
+    assert (said["kind"], said["silence"], connected["kind"]) == ("log", False, "all")
+    assert [(one["kind"], one.get("silence")) for one in connected["of"]] == [("connection", None), ("log", True), ("log", True)]
+    chain = connected["of"][2]
+    line = "At 05:05:13 +0100 - F - relay:55000"
+    assert [bool(re.search(pattern, line)) for pattern in chain["patterns"] + chain["unless"]] == [False, True]
+    for agent, port in [(None, OLD), ("BESClient", None), ("BESClient", NEW)]:
+        found = bigfix.conditions(move_options(), types.SimpleNamespace(agent=agent, peer="relay", old_port=port))
+        assert not [one for one in found if one["kind"] == "connection"]
+
+
+def old_connection(host):
+    return OLD
+
+
+def connected_and_failing(host):
+    agent_that_is_silent(host, None)
+    return NEW
+
+
+@pytest.mark.parametrize("trouble, words", [
+    (old_connection, "connections of the service BESClient to relay:%d: Established" % OLD),
+    (connected_and_failing, "takes it back: .*GetURL failed")])
+def test_a_host_is_not_noted_as_proved_before_all_of_it_holds(host, script, trouble, words):
+    """The host waits by itself for what the control node asks, and undoes its change where that does not come."""
+    before, port = state_of(host), trouble(host)
+
+    def connect(step):
+        if step["step"] == "wait":
+            host.connected(host.services.get("BESClient").process, host.network.connect(host, "192.0.2.10", port, 5), port)
+
+    host.script.before = dict.fromkeys(range(40), connect)
+    with pytest.raises(EngineError, match="the proof is missing .*%s.*undone it by itself" % words):
+        bigfix.moved(script, move_options(), Module(False, False))
+    assert state_of(host) == before and host.files.get(RECORD) is None and len(script.applies) == 1
 
 
 def judged_otherwise(monkeypatch, *answers):
@@ -468,28 +536,34 @@ def judged_otherwise(monkeypatch, *answers):
 UNPROVED = dict(ok=False, port=NEW, missing={}, msg="the agent left a connection to the old port")
 
 
-@pytest.mark.parametrize("is_written", [False, True])
-def test_what_the_control_node_does_not_take_for_proved_is_put_back(host, script, monkeypatch, is_written):
+def test_what_the_control_node_does_not_take_for_proved_is_put_back(host, script, monkeypatch):
+    judged_otherwise(monkeypatch, UNPROVED)
+    before = state_of(host)[1], host.files.get(CLIENT + "\\clientsettings.cfg").content
+    with pytest.raises(EngineError, match="connection to the old port. Its files and its registry are as they were before"):
+        bigfix.moved(script, move_options(), Module(False, False))
+    assert (state_of(host)[1], host.files.get(CLIENT + "\\clientsettings.cfg").content) == before
+    assert json.loads(host.files.get(RECORD).content)["state"] == "rolled_back"
+
+
+@pytest.mark.parametrize("is_noted", [True, False])
+def test_a_host_that_can_not_be_put_back_is_not_noted_as_proved(host, script, monkeypatch, is_noted):
     judged_otherwise(monkeypatch, UNPROVED)
     path, apply = CLIENT + "\\clientsettings.cfg", script.apply
-    before = host.files.get(path).content
 
     def written_since(wanted, steps, timeout, settles=()):
-        if not script.applies and is_written:
+        if not script.applies:
             host.clock.after(3, lambda: host.files.put(path, host.files.get(path).content + b"Other=1\r\n"))
+        elif not is_noted:
+            raise WindowsError("the host was switched off")
         return apply(wanted, steps, timeout)
 
     script.apply = written_since
-    if not is_written:
-        with pytest.raises(EngineError, match="connection to the old port. Its files and its registry are as they were before"):
-            bigfix.moved(script, move_options(), Module(False, False))
-        assert host.files.get(path).content == before
-        assert json.loads(host.files.get(RECORD).content)["state"] == "rolled_back"
-        return
-    with pytest.raises(EngineError, match="connection to the old port. Putting the host back did not .*no longer safe, "
-                                          "nothing was changed: .*clientsettings.cfg: it has changed.*The host stays on port %d"
-                                          % NEW):
+    words = "connection to the old port. Putting the host back did not .*no longer safe, nothing was changed: .*"
+    words += "clientsettings.cfg: it has changed.*The host stays on port %d.*It needs a person; .* names the old files" % NEW
+    words += "$" if is_noted else ", and says of it still that it has proved itself .the host was switched off.$"
+    with pytest.raises(EngineError, match=words):
         bigfix.moved(script, move_options(), Module(False, False))
+    assert json.loads(host.files.get(RECORD).content)["state"] == ("changing" if is_noted else "verified")
 
 
 @pytest.mark.parametrize("outcome, words", [

@@ -13,6 +13,7 @@ import json
 import re
 import threading
 
+from ansible_collections.portshift.agents.plugins.module_utils._core.log_lines import LOG_TAIL
 from ansible_collections.portshift.agents.plugins.plugin_utils._windows.protocol import FOLDER, VERSION
 
 from .clock import Cancelled
@@ -26,6 +27,8 @@ LOOK_SECONDS = 0.5
 WAIT_SECONDS = 2.0
 # How long another process is waited for by an apply; how often the guardian looks, and how long beyond its time it lets one be.
 LOCK_SECONDS, GUARD_SECONDS, PATIENCE = 5.0, 60.0, 900.0
+# How long services run before they are stopped once more for what could not be set back.
+FIRST_PAUSE, LONGEST_PAUSE = 30.0, 3600.0
 # How long what became of a change is kept, and told.
 DAY = 86400.0
 RESERVE_BYTES = 262144
@@ -97,6 +100,8 @@ class Change:
         self.marks = {}
         self.is_running, self.ended, self.deadline = True, threading.Event(), None
         self.down, self.up = None, None
+        # By the time since boot, when it was tried to undo it, and how long it is left alone then.
+        self.tried, self.pause = None, 0.0
 
 
 class Script:
@@ -204,11 +209,14 @@ class Script:
         if earlier is not None:
             self._resume(earlier)
             return self._outcome(earlier, answer)
+        if not request["steps"]:
+            raise Refusal("the request has no steps, and this host knows no change of its id: read the host again")
         for change in self._known_changes():
             if self._is_open(change):
                 self._resume(change)
                 if self._is_open(change):
-                    raise Refusal("an earlier change of this host is not undone yet (%s)" % change.sentence)
+                    raise Refusal("an earlier change of this host is not undone yet (%s): mend what this names and ask again, "
+                                  "or, when the host is as it is to be, delete %s" % (change.sentence, self._own(change)))
                 raise Refusal("an earlier change of this host had been cut off and was undone just now (%s): read the host again"
                               % change.sentence)
         self._guards(request, places)
@@ -365,25 +373,32 @@ class Script:
         if not any(one.is_running for one in self.changes.values()):
             with contextlib.suppress(Refusal):
                 self._assert_folder()
-                self._resume(change)
+                self._resume(change, patient=True)
         self._watch(change)
 
-    def _resume(self, change):
+    def _resume(self, change, patient=False):
         """Ends what another process left."""
         if self._is_open(change):
             change.is_running = True
             try:
                 self._undo(change, change.cause or "the change was cut off, or not done in its time, and this host has undone it "
-                                                   "by itself", AnyOf())
+                                                   "by itself", AnyOf(), patient)
             finally:
                 change.is_running = False
         self._close(change)
 
-    def _undo(self, change, cause, cancelled):
+    def _pauses(self, change):
+        """Whether it is too early to stop services once more; after a boot it is not."""
+        now = self.clock.uptime()
+        return change.tried is not None and change.tried <= now < change.tried + change.pause
+
+    def _undo(self, change, cause, cancelled, patient=False):
         """The services of the change stop, then all else is set back, the last first; then what ran before runs again, whatever
         else failed.  It can be cut off and begun again at any point."""
-        change.cause = change.sentence = cause
-        self._state(change, UNDOING)
+        waits = patient and self._pauses(change)
+        if not waits:
+            change.cause = change.sentence = cause
+            self._state(change, UNDOING)
         again, left = [], []
 
         def tried(call, *arguments):
@@ -400,6 +415,11 @@ class Script:
         for entry in change.journal:
             first.setdefault((entry.kind, entry.target), [entry, []])[1].extend([entry.before, entry.after])
         is_open = any(self._is_off(entry) for entry, _known in first.values())
+        if is_open and waits:
+            for name in reversed(ran):
+                with contextlib.suppress(*TROUBLES):
+                    self._run(name, change.services[name][1], cancelled)
+            return
         for name in [*reversed(lay), *(ran if is_open else ())]:
             tried(self._halt, name, change.services[name][1], cancelled)
         for entry, known in reversed(first.values()):
@@ -413,8 +433,13 @@ class Script:
         change.seconds = self._downtime(change)
         if again or left:
             change.sentence = "%s; and it could not all be undone: %s" % (cause, "; ".join(dict.fromkeys(again + left)))
-        if again and not left:
+        change.tried, pause = self.clock.uptime(), 0.0
+        if again and not left and any(self._is_off(entry) for entry, _known in first.values()):
+            pause = min(LONGEST_PAUSE, FIRST_PAUSE + 2 * change.pause)
+            change.sentence += "; its services are started all the same, and this host tries again when %g s have passed" % pause
+        elif again and not left:
             change.sentence += "; this host tries again each minute"
+        change.pause = pause
         self._state(change, TROUBLE if left else UNDOING if again else UNDONE)
 
     def _is_off(self, entry):
@@ -460,14 +485,14 @@ class Script:
                 self._guard_condition(condition, places, marked)
 
     def _guard_condition(self, condition, places, marked):
-        if condition["kind"] == "either":
+        if condition["kind"] in ("either", "all"):
             for one in condition["of"]:
                 self._guard_condition(one, places, marked)
-        elif condition["kind"] in ("log", "silent"):
+        elif condition["kind"] == "log":
             path = self._there(condition["folder"], places)
             if path.lower() not in marked:
                 raise StepFailed("no step before it marks %s, from where on a log's lines count" % path)
-            for pattern in condition["patterns"] + condition.get("unless", []):
+            for pattern in condition["patterns"] + condition["unless"]:
                 re.compile(pattern)
         elif condition.get("service"):
             self._known(condition["service"])
@@ -774,9 +799,15 @@ class Script:
             data = node.content
             same = [mark for mark in marks if mark[1] == node.made and mark[2] <= len(data)]
             mark = next((one for one in same if one[0] == node.path), same[0] if same else None)
-            for line in data[mark[2] if mark else 0:].decode("latin-1").splitlines():
+            data = data[mark[2] if mark else 0:]
+            unread = len(data) - LOG_TAIL
+            if unread > 0:
+                # What comes first may be the rest of a line.
+                data = data[-LOG_TAIL:].partition(b"\n")[2]
+                yield node.name, None, unread
+            for line in data.decode("latin-1").splitlines():
                 if line:
-                    yield node.name, line
+                    yield node.name, line, 0
 
     def _wait(self, step, change, notes, cancelled):
         end = self.clock.steady() + step["seconds"]
@@ -841,28 +872,32 @@ class Script:
         addresses = self.host.network.resolve(self.host, condition["host"])
         mine = [one for one in self.host.connected_now() if wanted and one["process"] == wanted[0]
                 and one["remote_port"] == condition["port"] and one["remote_address"] in addresses]
-        return any(one["state"] == "Established" for one in mine), "connections of the service %s to %s:%d: %s" % (
+        holds = not mine if condition.get("absent") else any(one["state"] == "Established" for one in mine)
+        return holds, "connections of the service %s to %s:%d: %s" % (
             condition["service"], condition["host"], condition["port"],
             ", ".join(sorted({one["state"] for one in mine})) or "none"), wanted
 
     def _is_log(self, condition, change):
-        holds, said = False, "no line in %s since the change began says it" % condition["folder"]
-        for name, line in self._new_lines(condition, change):
-            if any(re.search(pattern, line) for pattern in condition["patterns"]):
-                holds, said = True, "%s: %s" % (name, line.strip())
+        holds, said = condition.get("silence", False), "no line in %s since the change began says it" % condition["folder"]
+        short = ""
+        for name, line, unread in self._new_lines(condition, change):
+            if unread:
+                short += "; of what was added to %s, the last %d bytes alone were read, and %d before them not" % (
+                    name, LOG_TAIL, unread)
             elif any(re.search(pattern, line) for pattern in condition["unless"]):
                 holds, said = False, "%s takes it back: %s" % (name, line.strip())
-        return holds, said, None
-
-    def _is_silent(self, condition, change):
-        said = [("%s: %s" % (name, line.strip())) for name, line in self._new_lines(condition, change)
-                if any(re.search(pattern, line) for pattern in condition["patterns"])]
-        return not said, said[-1] if said else "no line in %s speaks against it" % condition["folder"], None
+            elif any(re.search(pattern, line) for pattern in condition["patterns"]):
+                holds, said = True, "%s: %s" % (name, line.strip())
+        return holds, said + short, None
 
     def _is_either(self, condition, change):
         seen = [self._holds(one, change) for one in condition["of"]]
         fine = [one for one in seen if one[0]]
         return fine[0] if fine else (False, ", and ".join(one[1] for one in seen), None)
+
+    def _is_all(self, condition, change):
+        seen = [self._holds(one, change) for one in condition["of"]]
+        return all(one[0] for one in seen), ", and ".join(one[1] for one in seen), tuple(one[2] for one in seen)
 
     # -- read
     def nothing(self):

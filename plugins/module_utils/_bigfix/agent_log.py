@@ -102,13 +102,15 @@ class _Witness:
     """One of the two, read from its beginning to its end, file after file."""
 
     def __init__(self, rank, port, now):
-        self.rank, self.port, self.now = rank, port, now
+        self.rank, self.port, self.now, self.oldest = rank, port, now, None
         # elsewhere: the last success that names another port.
         self.successes, self.failures, self.elsewhere = [], [], None
         self._newest, self._number = 0, 0
 
     def counts(self, time):
         """Whether a line of that time is part of the story.  All are to be asked for, in the order in which they were written."""
+        if self.oldest is None:
+            self.oldest = time
         if time > self.now:
             return False
         if time < self._newest - DISORDER:
@@ -135,6 +137,7 @@ class Story:
 
     def __init__(self, port, success, failure, now):
         self.success, self.failure = success, failure
+        self.paths = []
         # Within a second the log, which tells more, has the last word.
         self.chain, self.log = _Witness(0, port, now), _Witness(1, port, now)
         self._parent = ()
@@ -148,6 +151,7 @@ class Story:
         """A success without a port has the one that its heading, or a line between them, names; else that of the parent to
         which the agent turned last."""
         block = ()
+        self.paths.append(name)
         with limited(name, self.success + self.failure):
             for time, text, begins in _dated_lines(name, data):
                 if not self.log.counts(time):

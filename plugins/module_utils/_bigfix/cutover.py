@@ -9,11 +9,11 @@ from ansible_collections.portshift.agents.plugins.module_utils._bigfix import ed
 from ansible_collections.portshift.agents.plugins.module_utils._bigfix.conflicts import conflicts, neighbour_ports
 from ansible_collections.portshift.agents.plugins.module_utils._bigfix.edit import (
     CredentialsEdit, MastheadEdit, SettingsEdit, parse_masthead, undone)
-from ansible_collections.portshift.agents.plugins.module_utils._bigfix.evidence import (
-    PROBE_TIMEOUT, PROOF_SPEC, BigFixEvidence, asked_within)
+from ansible_collections.portshift.agents.plugins.module_utils._bigfix.evidence import PROBE_TIMEOUT, BigFixEvidence, asked_within
 from ansible_collections.portshift.agents.plugins.module_utils._bigfix.host import HOST_SPEC, BigFixHost
 from ansible_collections.portshift.agents.plugins.module_utils._bigfix.masthead_page import await_masthead
-from ansible_collections.portshift.agents.plugins.module_utils._bridge.bridge import BRIDGE_SPEC
+from ansible_collections.portshift.agents.plugins.module_utils._bigfix.proof_options import PROOF_SPEC
+from ansible_collections.portshift.agents.plugins.module_utils._bridge.options import BRIDGE_SPEC
 from ansible_collections.portshift.agents.plugins.module_utils._core.file_kinds import FileKinds
 from ansible_collections.portshift.agents.plugins.module_utils._core.services import SERVICE_TIMEOUT
 from ansible_collections.portshift.agents.plugins.module_utils._move.transaction import MovedProduct, MoveError

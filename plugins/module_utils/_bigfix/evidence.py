@@ -5,11 +5,11 @@
 
 from ansible_collections.portshift.agents.plugins.module_utils._bigfix.agent_log import (
     CHAIN_ENDINGS, LOG_ENDINGS, Story, day_files)
-from ansible_collections.portshift.agents.plugins.module_utils._bigfix.host import HOST_SPEC, BigFixHost
+from ansible_collections.portshift.agents.plugins.module_utils._bigfix.host import BigFixHost
 from ansible_collections.portshift.agents.plugins.module_utils._bigfix.masthead_page import masthead_answer
 from ansible_collections.portshift.agents.plugins.module_utils._core.errors import EngineError
-from ansible_collections.portshift.agents.plugins.module_utils._core.evidence import EVIDENCE_SPEC, Evidence, Hopeless, given
-from ansible_collections.portshift.agents.plugins.module_utils._core.log_lines import compile_patterns, quoted
+from ansible_collections.portshift.agents.plugins.module_utils._core.evidence import Evidence, Hopeless, given
+from ansible_collections.portshift.agents.plugins.module_utils._core.log_lines import compile_patterns, quoted, unread_words
 from ansible_collections.portshift.agents.plugins.module_utils._core.ports import parse_port
 from ansible_collections.portshift.agents.plugins.module_utils._network.peer_connections import (
     connections_of, shown, wait_for_connection, who)
@@ -18,27 +18,6 @@ from ansible_collections.portshift.agents.plugins.module_utils._network.posix_ho
 PROBE_TIMEOUT = 5
 # By how much a process may seem to have begun before it did.
 OF_A_START = 0.1
-
-
-# Options of the proof on a host of which all else is known.
-_PROOF = dict(
-    address=dict(type="str"), bind_address=dict(type="str"), parent=dict(type="str"), tls=dict(type="bool", default=False),
-    log_dir=dict(type="path"), relay_chain_dir=dict(type="path"),
-    success_patterns=dict(type="list", elements="str", default=[]),
-    failure_patterns=dict(type="list", elements="str", default=[]),
-    log_max_age=dict(type="float", default=86400), agent_service=dict(type="str"),
-    neighbours=dict(type="list", elements="int", default=[]))
-# Services whose processes are looked at.
-SERVICES_SPEC = dict(
-    services=dict(type="list", elements="str", default=[]), service_command=dict(type="list", elements="str", default=[]),
-    executables=dict(type="dict", default={}))
-# Options of the module beside those of the host and of all evidence.
-BIGFIX_EVIDENCE_SPEC = dict(
-    HOST_SPEC, files=dict(type="bool", default=True), allow_invalid_signature=dict(type="bool", default=False),
-    **dict(_PROOF, **dict(SERVICES_SPEC, **EVIDENCE_SPEC)))
-# The proof within another module's run.
-PROOF_SPEC = dict(type="dict", options=dict(
-    _PROOF, parent_wait=dict(type="float", default=10), timeout=EVIDENCE_SPEC["timeout"], settle=EVIDENCE_SPEC["settle"]))
 
 
 def asked_within(params):
@@ -227,9 +206,12 @@ class BigFixEvidence(Evidence):
         if connected and not last:
             return True, [connected]
         elsewhere = story.last_elsewhere(since)
-        return False, ["%s: no report got through %s%s%s%s" % (
+        # What is older than all that counts need not be read.
+        is_short = story.log.oldest is None or story.log.oldest > since
+        return False, ["%s: no report got through %s%s%s%s%s" % (
             self.params["log_dir"], words, "; last failure: %s" % quoted(last.text) if last else "",
-            "; one that did names another port: %s" % quoted(elsewhere.text) if elsewhere else "", lacking)]
+            "; one that did names another port: %s" % quoted(elsewhere.text) if elsewhere else "", lacking,
+            "".join(unread_words(self.managed, path) for path in story.paths if is_short))]
 
     def _since(self):
         """(the moment from which on a line counts, words for it): the latest of those that are known."""

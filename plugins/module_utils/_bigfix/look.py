@@ -4,11 +4,10 @@
 """The look at a BigFix host: where its port is, what would change, who stands in the way, what a host that has moved proves."""
 
 from ansible_collections.portshift.agents.plugins.module_utils._bigfix.conflicts import conflicts, neighbour_ports
-from ansible_collections.portshift.agents.plugins.module_utils._bigfix.evidence import (
-    PROOF_SPEC, SERVICES_SPEC, BigFixEvidence, asked_within)
 from ansible_collections.portshift.agents.plugins.module_utils._bigfix.host import HOST_SPEC, BigFixHost
 from ansible_collections.portshift.agents.plugins.module_utils._bigfix.masthead import IssuedFacts
 from ansible_collections.portshift.agents.plugins.module_utils._bigfix.ports import parse_bigfix_port
+from ansible_collections.portshift.agents.plugins.module_utils._bigfix.proof_options import PROOF_SPEC, SERVICES_SPEC
 from ansible_collections.portshift.agents.plugins.module_utils._core.evidence import proof_of_moved
 from ansible_collections.portshift.agents.plugins.module_utils._network.listeners import is_ephemeral
 from ansible_collections.portshift.agents.plugins.module_utils._network.posix_host import THIS_HOST
@@ -23,8 +22,12 @@ def _evidence_of(params, host, plan):
     """The proof of a host that has moved, or None where there is none to be asked for."""
     if not params["proof"] or plan.edits or plan.problems:
         return None
-    return proof_of_moved(host.record, host.port, lambda: BigFixEvidence(asked_within(params), host=host.managed),
-                          params["proof"]["timeout"])
+
+    def judgement():
+        # Here, since a host that has not moved is not asked, and each module run compiles anew what it imports.
+        from ansible_collections.portshift.agents.plugins.module_utils._bigfix.evidence import BigFixEvidence, asked_within
+        return BigFixEvidence(asked_within(params), host=host.managed)
+    return proof_of_moved(host.record, host.port, judgement, params["proof"]["timeout"])
 
 
 def look(params, host_port, host=THIS_HOST):

@@ -11,25 +11,10 @@ from ansible_collections.portshift.agents.plugins.module_utils._bridge.rules imp
 from ansible_collections.portshift.agents.plugins.module_utils._core.errors import EngineError
 from ansible_collections.portshift.agents.plugins.module_utils._core.file_edit import put_file, remove_empty_folder, remove_file
 from ansible_collections.portshift.agents.plugins.module_utils._core.host_commands import run
-from ansible_collections.portshift.agents.plugins.module_utils._network.host_lease import LEASE_SPEC, PATH, HostLease
+from ansible_collections.portshift.agents.plugins.module_utils._network.host_lease import HostLease
+from ansible_collections.portshift.agents.plugins.module_utils._network.lease_options import PATH
 from ansible_collections.portshift.agents.plugins.module_utils._core.ports import parse_port
 
-# Options of a module that looks at a bridge, but for its direction.
-LOOK_SPEC = dict(
-    name=dict(type="str", required=True),
-    protocols=dict(type="list", elements="str", choices=["tcp", "udp"], default=["tcp", "udp"]),
-    addresses=dict(type="list", elements="str", default=[]),
-    backend=dict(type="str", choices=["auto", "nftables", "iptables"], default="auto"),
-    persistent=dict(type="bool", default=True), rules_dir=dict(type="path", default="/etc/portshift"),
-    unit_dir=dict(type="path", default="/etc/systemd/system"))
-# The same of one that sets it up.
-BRIDGE_SPEC = dict(LOOK_SPEC, **LEASE_SPEC)
-# What a module has beside these for the direction.
-MAPPING_SPEC = dict(listen_port=dict(type="int", required=True), target_port=dict(type="int", required=True),
-                    protocols=dict(type="list", elements="str", choices=["tcp", "udp"]))
-DIRECTION_SPEC = dict(listen_port=dict(type="int"), target_port=dict(type="int"),
-                      mappings=dict(type="list", elements="dict", options=MAPPING_SPEC))
-DIRECTION_RULES = dict(required_together=[("listen_port", "target_port")], mutually_exclusive=[("listen_port", "mappings")])
 # Seconds that a move waits for the lease of the host while its product is down; then it turns the bridge without it.
 PATIENCE_OF_A_MOVE = 10
 # Where xt_recent shows its lists, the rates at which a kernel may count, and the seconds that tell them apart.

@@ -346,6 +346,14 @@ class ChangeRecord:
             self._save()
         return True
 
+    def mark_unproved(self):
+        """Notes that the host has not proved itself after all.  Returns whether that was news."""
+        if self.content is None or self.content["state"] != "verified":
+            return False
+        self.content["state"] = "changing"
+        self._save()
+        return True
+
     def review(self, undo=None):
         """What going back would do now: (entries to restore, sentences that say why it is not safe).  `undo` as below."""
         to_restore, drifted, impossible, unused = self._review(undo)

@@ -63,6 +63,10 @@ class Host:
         """Its last bytes, at most so many, of a file that others write on; None where there is nothing."""
         raise NotImplementedError
 
+    def unread(self, path, size):
+        """How many bytes of such a file come before its last ones, so many or as many as read_end() brings of it."""
+        raise NotImplementedError
+
     def edit(self, path, may_be_missing=False):
         """A FileEdit: C(before), apply(after), and commit(), which writes what nothing else changed meanwhile."""
         raise NotImplementedError

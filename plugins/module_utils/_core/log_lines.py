@@ -87,6 +87,12 @@ def read_log(host, path):
     return content
 
 
+def unread_words(host, path):
+    """What a sentence on a log says further where more than its end was not read, or nothing."""
+    unread = host.unread(path, LOG_TAIL)
+    return "; the first %d bytes of %s were not read" % (unread, path) if unread else ""
+
+
 def lines_of(content):
     """Each line, without its end, as far as a pattern sees it."""
     for line in io.BytesIO(content):

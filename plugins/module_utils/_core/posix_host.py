@@ -16,7 +16,6 @@ from ansible_collections.portshift.agents.plugins.module_utils._core.change_reco
 from ansible_collections.portshift.agents.plugins.module_utils._core.file_edit import (
     FileEdit, FileError, explain, read_bytes, read_end, read_if_there, read_own, require_writable)
 from ansible_collections.portshift.agents.plugins.module_utils._core.host import Host
-from ansible_collections.portshift.agents.plugins.module_utils._core.services import Services, ServiceState
 
 
 class PosixHost(Host):
@@ -65,6 +64,9 @@ class PosixHost(Host):
     def read_end(self, path, size):
         return read_end(path, size)
 
+    def unread(self, path, size):
+        return max(0, (self.size(path) or 0) - size)
+
     def edit(self, path, may_be_missing=False):
         return FileEdit.read(path, may_be_missing)
 
@@ -78,9 +80,12 @@ class PosixHost(Host):
         return other_change(record)
 
     def services(self, names, command=(), executables=None):
+        # Here, since a look at a host that has not moved asks for none, and each module run compiles anew what it imports.
+        from ansible_collections.portshift.agents.plugins.module_utils._core.services import Services
         return Services(None, names, command, executables)
 
     def service(self, name, command=()):
+        from ansible_collections.portshift.agents.plugins.module_utils._core.services import ServiceState
         return ServiceState(name, command)
 
     def start_time(self, pid):

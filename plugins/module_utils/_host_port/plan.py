@@ -22,8 +22,8 @@ from ansible_collections.portshift.agents.plugins.module_utils._core.errors impo
 from ansible_collections.portshift.agents.plugins.module_utils._core.file_edit import (
     make_folder, read_own, remove_file, write_own)
 from ansible_collections.portshift.agents.plugins.module_utils._core.host_commands import run
-from ansible_collections.portshift.agents.plugins.module_utils._network.host_lease import (
-    LEASE_SPEC, HostLease, holder_beside)
+from ansible_collections.portshift.agents.plugins.module_utils._network.host_lease import HostLease, holder_beside
+from ansible_collections.portshift.agents.plugins.module_utils._network.lease_options import LEASE_SPEC
 from ansible_collections.portshift.agents.plugins.module_utils._host_port.openings import (
     ANY_IPV4, ANY_IPV6, OpeningError, Reading, described, family, from_plain, holds, in_order, listed, parse_openings,
     settled, to_plain)

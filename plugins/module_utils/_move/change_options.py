@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The options of a change that undoes itself unless it is confirmed, for the module and for what stands for it on Windows."""
 
-from ansible_collections.portshift.agents.plugins.module_utils._bridge.bridge import BRIDGE_SPEC
+from ansible_collections.portshift.agents.plugins.module_utils._bridge.options import BRIDGE_SPEC
 
 _MAPPING = dict(old=dict(type="int", required=True), new=dict(type="int", required=True),
                 protocols=dict(type="list", elements="str", choices=["tcp", "udp"]))

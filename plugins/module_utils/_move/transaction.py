@@ -15,8 +15,6 @@ import os
 import signal
 import time
 
-from ansible_collections.portshift.agents.plugins.module_utils._bridge.bridge import (
-    PATIENCE_OF_A_MOVE, check_bridge, lease_of, set_bridge)
 from ansible_collections.portshift.agents.plugins.module_utils._core.change_record import (
     PATIENCE_WITH_PROOF, ChangeRecord, RecordError, alone_on_host, why_it_stays)
 from ansible_collections.portshift.agents.plugins.module_utils._core.errors import EngineError
@@ -79,6 +77,14 @@ def outlive_the_connection():
         signal.signal(number, lambda *unused: None)
 
 
+def _bridges():
+    """What turns a bridge: imported where there is one, since each module run compiles anew what it imports, and never after a
+    service was stopped.
+    """
+    from ansible_collections.portshift.agents.plugins.module_utils._bridge import bridge
+    return bridge
+
+
 class Transaction:
     """The move of one host, or its way back.
 
@@ -92,8 +98,9 @@ class Transaction:
         self.module, self.product, self.services, self.unfinished_only = module, product, services, unfinished_only
         self.record_path, self.phase, self.proof_seconds, self.force = record, phase, proof_seconds, force
         # What can't be is refused now, with the product still running.
-        self.bridge_options = bridge and check_bridge(bridge)
-        self.lease = lease_of(self.bridge_options) if self.bridge_options and not module.check_mode else None
+        self.bridges = _bridges() if bridge else None
+        self.bridge_options = bridge and self.bridges.check_bridge(bridge)
+        self.lease = self.bridges.lease_of(self.bridge_options) if bridge and not module.check_mode else None
         self.diffs, self.files, self.bridge = [], [], None
         self.stopped, self.seconds, self.record = None, 0, None
 
@@ -118,7 +125,7 @@ class Transaction:
         try:
             try:
                 # A host that is to go back is cut off meanwhile.
-                self.lease.hold(wait=None if must else PATIENCE_OF_A_MOVE)
+                self.lease.hold(wait=None if must else self.bridges.PATIENCE_OF_A_MOVE)
             except EngineError as err:
                 if must:
                     raise
@@ -158,7 +165,7 @@ class Transaction:
 
     def turn_bridge(self, listen, target):
         if self.bridge_options and listen and target:
-            self.bridge = set_bridge(self.module, self.bridge_options, [(listen, target, None)], self.lease)
+            self.bridge = self.bridges.set_bridge(self.module, self.bridge_options, [(listen, target, None)], self.lease)
 
     def commit(self, edit, record):
         done = edit.commit(self.module, record=record)

@@ -17,9 +17,6 @@ from ansible_collections.portshift.agents.plugins.module_utils._core.errors impo
 from ansible_collections.portshift.agents.plugins.module_utils._core.file_edit import (
     FileError, one_at_a_time, read_own, remove_file, write_own)
 
-PATH = "/var/lib/portshift/host.lock"
-# Options of a module that changes what the products of a host share.
-LEASE_SPEC = dict(lease=dict(type="path", default=PATH), lease_wait=dict(type="int", default=300))
 # Seconds that a lease lasts whose holder is a process of this host.  Its end is seen, so this is for the rare case that it isn't.
 OF_A_PROCESS = 3600
 # Seconds that are waited for another one who reads or writes the file in the same moment.

@@ -4,16 +4,14 @@
 """Whether something answers at an address, by TCP, UDP or HTTP, and by which way.  All targets are tried at once."""
 
 import errno
-import http.client
 import io
 import queue
 import re
 import socket
-import ssl
 import threading
 import time
 
-from ansible_collections.portshift.agents.plugins.module_utils._network import certificate as _certificate
+from ansible_collections.portshift.agents.plugins.module_utils._network import certificate
 
 MAX_BODY = 1024 * 1024
 MAX_THREADS = 256
@@ -63,27 +61,43 @@ class _Stream(io.RawIOBase):
 
 
 def _ask_http(connection, target, deadline, way):
-    """None when the answer is as wanted, else a sentence.
+    """None when the answer is as wanted, else a sentence.  ValueError where there is none."""
+    # Here, since few of those who probe ask by HTTP, and these take longer to load than all the rest.
+    import http.client
+    import ssl
+    try:
+        return _http_answer(connection, target, deadline, way)
+    except ssl.SSLError as err:
+        raise ValueError("TLS failed: %s" % (err.reason or err))
+    except http.client.HTTPException as err:
+        raise ValueError(str(err))
 
-    Who signed a certificate is not checked: a probe sends no secret and reads only what is public.
-    """
+
+def _in_tls(connection, name):
+    """Who signed a certificate is not checked: a probe sends no secret and reads only what is public."""
+    import ssl
+    context = ssl.create_default_context()
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    return context.wrap_socket(connection, server_hostname=name)
+
+
+def _http_answer(connection, target, deadline, way):
+    from http.client import HTTPConnection
     options = target["http"]
     path = options.get("path") or "/"
     # What it is asked for, where several servers share an address and a port.
     name = options.get("server_name") or target["host"]
     if options.get("tls"):
-        context = ssl.create_default_context()
-        context.check_hostname = False
-        context.verify_mode = ssl.CERT_NONE
         connection.settimeout(deadline.left())
-        connection = context.wrap_socket(connection, server_hostname=name)
+        connection = _in_tls(connection, name)
     try:
         if options.get("tls"):
-            way["certificate"] = _certificate.described(connection.getpeercert(binary_form=True))
-            other = options.get("thumbprint") and _certificate.other_than(way["certificate"], options["thumbprint"])
+            way["certificate"] = certificate.described(connection.getpeercert(binary_form=True))
+            other = options.get("thumbprint") and certificate.other_than(way["certificate"], options["thumbprint"])
             if other:
                 return other
-        exchange = http.client.HTTPConnection(name, target["port"])
+        exchange = HTTPConnection(name, target["port"])
         exchange.sock = _Stream(connection, deadline)
         exchange.request("GET", path, headers={"Connection": "close"})
         answer = exchange.getresponse()
@@ -174,8 +188,6 @@ def _explain(error, timeout, connected=False):
         return "the name does not resolve here (%s)" % error.strerror
     if isinstance(error, ConnectionRefusedError):
         return "connection refused: nothing listens there"
-    if isinstance(error, ssl.SSLError):
-        return "TLS failed: %s" % (error.reason or error)
     number = getattr(error, "errno", None)
     if number == errno.ENETUNREACH:
         return "no route to it from here"
@@ -213,7 +225,7 @@ def _reason(target, timeout, way):
             # Each address gets its share of what is left, so that a dead one does not use up the others' time.
             share = _Deadline(deadline.left() / (len(addresses) - position))
             reason = _try(target, found, share, way)
-        except (OSError, http.client.HTTPException, ValueError) as err:
+        except (OSError, ValueError) as err:
             reason = _explain(err, timeout, way["connected"])
         if reason is None:
             return None

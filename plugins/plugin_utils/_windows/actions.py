@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from ansible.errors import AnsibleActionFail
@@ -47,6 +47,17 @@ def module_of(action: Any) -> Module:
 
 def failed(error: EngineError, **more: Any) -> Result:
     return dict(failed=True, changed=False, msg=str(error), **more)
+
+
+def told_by(action: Any, spec: Mapping[str, Any], work: Callable[[Module], Result]) -> Result:
+    """The result of the task, by what works with its options as a module of Ansible has them."""
+    module = module_of(action)
+    module.params = options_of(action, spec)
+    try:
+        found = work(module)
+    except EngineError as err:
+        found = failed(err)
+    return dict(found, warnings=module.warnings) if module.warnings else found
 
 
 class ForBothFamilies(ActionBase):

@@ -6,10 +6,11 @@
 from __future__ import annotations
 
 import ntpath
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from typing import Any
 
-from ansible_collections.portshift.agents.plugins.module_utils._bigfix.agent_log import LOG_ENDINGS as AGENT_LOGS
+from ansible_collections.portshift.agents.plugins.module_utils._bigfix.agent_log import (
+    CHAIN_ENDINGS, LOG_ENDINGS as AGENT_LOGS)
 from ansible_collections.portshift.agents.plugins.module_utils._bigfix.cutover import FILES, BigFixMove
 from ansible_collections.portshift.agents.plugins.module_utils._bigfix.evidence import PROBE_TIMEOUT, BigFixEvidence
 from ansible_collections.portshift.agents.plugins.module_utils._bigfix.look import look
@@ -27,7 +28,7 @@ from ansible_collections.portshift.agents.plugins.plugin_utils._windows.host imp
 from ansible_collections.portshift.agents.plugins.plugin_utils._windows.move import (
     Module, WindowsMove, await_end, check_options, looked_at, marking)
 from ansible_collections.portshift.agents.plugins.plugin_utils._windows.protocol import (
-    Answers, Condition, Connected, EitherOf, FileAsked, Listens, Logged, Place, Probe, RegistryAsked, RegistryName,
+    AllOf, Answers, Condition, Connected, EitherOf, FileAsked, Listens, Logged, Place, Probe, RegistryAsked, RegistryName,
     RegistryValue, ServiceIs, Wanted)
 from ansible_collections.portshift.agents.plugins.plugin_utils._windows.script import Script
 
@@ -46,17 +47,22 @@ VALUE, DATE = "value", "effective date"
 TEXT, NUMBERS = ("String", "ExpandString"), ("DWord", "QWord")
 # Services that listen, by component.
 LISTENS = dict(server="BESRootServer", relay="BESRelay")
+# A line of the relay chain: what the agent tried went well, or failed.
+CHAIN_LINE = "^At [0-9:]+ [+-][0-9]{4} -\\s*%s(\\s*$| -)"
 # Settings whose value has to be read to judge the host.
-_JUDGED = {name.lower() for name in (*PORT_SETTINGS, *ADDRESS_SETTINGS, WEB_REPORTS)}
+JUDGED = frozenset(name.lower() for name in (*PORT_SETTINGS, *ADDRESS_SETTINGS, WEB_REPORTS))
 
 
 class SettingsView:
-    """The settings of the agent, one key each, as the text of a besclient.config that says the same."""
+    """The settings of the agent, one key each, as the text of a besclient.config that says the same.
+
+    C(judged): names, in lower case, of settings that have to be text; one of another type is left alone elsewhere.
+    """
 
     depth, kind = 1, "bigfix_registry_value"
 
-    def __init__(self, key: str) -> None:
-        self.key = key
+    def __init__(self, key: str, judged: Container[str] = JUDGED) -> None:
+        self.key, self.judged = key, judged
 
     def text(self, values: Mapping[str, Sequence[RegistryValue]]) -> bytes:
         found = []
@@ -66,7 +72,7 @@ class SettingsView:
             if not name or value is None:
                 continue
             if value["type"] not in TEXT:
-                if name.lower() in _JUDGED:
+                if name.lower() in self.judged:
                     raise EngineError("the setting %s has a value of the type %s, where the agent writes text (REG_SZ); set it "
                                       "anew with BigFix" % (settings_file.shown_name(name), value["type"]))
                 continue
@@ -173,9 +179,9 @@ def resolved(params: Mapping[str, Any], host: WindowsHost) -> dict[str, Any]:
     return found
 
 
-def conditions(params: Mapping[str, Any], agent: str | None) -> list[Condition]:
+def conditions(params: Mapping[str, Any], questions: BigFixEvidence) -> list[Condition]:
     """What the host itself sees of the proof; all of it is judged once more, by what it looks like then."""
-    proof, port = _asked_proof(params), params["port"]
+    proof, port, agent, peer = _asked_proof(params), params["port"], questions.agent, questions.peer
     found: list[Condition] = [ServiceIs(kind="service", service=name, state="running") for name in params["services"]]
     if params["component"] != "client" and proof.get("address"):
         found.append(Listens(kind="listens", port=port, service=LISTENS[params["component"]]))
@@ -183,16 +189,25 @@ def conditions(params: Mapping[str, Any], agent: str | None) -> list[Condition]:
     found += [Listens(kind="listens", port=neighbour, service=None) for neighbour in proof.get("neighbours") or ()]
     if proof.get("parent"):
         found.append(Answers(kind="probe", probe=_page(proof["parent"], port, proof["tls"]), contains=str(port)))
+    if agent and peer and questions.old_port not in (None, port):
+        found.append(Connected(kind="connection", service=agent, host=peer, port=questions.old_port, absent=True))
     if proof.get("log_dir"):
-        said: list[Any] = [Logged(
-            kind="log", folder=proof["log_dir"], endings=list(AGENT_LOGS),
-            patterns=[_pattern(one, port) for one in proof["success_patterns"]],
-            unless=[_pattern(one, port) for one in proof["failure_patterns"]])]
-        peer = proof.get("parent") or (proof.get("address") if params["component"] == "server" else None)
+        said: list[Any] = [_said(proof, port)]
         if agent and peer:
-            said.append(Connected(kind="connection", service=agent, host=peer, port=port))
+            # A connection speaks for the agent as long as it says nothing to the contrary.
+            quiet = [_said(proof, port, silence=True)]
+            if proof.get("relay_chain_dir"):
+                quiet.append(Logged(kind="log", folder=proof["relay_chain_dir"], endings=list(CHAIN_ENDINGS),
+                                    patterns=[CHAIN_LINE % "S"], unless=[CHAIN_LINE % "F"], silence=True))
+            said.append(AllOf(kind="all", of=[Connected(kind="connection", service=agent, host=peer, port=port), *quiet]))
         found.append(EitherOf(kind="either", of=said))
     return found
+
+
+def _said(proof: Mapping[str, Any], port: int, silence: bool = False) -> Logged:
+    return Logged(kind="log", folder=proof["log_dir"], endings=list(AGENT_LOGS), silence=silence,
+                  patterns=[_pattern(one, port) for one in proof["success_patterns"]],
+                  unless=[_pattern(one, port) for one in proof["failure_patterns"]])
 
 
 def _pattern(text: str, port: int) -> str:
@@ -202,7 +217,9 @@ def _pattern(text: str, port: int) -> str:
 
 def marked(params: Mapping[str, Any]) -> tuple[list[str], list[str]]:
     proof = _asked_proof(params)
-    return ([proof["log_dir"]], list(AGENT_LOGS)) if proof.get("log_dir") else ([], [])
+    if not proof.get("log_dir"):
+        return [], []
+    return [path for path in (proof["log_dir"], proof.get("relay_chain_dir")) if path], [*AGENT_LOGS, *CHAIN_ENDINGS]
 
 
 def _check(params: Mapping[str, Any]) -> None:
@@ -253,7 +270,7 @@ def moved(script: Script, params: dict[str, Any], module: Module) -> Result:
     move = WindowsMove(
         module, script, host, product, services, params["record"], params["service_timeout"], phase=params["phase"],
         proof_seconds=proof["timeout"] if proof else 0, force=params["force"], unfinished_only=params["unfinished_only"],
-        marked=marked(params), conditions=lambda: conditions(params, product.evidence().agent), bridge=bridge,
+        marked=marked(params), conditions=lambda: conditions(params, product.evidence()), bridge=bridge,
         reserve=params["reserve_port"] and params["component"] != "client")
     result = move.run(params["state"] == "restored")
     if module.wants_diff:

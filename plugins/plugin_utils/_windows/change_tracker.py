@@ -30,7 +30,7 @@ from ansible_collections.portshift.agents.plugins.plugin_utils._windows.host imp
 from ansible_collections.portshift.agents.plugins.plugin_utils._windows.move import (
     Module, NotMoved, WindowsMove, await_end, check_options, ended_by_itself, looked_at, marking)
 from ansible_collections.portshift.agents.plugins.plugin_utils._windows.protocol import (
-    FOLDER, Answers, Condition, Connected, FileAsked, FolderAsked, Place, RegistryName, ServiceIs, Silent, Wanted)
+    FOLDER, Answers, Condition, Connected, FileAsked, FolderAsked, Logged, Place, RegistryName, ServiceIs, Wanted)
 from ansible_collections.portshift.agents.plugins.plugin_utils._windows.script import Script
 
 # Where programs have their data, by the name that stands in braces in a path; the drive is the site's own.
@@ -146,11 +146,15 @@ class AgentMove(MovedProduct):
         name, port, unused = questions.peer()
         service = questions.host.service.name
         folder, log = ntpath.split(questions.host.log_path)
-        return [ServiceIs(kind="service", service=service, state="running"),
-                Connected(kind="connection", service=service, host=name, port=port),
-                # As the engine of logs has it: upper and lower case are the same.
-                Silent(kind="silent", folder=folder, endings=[log],
-                       patterns=["(?i)" + pattern for pattern in questions.params["failure_patterns"]])]
+        found: list[Condition] = [
+            ServiceIs(kind="service", service=service, state="running"),
+            Connected(kind="connection", service=service, host=name, port=port),
+            # As the engine of logs has it: upper and lower case are the same.  No line is known that says that all is well.
+            Logged(kind="log", folder=folder, endings=[log], patterns=[], silence=True,
+                   unless=["(?i)" + pattern for pattern in questions.params["failure_patterns"]])]
+        if questions.old_port not in (None, port) and not questions.host.proxy():
+            found.append(Connected(kind="connection", service=service, host=name, port=questions.old_port, absent=True))
+        return found
 
     def ready(self) -> tuple[str, float, list[Condition]]:
         """That the hub answers, with the certificate that the agent trusts: hours may have passed since the plan.

@@ -21,20 +21,28 @@ $Folder = 'C:\ProgramData\portshift'
 $Trusted = 'S-1-5-18', 'S-1-5-32-544'
 $FolderSddl = 'O:BAD:P(A;OICI;FA;;;SY)(A;OICI;FA;;;BA)'
 $FileSddl = 'O:BAD:P(A;;FA;;;SY)(A;;FA;;;BA)'
-# What is read into memory at once, of a file that is changed and of what was added to a log.
+# What is read into memory at once: of a file that is changed, and of the end of what was added to a log, as on a Linux host.
 $FileLimit = 67108864
-$LogLimit = 8388608
+$LogLimit = 4194304
 # Kept free for the state of a change, in case the disk is full when it is undone.
 $ReserveBytes = 262144
 $ConnectionLimit = 5000
 # How long a change, or its undoing, may take beyond its time before the task ends its process.
 $Patience = 900
+# How long services run before they are stopped once more for what could not be set back: each time twice as long and a bit.
+$FirstPause = 30
+$LongestPause = 3600
 # How long what became of a change is kept.
 $Day = 86400
 # The attributes that a file is given back; others, such as Compressed, cannot be set in this way.
 $AttributeMask = 8231
 
 # ---- clocks, words, bytes
+
+function Test-Same([string] $One, [string] $Other) {
+    # PowerShell's own operators compare as people read: a zero or a soft hyphen counts as nothing.
+    [string]::Equals($One, $Other, [StringComparison]::Ordinal)
+}
 
 function Get-Uptime {
     # Counts from boot on, and setting the clock does not touch it: every time limit here is measured by it.
@@ -445,13 +453,13 @@ function Get-WireData([object] $Key, [string] $Name) {
 }
 
 function ConvertTo-ValueText([object] $Type, [object] $Data) {
+    # PowerShell 7 makes a date of JSON text that looks like one, and its text is then another.
+    if (@($Data | Where-Object { $_ -is [DateTime] }).Count -gt 0) {
+        throw 'a text of the request looks like a date, which this PowerShell does not hand over unchanged: set that value by hand'
+    }
     if ($Type -eq 'MultiString') {
         # The dot tells an empty line from none.
         $Data = @(foreach ($line in $Data) { '.' + [Convert]::ToBase64String([Text.Encoding]::Unicode.GetBytes($line)) }) -join ','
-    }
-    # PowerShell 7 makes a date of JSON text that looks like one, and its text is then another.
-    if ($Data -is [DateTime]) {
-        throw 'a text of the request looks like a date, which this PowerShell does not hand over unchanged: set that value by hand'
     }
     "${Type}:$Data"
 }
@@ -642,8 +650,8 @@ function Read-Service([string] $Name) {
     $found.path = [string] $facts.row.PathName
     $found.exit_code = [long] $facts.row.ExitCode
     $controller = Get-ServiceController $Name
-    $found.needs = @($controller.ServicesDependedOn | ForEach-Object { [string] $_.Name })
-    $found.needed_by = @($controller.DependentServices | ForEach-Object { [string] $_.Name })
+    $found.needs = @($controller.ServicesDependedOn | Where-Object { $_ } | ForEach-Object { [string] $_.Name })
+    $found.needed_by = @($controller.DependentServices | Where-Object { $_ } | ForEach-Object { [string] $_.Name })
     $found
 }
 
@@ -653,7 +661,12 @@ function Test-Running([hashtable] $Facts) {
 
 function Assert-Unneeded([string] $Name, [object] $Stopped) {
     # The controller's Stop would stop these too, without a word.  Stopped are those that are stopped before.
-    $running = @((Get-ServiceController $Name).DependentServices | ForEach-Object {
+    $dependent = (Get-ServiceController $Name).DependentServices
+    if ($null -eq $dependent) {
+        # A property that can't be read is nothing, not an error.
+        throw "the services that need the service $Name cannot be read: look at them in services.msc"
+    }
+    $running = @($dependent | ForEach-Object {
             if ([string] $_.Status -ne 'Stopped' -and $Stopped -notcontains $_.Name) {
                 $_.Name
             }
@@ -1250,7 +1263,13 @@ function Read-Folder([object] $Asked, [hashtable] $Places) {
             $bytes = [byte[]]::new(0)
             # Where names alone are asked for, a file that no other process may open is no trouble.
             if ($Asked.bytes -gt 0) {
-                $stream = Open-Shared $file.FullName
+                try {
+                    $stream = Open-Shared $file.FullName
+                }
+                catch [IO.FileNotFoundException] {
+                    # It was renamed or removed since it was listed.
+                    continue
+                }
                 try {
                     $size = $stream.Length
                     $count = [Math]::Min([long] $size, [long] $Asked.bytes)
@@ -1550,6 +1569,7 @@ Complete-Change 'ID'
     $command = $command.Replace('PATH', $Script).Replace('SUM', $sum).Replace('TASK', (Get-TaskName $Id)).Replace('ID', $Id)
     $encoded = [Convert]::ToBase64String([Text.Encoding]::Unicode.GetBytes($command))
     $program = [IO.Path]::Combine([Environment]::SystemDirectory, 'WindowsPowerShell\v1.0\powershell.exe')
+    # Beside an instance that hangs the next one starts, and ends it; the lock keeps them apart.
     # No trigger has a date, so that setting the clock moves none.  Each minute from the first one on, and from a boot on, it looks
     # whether the process at work is gone; after a boot the service manager and the disks get a minute first.
     $trigger = '<Repetition><Interval>PT1M</Interval><StopAtDurationEnd>false</StopAtDurationEnd></Repetition>' +
@@ -1563,7 +1583,7 @@ Complete-Change 'ID'
   </Triggers>
   <Principals><Principal id="Author"><UserId>S-1-5-18</UserId><RunLevel>HighestAvailable</RunLevel></Principal></Principals>
   <Settings>
-    <MultipleInstancesPolicy>IgnoreNew</MultipleInstancesPolicy>
+    <MultipleInstancesPolicy>Parallel</MultipleInstancesPolicy>
     <DisallowStartIfOnBatteries>false</DisallowStartIfOnBatteries>
     <StopIfGoingOnBatteries>false</StopIfGoingOnBatteries>
     <StartWhenAvailable>true</StartWhenAvailable>
@@ -1677,7 +1697,7 @@ function Set-Setting([object] $Entry, [string] $Now, [string] $Text, [byte[]] $B
         'portproxy' { Set-PortProxyText ([int] $Entry.target) $Text }
         'exclude' { Set-ExcludedText $Entry.target $Text }
     }
-    if ((Get-Setting $Entry.kind $Entry.target) -cne $Text) {
+    if (-not (Test-Same (Get-Setting $Entry.kind $Entry.target) $Text)) {
         throw "$(Get-SettingName $Entry.kind $Entry.target) is not what it was set to a moment ago: look what else sets it"
     }
 }
@@ -1698,7 +1718,7 @@ function Get-StepName([object] $Step) {
 function Assert-Guard([string] $Kind, [string] $Target, [string] $Expected) {
     # Answers the text that holds.
     $now = Get-Setting $Kind $Target
-    if ($now -cne $Expected) {
+    if (-not (Test-Same $now $Expected)) {
         $found = 'is another than the one that was read'
         if (-not $now) {
             $found = 'is not there any more'
@@ -1740,12 +1760,12 @@ function Read-Guarded([string] $Path, [object] $Expected) {
 
 function Assert-Condition([hashtable] $Change, [object] $Condition, [object] $Marked) {
     switch ($Condition.kind) {
-        'either' {
+        { $_ -eq 'either' -or $_ -eq 'all' } {
             foreach ($one in $Condition.of) {
                 Assert-Condition -Change $Change -Condition $one -Marked $Marked
             }
         }
-        { $_ -eq 'log' -or $_ -eq 'silent' } {
+        'log' {
             $path = Resolve-StepPath $Change $Condition.folder
             if ($Marked -notcontains $path) {
                 throw "no step before it marks $path, from where on a log's lines count: this is a fault of the control node"
@@ -1831,7 +1851,12 @@ function Add-Mark([hashtable] $Change, [string] $Path, [object] $Endings) {
     $marks = [Collections.Generic.List[object]]::new()
     if ([IO.Directory]::Exists($Path)) {
         foreach ($file in (Get-FolderFile $Path $Endings)) {
-            $stream = Open-Shared $file.FullName
+            try {
+                $stream = Open-Shared $file.FullName
+            }
+            catch [IO.FileNotFoundException] {
+                continue
+            }
             $marks.Add(@{ path = $file.FullName; size = $stream.Length; made = $file.CreationTimeUtc.Ticks })
             $stream.Dispose()
         }
@@ -1855,7 +1880,8 @@ function Get-NewOffset([IO.FileInfo] $File, [object] $Files, [long] $Size, [obje
 }
 
 function Read-NewLine([hashtable] $Change, [string] $Path, [object] $Endings) {
-    # The lines since the mark, in the order of the files' last changes.
+    # The lines since the mark, one by one, in the order of the files' last changes.  Where more was added than is read, a row without
+    # a line tells how many bytes come before.
     if (-not [IO.Directory]::Exists($Path)) {
         return
     }
@@ -1866,16 +1892,22 @@ function Read-NewLine([hashtable] $Change, [string] $Path, [object] $Endings) {
         $stream = Open-Shared $file.FullName
         try {
             $size = $stream.Length
-            $from = Get-NewOffset -File $file -Files $files -Size $size -Marks $Change.Marks[$Path]
-            $from = [Math]::Max([long] $from, [long] ($size - $LogLimit))
+            $new = Get-NewOffset -File $file -Files $files -Size $size -Marks $Change.Marks[$Path]
+            $from = [Math]::Max([long] $new, [long] ($size - $LogLimit))
             $bytes = Read-Part -Stream $stream -Offset $from -Count ($size - $from)
         }
         finally {
             $stream.Dispose()
         }
-        foreach ($line in ($latin.GetString($bytes) -split "`r?`n")) {
+        $reader = [IO.StringReader]::new($latin.GetString($bytes))
+        if ($from -gt $new) {
+            # What comes first may be the rest of a line.
+            $null = $reader.ReadLine()
+            @{ file = $file.Name; line = ''; unread = $from - $new }
+        }
+        while ($null -ne ($line = $reader.ReadLine())) {
             if ($line) {
-                @{ file = $file.Name; line = $line.Substring(0, [Math]::Min(4000, $line.Length)) }
+                @{ file = $file.Name; line = $line.Substring(0, [Math]::Min(4000, $line.Length)); unread = 0 }
             }
         }
     }
@@ -1910,6 +1942,9 @@ function Test-Condition([hashtable] $Change, [object] $Condition) {
                     $_.process -eq $service.process -and $_.remote_port -eq $Condition.port -and
                     $hosts -contains ($_.remote_address -replace '^::ffff:', '') })
             $seen.holds = @($rows | Where-Object { $_.state -eq 'Established' }).Count -gt 0
+            if ($Condition.absent) {
+                $seen.holds = $rows.Count -eq 0
+            }
             $states = @($rows | ForEach-Object { $_.state } | Sort-Object -Unique) -join ', '
             if (-not $states) {
                 $states = 'none'
@@ -1935,29 +1970,25 @@ function Test-Condition([hashtable] $Change, [object] $Condition) {
             $path = Resolve-StepPath $Change $Condition.folder
             $patterns = @(foreach ($text in $Condition.patterns) { New-Pattern $text })
             $unless = @(foreach ($text in $Condition.unless) { New-Pattern $text })
+            $unread = @{ words = '' }
+            $seen.holds = [bool] $Condition.silence
             $seen.note = "no line in $path since the change began says it"
-            foreach ($row in (Read-NewLine -Change $Change -Path $path -Endings $Condition.endings)) {
-                if (@($patterns | Where-Object { $_.IsMatch($row.line) }).Count -gt 0) {
-                    $seen.holds = $true
-                    $seen.note = "$($row.file): $($row.line.Trim())"
+            # Handed on line by line: a log may have very many.
+            Read-NewLine -Change $Change -Path $path -Endings $Condition.endings | ForEach-Object {
+                $row = $_
+                if ($row.unread) {
+                    $unread.words += "; of what was added to $($row.file), the last $LogLimit bytes alone were read, and $($row.unread) before them not"
                 }
                 elseif (@($unless | Where-Object { $_.IsMatch($row.line) }).Count -gt 0) {
                     $seen.holds = $false
                     $seen.note = "$($row.file) takes it back: $($row.line.Trim())"
                 }
-            }
-        }
-        'silent' {
-            $path = Resolve-StepPath $Change $Condition.folder
-            $patterns = @(foreach ($text in $Condition.patterns) { New-Pattern $text })
-            $seen.holds = $true
-            $seen.note = "no line in $path since the change began speaks against it"
-            foreach ($row in (Read-NewLine -Change $Change -Path $path -Endings $Condition.endings)) {
-                if (@($patterns | Where-Object { $_.IsMatch($row.line) }).Count -gt 0) {
-                    $seen.holds = $false
+                elseif (@($patterns | Where-Object { $_.IsMatch($row.line) }).Count -gt 0) {
+                    $seen.holds = $true
                     $seen.note = "$($row.file): $($row.line.Trim())"
                 }
             }
+            $seen.note += $unread.words
         }
         'either' {
             $notes = @()
@@ -1967,6 +1998,17 @@ function Test-Condition([hashtable] $Change, [object] $Condition) {
                 if ($found.holds) {
                     return $found
                 }
+            }
+            $seen.note = $notes -join ', and '
+        }
+        'all' {
+            $seen.holds = $true
+            $notes = @()
+            foreach ($one in $Condition.of) {
+                $found = Test-Condition $Change $one
+                $notes += $found.note
+                $seen.process += "$($found.process),"
+                $seen.holds = $seen.holds -and $found.holds
             }
             $seen.note = $notes -join ', and '
         }
@@ -2070,7 +2112,7 @@ function Invoke-RegistryStep([hashtable] $Change, [object] $Step) {
     $target = "$($Step.key)`n$($Step.name)"
     $before = Assert-Guard -Kind 'registry' -Target $target -Expected (Get-ValueTextOf $Step.expected)
     $after = Get-ValueTextOf $Step.wanted
-    if ($after -ceq $before) {
+    if (Test-Same $after $before) {
         return $false
     }
     Set-Journaled $Change @{ kind = 'registry'; target = $target; before = $before; after = $after; made = (Get-MissingKey $Step.key) }
@@ -2194,8 +2236,8 @@ function Undo-Setting([hashtable] $Change, [object] $First, [object] $Known) {
         Repair-CutReplace $First.target
     }
     $now = Get-Setting $First.kind $First.target
-    if ($now -cne $First.before) {
-        if ($Known -cnotcontains $now) {
+    if (-not (Test-Same $now $First.before)) {
+        if (@($Known | Where-Object { Test-Same $_ $now }).Count -eq 0) {
             return "$(Get-SettingName $First.kind $First.target) was changed by something else since, and is left as it is: put it right by hand"
         }
         if ($First.backup) {
@@ -2218,25 +2260,34 @@ function Undo-Setting([hashtable] $Change, [object] $First, [object] $Known) {
 function Test-Open([object] $First) {
     # Whether a setting is not as it was before; one that cannot be looked at counts.
     try {
-        return (Get-Setting $First.kind $First.target) -cne $First.before
+        return -not (Test-Same (Get-Setting $First.kind $First.target) $First.before)
     }
     catch {
         return $true
     }
 }
 
-function Undo-Change([hashtable] $Change, [string] $Cause) {
+function Test-Pause([object] $State) {
+    # Whether it is too early to stop services once more for what could not be set back.  After a boot it is not: that clock is new.
+    $null -ne $State.tried -and (Get-Uptime) -ge [double] $State.tried -and (Get-Uptime) -lt [double] $State.tried + [double] $State.pause
+}
+
+function Undo-Change([hashtable] $Change, [string] $Cause, [bool] $Patient) {
     # Services that this change touches stop first, so that none works with half of it; then everything else is set back, the last
     # first; then what ran before runs again, whatever else failed.  It can be cut off and begun again at any point, and is begun again
-    # by the task until all is as before, or a person is needed.
+    # by the task until all is as before, or a person is needed.  Where something cannot be set back, such as a file that another
+    # process holds, Patient lets the services run and leaves it alone for a time, which grows.
     $started = Get-Uptime
-    try {
-        Write-State $Change @{ state = 'undoing'; cause = $Cause; sentence = $Cause; process = $PID; process_began = (Get-ProcessFact $PID).began
-            until = ($started + $Patience) }
-    }
-    catch {
-        # Such as on a full disk: the journal says what there is to do.
-        $null = $_
+    $waits = $Patient -and (Test-Pause $Change.State)
+    if (-not $waits) {
+        try {
+            Write-State $Change @{ state = 'undoing'; cause = $Cause; sentence = $Cause; process = $PID; process_began = (Get-ProcessFact $PID).began
+                until = ($started + $Patience) }
+        }
+        catch {
+            # Such as on a full disk: the journal says what there is to do.
+            $null = $_
+        }
     }
     $again = @()
     $left = @()
@@ -2262,6 +2313,19 @@ function Undo-Change([hashtable] $Change, [string] $Cause) {
     # One that ran need not stop where all is as it was, so that a try once more stops nothing that runs.
     $stops = @($lay)
     $isOpen = @($groups.Values | Where-Object { Test-Open $_.first }).Count -gt 0
+    if ($isOpen -and $waits) {
+        [Array]::Reverse($ran)
+        foreach ($service in $ran) {
+            try {
+                $null = Start-ServiceInTime $service.target $service.seconds
+            }
+            catch {
+                # What holds it is told when all is tried again.
+                $null = $_
+            }
+        }
+        return
+    }
     if ($isOpen) {
         $stops = @($lay + $ran)
     }
@@ -2309,12 +2373,20 @@ function Undo-Change([hashtable] $Change, [string] $Cause) {
         $words = @($again + $left | Select-Object -Unique) -join '; '
         $sentence = "$Cause; and it could not all be undone: $words; what the files were is in $($Change.Folder)"
     }
+    $pause = 0
     if ($again.Count -gt 0 -and $left.Count -eq 0) {
         # Where a person is needed anyway, that person's change is not kept waiting for what may never come.
         $state = 'undoing'
-        $sentence = "$sentence; this host tries again each minute"
+        if (@($groups.Values | Where-Object { Test-Open $_.first }).Count -gt 0) {
+            $pause = [Math]::Min($LongestPause, $FirstPause + 2 * [double] $Change.State.pause)
+            $sentence = "$sentence; its services are started all the same, and this host tries again when $pause s have passed"
+        }
+        else {
+            $sentence = "$sentence; this host tries again each minute"
+        }
     }
-    Write-State $Change @{ state = $state; sentence = $sentence; seconds = (Get-Downtime $Change); ended = (ConvertTo-Epoch ([DateTime]::UtcNow)) }
+    Write-State $Change @{ state = $state; sentence = $sentence; seconds = (Get-Downtime $Change); ended = (ConvertTo-Epoch ([DateTime]::UtcNow))
+        tried = (Get-Uptime); pause = $pause }
 }
 
 function Get-Downtime([hashtable] $Change) {
@@ -2342,7 +2414,7 @@ function Close-Change([hashtable] $Change) {
     }
 }
 
-function Resume-Change([string] $Id) {
+function Resume-Change([string] $Id, [bool] $Patient) {
     # Ends what another process left, with the lock held.  Answers the change, or nothing where none of this id was begun.
     $state = Read-State $Id
     if ($null -eq $state) {
@@ -2355,7 +2427,7 @@ function Resume-Change([string] $Id) {
         if (-not $cause) {
             $cause = 'the change was cut off, or not done in its time, and this host has undone it by itself'
         }
-        Undo-Change $change $cause
+        Undo-Change -Change $change -Cause $cause -Patient $Patient
     }
     Close-Change $change
     $change
@@ -2382,7 +2454,7 @@ function Complete-Change([string] $Id) {
         throw "another process holds $Folder\lock: it is undone when that has ended"
     }
     try {
-        $null = Resume-Change $Id
+        $null = Resume-Change $Id $true
     }
     finally {
         $lock.Dispose()
@@ -2508,7 +2580,7 @@ function Invoke-StepList([hashtable] $Change, [object] $Asked) {
         }
         $Change.State.done = ConvertTo-DoneText $done
         try {
-            Undo-Change $Change $sentence
+            Undo-Change -Change $Change -Cause $sentence -Patient $false
         }
         catch {
             throw "$sentence; and undoing it failed, which the scheduled task $(Get-TaskName $Change.Id) tries again: $(Get-Reason $_)"
@@ -2518,8 +2590,8 @@ function Invoke-StepList([hashtable] $Change, [object] $Asked) {
 
 function Invoke-Apply([object] $Asked, [string] $Text, [hashtable] $Answer, [bool] $CheckMode) {
     # What is thrown from here is a refusal.
-    if ($Asked.id -cnotmatch '^[0-9a-f]{32}$' -or -not ($Asked.timeout -gt 0) -or @($Asked.steps).Count -eq 0) {
-        throw 'the request names no id, no timeout or no steps: this is a fault of the control node'
+    if ($Asked.id -cnotmatch '^[0-9a-f]{32}$' -or -not ($Asked.timeout -gt 0)) {
+        throw 'the request names no id or no timeout: this is a fault of the control node'
     }
     if (-not (Test-Administrator)) {
         throw "the account $env:USERNAME is no administrator of this host, or its login is a restricted one: log in with one that is"
@@ -2538,15 +2610,23 @@ function Invoke-Apply([object] $Asked, [string] $Text, [hashtable] $Answer, [boo
     try {
         $earlier = Read-State $Asked.id
         if ($null -ne $earlier) {
-            Set-Outcome $Answer (Resume-Change $Asked.id)
+            # Should ending it fail, the host is not as it was before.
+            $Answer.outcome = 'trouble'
+            $Answer.ok = $false
+            Set-Outcome $Answer (Resume-Change $Asked.id $false)
             return
+        }
+        # None is how a change is asked to end that is not known here any more.
+        if (@($Asked.steps | Where-Object { $_ }).Count -eq 0) {
+            throw 'the request has no steps, and this host knows no change of its id: read the host again'
         }
         foreach ($id in @(Get-ChangeId)) {
             $state = Read-State $id
             if ($null -ne $state -and ('applying', 'undoing') -contains $state.state) {
-                $ended = Resume-Change $id
+                $ended = Resume-Change $id $false
                 if ($ended.State.state -eq 'undoing') {
-                    throw "an earlier change of this host is not undone yet ($($ended.State.sentence))"
+                    throw "an earlier change of this host is not undone yet ($($ended.State.sentence)): mend what this names and ask again, or, " +
+                        "when the host is as it is to be, delete $(Get-ChangeFolder $id)"
                 }
                 throw "an earlier change of this host had been cut off and was undone just now ($($ended.State.sentence)): read the host again"
             }
@@ -2569,6 +2649,8 @@ function Invoke-Apply([object] $Asked, [string] $Text, [hashtable] $Answer, [boo
             until = ($change.Deadline + $Patience)
             ended = $null
             settled = $false
+            tried = $null
+            pause = 0
             process = $PID
             process_began = $me.began
         }

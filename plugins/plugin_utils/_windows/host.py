@@ -32,8 +32,9 @@ from ansible_collections.portshift.agents.plugins.module_utils._network.certific
 from ansible_collections.portshift.agents.plugins.module_utils._network.probe import described
 from ansible_collections.portshift.agents.plugins.plugin_utils._windows.protocol import (
     FOLDER, Answer, ConnectionFound, FileAsked, FileFound, FolderAsked, FolderFound, Found, Place, Probe, ProbeFound,
-    RegistryAsked, RegistryFound, RegistryStep, RemoveStep, RegistryValue, ServiceFound, Splice, Step, Unfinished, Wanted,
-    WriteStep)
+    RegistryAsked, RegistryFound, RegistryKey, RegistryStep, RemoveStep, RegistryValue, ServiceFound, Splice, Step, Unfinished,
+    Wanted, WriteStep)
+from ansible_collections.portshift.agents.plugins.plugin_utils._windows.reg_file import reg_file
 
 # The bytes of a file, and of the ends of logs, that a look brings.
 FILE_LIMIT = 1024 * 1024
@@ -373,6 +374,10 @@ class WindowsHost(Host):
         # What comes first may be the rest of a line.
         return (content.partition(b"\n")[2] if offset else content)[-size:]
 
+    def unread(self, path: str, size: int) -> int:
+        found = self._tail(path) if self._is_of_folder(path) else None
+        return max(0, found[0] + len(found[1]) - size, found[0]) if found else 0
+
     def edit(self, path: str, may_be_missing: bool = False) -> FileEdit:
         before = self.read_if_there(path) if may_be_missing else self.read(path)
         if not is_key(path):
@@ -412,10 +417,15 @@ class WindowsHost(Host):
         """The changes that could not all be undone, and that nothing has set right since."""
         return [one for one in self.unfinished if one["state"] == "trouble"] if self.picture else []
 
-    def told(self) -> list[str]:
-        """Sentences for a person, on the changes that ended otherwise than a run has wanted."""
+    def told(self, half_way: bool = True) -> list[str]:
+        """Sentences for a person, on the changes that ended otherwise than a run has wanted.
+
+        C(half_way): whether those are among them that could not all be undone; they may be told already, as what stands against a
+        move.
+        """
         return ["this host has undone an earlier change: %s" % one["sentence"] for one in self.undone()] + [
-            "an earlier change of this host was left half way: %s" % one["sentence"] for one in self.half_way()] + self.untold
+            "an earlier change of this host was left half way: %s" % one["sentence"]
+            for one in (self.half_way() if half_way else ())] + self.untold
 
     # -- the registry
 
@@ -677,12 +687,27 @@ class _Edit(FileEdit):
     def _put(self, module: Any, record: ChangeRecord | None, kind: str | None) -> dict[str, Any]:
         for sentence in self.host.require_writable(self.path, len(self.after or b"")):
             module.warn(sentence)
+        done = {}
         if not module.check_mode:
+            if module.params.get("backup") and self.before is not None:
+                done["backup_file"] = self._back_up()
             for path, before, after, step, own_kind in self._steps():
                 if record:
                     record.before_write(path, before, after, own_kind or kind)
                 self.host.changes.append(step)
-        return {}
+        return done
+
+    def _back_up(self) -> str:
+        """The path of a copy that is made with the change.  It lies with what is ours: what it is of may be kept from users."""
+        name, content = self._copy()
+        path = ntpath.join(FOLDER, "backups", "%s.%s-%s~" % (
+            name, time.strftime("%Y%m%dT%H%M%S", time.gmtime(self.host.now())), sha256(content)[:8]))
+        self.host.changes.append(write_step(path, None, content))
+        return path
+
+    def _copy(self) -> tuple[str, bytes]:
+        """(name, bytes) of a copy of what is there before the change."""
+        return ntpath.basename(self.path), self.before or b""
 
     def _steps(self) -> list[tuple[str, bytes | None, bytes | None, Step, str | None]]:
         """(path, bytes before, bytes after, the step, its kind where that is not the edit's)"""
@@ -709,12 +734,24 @@ class _KeyEdit(_Edit):
         for rest, name, text in self.view.changes(self.before or b"", self.after or b""):
             key = ntpath.join(self.view.key, rest) if rest else self.view.key
             was = self.host.registry_value(key, name)
-            will = None if text is None else RegistryValue(
-                name=was["name"] if was else name, type=was["type"] if was else "String",
-                data=int(text) if was and was["type"] in ("DWord", "QWord") else text)
+            will = None if text is None else _like(was, name, text)
             steps.append((ntpath.join(key, name), value_bytes(was), value_bytes(will),
                           RegistryStep(step="registry", key=key, name=name, expected=was, wanted=will), self.view.kind))
         return steps
+
+    def _copy(self) -> tuple[str, bytes]:
+        """As a file that C(reg import) takes."""
+        keys = [RegistryKey(key=self.host.picture.names_of_keys[key], values=values)
+                for key, values in self.host.picture.values.items() if (key + "\\").startswith(_norm(self.view.key) + "\\")]
+        return "%s.reg" % self.view.key.partition("\\")[2].replace("\\", "-"), reg_file(keys)
+
+
+def _like(was: RegistryValue | None, name: str, text: str) -> RegistryValue:
+    """A value with this text, of the type that it has, where that takes it."""
+    if was and was["type"] in ("DWord", "QWord") and text.isdigit():
+        return RegistryValue(name=was["name"], type=was["type"], data=int(text))
+    kind = was["type"] if was and was["type"] in ("String", "ExpandString") else "String"
+    return RegistryValue(name=was["name"] if was else name, type=kind, data=text)
 
 
 class _ValueEdit(_Edit):

@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from ansible.errors import AnsibleError
 from ansible_collections.portshift.agents.plugins.module_utils._core.change_record import (
     ChangeRecord, RecordError, why_it_stays)
 from ansible_collections.portshift.agents.plugins.module_utils._core.errors import EngineError
@@ -23,7 +24,7 @@ from ansible_collections.portshift.agents.plugins.module_utils._move.transaction
 from ansible_collections.portshift.agents.plugins.plugin_utils._contracts import Result
 from ansible_collections.portshift.agents.plugins.plugin_utils._windows.host import WindowsHost, WindowsServices
 from ansible_collections.portshift.agents.plugins.plugin_utils._windows.protocol import (
-    FOLDER, Answer, Condition, ExcludeStep, MarkStep, ServiceStep, Step, Unfinished, WaitStep)
+    FOLDER, Answer, Condition, ExcludeStep, MarkStep, ServiceStep, Step, Unfinished, WaitStep, Wanted)
 from ansible_collections.portshift.agents.plugins.plugin_utils._windows.script import Script, WindowsError, is_of_another
 
 # Seconds beyond its own time in which the host ends a change, and between two looks: it undoes it by itself then, and one that
@@ -75,6 +76,8 @@ def await_end(host: WindowsHost, script: Script, check_mode: bool, half_way: boo
     began, patience = time.monotonic(), 0.0
     while host.under_way():
         one = host.under_way()[0]
+        if not one["running"] and one["state"] == "undoing" and one["id"] in resumed:
+            raise WindowsError("nothing was changed: %s" % not_undone(one))
         if not one["running"] and one["id"] not in resumed:
             if check_mode:
                 raise WindowsError("nothing was changed: an earlier change of this host was cut off and has not been undone yet, "
@@ -114,7 +117,7 @@ def looked_at(result: Result, host: WindowsHost, services: Sequence[str]) -> Res
     problems += result["problems"]
     return dict(result, problems=problems, ok=not problems, notes=[*result["notes"], *(
         "an earlier change of this host was cut off; it is undone before this one: %s" % one["sentence"]
-        for one in host.under_way() if not one["running"]), *host.told()])
+        for one in host.under_way() if not one["running"]), *host.told(half_way=False)])
 
 
 def check_options(params: Mapping[str, Any], options: Sequence[str], product: str) -> None:
@@ -129,6 +132,12 @@ def check_options(params: Mapping[str, Any], options: Sequence[str], product: st
         raise EngineError("nothing was changed: service_command is %s, but the services of a Windows host are asked of its "
                           "service manager; leave %s_service_command empty for it" % (
                               " ".join(params["service_command"]), product))
+
+
+def not_undone(one: Unfinished) -> str:
+    return ("an earlier change of this host could not all be undone yet, not now either: %s. Mend what this names: the host ends "
+            "it by itself then, and the next run does at once. When the host is as it shall be, delete %s\\changes\\%s instead"
+            % (one["sentence"].rstrip("."), FOLDER, one["id"]))
 
 
 def marking(script: Script) -> Callable[[Any], None]:
@@ -329,10 +338,26 @@ class WindowsMove:
         try:
             self._restore()
         except EngineError as err:
-            return NotMoved("%s. Putting the host back did not work out either: %s. It needs a person; %s names the old files"
-                            % (_sentence(error), _sentence(err), self.record_path), "trouble", result)
+            return NotMoved("%s. Putting the host back did not work out either: %s. It needs a person; %s names the old files%s"
+                            % (_sentence(error), _sentence(err), self.record_path, self._without_mark()), "trouble", result)
         return NotMoved("%s. Its files and its registry are as they were before, and its services run on the old port"
                         % _sentence(error), "undone", result)
+
+    def _without_mark(self) -> str:
+        """Takes from the record that the host has proved itself: by what it could see it had, and what is judged here counts."""
+        self.host.disk.forget()
+        self.host.changes = []
+        try:
+            self.host.read_anew()
+            if not self.host.record(self.record_path).mark_unproved():
+                return ""
+            answer = self.script.apply(Wanted(), self.host.disk.take(), ROOM)
+            if answer["outcome"] == "applied":
+                return ""
+            words = answer["sentence"] or "the host did not say why"
+        except (AnsibleError, EngineError) as err:
+            words = str(err)
+        return ", and says of it still that it has proved itself (%s)" % words.rstrip(".")
 
     def _restore(self) -> Result:
         record = self.host.record(self.record_path)

@@ -384,48 +384,54 @@ class Answers(TypedDict):
 
 
 class Connected(TypedDict):
-    """The process of C(service) has an established connection to C(port) at one of the addresses of C(host)."""
+    """The process of C(service) has an established connection to C(port) at one of the addresses of C(host).
+
+    C(absent): it has none, and tries to have none.
+    """
 
     kind: Literal["connection"]
     service: str
     host: str
     port: int
+    absent: NotRequired[bool]
 
 
 class Logged(TypedDict):
     """A line that was written since the mark, in one of the folder's files, matches one of C(patterns).
 
     .NET regular expressions, no case ignored, one line at a time, with a time limit of their own.  What stood in the files when
-    C(mark) was taken does not count; a file that is shorter than it was is read from its beginning.
+    C(mark) was taken does not count; a file that is shorter than it was is read from its beginning.  Of what was added to a file
+    the last 4 MiB are read; where there is more, what was seen says so.
+
+    C(silence): it holds, too, as long as no line matches any of them.
     """
 
     kind: Literal["log"]
     folder: str
     endings: list[str]
     patterns: list[str]
-    # A later line that matches one of these takes the word back.
+    # A later line that matches one of these takes the word back; a line that matches both kinds is one of these.
     unless: list[str]
+    silence: NotRequired[bool]
 
 
-class Silent(TypedDict):
-    """No line that was written since the mark matches one of C(patterns), which are those of Logged."""
+class AllOf(TypedDict):
+    """What belongs together within one of several: a condition of its own needs no such bracket."""
 
-    kind: Literal["silent"]
-    folder: str
-    endings: list[str]
-    patterns: list[str]
+    kind: Literal["all"]
+    of: list[ServiceIs | Listens | Answers | Connected | Logged]
 
 
 class EitherOf(TypedDict):
     kind: Literal["either"]
-    of: list[ServiceIs | Listens | Answers | Connected | Logged | Silent]
+    of: list[ServiceIs | Listens | Answers | Connected | Logged | AllOf]
 
 
-Condition = ServiceIs | Listens | Answers | Connected | Logged | Silent | EitherOf
+Condition = ServiceIs | Listens | Answers | Connected | Logged | EitherOf
 
 
 class MarkStep(TypedDict):
-    """Notes how long the files of these folders are, for Logged and Silent.
+    """Notes how long the files of these folders are, for Logged.
 
     Its place is after the last stop and before the first start, so that no line of the process that was stopped counts.
     """
@@ -463,8 +469,10 @@ class Request(TypedDict):
     order, with the services that ran before running again.  Before the first step the host keeps request and state in
     C(FOLDER\\changes\\ID) and makes a scheduled task, which looks each minute, and soon after a boot: where the change's
     process is gone it does the same at once, and it ends one that hangs when C(timeout) is over.  Services that ran are started
-    whatever else fails.  What could not be set back yet, and a service that does not run yet, is tried again each minute, unless
-    something was changed by something else since, which is left for a person.
+    whatever else fails.  A service that does not run yet is started again each minute.  What could not be set back yet, for which
+    services have to stop, is tried again after a pause in which they run, 30 s first and then more than twice as long each time,
+    up to an hour, and at once after a boot or when an apply comes.  What was changed by something else since is left for a
+    person.
 
     A guard of a file or value that no step before it changes is looked at before the first step: where it does not hold, the
     change is refused.  In check mode that is all: nothing is carried out, and the outcome is C(none) where they hold.
