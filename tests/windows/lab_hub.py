@@ -63,7 +63,8 @@ class LabHub:
                 host.close()
                 self.host.network.hosts.remove(host)
             else:
-                host.services.stop(change_tracker.SERVICE)
+                # At once, so that nothing holds its files.
+                host.services.crash(change_tracker.SERVICE, 0)
                 host.files.remove_tree(change_tracker.NNT)
                 del host.services.known[change_tracker.SERVICE.lower()]
         self.agents, self.groups = {}, {}
