@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from ansible_collections.portshift.agents.plugins.module_utils._bigfix import edit as bigfix_edit
+from ansible_collections.portshift.agents.plugins.module_utils._change_tracker import hub_edit
 from ansible_collections.portshift.agents.plugins.module_utils._core.change_record import CHANGE_RECORD_SPEC
 from ansible_collections.portshift.agents.plugins.module_utils._core.file_kinds import FileKinds
 from ansible_collections.portshift.agents.plugins.plugin_utils._contracts import Result
@@ -16,7 +17,7 @@ from ansible_collections.portshift.agents.plugins.plugin_utils._windows.actions 
 from ansible_collections.portshift.agents.plugins.plugin_utils._windows.script import Script
 
 # Of the products that are on Windows hosts.
-KINDS = FileKinds(bigfix_edit)
+KINDS = FileKinds(hub_edit, bigfix_edit)
 
 
 class ActionModule(ForBothFamilies):

@@ -36,16 +36,10 @@ def server_of_hub(told: str | None, hubs: list[HostVariables]) -> str | None:
     return IIS if any(map(is_windows, hubs)) else NGINX
 
 
-def windows_problems(estate: Estate, known: Mapping[str, HostVariables]) -> list[str]:
-    found = [host for host in estate.components if is_windows(known[host])]
-    problems = []
-    if estate.hub in found and estate.hub_server == NGINX:
-        problems.append("%s, the hub, is a Windows host: leave change_tracker_hub_server out, or set it to iis" % estate.hub)
-        found.remove(estate.hub)
-    if found:
-        problems.append("%s: Windows hosts, which this collection does not move; take them out of the groups and move their "
-                        "HubDetails.xml by hand before close" % ", ".join(found))
-    return problems
+def server_problems(estate: Estate, known: Mapping[str, HostVariables]) -> list[str]:
+    if estate.hub and estate.hub_server == NGINX and is_windows(known[estate.hub]):
+        return ["%s, the hub, is a Windows host: leave change_tracker_hub_server out, or set it to iis" % estate.hub]
+    return []
 
 
 class ActionModule(ActionBase):
@@ -79,7 +73,7 @@ class ActionModule(ActionBase):
             problems.append("change_tracker_hub_server is %r; give nginx, iis, or none where its administrator makes the hub "
                             "answer on both ports" % server)
         estate = Estate(groups, server)
-        problems += estate.problems + windows_problems(estate, known)
+        problems += estate.problems + server_problems(estate, known)
         try:
             phases = parse_phases(options["phases"], "change_tracker_phases")
             if options["window"]:

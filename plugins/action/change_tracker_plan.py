@@ -82,8 +82,5 @@ def _hub(hostvars: HostVars, estate: Any, assessment: str,
         "hub", host, name, before + " -> " + after if before != after else before + ", nothing to change")]
     opening = ["open: %s; on %s" % (sentence, host) for sentence in (found.get("host_port") or {}).get("missing") or []]
     notes = ["%s: %s" % (host, note) for note in found.get("notes") or []]
-    if estate["hub_server"] == IIS:
-        notes.append("%s: the agent of a hub on Windows is not moved. Change the port in its HubDetails.xml by hand before "
-                     "close, or agentless monitoring by it goes dark" % host)
     kept = (estate["port"], old_port or found.get("old_port"))
     return rows, opening, notes + _left_open(found, host, estate["hub_server"], kept)

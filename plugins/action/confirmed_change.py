@@ -5,6 +5,8 @@
 
 With O(confirm) it does so in the task that began the change: under the linear strategy the next task begins when the slowest
 host has ended this one, and until then the time of all the others would run.
+
+A Windows host, which runs no module in Python, is changed from here, by its script, and ends its change by itself.
 """
 
 from __future__ import annotations
@@ -16,7 +18,12 @@ from ansible.errors import AnsibleError
 from ansible.module_utils.parsing.convert_bool import boolean
 from ansible.plugins.action import ActionBase
 from ansible.plugins.connection import ConnectionBase
+from ansible_collections.portshift.agents.plugins.module_utils._core.errors import EngineError
 from ansible_collections.portshift.agents.plugins.plugin_utils._contracts import Result
+from ansible_collections.portshift.agents.plugins.plugin_utils._other_modules import is_powershell
+from ansible_collections.portshift.agents.plugins.plugin_utils._windows import change_tracker
+from ansible_collections.portshift.agents.plugins.plugin_utils._windows.actions import failed, module_of, options_of
+from ansible_collections.portshift.agents.plugins.plugin_utils._windows.script import Script
 
 # As the module's.
 DEFAULT_TIMEOUT = 60
@@ -31,6 +38,8 @@ class ActionModule(ActionBase):
 
     def run(self, tmp: Any = None, task_vars: Any = None) -> Result:
         result: Result = super().run(tmp, task_vars)
+        if is_powershell(self):
+            return dict(result, **self._on_windows(task_vars))
         arguments = dict(self._task.args)
         if arguments.get("state") == "confirmed" and not self._task.check_mode:
             answer = self._confirm(arguments, task_vars)
@@ -42,6 +51,17 @@ class ActionModule(ActionBase):
                 answer = _together(answer, self._confirm(confirmation, task_vars))
         result.update(answer)
         return result
+
+    def _on_windows(self, task_vars: Any) -> Result:
+        params, module = options_of(self, change_tracker.CHANGE_OPTIONS, required_if=[
+            ("state", "begun", ["record", "new_port"])]), module_of(self)
+        try:
+            found = change_tracker.changed(Script(self, task_vars), params, module)
+        except EngineError as err:
+            asked = params["state"] == "begun" and params["change_tracker_proof"]
+            unproved = dict(ok=False, port=params["new_port"], proved=[], missing={}, waited=0.0) if asked else {}
+            found = failed(err, state=change_tracker.failed_state(err), **dict(unproved, **getattr(err, "result", {})))
+        return dict(found, warnings=module.warnings) if module.warnings else found
 
     def _goes_on(self, arguments: dict[str, Any], answer: Result) -> bool:
         """Whether the change that this task has begun is to be confirmed by it too."""

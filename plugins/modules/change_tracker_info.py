@@ -51,7 +51,9 @@ extends_documentation_fragment:
 attributes:
   platform:
     support: full
-    platforms: linux
+    platforms: linux, windows
+requirements:
+  - the collection ansible.windows for Windows hosts
 seealso:
   - module: portshift.agents.change_tracker_evidence
   - module: portshift.agents.change_tracker_hub_url
@@ -211,47 +213,17 @@ record:
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.portshift.agents.plugins.module_utils._core.host_system import require_linux
-from ansible_collections.portshift.agents.plugins.module_utils._change_tracker.evidence import (
-    AGENT_PROOF_SPEC, AgentEvidence, asked_within)
-from ansible_collections.portshift.agents.plugins.module_utils._change_tracker.host import AGENT_SPEC, AgentHost
-from ansible_collections.portshift.agents.plugins.module_utils._change_tracker.plan import Move, described
+from ansible_collections.portshift.agents.plugins.module_utils._change_tracker.look import LOOK_SPEC, look
 from ansible_collections.portshift.agents.plugins.module_utils._core.errors import EngineError
-from ansible_collections.portshift.agents.plugins.module_utils._core.evidence import proof_of_moved, told_proof
-from ansible_collections.portshift.agents.plugins.module_utils._move.states import TIMES_SPEC, too_short
-from ansible_collections.portshift.agents.plugins.module_utils._network.posix_host import THIS_HOST
-from ansible_collections.portshift.agents.plugins.module_utils._core.ports import parse_port
-
-
-def evidence_of(params, host, move):
-    """The proof of a host that has moved, or has no agent that would; None where there is none to be asked for."""
-    proof = params["proof"]
-    if not proof or move.port is None or move.edits or move.problems:
-        return None
-
-    def judgement():
-        return AgentEvidence(asked_within(params, proof, move.port), host.managed)
-
-    if not host.agent:
-        return told_proof(move.port, judgement, proof["timeout"])
-    return proof_of_moved(host.record, move.port, judgement, proof["timeout"])
 
 
 def main():
-    module = AnsibleModule(
-        argument_spec=dict(AGENT_SPEC, port=dict(type="int"), proof=AGENT_PROOF_SPEC, move_times=TIMES_SPEC),
-        supports_check_mode=True)
+    module = AnsibleModule(argument_spec=LOOK_SPEC, supports_check_mode=True)
     require_linux(module)
-    port = module.params["port"]
     try:
-        port = None if port is None else parse_port(port)
+        module.exit_json(**look(module.params))
     except EngineError as err:
         module.fail_json(msg=str(err))
-    host = AgentHost(module.params, THIS_HOST)
-    move, times = Move(host, port), module.params["move_times"]
-    sentence = times and move.edits and too_short(times["limit"], times)
-    move.problems += [sentence] if sentence else []
-    module.exit_json(changed=False, ok=not move.problems, problems=move.problems, notes=move.notes,
-                     evidence=evidence_of(module.params, host, move), **described(host, move))
 
 
 if __name__ == "__main__":

@@ -296,8 +296,14 @@ attributes:
     support: full
   platform:
     support: full
-    platforms: linux
+    platforms: linux, windows
+requirements:
+  - the collection ansible.windows for Windows hosts
 notes:
+  - On a Windows host it moves one agent of Change Tracker, that of the one entry of O(hub_urls), by its service alone. The host
+    waits for the proof, and ends the change by itself or undoes it, by a scheduled task where it was cut off. No new login
+    confirms it, so that O(confirm) has to be true, and O(state=confirmed) fails. O(name), O(token), O(state_dir) and O(unit_dir)
+    mean nothing there, and options for what only Linux has are refused.
   - One change of a host at a time. While one waits for its confirmation another one is refused.
   - Needs an action plugin, so the control node is what tries the new login. Connections that have nothing to reset make a new
     login for each task anyway.
@@ -493,32 +499,19 @@ from ansible_collections.portshift.agents.plugins.module_utils._core.host_system
 from ansible_collections.portshift.agents.plugins.module_utils._bigfix import edit as bigfix_edit
 from ansible_collections.portshift.agents.plugins.module_utils._boks import evidence as boks_evidence, services_file
 from ansible_collections.portshift.agents.plugins.module_utils._change_tracker import evidence as agent_evidence, hub_edit
+from ansible_collections.portshift.agents.plugins.module_utils._move.change_options import change_spec, out_of_bounds
 from ansible_collections.portshift.agents.plugins.module_utils._move.confirmed_change import ConfirmedChange
 from ansible_collections.portshift.agents.plugins.module_utils._core.errors import EngineError
 from ansible_collections.portshift.agents.plugins.module_utils._bridge.bridge import check_bridge
-from ansible_collections.portshift.agents.plugins.module_utils._bridge.options import BRIDGE_SPEC
 from ansible_collections.portshift.agents.plugins.module_utils._core.evidence import Proofs
 from ansible_collections.portshift.agents.plugins.module_utils._core.file_kinds import FileKinds
 from ansible_collections.portshift.agents.plugins.module_utils._core.redacted_options import RedactedOptions
 from ansible_collections.portshift.agents.plugins.module_utils._core.redaction import MASK
 from ansible_collections.portshift.agents.plugins.module_utils._nginx import conf as nginx_conf
 
-MAPPING_SPEC = dict(old=dict(type="int", required=True), new=dict(type="int", required=True),
-                    protocols=dict(type="list", elements="str", choices=["tcp", "udp"]))
 # In the order in which they are asked for a file of a record that names no kinds.
 KINDS = FileKinds(hub_edit, nginx_conf, services_file, bigfix_edit)
 PROOFS = Proofs(boks_evidence, agent_evidence)
-COMMANDS = dict(type="list", elements="list", default=[])
-# The bounds of the numbers of seconds.
-BOUNDS = dict(timeout=(5, 3600), check_seconds=(0, 3600), command_seconds=(1, 3600), wait=(0, 7200))
-
-
-def out_of_bounds(params):
-    """A sentence about the first number of seconds that can't be, or None."""
-    for name, (least, most) in sorted(BOUNDS.items()):
-        if not least <= params[name] <= most:
-            return "%s is %d; give %d to %d seconds" % (name, params[name], least, most)
-    return None
 
 
 class Module(RedactedOptions, AnsibleModule):
@@ -536,23 +529,7 @@ def shown_params(params):
 def main():
     module = Module(
         shown_params,
-        argument_spec=dict(
-            name=dict(type="str", required=True),
-            state=dict(type="str", choices=["present", "begun", "confirmed", "reverted"], default="begun"),
-            timeout=dict(type="int", default=60), confirm=dict(type="bool", default=False),
-            wait=dict(type="int", default=0), token=dict(type="str", no_log=False), record=dict(type="path"),
-            old_port=dict(type="int"), new_port=dict(type="int"), phase=dict(type="str"),
-            stop=COMMANDS, start=COMMANDS, services=dict(type="list", elements="str", default=[]),
-            executables=dict(type="dict", default={}), checks=COMMANDS, check_seconds=dict(type="int", default=30),
-            command_seconds=dict(type="int", default=120),
-            files=dict(type="list", elements="dict", default=[], options=dict(
-                path=dict(type="path", required=True), content=dict(type="str", required=True, no_log=True))),
-            bridge=dict(type="dict", options=dict(BRIDGE_SPEC, mappings=dict(
-                type="list", elements="dict", required=True, options=MAPPING_SPEC))),
-            force=dict(type="bool", default=False), state_dir=dict(type="path", default="/var/lib/portshift"),
-            unit_dir=dict(type="path", default="/etc/systemd/system"),
-            **dict(PROOFS.spec, **{kind.option: dict(type="list", elements="dict", default=[], options=kind.spec)
-                                   for kind in KINDS.with_option})),
+        argument_spec=change_spec(KINDS, PROOFS),
         mutually_exclusive=[sorted(PROOFS.spec)], required_if=[("state", "begun", ["record", "new_port"])],
         supports_check_mode=True)
     require_linux(module)

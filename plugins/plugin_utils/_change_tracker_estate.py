@@ -23,7 +23,7 @@ GROUPS = {HUB: "hub", PROXIES: "proxy", AGENTS: "agent"}
 MONITORED = "change_tracker_monitored"
 # Where the table is asked for what does not depend on the hub's port.
 DEFAULT_PORT = 443
-# What answers on the hub's port.  NGINX alone stands on a host whose own agent can be moved; with NONE no run connects there.
+# What answers on the hub's port; with NONE no run connects there.
 NGINX, IIS, NONE = "nginx", "iis", "none"
 # What a host that is monitored without an agent may be.
 KINDS = ("linux", "windows", "network")
@@ -55,8 +55,8 @@ class Estate:
         strange = [host for host in self.pilot if host not in self.components]
         if strange:
             self.problems.append("%s: in %s, but in none of %s" % (", ".join(strange), PILOT, ", ".join(GROUPS)))
-        if hub_server != NGINX and self.hub and self.components.get(self.hub) == ["hub"]:
-            # Whether an agent runs there is not known, and on Windows it could not be moved.
+        if not self.hub_managed and self.hub and self.components.get(self.hub) == ["hub"]:
+            # Whether an agent runs there is not known.
             del self.components[self.hub]
         if not self.problems and not self.components:
             self.problems.append("%s and %s hold no host, so there is no agent to move" % (AGENTS, PROXIES))

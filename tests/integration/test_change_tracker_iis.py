@@ -5,15 +5,17 @@
 
 import contextlib
 import json
+import re
 import shlex
 import time
 
 import pytest
 import yaml
 
-from tests.integration.change_tracker_estate import NEW, OLD, Estate, with_port
+from tests.integration.change_tracker_estate import NEW, OLD, Estate, documented, with_port
 from tests.integration.product_lab import eventually
 from tests.lab.change_tracker_lab import SITE_NAME
+from tests.unit.windows_change_tracker import LOG, state_of
 
 AGENTS = ("proxy", "agent01")
 IDENTITY = dict(ip="*", hostname="", port=NEW)
@@ -130,16 +132,54 @@ def test_reboot_of_the_hub_leaves_its_bindings(lab, engine):
     assert lab.files(engine)["hub"] == before and lab.status("hub")["listening"] == [22, 80, OLD]
 
 
-def test_hub_and_agents_move_the_old_port_ends_and_all_come_back_and_no_heartbeat_fails(lab, engine):
+@pytest.fixture
+def on_windows(lab):
+    """Agents on Windows: that of the hub, a proxy, and another one."""
+    hub = lab.windows
+    hub.follow()
+    made = dict(hub=hub.add_agent("hub"), proxy2=hub.add_agent("proxy2", "change_tracker_proxies"),
+                win1=hub.add_agent("win1", "change_tracker_agents"))
+    eventually(lambda: all(host.agent.taken for host in made.values()))
+    yield made
+    hub.take_agents_away()
+
+
+def ports_on_windows(hosts):
+    """-> {host: the port of the hub to which its agent is connected}"""
+    return {name: host.agent.connection and host.agent.connection.remote_port for name, host in hosts.items()}
+
+
+def requests(host):
+    """Of each task of a host; a Receive after the first of a command is not counted."""
+    return [task.requests - task.counts["again"] for task in host.endpoint.tasks]
+
+
+def test_hub_and_agents_move_the_old_port_ends_and_all_come_back_and_no_heartbeat_fails(lab, engine, on_windows):
+    """Agents on Linux and on Windows, the one of the hub among them."""
     began, before, rules, details = time.time(), lab.files(engine), lab.rules(engine), lab.details(engine)
+    states = {name: state_of(host) for name, host in on_windows.items()}
+    plan = lab.play("plan").good()
+    for name in on_windows:
+        words = r"%s +https://hub/api/ -> https://hub:%d/api/ +.Gen7AgentCore; thumbprint" % (name, NEW)
+        assert re.search(words, plan.output), plan.output
     check = lab.play("migrate", "--check", "--diff").good()
     assert (lab.files(engine), lab.rules(engine), lab.bindings(engine)) == (before, rules, bound(OLD))
+    assert {name: state_of(host) for name, host in on_windows.items()} == states
+    for host in on_windows.values():
+        host.endpoint.forget()
     done = lab.play("migrate").good()
-    assert set(done.changed) == set(check.changed) == {"hub", *AGENTS}
+    assert set(done.changed) == set(check.changed) == {*on_windows, *AGENTS}
+    costs = documented()
+    for name, kind in (("win1", "agent"), ("proxy2", "proxy")):
+        assert requests(on_windows[name]) == [costs[kind][phase] for phase in ("look", "path", "move")]
+    # Beside what is done to its site.
+    assert costs["agent of the hub"]["move"] in requests(on_windows["hub"])
+    assert ports_on_windows(on_windows) == dict.fromkeys(on_windows, NEW)
     assert lab.bindings(engine) == bound(OLD, NEW) and lab.rules(engine) == dict(rules, **{RULE: (str(NEW), True)})
     assert lab.details(engine) == {host: with_port(data, NEW) for host, data in details.items()}
     assert presented(lab)[0] == presented(lab)[1] != ""
     assert lab.play("migrate").good().changed == {}
+    lab.play("verify").good()
 
     with beside(lab, engine, "monitored1", GUEST % OLD):
         eventually(lambda: lab.execute(engine, "hub", "ss -Htn state established sport = :%d" % OLD)[1].strip() != "")
@@ -153,7 +193,11 @@ def test_hub_and_agents_move_the_old_port_ends_and_all_come_back_and_no_heartbea
     lab.play("rollback").good()
     assert (lab.bindings(engine), lab.rules(engine), lab.details(engine)) == (bound(OLD), rules, details)
     assert lab.files(engine) == before and lab.ports() == dict.fromkeys(AGENTS, OLD)
+    assert {name: state_of(host) for name, host in on_windows.items()} == states
+    assert ports_on_windows(on_windows) == dict.fromkeys(on_windows, OLD)
     assert lab.play("rollback").good().changed == {}
+    for name, host in on_windows.items():
+        assert not host.agent.failed, (name, host.files.read(LOG))
     fine, verdict = lab.heartbeats("--since", str(began))
     assert fine, verdict["objections"]
 

@@ -621,16 +621,30 @@ Describe 'a file of our own' {
 
 Describe 'probes' {
     BeforeAll {
-        function Start-Answer([string] $Text) {
+        function New-TestCertificate {
+            $key = [Security.Cryptography.RSA]::Create(2048)
+            $request = [Security.Cryptography.X509Certificates.CertificateRequest]::new(
+                'CN=hub', $key, [Security.Cryptography.HashAlgorithmName]::SHA256, [Security.Cryptography.RSASignaturePadding]::Pkcs1)
+            $made = $request.CreateSelfSigned([DateTimeOffset]::UtcNow.AddDays(-1), [DateTimeOffset]::UtcNow.AddDays(1))
+            # Windows serves none whose key was never kept.
+            $bytes = $made.Export([Security.Cryptography.X509Certificates.X509ContentType]::Pfx, 'x')
+            [Security.Cryptography.X509Certificates.X509Certificate2]::new($bytes, 'x')
+        }
+
+        function Start-Answer([string] $Text, [object] $Certificate) {
             # One connection is taken, in a thread of its own; without a text it is not answered.
             $listener = [Net.Sockets.TcpListener]::new([Net.IPAddress]::Loopback, 0)
             $listener.Start()
             $shell = [Management.Automation.PowerShell]::Create()
             $null = $shell.AddScript({
-                    param($Listener, $Text)
+                    param($Listener, $Text, $Certificate)
                     $client = $Listener.AcceptTcpClient()
                     if ($Text) {
                         $stream = $client.GetStream()
+                        if ($Certificate) {
+                            $stream = [Net.Security.SslStream]::new($stream)
+                            $stream.AuthenticateAsServer($Certificate)
+                        }
                         $buffer = [byte[]]::new(4096)
                         $null = $stream.Read($buffer, 0, 4096)
                         $bytes = [Text.Encoding]::ASCII.GetBytes($Text)
@@ -640,7 +654,7 @@ Describe 'probes' {
                     else {
                         [Threading.Thread]::Sleep(20000)
                     }
-                }).AddArgument($listener).AddArgument($Text)
+                }).AddArgument($listener).AddArgument($Text).AddArgument($Certificate)
             $null = $shell.BeginInvoke()
             @{ listener = $listener; port = $listener.LocalEndpoint.Port }
         }
@@ -655,6 +669,48 @@ Describe 'probes' {
         $found.status | Should -Be 503
         $found.body | Should -BeExactly (Get-Base64 'abcd')
         $found.address | Should -Be '127.0.0.1'
+    }
+
+    It 'tells the certificate that it was shown, whoever has signed it' {
+        $certificate = New-TestCertificate
+        $server = Start-Answer "HTTP/1.1 401 No`r`n`r`n" $certificate
+        $found = Read-Probe @{ name = 'n'; host = '127.0.0.1'; port = $server.port; kind = 'https'; timeout = 10 }
+        $server.listener.Stop()
+        $found.problem | Should -BeNullOrEmpty
+        $found.status | Should -Be 401
+        $raw = $certificate.GetRawCertData()
+        $found.certificate | Should -BeExactly ([Convert]::ToBase64String($raw))
+        $sha1 = $certificate.Thumbprint
+        $sha256 = Get-Sha256 $raw
+        Test-Thumbprint $found.certificate $sha1 | Should -BeTrue
+        Test-Thumbprint $found.certificate $sha256 | Should -BeTrue
+        $upper = $sha256.ToUpperInvariant()
+        Test-Thumbprint $found.certificate $upper | Should -BeTrue
+        Test-Thumbprint $found.certificate ('A' * 40) | Should -BeFalse
+        Test-Thumbprint $null $sha1 | Should -BeFalse
+    }
+
+    It 'takes an answer of any status for one, and another certificate for none' {
+        $probe = @{ name = 'n'; host = 'hub'; port = 8443; kind = 'https'; timeout = 5 }
+        Mock Read-Probe { @{ ok = $true; status = 401; problem = $null; body = ''; certificate = (Get-Base64 'shown') } }
+        (Test-Condition @{} @{ kind = 'probe'; probe = $probe; contains = $null }).holds | Should -BeFalse
+        (Test-Condition @{} @{ kind = 'probe'; probe = $probe; contains = $null; any_status = $true }).holds | Should -BeTrue
+        $print = Get-Sha256 ([Text.Encoding]::ASCII.GetBytes('shown'))
+        (Test-Condition @{} @{ kind = 'probe'; probe = $probe; any_status = $true; thumbprint = $print }).holds | Should -BeTrue
+        $seen = Test-Condition @{} @{ kind = 'probe'; probe = $probe; any_status = $true; thumbprint = ('A' * 40) }
+        $seen.holds | Should -BeFalse
+        $seen.note | Should -BeLike '*with another certificate than AAAA*'
+    }
+
+    It 'looks up the names in files of which that is asked, and no others' {
+        $utf16 = [Convert]::ToBase64String([Text.Encoding]::Unicode.GetBytes('<Url>HTTPS://hub.example.test:8443/api</Url>'))
+        $files = @(
+            @{ content = $utf16 }
+            @{ content = (Get-Base64 'http://other/') }
+            @{ content = (Get-Base64 'http://[::1]:80/ https://a/ https://b https://c/ https://d/') }
+            @{ content = $null })
+        $asked = @(@{ hosts = $true }, @{ path = 'x' }, @{ hosts = $true }, @{ hosts = $true })
+        (@(Get-UrlHost $asked $files) -join ' ') | Should -BeExactly 'hub.example.test ::1 a b c'
     }
 
     It 'tells what is no HTTP' {

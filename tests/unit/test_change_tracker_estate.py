@@ -69,11 +69,11 @@ def test_nobody_connects_to_a_hub_that_somebody_else_looks_after():
     assert estate(hub_server="none", change_tracker_hub=[]).problems == []
 
 
-def test_hub_behind_iis_is_moved_and_its_own_agent_is_not():
+def test_hub_behind_iis_is_moved_and_so_is_its_own_agent():
     found = estate(hub_server="iis")
-    assert "h" not in found.components and found.hub_managed and found.keeper == "a1"
+    assert found.components["h"] == ["hub"] and found.hub_managed and found.keeper == "h"
     assert found.openings(8443) == dict(h=[dict(port=8443, protocol="tcp", sources=[])])
-    assert found.steps(["100%"])[0]["title"] == "Proxy p1"
+    assert found.steps(["100%"])[0] == dict(phase=1, title="Agent of the hub", component="hub", hosts=["h"])
     alone = estate(hub_server="iis", change_tracker_hub=[])
     assert len(alone.problems) == 1 and "has to hold the one hub" in alone.problems[0]
 
@@ -149,10 +149,6 @@ def ask(run_module, tmp_path):
     (dict(port=8443, hosts=["h"], groups=dict(GROUPS, change_tracker_hub=["h", "g"])), "has to hold the one hub"),
     (dict(port=8443, hosts=["h"], hub_server="nginx", hosts_vars=dict(h=dict(ansible_connection="winrm"))),
      "h, the hub, is a Windows host: leave change_tracker_hub_server out, or set it to iis"),
-    (dict(port=8443, groups=dict(GROUPS, change_tracker_proxies=["h"]), hosts_vars=dict(h=dict(ansible_shell_type="powershell"))),
-     "h: Windows hosts, which this collection does not move"),
-    (dict(port=8443, hosts=["h"], hosts_vars=dict(a2=dict(ansible_connection="ansible.builtin.psrp"))),
-     "a2: Windows hosts, which this collection does not move"),
     (dict(port=8443, hosts=["h"], hosts_vars=dict(p2=dict(change_tracker_monitored=[dict(host="x")]))),
      "p2: change_tracker_monitored, entry 1"),
 ])
@@ -180,17 +176,24 @@ def test_windows_hub_is_no_problem_where_somebody_else_looks_after_it(ask):
 def test_windows_hub_has_iis_unless_somebody_says_otherwise(ask):
     windows = dict(h=dict(ansible_connection="psrp"))
     result = ask("change_tracker_estate", windows, port=8443)
-    assert (result["hub_server"], result["hub_hosts"], result["keeper"]) == ("iis", ["h"], "a1")
-    assert "h" not in result["order"] and result["not_asked"] == []
+    assert (result["hub_server"], result["hub_hosts"], result["keeper"]) == ("iis", ["h"], "h")
+    assert result["order"][0] == "h" and result["not_asked"] == []
     assert ask("change_tracker_estate", port=8443)["hub_server"] == "nginx"
     by_hand = dict(h=dict(ansible_connection="psrp", change_tracker_hub_server="none"))
     assert ask("change_tracker_estate", by_hand, port=8443, limit=["a1"])["hub_server"] == "none"
 
 
-def test_who_is_left_out_by_a_limit_is_told_and_so_is_a_hub_without_an_agent_of_its_own(ask):
+def test_windows_hosts_are_agents_and_proxies_as_others_are(ask):
+    windows = {host: dict(ansible_connection="winrm") for host in ("h", "p2", "a2")}
+    result = ask("change_tracker_estate", windows, port=8443)
+    assert not result.get("failed") and {"h", "p2", "a2"} < set(result["order"])
+    assert result["steps"] == ask("change_tracker_estate", port=8443)["steps"]
+
+
+def test_who_is_left_out_by_a_limit_is_told_and_so_is_a_hub_on_windows(ask):
     windows = dict(h=dict(ansible_connection="psrp"))
     result = ask("change_tracker_estate", windows, port=8443, limit=["p1", "p2", "a1", "a2", "a3"])
-    assert (result["not_asked"], result["hub_hosts"]) == (["a4", "h"], [])
+    assert (result["not_asked"], result["hub_hosts"]) == (["h", "a4"], [])
     # Each of its agents connects to it.
     assert result["outside"] == {host: ["h"] for host in result["order"]} and result["order"]
     assert ask("change_tracker_estate", port=8443, limit=["h", "a1"])["not_asked"] == ["p1", "p2", "a2", "a3", "a4"]
@@ -274,7 +277,7 @@ def test_plan_names_the_ports_of_the_hub_that_are_no_part_of_the_migration(ask):
     assert not any("listen on port" in line for line in quiet["report"])
 
 
-def test_plan_of_a_hub_behind_iis_tells_its_bindings_and_whose_agent_stays(ask):
+def test_plan_of_a_hub_behind_iis_tells_its_bindings(ask):
     listens = ["https *:443: AB", "https *:8443: AB"]
     found = dict(HUB, path="site Hub of IIS", listens=dict(before=listens[:1], after=listens),
                  ports=dict(before=[443, 9443], after=[443, 8443, 9443]))
@@ -282,7 +285,7 @@ def test_plan_of_a_hub_behind_iis_tells_its_bindings_and_whose_agent_stays(ask):
     assert any("IIS: `https *:443: AB` -> `https *:443: AB` `https *:8443: AB`" in line for line in report)
     (note,) = [line for line in report if "site Hub of IIS is bound to port 9443 too" in line]
     assert "remove its binding in IIS Manager" in note
-    assert any(line.startswith("note: h: the agent of a hub on Windows is not moved.") for line in report)
+    assert not any("is not moved" in line for line in report)
 
 
 def test_hub_that_did_not_answer_stands_in_the_plan(ask):

@@ -10,8 +10,8 @@ import pytest
 from ansible.errors import AnsibleActionFail
 from ansible.playbook.task import Task
 
-NAMES = ["bigfix_evidence", "bigfix_masthead_info", "bigfix_settings",
-         "change_record", "port_bridge", "port_bridge_info", "port_listener", "port_probe"]
+NAMES = ["bigfix_evidence", "bigfix_masthead_info", "bigfix_settings", "change_record", "change_tracker_evidence",
+         "change_tracker_info", "port_bridge", "port_bridge_info", "port_listener", "port_probe"]
 
 
 def action(name, windows, async_val=0):

@@ -4,6 +4,7 @@
 """A Windows host behind the seam: what is asked of it and when, what an edit becomes, and what is kept on it."""
 
 import base64
+import hashlib
 import importlib
 import inspect
 import json
@@ -19,9 +20,10 @@ from ansible_collections.portshift.agents.plugins.module_utils._bigfix import ed
 from ansible_collections.portshift.agents.plugins.module_utils._network.run_lock import HeldError
 from ansible_collections.portshift.agents.plugins.plugin_utils._windows import lock, record as windows_record
 from ansible_collections.portshift.agents.plugins.plugin_utils._windows.bigfix import ServerView, SettingsView
-from ansible_collections.portshift.agents.plugins.plugin_utils._windows.host import WindowsHost, splice, write_step
+from ansible_collections.portshift.agents.plugins.plugin_utils._windows.host import (
+    FILE_LIMIT, WindowsHost, probe_asked, splice, write_step)
 from ansible_collections.portshift.agents.plugins.plugin_utils._windows.move import AFTER_ITS_TIME, Module, await_end
-from ansible_collections.portshift.agents.plugins.plugin_utils._windows.protocol import FOLDER
+from ansible_collections.portshift.agents.plugins.plugin_utils._windows.protocol import FOLDER, FileAsked, Wanted
 from tests.unit.windows_bigfix import Parent, Straight
 from tests.windows.files import ADMINISTRATORS, TRUSTED, USERS
 from tests.windows.host import Host
@@ -370,12 +372,38 @@ def peer(model):
     (dict(host="relay", port=55000, http=dict(path="/x", body_regex="no")), "does not match no"),
     (dict(host="relay", port=55000, http=dict(path="/x", status=404)), "HTTP status 200 instead of 404"),
     (dict(host="relay", port=55000, protocol="udp"), "not asked by udp"),
-    (dict(host="relay", port=55000, http=dict(path="/", tls=True, thumbprint="x")), "which certificate"),
+    (dict(host="relay", port=55000, http=dict(path="/", tls=True)), "the handshake failed"),
     (dict(host="nowhere", port=1), "nowhere")])
 def test_a_probe_says_what_port_probe_says(host, peer, target, reason):
     found = host.probe([target], 5)[0]
     assert found["reachable"] == (reason is None) and found["port"] == target["port"]
     assert reason is None or reason in found["reason"] and found["error"].startswith("this host -> ")
+
+
+def test_a_path_is_no_more_than_a_path():
+    target = dict(host="relay", port=1, http=dict(path="/a b/%20?c=d&e=~'\r\nX: y"))
+    assert probe_asked(target, 5)["path"] == "/a%20b/%20?c=d&e=~'%0D%0AX:%20y"
+
+
+@pytest.mark.parametrize("thumbprint, reason", [
+    (None, None), (hashlib.sha1(b"shown").hexdigest().upper(), None), (hashlib.sha256(b"shown").hexdigest(), None),
+    ("A" * 40, "the server shows the certificate with the SHA-1 fingerprint %s, not the one with %s" % (
+        hashlib.sha1(b"shown").hexdigest().upper(), "A" * 40))])
+def test_a_probe_by_tls_tells_the_certificate_and_compares_it(host, peer, thumbprint, reason):
+    peer.listener("tcp", 55000).certificate = b"shown"
+    found = host.probe([dict(host="relay", port=55000, http=dict(path="/", tls=True, thumbprint=thumbprint, any_status=True))], 5)
+    assert (found[0]["reason"], found[0]["certificate"]["sha1"]) == (reason, hashlib.sha1(b"shown").hexdigest().upper())
+
+
+@pytest.mark.parametrize("content", [b"<Url>https://relay:443/</Url>", "<Url>HTTP://relay/</Url>".encode("utf-16")])
+def test_names_in_a_file_are_looked_up_with_it(model, script, host, peer, content):
+    model.files.put("C:\\x.xml", content)
+    host.foresee(Wanted(files=[FileAsked(path="C:\\x.xml", limit=FILE_LIMIT, hosts=True)]))
+    assert host.read("C:\\x.xml") == content and host.addresses_of("relay") == {"192.0.2.10"} and script.reads == 1
+    # What was seen with an old file is no answer for a new one.
+    model.files.put("C:\\x.xml", b"")
+    host.read_anew()
+    assert host.addresses_of("relay") == {"192.0.2.10"} and script.reads == 3
 
 
 # --- hosts that are none of Windows

@@ -3,9 +3,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """A small BigFix deployment on models of Windows hosts, asked without a wire."""
 
-import uuid
-
 from ansible_collections.portshift.agents.plugins.plugin_utils._windows.protocol import VERSION, Request
+from ansible_collections.portshift.agents.plugins.plugin_utils._windows.script import new_id
 from tests.lab.authority import Authority
 from tests.lab.bigfix.listening import MASTHEAD
 from tests.windows.bigfix import DATE, SETTINGS, install_client
@@ -70,7 +69,7 @@ class Straight:
     """A Script that asks the model at once, and counts."""
 
     def __init__(self, host):
-        self.host, self.reads, self.applies, self.resumed = host, 0, [], []
+        self.host, self.reads, self.applies, self.resumed, self.about = host, 0, [], [], None
 
     def read(self, wanted):
         self.reads += 1
@@ -79,7 +78,7 @@ class Straight:
     def apply(self, wanted, steps, timeout, settles=()):
         self.applies.append(steps)
         more = dict(settles=list(settles)) if settles else {}
-        return self.host.script.answer(Request(version=VERSION, verb="apply", wanted=wanted, id=uuid.uuid4().hex,
+        return self.host.script.answer(Request(version=VERSION, verb="apply", wanted=wanted, id=new_id(self.about),
                                                timeout=timeout, steps=steps, **more))
 
     def resume(self, change):

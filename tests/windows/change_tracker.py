@@ -12,6 +12,7 @@ import hashlib
 import json
 import os
 import re
+import ssl
 import tempfile
 import time
 
@@ -20,14 +21,13 @@ from tests.lab.change_tracker import hub_details
 from tests.lab.change_tracker.windows import STARTED, STOPPED, lay_out
 
 from .files import READ, WRITE, FileError
-from .network import NoAnswer, PortError, Real
-from .script import unverified
+from .network import NoAnswer, PortError
 from .services import Product, Service
 
 NNT = "C:\\ProgramData\\NNT"
 # The services of agents, today's and the one before, and where each has its files.
 PLACES = {"Gen7AgentCore": NNT + "\\gen7agent.app.netcore", "Gen7Agent": NNT + "\\gen7agent.service"}
-LOG = "rolling-log.txt"
+SERVICE, LOG = "Gen7AgentCore", "rolling-log.txt"
 HEARTBEAT = re.compile(r"/api/agents/([A-Za-z0-9.-]+)/heartbeats/([0-9]+)\Z")
 EVERY_SECONDS, RETRY_SECONDS, RETRIES = 2.0, 0.5, 20
 SYSTEM_PID = 4
@@ -147,17 +147,28 @@ class Agent(Product):
 
     def _beat(self):
         if self.connection is not None and not self.host.is_connected(self.connection):
+            self._hang_up()
+        kept = self.connection is not None
+        if not kept:
+            self._connect()
+        try:
+            status = self._say_that_it_lives()
+        except NoAnswer:
+            if not kept:
+                raise
             # A server may close a kept connection at any time; it goes out again, over a new one.
             self._hang_up()
-        if self.connection is None:
             self._connect()
-        login = "%s:%s" % (self.settings.username, self.settings.password)
-        status, _body = self.remote.request(
-            "PUT", "%s/agents/%s/heartbeats/%d" % (self.settings.url.path, self.host.name, self.number),
-            json.dumps(dict(monitored=[])).encode(),
-            {"Authorization": "Basic " + base64.b64encode(login.encode()).decode(), "Content-Type": "application/json"})
+            status = self._say_that_it_lives()
         if status != 200:
             raise NoAnswer("HTTP %d" % status)
+
+    def _say_that_it_lives(self):
+        login = "%s:%s" % (self.settings.username, self.settings.password)
+        return self.remote.request(
+            "PUT", "%s/agents/%s/heartbeats/%d" % (self.settings.url.path, self.host.name, self.number),
+            json.dumps(dict(monitored=[])).encode(),
+            {"Authorization": "Basic " + base64.b64encode(login.encode()).decode(), "Content-Type": "application/json"})[0]
 
     def _connect(self):
         url, failure = self.settings.url, NoAnswer("the name %s is not known" % self.settings.url.host)
@@ -170,22 +181,23 @@ class Agent(Product):
         else:
             raise failure
         if url.tls:
-            found = self._presented()
+            found = hashlib.sha1(self.remote.presented()).hexdigest()
             if self.settings.thumbprint and found != self.settings.thumbprint:
                 raise Untrusted("the hub's is %s" % found.upper())
         self.connection = self.host.connected(self.service.process, self.remote, url.port)
 
-    def _presented(self):
-        if isinstance(self.remote, Real):
-            self.remote.secure(unverified())
-            return hashlib.sha1(self.remote.connection.sock.getpeercert(True)).hexdigest()
-        listener = self.remote.last
-        if not getattr(listener, "thumbprint", None):
-            raise NoAnswer("the handshake failed")
-        return listener.thumbprint.lower()
-
 
 # -- a hub
+def _der(path):
+    """-> the certificate of a file that has its key, too"""
+    if path is None:
+        return None
+    with open(path) as stream:
+        text = stream.read()
+    end = "-----END CERTIFICATE-----"
+    return ssl.PEM_cert_to_DER_cert(text[text.index("-----BEGIN CERTIFICATE-----"):text.index(end) + len(end)] + "\n")
+
+
 def install_hub(host, folder, port, certificate, site=SITE, running=True):
     """A hub whose IIS is the model's own.  `folder`: of this machine, for IIS's configuration; `certificate`: the text of a
     certificate and its key -> the Product of its site"""
@@ -237,7 +249,7 @@ class Iis(Product):
             host.shut(self.listeners.pop(port))
         for port, binding in wanted.items():
             kept = table.get(binding.endpoint)
-            self.listeners[port].thumbprint = kept and kept["hash"]
+            self.listeners[port].certificate = kept and _der(host.iis.certificate(kept["store"], kept["hash"]))
         host.iis.set_state(sites=states)
 
     def _can_have(self, host, bindings, taken, wanted):

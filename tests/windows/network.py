@@ -13,6 +13,7 @@ import http.server
 import ipaddress
 import itertools
 import socket
+import ssl
 import threading
 
 from tests.lab.change_tracker.iis import admits
@@ -33,11 +34,12 @@ class PortError(Exception):
 
 
 class Listener:
-    """`answer(method, path, body) -> (status, bytes)`; None: it takes connections and says nothing."""
+    """`answer(method, path, body) -> (status, bytes)`; None: it takes connections and says nothing.  `certificate`: the DER that
+    it shows by TLS, where it has one."""
 
     def __init__(self, process, protocol, address, port, answer=None, forward=None):
         self.process, self.protocol, self.address, self.port = process, protocol, address, port
-        self.answer, self.forward, self.real = answer, forward, None
+        self.answer, self.forward, self.real, self.certificate = answer, forward, None, None
 
 
 class Connection:
@@ -74,10 +76,10 @@ class Rules:
 
 
 class Network:
-    """Which hosts there are.  `names`: what the names of a DNS lead to."""
+    """Which hosts there are.  `names`: what the names of a DNS lead to.  `real`: networks of this machine that are reached."""
 
     def __init__(self):
-        self.hosts, self.names = [], {}
+        self.hosts, self.names, self.real = [], {}, [LOOPBACK]
         self.source_ports = itertools.cycle(range(DYNAMIC, 65536))
 
     def add(self, host):
@@ -102,7 +104,7 @@ class Network:
         """-> what to talk to, Remote or Real; or NoAnswer with the reason."""
         target = self.owner(source, address)
         if target is None:
-            return Real.connect(source, address, port, timeout)
+            return self._connect_for_real(source, address, port, timeout)
         if not target.is_up:
             raise NoAnswer("timed out")
         # What Windows Firewall does not let in gets no answer.
@@ -111,12 +113,18 @@ class Network:
         listener = target.listener("tcp", port, address)
         if listener is None:
             if target.real:
-                return Real.connect(source, target.addresses[0] if address == "127.0.0.1" else address, port, timeout)
+                return self._connect_for_real(
+                    source, target.addresses[0] if address == "127.0.0.1" else address, port, timeout)
             raise NoAnswer("refused")
         if listener.forward:
             behind = self.connect(target, *listener.forward, timeout=timeout)
             return Remote(target, listener, address, behind)
         return Remote(target, listener, address)
+
+    def _connect_for_real(self, source, address, port, timeout):
+        if not any(ipaddress.ip_address(address) in network for network in self.real):
+            raise NoAnswer("timed out")
+        return Real.connect(source, address, port, timeout)
 
 
 class Remote:
@@ -140,6 +148,12 @@ class Remote:
             raise NoAnswer("the server closed the connection without an answer")
         return self.listener.answer(method, path, body)
 
+    def presented(self):
+        """By TLS -> the certificate, as DER"""
+        if self.last.certificate is None:
+            raise NoAnswer("the handshake failed")
+        return self.last.certificate
+
     def close(self):
         if self.behind is not None:
             self.behind.close()
@@ -154,8 +168,6 @@ class Real:
 
     @classmethod
     def connect(cls, source, address, port, timeout):
-        if ipaddress.ip_address(address) not in LOOPBACK:
-            raise NoAnswer("timed out")
         own = source.addresses[0]
         made = cls(address, port, timeout, (own, 0) if ipaddress.ip_address(own) in LOOPBACK else None)
         try:
@@ -166,9 +178,12 @@ class Real:
             raise NoAnswer("timed out" if isinstance(err, TimeoutError) else str(err))
         return made
 
-    def secure(self, context):
+    def presented(self):
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
         try:
             self.connection.sock = context.wrap_socket(self.connection.sock)
+            return self.connection.sock.getpeercert(True)
         except OSError as err:
             raise NoAnswer(str(err))
 
@@ -187,8 +202,9 @@ class Real:
             return False
         sock.settimeout(0)
         try:
-            return sock.recv(1, socket.MSG_PEEK) != b""
-        except BlockingIOError:
+            # By TLS there may be more to read than what was said; nothing is said there that was not asked for.
+            return sock.recv(1, *(() if isinstance(sock, ssl.SSLSocket) else (socket.MSG_PEEK,))) != b""
+        except (BlockingIOError, ssl.SSLWantReadError):
             return True
         except OSError:
             return False

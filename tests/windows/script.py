@@ -11,7 +11,6 @@ import contextlib
 import hashlib
 import json
 import re
-import ssl
 import threading
 
 from ansible_collections.portshift.agents.plugins.module_utils._core.log_lines import LOG_TAIL
@@ -19,7 +18,7 @@ from ansible_collections.portshift.agents.plugins.plugin_utils._windows.protocol
 
 from .clock import Cancelled
 from .files import ALL, READ, TRUSTED, FileError
-from .network import NoAnswer, Range, Real
+from .network import NoAnswer, Range
 from .registry import RegistryError
 from .services import RUNNING, STOP_PENDING, STOPPED, ServiceError
 from .shapes import Misfit, check
@@ -35,7 +34,7 @@ DAY = 86400.0
 RESERVE_BYTES = 262144
 CONNECTIONS = 5000
 LISTEN_SECONDS = 10.0
-BODY_BYTES = 65536
+BODY_BYTES, HOSTS = 65536, 4
 HELD_SECONDS = 60.0
 CODED = ("Binary", "None", "Unknown")
 APPLYING, UNDOING, UNDONE, TROUBLE, APPLIED = "applying", "undoing", "undone", "trouble", "applied"
@@ -857,11 +856,16 @@ class Script:
     def _is_probe(self, condition, _change):
         probe = condition["probe"]
         found = self.probe(probe)
-        holds = found["ok"] and (probe["kind"] == "tcp" or found["status"] == 200)
+        holds, other = found["ok"] and (probe["kind"] == "tcp" or condition.get("any_status") or found["status"] == 200), ""
+        if holds and condition.get("thumbprint"):
+            wanted = condition["thumbprint"].lower()
+            kind = hashlib.sha1 if len(wanted) == 40 else hashlib.sha256
+            if kind(base64.b64decode(found["certificate"] or "")).hexdigest() != wanted:
+                holds, other = False, " with another certificate than " + condition["thumbprint"]
         if holds and condition["contains"]:
             holds = condition["contains"] in base64.b64decode(found["body"] or "").decode("latin-1")
-        return holds, "%s %s:%d answers: %s %s %s" % (
-            probe["kind"], probe["host"], probe["port"], found["ok"], found["status"], found["problem"]), None
+        return holds, "%s %s:%d answers: %s %s %s%s" % (
+            probe["kind"], probe["host"], probe["port"], found["ok"], found["status"], found["problem"], other), None
 
     def _is_connection(self, condition, _change):
         wanted = self._process_of(condition["service"])
@@ -917,10 +921,22 @@ class Script:
         found["connections"] = [one for one in host.connected_now() if one["state"] in ("Established", "SynSent")
                                 and (one["local_port"] in ports or one["remote_port"] in remote)][:CONNECTIONS]
         found["probes"] = [self.probe(probe) for probe in wanted.get("probes", [])]
-        found["names"] = [dict(name=name, addresses=host.network.resolve(host, name)) for name in wanted.get("names", [])]
+        names = {}
+        for name in (*wanted.get("names", []), *self._named(wanted.get("files", []), found["files"])):
+            names.setdefault(name.lower(), name)
+        found["names"] = [dict(name=name, addresses=host.network.resolve(host, name)) for name in names.values()]
         if wanted.get("netsh"):
             found["netsh"] = self._netsh()
         return found
+
+    @staticmethod
+    def _named(asked, found):
+        """The hosts in the URLs of files of which that is asked."""
+        for one, file in zip(asked, found, strict=True):
+            if one.get("hosts") and file["content"]:
+                text = base64.b64decode(file["content"]).decode("latin-1").replace("\0", "")
+                for name in re.findall(r"https?://(\[[0-9A-Fa-f:.]+\]|[0-9A-Za-z._-]+)", text, re.I)[:HOSTS]:
+                    yield name.strip("[]")
 
     def _file(self, asked, places):
         path = self.path(asked["path"], places)
@@ -1001,7 +1017,8 @@ class Script:
 
     def probe(self, probe):
         began = self.clock.steady()
-        found = dict(name=probe["name"], ok=False, address=None, status=None, body=None, seconds=0.0, problem=None)
+        found = dict(name=probe["name"], ok=False, address=None, status=None, body=None, certificate=None, seconds=0.0,
+                     problem=None)
         addresses = self.host.network.resolve(self.host, probe["host"])
         if not addresses:
             found["problem"] = "this host finds no address of %s" % probe["host"]
@@ -1021,10 +1038,9 @@ class Script:
         try:
             if probe["kind"] == "tcp":
                 return {}
-            if probe["kind"] == "https" and isinstance(remote, Real):
-                remote.secure(unverified())
+            shown = base64.b64encode(remote.presented()).decode() if probe["kind"] == "https" else None
             status, body = remote.request("GET", probe.get("path", "/"))
-            return dict(status=status, body=base64.b64encode(body[:probe.get("limit", BODY_BYTES)]).decode())
+            return dict(status=status, body=base64.b64encode(body[:probe.get("limit", BODY_BYTES)]).decode(), certificate=shown)
         finally:
             remote.close()
 
@@ -1042,12 +1058,6 @@ class Script:
 
 def _is_safe(node):
     return node.owner in TRUSTED and node.writers <= TRUSTED
-
-
-def unverified():
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
-    return context
 
 
 def _consistent(request):

@@ -59,6 +59,10 @@ class AgentEvidence(Evidence):
     def seen(self):
         return self._running()
 
+    def settled(self):
+        service = self.host.service
+        return self.managed.settled({service.name: [(service.pid, service.running_since)]}) if service and service.pid else 0
+
     def settle(self):
         super().settle()
         self.failures.settle("within %g s after the agent was connected" % self.settle_seconds)
@@ -127,7 +131,7 @@ class AgentEvidence(Evidence):
                   if self.well and service.pid else "")
         return True, ["the service %s runs%s" % (service.name, steady)]
 
-    def _peer(self):
+    def peer(self):
         """(host, port, words for it) of what the agent connects to."""
         proxy = self.host.proxy()
         if proxy is None:
@@ -147,7 +151,7 @@ class AgentEvidence(Evidence):
 
     def connection(self, seconds_left):
         self._installed()
-        name, port, what = self._peer()
+        name, port, what = self.peer()
         addresses, service = self._addresses(name), self.host.service
         found = wait_for_connection(self.managed, service.owns, addresses, port, seconds_left)
         if found is None:

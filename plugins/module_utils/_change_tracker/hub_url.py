@@ -17,6 +17,8 @@ PLACES = ["/var/nnt/gen7agent.app.netcore/HubDetails.xml", "/var/nnt/gen7agent.s
           "/etc/NNT/gen7agent.app.netcore/HubDetails.xml"]
 # By the folder of the file, wherever that lies.
 SERVICES = {"gen7agent.app.netcore": NETCORE, "gen7agent.service": LEGACY}
+# The same on Windows.  [vendor] The first one, and both folders; of the agent before no page names the service.
+WINDOWS_SERVICES = {"gen7agent.app.netcore": "Gen7AgentCore", "gen7agent.service": "Gen7Agent"}
 LOG = "rolling-log.txt"
 # [vendor] In the log, at level INFO.  No line is published that says that all is well.
 FAILURES = ["Hub Offline, connection retries exhausted", "Hub connection failed", "Certificate thumbprint does not match trusted"]
@@ -70,4 +72,5 @@ def ports(port, component="all", direction="both", telnet=False):
 
 def service_of(path):
     """The service of the agent whose HubDetails.xml lies at `path`, or None for a place that is not known."""
-    return next((SERVICES[folder] for folder in reversed(path.split("/")[:-1]) if folder in SERVICES), None)
+    names, services = (path.lower().split("\\"), WINDOWS_SERVICES) if path[1:3] == ":\\" else (path.split("/"), SERVICES)
+    return next((services[folder] for folder in reversed(names[:-1]) if folder in services), None)

@@ -36,6 +36,9 @@ class MovedProduct:
     C(port): the port to move to.  C(paths): the files that a move may edit.  C(kinds): the FileKinds of these.
     """
 
+    # Whether undo() may be asked of a host that has proved itself, too.
+    undoes_proved = False
+
     def edits(self):
         """(the port that is left or None, the Edits that lead to the new port, notes), read anew on each call.
 

@@ -31,12 +31,12 @@ def with_plain_paths(spec: Mapping[str, Any]) -> dict[str, Any]:
     return found
 
 
-def options_of(action: Any, spec: Mapping[str, Any]) -> dict[str, Any]:
-    """The options of the task, checked as the module of the same name checks them."""
+def options_of(action: Any, spec: Mapping[str, Any], **rules: Any) -> dict[str, Any]:
+    """The options of the task, checked as the module of the same name checks them.  C(rules): such as C(required_if)."""
     task = action._task.copy()
     task.args = task_options(task.args)
     action._task = task
-    unused, options = action.validate_argument_spec(argument_spec=with_plain_paths(spec))
+    unused, options = action.validate_argument_spec(argument_spec=with_plain_paths(spec), **rules)
     found: dict[str, Any] = options
     return found
 

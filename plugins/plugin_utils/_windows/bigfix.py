@@ -26,7 +26,7 @@ from ansible_collections.portshift.agents.plugins.plugin_utils._windows.bridge i
 from ansible_collections.portshift.agents.plugins.plugin_utils._windows.host import (
     FILE_LIMIT, IP_HELPER, KEY_LIMIT, RegistryView, WindowsHost, folder_asked, is_key, names_asked, probe_asked)
 from ansible_collections.portshift.agents.plugins.plugin_utils._windows.move import (
-    Module, WindowsMove, await_end, left_half_way, marking)
+    Module, WindowsMove, await_end, check_options, looked_at, marking)
 from ansible_collections.portshift.agents.plugins.plugin_utils._windows.protocol import (
     AllOf, Answers, Condition, Connected, EitherOf, FileAsked, Listens, Logged, Place, Probe, RegistryAsked, RegistryName,
     RegistryValue, ServiceIs, Wanted)
@@ -222,17 +222,8 @@ def marked(params: Mapping[str, Any]) -> tuple[list[str], list[str]]:
     return [path for path in (proof["log_dir"], proof.get("relay_chain_dir")) if path], [*AGENT_LOGS, *CHAIN_ENDINGS]
 
 
-def check_options(params: Mapping[str, Any]) -> None:
-    """EngineError for what is not done on a Windows host, or is not said as one wants it."""
-    for option in (*FILES, "record"):
-        for path in [params[option]] if isinstance(params[option], str) else params[option] or ():
-            if path.startswith("/"):
-                raise EngineError("nothing was changed: %s names %s, which is no path of a Windows host; set ansible_connection "
-                                  "(or, for ssh, ansible_shell_type) of the host in the inventory, by which the roles find its "
-                                  "paths, or give the right one" % (option, path))
-    if params["service_command"]:
-        raise EngineError("nothing was changed: service_command is %s, but the services of a Windows host are asked of its "
-                          "service manager; leave bigfix_service_command empty for it" % " ".join(params["service_command"]))
+def _check(params: Mapping[str, Any]) -> None:
+    check_options(params, (*FILES, "record"), "bigfix")
 
 
 def _opened(params: Mapping[str, Any]) -> Any:
@@ -250,28 +241,16 @@ def _opened(params: Mapping[str, Any]) -> Any:
 
 def looked(script: Script, params: dict[str, Any]) -> Result:
     """What M(portshift.agents.bigfix_info) returns."""
-    check_options(params)
+    _check(params)
     host = host_of(script, params)
     params = resolved(params, host)
-    result: Result = look(params, _opened(params), host)
-    # One that was cut off is ended by the move itself.
-    problems = ["another change of this host is under way: %s" % one["sentence"] for one in host.under_way() if one["running"]]
-    if host.half_way():
-        problems.append(left_half_way(host))
-    if result["edits"]:
-        problems += host.services(params["services"]).hindrances()
-    result["problems"] = [*problems, *result["problems"]]
-    result["ok"] = not result["problems"]
-    result["notes"] = [*result["notes"], *(
-        "an earlier change of this host was cut off; it is undone before this one: %s" % one["sentence"]
-        for one in host.under_way() if not one["running"]), *host.told(half_way=False)]
-    return result
+    return looked_at(look(params, _opened(params), host), host, params["services"])
 
 
 def evidence(script: Script, params: dict[str, Any], check_mode: bool) -> Result:
     """What M(portshift.agents.bigfix_evidence) returns."""
     def judgement() -> BigFixEvidence:
-        check_options(params)
+        _check(params)
         host = host_of(script, params)
         return BigFixEvidence(resolved(params, host), host=host)
 
@@ -281,7 +260,7 @@ def evidence(script: Script, params: dict[str, Any], check_mode: bool) -> Result
 
 def moved(script: Script, params: dict[str, Any], module: Module) -> Result:
     """What M(portshift.agents.bigfix_cutover) returns."""
-    check_options(params)
+    _check(params)
     host = host_of(script, params)
     await_end(host, script, module.check_mode, half_way=params["state"] == "restored")
     params = resolved(params, host)

@@ -825,6 +825,21 @@ function Resolve-Name([string] $Name, [double] $Seconds) {
     }
 }
 
+function Test-Thumbprint([string] $Certificate, [string] $Thumbprint) {
+    # Whether a certificate, in base64, has that SHA-1 or SHA-256, whichever is as long.
+    $bytes = [Convert]::FromBase64String($Certificate)
+    if ($Thumbprint.Length -ne 40) {
+        return (Get-Sha256 $bytes) -eq $Thumbprint
+    }
+    $algorithm = [Security.Cryptography.SHA1]::Create()
+    try {
+        return [BitConverter]::ToString($algorithm.ComputeHash($bytes)).Replace('-', '') -eq $Thumbprint
+    }
+    finally {
+        $algorithm.Dispose()
+    }
+}
+
 function Read-Reply([object] $Probe, [Net.IPAddress] $Address, [double] $Seconds, [object] $Found) {
     $client = [Net.Sockets.TcpClient]::new($Address.AddressFamily)
     # Closes the connection when the time is over, whichever call waits then: a peer that sends a byte now and then cannot hold
@@ -844,6 +859,7 @@ function Read-Reply([object] $Probe, [Net.IPAddress] $Address, [double] $Seconds
             $stream = [Net.Security.SslStream]::new($stream, $false, $any)
             # By name: 5.1 would offer TLS 1.0 alone on some hosts.
             $stream.AuthenticateAsClient($Probe.host, $null, [Security.Authentication.SslProtocols] 'Tls, Tls11, Tls12', $false)
+            $Found.certificate = [Convert]::ToBase64String($stream.RemoteCertificate.GetRawCertData())
         }
         $latin = [Text.Encoding]::GetEncoding(28591)
         $path = '/'
@@ -911,7 +927,7 @@ function Read-Reply([object] $Probe, [Net.IPAddress] $Address, [double] $Seconds
 }
 
 function Read-Probe([object] $Probe) {
-    $found = [ordered]@{ name = $Probe.name; ok = $false; address = $null; status = $null; body = $null; seconds = 0.0; problem = $null }
+    $found = [ordered]@{ name = $Probe.name; ok = $false; address = $null; status = $null; body = $null; certificate = $null; seconds = 0.0; problem = $null }
     $began = Get-Uptime
     $addresses = @(Resolve-Name $Probe.host $Probe.timeout)
     if ($addresses.Count -eq 0) {
@@ -925,6 +941,7 @@ function Read-Probe([object] $Probe) {
         }
         catch {
             $found.address = $null
+            $found.certificate = $null
             $found.problem = Get-Reason $_
         }
     }
@@ -1319,6 +1336,21 @@ function Read-Registry([object] $Asked) {
     $found
 }
 
+function Get-UrlHost([object] $Asked, [object] $Files) {
+    # Names in the URLs of files of which that is asked, so that looking them up costs no run of its own: the first few.
+    $index = 0
+    foreach ($one in $Asked) {
+        $file = @($Files)[$index]
+        $index++
+        if ($one.hosts -and $file.content) {
+            # In UTF-16 every other byte of such a name is none.
+            $text = [Text.Encoding]::GetEncoding(28591).GetString([Convert]::FromBase64String($file.content)).Replace([string] [char] 0, '')
+            [regex]::Matches($text, 'https?://(\[[0-9A-Fa-f:.]+\]|[0-9A-Za-z._-]+)', 'IgnoreCase, CultureInvariant') |
+                ForEach-Object { $_.Groups[1].Value.Trim([char[]] '[]') } | Select-Object -First 4
+        }
+    }
+}
+
 function Read-Netsh {
     $found = [ordered]@{ portproxy = @(); excluded = @(); dynamic = @(); problem = $null }
     try {
@@ -1352,7 +1384,13 @@ function Read-Wanted([object] $Wanted) {
         $found.listeners = $ends.listeners
         $found.connections = $ends.connections
     }
-    $found.names = @(foreach ($name in $Wanted.names) {
+    $names = [Collections.Generic.List[string]]::new()
+    foreach ($name in @($Wanted.names) + @(Get-UrlHost $Wanted.files $found.files)) {
+        if ($name -and $names -notcontains $name) {
+            $names.Add($name)
+        }
+    }
+    $found.names = @(foreach ($name in $names) {
             @{ name = $name; addresses = @(Resolve-Name $name 10 | ForEach-Object { ([string] $_) -replace '%.*$', '' }) }
         })
     $found.probes = @(foreach ($probe in $Wanted.probes) { Read-Probe $probe })
@@ -1916,12 +1954,17 @@ function Test-Condition([hashtable] $Change, [object] $Condition) {
         'probe' {
             $probe = $Condition.probe
             $found = Read-Probe $probe
-            $seen.holds = $found.ok -and ($probe.kind -eq 'tcp' -or $found.status -eq 200)
+            $seen.holds = $found.ok -and ($probe.kind -eq 'tcp' -or $Condition.any_status -or $found.status -eq 200)
+            $other = ''
+            if ($seen.holds -and $Condition.thumbprint -and -not (Test-Thumbprint $found.certificate $Condition.thumbprint)) {
+                $seen.holds = $false
+                $other = " with another certificate than $($Condition.thumbprint)"
+            }
             if ($seen.holds -and $Condition.contains) {
                 $text = [Text.Encoding]::GetEncoding(28591).GetString([Convert]::FromBase64String([string] $found.body))
                 $seen.holds = $text.Contains($Condition.contains)
             }
-            $seen.note = "$($probe.kind) $($probe.host):$($probe.port) answers: $($found.ok) $($found.status) $($found.problem)".Trim()
+            $seen.note = "$($probe.kind) $($probe.host):$($probe.port) answers: $($found.ok) $($found.status) $($found.problem)".Trim() + $other
         }
         'log' {
             $path = Resolve-StepPath $Change $Condition.folder

@@ -19,6 +19,7 @@ import json
 import ntpath
 import re
 import time
+import urllib.parse
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Protocol, cast
 
@@ -26,6 +27,8 @@ from ansible_collections.portshift.agents.plugins.module_utils._core.change_reco
 from ansible_collections.portshift.agents.plugins.module_utils._core.file_edit import FileEdit, FileError, sha256
 from ansible_collections.portshift.agents.plugins.module_utils._core.host import Host
 from ansible_collections.portshift.agents.plugins.module_utils._core.services import ServiceError
+from ansible_collections.portshift.agents.plugins.module_utils._network.certificate import described as described_certificate
+from ansible_collections.portshift.agents.plugins.module_utils._network.certificate import other_than
 from ansible_collections.portshift.agents.plugins.module_utils._network.probe import described
 from ansible_collections.portshift.agents.plugins.plugin_utils._windows.protocol import (
     FOLDER, Answer, ConnectionFound, FileAsked, FileFound, FolderAsked, FolderFound, Found, Place, Probe, ProbeFound,
@@ -40,6 +43,9 @@ LOG_BYTES, LOG_FILES = 64 * 1024, 2
 NAMES = 2000
 LOG_ENDINGS = (".log", ".bkg", ".txt")
 KEY_LIMIT = 5000
+# Variables that each service has, and the keys of the services.
+ENVIRONMENT = r"HKLM\SYSTEM\CurrentControlSet\Control\Session Manager\Environment"
+SERVICE_KEYS = r"HKLM\SYSTEM\CurrentControlSet\Services"
 BODY_LIMIT = 256 * 1024
 # The service that carries out what netsh portproxy forwards.
 IP_HELPER = "iphlpsvc"
@@ -48,6 +54,8 @@ OF_A_START = 0.01
 # Seconds between two looks while something is awaited.
 LOOK_AGAIN = 2
 ANY_ADDRESS = ("0.0.0.0", "::")
+# What stands for itself in the path of a request.
+OF_A_PATH = "/%:@!$&'()*+,;=~?"
 
 Processes = Mapping[str, "list[tuple[int, float]] | None"]
 
@@ -153,7 +161,8 @@ def probe_asked(target: Mapping[str, Any], timeout: float) -> Probe:
     kind = "tcp" if http is None else "https" if http.get("tls") else "http"
     probe = Probe(name="", host=target["host"], port=target["port"], kind=cast(Any, kind), timeout=timeout)
     if http is not None:
-        probe["path"], probe["limit"] = http.get("path") or "/", BODY_LIMIT
+        # It goes into a line of a request as it is.
+        probe["path"], probe["limit"] = urllib.parse.quote(http.get("path") or "/", safe=OF_A_PATH), BODY_LIMIT
     probe["name"] = "%s://%s:%d%s" % (kind, target["host"], target["port"], probe.get("path", ""))
     return probe
 
@@ -210,7 +219,7 @@ class WindowsHost(Host):
             if is_key(path):
                 key = ntpath.dirname(path)
                 if not any(_is_under(key, asked) for asked in self.asked.registry.values()):
-                    lacking["registry"].append(RegistryAsked(key=key, depth=0, limit=KEY_LIMIT))
+                    lacking["registry"].append(key_asked(key))
             elif _norm(path) not in self.picture.files:
                 lacking["files"].append(FileAsked(path=path, limit=FILE_LIMIT))
         self._need(lacking)
@@ -293,7 +302,8 @@ class WindowsHost(Host):
 
     def _is_of_folder(self, path: str) -> bool:
         """Whether the folder of a path was asked for with the ends of its files, and the path is one of these."""
-        return _norm(ntpath.dirname(path)) in self.picture.folders and ntpath.splitext(path)[1].lower() in LOG_ENDINGS
+        folder = self.picture.folders.get(_norm(ntpath.dirname(path)))
+        return folder is not None and any(path.lower().endswith(one.lower()) for one in self._endings(folder) if one)
 
     def is_known_missing(self, path: str) -> bool:
         """Whether the names of all files of its folder are known, and it is none of them."""
@@ -434,13 +444,13 @@ class WindowsHost(Host):
             return view.text({key["key"][len(tree["key"]):].lstrip("\\"): key["values"] for key in tree["keys"]})
         return value_bytes(self.registry_value(*ntpath.split(path)))
 
-    def registry_value(self, key: str, name: str) -> RegistryValue | None:
+    def registry_values(self, key: str) -> list[RegistryValue]:
         if not any(_is_under(key, asked) for asked in self.asked.registry.values()):
-            self._need(Wanted(registry=[RegistryAsked(key=key, depth=0, limit=KEY_LIMIT)]))
-        for value in self.picture.values.get(_norm(key), ()):
-            if value["name"].lower() == name.lower():
-                return value
-        return None
+            self._need(Wanted(registry=[key_asked(key)]))
+        return self.picture.values.get(_norm(key), [])
+
+    def registry_value(self, key: str, name: str) -> RegistryValue | None:
+        return next((value for value in self.registry_values(key) if value["name"].lower() == name.lower()), None)
 
     # -- services and processes
 
@@ -537,7 +547,11 @@ class WindowsHost(Host):
                 and one["state"].lower() == "established"]
 
     def addresses_of(self, name: str) -> set[str]:
-        return {_plain(address) for address in self._need(Wanted(names=[name])).names.get(name.lower(), ())}
+        names = self.picture.names
+        if name.lower() not in names:
+            # It stands in no file of which the script looks the names up by itself.
+            names = self._need(Wanted(names=[name])).names
+        return {_plain(address) for address in names.get(name.lower(), ())}
 
     def own_addresses(self) -> list[str]:
         return self.found["addresses"]
@@ -564,6 +578,11 @@ class WindowsHost(Host):
                 return results
             time.sleep(min(LOOK_AGAIN, max(0, end - time.monotonic())))
             self.read_anew()
+
+
+def key_asked(key: str) -> RegistryAsked:
+    """The values of one key."""
+    return RegistryAsked(key=key, depth=0, limit=KEY_LIMIT)
 
 
 def names_asked(path: str) -> FolderAsked:
@@ -602,20 +621,23 @@ PROBLEMS = dict(refused="connection refused: nothing listens there")
 
 def _probed(target: Mapping[str, Any], found: ProbeFound | None, timeout: float) -> dict[str, Any]:
     """A result as M(portshift.agents.port_probe) has it, out of what the host saw."""
+    certificate = described_certificate(unpacked(found["certificate"])) if found and found["certificate"] else None
     result = dict(host=target["host"], port=target["port"], protocol=target.get("protocol") or "tcp", source=None,
-                  address=found and found["address"], status=found and found["status"], certificate=None)
-    reason = _reason(target, found, timeout)
+                  address=found and found["address"], status=found and found["status"], certificate=certificate)
+    reason = _reason(target, found, certificate, timeout)
     return dict(result, reachable=reason is None, reason=reason,
                 error=None if reason is None else "%s: %s" % (described(result), reason),
                 latency_ms=round(found["seconds"] * 1000, 1) if found and reason is None else None)
 
 
-def _reason(target: Mapping[str, Any], found: ProbeFound | None, timeout: float) -> str | None:
+def _reason(target: Mapping[str, Any], found: ProbeFound | None, certificate: Any, timeout: float) -> str | None:
     if found is None:
         return "a Windows host is not asked by udp; ask from another host"
     http = target.get("http")
-    if http is not None and http.get("thumbprint"):
-        return "a Windows host does not tell which certificate a server showed; leave thumbprint out, or ask from another host"
+    if http is not None and http.get("tls") and http.get("thumbprint") and (certificate or found["ok"]):
+        other = other_than(certificate, http["thumbprint"]) if certificate else "the host did not see its certificate"
+        if other:
+            return other
     if not found["ok"]:
         if found["problem"] == "timed out":
             return "no answer within %g s (dropped on the way?)" % timeout
@@ -899,4 +921,10 @@ class WindowsService:
         return self.running_since
 
     def environment(self) -> dict[str, str]:
-        return {}
+        """That of all services, and what the service manager adds for this one."""
+        found = {value["name"]: str(value["data"]) for value in self.host.registry_values(ENVIRONMENT)
+                 if value["type"] in ("String", "ExpandString")}
+        for value in self.host.registry_values(ntpath.join(SERVICE_KEYS, self.name)):
+            if value["name"].lower() == "environment" and value["type"] == "MultiString":
+                found.update(line.partition("=")[::2] for line in value["data"])
+        return found

@@ -11,25 +11,35 @@ it was.  A run that follows learns from the host what became of a change whose e
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from ansible.errors import AnsibleError
-from ansible_collections.portshift.agents.plugins.module_utils._core.change_record import ChangeRecord, RecordError
+from ansible_collections.portshift.agents.plugins.module_utils._core.change_record import (
+    ChangeRecord, RecordError, why_it_stays)
 from ansible_collections.portshift.agents.plugins.module_utils._core.errors import EngineError
 from ansible_collections.portshift.agents.plugins.module_utils._core.evidence import proof
+from ansible_collections.portshift.agents.plugins.module_utils._core.redaction import shown_words
 from ansible_collections.portshift.agents.plugins.module_utils._move.transaction import MoveError
 from ansible_collections.portshift.agents.plugins.plugin_utils._contracts import Result
 from ansible_collections.portshift.agents.plugins.plugin_utils._windows.host import WindowsHost, WindowsServices
 from ansible_collections.portshift.agents.plugins.plugin_utils._windows.protocol import (
     FOLDER, Answer, Condition, ExcludeStep, MarkStep, ServiceStep, Step, Unfinished, WaitStep, Wanted)
-from ansible_collections.portshift.agents.plugins.plugin_utils._windows.script import Script, WindowsError
+from ansible_collections.portshift.agents.plugins.plugin_utils._windows.script import Script, WindowsError, is_of_another
 
 # Seconds beyond its own time in which the host ends a change, and between two looks: it undoes it by itself then, and one that
 # hangs is ended after 900 s by the task that looks each minute, which undoes it.
 AFTER_ITS_TIME, LOOK_AGAIN = 1200, 5
 # Seconds of a change beside what its steps may take: reading, writing, and a busy host.
 ROOM = 120
+
+
+class NotMoved(MoveError):
+    """C(outcome): what the host has made of the change, as the contract has it."""
+
+    def __init__(self, sentence: str, outcome: str, result: Result | None = None) -> None:
+        super().__init__(sentence, result)
+        self.outcome = outcome
 
 
 class Module:
@@ -46,6 +56,15 @@ class Module:
 
     def warn(self, sentence: str) -> None:
         self.warnings.append(sentence)
+
+
+def ended_by_itself(host: WindowsHost, seconds: float) -> bool:
+    """Whether no change of this host is under way, after so many seconds at most.  Nothing is ended here: the host does that."""
+    end = time.monotonic() + seconds
+    while host.under_way() and time.monotonic() < end:
+        time.sleep(LOOK_AGAIN)
+        host.read_anew()
+    return not host.under_way()
 
 
 def await_end(host: WindowsHost, script: Script, check_mode: bool, half_way: bool = False) -> None:
@@ -87,6 +106,34 @@ def left_half_way(host: WindowsHost) -> str:
                 ", ".join(one["id"] for one in host.half_way())))
 
 
+def looked_at(result: Result, host: WindowsHost, services: Sequence[str]) -> Result:
+    """What a look at a product returns, with what stands against a move of any product on such a host."""
+    # One that was cut off is ended by the move itself.
+    problems = ["another change of this host is under way: %s" % one["sentence"] for one in host.under_way() if one["running"]]
+    if host.half_way():
+        problems.append(left_half_way(host))
+    if result["edits"]:
+        problems += host.services(services).hindrances()
+    problems += result["problems"]
+    return dict(result, problems=problems, ok=not problems, notes=[*result["notes"], *(
+        "an earlier change of this host was cut off; it is undone before this one: %s" % one["sentence"]
+        for one in host.under_way() if not one["running"]), *host.told(half_way=False)])
+
+
+def check_options(params: Mapping[str, Any], options: Sequence[str], product: str) -> None:
+    """EngineError for what is not done on a Windows host, or is not said as one wants it.  C(options): those with paths."""
+    for option in options:
+        for path in [params[option]] if isinstance(params[option], str) else params[option] or ():
+            if path.startswith("/"):
+                raise EngineError("nothing was changed: %s names %s, which is no path of a Windows host; set ansible_connection "
+                                  "(or, for ssh, ansible_shell_type) of the host in the inventory, by which the roles find its "
+                                  "paths, or give the right one" % (option, path))
+    if params.get("service_command"):
+        raise EngineError("nothing was changed: service_command is %s, but the services of a Windows host are asked of its "
+                          "service manager; leave %s_service_command empty for it" % (
+                              " ".join(params["service_command"]), product))
+
+
 def not_undone(one: Unfinished) -> str:
     return ("an earlier change of this host could not all be undone yet, not now either: %s. Mend what this names: the host ends "
             "it by itself then, and the next run does at once. When the host is as it shall be, delete %s\\changes\\%s instead"
@@ -112,16 +159,21 @@ class WindowsMove:
     C(bridge): the WindowsBridge of the host, or None.  C(reserve): whether the port is to be taken out of what Windows hands out.
 
     C(conditions): what the host waits for before it takes the change for proved; none where no proof is asked.
+
+    C(ready): what has to hold before a service is stopped, for which the host waits so many seconds; the words for it are those
+    of a sentence that goes on with what it saw.
     """
 
     def __init__(self, module: Module, script: Script, host: WindowsHost, product: Any, services: WindowsServices,
                  record: str, seconds: float, phase: str | None = None, proof_seconds: float = 0, force: bool = False,
                  unfinished_only: bool = False, marked: tuple[Sequence[str], Sequence[str]] = ((), ()),
-                 conditions: Callable[[], list[Condition]] = list, bridge: Any = None, reserve: bool = False) -> None:
+                 conditions: Callable[[], list[Condition]] = list, bridge: Any = None, reserve: bool = False,
+                 ready: Callable[[], tuple[str, float, list[Condition]]] = lambda: ("", 0, [])) -> None:
         self.module, self.script, self.host, self.product, self.services = module, script, host, product, services
+        script.about = record
         self.record_path, self.seconds, self.phase, self.proof_seconds = record, seconds, phase, proof_seconds
         self.force, self.unfinished_only, self.marked, self.conditions = force, unfinished_only, marked, conditions
-        self.bridge, self.reserve = bridge, reserve
+        self.bridge, self.reserve, self.ready, self.awaited = bridge, reserve, ready, ""
         self.turned: Result | None = None
         self.diffs: list[Any] = []
         self.files: list[str] = []
@@ -190,10 +242,12 @@ class WindowsMove:
         for edit in edits:
             self._commit(edit, record)
         before_start, after_start = self._turn((old_port, self.product.port) if old_port else None)
+        self.awaited, seconds, conditions = self.ready() if proved else ("", 0, [])
+        ready = [WaitStep(step="wait", seconds=seconds, settle=0, until=conditions)] if conditions else []
         # Ahead of the stop: whatever ends this change in the middle, the way back is on the disk.
         steps: list[Step] = [
-            *self.host.disk.take(), *self._told("stop", self.services.names[::-1]), *mark, *before_start, *self._excluded(),
-            *self.host.changes, *self._told("start", self.services.names), *after_start]
+            *ready, *self.host.disk.take(), *self._told("stop", self.services.names[::-1]), *mark, *before_start,
+            *self._excluded(), *self.host.changes, *self._told("start", self.services.names), *after_start]
         if proved:
             steps.append(WaitStep(step="wait", seconds=self.proof_seconds, settle=self.product.evidence().settle_seconds,
                                   until=self.conditions()))
@@ -246,8 +300,8 @@ class WindowsMove:
             return dict(dict(result, **found), changed=result["changed"] or marked)
         error = MoveError(found.pop("msg"), found)
         if self.module.check_mode or not result["changed"] or not self.files:
-            raise MoveError("%s. Nothing was put back, since no migration of this host to port %d is under way" % (
-                _sentence(error), self.product.port), found)
+            raise MoveError("%s. %s" % (_sentence(error), why_it_stays(
+                self.host.record(self.record_path).content, self.product.port)), found)
         raise self._put_back(error)
 
     # -- a change on the host
@@ -265,14 +319,17 @@ class WindowsMove:
         if answer["outcome"] == "applied":
             self.host.disk.forget()
             return answer
-        words = (answer["sentence"] or "the host did not say why").rstrip(".")
+        # A proof that is missing may be told with a line of a log.
+        words = shown_words(answer["sentence"] or "the host did not say why").rstrip(".")
         if answer["outcome"] == "refused":
-            raise MoveError("nothing was changed: %s%s" % (words, stays))
+            raise NotMoved("nothing was changed: %s%s" % (words, stays), "refused")
+        if answer["outcome"] == "undone" and self.awaited and answer["failed_step"] == 0:
+            raise NotMoved("nothing was changed: %s: %s" % (self.awaited, words), "refused")
         if answer["outcome"] == "undone":
-            raise MoveError("%s. The host has undone it by itself: its files and its registry are as they were before, and %s%s"
-                            % (words, after, stays))
-        raise MoveError("%s. The host is half way, and needs a person: below %s\\changes it keeps what it was like before" % (
-            words, FOLDER))
+            raise NotMoved("%s. The host has undone it by itself: its files and its registry are as they were before, and %s%s"
+                           % (words, after, stays), "undone")
+        raise NotMoved("%s. The host is half way, and needs a person: below %s\\changes it keeps what it was like before" % (
+            words, FOLDER), "trouble")
 
     # -- back
 
@@ -281,10 +338,10 @@ class WindowsMove:
         try:
             self._restore()
         except EngineError as err:
-            return MoveError("%s. Putting the host back did not work out either: %s. It needs a person; %s names the old files%s"
-                             % (_sentence(error), _sentence(err), self.record_path, self._without_mark()), result)
-        return MoveError("%s. Its files and its registry are as they were before, and its services run on the old port"
-                         % _sentence(error), result)
+            return NotMoved("%s. Putting the host back did not work out either: %s. It needs a person; %s names the old files%s"
+                            % (_sentence(error), _sentence(err), self.record_path, self._without_mark()), "trouble", result)
+        return NotMoved("%s. Its files and its registry are as they were before, and its services run on the old port"
+                        % _sentence(error), "undone", result)
 
     def _without_mark(self) -> str:
         """Takes from the record that the host has proved itself: by what it could see it had, and what is judged here counts."""
@@ -309,15 +366,16 @@ class WindowsMove:
             # No record, or that of an earlier migration: the one that is taken back has not reached this host.
             return self._started(None)
         self.host.foresee_paths(paths_of(content))
-        undo = self.product.undo(content["old_port"], content["new_port"]) if content["state"] == "changing" else None
-        unsafe = record.review()[1]
+        may_undo = content["state"] == "changing" or self.product.undoes_proved
+        undo = self.product.undo(content["old_port"], content["new_port"]) if may_undo else None
+        unsafe = record.review(undo)[1]
         stays = ". The host stays on port %d" % content["new_port"] if content["state"] != "rolled_back" else ""
-        if unsafe and not self.force and not undo:
+        if unsafe and not self.force:
             raise RecordError("going back is no longer safe, nothing was changed: %s%s" % ("; ".join(unsafe), stays))
         if content["state"] == "rolled_back":
             return self._started(content["old_port"])
         self._require_known()
-        self.files, self.diffs = [], []
+        self.files, self.diffs, self.awaited = [], [], ""
         done = record.restore_files(self.module, self.product.kinds.redactor, force=self.force, undo=undo)
         self.files, self.diffs = done["restored"], done["diff"]
         old_port, started = content["old_port"], self.services.names
@@ -330,7 +388,7 @@ class WindowsMove:
             record.mark_rolled_back()
             self._carry_out([*bridge_file, *self._told("stop", self.services.names[::-1]), *before_start, *changes, *given_back,
                              *self._told("start", self.services.names), *after_start, *self.host.disk.take()],
-                            settles=[one["id"] for one in self.host.half_way()], stays=stays)
+                            settles=[one["id"] for one in self._half_way()], stays=stays)
         return dict(changed=True, old_port=old_port, started=started)
 
     def _started(self, old_port: int | None) -> Result:
@@ -343,9 +401,13 @@ class WindowsMove:
             down = []
         if down and not self.module.check_mode:
             self._carry_out(self._told("start", down))
-        if self.host.half_way():
+        if self._half_way():
             raise WindowsError("nothing of the record of this host is to be put back, and %s" % left_half_way(self.host))
         return dict(changed=bool(down), old_port=old_port, started=down)
+
+    def _half_way(self) -> list[Unfinished]:
+        """The changes that could not all be undone, but for those of other products: their own way back sets these right."""
+        return [one for one in self.host.half_way() if not is_of_another(one["id"], self.record_path)]
 
 
 def paths_of(content: dict[str, Any]) -> list[str]:

@@ -51,6 +51,8 @@ class FileAsked(TypedDict):
 
     path: str
     limit: int
+    # Names in the URLs of it, the first few, are looked up too, as if they had been asked for.
+    hosts: NotRequired[bool]
 
 
 class FolderAsked(TypedDict):
@@ -210,6 +212,8 @@ class ProbeFound(TypedDict):
     status: int | None
     # base64
     body: str | None
+    # With https: what the server showed, DER in base64.
+    certificate: str | None
     seconds: float
     # Why nothing answered; "refused" and "timed out" are those two, whatever the host's language, else the host's own words.
     problem: str | None
@@ -244,7 +248,7 @@ class NetshFound(TypedDict):
 
 
 class Found(TypedDict):
-    """The answers, in the order of what was asked."""
+    """The answers, in the order of what was asked; behind the names that were asked for those of files."""
 
     now: float
     # Seconds since the host was booted, by a clock that is never set.
@@ -373,6 +377,10 @@ class Answers(TypedDict):
     kind: Literal["probe"]
     probe: Probe
     contains: str | None
+    # An answer with another status is one, too.
+    any_status: NotRequired[bool]
+    # By https the certificate has this SHA-1 (40 digits) or SHA-256 (64).
+    thumbprint: NotRequired[str]
 
 
 class Connected(TypedDict):

@@ -9,6 +9,7 @@ Of what that module returns the answer alone is kept: arguments and raw output h
 from __future__ import annotations
 
 import functools
+import hashlib
 import json
 import pathlib
 import secrets
@@ -29,6 +30,9 @@ RECONNECT, TRY_AGAIN = 60, 5
 # Seconds between two looks at a change that is under way.
 LOOK_AGAIN = 5
 
+
+# The id of a change that is about a record begins with these, and then with digits of that record.
+OF_A_RECORD = "5e77"
 
 # What winrm, psrp and ssh say where a host does not let the account in, beside the class of their own that only some of them use.
 NOT_LET_IN = ("credentials were rejected", "failed to authenticate", "permission denied", "incorrect username/password")
@@ -64,8 +68,26 @@ def script_text() -> str:
     return as_sent(pathlib.Path(__file__).with_name("host.ps1").read_text(encoding="utf-8"))
 
 
+def _id_begins(record: str) -> str:
+    return OF_A_RECORD + hashlib.sha256(record.lower().encode("utf-8")).hexdigest()[:8]
+
+
+def new_id(record: str | None) -> str:
+    """For a change that is about the host's migration with this record, or about none."""
+    begin = _id_begins(record) if record else ""
+    return begin + secrets.token_hex(16)[len(begin):]
+
+
+def is_of_another(change: str, record: str) -> bool:
+    """Whether the change with this id was about another record, such as that of another product of the host."""
+    return change.startswith(OF_A_RECORD) and not change.startswith(_id_begins(record))
+
+
 class Script:
     """The script on the host of an action plugin."""
+
+    # The record that its changes are about.
+    about: str | None = None
 
     def __init__(self, action: Any, task_vars: Any) -> None:
         self.action, self.task_vars = action, task_vars
@@ -89,7 +111,7 @@ class Script:
 
         C(settles): ids of changes that were left half way, which this one sets right.
         """
-        request = Request(version=VERSION, verb="apply", wanted=wanted, id=secrets.token_hex(16), timeout=timeout, steps=steps)
+        request = Request(version=VERSION, verb="apply", wanted=wanted, id=new_id(self.about), timeout=timeout, steps=steps)
         if settles:
             request["settles"] = list(settles)
         return self._apply(request)
