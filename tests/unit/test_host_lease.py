@@ -99,6 +99,23 @@ def test_a_lease_of_another_boot_is_over_and_no_set_clock_counts(lease, clock, m
     assert "this host has been booted since" in after.notes[0]
 
 
+def test_a_lease_of_before_a_container_was_started_anew_is_over(lease, clock, monkeypatch):
+    """Its kernel is the same, and so is the boot that it tells."""
+    lease("t1").hold(300)
+    monkeypatch.setattr(host_lease, "system_start", lambda: clock.now - 1)
+    with pytest.raises(BusyError):
+        lease("t2").hold(300)
+    monkeypatch.setattr(host_lease, "system_start", lambda: clock.now + 1)
+    clock.now += 2
+    after = lease("t2")
+    after.hold(300)
+    assert "this host has been booted since" in after.notes[0]
+
+
+def test_this_system_began_after_its_kernel_and_before_now():
+    assert 0 <= host_lease.system_start() <= host_lease.now()
+
+
 def test_a_holder_that_the_control_node_knows_to_have_ended_loses_it(lease, clock):
     first = lease("t1")
     first.hold(300)

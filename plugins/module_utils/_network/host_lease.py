@@ -69,6 +69,15 @@ def _process(pid):
     return (fields[0], fields[19]) if len(fields) > 19 else None
 
 
+def system_start():
+    """When the first process of this host began, on the clock of now().
+
+    A container that was started anew has the kernel's boot, and no process of before.
+    """
+    found = _process(1)
+    return int(found[1]) / os.sysconf("SC_CLK_TCK") if found else 0
+
+
 def this_process():
     """Who asks, where the process itself is the one that holds the lease."""
     try:
@@ -120,7 +129,7 @@ def decide(content, run, purpose, seconds, ended=None):
     holder, why = content["holder"], None
     ours = bool(holder) and holder["id"] == run_lock.run_id(run)
     if holder and not ours:
-        if holder.get("host_boot") != boot_id():
+        if holder.get("host_boot") != boot_id() or holder["since"] < system_start():
             why = "this host has been booted since"
         elif has_ended(holder) or holder["id"] == ended:
             why = "that process has ended without releasing it"
