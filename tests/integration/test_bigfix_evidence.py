@@ -453,7 +453,7 @@ def test_a_line_of_a_log_is_never_a_template_of_the_control_node(moved, program,
         hosts="localhost", gather_facts=False, vars_files=[str(role / name / "main.yml") for name in ("defaults", "vars")],
         tasks=[
             {"vars": dict(bigfix_component_host=host), "block": [
-                {"ansible.builtin.import_tasks": str(role / "tasks/assess.yml")},
+                {"ansible.builtin.import_tasks": str(role / "tasks/main.yml")},
                 {"ansible.builtin.debug": dict(msg="kept: {{ [bigfix_component_evidence.ok, bigfix_component_evidence.port, "
                                                    "bigfix_component_evidence.evidence.log] | join(' ') }}")}]},
             {"vars": dict(bigfix_component_host=dict(host, log_dir=str(later))),

@@ -200,16 +200,18 @@ class Real:
         sock = self.connection.sock
         if sock is None:
             return False
-        sock.settimeout(0)
         try:
-            # By TLS there may be more to read than what was said; nothing is said there that was not asked for.
-            return sock.recv(1, *(() if isinstance(sock, ssl.SSLSocket) else (socket.MSG_PEEK,))) != b""
-        except (BlockingIOError, ssl.SSLWantReadError):
-            return True
+            sock.settimeout(0)
+            try:
+                # By TLS there may be more to read than what was said; nothing is said there that was not asked for.
+                return sock.recv(1, *(() if isinstance(sock, ssl.SSLSocket) else (socket.MSG_PEEK,))) != b""
+            except (BlockingIOError, ssl.SSLWantReadError):
+                return True
+            finally:
+                sock.settimeout(self.timeout)
         except OSError:
+            # Closed meanwhile by another thread of the model, too.
             return False
-        finally:
-            sock.settimeout(self.timeout)
 
     @property
     def own_port(self):
