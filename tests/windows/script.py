@@ -209,8 +209,6 @@ class Script:
         if earlier is not None:
             self._resume(earlier)
             return self._outcome(earlier, answer)
-        if not request["steps"]:
-            raise Refusal("the request has no steps, and this host knows no change of its id: read the host again")
         for change in self._known_changes():
             if self._is_open(change):
                 self._resume(change)

@@ -2616,10 +2616,6 @@ function Invoke-Apply([object] $Asked, [string] $Text, [hashtable] $Answer, [boo
             Set-Outcome $Answer (Resume-Change $Asked.id $false)
             return
         }
-        # None is how a change is asked to end that is not known here any more.
-        if (@($Asked.steps | Where-Object { $_ }).Count -eq 0) {
-            throw 'the request has no steps, and this host knows no change of its id: read the host again'
-        }
         foreach ($id in @(Get-ChangeId)) {
             $state = Read-State $id
             if ($null -ne $state -and ('applying', 'undoing') -contains $state.state) {
@@ -2630,6 +2626,12 @@ function Invoke-Apply([object] $Asked, [string] $Text, [hashtable] $Answer, [boo
                 }
                 throw "an earlier change of this host had been cut off and was undone just now ($($ended.State.sentence)): read the host again"
             }
+        }
+        # Without steps there is nothing to do but the folder, which is our own by now.
+        if (@($Asked.steps | Where-Object { $_ }).Count -eq 0) {
+            $Answer.outcome = 'applied'
+            $Answer.ok = $true
+            return
         }
         Test-Guard $change $Asked.steps
         Remove-OldChange
