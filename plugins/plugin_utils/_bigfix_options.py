@@ -17,6 +17,9 @@ from typing import Any
 Host = Mapping[str, Any]
 Options = dict[str, Any]
 
+MASTHEAD_PAGE = "/masthead/masthead.afxm"
+# What the masthead of one that has moved holds, with its port twice.
+MOVED_PAGE = r':%s/|_PortNumber\s*=\s*"?%s\b'
 HOST_LEASE, LEASE_WAIT = "/var/lib/portshift/host.lock", 300
 WHOLE = ("component", "port", "previous_port", "masthead_paths", "settings_paths", "clientsettings_paths", "credentials_paths")
 SERVICES = ("services", "service_command", "executables")
@@ -100,7 +103,42 @@ def evidence(host: Host, neighbours: Collection[int] = ()) -> Options:
     return dict(_files(host, "allow_invalid_signature", *SERVICES), **_proof(host, neighbours))
 
 
-# What the filter is asked for -> whose options these are.
+def _target(host: Host, address: str, port: Any, page: str | None) -> list[Options]:
+    if not host["parent_address"]:
+        return []
+    http = dict(path=MASTHEAD_PAGE, tls=host["tls"], body_regex=page) if page is not None else None
+    return [dict(host=address, port=port, **({"http": http} if http else {}))]
+
+
+def path(host: Host, back_to: int = 0) -> list[Options]:
+    """Targets of port_probe: the parent on the new port; none where the host has no parent.
+
+    Behind a bridge the product answers, else a listener of our own, which speaks no TLS.  Before a way back it is the old port,
+    where the bridge makes the parent answer.
+    """
+    if back_to and not host["parent_bridge"]:
+        return []
+    address = host["address"] if host.get("parent_connects") else host["parent_address"]
+    return _target(host, address, back_to or host["port"], "" if host["parent_bridge"] else None)
+
+
+def parent_moved(host: Host, back_to: int = 0) -> list[Options]:
+    """Targets of port_probe: the parent, whose masthead has to name the port.  Its bridge alone would let the host move and fail."""
+    port = back_to or host["port"]
+    return _target(host, host["parent_address"], port, MOVED_PAGE % (host["port"], host["port"]))
+
+
+def prober(host: Host) -> str:
+    """The host that probes the path in place of this one: the parent, where that one opens the connections."""
+    return str(host.get("parent", "")) if host.get("parent_connects") else ""
+
+
+def probe_timeout(host: Host) -> Any:
+    return host["probe_timeout"]
+
+
+# What the lookup is asked for -> whose options these are.
 ASKED: dict[str, Callable[..., Options]] = dict(
     look=look, move=move, finish=finish, back=back, evidence=evidence)
-PARTS: dict[str, Callable[[Host], Options]] = dict(bridge=bridge, host_port=host_port)
+PARTS: dict[str, Callable[[Host], Any]] = dict(bridge=bridge, host_port=host_port, prober=prober, probe_timeout=probe_timeout)
+PATHS: dict[str, Callable[[Host, int], list[Options]]] = dict(path=path, parent_moved=parent_moved)

@@ -13,12 +13,13 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from ansible.errors import AnsibleError
 from ansible_collections.portshift.agents.plugins.plugin_utils._contracts import Variables
 from ansible_collections.portshift.agents.plugins.plugin_utils._host_variables import is_template
+from jinja2.defaults import DEFAULT_NAMESPACE
 
 try:
     from ansible.template import is_trusted_as_template
@@ -28,11 +29,26 @@ except ImportError:
     def is_trusted_as_template(value: object) -> bool:
         return False
 
-# {{ name }}, {{ name.key }}, {{ name | default(a literal or a name) }}, and the same with default(..., true)
+# What is read: {{ name }}, {{ name.key }}, {{ hostvars[name].key }}, each with | default(...) behind it once or more often and | bool, and
+# text around {{ name }}.
 NAME = r"[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*"
+TERM = r"(?:hostvars\[%s\]\.[A-Za-z_]\w*|%s)" % (NAME, NAME)
 NAMED = re.compile(r"\{\{\s*(%s)\s*\}\}\Z" % NAME)
-DEFAULTED = re.compile(r"\{\{\s*(%s)\s*\|\s*default\(([^()]*?)(,\s*[tT]rue)?\s*\)\s*\}\}\Z" % NAME)
+DEFAULTED = re.compile(r"\{\{\s*(%s)((?:\s*\|\s*default\([^()]*\))*)(\s*\|\s*bool)?\s*\}\}\Z" % TERM)
+DEFAULT = re.compile(r"default\(\s*([^()]*?)\s*(,\s*[tT]rue\s*)?\)")
+PREFIXED = re.compile(r"(?:^|[^\w'\"])[A-Za-z]+['\"]")
+WITHIN = re.compile(r"\{\{\s*(%s)\s*\}\}" % NAME)
 LITERALS = dict(true=True, false=False, none=None)
+# Names that Ansible and Jinja have a meaning for, without a variable.
+MEANT = frozenset(("omit", "lookup", "query", "q", "now", "undef", "vars", "hostvars", "self", "loop", "caller", "varargs", "kwargs",
+                   *DEFAULT_NAMESPACE))
+
+
+class _Undefined:
+    """What a template calls undefined: a default stands in for it."""
+
+
+UNDEFINED = _Undefined()
 
 
 class NotRead(Exception):
@@ -91,49 +107,91 @@ class Values(Mapping[str, Any]):
             return self._templar.template(dict(it=raw)).get("it")
 
     def _read(self, raw: Any) -> Any:
+        if isinstance(raw, list):
+            return [self._read(one) if is_template(one) else one for one in raw]
         # A value that came from a host, say, is no template, whatever it looks like.
         if not isinstance(raw, str) or not is_trusted_as_template(raw):
             raise NotRead
-        named = NAMED.match(raw)
-        if named:
-            return self._named(named[1])
         defaulted = DEFAULTED.match(raw)
-        if not defaulted:
-            raise NotRead
-        name, text, falsy_is_none = defaulted.groups()
-        default = self._default(text.strip())
-        found = self._named(name) if name.partition(".")[0] in self._variables else NotRead
-        if found is not NotRead and (found or not falsy_is_none):
-            return found
-        return self._named(text.strip()) if default is NotRead else default
+        return self._defaulted(*defaulted.groups()) if defaulted else self._joined(raw)
 
-    def _default(self, text: str) -> Any:
-        """The literal; NotRead, not raised, for a name."""
-        if text in LITERALS:
-            return LITERALS[text]
-        if re.fullmatch(NAME, text):
-            return NotRead
-        try:
-            found = ast.literal_eval(text)
-        except (ValueError, SyntaxError):
+    def _joined(self, raw: str) -> str:
+        """Text with names in it."""
+        words = WITHIN.split(raw)
+        if any(sign in text for text in words[::2] for sign in "{}\n"):
             raise NotRead
-        # It has two arguments, and the second is more than true.
-        if isinstance(found, tuple):
+        words[1::2] = [self._named(name) for name in words[1::2]]
+        # Text of what is none, such as a number, is Ansible's to make.
+        if not all(isinstance(word, str) for word in words):
+            raise NotRead
+        return "".join(words)
+
+    def _defaulted(self, term: str, behind: str, as_bool: str | None) -> Any:
+        found = self._term(term)
+        for text, falsy_too in DEFAULT.findall(behind):
+            default = self._default(text)
+            if found is UNDEFINED or falsy_too and not found:
+                found = default()
+        if found is UNDEFINED or as_bool and not isinstance(found, bool):
             raise NotRead
         return found
 
+    def _default(self, text: str) -> Callable[[], Any]:
+        """What gives the value of a default, once it is asked for: a literal or a name; anything else is a template's."""
+        if text in LITERALS:
+            return lambda: LITERALS[text]
+        if re.fullmatch(TERM, text):
+            return lambda: self._term(text)
+        # Ansible leaves a backslash as it stands, and knows no r"".
+        if "\\" in text or PREFIXED.search(text):
+            raise NotRead
+        try:
+            found = ast.literal_eval(text)
+        except (ValueError, SyntaxError):
+            # It may have a second argument, which is more than true.
+            if "," in text or "=" in text:
+                raise NotRead
+            return self._not_read
+        if isinstance(found, (tuple, set, complex)):
+            raise NotRead
+        return lambda: found
+
+    @staticmethod
+    def _not_read() -> Any:
+        raise NotRead
+
+    def _term(self, term: str) -> Any:
+        """The value of a name or of another host's variable, or UNDEFINED."""
+        if not term.startswith("hostvars["):
+            return self._named(term)
+        host, key = term[len("hostvars["):].split("].")
+        hostvars, name = self._variables.get("hostvars"), self._named(host)
+        if not isinstance(name, str) or not hasattr(hostvars, "raw_get"):
+            raise NotRead
+        known = hostvars.raw_get(name)
+        # A template of another host is templated with what that one has.
+        if not isinstance(known, Mapping) or is_template(known.get(key)):
+            raise NotRead
+        return known.get(key, UNDEFINED)
+
     def _raw(self, name: str) -> Any:
-        """What was written under this name, which may lead into dictionaries."""
+        """What was written under this name, which may lead into dictionaries; UNDEFINED where nothing was."""
         first, *keys = name.split(".")
         # All variables together, of this host and of others: these are for Ansible, which templates no more than it needs.
-        if first not in self._variables or first in ("vars", "hostvars"):
+        if first in MEANT:
             raise NotRead
-        raw = self._variables[first]
+        return self._below(self._variables.get(first, UNDEFINED), keys)
+
+    @staticmethod
+    def _below(found: Any, keys: list[str]) -> Any:
         for key in keys:
-            if not isinstance(raw, dict) or key not in raw:
+            if found is UNDEFINED:
+                break
+            # Its own attributes, such as `items` of a dictionary, are there too.
+            if not isinstance(found, Mapping) or (key not in found and hasattr(found, key)):
                 raise NotRead
-            raw = raw[key]
-        return raw
+            found = found.get(key, UNDEFINED)
+        return found
 
     def _named(self, name: str) -> Any:
         if name in self._open:
@@ -143,17 +201,13 @@ class Values(Mapping[str, Any]):
             first, *keys = name.split(".")
             if keys and isinstance(self._variables.get(first), str):
                 return self._part(first, keys)
-            return self._value(self._raw(name))
+            raw = self._raw(name)
+            return raw if raw is UNDEFINED else self._value(raw)
         finally:
             self._open.remove(name)
 
     def _part(self, name: str, keys: list[str]) -> Any:
         """Of a dictionary that a template makes, once for all that ask."""
         if name not in self._made:
-            self._made[name] = self._templar.template(dict(it=self._raw(name)))["it"]
-        found = self._made[name]
-        for key in keys:
-            if not isinstance(found, Mapping) or key not in found:
-                raise NotRead
-            found = found[key]
-        return found
+            self._made[name] = self._templar.template(dict(it=self._raw(name))).get("it")
+        return self._below(self._made[name], keys)

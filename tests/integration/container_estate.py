@@ -106,8 +106,8 @@ class Estate(Lab):
             host, "python3", "-", self.address(at), str(OLD), str(NEW), stdin=ASK_FOR_MASTHEAD).split()]
 
     def bridge(self, host):
-        """What nft lists of the bridge; "" where there is none."""
-        code, said = self.said(host, "nft", "list", "table", "inet", "portshift_bigfix")
+        """What nft lists of the bridge, but for who has used it and when; "" where there is none."""
+        code, said = self.said(host, "nft", "--stateless", "--terse", "list", "table", "inet", "portshift_bigfix")
         assert code == 0 or "No such file" in said, said
         return said if code == 0 else ""
 

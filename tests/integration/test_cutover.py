@@ -495,7 +495,7 @@ def test_a_parent_that_is_down_holds_up_no_way_back(host, run_playbook, open_por
                 server.close()
         play = role_play(host, "path.yml", port=ports[NEW], parent="relay1", parent_address="127.0.0.1", parent_bridge=True)
         play["tasks"][0]["vars"].update(
-            portshift_back_to=ports[OLD], bigfix_component_path_target=dict(host="127.0.0.1", port=ports[OLD]))
+            portshift_back_to=ports[OLD], bigfix_component_path_targets=[dict(host="127.0.0.1", port=ports[OLD])])
         play["tasks"].append({"portshift.agents.phase_gate": dict(
             phase="the test", hosts=["localhost"], evidence="bigfix_component_path", port=ports[OLD])})
         done = run_playbook([play], HERE)

@@ -16,7 +16,7 @@ from .bigfix.host import Host
 from .bigfix.ledger import Tally
 from .files import write_atomically
 from .lab_folder import FORMAT, BadState, LabFolder, vacant
-from .managed_python import managed_python
+from .managed_python import LAB, managed_python
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 WEB_REPORTS_PORT = 8080
@@ -205,7 +205,8 @@ class Lab(LabFolder):
         self._write_services(host)
 
     def _write_services(self, host):
-        call = [sys.executable, "-E", "-s", "-S", os.path.join(HERE, "service.py"), host.root]
+        # As service(8) is the host's own, and not the controller's.
+        call = [managed_python(LAB), "-E", "-s", "-S", os.path.join(HERE, "service.py"), host.root]
         self._put(host.path("service"), SERVICE % (
             host.name, shlex.quote(host.run_folder), " ".join(shlex.quote(part) for part in call)), 0o755)
 

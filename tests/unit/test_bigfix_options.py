@@ -3,6 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """What the modules are asked of a BigFix host, out of the variable of its role."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,6 @@ from ansible.template import Templar
 from ansible_collections.portshift.agents.plugins.module_utils._bigfix.proof_options import BIGFIX_EVIDENCE_SPEC, PROOF_SPEC
 from ansible_collections.portshift.agents.plugins.module_utils._bridge.options import BRIDGE_SPEC
 from ansible_collections.portshift.agents.plugins.module_utils._core.errors import EngineError
-from ansible_collections.portshift.agents.plugins.plugin_utils._bigfix_options import ASKED, PARTS
 from ansible_collections.portshift.agents.plugins.plugin_utils._task_options import task_options
 
 ROLES = Path(__file__).resolve().parents[2] / "roles"
@@ -99,9 +99,37 @@ def test_what_the_host_needs_beside_the_product():
 
 
 def test_something_else_is_refused():
-    with pytest.raises(AnsibleError, match="'mvoe' is none of look, move, finish, back, evidence, bridge, host_port"):
+    with pytest.raises(AnsibleError, match="'mvoe' is none of look, move, finish, back, evidence, bridge, host_port, prober, "
+                                           "probe_timeout, path, parent_moved"):
         bigfix_options(CLIENT, "mvoe")
-    assert [*ASKED, *PARTS] == ["look", "move", "finish", "back", "evidence", "bridge", "host_port"]
+
+
+def test_path_ends_at_the_parent():
+    behind_a_bridge = dict(CLIENT, parent_bridge=True, port=55000)
+    page = dict(path="/masthead/masthead.afxm", tls=False, body_regex="")
+    assert bigfix_options(behind_a_bridge, "path") == [dict(host="relay1", port=55000, http=page)]
+    # A listener of our own speaks no HTTP.
+    assert bigfix_options(dict(behind_a_bridge, parent_bridge=False), "path") == [dict(host="relay1", port=55000)]
+    assert bigfix_options(dict(behind_a_bridge, parent_address=""), "path") == []
+    assert bigfix_options(behind_a_bridge, "probe_timeout") == 10 and bigfix_options(behind_a_bridge, "prober") == ""
+
+
+def test_parent_probes_the_path_of_a_relay_that_it_connects_to():
+    relay = dict(RELAY, parent="srv", parent_bridge=False)
+    assert (bigfix_options(relay, "path"), bigfix_options(relay, "prober")) == ([dict(host="10.0.0.9", port="55000")], "srv")
+
+
+def test_before_a_way_back_the_bridge_of_the_parent_answers_on_the_old_port():
+    behind_a_bridge = dict(CLIENT, parent_bridge=True)
+    assert [target["port"] for target in bigfix_options(behind_a_bridge, "path", back_to=52311)] == [52311]
+    assert bigfix_options(dict(behind_a_bridge, parent_bridge=False), "path", back_to=52311) == []
+
+
+def test_parent_that_has_moved_names_the_port_in_its_masthead():
+    (target,) = bigfix_options(dict(CLIENT, parent_bridge=False), "parent_moved")
+    moved = re.compile(target["http"]["body_regex"])
+    assert target["host"] == "relay1" and moved.search("http://srv:55000/x") and moved.search('_PortNumber = "55000"')
+    assert not moved.search("http://srv:52311/x") and not moved.search("_PortNumber=550001")
 
 
 def test_what_is_given_beside_the_dictionary_counts_first():

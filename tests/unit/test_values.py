@@ -86,12 +86,54 @@ def test_what_is_undefined_is_ansibles_to_tell():
     ("{{ lit }}", "{{ b }}"), ("{{ more.lit }}", "{{ b }}"), ("{{ made.lit }}", "{{ b }}"),
     ("{{ a | default((1, 2)) }}", [1, 2]), ("{{ a | default('x)') }}", "x)"), ("{{ a | default('a, true') }}", "a, true"),
     ("{{ missing | default(5) }}", 5), ("{{ a | default(b) }}", 2), ("{{ more.deep.x }}", 2), ("{{ more.key }} ", "2 "),
-    ("{{ more['key'] }}", 2), ("{{ b }}{{ b }}", "22"), ("{{ b | default(3) | string }}", "2"), ("{{ plain }}", "{ b }")])
+    ("{{ more['key'] }}", 2), ("{{ b }}{{ b }}", "22"), ("{{ b | default(3) | string }}", "2"), ("{{ plain }}", "{ b }"),
+    # One default behind another, of which the first that has a value counts.
+    ("{{ a | default(empty) | default('x', true) }}", "x"), ("{{ a | default(more.none, true) | default(b) }}", 2),
+    ("{{ empty | default(a, true) | default('x', true) }}", "x"), ("{{ b | default(groups.x | first, true) }}", 2),
+    ("{{ empty | default([1, 2] | first, true) }}", 1), ("{{ empty | default(default_value=5) }}", ""),
+    ("{{ empty | default('a=b', true) }}", "a=b"), ("{{ nothing.deep.er | default('x') }}", "x"),
+    ("{{ more.items | default('x') is callable }}", True), ("{{ range | default('x') is callable }}", True),
+    # A backslash is one.
+    (r"{{ a | default('C:\path\bigfix') }}", r"C:\path\bigfix"), (r"{{ a | default(['\bx\b']) }}", [r"\bx\b"]),
+    # What is true.
+    ("{{ yes | default(true) | bool }}", True), ("{{ a | default(false) | bool }}", False), ("{{ word | bool }}", True),
+    ("{{ b | bool }}", False),
+    # Text with names in it, and what makes no text.
+    ("/{{ dir }}/x", "//d/x"), ("{{ dir }}{{dir}}", "/d/d"), ("{{ dir }} { {{ dir }}", "/d { /d"), ("-{{ b }}", "-2"),
+    ("{{ dir }}{# remark #}", "/d"), ("{% if b %}{{ dir }}{% endif %}", "/d"), ("{{ dir }}\n", "/d\n"), ("{{ lit }}x", "{{ b }}x"),
+    ("{{ dir }}\\x", "/d\\x"), (["{{ dir }}/x", 1, ["{{ b }}"]], ["/d/x", 1, [2]]), ({"{{ b }}": "{{ b }}"}, {"{{ b }}": 2})])
 def test_value_is_that_of_the_template(text, value):
     values, templar = seen("host", host=dict(it=text), missing="{{ not_there }}", empty="", b="{{ two }}", two=2, plain="{ b }",
+                           dir="/d", yes=True, word="yes",
                            made="{{ {'x': '%s' % b, 'lit': lit} }}", lit="{{ '{{ b }}' }}",
                            more=dict(key="{{ b }}", deep=dict(x="{{ more.key }}"), lit="{{ lit }}"))
-    assert values["it"] == value == templar.template(trust_as_template(text)) and isinstance(values["it"], type(value))
+    assert values["it"] == value == templar.template(trusted(text)) and isinstance(values["it"], type(value))
+
+
+class Hosts(dict):
+    """As C(hostvars), which templates what is asked for by a name."""
+
+    def __getitem__(self, name):
+        known = super().__getitem__(name)
+        return {key: Templar(DataLoader(), variables=known).template(value) for key, value in known.items()}
+
+    raw_get = dict.get
+
+
+@pytest.mark.parametrize("text, value", [
+    ("{{ hostvars[peer].address }}", "10.0.0.1"), ("{{ hostvars[peer].name | default('x') }}", "x"),
+    ("{{ hostvars[peer].name | default(hostvars[peer].address, true) | default(peer) }}", "10.0.0.1"),
+    ("{{ hostvars[peer].name | default(hostvars[peer].other, true) | default(peer, true) }}", "srv"),
+    # What the other host templates, with what it has.
+    ("{{ hostvars[peer].made }}", "10.0.0.1:1"), ("{{ hostvars[peer].made | default('x') }}", "10.0.0.1:1"),
+    # What came from it is no template, whatever it looks like.
+    ("{{ hostvars[peer].fact }}", "{{ secret }}"), ("{{ hostvars['srv'].address }}", "10.0.0.1")])
+def test_variable_of_another_host_is_that_of_the_template(text, value):
+    there = dict(trusted(dict(address="10.0.0.1", made="{{ address }}:1")), fact="{{ secret }}", secret="hunter2")
+    values, templar = seen("host", host=dict(it=text), peer="srv")
+    for variables in (values._variables, templar.available_variables):
+        variables["hostvars"] = Hosts(srv=there)
+    assert values["it"] == value == templar.template(trust_as_template(text))
 
 
 def test_text_that_is_no_template_leads_nowhere():
@@ -112,8 +154,10 @@ def test_name_that_leads_to_itself_is_refused():
 def test_what_is_to_be_left_out_is_none():
     known = dict(host=dict(a=trust_as_template("{{ omit }}"), b=trust_as_template("{{ out | default('x') }}")),
                  out=trust_as_template("{{ omit }}"))
+    # Nothing stands below it.
+    known["host"]["c"], known["made"] = trust_as_template("{{ made.x | default('x') }}"), trust_as_template("{{ omit }}")
     values = Values(known, Templar(DataLoader(), variables=known), "host")
-    assert (values["a"], values["b"]) == (None, None)
+    assert (values["a"], values["b"], values["c"]) == (None, None, "x")
 
 
 class Watched(dict):
