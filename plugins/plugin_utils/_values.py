@@ -29,19 +29,21 @@ except ImportError:
     def is_trusted_as_template(value: object) -> bool:
         return False
 
-# What is read: {{ name }}, {{ name.key }}, {{ hostvars[name].key }}, each with | default(...) behind it once or more often and | bool, and
-# text around {{ name }}.
+# What is read: {{ name }}, {{ name.key }} and {{ hostvars[name].key }}, each with | default(...) behind it once or more often, and
+# | bool; and text around {{ name }}.
 NAME = r"[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*"
 TERM = r"(?:hostvars\[%s\]\.[A-Za-z_]\w*|%s)" % (NAME, NAME)
 NAMED = re.compile(r"\{\{\s*(%s)\s*\}\}\Z" % NAME)
-DEFAULTED = re.compile(r"\{\{\s*(%s)((?:\s*\|\s*default\([^()]*\))*)(\s*\|\s*bool)?\s*\}\}\Z" % TERM)
+DEFAULTED = re.compile(
+    r"\{\{\s*(%s)((?:\s*\|\s*default\([^()]*\))*)(\s*\|\s*bool)?\s*\}\}\Z" % TERM)
 DEFAULT = re.compile(r"default\(\s*([^()]*?)\s*(,\s*[tT]rue\s*)?\)")
 PREFIXED = re.compile(r"(?:^|[^\w'\"])[A-Za-z]+['\"]")
 WITHIN = re.compile(r"\{\{\s*(%s)\s*\}\}" % NAME)
 LITERALS = dict(true=True, false=False, none=None)
 # Names that Ansible and Jinja have a meaning for, without a variable.
-MEANT = frozenset(("omit", "lookup", "query", "q", "now", "undef", "vars", "hostvars", "self", "loop", "caller", "varargs", "kwargs",
-                   *DEFAULT_NAMESPACE))
+MEANT = frozenset((
+    "omit", "lookup", "query", "q", "now", "undef", "vars", "hostvars", "self", "loop", "caller", "varargs", "kwargs",
+    *DEFAULT_NAMESPACE))
 
 
 class _Undefined:
@@ -166,9 +168,10 @@ class Values(Mapping[str, Any]):
             return self._named(term)
         host, key = term[len("hostvars["):].split("].")
         hostvars, name = self._variables.get("hostvars"), self._named(host)
-        if not isinstance(name, str) or not hasattr(hostvars, "raw_get"):
+        raw_get = getattr(hostvars, "raw_get", None)
+        if raw_get is None or not isinstance(name, str):
             raise NotRead
-        known = hostvars.raw_get(name)
+        known = raw_get(name)
         # A template of another host is templated with what that one has.
         if not isinstance(known, Mapping) or is_template(known.get(key)):
             raise NotRead

@@ -100,7 +100,8 @@ def test_what_is_undefined_is_ansibles_to_tell():
     ("{{ b | bool }}", False),
     # Text with names in it, and what makes no text.
     ("/{{ dir }}/x", "//d/x"), ("{{ dir }}{{dir}}", "/d/d"), ("{{ dir }} { {{ dir }}", "/d { /d"), ("-{{ b }}", "-2"),
-    ("{{ dir }}{# remark #}", "/d"), ("{% if b %}{{ dir }}{% endif %}", "/d"), ("{{ dir }}\n", "/d\n"), ("{{ lit }}x", "{{ b }}x"),
+    ("{{ dir }}{# remark #}", "/d"), ("{% if b %}{{ dir }}{% endif %}", "/d"), ("{{ dir }}\n", "/d\n"),
+    ("{{ lit }}x", "{{ b }}x"),
     ("{{ dir }}\\x", "/d\\x"), (["{{ dir }}/x", 1, ["{{ b }}"]], ["/d/x", 1, [2]]), ({"{{ b }}": "{{ b }}"}, {"{{ b }}": 2})])
 def test_value_is_that_of_the_template(text, value):
     values, templar = seen("host", host=dict(it=text), missing="{{ not_there }}", empty="", b="{{ two }}", two=2, plain="{ b }",
