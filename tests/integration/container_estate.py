@@ -230,6 +230,6 @@ class ControlNode:
         if os.path.exists("/etc/machine-id"):
             enter.append("mount --bind %s /etc/machine-id" % shlex.quote(str(machine_id)))
         enter += ["cd %s" % shlex.quote(str(self.checkout)), 'exec "$@"']
-        self.how = {"prefix": [
+        self.how = {"cold": True, "prefix": [
             "unshare", "--uts", "--mount", "--", "sh", "-ec", "\n".join(enter), "sh", "env", "HOME=%s" % home,
             "ANSIBLE_COLLECTIONS_PATH=%s" % collections, "ANSIBLE_CONFIG=%s" % (self.checkout / "ansible.cfg")]}
