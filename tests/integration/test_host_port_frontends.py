@@ -6,6 +6,7 @@
 import json
 import os
 import re
+import shlex
 import time
 
 import pytest
@@ -102,8 +103,17 @@ CLOSE_8080 = dict(
     ufw=["ufw", "delete", "allow", "8080/tcp"])
 
 
+# As much of podman as the connection plugin calls: exec [-i] CONTAINER COMMAND...
+PODMAN = """#!/bin/sh
+test "$1" = exec || exit 125
+while [ "$1" != {container} ]; do shift; done
+shift
+exec {entrance} "$@"
+"""
+
+
 class Host:
-    """One container with systemd in it."""
+    """One container with systemd in it.  `variables`: those by which Ansible manages it."""
 
     def __init__(self, lab, name):
         self.lab, self.name, self.container = lab, name, "%s-%s" % (RUN, name)
@@ -111,9 +121,14 @@ class Host:
                        "--network", lab.network, *(lab.engine.host_options() + [lab.image, containers.INIT]))
         self.wait("systemd", "sh", "-c", "systemctl is-system-running --wait | grep -E 'running|degraded'")
         self.address = self.run("hostname", "-I").split()[0]
+        podman = lab.callbacks / ("podman-" + name)
+        podman.write_text(PODMAN.format(container=self.container, entrance=shlex.join(lab.engine.entrance(self.container))))
+        podman.chmod(0o755)
+        self.variables = dict(ansible_connection="containers.podman.podman", ansible_podman_executable=str(podman),
+                              ansible_python_interpreter="/usr/bin/python3")
 
     def run(self, *command, check=True):
-        code, output, error = self.lab.engine.execute(self.container, *command, check=False)
+        code, output, error = self.lab.engine.enter(self.container, *command, check=False)
         assert not check or code == 0, "%s: %s" % (" ".join(command), error.decode())
         return output.decode() if check else (code, output.decode())
 
@@ -136,8 +151,7 @@ class Host:
         done = forked.run(
             "ansible",
             ["adhoc", "-i", self.container + ",", "all", "-m", "portshift.agents.host_port",
-             "-a", json.dumps(arguments), "-e", json.dumps(dict(
-                 ansible_connection="containers.podman.podman", ansible_python_interpreter="/usr/bin/python3")), *options],
+             "-a", json.dumps(arguments), "-e", json.dumps(self.variables), *options],
             timeout=300,
             env=dict(os.environ, ANSIBLE_STDOUT_CALLBACK="portshift_result", ANSIBLE_LOAD_CALLBACK_PLUGINS="1",
                      ANSIBLE_CALLBACK_PLUGINS=str(self.lab.callbacks), ANSIBLE_PIPELINING="1",
@@ -522,9 +536,8 @@ def at_once(host, tmp_path, verb):
                     host_port_name=product, host_port_openings=openings)}])]))
         running[product] = forked.begin(
             "ansible",
-            ["playbook", "-v", "-i", host.container + ",", "-e", json.dumps(dict(
-                ansible_connection="containers.podman.podman", ansible_python_interpreter="/usr/bin/python3")),
-             tmp_path / (product + ".json")], env=dict(os.environ, ANSIBLE_PIPELINING="true"), merged=True)
+            ["playbook", "-v", "-i", host.container + ",", "-e", json.dumps(host.variables), tmp_path / (product + ".json")],
+            env=dict(os.environ, ANSIBLE_PIPELINING="true"), merged=True)
     return {product: (process.communicate()[0], process.returncode) for product, process in running.items()}
 
 
@@ -624,8 +637,7 @@ def role(verb, **variables):
 
 
 def test_the_role_opens_proves_shuts_and_goes_back(ufw, peer, run_playbook):
-    inventory = dict(all=dict(hosts={ufw.container: dict(
-        ansible_connection="containers.podman.podman", ansible_python_interpreter="/usr/bin/python3")}))
+    inventory = dict(all=dict(hosts={ufw.container: ufw.variables}))
 
     def play(*tasks):
         return run_playbook([dict(hosts="all", gather_facts=False, tasks=list(tasks))], inventory)
