@@ -113,7 +113,7 @@ exec {entrance} "$@"
 
 
 class Host:
-    """One container with systemd in it.  `variables`: those by which Ansible manages it."""
+    """One container with systemd in it."""
 
     def __init__(self, lab, name):
         self.lab, self.name, self.container = lab, name, "%s-%s" % (RUN, name)
@@ -121,11 +121,6 @@ class Host:
                        "--network", lab.network, *(lab.engine.host_options() + [lab.image, containers.INIT]))
         self.wait("systemd", "sh", "-c", "systemctl is-system-running --wait | grep -E 'running|degraded'")
         self.address = self.run("hostname", "-I").split()[0]
-        podman = lab.callbacks / ("podman-" + name)
-        podman.write_text(PODMAN.format(container=self.container, entrance=shlex.join(lab.engine.entrance(self.container))))
-        podman.chmod(0o755)
-        self.variables = dict(ansible_connection="containers.podman.podman", ansible_podman_executable=str(podman),
-                              ansible_python_interpreter="/usr/bin/python3")
 
     def run(self, *command, check=True):
         code, output, error = self.lab.engine.enter(self.container, *command, check=False)
@@ -141,6 +136,17 @@ class Host:
     def answer(self, *ports):
         self.lab.engine.run("exec", "--detach", self.container, "python3", "-c", ANSWER, *map(str, ports))
         self.wait("listener", "python3", "-c", "import socket; socket.create_connection(('127.0.0.1', %d), 1)" % ports[-1])
+
+    @property
+    def variables(self):
+        """Those by which Ansible manages it."""
+        podman = self.lab.callbacks / ("podman-" + self.name)
+        # After a boot another way leads into it.
+        podman.write_text(PODMAN.format(
+            container=self.container, entrance=shlex.join(self.lab.engine.entrance(self.container))))
+        podman.chmod(0o755)
+        return dict(ansible_connection="containers.podman.podman", ansible_podman_executable=str(podman),
+                    ansible_python_interpreter="/usr/bin/python3")
 
     def gets_in(self, other, port):
         return other.run(*asking("python3", self.address, port)).split()
@@ -528,7 +534,7 @@ PRODUCTS = dict(bigfix=BOTH, boks=[port(number) for number in range(6530, 6534)]
 
 def at_once(host, tmp_path, verb):
     """What two runs of ansible-playbook say, one for each product, that begin in the same moment."""
-    running = {}
+    running, variables = {}, json.dumps(host.variables)
     for product, openings in PRODUCTS.items():
         (tmp_path / (product + ".json")).write_text(json.dumps([dict(
             hosts="all", gather_facts=False, tasks=[{"ansible.builtin.include_role": dict(
@@ -536,7 +542,7 @@ def at_once(host, tmp_path, verb):
                     host_port_name=product, host_port_openings=openings)}])]))
         running[product] = forked.begin(
             "ansible",
-            ["playbook", "-v", "-i", host.container + ",", "-e", json.dumps(host.variables), tmp_path / (product + ".json")],
+            ["playbook", "-v", "-i", host.container + ",", "-e", variables, tmp_path / (product + ".json")],
             env=dict(os.environ, ANSIBLE_PIPELINING="true"), merged=True)
     return {product: (process.communicate()[0], process.returncode) for product, process in running.items()}
 
