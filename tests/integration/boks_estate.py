@@ -20,7 +20,7 @@ class Domain(ProductLab):
 
     def files(self, engine):
         """{host: the bytes, mode and owner of its services file}"""
-        return {host: self.execute(engine, host, "stat -c '%a %u %g' /etc/services; cat /etc/services") for host in self.hosts}
+        return {host: self.look(engine, host, "stat -c '%a %u %g' /etc/services; cat /etc/services") for host in self.hosts}
 
     def begin(self, verb, *options, base=NEW, **environment):
         """Starts VERB_boks_port.yml with the options that its user gives."""

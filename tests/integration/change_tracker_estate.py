@@ -66,11 +66,11 @@ class Estate(ProductLab):
 
     def read(self, engine, host, path):
         """-> the bytes of a file"""
-        return engine.execute(self.described["hosts"][host]["container"], "cat", path)
+        return engine.enter(self.described["hosts"][host]["container"], "cat", path)
 
     def put(self, engine, host, path, data):
         """Other bytes into a file that is there, past everybody."""
-        engine.execute(self.described["hosts"][host]["container"], "sh", "-c", 'cat >"$1"', "sh", path, stdin=data)
+        engine.enter(self.described["hosts"][host]["container"], "sh", "-c", 'cat >"$1"', "sh", path, stdin=data)
 
     def hub_details(self, host):
         """-> where the agent's file is"""
@@ -80,7 +80,7 @@ class Estate(ProductLab):
     def files(self, engine):
         """{host: owner, mode and SHA-256 of every file of the product's}"""
         def sums(host):
-            attributes, _line, digests = self.execute(engine, host, PRODUCT_FILES)[1].partition("--\n")
+            attributes, _line, digests = self.look(engine, host, PRODUCT_FILES)[1].partition("--\n")
             return sorted(attributes.splitlines() + digests.splitlines())
 
         return {host: sums(host) for host in dict.fromkeys(["hub", *self.agents])}

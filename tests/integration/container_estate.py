@@ -76,8 +76,8 @@ class Estate(Lab):
         return self.engine.execute(self.container(host), *command, **how).decode("utf-8", "replace")
 
     def said(self, host, *command):
-        """-> (exit status, what it printed, error output too)."""
-        code, output, error = self.engine.execute(self.container(host), *command, check=False)
+        """-> (exit status, what it printed, error output too) of a command that leaves no process behind."""
+        code, output, error = self.engine.enter(self.container(host), *command, check=False)
         return code, (output + error).decode("utf-8", "replace")
 
     def snapshot(self, records=False):
@@ -85,7 +85,8 @@ class Estate(Lab):
         assert not records, "the records are not part of it"
 
         def read(host):
-            listed, _mark, sums = self.execute(host, "sh", "-ec", PRODUCT_FILES).partition("--\n")
+            seen = self.engine.enter(self.container(host), "sh", "-ec", PRODUCT_FILES).decode("utf-8", "replace")
+            listed, _mark, sums = seen.partition("--\n")
             digests = {path: digest for digest, path in (line.split(None, 1) for line in sums.splitlines())}
             found = {}
             for line in listed.splitlines():
@@ -230,6 +231,6 @@ class ControlNode:
         if os.path.exists("/etc/machine-id"):
             enter.append("mount --bind %s /etc/machine-id" % shlex.quote(str(machine_id)))
         enter += ["cd %s" % shlex.quote(str(self.checkout)), 'exec "$@"']
-        self.how = {"prefix": [
+        self.how = {"cold": True, "prefix": [
             "unshare", "--uts", "--mount", "--", "sh", "-ec", "\n".join(enter), "sh", "env", "HOME=%s" % home,
             "ANSIBLE_COLLECTIONS_PATH=%s" % collections, "ANSIBLE_CONFIG=%s" % (self.checkout / "ansible.cfg")]}

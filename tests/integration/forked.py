@@ -59,9 +59,9 @@ class Server:
 class Program:
     """A run that has begun: what subprocess.Popen(..., text=True) is, as far as tests use it."""
 
-    def __init__(self, server, arguments, env=None, cwd=None, data=None, merged=False, session=False):
+    def __init__(self, server, arguments, env=None, cwd=None, data=None, merged=False, session=False, file=None):
         self.args, self.returncode = arguments, None
-        output, stdout = os.pipe()
+        output, stdout = os.pipe() if file is None else (os.open(os.devnull, os.O_RDONLY), os.dup(file.fileno()))
         error, stderr = os.pipe()
         status, told = os.pipe()
         stdin = os.open(os.devnull, os.O_RDONLY) if data is None else os.memfd_create("stdin")
@@ -132,15 +132,17 @@ class Program:
         self.stderr.close()
 
 
-def _server(kind, env, cwd):
+def _server(kind, env, cwd, prefix=()):
     """The process that forks for runs of this kind with what these environment variables and this folder say at the import."""
     folder = cwd if os.path.exists(os.path.join(str(cwd), "ansible.cfg")) else "/"
     read = {name: value for name, value in env.items() if name.startswith(("ANSIBLE_", "PYTHON", "LC_", "LANG"))
             or name in ("HOME", "PATH", "TERM", "COLUMNS", "NO_COLOR", "TMPDIR")}
-    key = (kind, str(folder), tuple(sorted(read.items())))
+    key = (kind, str(folder), tuple(sorted(read.items())), tuple(prefix))
     found = _servers.pop(key, None)
     if found is None or not found.lives():
-        found = Server(kind, env=env, cwd=folder)
+        # Ours are those of one run, which may be looked for by them.
+        common = {name: value for name, value in env.items() if not name.startswith("PORTSHIFT_")}
+        found = Server(kind, env=common, cwd=folder, prefix=prefix)
     _servers[key] = found
     while len(_servers) > KEPT:
         _servers.pop(next(iter(_servers))).close()
@@ -153,10 +155,13 @@ def _close():
         _servers.popitem()[1].close()
 
 
-def begin(kind, arguments, env=None, cwd=None, server=None, **options):
-    """A run that has begun.  `merged`: stderr comes with stdout.  `data`: for its stdin.  `session`: it has one of its own."""
+def begin(kind, arguments, env=None, cwd=None, server=None, prefix=(), **options):
+    """A run that has begun.  `merged`: stderr comes with stdout.  `data`: for its stdin.  `session`: it has one of its own.
+
+    `file`: what it prints goes there.  `prefix`: what leads to the place where it runs, as nsenter does; the environment is ours.
+    """
     env = dict(os.environ) if env is None else env
-    return Program(server or _server(kind, env, cwd or os.getcwd()), arguments, env, cwd, **options)
+    return Program(server or _server(kind, env, cwd or os.getcwd(), prefix), arguments, env, cwd, **options)
 
 
 def run(kind, arguments, timeout=None, **options):

@@ -16,6 +16,7 @@ import time
 import uuid
 from pathlib import Path
 
+from tests.integration import forked
 from tests.lab import deployment
 
 CHECKOUT = Path(__file__).resolve().parents[2]
@@ -56,9 +57,13 @@ def obey_permissions():
 
 
 class Run:
-    """One ansible-playbook, on its way or ended."""
+    """One ansible-playbook, on its way or ended.
 
-    def __init__(self, arguments, folder, program=PLAYBOOK, obedient=False, prefix=(), **environment):
+    The usual one is a fork of a process that has Ansible loaded.  `obedient`: it obeys permissions, as root does not.  `cold`: a
+    process of its own from the beginning, for a prefix that changes more than the place where it runs.
+    """
+
+    def __init__(self, arguments, folder, program=PLAYBOOK, obedient=False, cold=False, prefix=(), **environment):
         self.mark = "portshift-run-%s" % uuid.uuid4().hex
         self.journal = Path(folder) / (self.mark + ".jsonl")
         self.log = Path(folder) / (self.mark + ".log")
@@ -69,10 +74,14 @@ class Run:
             ANSIBLE_CALLBACK_PLUGINS=str(CHECKOUT / "tests/integration/callback"),
             ANSIBLE_CALLBACKS_ENABLED="journal", ANSIBLE_CALLBACK_RESULT_FORMAT="json", **environment)
         with open(self.log, "wb") as stream:
-            self.process = subprocess.Popen(
-                [*prefix, str(program), *arguments], cwd=CHECKOUT, env=environment, stdin=subprocess.DEVNULL,
-                stdout=stream, stderr=subprocess.STDOUT, start_new_session=True,
-                preexec_fn=obey_permissions if obedient else None)
+            if program == PLAYBOOK and not (obedient or cold):
+                self.process = forked.begin("ansible", ["playbook", *arguments], environment, CHECKOUT, prefix=prefix,
+                                            merged=True, session=True, file=stream)
+            else:
+                self.process = subprocess.Popen(
+                    [*prefix, str(program), *arguments], cwd=CHECKOUT, env=environment, stdin=subprocess.DEVNULL,
+                    stdout=stream, stderr=subprocess.STDOUT, start_new_session=True,
+                    preexec_fn=obey_permissions if obedient else None)
 
     def wait(self):
         try:
@@ -97,28 +106,41 @@ class Run:
             time.sleep(0.01)
         return self
 
-    def _mine(self):
+    def _mine(self, known):
         """The processes of this run; Ansible's workers have sessions of their own, so the group would not do.
 
-        The stand-ins' daemons are left out: they are processes of the managed hosts.
+        `known`: those of which it was known.  A program that one of them has begun has the mark in its environment; what forks
+        and runs no other program, as Ansible's workers do, may not, and has one of them as its parent.  The stand-ins' daemons
+        are left out: they are processes of the managed hosts.
         """
-        found = []
+        marked, children, living = {self.process.pid}, {}, set()
         for pid in filter(str.isdigit, os.listdir("/proc")):
             try:
                 environment = Path("/proc", pid, "environ").read_bytes().split(b"\0")
                 line = Path("/proc", pid, "cmdline").read_bytes()
+                parent = int(Path("/proc", pid, "stat").read_bytes().rpartition(b")")[2].split()[1])
             except OSError:
                 continue
-            if b"PORTSHIFT_RUN=" + self.mark.encode() in environment and line and b"daemon.py" not in line:
-                found.append(int(pid))
-        return found
+            if line and b"daemon.py" not in line:
+                living.add(int(pid))
+                children.setdefault(parent, []).append(int(pid))
+                if b"PORTSHIFT_RUN=" + self.mark.encode() in environment:
+                    marked.add(int(pid))
+        found, new = set(known), marked
+        while new:
+            found |= new
+            new = {child for pid in new for child in children.get(pid, ())} - found
+        return found & living
 
     def kill(self):
         """SIGKILL to the whole of it, until nothing of it is left."""
         end = time.monotonic() + 30
+        # While it stands still, nothing new comes of it, and its children are still those of their parent.
+        self.process.send_signal(signal.SIGSTOP)
+        found = self._mine(())
         self.process.kill()
         while True:
-            found = self._mine()
+            found = self._mine(found)
             for pid in found:
                 try:
                     os.kill(pid, signal.SIGKILL)

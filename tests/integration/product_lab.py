@@ -67,7 +67,14 @@ class ProductLab:
 
     def execute(self, engine, host, command):
         """By the engine, which needs no login -> (exit status, what it said)."""
-        code, output, error = engine.execute(self.described["hosts"][host]["container"], "sh", "-c", command, check=False)
+        return self._said(engine.execute, host, command)
+
+    def look(self, engine, host, command):
+        """The same for a command that leaves no process behind, at a fraction of the cost."""
+        return self._said(engine.enter, host, command)
+
+    def _said(self, way, host, command):
+        code, output, error = way(self.described["hosts"][host]["container"], "sh", "-c", command, check=False)
         return code, (output + error).decode()
 
     # -- what is done to it

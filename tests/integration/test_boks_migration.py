@@ -56,7 +56,7 @@ def lab(domain, engine):
 
 def entry(engine, lab, host):
     """What the host's own lookup says."""
-    return [lab.execute(engine, host, "getent services boks/%s" % protocol)[1].split()[1] for protocol in ("tcp", "udp")]
+    return [lab.look(engine, host, "getent services boks/%s" % protocol)[1].split()[1] for protocol in ("tcp", "udp")]
 
 
 def answered(engine, lab, base):
@@ -76,7 +76,7 @@ def traces(engine, lab):
     """Bridges and what brings them back, on any host."""
     look = ("nft list tables | grep portshift; cd /etc; ls -d portshift/bridge-* systemd/system/portshift-bridge-* "
             "systemd/system/portshift-confirm-* 2>/dev/null")
-    return {host: said for host in lab.hosts for said in [lab.execute(engine, host, look + "; true")[1]] if said}
+    return {host: said for host in lab.hosts for said in [lab.look(engine, host, look + "; true")[1]] if said}
 
 
 def back(engine, lab):
@@ -216,7 +216,7 @@ def test_domain_comes_back_before_close_and_moves_again(lab, engine):
 
 def change_of(engine, lab, host):
     """The state of the change on that host: none, changing, waiting, ..."""
-    code, said = lab.execute(engine, host, "cat /var/lib/portshift/boks.confirm/state.json")
+    code, said = lab.look(engine, host, "cat /var/lib/portshift/boks.confirm/state.json")
     return json.loads(said)["state"] if code == 0 else "none"
 
 

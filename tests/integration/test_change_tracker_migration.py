@@ -41,7 +41,7 @@ def estate(engine, tmp_path_factory):
 
 def admitted(engine, lab):
     """What the hub's own firewall admits, now and after a boot."""
-    code, said = lab.execute(engine, "hub", "firewall-cmd --list-ports; firewall-cmd --permanent --list-ports")
+    code, said = lab.look(engine, "hub", "firewall-cmd --list-ports; firewall-cmd --permanent --list-ports")
     assert code == 0, said
     return said
 
@@ -97,7 +97,7 @@ def moved(engine, lab, but=()):
 def units(engine, lab):
     """{host: the units of a change that waits for its confirmation}, where there are any."""
     look = "ls -d /etc/systemd/system/portshift-confirm-* /run/systemd/system/portshift-confirm-* 2>/dev/null; true"
-    return {host: said for host in lab.agents for said in [lab.execute(engine, host, look)[1]] if said}
+    return {host: said for host in lab.agents for said in [lab.look(engine, host, look)[1]] if said}
 
 
 def back(engine, lab):
@@ -249,7 +249,7 @@ def test_agent_that_does_not_come_up_on_the_new_port_is_put_back_and_the_same_co
 
 def change_of(engine, lab, host):
     """The state of the change on that host: none, changing, waiting, ..."""
-    code, said = lab.execute(engine, host, "cat /var/lib/portshift/change_tracker.confirm/state.json")
+    code, said = lab.look(engine, host, "cat /var/lib/portshift/change_tracker.confirm/state.json")
     return json.loads(said)["state"] if code == 0 else "none"
 
 

@@ -6,6 +6,7 @@
 import json
 import os
 import re
+import shlex
 import time
 
 import pytest
@@ -102,6 +103,15 @@ CLOSE_8080 = dict(
     ufw=["ufw", "delete", "allow", "8080/tcp"])
 
 
+# As much of podman as the connection plugin calls: exec [-i] CONTAINER COMMAND...
+PODMAN = """#!/bin/sh
+test "$1" = exec || exit 125
+while [ "$1" != {container} ]; do shift; done
+shift
+exec {entrance} "$@"
+"""
+
+
 class Host:
     """One container with systemd in it."""
 
@@ -113,7 +123,7 @@ class Host:
         self.address = self.run("hostname", "-I").split()[0]
 
     def run(self, *command, check=True):
-        code, output, error = self.lab.engine.execute(self.container, *command, check=False)
+        code, output, error = self.lab.engine.enter(self.container, *command, check=False)
         assert not check or code == 0, "%s: %s" % (" ".join(command), error.decode())
         return output.decode() if check else (code, output.decode())
 
@@ -127,6 +137,17 @@ class Host:
         self.lab.engine.run("exec", "--detach", self.container, "python3", "-c", ANSWER, *map(str, ports))
         self.wait("listener", "python3", "-c", "import socket; socket.create_connection(('127.0.0.1', %d), 1)" % ports[-1])
 
+    @property
+    def variables(self):
+        """Those by which Ansible manages it."""
+        podman = self.lab.callbacks / ("podman-" + self.name)
+        # After a boot another way leads into it.
+        podman.write_text(PODMAN.format(
+            container=self.container, entrance=shlex.join(self.lab.engine.entrance(self.container))))
+        podman.chmod(0o755)
+        return dict(ansible_connection="containers.podman.podman", ansible_podman_executable=str(podman),
+                    ansible_python_interpreter="/usr/bin/python3")
+
     def gets_in(self, other, port):
         return other.run(*asking("python3", self.address, port)).split()
 
@@ -136,8 +157,7 @@ class Host:
         done = forked.run(
             "ansible",
             ["adhoc", "-i", self.container + ",", "all", "-m", "portshift.agents.host_port",
-             "-a", json.dumps(arguments), "-e", json.dumps(dict(
-                 ansible_connection="containers.podman.podman", ansible_python_interpreter="/usr/bin/python3")), *options],
+             "-a", json.dumps(arguments), "-e", json.dumps(self.variables), *options],
             timeout=300,
             env=dict(os.environ, ANSIBLE_STDOUT_CALLBACK="portshift_result", ANSIBLE_LOAD_CALLBACK_PLUGINS="1",
                      ANSIBLE_CALLBACK_PLUGINS=str(self.lab.callbacks), ANSIBLE_PIPELINING="1",
@@ -514,7 +534,7 @@ PRODUCTS = dict(bigfix=BOTH, boks=[port(number) for number in range(6530, 6534)]
 
 def at_once(host, tmp_path, verb):
     """What two runs of ansible-playbook say, one for each product, that begin in the same moment."""
-    running = {}
+    running, variables = {}, json.dumps(host.variables)
     for product, openings in PRODUCTS.items():
         (tmp_path / (product + ".json")).write_text(json.dumps([dict(
             hosts="all", gather_facts=False, tasks=[{"ansible.builtin.include_role": dict(
@@ -522,9 +542,8 @@ def at_once(host, tmp_path, verb):
                     host_port_name=product, host_port_openings=openings)}])]))
         running[product] = forked.begin(
             "ansible",
-            ["playbook", "-v", "-i", host.container + ",", "-e", json.dumps(dict(
-                ansible_connection="containers.podman.podman", ansible_python_interpreter="/usr/bin/python3")),
-             tmp_path / (product + ".json")], env=dict(os.environ, ANSIBLE_PIPELINING="true"), merged=True)
+            ["playbook", "-v", "-i", host.container + ",", "-e", variables, tmp_path / (product + ".json")],
+            env=dict(os.environ, ANSIBLE_PIPELINING="true"), merged=True)
     return {product: (process.communicate()[0], process.returncode) for product, process in running.items()}
 
 
@@ -624,8 +643,7 @@ def role(verb, **variables):
 
 
 def test_the_role_opens_proves_shuts_and_goes_back(ufw, peer, run_playbook):
-    inventory = dict(all=dict(hosts={ufw.container: dict(
-        ansible_connection="containers.podman.podman", ansible_python_interpreter="/usr/bin/python3")}))
+    inventory = dict(all=dict(hosts={ufw.container: ufw.variables}))
 
     def play(*tasks):
         return run_playbook([dict(hosts="all", gather_facts=False, tasks=list(tasks))], inventory)

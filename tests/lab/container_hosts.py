@@ -272,9 +272,9 @@ class ContainerHosts:
     def set_fault(self, host, fault):
         path = os.path.join(FOLDER, "fault")
         if fault is None:
-            self.engine.execute(self.container(host), "rm", "-f", path)
+            self.engine.enter(self.container(host), "rm", "-f", path)
         else:
-            self.engine.execute(self.container(host), "sh", "-c", 'cat >"$1"', "sh", path, stdin=(fault + "\n").encode("ascii"))
+            self.engine.enter(self.container(host), "sh", "-c", 'cat >"$1"', "sh", path, stdin=(fault + "\n").encode("ascii"))
 
     def stop(self, remove):
         """-> what was done, for the user."""

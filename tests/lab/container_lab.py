@@ -39,7 +39,7 @@ class ContainerTally(Tally):
     def _bytes_from(self, offset):
         ledger = self.lab.inside(self.path)
         # Without a ledger nothing has been accepted yet.
-        code, output, _error = self.lab.engine.execute(
+        code, output, _error = self.lab.engine.enter(
             self.lab.container(self.lab.server), "sh", "-c", '[ ! -e "$1" ] || tail -c "+$2" "$1"', "sh", ledger,
             str(offset + 1), check=False)
         if code == 0:
@@ -81,7 +81,7 @@ class ContainerLab(ContainerHosts, Lab):
     # -- what is there
     def observed(self):
         def ask(host):
-            return self.engine.execute(self.container(host), "sh", "-c", ASK_SERVICES, "sh", *host.services, check=False)
+            return self.engine.enter(self.container(host), "sh", "-c", ASK_SERVICES, "sh", *host.services, check=False)
 
         services, ports = {}, {}
         for host, (code, output, _error) in zip(self.hosts, containers.at_once(ask, self.hosts)):
@@ -96,7 +96,7 @@ class ContainerLab(ContainerHosts, Lab):
     def restart_seconds(self):
         """-> {host: how long its longest restart took}, of the last restart of each of its services."""
         def ask(host):
-            return self.engine.execute(
+            return self.engine.enter(
                 self.container(host), "systemctl", "show", "--property=Id,ActiveExitTimestampMonotonic,"
                 "ActiveEnterTimestampMonotonic", *host.services).decode("ascii")
 

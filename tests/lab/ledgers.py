@@ -29,7 +29,7 @@ class Ledgers:
         files(host)], read one after the other)}"""
         def look(host):
             paths = [self.inside(path) for path in files(host)]
-            code, output, _error = self.engine.execute(self.container(host), "sh", "-c", LOOK, "sh", *paths, check=False)
+            code, output, _error = self.engine.enter(self.container(host), "sh", "-c", LOOK, "sh", *paths, check=False)
             if code != 0:
                 return None, [self.fetch(host, path).decode("ascii", "replace") for path in paths]
             state, _newline, rest = output.partition(b"\n")

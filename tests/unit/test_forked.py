@@ -25,7 +25,7 @@ def main():
     left.append(1)
     print(json.dumps(dict(cwd=os.getcwd(), pid=os.getpid(), session=os.getsid(0), stdin=sys.stdin.read(), left=len(left),
                           seen=os.environ.get("SEEN"), arguments=sys.argv[1:], interrupt=signal.getsignal(signal.SIGINT) is
-                          signal.default_int_handler, open=sorted(map(int, os.listdir("/proc/self/fd")))[:4])))
+                          signal.default_int_handler, open=sorted(map(int, os.listdir("/proc/self/fd")))[:4])), flush=True)
     print("heard", file=sys.stderr)
     os.environ["SEEN"] = "by this run"
     if asked == "sleep":
@@ -106,3 +106,21 @@ def test_ansible_runs_with_the_options_of_its_own_environment_and_leaves_no_fold
     assert sorted(os.listdir(tmp_path)) == ["temporary"]
     done = forked.run("ansible", ["playbook", "--version"], 120, env=dict(env, ANSIBLE_HOME=str(tmp_path / "home")), cwd=tmp_path)
     assert done.stdout.startswith("ansible-playbook [core ")
+
+
+def test_what_a_run_prints_goes_to_a_file_that_is_given(probe, tmp_path):
+    with open(tmp_path / "printed", "wb") as file:
+        run = probe(3, merged=True, file=file)
+    assert run.wait(60) == 3 and "heard" in (tmp_path / "printed").read_text()
+
+
+def test_mark_of_a_run_is_in_no_other_process(probe, monkeypatch):
+    """Run.kill() takes every process with the mark for one of its own."""
+    monkeypatch.setenv("PORTSHIFT_RUN", "a run")
+    run = probe("sleep", prefix=["env", "TZ=UTC"])
+    assert run.stdout.readline()
+    # It is what the process has that forks for this prefix.
+    with open("/proc/%d/environ" % run.pid, "rb") as file:
+        assert b"PORTSHIFT_RUN" not in file.read()
+    run.kill()
+    assert run.wait(60) == -signal.SIGKILL
