@@ -20,6 +20,10 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from tests.integration.migration_lab import Lab
 
+# Images of containers set it, no managed host has it: a Python that has it reads a module from its stdin byte by byte, so that a
+# run would be dearer by the length of what it sends.
+os.environ.pop("PYTHONUNBUFFERED", None)
+
 # What runs on the host itself; the rest of a play's tasks stay on the control node.
 REMOTE = ("ansible.builtin.ping", "portshift.agents.bigfix_info", "portshift.agents.port_probe",
           "portshift.agents.bigfix_cutover", "portshift.agents.bigfix_evidence", "portshift.agents.change_record",
