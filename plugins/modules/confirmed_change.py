@@ -499,14 +499,14 @@ from ansible_collections.portshift.agents.plugins.module_utils._core.host_system
 from ansible_collections.portshift.agents.plugins.module_utils._bigfix import edit as bigfix_edit
 from ansible_collections.portshift.agents.plugins.module_utils._boks import evidence as boks_evidence, services_file
 from ansible_collections.portshift.agents.plugins.module_utils._change_tracker import evidence as agent_evidence, hub_edit
-from ansible_collections.portshift.agents.plugins.module_utils._move.change_options import change_spec, out_of_bounds
+from ansible_collections.portshift.agents.plugins.module_utils._move.change_options import (
+    change_spec, out_of_bounds, shown_params)
 from ansible_collections.portshift.agents.plugins.module_utils._move.confirmed_change import ConfirmedChange
 from ansible_collections.portshift.agents.plugins.module_utils._core.errors import EngineError
 from ansible_collections.portshift.agents.plugins.module_utils._bridge.bridge import check_bridge
 from ansible_collections.portshift.agents.plugins.module_utils._core.evidence import Proofs
 from ansible_collections.portshift.agents.plugins.module_utils._core.file_kinds import FileKinds
 from ansible_collections.portshift.agents.plugins.module_utils._core.redacted_options import RedactedOptions
-from ansible_collections.portshift.agents.plugins.module_utils._core.redaction import MASK
 from ansible_collections.portshift.agents.plugins.module_utils._nginx import conf as nginx_conf
 
 # In the order in which they are asked for a file of a record that names no kinds.
@@ -516,14 +516,6 @@ PROOFS = Proofs(boks_evidence, agent_evidence)
 
 class Module(RedactedOptions, AnsibleModule):
     """This module."""
-
-
-def shown_params(params):
-    """The options as the host's log and the result may show them."""
-    files = params.get("files")
-    if not isinstance(files, list):
-        return dict(params, files=MASK if files else files)
-    return dict(params, files=[dict(entry, content=MASK) if isinstance(entry, dict) else MASK for entry in files])
 
 
 def main():
