@@ -96,8 +96,8 @@ def told_at_the_end(run):
 def endings(product, word, old, new, phases):
     """{step: the report of its run}, the same for every product but for its words and the sizes of its phases.
 
-    `word`: what the product calls a port; `phases`: {title: number of hosts}.  A migration's report goes on with next steps, which are
-    the product's own.
+    `word`: what the product calls a port; `phases`: {title: number of hosts}.  A migration's report goes on with next steps, the
+    product's own.
     """
     total, first = sum(phases.values()), next(iter(phases.values()))
 
@@ -115,8 +115,10 @@ def endings(product, word, old, new, phases):
         "phase 1": ["Phase 1 of this run is done (%s); %s." % (hosts(first), where(first)),
                     "Left: %s. Run the same command without --tags and %s_phases." % (" and ".join(waiting[1:]), product)],
         "migrate": migrated, "again": migrated, "verify": [where(total) + "."], "close": closed, "close again": closed,
-        "rollback": ["%s: the migration of %d hosts from %s %d to %d is taken back." % (where(total, old), total, word, old, new)],
-        "rollback again": ["Nothing to take back: no host has moved to %s %d; what had been opened for it is closed." % (word, new)]}
+        "rollback": ["%s: the migration of %d hosts from %s %d to %d is taken back." % (
+            where(total, old), total, word, old, new)],
+        "rollback again": ["Nothing to take back: no host has moved to %s %d; what had been opened for it is closed." % (
+            word, new)]}
 
 
 def ends_by_saying_what_was_done_and_what_is_left(journey, product, *words):
