@@ -5,6 +5,9 @@
 
 It is forked off the module's process, so it needs no file of the collection, and imports nothing after that: the folder
 that Ansible unpacked is gone soon.  Nothing but the kernel is needed to end it.
+
+No server of the standard library does it: socketserver and http.server import as they go, need a thread for each client that says
+nothing, and answer a datagram from another address than the one that was asked.
 """
 
 import collections
