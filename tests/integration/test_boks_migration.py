@@ -130,7 +130,7 @@ def test_phase_alone_moves_its_own_hosts_and_the_whole_goes_on_from_there(journe
              "Phase 3, Server Agents, wave 2 of 2: agent02"]
 
     def begun(run):
-        return [event["msg"] for event in run.events if event["event"] == "ok" and event["task"] == "Begin the step"]
+        return [event["msg"] for event in run.events if event["event"] == "ok" and event["task"] == "Show the step that begins"]
 
     assert begun(first.run) == steps[:1] and begun(moved.run) == steps
 
