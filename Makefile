@@ -36,7 +36,7 @@ sanity: setup-test ## ansible-test sanity, on every Python found
 	@$(VENV)/python tools/sanity
 
 unit: setup-test ## unit tests (PYTEST_ARGS='-k masthead' to choose)
-	@$(VENV)/python -m pytest tests/unit -n auto --durations=3 $(PYTEST_ARGS)
+	@$(VENV)/python -m pytest tests/unit -n auto --durations=10 $(PYTEST_ARGS)
 
 integration: setup-test ## playbooks and roles against the lab
 	@$(VENV)/python tools/integration $(PYTEST_ARGS)

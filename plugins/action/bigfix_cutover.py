@@ -53,5 +53,5 @@ class ActionModule(ActionBase):
             found = bigfix.moved(Script(self, task_vars), params, module)
         except EngineError as err:
             unproved = dict(ok=False, port=params["port"]) if params["proof"] and params["state"] == "moved" else {}
-            found = failed(err, **dict(unproved, **getattr(err, "result", {})))
+            found = failed(err, **dict(unproved, **err.result))
         return dict(found, warnings=module.warnings) if module.warnings else found

@@ -60,7 +60,7 @@ class ActionModule(ActionBase):
         except EngineError as err:
             asked = params["state"] == "begun" and params["change_tracker_proof"]
             unproved = dict(ok=False, port=params["new_port"], proved=[], missing={}, waited=0.0) if asked else {}
-            found = failed(err, state=change_tracker.failed_state(err), **dict(unproved, **getattr(err, "result", {})))
+            found = failed(err, state=change_tracker.failed_state(err), **dict(unproved, **err.result))
         return dict(found, warnings=module.warnings) if module.warnings else found
 
     def _goes_on(self, arguments: dict[str, Any], answer: Result) -> bool:

@@ -68,6 +68,7 @@ class ActionModule(ActionBase):
         problems += _migration.check_strategy(self._value("portshift_strategy"))
         said = Variables(product.name, self._variables["hostvars"], self._variables["ansible_play_hosts_all"])
         problems += said.problems(product.name, _migration.listed_names(self._value("portshift_own_variables", [])))
+        problems += self._check_windows()
         if context.CLIARGS.get("start_at_task"):
             problems.append("--start-at-task leaves out what the tasks after it rely on; run the whole playbook, which goes on "
                             "from what is there")
@@ -89,6 +90,15 @@ class ActionModule(ActionBase):
         values = dict(lock_path=self._own("lock_path", "%s%s.lock" % (folder, product.name)), lock=self._own("lock", True),
                       lock_seconds=self._own("lock_seconds", 0), take_over=self._own("take_over", False))
         return dict(order=order, lock=_migration.lock(order, values))
+
+    def _check_windows(self) -> list[str]:
+        """A sentence when hosts of the run have Windows, and the product has no part for them."""
+        if self._product.windows:
+            return []
+        hostvars = self._variables["hostvars"]
+        found = [host for host in self._variables["ansible_play_hosts_all"] if is_windows(HostVariables(hostvars, host))]
+        return ["%s: reached as Windows hosts are (ansible_connection, ansible_shell_type), and %s is moved on Linux hosts only; "
+                "take them out of its groups, or mend how they are reached" % (some(found), self._product.name)] if found else []
 
     def _laid_out(self, given: dict[str, Any]) -> Result:
         order = self._product.order

@@ -293,7 +293,7 @@ def main():
         result = move.run(restore)
     except EngineError as err:
         unproved = dict(ok=False, port=params["port"]) if asked and not restore else {}
-        module.fail_json(msg=str(err), **dict(unproved, **getattr(err, "result", {})))
+        module.fail_json(msg=str(err), **dict(unproved, **err.result))
     if module._diff:
         result["diff"] = move.diffs
     module.exit_json(**result)

@@ -110,17 +110,19 @@ unsafe:
 """
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.portshift.agents.plugins.module_utils._bigfix import edit as bigfix_edit
-from ansible_collections.portshift.agents.plugins.module_utils._boks import services_file
-from ansible_collections.portshift.agents.plugins.module_utils._change_tracker import hub_edit
 from ansible_collections.portshift.agents.plugins.module_utils._core.change_record import (
     CHANGE_RECORD_SPEC, ChangeRecord, alone_on_host, check_keep_days, outcome)
 from ansible_collections.portshift.agents.plugins.module_utils._core.errors import EngineError
 from ansible_collections.portshift.agents.plugins.module_utils._core.file_kinds import FileKinds
-from ansible_collections.portshift.agents.plugins.module_utils._nginx import conf as nginx_conf
 
-# In the order in which they are asked for a file of a record that names no kinds.
-KINDS = FileKinds(hub_edit, nginx_conf, services_file, bigfix_edit)
+# What products hand in is what is imported here.  It is asked in this order for a file of a record that names no kinds.
+# pylint: disable=unused-import
+from ansible_collections.portshift.agents.plugins.module_utils._change_tracker import hub_edit
+from ansible_collections.portshift.agents.plugins.module_utils._nginx import conf as nginx_conf
+from ansible_collections.portshift.agents.plugins.module_utils._boks import services_file
+from ansible_collections.portshift.agents.plugins.module_utils._bigfix import edit as bigfix_edit
+
+KINDS = FileKinds.imported(globals())
 
 
 def main():

@@ -496,34 +496,27 @@ agent:
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.portshift.agents.plugins.module_utils._core.host_system import require_linux
-from ansible_collections.portshift.agents.plugins.module_utils._bigfix import edit as bigfix_edit
-from ansible_collections.portshift.agents.plugins.module_utils._boks import evidence as boks_evidence, services_file
-from ansible_collections.portshift.agents.plugins.module_utils._change_tracker import evidence as agent_evidence, hub_edit
-from ansible_collections.portshift.agents.plugins.module_utils._move.change_options import change_spec, out_of_bounds
+from ansible_collections.portshift.agents.plugins.module_utils._move.change_options import (
+    change_spec, out_of_bounds, shown_params)
 from ansible_collections.portshift.agents.plugins.module_utils._move.confirmed_change import ConfirmedChange
 from ansible_collections.portshift.agents.plugins.module_utils._core.errors import EngineError
 from ansible_collections.portshift.agents.plugins.module_utils._bridge.bridge import check_bridge
 from ansible_collections.portshift.agents.plugins.module_utils._core.evidence import Proofs
 from ansible_collections.portshift.agents.plugins.module_utils._core.file_kinds import FileKinds
 from ansible_collections.portshift.agents.plugins.module_utils._core.redacted_options import RedactedOptions
-from ansible_collections.portshift.agents.plugins.module_utils._core.redaction import MASK
-from ansible_collections.portshift.agents.plugins.module_utils._nginx import conf as nginx_conf
 
-# In the order in which they are asked for a file of a record that names no kinds.
-KINDS = FileKinds(hub_edit, nginx_conf, services_file, bigfix_edit)
-PROOFS = Proofs(boks_evidence, agent_evidence)
+# What products hand in is what is imported here.  It is asked in this order for a file of a record that names no kinds.
+# pylint: disable=unused-import
+from ansible_collections.portshift.agents.plugins.module_utils._change_tracker import evidence as agent_evidence, hub_edit
+from ansible_collections.portshift.agents.plugins.module_utils._nginx import conf as nginx_conf
+from ansible_collections.portshift.agents.plugins.module_utils._boks import evidence as boks_evidence, services_file
+from ansible_collections.portshift.agents.plugins.module_utils._bigfix import edit as bigfix_edit
+
+KINDS, PROOFS = FileKinds.imported(globals()), Proofs.imported(globals())
 
 
 class Module(RedactedOptions, AnsibleModule):
     """This module."""
-
-
-def shown_params(params):
-    """The options as the host's log and the result may show them."""
-    files = params.get("files")
-    if not isinstance(files, list):
-        return dict(params, files=MASK if files else files)
-    return dict(params, files=[dict(entry, content=MASK) if isinstance(entry, dict) else MASK for entry in files])
 
 
 def main():
@@ -553,7 +546,7 @@ def main():
         unproved = dict(ok=False, port=module.params["new_port"], proved=[], missing={}, waited=0.0) if asked else {}
         # What the host proved before, on whichever port, is none of this.
         module.fail_json(msg=str(err), **dict(
-            dict(change.look_again() if change else {}, **unproved), **getattr(err, "result", {})))
+            dict(change.look_again() if change else {}, **unproved), **err.result))
     module.exit_json(**result)
 
 

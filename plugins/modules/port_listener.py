@@ -133,89 +133,17 @@ until:
   sample: "2026-03-01T22:15:00Z"
 """
 
-import math
-import time
-
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.portshift.agents.plugins.module_utils._core.host_system import require_linux
 from ansible_collections.portshift.agents.plugins.module_utils._core.errors import EngineError
-from ansible_collections.portshift.agents.plugins.module_utils._network.listener import (
-    MAX_SECONDS, MAX_TOKEN, InUse, ListenerError, begin_listener, bind_all, check_address, end_listener, running, state_path,
-    used_by)
-from ansible_collections.portshift.agents.plugins.module_utils._core.ports import parse_port
-
-
-def checked(params):
-    """The options, or ListenerError."""
-    parse_port(params["port"])
-    if not 1 <= params["seconds"] <= MAX_SECONDS:
-        raise ListenerError("seconds is %d: a listener lives for 1 to %d seconds; give a number in between" % (
-            params["seconds"], MAX_SECONDS))
-    if len(params["token"].encode("utf-8")) > MAX_TOKEN:
-        raise ListenerError("token has more than %d bytes; give a shorter one" % MAX_TOKEN)
-    if not params["protocols"]:
-        raise ListenerError("protocols is empty: give tcp, udp or both")
-    # Spelled as the kernel spells it: ::1 and 0:0:0:0:0:0:0:1 are one.
-    address = check_address(params["address"])[1][0] if params["address"] else None
-    return dict(params, address=address, protocols=sorted(set(params["protocols"])))
-
-
-def answer(changed, listener=None, in_use=None, until=None):
-    """The module's result; `in_use`: the listeners of other processes, or None when they do not have the port."""
-    return dict(changed=changed, listening=bool(listener or until), already_in_use=in_use is not None, used_by=in_use or [],
-                pid=listener and listener["pid"], until=listener["until"] if listener else until)
-
-
-def good_enough(there, params):
-    return (there["protocols"] == params["protocols"] and there["token"] == params["token"]
-            and there["ends"] - time.monotonic() >= params["seconds"] / 2.0)
-
-
-def listen(params, path, there, check_mode):
-    if there and good_enough(there, params):
-        return answer(False, there)
-    ends = time.monotonic() + params["seconds"]
-    until = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(math.ceil(time.time() + params["seconds"])))
-    where = (params["port"], params["address"], params["protocols"])
-    if there and check_mode:
-        return answer(True, until=until)
-    if there:
-        end_listener(path, there)
-    try:
-        # In check mode bound for a moment, without listening: nothing else tells so surely whether it would do.
-        sockets = bind_all(*where, listen=not check_mode)
-    except InUse:
-        return answer(bool(there), in_use=used_by(*where))
-    if check_mode:
-        for bound in sockets:
-            bound.close()
-        return answer(True, until=until)
-    return answer(True, begin_listener(path, sockets, params["token"], params["protocols"], ends, until))
-
-
-def end(params, path, there, check_mode):
-    if there and not check_mode:
-        end_listener(path, there)
-    others = [entry for entry in used_by(params["port"], params["address"], params["protocols"])
-              if not there or entry["pid"] != there["pid"]]
-    return answer(bool(there), in_use=others or None)
+from ansible_collections.portshift.agents.plugins.module_utils._network.listener import LISTENER_SPEC, outcome
 
 
 def main():
-    module = AnsibleModule(
-        argument_spec=dict(
-            port=dict(type="int", required=True), address=dict(type="str"), seconds=dict(type="int", default=120),
-            protocols=dict(type="list", elements="str", choices=["tcp", "udp"], default=["tcp"]),
-            # No secret: it is told to every client.
-            token=dict(type="str", default="portshift", no_log=False),
-            state=dict(type="str", choices=["present", "absent"], default="present")),
-        supports_check_mode=True)
+    module = AnsibleModule(argument_spec=LISTENER_SPEC, supports_check_mode=True)
     require_linux(module)
     try:
-        params = checked(module.params)
-        path = state_path(params["port"], params["address"])
-        act = listen if params["state"] == "present" else end
-        result = act(params, path, running(path), module.check_mode)
+        result = outcome(module.params, module.check_mode)
     except EngineError as err:
         module.fail_json(msg=str(err))
     module.exit_json(**result)

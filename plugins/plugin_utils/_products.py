@@ -56,6 +56,7 @@ class Product:
     assess_port: bool = True   # whether the look at a host is about the new port
     path_predicts: bool = True  # whether a path says something in check mode
     span: int = 1              # how many ports one number stands for
+    windows: bool = False      # whether hosts with Windows have a part; one of a product without is refused
     add_up: bool = False       # whether one number of missing hosts counts over all phases
     # (component, what the look at a host said, the port to move to) -> whether open has work there
     opens: Callable[[str | None, Mapping[str, Any], int | None], bool] = lambda component, look, port: True

@@ -101,11 +101,11 @@ class Estate(ProductLab):
         """{host: the bytes of HubDetails.xml}"""
         return {host: self.read(engine, host, self.hub_details(host)) for host in self.agents}
 
-    def begin(self, verb, *options, port=NEW):
+    def begin(self, verb, *options, port=NEW, **environment):
         """Starts VERB_change_tracker_port.yml with the options that its user gives."""
         port = [] if verb == "rollback" else ["-e", "change_tracker_port=%s" % port]
         return self.begin_file("playbooks/%s_change_tracker_port.yml" % verb, *port, "-e",
-                               "change_tracker_agent_settle_seconds=0.5", *options)
+                               "change_tracker_agent_settle_seconds=0.5", *options, **environment)
 
 
 def documented():

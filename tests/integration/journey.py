@@ -10,7 +10,11 @@ not hidden by what follows from it.
 
 from __future__ import annotations
 
+import ast
 from types import SimpleNamespace
+
+# What a site's ansible.cfg may say of all plays; a run goes as it does without.
+SITE_CONFIG = dict(ANSIBLE_ANY_ERRORS_FATAL="true", ANSIBLE_STRATEGY="free")
 
 
 class Journey:
@@ -79,3 +83,56 @@ class Journey:
     def runs(self):
         """{step: run}"""
         return {name: step.run for name, step in self.steps.items() if step.run}
+
+
+def told_at_the_end(run):
+    """The sentences of a run's report, with which it ends; none where it was stopped before."""
+    shown = [event["msg"] for event in run.events if event["event"] == "ok" and
+             event["task"] == "Show what was done, and what is left"]
+    assert len(shown) <= 1, shown
+    return ast.literal_eval(shown[0]) if shown else []
+
+
+def endings(product, word, old, new, phases):
+    """{step: the report of its run}, the same for every product but for its words and the sizes of its phases.
+
+    `word`: what the product calls a port; `phases`: {title: number of hosts}.  A migration's report goes on with next steps, the
+    product's own.
+    """
+    total, first = sum(phases.values()), next(iter(phases.values()))
+
+    def hosts(number):
+        return "%d host%s" % (number, "" if number == 1 else "s")
+
+    def where(number, port=new, how="proved"):
+        return "%d of %d hosts %s %s %d" % (number, total, how, word, port)
+
+    waiting = ["phase %d (%s, %s)" % (number, title, hosts(count)) for number, (title, count) in enumerate(phases.items(), 1)]
+    migrated = ["Phases 1, 2 and 3 of this run are done (%d hosts); %s." % (total, where(total))]
+    closed = [where(total) + ". What was left for it is closed."]
+    return {
+        "check": ["Check mode: nothing was changed. Phases 1, 2 and 3 would run; %s." % where(total, how="would be on")],
+        "phase 1": ["Phase 1 of this run is done (%s); %s." % (hosts(first), where(first)),
+                    "Left: %s. Run the same command without --tags and %s_phases." % (" and ".join(waiting[1:]), product)],
+        "migrate": migrated, "again": migrated, "verify": [where(total) + "."], "close": closed, "close again": closed,
+        "rollback": ["%s: the migration of %d hosts from %s %d to %d is taken back." % (
+            where(total, old), total, word, old, new)],
+        "rollback again": ["Nothing to take back: no host has moved to %s %d; what had been opened for it is closed." % (
+            word, new)]}
+
+
+def ends_by_saying_what_was_done_and_what_is_left(journey, product, *words):
+    """Each run of the walk tells at its end what is so, and one that was stopped claims nothing."""
+    expected = endings(product, *words)
+    assert {"check", "phase 1", "migrate", "again", "verify", "close", "rollback"} <= journey.whole().runs.keys()
+    for step, run in journey.runs.items():
+        told = told_at_the_end(run)
+        if run.status or step == "plan":
+            assert told == [], step
+            continue
+        count = len(expected[step])
+        assert told[:count] == expected[step], step
+        if step in ("check", "phase 1", "migrate", "again"):
+            assert "rollback_%s_port.yml" % product in told[-1], step
+        else:
+            assert len(told) == count, step

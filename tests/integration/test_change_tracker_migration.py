@@ -10,7 +10,7 @@ import time
 import pytest
 
 from tests.integration.change_tracker_estate import NEW, OLD, SITE, Estate, with_port
-from tests.integration.journey import Journey
+from tests.integration.journey import SITE_CONFIG, Journey, ends_by_saying_what_was_done_and_what_is_left
 from tests.integration.product_lab import eventually
 
 # A restart of an agent, and nothing longer, on a machine that has much to do.
@@ -121,13 +121,20 @@ def journey(request, estate, engine, oldest_if_there):
         walked.keep("start").admitted = admitted(engine, lab)
         walked.play("plan", program=program)
         walked.play("migrate", "--check", "--diff", step="check", program=oldest_if_there)
+        # Before the hub listens there, and before the hosts of the phases before have moved.
+        walked.play("migrate", "--limit", "agent02", "-e", "change_tracker_agent_probe_timeout=1", step="one alone",
+                    program=program, refused=True)
+        walked.play("migrate", "--tags", "phase3", "-e", "change_tracker_agent_evidence_timeout=2", step="phase 3 alone",
+                    program=program, refused=True)
+        walked.play("migrate", "--tags", "phase1", step="phase 1", program=oldest_if_there, **SITE_CONFIG)
         walked.play("migrate", program=program)
         eventually(lambda: set(lab.ports().values()) == {NEW}, 30)
         walked.play("migrate", step="again", program=program)
+        walked.play("verify", program=program)
         walked.play("close", "--limit", ONE, step="close of one", program=program, refused=True)
         closed = walked.play("close", program=program)
         closed.listening = lab.status("hub")["listening"]
-        back = walked.play("rollback", program=program)
+        back = walked.play("rollback", program=program, **SITE_CONFIG)
         back.admitted, back.units = admitted(engine, lab), units(engine, lab)
         back.heartbeats = lab.heartbeats("--since", str(began), "--longest", LONGEST)
     return walked
@@ -139,11 +146,34 @@ def test_plan_and_check_run_change_nothing(journey):
         assert (step.files, step.details, step.answered) == (start.files, start.details, [OLD])
         assert set(step.ports.values()) == {OLD}
     assert journey["plan"].run.changed == {}
-    assert journey["migrate"].run.changed.keys() == journey["check"].run.changed.keys() == set(journey.lab.agents)
+    moved = journey["phase 1"].run.changed.keys() | journey["migrate"].run.changed.keys()
+    assert moved == journey["check"].run.changed.keys() == set(journey.lab.agents)
 
 
-def test_oldest_ansible_core_foretells_the_same(journey, oldest):
-    assert oldest in journey["check"].run.good().process.args
+def test_oldest_ansible_core_foretells_the_same_and_moves_the_agent_of_the_hub(journey, oldest):
+    for step in ("check", "phase 1"):
+        assert oldest in journey[step].run.good().process.args
+
+
+def test_agent_alone_and_last_phase_alone_move_no_agent_while_what_they_need_has_not_moved(journey):
+    alone, last = journey["one alone"], journey["phase 3 alone"]
+    alone.run.bad("gate after the proof of the paths to port %d: closed" % NEW, "agent02", "its hub hub is no part of this run")
+    assert alone.run.changed == {} and (alone.files, alone.details) == (journey["start"].files, journey["start"].details)
+    last.run.bad("no proof on port %d" % NEW, "hub")
+    assert last.details == journey["start"].details and "Phase 3: agents" not in last.run.plays
+    # It has opened the hub, which is to be opened before any phase.
+    assert (last.run.changed.keys(), last.answered, set(last.ports.values())) == ({"hub"}, [OLD, NEW], {OLD})
+
+
+def test_phase_alone_moves_its_own_hosts_and_the_whole_goes_on_from_there(journey):
+    first, start = journey["phase 1"], journey["start"]
+    assert {host for host in journey.lab.agents if first.details[host] != start.details[host]} == {"hub"}
+    assert journey["migrate"].run.changed.keys() == set(journey.lab.agents) - {"hub"}
+
+
+def test_every_run_ends_by_saying_what_was_done_and_what_is_left(journey):
+    ends_by_saying_what_was_done_and_what_is_left(
+        journey, "change_tracker", "port", OLD, NEW, {"agent of the hub and pilot": 1, "proxies, one by one": 1, "agents": 2})
 
 
 def test_what_an_agents_file_keeps_to_itself_is_in_no_output(journey):
@@ -161,7 +191,8 @@ def test_every_agent_moves_by_the_digits_of_its_url_alone(journey):
     assert move.details == {host: with_port(before, NEW) for host, before in start.details.items()}
     assert changed_files(start.files, move.files) == {(host, journey.lab.hub_details(host)) for host in journey.lab.agents} | {
         ("hub", SITE)}
-    assert set(again.ports.values()) == {NEW} and again.run.changed == {}
+    for step in (again, journey["verify"]):
+        assert set(step.ports.values()) == {NEW} and step.run.changed == {} and step.files == move.files
 
 
 def test_an_agent_costs_four_module_runs_and_one_that_has_moved_costs_one(journey):

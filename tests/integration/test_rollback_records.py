@@ -173,6 +173,6 @@ def test_master_that_can_not_go_back_holds_up_no_other(records):
         # One after another: they share a packet filter.
         SECOND, "--forks", "1", boks_stop_commands=[["/bin/true"]], boks_start_commands=[["/bin/true"]],
         # Which the master's role refuses when it is to go back.
-        boks_rollback_force="{{ 'perhaps' if inventory_hostname == 'master' and 'Take back' in ansible_play_name else false }}")
-    assert code and "fatal: [master]" in said.partition("PLAY [Take back the others]")[0], said
+        boks_rollback_force="{{ 'perhaps' if inventory_hostname == 'master' and 'Roll back' in ansible_play_name else false }}")
+    assert code and "fatal: [master]" in said.partition("PLAY [Roll back the other hosts]")[0], said
     assert json.loads((records.folder / "agent01/boks.json").read_text())["state"] == "rolled_back", said

@@ -15,6 +15,7 @@ import subprocess
 import sys
 
 import pytest
+import yaml
 
 from tests.integration.migration_lab import CHECKOUT, Run
 from tests.integration.ports import free_ports, own_addresses
@@ -23,8 +24,8 @@ from tests.integration.test_confirmed_change import WITHOUT_SYSTEMD
 TOY = CHECKOUT / "tests/toy_product"
 PAGE = CHECKOUT / "docs/adding-a-product.md"
 INSIDE = ("plugins", "roles", "playbooks", "meta", "galaxy.yml")
-# The modules that hand file kinds in.
-KINDS = ("change_record", "confirmed_change")
+# The modules that hand in what a product has -> what they import of the toy.
+KINDS = dict(change_record="port_file", confirmed_change="host, port_file")
 IMPORT = "from ansible_collections.portshift.agents.plugins.module_utils._toy import %s\n"
 HOSTS = ("toy1", "toy2", "toy3")
 
@@ -69,16 +70,11 @@ class Toys:
             assert not target.exists(), "%s is a file of the collection" % target
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(path, target)
-        for name in KINDS:
+        for name, modules in KINDS.items():
             path = self.collection / "plugins/modules" / (name + ".py")
-            text = path.read_text()
-            proves = "PROOFS" in text
-            names = IMPORT % ("host, port_file" if proves else "port_file")
-            for line, more in ((r"from .*module_utils\._nginx import .*\n", names),
-                               *[(r"PROOFS = Proofs\(.*(?=\)$)", ", host")] * proves,
-                               (r"KINDS = FileKinds\(.*(?=\)$)", ", port_file")):
-                text, count = re.subn("(?m)^" + line, lambda found, more=more: found.group() + more, text)
-                assert count == 1, (name, line)
+            last = r"(?m)^from .*module_utils\._bigfix import .*\n"
+            text, count = re.subn(last, lambda found, more=IMPORT % modules: found.group() + more, path.read_text())
+            assert count == 1, name
             path.write_text(text)
         with open(self.collection / "meta/runtime.yml", "a", encoding="utf-8") as target:
             target.write("    - toy_evidence\n    - toy_info\n")
@@ -138,11 +134,27 @@ def toys(tmp_path_factory):
 
 def test_the_toy_is_as_small_as_a_product_may_be():
     files = files_of(TOY)
-    assert len(files) < 20 and sum(len(path.read_bytes().splitlines()) for path in files) < 1500
+    # One of them is empty, for Python.
+    assert len([path for path in files if path.stat().st_size]) < 20
+    assert sum(len(path.read_bytes().splitlines()) for path in files) < 1500
     page = PAGE.read_text()
     assert len(re.findall(r"(?m)^## [1-6]\. ", page)) == 6
     folders = {path.parent.relative_to(TOY).as_posix().replace("toy", "NAME") for path in files} - {"."}
     assert [folder for folder in sorted(folders) if folder not in page] == []
+
+
+def test_options_of_the_toys_role_are_all_documented():
+    role = TOY / "roles/toy"
+    defaults = yaml.safe_load((role / "defaults/main.yml").read_text())
+    specs = yaml.safe_load((role / "meta/argument_specs.yml").read_text())["argument_specs"]
+    assert set(specs) == {path.stem for path in (role / "tasks").glob("*.yml")}
+    for name, spec in specs.items():
+        assert set(spec["options"]) == {*defaults, "toy_port", "toy_rollback_force"}, name
+        said = {option: entry["default"] for option, entry in spec["options"].items() if "default" in entry}
+        assert said == {option: default for option, default in {**defaults, "toy_rollback_force": False}.items()
+                        if "{{" not in str(default)}, name
+    readme = (role / "README.md").read_text()
+    assert [verb for verb in specs if "`%s`" % verb not in readme] == [] and "toy_port" in readme
 
 
 def test_journey_of_the_toy(toys):
@@ -174,3 +186,11 @@ def test_a_toy_that_can_not_have_its_port_is_put_back_and_the_run_ends_there(toy
     assert stopped.failed == {"toy1"} and "Phase 3: the others" not in stopped.plays
     assert toys.ports() == dict.fromkeys(HOSTS, [toys.old])
     assert {host: toys.path(host).read_bytes() for host in HOSTS} == toys.before
+
+
+def test_a_windows_host_among_the_toys_is_refused_before_anything_is_asked(toys):
+    windows = toys.folder / "windows.json"
+    windows.write_text(json.dumps(dict(all=dict(hosts=dict(toy2=dict(ansible_connection="psrp"))))))
+    stopped = toys.play("plan", "-i", str(windows)).bad(
+        "Nothing was changed. toy2: reached as Windows hosts are", "toy is moved on Linux hosts only; take them out")
+    assert stopped.plays == ["Check the inventory and the options"]

@@ -582,10 +582,11 @@ def test_plays_state_what_they_rely_on():
 
 def test_lock_is_taken_renewed_and_given_back_in_every_run_that_changes_hosts():
     for path in sorted((PLAYBOOKS / "parts").glob("*run_*.yml")):
-        run = re.search("run_([a-z]+)", path.name).group(1)
+        run = re.search("run_([a-z_]+)", path.name).group(1)
         titles = [play["name"].split()[0] for play in yaml.safe_load(path.read_text()) if "lock" in play["name"]]
-        assert titles == dict(plan=[], verify=[], migrate=["Acquire", "Renew", "Release"], close=["Acquire", "Renew", "Release"],
-                              rollback=["Acquire", "Renew", "Renew", "Release"])[run], path.name
+        assert titles == dict(
+            plan=[], verify=[], migrate=["Acquire", "Renew", "Release"], close=["Acquire", "Renew", "Release"],
+            rollback=["Acquire", "Renew", "Renew", "Release"], open_ports=["Acquire", "Release"])[run], path.name
 
 
 # -- as many looks as there are hosts

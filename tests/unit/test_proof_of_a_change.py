@@ -163,7 +163,8 @@ def test_boot_amid_the_proof_undoes_the_change(folder, product):
 def test_error_of_our_own_in_the_proof_is_no_proof(folder, product):
     product.answers[:] = [lambda: 1 // 0]
     state, reason = folder.run()
-    assert state == REVERTED and reason.startswith("ZeroDivisionError") and folder.file.read_bytes() == OLD
+    assert state == REVERTED and reason.startswith(
+        "an error that is a fault of this module, ZeroDivisionError: ") and folder.file.read_bytes() == OLD
 
 
 def test_request_to_go_back_ends_the_questions(folder, product):

@@ -325,19 +325,24 @@ def set_bridge(module, options, mappings=(), lease=None, with_users=False):
         return set_bridge(module, options, mappings, taken, with_users)
 
 
-def turn_bridge(module, options, mappings):
-    """set_bridge() for a move that is under way, with its product down: it neither waits for long nor fails without the lease.
+def hold_for_a_move(lease):
+    """Takes the lease of a host whose product is down, or is cut off: that neither waits for long nor fails without it.
 
     Table, chain, unit and files of a bridge are its own, so that those of others are not at risk.
     """
+    try:
+        lease.hold(wait=PATIENCE_OF_A_MOVE)
+    except EngineError as err:
+        lease.notes.append("the bridge was turned without the lease of this host: %s" % getattr(err, "who", err))
+
+
+def turn_bridge(module, options, mappings):
+    """set_bridge() for a move that is under way, with its product down."""
     if module.check_mode:
         return set_bridge(module, options, mappings)
     lease = lease_of(options)
     try:
-        try:
-            lease.hold(wait=PATIENCE_OF_A_MOVE)
-        except EngineError as err:
-            lease.notes.append("the bridge was turned without the lease of this host: %s" % getattr(err, "who", err))
+        hold_for_a_move(lease)
         return set_bridge(module, options, mappings, lease)
     finally:
         lease.release()

@@ -1,7 +1,11 @@
 # Copyright (c) 2026 The portshift.agents authors
 # GNU General Public License v3.0-or-later (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Commands of a host that end in time, whatever they do, for a process that has no AnsibleModule to run them."""
+"""Commands of a host that end in time, whatever they do, for a process that has no AnsibleModule to run them.
+
+No call of subprocess does it: communicate(timeout=...) waits for daemons that hold what a command wrote to, though the command
+has ended, and Python 3.6 loses at a time-out what was said until then.
+"""
 
 import os
 import select
@@ -21,7 +25,7 @@ ADMINISTRATION = "/usr/sbin:/sbin"
 TOLD_LINES, TOLD_LENGTH = 4, 600
 LOOK_AGAIN = 0.05
 FIRST_LOOK = 0.001
-# Seconds for a process to heed the request to end, and for the kernel to end it.
+# Seconds for a process to end by itself when it is asked to, and for the kernel to end it.
 GRACE = 3
 # Reads, at most, of what a pipe may still hold.
 ROUNDS = 16

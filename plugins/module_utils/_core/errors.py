@@ -8,4 +8,19 @@ class EngineError(Exception):
     """A sentence that a sysadmin can act on: what was found, and what to do about it.
 
     Engines know bytes, not files: the sentence carries no path.  The caller, which knows the path, puts it in front.
+
+    C(result): what the module has to return beside the sentence.
     """
+
+    def __init__(self, sentence="", result=None):
+        super().__init__(sentence)
+        self.result = result or {}
+
+
+def words_of(error):
+    """The words of any error, for a sentence that goes on."""
+    if isinstance(error, EngineError):
+        return str(error).rstrip(".")
+    if isinstance(error, OSError):
+        return "%s: %s" % (type(error).__name__, error)
+    return "an error that is a fault of this module, %s: %s" % (type(error).__name__, error)

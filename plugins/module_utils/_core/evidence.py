@@ -11,6 +11,7 @@ import time
 
 from ansible_collections.portshift.agents.plugins.module_utils._core.change_record import left_port, moved_at
 from ansible_collections.portshift.agents.plugins.module_utils._core.errors import EngineError
+from ansible_collections.portshift.agents.plugins.module_utils._core.imported import modules_with
 
 # Seconds between two rounds of questions: at least, and at most, since what a round costs the host adds up while it waits.
 PAUSE, LONGEST_PAUSE = 0.5, 2
@@ -124,6 +125,11 @@ class Proofs:
         self.all = [module.PROOF for module in modules]
         self.spec = {one.option: dict(type="dict", options=one.spec) for one in self.all}
 
+    @classmethod
+    def imported(cls, namespace):
+        """The proofs of the modules that are imported there."""
+        return cls(*modules_with("PROOF", namespace))
+
     def asked(self, params):
         """(ProductProof, its options) that `params` ask for, or (None, None)."""
         return next(((one, params[one.option]) for one in self.all if params.get(one.option)), (None, None))
@@ -139,7 +145,7 @@ def longest(options):
     return options["timeout"] + 2 * options["settle"]
 
 
-def gather(questions, timeout, settle=0, heed=lambda: None):
+def gather(questions, timeout, settle=0, check_abort=lambda: None):
     """(proved, missing, seconds): by the name of each question, the sentences of its good answer, or the sentence that says what
     is missing.
 
@@ -149,28 +155,28 @@ def gather(questions, timeout, settle=0, heed=lambda: None):
     `settle`: for so long the host is left alone after its first good answers, and has to give all of them once more: what dies
     again and again is well in between.  questions.settle() is called at the beginning of that time.
 
-    `heed`: called again and again meanwhile; what it raises ends the questions.
+    `check_abort`: called again and again meanwhile; what it raises ends the questions.
     """
     started = time.monotonic()
-    proved, missing = _ask(questions, started + timeout, heed)
+    proved, missing = _ask(questions, started + timeout, check_abort)
     settle = max(0, settle - questions.settled()) if settle > 0 and not missing else 0
     if settle > 0:
         questions.settle()
-        _rest(time.monotonic() + settle, heed)
-        proved, missing = _ask(questions, max(started + timeout, time.monotonic() + settle), heed)
+        _rest(time.monotonic() + settle, check_abort)
+        proved, missing = _ask(questions, max(started + timeout, time.monotonic() + settle), check_abort)
     return proved, missing, round(time.monotonic() - started, 1)
 
 
-def _rest(end, heed):
+def _rest(end, check_abort):
     while time.monotonic() < end:
-        heed()
+        check_abort()
         time.sleep(min(LONGEST_PAUSE, end - time.monotonic()))
 
 
-def _ask(questions, end, heed):
+def _ask(questions, end, check_abort):
     lasting, started = {}, time.monotonic()
     while True:
-        heed()
+        check_abort()
         proved, missing, hopeless = {}, {}, False
         questions.look()
         for name, ask, lasts in questions.asked():
@@ -196,9 +202,9 @@ def told(proved):
     return [sentence for sentences in proved.values() for sentence in sentences]
 
 
-def proof(questions, timeout, heed=lambda: None):
+def proof(questions, timeout, check_abort=lambda: None):
     """What a host has proved, in one form for every product; where something is missing, C(msg) says what."""
-    proved, missing, waited = gather(questions, timeout, questions.settle_seconds, heed)
+    proved, missing, waited = gather(questions, timeout, questions.settle_seconds, check_abort)
     result = dict(ok=not missing, port=questions.port, old_port=questions.old_port, proved=told(proved), missing=missing,
                   waited=waited, moved_at=moved_at(questions.content, questions.port), looked_at=questions.managed.now(),
                   **questions.also(proved))

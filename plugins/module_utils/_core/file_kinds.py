@@ -3,10 +3,11 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Kinds of files: what generic code has to know of a product's format, so that it needs to know no product.
 
-A record names the kind of each of its files.  The kinds are handed in by the modules, as the product's own modules that hold
-them in C(KINDS), since Ansible packs what a module imports statically.
+A record names the kind of each of its files.  The kinds are handed in by the modules, which import the product's own modules
+that hold them in C(KINDS).
 """
 
+from ansible_collections.portshift.agents.plugins.module_utils._core.imported import modules_with
 from ansible_collections.portshift.agents.plugins.module_utils._core.redaction import MASK
 
 
@@ -49,6 +50,11 @@ class FileKinds:
         self.all = [kind for module in modules for kind in module.KINDS]
         self._by_name = {kind.name: kind for kind in self.all}
         self.with_option = [kind for kind in self.all if kind.option]
+
+    @classmethod
+    def imported(cls, namespace):
+        """The kinds of the modules that are imported there."""
+        return cls(*modules_with("KINDS", namespace))
 
     def of(self, name, *states):
         """The kind of this name; without one (None) that of the states of the file; None where it is not known here."""

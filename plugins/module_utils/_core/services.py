@@ -122,7 +122,7 @@ class Services:
 
     def left(self, before):
         """Sentences on what still runs of services that ran `before`."""
-        found = [(name, self._left_of(name)) for name, processes in before.items() if processes]
+        found = [(name, self._remaining(name)) for name, processes in before.items() if processes]
         return ["%s of the service %s still runs" % (_named(left), name) for name, left in found if left]
 
     def missing(self, before, expected=(), old_will_do=False):
@@ -132,7 +132,7 @@ class Services:
         """
         return ["no new process of the service %s runs" % name for name in self.names
                 if (before.get(name) or name in expected) and not _is_new(before.get(name), self._found(name))
-                and not (old_will_do and self._left_of(name))]
+                and not (old_will_do and self._remaining(name))]
 
     def _runs(self, name):
         return self._does_run(name, self._found(name))
@@ -175,7 +175,7 @@ class Services:
             # Some scripts fail when there is nothing to stop; what counts is that nothing runs.
             trouble = err
         while True:
-            left = self._left(name)
+            left = self._still_running(name)
             if not left:
                 return
             if trouble:
@@ -187,15 +187,15 @@ class Services:
                                    "and run again" % (name, self.timeout, left))
             _pause(begun)
 
-    def _left_of(self, name):
+    def _remaining(self, name):
         """What of a service still runs."""
         found = self._found(name) or []
         # Not what is left of an agent in its cgroup, once it is known what that one runs: children outlive it.
         return [process for process in found if process.runs_executable] if name in self._by_executable else found
 
-    def _left(self, name):
+    def _still_running(self, name):
         """What of a service still runs, for a sentence; None when nothing does."""
-        left = self._left_of(name)
+        left = self._remaining(name)
         if left:
             return "%s still runs" % _named(left)
         # systemd is not asked: that nothing runs has been seen.

@@ -4,6 +4,7 @@
 """The options of a change that undoes itself unless it is confirmed, for the module and for what stands for it on Windows."""
 
 from ansible_collections.portshift.agents.plugins.module_utils._bridge.options import BRIDGE_SPEC
+from ansible_collections.portshift.agents.plugins.module_utils._core.redaction import MASK
 
 _MAPPING = dict(old=dict(type="int", required=True), new=dict(type="int", required=True),
                 protocols=dict(type="list", elements="str", choices=["tcp", "udp"]))
@@ -39,3 +40,11 @@ def out_of_bounds(params):
         if not least <= params[name] <= most:
             return "%s is %d; give %d to %d seconds" % (name, params[name], least, most)
     return None
+
+
+def shown_params(params):
+    """The options as the host's log and the result may show them."""
+    files = params.get("files")
+    if not isinstance(files, list):
+        return dict(params, files=MASK if files else files)
+    return dict(params, files=[dict(entry, content=MASK) if isinstance(entry, dict) else MASK for entry in files])

@@ -10,6 +10,8 @@ written before the step that it tells of, so that a state which says less than w
     begun -> changing -> waiting -> confirmed
                  |          |
                  +----------+--> reverting -> reverted, or failed when the host can't be put back
+
+The other carrier, of one login, is transaction: docs/architecture.md says why there are two.
 """
 
 import os
@@ -24,7 +26,7 @@ from ansible_collections.portshift.agents.plugins.module_utils._move.confirmed_s
     CALLER, Place, asked_for, boot_clock, edits, take_back_interrupted_edits, turn, words)
 from ansible_collections.portshift.agents.plugins.module_utils._move.states import (
     BEGUN, CHANGING, CONFIRMED, ENDED, FAILED, LOGIN_SECONDS, REVERTED, REVERTING, STATE, WAITING, ChangeError)
-from ansible_collections.portshift.agents.plugins.module_utils._core.errors import EngineError
+from ansible_collections.portshift.agents.plugins.module_utils._core.errors import EngineError, words_of
 from ansible_collections.portshift.agents.plugins.module_utils._core.evidence import proof
 from ansible_collections.portshift.agents.plugins.module_utils._core.file_edit import (
     FileError, NoSpace, one_at_a_time, overwrite, put_file, read_bytes, remove_file, sha256, write_durably, write_own)
@@ -187,7 +189,7 @@ class Unit:
     def _check(self):
         """Waits until all checks succeed at once."""
         begun = boot_clock()
-        end = begun + min(self.change["check_seconds"], self._left())
+        end = begun + min(self.change["check_seconds"], self._seconds_left())
         while self.change["checks"]:
             for command in self.change["checks"]:
                 try:
@@ -205,7 +207,7 @@ class Unit:
                 raise ChangeError("after %g s this check still fails: %s" % (round(end - begun), why))
             time.sleep(CHECK_AGAIN)
 
-    def _left(self):
+    def _seconds_left(self):
         """Whole seconds, at least one, that are left for start, proof and login."""
         return max(1, round(self.state["until"] - boot_clock()))
 
@@ -255,7 +257,7 @@ class Unit:
                     raise
                 except Exception as err:
                     # Whatever it is: the host must not be left half way.
-                    self._go_back(_sentence(err), alone=True)
+                    self._go_back(words_of(err), alone=True)
                     return
         except EngineError as err:
             # The lock, or the first note: nothing has been touched.
@@ -281,10 +283,10 @@ class Unit:
             self.state["bridge"] = turn(self.module, self.change["bridge"], True)
         # From here on the host may refuse logins: start, proof and the login that confirms have this time together.
         self.state["until"] = boot_clock() + self.change["timeout"]
-        self._abort_if("; ".join(self._start(lambda: min(self.seconds, self._left()))))
+        self._abort_if("; ".join(self._start(lambda: min(self.seconds, self._seconds_left()))))
         # An exit status is not believed.
         self._abort_if(self._await_none(lambda: self.services.missing(before), self._asked_to_revert,
-                                        min(self.seconds, self._left())))
+                                        min(self.seconds, self._seconds_left())))
         self.state["seconds"] = round(boot_clock() - self.state["stopped"], 2)
         self._check()
         self._prove()
@@ -292,7 +294,7 @@ class Unit:
             raise ChangeError("start and proof have taken all of the %d s (timeout) that they have together with the login that "
                               "confirms; give more" % self.change["timeout"])
         self.note(state=WAITING)
-        self.say("Waits %d s for the confirmation" % self._left())
+        self.say("Waits %d s for the confirmation" % self._seconds_left())
 
     def _wait(self, rebooted=False):
         if self.state["state"] != WAITING:
@@ -422,7 +424,7 @@ class Unit:
             except _Refused as err:
                 raise _Refused("%s%s" % (err, self._start_as_it_is(before)))
             except Exception as err:
-                trouble.append(_sentence(err))
+                trouble.append(words_of(err))
             trouble += self._start()
             if not trouble:
                 trouble = self._down(before, old_will_do=not may_run_changed)
@@ -431,7 +433,7 @@ class Unit:
             try:
                 self._settle_record()
             except Exception as err:
-                trouble.append(_sentence(err))
+                trouble.append(words_of(err))
         return trouble
 
     def _stop_for_way_back(self):
@@ -628,12 +630,6 @@ def _why(error, command):
     if isinstance(error, EngineError):
         return str(error)
     return "%s could not be run: %s" % (words(command), getattr(error, "strerror", None) or error)
-
-
-def _sentence(error):
-    if isinstance(error, EngineError):
-        return str(error).rstrip(".")
-    return "%s: %s" % (type(error).__name__, error)
 
 
 def _carry_on(kinds, proofs, folder, say):

@@ -25,10 +25,6 @@ TIMES_SPEC = dict(type="dict", options=dict(
 class ChangeError(EngineError):
     """A change that can't be, or did not come about; the sentence says what became of the host, `result` what it proved."""
 
-    def __init__(self, sentence, result=None):
-        super().__init__(sentence)
-        self.result = result or {}
-
 
 def too_short(limit, options):
     """A sentence when start, proof and login do not have the time that a proof with these options may take, or None."""

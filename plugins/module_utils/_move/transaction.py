@@ -7,7 +7,8 @@ Checks again, stops the services, edits the files, turns the bridge round, start
 what does not prove itself is put back, files, bridge and services.  Nothing of that needs the control node, which learns the
 outcome.  A run that is killed leaves a record in the state C(changing), from which the next run goes on, in either direction.
 
-The other carrier, for products whose wrong port locks Ansible out, is confirmed_change: a unit that undoes itself.
+The other carrier, for hosts whose wrong port may lock Ansible out, is confirmed_unit; docs/architecture.md says why there are
+two.
 """
 
 import contextlib
@@ -17,17 +18,13 @@ import time
 
 from ansible_collections.portshift.agents.plugins.module_utils._core.change_record import (
     PATIENCE_WITH_PROOF, ChangeRecord, RecordError, alone_on_host, why_it_stays)
-from ansible_collections.portshift.agents.plugins.module_utils._core.errors import EngineError
+from ansible_collections.portshift.agents.plugins.module_utils._core.errors import EngineError, words_of
 from ansible_collections.portshift.agents.plugins.module_utils._core.evidence import proof
 from ansible_collections.portshift.agents.plugins.module_utils._core.file_edit import take_back_interrupted
 
 
 class MoveError(EngineError):
     """A move that did not come about; the sentence says what became of the host, `result` what it proved and what not."""
-
-    def __init__(self, sentence, result=None):
-        super().__init__(sentence)
-        self.result = result or {}
 
 
 class MovedProduct:
@@ -123,14 +120,10 @@ class Transaction:
             yield
             return
         try:
-            try:
-                # A host that is to go back is cut off meanwhile.
-                self.lease.hold(wait=None if must else self.bridges.PATIENCE_OF_A_MOVE)
-            except EngineError as err:
-                if must:
-                    raise
-                # Table, chain and files of a bridge are its own: what others do meanwhile is not at risk.
-                self.lease.notes.append("the bridge was turned without the lease of this host: %s" % getattr(err, "who", err))
+            if must:
+                self.lease.hold()
+            else:
+                self.bridges.hold_for_a_move(self.lease)
             yield
         finally:
             self.lease.release()
@@ -227,7 +220,7 @@ class Transaction:
             return self.start()
         except Exception as err:    # whatever it is, the services are down and the files half edited
             if not stop and not self._under_way():
-                raise MoveError("%s. %s" % (_sentence(err), self._why_it_stays()))
+                raise MoveError("%s. %s" % (words_of(err), self._why_it_stays()))
             return self.put_back(err)
 
     def _proved(self, result):
@@ -244,7 +237,7 @@ class Transaction:
             if found["ok"] and questions.is_to_be_marked() and not self.module.check_mode:
                 marked = questions.record.mark_verified(alone=True)
         except Exception as err:    # without proof, for whatever reason
-            found = dict(ok=False, port=self.product.port, missing={}, msg=_sentence(err))
+            found = dict(ok=False, port=self.product.port, missing={}, msg=words_of(err))
         if found["ok"]:
             return dict(dict(result, **found), changed=result["changed"] or marked)
         error = MoveError(found.pop("msg"), found)
@@ -253,7 +246,7 @@ class Transaction:
         if self._under_way():
             with self._leased(must=False):
                 self.put_back(error)
-        raise MoveError("%s. %s" % (_sentence(error), self._why_it_stays()), found)
+        raise MoveError("%s. %s" % (words_of(error), self._why_it_stays()), found)
 
     def _why_it_stays(self):
         return why_it_stays(self.record.content, self.product.port)
@@ -276,22 +269,22 @@ class Transaction:
             try:
                 step()
             except Exception as err:    # the services are started whatever happens
-                trouble.append(_sentence(err))
+                trouble.append(words_of(err))
         if not trouble and (steps or self.record.is_bare):
             try:
                 self.record.mark_rolled_back()
             except EngineError as err:
-                error = MoveError("%s; %s" % (_sentence(error), err), getattr(error, "result", None))
+                error = MoveError("%s; %s" % (words_of(error), err), getattr(error, "result", None))
         away = self.product.still_away(move["old_port"]) if steps and not trouble else None
         trouble += [away] if away else []
         result = getattr(error, "result", None)
         if trouble:
             raise MoveError("%s. Putting the host back did not work out either: %s. It needs a person; %s names the old files" % (
-                _sentence(error), "; ".join(trouble), self.record.path), result)
+                words_of(error), "; ".join(trouble), self.record.path), result)
         ending = "; %s was told to stop and may end yet: look again in a while, and start it then" % ", ".join(
             self.services.ending) if self.services.ending else ""
         raise MoveError("%s. Its files are as they were before, byte for byte, and its services run on the old port%s"
-                        % (_sentence(error), ending), result)
+                        % (words_of(error), ending), result)
 
     def restore(self):
         self.record, bare = ChangeRecord(self.record_path), None
@@ -344,7 +337,7 @@ class Transaction:
             if not self.module.check_mode:
                 self.turn_bridge(move["new_port"], move["old_port"])
         except EngineError as err:
-            trouble.append(_sentence(err))
+            trouble.append(words_of(err))
         try:
             started = self.start()
         except EngineError as err:
@@ -362,10 +355,3 @@ class Transaction:
             self.module.warn(str(err))
             started = []
         return dict(changed=bool(started), old_port=None, started=started)
-
-
-def _sentence(error):
-    """The words of an error, for a sentence that goes on."""
-    if not isinstance(error, EngineError):
-        return "an error that is a fault of this module, %s: %s" % (type(error).__name__, error)
-    return str(error).rstrip(".")

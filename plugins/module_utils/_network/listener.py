@@ -5,11 +5,15 @@
 
 It is forked off the module's process, so it needs no file of the collection, and imports nothing after that: the folder
 that Ansible unpacked is gone soon.  Nothing but the kernel is needed to end it.
+
+No server of the standard library does it: socketserver and http.server import as they go, need a thread for each client that says
+nothing, and answer a datagram from another address than the one that was asked.
 """
 
 import collections
 import errno
 import json
+import math
 import os
 import re
 import resource
@@ -23,6 +27,7 @@ import time
 from ansible_collections.portshift.agents.plugins.module_utils._core.errors import EngineError
 from ansible_collections.portshift.agents.plugins.module_utils._core.file_edit import (
     FileError, make_folder, put_file, read_own, remove_file)
+from ansible_collections.portshift.agents.plugins.module_utils._core.ports import parse_port
 from ansible_collections.portshift.agents.plugins.module_utils._network.listeners import listeners
 from ansible_collections.portshift.agents.plugins.module_utils._core.service_processes import start_time
 
@@ -41,6 +46,12 @@ BACKLOG = 4096
 MARGIN = 0.2
 # Linux; older Pythons do not name it.
 IP_PKTINFO = 8
+LISTENER_SPEC = dict(
+    port=dict(type="int", required=True), address=dict(type="str"), seconds=dict(type="int", default=120),
+    protocols=dict(type="list", elements="str", choices=["tcp", "udp"], default=["tcp"]),
+    # No secret: it is told to every client.
+    token=dict(type="str", default="portshift", no_log=False),
+    state=dict(type="str", choices=["present", "absent"], default="present"))
 KINDS = {"tcp": socket.SOCK_STREAM, "udp": socket.SOCK_DGRAM}
 STATE_KEYS = {"pid", "started", "protocols", "token", "until", "ends"}
 
@@ -468,3 +479,69 @@ def _room_for_clients():
         soft = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
     return MAX_CLIENTS if soft == resource.RLIM_INFINITY else max(1, min(MAX_CLIENTS, soft - 64))
+
+
+# -- the module
+
+
+def _checked(params):
+    """The options, or ListenerError."""
+    parse_port(params["port"])
+    if not 1 <= params["seconds"] <= MAX_SECONDS:
+        raise ListenerError("seconds is %d: a listener lives for 1 to %d seconds; give a number in between" % (
+            params["seconds"], MAX_SECONDS))
+    if len(params["token"].encode("utf-8")) > MAX_TOKEN:
+        raise ListenerError("token has more than %d bytes; give a shorter one" % MAX_TOKEN)
+    if not params["protocols"]:
+        raise ListenerError("protocols is empty: give tcp, udp or both")
+    # Spelled as the kernel spells it: ::1 and 0:0:0:0:0:0:0:1 are one.
+    address = check_address(params["address"])[1][0] if params["address"] else None
+    return dict(params, address=address, protocols=sorted(set(params["protocols"])))
+
+
+def _answer(changed, listener=None, in_use=None, until=None):
+    """The module's result; `in_use`: the listeners of other processes, or None when they do not have the port."""
+    return dict(changed=changed, listening=bool(listener or until), already_in_use=in_use is not None, used_by=in_use or [],
+                pid=listener and listener["pid"], until=listener["until"] if listener else until)
+
+
+def _good_enough(there, params):
+    return (there["protocols"] == params["protocols"] and there["token"] == params["token"]
+            and there["ends"] - time.monotonic() >= params["seconds"] / 2.0)
+
+
+def _start_listening(params, path, there, check_mode):
+    if there and _good_enough(there, params):
+        return _answer(False, there)
+    ends = time.monotonic() + params["seconds"]
+    until = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(math.ceil(time.time() + params["seconds"])))
+    where = (params["port"], params["address"], params["protocols"])
+    if there and check_mode:
+        return _answer(True, until=until)
+    if there:
+        end_listener(path, there)
+    try:
+        # In check mode bound for a moment, without listening: nothing else tells so surely whether it would do.
+        sockets = bind_all(*where, listen=not check_mode)
+    except InUse:
+        return _answer(bool(there), in_use=used_by(*where))
+    if check_mode:
+        _close_all(sockets)
+        return _answer(True, until=until)
+    return _answer(True, begin_listener(path, sockets, params["token"], params["protocols"], ends, until))
+
+
+def _stop_listening(params, path, there, check_mode):
+    if there and not check_mode:
+        end_listener(path, there)
+    others = [entry for entry in used_by(params["port"], params["address"], params["protocols"])
+              if not there or entry["pid"] != there["pid"]]
+    return _answer(bool(there), in_use=others or None)
+
+
+def outcome(params, check_mode):
+    """The module's result."""
+    params = _checked(params)
+    path = state_path(params["port"], params["address"])
+    act = _start_listening if params["state"] == "present" else _stop_listening
+    return act(params, path, running(path), check_mode)

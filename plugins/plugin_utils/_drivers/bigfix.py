@@ -62,7 +62,7 @@ def _opens(component: str | None, look: Mapping[str, Any], port: int | None) -> 
 PRODUCT = Product(
     name="bigfix", groups=("bigfix_server", "bigfix_relays", "bigfix_clients"),
     order="bigfix_topology", plan="bigfix_plan", plan_argument="topology", port="bigfix_port", port_word="port",
-    options=OPTIONS, documentation="README.md",
+    options=OPTIONS, windows=True, documentation="README.md",
     whole="deployment", gate_whole="",
     roles=dict(server="bigfix_server", relay="bigfix_relay", client="bigfix_client"),
     lacks=dict(server=("path", "settle"), relay=("settle",), client=("end_listener", "reopen", "settle", "users")),

@@ -36,13 +36,13 @@ OPTIONS: list[Option] = [
     Option("monitored", "list", [], "host variable of a proxy: what it has to reach", shown="none"),
     Option("telnet", "bool", False, "look at telnet too", "telnet"),
     *[Option(name, kind, None, "", listed=False) for name, kind in (
-        ("probe_timeout", "float"), ("flows_judged", "bool"), ("agent_path", "any"))]]
+        ("probe_timeout", "float"), ("agent_path", "any"))]]
 
 PRODUCT = Product(
     name="change_tracker", groups=("change_tracker_hub", "change_tracker_proxies", "change_tracker_agents"),
     order="change_tracker_estate", plan="change_tracker_plan", plan_argument="estate", port="change_tracker_port",
     port_word="port",
-    options=OPTIONS, documentation="docs/change-tracker.md",
+    options=OPTIONS, windows=True, documentation="docs/change-tracker.md",
     whole="estate", gate_whole="the migration",
     roles=dict(hub="change_tracker_agent", proxy="change_tracker_agent", agent="change_tracker_agent"),
     hub_role="change_tracker_hub", leaving=port_left,

@@ -17,7 +17,7 @@ from typing import Any
 from ansible.errors import AnsibleError
 from ansible_collections.portshift.agents.plugins.module_utils._core.change_record import (
     ChangeRecord, RecordError, why_it_stays)
-from ansible_collections.portshift.agents.plugins.module_utils._core.errors import EngineError
+from ansible_collections.portshift.agents.plugins.module_utils._core.errors import EngineError, words_of
 from ansible_collections.portshift.agents.plugins.module_utils._core.evidence import proof
 from ansible_collections.portshift.agents.plugins.module_utils._core.redaction import shown_words
 from ansible_collections.portshift.agents.plugins.module_utils._move.transaction import MoveError
@@ -300,7 +300,7 @@ class WindowsMove:
             return dict(dict(result, **found), changed=result["changed"] or marked)
         error = MoveError(found.pop("msg"), found)
         if self.module.check_mode or not result["changed"] or not self.files:
-            raise MoveError("%s. %s" % (_sentence(error), why_it_stays(
+            raise MoveError("%s. %s" % (words_of(error), why_it_stays(
                 self.host.record(self.record_path).content, self.product.port)), found)
         raise self._put_back(error)
 
@@ -339,9 +339,9 @@ class WindowsMove:
             self._restore()
         except EngineError as err:
             return NotMoved("%s. Putting the host back did not work out either: %s. It needs a person; %s names the old files%s"
-                            % (_sentence(error), _sentence(err), self.record_path, self._without_mark()), "trouble", result)
+                            % (words_of(error), words_of(err), self.record_path, self._without_mark()), "trouble", result)
         return NotMoved("%s. Its files and its registry are as they were before, and its services run on the old port"
-                        % _sentence(error), "undone", result)
+                        % words_of(error), "undone", result)
 
     def _without_mark(self) -> str:
         """Takes from the record that the host has proved itself: by what it could see it had, and what is judged here counts."""
@@ -428,7 +428,3 @@ def _longest(steps: Sequence[Step]) -> float:
 
 def _notes(answer: Answer) -> list[str]:
     return [note for done in answer["done"] if done["step"] not in ("wait", "mark") for note in done["notes"]]
-
-
-def _sentence(error: EngineError) -> str:
-    return str(error).rstrip(".")
