@@ -13,7 +13,7 @@ import sys
 
 import pytest
 
-from ansible_collections.portshift.agents.plugins.module_utils._bigfix.edit import MastheadEdit, SettingsEdit
+from ansible_collections.portshift.agents.plugins.module_utils._bigfix.edit import MastheadEdit, SettingsEdit, undone
 from ansible_collections.portshift.agents.plugins.module_utils._bigfix.evidence import BigFixEvidence
 from ansible_collections.portshift.agents.plugins.module_utils._bigfix.host import BigFixHost
 from ansible_collections.portshift.agents.plugins.module_utils._boks.evidence import BoksEvidence
@@ -281,6 +281,14 @@ def test_bigfix_is_planned_on_a_host_that_was_brought_here(no_posix):
     assert edit.file.after == masthead_files.plain(port=NEW)
     edit = SettingsEdit(CLIENT + "\\besclient.config", {}, (OLD, NEW), host=host)
     assert b":55000/bfmirror" in edit.file.after and edit.rewritten
+
+
+def test_a_setting_that_goes_back_has_the_date_of_the_host_that_was_brought_here(no_posix):
+    before, after = (bigfix_files(port)[CLIENT + "\\besclient.config"] for port in (OLD, NEW))
+    # What the agent has written since stays.
+    back = undone(OLD, NEW, Windows({}))("bigfix_settings", after + b"[Other]\r\nvalue = 1\r\n", before)
+    assert b"effective date = Fri,%2021%20Nov%202025%2022:00:00%20+0000" in back and back.endswith(b"[Other]\r\nvalue = 1\r\n")
+    assert b"value = %d\r\n" % OLD in back and b"%d" % NEW not in back
 
 
 def test_bigfix_proves_itself_on_a_host_that_was_brought_here(no_posix):
