@@ -1,7 +1,7 @@
 # Copyright (c) 2026 The portshift.agents authors
 # GNU General Public License v3.0-or-later (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A port that a site has set to nothing, such as -e boks_base_port=, counts as none given: a rollback takes the last migration's."""
+"""A port that a site has set to nothing, such as -e boks_base_port=, counts as none given: rollback takes the last one."""
 
 import pytest
 
