@@ -479,7 +479,7 @@ def test_what_a_run_without_a_hub_would_take_away_is_not_told(managed, whole, no
     assert act(found, "a1", act="whole")["msg"] == "Nothing was changed. a2: in the groups and not part of the run, %s." % whole
     back = dict(known=False, left=False, last=None, moved=[], hosts=["a1"], port=9443, old_port=None)
     said = act(dict(found, run="rollback"), "a1", act="gate", gate="way_back", facts=dict(
-        a1=dict(change_tracker_way_back=dict(record=None, changed=False))), variables=dict(
+        a1=dict(change_tracker_way_back=dict(ok=True, record=None))), variables=dict(
             change_tracker_port=9443, portshift_rollback_found=dict(rollback=back), change_tracker_rollback_force=True))
     assert said["msg"] == "Nothing was changed. There is no migration to port 9443 to take back: " + none
 
