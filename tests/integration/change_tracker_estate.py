@@ -68,7 +68,7 @@ class Estate(ProductLab):
         return engine.execute(self.described["hosts"][host]["container"], "cat", path)
 
     def put(self, engine, host, path, data):
-        """Other bytes into a file that is there, past everybody."""
+        """Other bytes into a file that is there, past all that runs on the host."""
         engine.execute(self.described["hosts"][host]["container"], "sh", "-c", 'cat >"$1"', "sh", path, stdin=data)
 
     def hub_details(self, host):

@@ -13,7 +13,7 @@ from tests.integration.journey import Journey
 from tests.integration.product_lab import eventually
 from tests.lab import containers
 
-# Nobody listens there, in this lab.
+# No process listens there, in this lab.
 WRONG = 6540
 # What a site's ansible.cfg may say.
 SITE = dict(ANSIBLE_ANY_ERRORS_FATAL="true", ANSIBLE_STRATEGY="free")
@@ -46,7 +46,7 @@ def domain(engine, tmp_path_factory):
 
 @pytest.fixture
 def lab(domain, engine):
-    """On the old base, and nobody has been refused when the test ends."""
+    """On the old base, and no login has been refused when the test ends."""
     domain.files_before = domain.files(engine)
     began = time.time()
     yield domain
@@ -247,7 +247,7 @@ def refusing(domain, engine):
     assert domain.files(engine) == domain.files_before
 
 
-def test_wrong_base_locks_everybody_out_only_until_nobody_confirms_it(refusing, engine, tmp_path):
+def test_wrong_base_locks_users_out_no_longer_than_a_confirmation_is_awaited(refusing, engine, tmp_path):
     lab = refusing
     site = tmp_path / "wrong.json"
     site.write_text(json.dumps([dict(name="One agent alone", hosts="agent01", gather_facts=False, roles=[dict(

@@ -241,7 +241,7 @@ def test_something_else_than_the_hub_on_the_new_port_is_found_before_anything_is
     code, output, _shown = site.role()
     assert code and "HTTP status 502, while port %d, where the agent is now, answers with 401" % OLD in output, output
     assert (site.bytes(), site.state()) == (site.before, "none")
-    # Nobody opens a port in check mode; where it has to be open already, it is tried there too.
+    # No run opens a port in check mode; where it has to be open already, it is tried there too.
     code, output, [predicted] = site.role(
         "main", Show("change_tracker_path"), ("main", dict(change_tracker_hub_server="none")), options=["--check"])
     assert predicted["ok"] and predicted["predicted"]

@@ -97,7 +97,7 @@ def test_hub_is_a_windows_machine_without_an_agent(lab, engine):
 
 
 @pytest.mark.long
-def test_agent_moves_to_a_second_binding_behind_a_rule_and_back_and_nobody_fails(lab, engine):
+def test_agent_moves_to_a_second_binding_behind_a_rule_and_back_and_no_heartbeat_fails(lab, engine):
     before, began = lab.files(engine)["hub"], time.time()
     thumbprint = presented(lab)[0]
     assert len(thumbprint) == 40

@@ -279,7 +279,7 @@ MONITORED = json.dumps(dict(change_tracker_monitored=[
 def test_firewall_table_is_opened_on_the_hub_and_tried_from_every_component(lab, engine):
     whole = ports(lab, "verify", OLD).good()
     assert whole.changed == {} and "7 of 7 are open" in whole.output
-    # Nobody listens on the new port, and the hub's firewall does not admit it; nor does a monitored host what the proxy needs.
+    # No process listens on the new port, which the hub's firewall does not admit; nor does a monitored host what the proxy needs.
     shut = ports(lab, "verify", NEW, "-e", MONITORED)
     shut.bad("hub port %d tcp: the hub's own firewall (firewalld) does not admit it" % NEW, "agent02", "port %d tcp" % NEW)
     shut.bad("proxy (", "-> agent02 (", "port 445 tcp: ")

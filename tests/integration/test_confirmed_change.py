@@ -53,7 +53,7 @@ case $1 in
     check) [ -e pid ] ;;
 esac
 """
-# A machine with systemd is one without it for whoever sees an empty folder there.
+# A machine with systemd is one without it for a process that sees an empty folder there.
 WITHOUT_SYSTEMD = ["unshare", "--mount", "sh", "-ec", 'mount -t tmpfs none /run/systemd; exec "$@"', "sh"]
 
 

@@ -285,7 +285,7 @@ def test_bridge_turns_with_the_change_and_back_with_it(site):
     assert process.returncode == 0 and site.answers() == [NEW, NEW], output
     site.engine.run("restart", "--time", "30", RUN)
     site.await_boot()
-    # Whoever has gone to the new port already goes on being answered there.
+    # A client that has gone to the new port already goes on being answered there.
     site.has_come_back(answers=(OLD, OLD))
 
 

@@ -236,7 +236,7 @@ def test_host_that_loses_power_in_its_cutover_ends_the_run_and_is_moved_by_the_n
         run.wait()
     finally:
         estate.power_on("relay2")
-    # It was alone in its step, so nobody is left who could ask the gate: Ansible ends the run, naming the host.
+    # It was alone in its step, so no host is left that could ask the gate: Ansible ends the run, naming the host.
     assert run.status != 0, run.account
     assert [event["host"] for event in run.events if event["event"] == "unreachable"] == ["relay2"] == sorted(run.failed)
     assert "Phase 2: relays" in run.plays and "Phase 3: clients" not in run.plays

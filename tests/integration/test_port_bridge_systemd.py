@@ -103,7 +103,7 @@ class Site:
         root = self.folder / host
         files, links = firewalls.configured(host if host in HOSTS else "none", [(SERVICE, "tcp"), (SERVICE, "udp")])
         files = dict(files, **{"opt/echo.py": (ECHO, 0o644), "etc/systemd/system/echo.service": (UNIT, 0o644)})
-        # Nobody comes by ssh, whose host keys are not in the image.
+        # No test comes by ssh, whose host keys are not in the image.
         links = dict(links, **{"etc/systemd/system/multi-user.target.wants/echo.service": "../echo.service",
                                "etc/systemd/system/ssh.service": "/dev/null"})
         for path, (text, mode) in files.items():

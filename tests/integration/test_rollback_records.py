@@ -1,7 +1,7 @@
 # Copyright (c) 2026 The portshift.agents authors
 # GNU General Public License v3.0-or-later (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Which migration of BigFix or BoKS a rollback knows, the playbooks on this machine; nobody is moved.
+"""Which migration of BigFix or BoKS a rollback knows, the playbooks on this machine; no host is moved.
 
 Change Tracker: test_change_tracker_records.py.
 """
@@ -112,7 +112,7 @@ def namespace(own_namespace):
 
 @pytest.fixture
 def inside(namespace, tmp_path):
-    """A Python that runs in the namespace, whose packet filter is nobody's."""
+    """A Python that runs in the namespace, whose packet filter no other test has."""
     path = tmp_path / "python"
     path.write_text("#!/bin/sh\nexec %s \"$@\"\n" % shlex.join([*namespace.prefix, managed_python()]))
     path.chmod(0o755)

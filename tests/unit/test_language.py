@@ -50,6 +50,22 @@ def test_words_that_leave_out_who_acts_are_found_with_their_line(lint, name, tex
     assert lint.vague_words(name, text) == found
 
 
+@pytest.mark.parametrize("name, is_read", [
+    ("plugins/a.py", True), ("tests/unit/test_a.py", True), ("tools/fast", True), ("CONTRIBUTING.md", True),
+    ("tests/unit/test_language.py", False), ("tests/data/earlier_versions/0.1.0/run.zip", False),
+    ("changelogs/changelog.yaml", False)])
+def test_words_are_looked_for_in_all_that_is_written_here(lint, monkeypatch, tmp_path, name, is_read):
+    (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+    (tmp_path / name).write_text("# some%s\n" % "body")
+    monkeypatch.setattr(lint, "ROOT", tmp_path)
+    monkeypatch.setattr(lint, "known_to_git", lambda: {name})
+    if is_read:
+        with pytest.raises(lint.Failed, match="%s:1: somebody" % name):
+            lint.check_words()
+    else:
+        assert lint.check_words() == "0 files"
+
+
 def _named(entries):
     """The names of plays, tasks and blocks, those inside of them too."""
     for entry in entries or []:

@@ -62,7 +62,7 @@ def test_a_worker_is_a_process_of_its_master_that_can_be_seen(proc):
     assert workers_of(20, str(proc)) == workers_of(99, str(proc)) == set()
 
 
-def test_a_process_that_has_ended_is_nobodys(proc):
+def test_a_process_that_has_ended_has_no_master(proc):
     assert master_of(11, str(proc)) == master_of(10, str(proc)) == 10 and master_of(99, str(proc)) is None
 
 
@@ -148,7 +148,7 @@ NEW = socket_of(OURS, 8443)
     (b"server { listen 443; listen 127.0.0.1:8443; }", socket_of([], 443, "0.0.0.0"), ["still listens on port 443"]),
     (b"server { listen [::]:443; listen 127.0.0.1:8443; }", socket_of([], 443, "::"), ["still listens on port 443"]),
     (b"server { listen 443 quic; listen 127.0.0.1:8443; }", socket_of([], 443, "0.0.0.0", "udp"), ["still listens on port 443"]),
-    # Somebody else's, who can't be seen.
+    # Of another process, which can't be seen.
     (BOTH, socket_of([], 443, "127.0.0.2"), []), (BOTH, socket_of([], 443, "0.0.0.0"), []), (BOTH, socket_of([], 443, "::"), []),
     (b"server { listen 127.0.0.1:443; listen 443 quic; listen 8443; }", socket_of([], 443, "0.0.0.0"), []),
     (b"server { listen hub.example.test:443; listen 127.0.0.1:8443; }", socket_of([], 443), []),

@@ -318,7 +318,7 @@ def test_a_host_that_is_half_way_is_for_a_person_each_time(host, script):
 @pytest.mark.parametrize("owner, words", [
     ("WIN\\mallory", "can be changed by more than SYSTEM"), (ADMINISTRATORS, "can be changed by")])
 def test_a_folder_that_is_not_believed_is_told_and_nothing_of_it_is_read(model, script, owner, words):
-    """Anyone may make it in C:\\ProgramData, and what lies in it then."""
+    """Any user may make it in C:\\ProgramData, and what lies in it then."""
     path = FOLDER + "\\bigfix.lock"
     model.files.folder(FOLDER, owner=owner, writers=TRUSTED | {USERS}, protected=False)
     model.files.put(path, b"{}")
