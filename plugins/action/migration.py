@@ -162,6 +162,12 @@ class ActionModule(ActionBase):
         ports = {int(port) for port in left if port}
         return dict(port=ports.pop() if len(ports) == 1 else 0)
 
+    def _untold(self) -> str:
+        """A sentence on the hosts of which it can't be told whether they were opened for the port."""
+        said = {host: self._told(host, "portshift_rollback_untold") for host in self._order["order"]}
+        untold = ["%s (%s)" % (host, why) for host, why in said.items() if why]
+        return " Whether a bridge leads from there could not be told of %s." % some(untold) if untold else ""
+
     def _gate_way_back(self, options: dict[str, Any]) -> GateResult:
         back, product, order = self._value("portshift_rollback_found")["rollback"], self._product, self._order
         forced = boolean(self._own("rollback_force", False), strict=False)
@@ -186,8 +192,8 @@ class ActionModule(ActionBase):
             elif product.hub_role:
                 none = "no record names it, neither one of an agent nor that of the hub"
             return dict(failed=True, msg=(
-                "Nothing was changed. There is no migration to %s %s to take back: %s.%s Name the %s that %s.%s" % (
-                    product.port_word, asked, none, left, product.port_word, name, last)))
+                "Nothing was changed. There is no migration to %s %s to take back: %s.%s%s Name the %s that %s.%s" % (
+                    product.port_word, asked, none, left, self._untold(), product.port_word, name, last)))
         record = self._hub_record()
         if back["moved"] and record and int(record.get("new_port") or 0) != int(back["port"]):
             # It would not listen on the old port again, and in the end not stop listening on the new one.

@@ -484,6 +484,16 @@ def test_what_a_run_without_a_hub_would_take_away_is_not_told(managed, whole, no
     assert said["msg"] == "Nothing was changed. There is no migration to port 9443 to take back: " + none
 
 
+def test_a_host_of_which_it_can_not_be_told_whether_it_was_opened_is_named_with_why():
+    back = dict(known=False, left=False, last=None, moved=[], hosts=["srv"], port=9443, old_port=None)
+    facts = {host: dict(bigfix_component_way_back=dict(ok=True, record=None), portshift_rollback_untold="")
+             for host in COMPONENTS}
+    facts["r1"]["portshift_rollback_untold"] = "nft could not list the rules"
+    said = act(order("rollback", ()), "srv", act="gate", gate="way_back", facts=facts, variables=dict(
+        bigfix_port=9443, portshift_rollback_found=dict(rollback=back)))["msg"]
+    assert "no host was opened for it alone. Whether a bridge leads from there could not be told of r1 (nft could not " in said
+
+
 def test_share_of_missing_hosts_is_one_of_all_hosts_where_it_counts_over_all_phases():
     order, allowed = boks_order(), dict(boks_max_missing="5%")
     proved = evidence("boks_evidence", ["r", "a0", "a1"])
