@@ -162,7 +162,7 @@ def test_sentence_that_cannot_be_said_stops_nothing(speaks, output):
             os.close(reading)
 
 
-@pytest.mark.skipif(not shutil.which("systemd-analyze"), reason="systemd itself says what it understands of a unit")
+@pytest.mark.skipif(not shutil.which("systemd-analyze"), reason="the command systemd-analyze is not on this machine")
 def test_unit_is_understood_in_full_and_is_begun_again_however_often(tmp_path):
     unit = tmp_path / "portshift-confirm-boks.service"
     unit.write_text(confirmed_change.UNIT_TEXT % dict(name="boks", after="", folder='"/x"', seconds=300, command="/bin/true"))

@@ -3,16 +3,13 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The language of the product: words that leave out who acts, and task names that say what the task does."""
 
-import importlib.machinery
-import importlib.util
-import os
 import pathlib
-import sys
 
 import pytest
 import yaml
 
 from tests.conftest import CHECKOUT
+from tests.unit.loaded_tool import tool
 
 WITH_NAMES = ("roles/*/tasks/**/*.yml", "playbooks/**/*.yml", "extensions/molecule/*/*.yml")
 # A name that begins so is a sentence about a state.
@@ -23,15 +20,7 @@ STATES = {
 
 @pytest.fixture(scope="module")
 def lint():
-    loader = importlib.machinery.SourceFileLoader("portshift_lint", os.path.join(CHECKOUT, "tools", "lint"))
-    module = importlib.util.module_from_spec(importlib.util.spec_from_loader(loader.name, loader))
-    before, sys.dont_write_bytecode = (list(sys.path), sys.dont_write_bytecode), True
-    sys.path.insert(0, os.path.join(CHECKOUT, "tools"))
-    try:
-        loader.exec_module(module)
-    finally:
-        sys.path[:], sys.dont_write_bytecode = before
-    return module
+    return tool("lint")
 
 
 @pytest.mark.parametrize("name, text, found", [

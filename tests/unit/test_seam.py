@@ -4,12 +4,8 @@
 """The seam between what judges and the host that is judged: a host that is none of this machine, and what lint holds."""
 
 import calendar
-import importlib.machinery
-import importlib.util
 import inspect
 import ntpath
-import os
-import sys
 
 import pytest
 
@@ -28,6 +24,7 @@ from ansible_collections.portshift.agents.plugins.module_utils._core.host import
 from ansible_collections.portshift.agents.plugins.module_utils._move.states import under_way
 from ansible_collections.portshift.agents.plugins.module_utils._network import posix_host as network_host
 from ansible_collections.portshift.agents.tests.unit import masthead_files
+from tests.unit.loaded_tool import tool
 
 OLD, NEW = 52311, 55000
 NOW = 1763762400.0
@@ -348,15 +345,7 @@ def test_boks_proves_itself_on_a_host_that_was_brought_here(no_posix):
 
 @pytest.fixture(scope="module")
 def lint():
-    tools = os.path.join(os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))), "tools")
-    loader = importlib.machinery.SourceFileLoader("portshift_lint", os.path.join(tools, "lint"))
-    found = importlib.util.module_from_spec(importlib.util.spec_from_loader(loader.name, loader))
-    sys.path.insert(0, tools)
-    try:
-        loader.exec_module(found)
-    finally:
-        sys.path.remove(tools)
-    return found
+    return tool("lint")
 
 
 OURS = "from ansible_collections.portshift.agents.plugins.module_utils."
