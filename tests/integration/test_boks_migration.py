@@ -214,20 +214,14 @@ def test_domain_comes_back_before_close_and_moves_again(lab, engine):
     back(engine, lab)
 
 
-def change_of(engine, lab, host):
-    """The state of the change on that host: none, changing, waiting, ..."""
-    code, said = lab.execute(engine, host, "cat /var/lib/portshift/boks.confirm/state.json")
-    return json.loads(said)["state"] if code == 0 else "none"
-
-
 @pytest.mark.long
 def test_control_node_that_is_cut_off_amid_the_change_of_an_agent_leaves_a_host_that_goes_back(lab, engine):
     for host in lab.hosts:
         lab.execute(engine, host, "rm -rf /var/lib/portshift/boks.confirm")
     run = lab.begin("migrate", "-e", "boks_confirm_timeout=40", "-e", "boks_evidence_timeout=15", "-e",
                     "boks_agent_waves=1")
-    run.until(lambda: change_of(engine, lab, "agent01") in ("changing", "waiting")).kill()
-    eventually(lambda: change_of(engine, lab, "agent01") == "reverted", 120)
+    run.until(lambda: lab.change_of(engine, "agent01") in ("changing", "waiting")).kill()
+    eventually(lambda: lab.change_of(engine, "agent01") == "reverted", 120)
     assert lab.bases() == {"master": NEW, "replica1": NEW, "agent01": OLD, "agent02": OLD}
     assert lab.ssh("agent01", "true").returncode == 0
     assert lab.files(engine)["agent01"] == lab.files_before["agent01"]
@@ -255,10 +249,10 @@ def test_wrong_base_locks_users_out_no_longer_than_a_confirmation_is_awaited(ref
         boks_settle_seconds=0.5, boks_bridge=False)])]))
     run = lab.begin_file(site)
     # Looked at before and after, since the wait ends by itself: a slow machine must not try the login behind it.
-    eventually(lambda: [change_of(engine, lab, "agent01"), lab.ssh("agent01", "true").returncode,
-                        change_of(engine, lab, "agent01")] == ["waiting", 255, "waiting"], 90)
+    eventually(lambda: [lab.change_of(engine, "agent01"), lab.ssh("agent01", "true").returncode,
+                        lab.change_of(engine, "agent01")] == ["waiting", 255, "waiting"], 90)
     run.wait().bad("too late to confirm: the change was undone: it was not confirmed within 40 s", "byte for byte")
-    assert change_of(engine, lab, "agent01") == "reverted"
+    assert lab.change_of(engine, "agent01") == "reverted"
     eventually(lambda: lab.ssh("agent01", "true").returncode == 0, 30)
     assert lab.bases()["agent01"] == OLD
 

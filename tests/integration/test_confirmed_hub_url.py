@@ -10,7 +10,8 @@ import pytest
 
 from ansible_collections.portshift.agents.plugins.module_utils._move.confirmed_state import Place
 from tests.integration import direct_module
-from tests.integration.test_confirmed_change import WITHOUT_SYSTEMD, until
+from tests.integration.test_confirmed_change import WITHOUT_SYSTEMD
+from tests.integration.waiting import until
 
 FILE = b"""\xef\xbb\xbf<?xml version="1.0" encoding="utf-8"?>\r
 <!-- <Url>https://old.example.test/</Url> oldpass-0 -->\r

@@ -32,14 +32,6 @@ for port in sys.argv[2:]:
 """
 
 
-@pytest.fixture(scope="module")
-def engine():
-    try:
-        return containers.Engine()
-    except processes.Failed as err:
-        pytest.skip(str(err))
-
-
 class ContainerLab:
     def __init__(self, folder):
         self.folder = folder

@@ -12,10 +12,9 @@ import os
 
 import pytest
 
-from tests.integration import init_script
+from tests.integration import container_site, init_script
 from tests.integration.container_estate import AFTER_PHASE_ONE, FILLING, RECORD, ControlNode, Estate
 from tests.integration.migration_lab import CUTOVER, NEW, OLD, difference
-from tests.lab import containers, processes
 
 STATE_FOLDER = "/var/lib/portshift"
 MASTHEAD_FOLDER = "etc/opt/BESClient"
@@ -65,12 +64,7 @@ except OSError:
 
 @pytest.fixture(scope="module")
 def engine():
-    if os.geteuid():
-        pytest.skip("hosts in containers with firewalls of their own need root")
-    try:
-        return containers.Engine("podman")
-    except processes.Failed as err:
-        pytest.skip(str(err))
+    return container_site.engine_of_root()
 
 
 @pytest.fixture(scope="module")

@@ -6,7 +6,6 @@
 import contextlib
 import datetime
 import functools
-import hashlib
 import http.server
 import importlib.util
 import json
@@ -26,6 +25,7 @@ from ansible_collections.portshift.agents.tests.unit.cms_forgeries import MASTHE
 from ansible_collections.portshift.agents.tests.unit.masthead_files import (
     certificate_sha256, inner_part, make_signer, plain, session_signer, sign)
 from tests.integration import direct_module
+from tests.integration.folder_snapshot import snapshot
 
 CHECKOUT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 OLD, NEW = 52311, 55000
@@ -43,21 +43,6 @@ def config(**settings):
 
 
 CONFIG = config(_BESClient_RelaySelect_Port=OLD, __RelayServer1=RELAY_URL % OLD)
-
-
-def snapshot(folder):
-    """Everything below a folder: kind, mode, owner and content of each name."""
-    found = {}
-    for where, folders, names in os.walk(str(folder)):
-        for name in folders + names:
-            path = os.path.join(where, name)
-            status = os.lstat(path)
-            content = os.readlink(path) if os.path.islink(path) else ""
-            if stat.S_ISREG(status.st_mode):
-                with open(path, "rb") as source:
-                    content = hashlib.sha256(source.read()).hexdigest()
-            found[os.path.relpath(path, str(folder))] = (oct(status.st_mode), status.st_uid, status.st_gid, content)
-    return found
 
 
 @pytest.fixture

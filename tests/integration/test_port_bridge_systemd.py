@@ -10,9 +10,8 @@ import time
 import pytest
 
 from tests.conftest import CHECKOUT, COLLECTIONS
-from tests.integration import forked
+from tests.integration import container_site, forked
 from tests.lab import containers, firewalls
-from tests.lab.processes import Failed
 
 SERVICE, SECOND = 52311, 55000
 RUN = "portshift-bridge-%d" % os.getpid()
@@ -178,18 +177,8 @@ class Site:
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory):
-    if os.geteuid():
-        pytest.skip("hosts in containers with firewalls of their own need root")
-    try:
-        engine = containers.Engine("podman")
-    except Failed as err:
-        pytest.skip(str(err))
-    made = Site(engine, tmp_path_factory.mktemp("bridge"))
-    try:
-        made.start()
+    with container_site.running(lambda engine: Site(engine, tmp_path_factory.mktemp("bridge"))) as made:
         yield made
-    finally:
-        engine.remove(made.label)
 
 
 # A front end of each of the two kinds of rules is enough for every run.
