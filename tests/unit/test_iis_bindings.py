@@ -15,7 +15,7 @@ from ansible_collections.portshift.agents.plugins.plugin_utils._iis_edit import 
 from ansible_collections.portshift.agents.plugins.plugin_utils._windows.protocol import FOLDER
 from ansible_collections.portshift.agents.plugins.plugin_utils._windows.script import WindowsError
 from ansible_collections.portshift.agents.plugins.plugin_utils._windows_record import NEXT, WindowsRecord, as_text, parse
-from tests.unit.windows_bigfix import Straight
+from tests.unit.windows_moves import Straight
 from tests.windows.files import ADMINISTRATORS, TRUSTED, USERS
 from tests.windows.host import Host as Model
 

@@ -14,7 +14,7 @@ from ansible_collections.portshift.agents.plugins.plugin_utils import _iis_bindi
 from ansible_collections.portshift.agents.plugins.plugin_utils import _iis_edit
 from ansible_collections.portshift.agents.plugins.plugin_utils._iis_edit import set_bindings
 from tests.unit.test_iis_bindings import bindings
-from tests.unit.windows_bigfix import Straight
+from tests.unit.windows_moves import Straight
 from tests.windows.host import Host
 
 A, B = "A" * 40, "B" * 40

@@ -24,7 +24,8 @@ from ansible_collections.portshift.agents.plugins.plugin_utils._windows.host imp
     FILE_LIMIT, WindowsHost, probe_asked, splice, write_step)
 from ansible_collections.portshift.agents.plugins.plugin_utils._windows.move import AFTER_ITS_TIME, Module, await_end
 from ansible_collections.portshift.agents.plugins.plugin_utils._windows.protocol import FOLDER, FileAsked, Wanted
-from tests.unit.windows_bigfix import Parent, Straight
+from tests.unit.windows_bigfix import Parent
+from tests.unit.windows_moves import Straight
 from tests.windows.files import ADMINISTRATORS, TRUSTED, USERS
 from tests.windows.host import Host
 from tests.windows.network import Network
