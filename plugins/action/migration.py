@@ -172,6 +172,12 @@ class ActionModule(ActionBase):
         ports = {int(port) for port in left if port}
         return dict(port=ports.pop() if len(ports) == 1 else 0)
 
+    def _untold(self) -> str:
+        """A sentence on the hosts of which it can't be told whether they were opened for the port."""
+        said = {host: self._told(host, "portshift_rollback_untold") for host in self._order["order"]}
+        untold = ["%s (%s)" % (host, why) for host, why in said.items() if why]
+        return " Whether a bridge leads from there could not be told of %s." % some(untold) if untold else ""
+
     def _gate_way_back(self, options: dict[str, Any]) -> GateResult:
         back, product, order = self._value("portshift_rollback_found")["rollback"], self._product, self._order
         forced = boolean(self._own("rollback_force", False), strict=False)
@@ -190,11 +196,14 @@ class ActionModule(ActionBase):
             last = "" if back["last"] is None else (
                 " Without %s, the migration to %s %s is taken back, by every host that made it." % (
                     product.port, product.port_word, back["last"]))
-            none = ("no record names it, neither one of an agent nor that of the hub" if product.hub_role else
-                    "no host's record is of it, and no host was opened for it alone")
+            none, name = "no host's record is of it, and no host was opened for it alone", "was opened"
+            if _migration.by_hand(product, order):
+                none, name = "no agent's record names it", "agents have moved to"
+            elif product.hub_role:
+                none = "no record names it, neither one of an agent nor that of the hub"
             return dict(failed=True, msg=(
-                "Nothing was changed. There is no migration to %s %s to take back: %s.%s Name the %s that was opened.%s" % (
-                    product.port_word, asked, none, left, product.port_word, last)))
+                "Nothing was changed. There is no migration to %s %s to take back: %s.%s%s Name the %s that %s.%s" % (
+                    product.port_word, asked, none, left, self._untold(), product.port_word, name, last)))
         record = self._hub_record()
         if back["moved"] and record and int(record.get("new_port") or 0) != int(back["port"]):
             # It would not listen on the old port again, and in the end not stop listening on the new one.
@@ -392,8 +401,9 @@ class ActionModule(ActionBase):
             since=order["begun"]), self._variables)
 
     def _act_whole(self, options: dict[str, Any]) -> Result:
-        missing = self._order["not_asked"]
-        return dict(failure(["%s: %s" % (", ".join(missing), self._product.unasked)])) if missing else {}
+        missing, hub = self._order["not_asked"], _migration.by_hand(self._product, self._order)
+        said = hub.unasked if hub else self._product.unasked
+        return dict(failure(["%s: %s" % (", ".join(missing), said)])) if missing else {}
 
     def _act_report(self, options: dict[str, Any]) -> Result:
         order = self._order

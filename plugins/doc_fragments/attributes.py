@@ -5,6 +5,14 @@
 
 from __future__ import annotations
 
+# What both kinds of modules say that work on Windows hosts.
+WINDOWS = r"""
+requirements:
+  - the collection ansible.windows for Windows hosts
+notes:
+  - On a Windows host one PowerShell script does the work, by M(ansible.windows.win_powershell), and needs no Python there.
+"""
+
 
 class ModuleDocFragment:
 
@@ -17,7 +25,30 @@ attributes:
     description: Returns what has changed, or would change in C(check_mode), when in diff mode.
   platform:
     description: Target operating systems that can be operated against.
-    platforms: posix
+"""
+
+    # Of modules whose action asks a Windows host. Before the parts below, since the first one that names a platform counts.
+    POSIX_AND_WINDOWS = r"""
+options: {}
+attributes:
+  platform:
+    support: full
+    platforms: posix, windows
+""" + WINDOWS
+
+    LINUX_AND_WINDOWS = r"""
+options: {}
+attributes:
+  platform:
+    support: full
+    platforms: linux, windows
+""" + WINDOWS
+
+    WINDOWS_FILE = r"""
+options: {}
+notes:
+  - On a Windows host O(path) begins with a drive letter, or with the folder of a product, which the registry names, as in
+    C({client}\actionsite.afxm) or C({server}\Masthead.afxm).
 """
 
     READ_ONLY = r"""

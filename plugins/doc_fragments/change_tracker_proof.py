@@ -5,15 +5,8 @@
 
 from __future__ import annotations
 
-
-class ModuleDocFragment:
-
-    # Within a look at the agent.
-    DOCUMENTATION = r"""
-options:
-  proof:
-    type: dict
-    suboptions:
+# What both parts have, after their own suboptions.
+SUBOPTIONS = r"""
       failure_patterns:
         description: Regular expressions for lines of the agent's log that speak against it. Empty for the default.
         type: list
@@ -37,6 +30,17 @@ options:
         type: float
         default: 5
 """
+
+
+class ModuleDocFragment:
+
+    # Within a look at the agent.
+    DOCUMENTATION = r"""
+options:
+  proof:
+    type: dict
+    suboptions:
+""" + SUBOPTIONS
 
     # For a module that knows nothing of the agent.
     CHANGE = r"""
@@ -68,26 +72,4 @@ options:
         description: Whether there has to be an agent.
         type: bool
         default: true
-      failure_patterns:
-        description: Regular expressions for lines of the agent's log that speak against it. Empty for the default.
-        type: list
-        elements: str
-        default:
-          - Hub Offline, connection retries exhausted
-          - Hub connection failed
-          - Certificate thumbprint does not match trusted
-      log_max_age:
-        description: Seconds for which a line of that log counts where no later change and no later start is known.
-        type: float
-        default: 86400
-      timeout:
-        description: Seconds to wait for the evidence.
-        type: float
-        default: 60
-      settle:
-        description:
-          - Seconds after which all of the evidence has to be there once more, by the same main process of the service.
-          - At most 2 for an agent that has proved itself on this port before, as its record has it. V(0) for one look alone.
-        type: float
-        default: 5
-"""
+""" + SUBOPTIONS

@@ -151,16 +151,12 @@ extends_documentation_fragment:
   - portshift.agents.bigfix_host
   - portshift.agents.bigfix_proof
   - portshift.agents.attributes
+  - portshift.agents.attributes.linux_and_windows
 attributes:
   check_mode:
     support: full
   diff_mode:
     support: full
-  platform:
-    support: full
-    platforms: linux, windows
-requirements:
-  - the collection ansible.windows for Windows hosts
 seealso:
   - module: portshift.agents.bigfix_info
   - module: portshift.agents.bigfix_evidence

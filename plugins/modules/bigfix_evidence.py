@@ -113,13 +113,8 @@ extends_documentation_fragment:
   - portshift.agents.executables
   - portshift.agents.bigfix_host
   - portshift.agents.attributes
+  - portshift.agents.attributes.linux_and_windows
   - portshift.agents.attributes.proof
-attributes:
-  platform:
-    support: full
-    platforms: linux, windows
-requirements:
-  - the collection ansible.windows for Windows hosts
 seealso:
   - module: portshift.agents.bigfix_info
 author:

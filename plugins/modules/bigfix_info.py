@@ -53,13 +53,8 @@ extends_documentation_fragment:
   - portshift.agents.bigfix_host
   - portshift.agents.bigfix_proof
   - portshift.agents.attributes
+  - portshift.agents.attributes.linux_and_windows
   - portshift.agents.attributes.read_only
-attributes:
-  platform:
-    support: full
-    platforms: linux, windows
-requirements:
-  - the collection ansible.windows for Windows hosts
 seealso:
   - module: portshift.agents.bigfix_evidence
 author:

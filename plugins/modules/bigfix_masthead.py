@@ -13,13 +13,10 @@ description:
   - A signed masthead (S/MIME, as BigFix issues it) can't be edited without breaking its signature, and clients reject it
     then. It is replaced by one that was issued for the new port, given as O(src).
   - Every byte outside of the port's digits stays as it was.
-  - On a Windows host it is read and changed by one PowerShell script, only where it is still what was read.
+  - On a Windows host it is changed only where it is still what was read.
 options:
   path:
-    description:
-      - The installed masthead.
-      - On a Windows host from its drive letter on, or from the folder of a product on, as in C({client}\actionsite.afxm) or
-        C({server}\Masthead.afxm), which the registry names.
+    description: The installed masthead.
     type: path
     required: true
   port:
@@ -52,14 +49,10 @@ options:
     default: false
 extends_documentation_fragment:
   - portshift.agents.attributes
+  - portshift.agents.attributes.posix_and_windows
+  - portshift.agents.attributes.windows_file
   - portshift.agents.attributes.edit
   - portshift.agents.attributes.record
-attributes:
-  platform:
-    support: full
-    platforms: posix, windows
-requirements:
-  - the collection ansible.windows for Windows hosts
 seealso:
   - module: portshift.agents.bigfix_masthead_info
 author:

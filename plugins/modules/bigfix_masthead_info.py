@@ -12,21 +12,14 @@ description:
   - A masthead with several ports is read as well, so that it can be looked into.
 options:
   path:
-    description:
-      - The masthead.
-      - On a Windows host from its drive letter on, or from the folder of a product on, as in C({client}\actionsite.afxm), which
-        the registry names.
+    description: The masthead.
     type: path
     required: true
 extends_documentation_fragment:
   - portshift.agents.attributes
+  - portshift.agents.attributes.posix_and_windows
+  - portshift.agents.attributes.windows_file
   - portshift.agents.attributes.read_only
-attributes:
-  platform:
-    support: full
-    platforms: posix, windows
-requirements:
-  - the collection ansible.windows for Windows hosts
 seealso:
   - module: portshift.agents.bigfix_masthead
 author:

@@ -12,15 +12,14 @@ description:
     inside URL-valued settings.
   - Every byte outside of the values stays as it was; line endings, comments, spacing and letter case too.
   - The running agent rewrites its file. Stop it, change the file, start it again.
-  - On a Windows host the settings of the agent are a key of the registry. They are read and changed by one PowerShell script,
-    each value only where it is still what was read, and with its type. A setting of another type than text is left alone, and
-    is a failure where O(settings) names it.
+  - On a Windows host the settings of the agent are a key of the registry. Each value is changed only where it is still what was
+    read, and keeps its type. A setting of another type than text is left alone, and is a failure where O(settings) names it.
 options:
   path:
     description:
       - The settings file.
-      - On a Windows host the key, C(HKLM\SOFTWARE\WOW6432Node\BigFix\EnterpriseClient\Settings\Client), or a file from its drive
-        letter on, or from the folder of a product on, as in C({client}\clientsettings.cfg), which the registry names.
+      - On a Windows host the key, C(HKLM\SOFTWARE\WOW6432Node\BigFix\EnterpriseClient\Settings\Client), or such a file as
+        C({client}\clientsettings.cfg).
     type: path
     required: true
   settings:
@@ -59,14 +58,10 @@ options:
     default: config
 extends_documentation_fragment:
   - portshift.agents.attributes
+  - portshift.agents.attributes.posix_and_windows
+  - portshift.agents.attributes.windows_file
   - portshift.agents.attributes.edit
   - portshift.agents.attributes.record
-attributes:
-  platform:
-    support: full
-    platforms: posix, windows
-requirements:
-  - the collection ansible.windows for Windows hosts
 author:
   - The portshift.agents authors (@portshift)
 """

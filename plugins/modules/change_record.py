@@ -41,16 +41,12 @@ options:
     default: false
 extends_documentation_fragment:
   - portshift.agents.attributes
+  - portshift.agents.attributes.posix_and_windows
 attributes:
   check_mode:
     support: full
   diff_mode:
     support: full
-  platform:
-    support: full
-    platforms: posix, windows
-requirements:
-  - the collection ansible.windows for Windows hosts
 notes:
   - The folder of the record, and its files, have to belong to root or the user who runs the module, and no other user may be able
     to write there. Else the module fails, since a record says what is written where.

@@ -66,13 +66,8 @@ options:
 extends_documentation_fragment:
   - portshift.agents.change_tracker_agent
   - portshift.agents.attributes
+  - portshift.agents.attributes.linux_and_windows
   - portshift.agents.attributes.proof
-attributes:
-  platform:
-    support: full
-    platforms: linux, windows
-requirements:
-  - the collection ansible.windows for Windows hosts
 notes:
   - With systemd only connections of the service itself count. Elsewhere a connection of any process of the host to the hub does.
   - For an agent behind an HTTP proxy, its connection to the proxy is what can be seen.

@@ -47,13 +47,8 @@ extends_documentation_fragment:
   - portshift.agents.change_tracker_agent
   - portshift.agents.change_tracker_proof
   - portshift.agents.attributes
+  - portshift.agents.attributes.linux_and_windows
   - portshift.agents.attributes.read_only
-attributes:
-  platform:
-    support: full
-    platforms: linux, windows
-requirements:
-  - the collection ansible.windows for Windows hosts
 seealso:
   - module: portshift.agents.change_tracker_evidence
   - module: portshift.agents.change_tracker_hub_url

@@ -289,16 +289,12 @@ extends_documentation_fragment:
   - portshift.agents.boks_proof.change
   - portshift.agents.change_tracker_proof.change
   - portshift.agents.attributes
+  - portshift.agents.attributes.linux_and_windows
 attributes:
   check_mode:
     support: full
   diff_mode:
     support: full
-  platform:
-    support: full
-    platforms: linux, windows
-requirements:
-  - the collection ansible.windows for Windows hosts
 notes:
   - On a Windows host it moves one agent of Change Tracker, that of the one entry of O(hub_urls), by its service alone. The host
     waits for the proof, and ends the change by itself or undoes it, by a scheduled task where it was cut off. No new login

@@ -34,6 +34,7 @@ options:
     default: 300
 extends_documentation_fragment:
   - portshift.agents.attributes
+  - portshift.agents.attributes.linux_and_windows
   - portshift.agents.port_bridge
 attributes:
   check_mode:
@@ -42,11 +43,6 @@ attributes:
     support: full
     details:
       - Shows the live rules.
-  platform:
-    support: full
-    platforms: linux, windows
-requirements:
-  - the collection ansible.windows for Windows hosts
 notes:
   - On a Windows host the bridge is C(netsh interface portproxy), which forwards tcp alone, on all addresses, needs the service IP
     Helper, and remembers no users - those who are connected at that moment are all that it can name. O(addresses) has to be empty

@@ -17,14 +17,9 @@ description:
 options: {}
 extends_documentation_fragment:
   - portshift.agents.attributes
+  - portshift.agents.attributes.linux_and_windows
   - portshift.agents.attributes.read_only
   - portshift.agents.port_bridge
-attributes:
-  platform:
-    support: full
-    platforms: linux, windows
-requirements:
-  - the collection ansible.windows for Windows hosts
 seealso:
   - module: portshift.agents.port_bridge
   - module: portshift.agents.port_users

@@ -95,13 +95,8 @@ options:
     default: true
 extends_documentation_fragment:
   - portshift.agents.attributes
+  - portshift.agents.attributes.posix_and_windows
   - portshift.agents.attributes.read_only
-attributes:
-  platform:
-    support: full
-    platforms: posix, windows
-requirements:
-  - the collection ansible.windows for Windows hosts
 notes:
   - A Windows host probes by tcp alone, and tells neither the address from which it did nor the certificate that a server showed.
 author:

@@ -88,6 +88,7 @@ options:
     type: str
 extends_documentation_fragment:
   - portshift.agents.attributes
+  - portshift.agents.attributes.posix_and_windows
 attributes:
   check_mode:
     support: full
@@ -97,11 +98,6 @@ attributes:
     support: none
     details:
       - A lock is no change of the host.
-  platform:
-    support: full
-    platforms: posix, windows
-requirements:
-  - the collection ansible.windows for Windows hosts
 author:
   - The portshift.agents authors (@portshift)
 """

@@ -123,7 +123,10 @@ def path(host: Host, back_to: int = 0) -> list[Options]:
 
 
 def parent_moved(host: Host, back_to: int = 0) -> list[Options]:
-    """Targets of port_probe: the parent, whose masthead has to name the port.  Its bridge alone would let the host move and fail."""
+    """Targets of port_probe: the parent, whose masthead has to name the port.
+
+    Its bridge alone would let the host move and fail its proof.
+    """
     port = back_to or host["port"]
     return _target(host, host["parent_address"], port, MOVED_PAGE % (host["port"], host["port"]))
 

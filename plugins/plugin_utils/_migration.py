@@ -19,7 +19,7 @@ from ansible_collections.portshift.agents.plugins.module_utils._core.errors impo
 from ansible_collections.portshift.agents.plugins.plugin_utils._contracts import (
     Found, HostFacts, HostVars, LockArguments, MoveRecord, OpeningAsked, PhaseStep, Rollback, Run, RunOrder, StepFacts)
 from ansible_collections.portshift.agents.plugins.plugin_utils._names import closest
-from ansible_collections.portshift.agents.plugins.plugin_utils._products import COLLECTION, PURPOSES, Product
+from ansible_collections.portshift.agents.plugins.plugin_utils._products import COLLECTION, PURPOSES, ByHand, Product
 from ansible_collections.portshift.agents.plugins.plugin_utils._registry import PRODUCTS
 from ansible_collections.portshift.agents.plugins.plugin_utils._waves import PHASES, parse_phases
 
@@ -186,6 +186,11 @@ class Order:
             phases={str(number): [PhaseStep(title=step["title"], hosts=step["hosts"]) for step in several]
                     for number, several in phases.items()},
             doing=doing, begun=self.found.get("begun") or time.time(), hosts=hosts, found=self.found)
+
+
+def by_hand(product: Product, order: RunOrder) -> ByHand | None:
+    """What is said of a hub whose listener this run leaves to its administrator; None where it does not."""
+    return product.by_hand if order["found"].get("hub_managed") is False else None
 
 
 def phase_hosts(order: RunOrder, number: int) -> list[str]:

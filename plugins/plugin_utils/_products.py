@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from ansible_collections.portshift.agents.plugins.plugin_utils._contracts import Found, Groups, HostVars, Result
 from ansible_collections.portshift.agents.plugins.plugin_utils._options import Option, named
@@ -22,6 +22,14 @@ COLLECTION = "portshift.agents."
 PURPOSES = {
     "plan": "look at the way to %(port)s", "migrate": "migrate to %(port)s", "verify": "verify %(port)s",
     "close": "close the %(word)s that was left for %(port)s", "rollback": "rollback", "open_ports": "open port %(port)s"}
+
+
+class ByHand(NamedTuple):
+    """The sentences of a run that leaves the hub's listener alone."""
+
+    next_step: str
+    left: str
+    unasked: str
 
 
 @dataclass(frozen=True)
@@ -48,6 +56,9 @@ class Product:
     documentation: str = ""    # the page with the table of the variables
     outside: str = ""          # of hosts that are no part of a run, beside one that has to reach them
     hub_role: str = ""         # of the hub's own listener, where that is a host beside the agents
+    # What is said where the hub's administrator moves its listener: the last of the next steps, after close and a way back, and
+    # of hosts that are no part of the run.
+    by_hand: ByHand | None = None
     # (what order has found, hostvars, name of the fact) -> the port that the agents of a hub leave; 0 where that can't be told
     leaving: Callable[[Found, HostVars, str], int] = lambda found, hostvars, fact: 0
     phases: dict[int, str] = field(default_factory=dict)       # number -> who moves in it

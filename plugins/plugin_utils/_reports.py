@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 
 from ansible_collections.portshift.agents.plugins.plugin_utils._contracts import Rollback, RunOrder
-from ansible_collections.portshift.agents.plugins.plugin_utils._migration import phase_hosts
+from ansible_collections.portshift.agents.plugins.plugin_utils._migration import by_hand, phase_hosts
 from ansible_collections.portshift.agents.plugins.plugin_utils._products import Product
 from ansible_collections.portshift.agents.plugins.plugin_utils._waves import PHASES
 
@@ -50,10 +50,12 @@ def migrated(product: Product, order: RunOrder, port: object, proved: Callable[[
     return found
 
 
-def taken_back(product: Product, there: str, back: Rollback, check_mode: bool) -> list[str]:
+def taken_back(product: Product, there: str, back: Rollback, check_mode: bool, closes: bool) -> list[str]:
+    """`closes`: whether a way back takes away what had been opened."""
     if not back["moved"]:
-        return ["Nothing to take back: no host has moved%s." % (
-            " to %s %s; what had been opened for it is closed" % (product.port_word, back["port"]) if back["port"] else "")]
+        return ["Nothing to take back: no host has moved%s%s." % (
+            " to %s %s" % (product.port_word, back["port"]) if back["port"] else "",
+            "; what had been opened for it is closed" if back["port"] and closes else "")]
     moved = "the migration of %s from %s %s to %s" % (
         hosts(len(back["moved"])), product.port_word, back["old_port"], back["port"])
     if check_mode:
@@ -64,13 +66,17 @@ def taken_back(product: Product, there: str, back: Rollback, check_mode: bool) -
 def report(product: Product, order: RunOrder, port: object, proved: Callable[[str], bool], check_mode: bool,
            back: Rollback | None = None, server: str | None = None) -> list[str]:
     """The sentences.  `proved`: whether a host has given evidence for `port`.  `server`: the root server's name for users."""
+    hub = by_hand(product, order)
     if order["run"] == "migrate":
         told = dict(port=port, server=server)
-        return migrated(product, order, port, proved, check_mode) + [sentence % told for sentence in product.next_steps]
+        steps = (*product.next_steps[:-1], hub.next_step) if hub else product.next_steps
+        return migrated(product, order, port, proved, check_mode) + [sentence % told for sentence in steps]
     there = "%d of %s proved %s %s" % (sum(map(proved, order["order"])), hosts(len(order["order"])), product.port_word, port)
     if order["run"] == "verify":
         return [there + "."]
+    left = [hub.left] if hub else []
     if order["run"] == "close":
-        what = "What that would leave open is told above" if check_mode else "What was left for it is closed"
-        return ["%s%s. %s." % ("Check mode: nothing was changed. " if check_mode else "", there, what)]
-    return taken_back(product, there, back or Rollback(moved=[]), check_mode)
+        begin = "Check mode: nothing was changed. " if check_mode else ""
+        what = [] if hub else ["What that would leave open is told above." if check_mode else "What was left for it is closed."]
+        return [" ".join([begin + there + ".", *what]), *left]
+    return taken_back(product, there, back or Rollback(moved=[]), check_mode, hub is None) + left

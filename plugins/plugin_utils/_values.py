@@ -29,8 +29,8 @@ except ImportError:
     def is_trusted_as_template(value: object) -> bool:
         return False
 
-# What is read: {{ name }}, {{ name.key }} and {{ hostvars[name].key }}, each with | default(...) behind it once or more often, and
-# | bool; and text around {{ name }}.
+# What is read: {{ name }}, {{ name.key }} and {{ hostvars[name].key }}, each with | default(...) behind it once or
+# more often and with | bool; and text around {{ name }}.
 NAME = r"[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*"
 TERM = r"(?:hostvars\[%s\]\.[A-Za-z_]\w*|%s)" % (NAME, NAME)
 NAMED = re.compile(r"\{\{\s*(%s)\s*\}\}\Z" % NAME)

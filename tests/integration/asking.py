@@ -1,7 +1,7 @@
 # Copyright (c) 2026 The portshift.agents authors
 # GNU General Public License v3.0-or-later (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Whether a firewall lets somebody in, asked from outside."""
+"""Whether a firewall lets a caller in, asked from outside."""
 
 import itertools
 
@@ -30,7 +30,7 @@ for source in range(first, first + %d):
 print(" ".join(said))
 """
 # A datagram may be lost on a busy machine, so it is sent again.  Each comes from a port that no other came from: a firewall
-# that knows connections lets in for 30 s more whoever has had an answer from there.
+# that knows connections lets in for 30 s more each caller that has had an answer from there.
 TIMES = 4
 _SOURCES = itertools.count(10000, TIMES)
 

@@ -7,7 +7,6 @@ import json
 import re
 from xml.etree import ElementTree
 
-from tests.integration.migration_lab import CHECKOUT
 from tests.integration.product_lab import ProductLab
 from tests.lab.change_tracker.windows import USUAL_FOLDER
 from tests.windows.lab_hub import LabHub
@@ -69,7 +68,7 @@ class Estate(ProductLab):
         return engine.enter(self.described["hosts"][host]["container"], "cat", path)
 
     def put(self, engine, host, path, data):
-        """Other bytes into a file that is there, past everybody."""
+        """Other bytes into a file that is there, past all that runs on the host."""
         engine.enter(self.described["hosts"][host]["container"], "sh", "-c", 'cat >"$1"', "sh", path, stdin=data)
 
     def hub_details(self, host):
@@ -106,15 +105,6 @@ class Estate(ProductLab):
         port = [] if verb == "rollback" else ["-e", "change_tracker_port=%s" % port]
         return self.begin_file("playbooks/%s_change_tracker_port.yml" % verb, *port, "-e",
                                "change_tracker_agent_settle_seconds=0.5", *options, **environment)
-
-
-def documented():
-    """The table of docs/windows.md -> {kind of host: {phase: requests}}"""
-    lines = (CHECKOUT / "docs/windows.md").read_text().splitlines()
-    at = lines.index("| host of Change Tracker | look | path | move | verify |")
-    phases = [word.strip() for word in lines[at].strip("|").split("|")][1:]
-    rows = [[word.strip() for word in line.strip("|").split("|")] for line in lines[at + 2:at + 5]]
-    return {row[0]: {phase: int(cost) for phase, cost in zip(phases, row[1:], strict=True)} for row in rows}
 
 
 def with_port(data, port):

@@ -47,7 +47,7 @@ with open(sys.argv[1], "wb", buffering=0) as stream:
             block //= 2
 print(os.statvfs(os.path.dirname(sys.argv[1])).f_bavail)
 """
-FILLING = "of-somebody-else"
+FILLING = "of-another"
 
 
 class Estate(Lab):

@@ -268,17 +268,6 @@ def boot_clock():
     return time.clock_gettime(time.CLOCK_BOOTTIME)
 
 
-def until(what, seconds=60):
-    """Waits for a condition that comes about by itself; -> its value."""
-    end = time.monotonic() + seconds
-    while True:
-        value = what()
-        if value:
-            return value
-        assert time.monotonic() < end, "did not come about in %d s" % seconds
-        time.sleep(0.05)
-
-
 # -- what is compared
 
 def kept(version, name):

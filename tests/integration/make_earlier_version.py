@@ -21,7 +21,8 @@ import tempfile
 
 import tests.conftest    # noqa: F401, where the collection lies  # pylint: disable=unused-import
 from tests.integration import earlier_versions as earlier
-from tests.integration.earlier_versions import NEW, NEXT, OLD, Ground, until
+from tests.integration.earlier_versions import NEW, NEXT, OLD, Ground
+from tests.integration.waiting import until
 
 
 def expect(value, found):

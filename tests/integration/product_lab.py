@@ -77,6 +77,11 @@ class ProductLab:
         code, output, error = way(self.described["hosts"][host]["container"], "sh", "-c", command, check=False)
         return code, (output + error).decode()
 
+    def change_of(self, engine, host):
+        """The state of the confirmed change on that host: none, changing, waiting, ..."""
+        code, said = self.execute(engine, host, "cat /var/lib/portshift/%s.confirm/state.json" % self.PRODUCT)
+        return json.loads(said)["state"] if code == 0 else "none"
+
     # -- what is done to it
     @property
     def environment(self):

@@ -60,7 +60,7 @@ def healed(lab, engine):
     lab.ok("wait", "--base", str(OLD), "--timeout", "60")
 
 
-def test_everybody_listens_where_the_role_has_to_and_lets_people_in(lab):
+def test_every_host_listens_where_its_role_has_to_and_lets_users_in(lab):
     for host, status in lab.status().items():
         assert (status["running"], status["base"], set(status["listening"])) == (True, OLD, LISTENING[host])
         bound = lab.ssh(host, "ss -Hltnup | grep boks_init").stdout
@@ -160,7 +160,7 @@ def test_any_one_server_lets_agents_in_and_a_restart_counts_as_one(healed, engin
     assert verdict["hosts"]["agent01"]["refused_own_restart"] == 0
     assert all(verdict["hosts"][host]["refused_own_restart"] > 0 for host in ("master", "replica1"))
     done = lab.call("logins", "--since", str(began), "--longest", "0.01")
-    assert done.returncode == 1 and "master let nobody in for" in done.stderr
+    assert done.returncode == 1 and "master let no user in for" in done.stderr
 
 
 def test_boot_that_can_not_serve_says_why_and_a_stop_of_nothing_fails(healed, engine):

@@ -13,7 +13,7 @@ from tests.integration.journey import SITE_CONFIG, Journey, ends_by_saying_what_
 from tests.integration.product_lab import eventually
 from tests.lab import containers
 
-# Nobody listens there, in this lab.
+# No process listens there, in this lab.
 WRONG = 6540
 # A restart of a host's own daemons, and nothing longer, on a machine that has much to do.
 LONGEST = "20"
@@ -44,7 +44,7 @@ def domain(engine, tmp_path_factory):
 
 @pytest.fixture
 def lab(domain, engine):
-    """On the old base, and nobody has been refused when the test ends."""
+    """On the old base, and no login has been refused when the test ends."""
     domain.files_before = domain.files(engine)
     began = time.time()
     yield domain
@@ -202,20 +202,14 @@ def test_domain_comes_back_before_close_and_moves_again(lab, engine):
     back(engine, lab)
 
 
-def change_of(engine, lab, host):
-    """The state of the change on that host: none, changing, waiting, ..."""
-    code, said = lab.look(engine, host, "cat /var/lib/portshift/boks.confirm/state.json")
-    return json.loads(said)["state"] if code == 0 else "none"
-
-
 @pytest.mark.long
 def test_control_node_that_is_cut_off_amid_the_change_of_an_agent_leaves_a_host_that_goes_back(lab, engine):
     for host in lab.hosts:
         lab.execute(engine, host, "rm -rf /var/lib/portshift/boks.confirm")
     run = lab.begin("migrate", "-e", "boks_confirm_timeout=40", "-e", "boks_evidence_timeout=15", "-e",
                     "boks_agent_waves=1")
-    run.until(lambda: change_of(engine, lab, "agent01") in ("changing", "waiting")).kill()
-    eventually(lambda: change_of(engine, lab, "agent01") == "reverted", 120)
+    run.until(lambda: lab.change_of(engine, "agent01") in ("changing", "waiting")).kill()
+    eventually(lambda: lab.change_of(engine, "agent01") == "reverted", 120)
     assert lab.bases() == {"master": NEW, "replica1": NEW, "agent01": OLD, "agent02": OLD}
     assert lab.ssh("agent01", "true").returncode == 0
     assert lab.files(engine)["agent01"] == lab.files_before["agent01"]
@@ -235,7 +229,7 @@ def refusing(domain, engine):
     assert domain.files(engine) == domain.files_before
 
 
-def test_wrong_base_locks_everybody_out_only_until_nobody_confirms_it(refusing, engine, tmp_path):
+def test_wrong_base_locks_users_out_no_longer_than_a_confirmation_is_awaited(refusing, engine, tmp_path):
     lab = refusing
     site = tmp_path / "wrong.json"
     site.write_text(json.dumps([dict(name="One agent alone", hosts="agent01", gather_facts=False, roles=[dict(
@@ -243,10 +237,10 @@ def test_wrong_base_locks_everybody_out_only_until_nobody_confirms_it(refusing, 
         boks_settle_seconds=0.5, boks_bridge=False)])]))
     run = lab.begin_file(site)
     # Looked at before and after, since the wait ends by itself: a slow machine must not try the login behind it.
-    eventually(lambda: [change_of(engine, lab, "agent01"), lab.ssh("agent01", "true").returncode,
-                        change_of(engine, lab, "agent01")] == ["waiting", 255, "waiting"], 90)
+    eventually(lambda: [lab.change_of(engine, "agent01"), lab.ssh("agent01", "true").returncode,
+                        lab.change_of(engine, "agent01")] == ["waiting", 255, "waiting"], 90)
     run.wait().bad("too late to confirm: the change was undone: it was not confirmed within 40 s", "byte for byte")
-    assert change_of(engine, lab, "agent01") == "reverted"
+    assert lab.change_of(engine, "agent01") == "reverted"
     eventually(lambda: lab.ssh("agent01", "true").returncode == 0, 30)
     assert lab.bases()["agent01"] == OLD
 

@@ -167,7 +167,7 @@ def test_the_bridge_domain_is_taken_into_account(host):
     assert found["new_services_port"] == found["edits"][0]["port"] == NEW - 20
 
 
-def test_a_host_that_has_moved_has_nothing_to_edit_whoever_listens(host):
+def test_a_host_that_has_moved_has_nothing_to_edit_whatever_listens(host):
     host.services.write_text(REDHAT.replace("boks            16500", "boks            16530"))
     host.start("16533/tcp", product=False)
     found = host.info(base_port=NEW, role="agent")
@@ -221,7 +221,7 @@ def test_ports_that_have_other_names_are_a_problem_unless_allowed(host):
     assert allowed["ok"] and any("line 6 gives port 16532/tcp to else" in note for note in allowed["notes"])
 
 
-def test_an_alias_on_somebody_elses_line_is_a_problem(host):
+def test_an_alias_on_the_line_of_another_name_is_a_problem(host):
     host.services.write_text("mine 17000/tcp boks\n" + REDHAT)
     for more in (dict(base_port=NEW), {}):
         found = host.info(role="agent", **more)
@@ -351,7 +351,7 @@ def lookups(host):
     """lookups(order) -> a prefix under which a command finds the host's services in /etc and `order` in nsswitch.conf."""
     enter = ["unshare", "--user", "--map-root-user", "--mount", "--"]
     if not shutil.which("unshare") or subprocess.call(enter + ["true"]):
-        pytest.skip("no mount namespace here")
+        pytest.skip("another lookup of services is laid over the host's in a mount namespace, and this user gets none here")
 
     def prefix(order):
         nsswitch = host.folder / "nsswitch.conf"

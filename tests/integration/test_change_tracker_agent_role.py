@@ -15,10 +15,8 @@ from typing import NamedTuple
 import pytest
 
 from tests.conftest import CHECKOUT, COLLECTIONS
-from tests.integration import forked
+from tests.integration import container_site, forked
 from tests.integration import test_confirmed_change_systemd as systemd
-from tests.lab import containers
-from tests.lab.processes import Failed
 
 OLD, NEW = 443, 8443
 PLACE = "var/nnt/gen7agent.app.netcore/"
@@ -175,18 +173,8 @@ class Site(systemd.Site):
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory):
-    if os.geteuid():
-        pytest.skip("a host in a container that is reached by ssh needs root")
-    try:
-        engine = containers.Engine("podman")
-    except Failed as err:
-        pytest.skip(str(err))
-    site = Site(engine, tmp_path_factory.mktemp("c"))
-    try:
-        site.start()
+    with container_site.running(lambda engine: Site(engine, tmp_path_factory.mktemp("c"))) as site:
         yield site
-    finally:
-        engine.remove(site.label)
 
 
 @pytest.fixture
@@ -241,7 +229,7 @@ def test_something_else_than_the_hub_on_the_new_port_is_found_before_anything_is
     code, output, _shown = site.role()
     assert code and "HTTP status 502, while port %d, where the agent is now, answers with 401" % OLD in output, output
     assert (site.bytes(), site.state()) == (site.before, "none")
-    # Nobody opens a port in check mode; where it has to be open already, it is tried there too.
+    # No run opens a port in check mode; where it has to be open already, it is tried there too.
     code, output, [predicted] = site.role(
         "main", Show("change_tracker_path"), ("main", dict(change_tracker_hub_server="none")), options=["--check"])
     assert predicted["ok"] and predicted["predicted"]

@@ -118,7 +118,7 @@ def test_the_hub_opens_closes_and_comes_back_byte_for_byte(hub):
 
 def test_a_hub_that_does_not_prove_itself_is_put_back(hub):
     original = hub.conf.read_bytes()
-    # Nobody listens at this address of the machine.
+    # No process listens at this address of the machine.
     hub.play("main", fails=True, change_tracker_hub_address="127.0.0.2", change_tracker_hub_evidence_timeout=1)
     assert "hub: no proof that the hub answers on port %d" % hub.new in hub.said
     assert "connection refused: nothing listens there. It is as it was before, byte for byte." in hub.said
@@ -143,7 +143,7 @@ def test_what_stands_against_it_is_a_problem_of_the_assessment_and_a_failure_of_
     assert hub.conf.read_bytes() == original
 
 
-def test_a_hub_whose_port_nobody_knows_is_a_problem(hub):
+def test_a_hub_whose_port_no_agent_tells_is_a_problem(hub):
     facts = hub.play("assess", change_tracker_hub_old_port=0)[1]
     sentence = "no server in this file listens on port %d (they listen on %d)" % (hub.new, hub.old)
     assert sentence in facts["assessment"]["problems"][0]
@@ -157,7 +157,7 @@ def test_a_run_that_was_killed_before_the_reload_is_predicted_and_finished(hub):
     assert hub.play("main")[0] == 1 and hub.answers() == [True, True]
 
 
-def test_where_somebody_else_makes_the_hub_answer_nothing_is_done(hub):
+def test_where_its_administrator_makes_the_hub_answer_nothing_is_done(hub):
     original = hub.conf.read_bytes()
     changed, facts = hub.play("main", "close", "way_back", "reopen", "undo_open", "rollback", change_tracker_hub_server="none")
     assert (changed, facts["assessment"]["ok"], facts["evidence"]["ok"], facts["way_back"]["ok"]) == (0, True, True, True)
@@ -181,21 +181,21 @@ def test_undo_says_who_is_still_on_the_new_port_and_ends_it_on_request(opened):
         hub.play("way_back", "undo_open", fails=True, change_tracker_hub_undo_users_seconds=0.5)
         assert "port %d is still used by 127.0.0.1 (1 connection)" % hub.new in hub.said
         assert "-e change_tracker_close_despite_users=true" in hub.said and hub.answers() == [True, True]
-        # Nobody has gone back in check mode.
+        # No agent has gone back in check mode.
         hub.play("way_back", "undo_open", check=True, change_tracker_hub_undo_users_seconds=0.5)
         hub.play("way_back", "undo_open", change_tracker_hub_undo_users_seconds=0.5, change_tracker_close_despite_users="true")
     assert hub.answers() == [True, False] and hub.conf.read_bytes() == original
 
 
 def test_close_ends_no_port_silently_when_no_record_is_of_this_migration(hub):
-    # Somebody opened the second port by hand.
+    # An administrator opened the second port by hand.
     hub.conf.write_text(hub.opened())
     assert hub.play("main")[0] == 1 and hub.state() is None
     hub.play("close", fails=True, change_tracker_hub_old_port=0)
     assert "no port was ended. Neither the record of the hub nor those of the agents tell which port was left" in hub.said
     assert "-e change_tracker_hub_old_port=%d" % hub.old in hub.said and hub.answers() == [True, True]
     assert hub.play("close")[0] == 1 and hub.answers() == [False, True]
-    # Nothing else is left now, whether somebody knows what there was or not.
+    # Nothing else is left now, whether a record tells what there was or not.
     hub.record.unlink()
     assert hub.play("close", change_tracker_hub_old_port=0)[0] == 0
 

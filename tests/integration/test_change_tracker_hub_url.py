@@ -4,7 +4,6 @@
 """change_tracker_hub_url, run in a process of its own as on a host: what it changes, what it says, and what it never shows."""
 
 import codecs
-import hashlib
 import json
 import os
 import stat
@@ -16,6 +15,7 @@ from ansible_collections.portshift.agents.plugins.module_utils._core.file_edit i
 from ansible_collections.portshift.agents.plugins.module_utils._change_tracker.hub_edit import HubEdit
 from ansible_collections.portshift.agents.tests.unit import growth
 from tests.integration import direct_module
+from tests.integration.folder_snapshot import snapshot
 from tests.lab.managed_python import managed_python
 
 OLD_URL, NEW_URL = "https://hub.example.test/api/", "https://hub.example.test:8443/api/"
@@ -48,21 +48,6 @@ if not child:
     os.execvp(sys.argv[1], sys.argv[1:])
 print("\\n%d" % (os.wait4(child, 0)[2].ru_maxrss / 1024), file=sys.stderr)
 """
-
-
-def snapshot(folder):
-    """Kind, mode, owner and content of everything below a folder."""
-    found = {}
-    for where, folders, names in os.walk(str(folder)):
-        for name in folders + names:
-            path = os.path.join(where, name)
-            status = os.lstat(path)
-            content = os.readlink(path) if os.path.islink(path) else ""
-            if stat.S_ISREG(status.st_mode):
-                with open(path, "rb") as source:
-                    content = hashlib.sha256(source.read()).hexdigest()
-            found[os.path.relpath(path, str(folder))] = (oct(status.st_mode), status.st_uid, status.st_gid, content)
-    return found
 
 
 def run(arguments, check=False, prefix=(), name="change_tracker_hub_url"):

@@ -70,7 +70,7 @@ def start(lab, engine, host):
 
 
 def change(lab, engine, host, edit):
-    """Stop, edit, start, as somebody does it by hand."""
+    """Stop, edit, start, as an administrator does it by hand."""
     assert stop(lab, engine, host) == (0, "")
     path = lab.hub_details(host)
     lab.put(engine, host, path, edit(lab.read(engine, host, path)))

@@ -278,20 +278,14 @@ def test_agent_that_does_not_come_up_on_the_new_port_is_put_back_and_the_same_co
     back(engine, lab)
 
 
-def change_of(engine, lab, host):
-    """The state of the change on that host: none, changing, waiting, ..."""
-    code, said = lab.look(engine, host, "cat /var/lib/portshift/change_tracker.confirm/state.json")
-    return json.loads(said)["state"] if code == 0 else "none"
-
-
 @pytest.mark.long
 def test_run_that_was_killed_amid_the_change_of_an_agent_leaves_a_host_that_goes_back_and_the_next_run_goes_on(lab, engine):
     for host in lab.agents:
         lab.execute(engine, host, "rm -rf /var/lib/portshift/change_tracker.confirm")
     run = lab.begin("migrate", "-e", "change_tracker_agent_confirm_timeout=40", "-e",
                     "change_tracker_agent_evidence_timeout=15", "-e", "change_tracker_agent_waves=1")
-    run.until(lambda: change_of(engine, lab, ONE) in ("changing", "waiting")).kill()
-    eventually(lambda: change_of(engine, lab, ONE) == "reverted", 120)
+    run.until(lambda: lab.change_of(engine, ONE) in ("changing", "waiting")).kill()
+    eventually(lambda: lab.change_of(engine, ONE) == "reverted", 120)
     assert urls(lab) == {"hub": NEW, "proxy": NEW, ONE: OLD, "agent02": OLD}
     assert lab.details(engine)[ONE] == lab.details_before[ONE]
     lab.play("migrate").good()
@@ -310,7 +304,7 @@ MONITORED = json.dumps(dict(change_tracker_monitored=[
 def test_firewall_table_is_opened_on_the_hub_and_tried_from_every_component(lab, engine):
     whole = ports(lab, "verify", OLD).good()
     assert whole.changed == {} and "7 of 7 are open" in whole.output
-    # Nobody listens on the new port, and the hub's firewall does not admit it; nor does a monitored host what the proxy needs.
+    # No process listens on the new port, which the hub's firewall does not admit; nor does a monitored host what the proxy needs.
     shut = ports(lab, "verify", NEW, "-e", MONITORED)
     shut.bad("hub port %d tcp: the hub's own firewall (firewalld) does not admit it" % NEW, "agent02", "port %d tcp" % NEW)
     shut.bad("proxy (", "-> agent02 (", "port 445 tcp: ")

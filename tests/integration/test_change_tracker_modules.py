@@ -472,7 +472,7 @@ def test_an_agent_that_was_started_anew_meanwhile_is_no_proof(moved):
 
 def test_an_agent_that_loses_its_hub_meanwhile_is_no_proof(moved):
     def is_lost(unused):
-        moved.start(OLD + 20)    # it runs, and nobody answers there
+        moved.start(OLD + 20)    # it runs, and no hub answers there
         moved.processes[0].kill()
         moved.processes[0].wait()
 
@@ -594,7 +594,7 @@ def test_what_could_not_be_compared_is_shown_with_the_host_it_is_about(run_playb
 
 def test_who_looks_after_the_hub_may_be_a_variable_of_the_hub(run_playbook):
     def tried(**told):
-        # In check mode, where nobody has opened the port.
+        # In check mode, where no run has opened the port.
         done = run_playbook(
             [dict(hosts="a1", gather_facts=False, vars_files=[str(CHECKOUT / "roles/change_tracker_agent/vars/main.yml")],
                   tasks=[dict(debug=dict(msg="tried: {{ change_tracker_agent_answering | bool }}"))])],

@@ -1,7 +1,7 @@
 # Copyright (c) 2026 The portshift.agents authors
 # GNU General Public License v3.0-or-later (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Rollback and close of Change Tracker by what the records say, the playbooks on this machine; nobody is moved."""
+"""Rollback and close of Change Tracker by what the records say, the playbooks on this machine; no host is moved."""
 
 import json
 import os
@@ -47,7 +47,7 @@ def records(tmp_path, run_playbook):
     return Records(tmp_path, run_playbook)
 
 
-def test_rollback_of_a_port_that_nobody_knows_fails(records):
+def test_rollback_of_a_port_that_no_record_names_fails(records):
     records.note("agent01", 1, 2, 10)
     records.note("nginx.json", 1, 2, 9)
     code, said = records.play("rollback_change_tracker_port.yml", change_tracker_port=22)
@@ -78,11 +78,11 @@ def test_close_asks_the_agents_which_port_was_left_where_the_hub_does_not_know(r
     records.note("nginx.json", 2, 1, 5)
     code, said = records.play(*close, change_tracker_port=2)
     assert code and "hub: no port was ended" in said
-    # Nobody listens there, so that is as far as it comes.
+    # No process listens there, so that is as far as it comes.
     proof = dict(ok=True, port=2, old_port=1)
     code, said = records.play(*close, change_tracker_port=2, change_tracker_evidence=proof)
     assert code and "no process listens on port" in said
-    # The hub's own record is of this migration: nobody has to be asked.
+    # The hub's own record is of this migration: no agent has to be asked.
     records.note("nginx.json", 1, 2, 5)
     code, said = records.play(*close, change_tracker_port=2)
     assert code and "no process listens on port" in said

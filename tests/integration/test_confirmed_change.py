@@ -18,6 +18,7 @@ import pytest
 from ansible_collections.portshift.agents.plugins.module_utils._move.confirmed_state import Place
 from tests.integration import direct_module
 from tests.integration.ports import free_ports
+from tests.integration.waiting import until
 from tests.lab.managed_python import managed_python
 
 SERVICES = b"# Services\r\nssh\t22/tcp\nboks\t\t%d/tcp   # caf\xe9\nbad line"
@@ -53,19 +54,8 @@ case $1 in
     check) [ -e pid ] ;;
 esac
 """
-# A machine with systemd is one without it for whoever sees an empty folder there.
+# A machine with systemd is one without it for a process that sees an empty folder there.
 WITHOUT_SYSTEMD = ["unshare", "--mount", "sh", "-ec", 'mount -t tmpfs none /run/systemd; exec "$@"', "sh"]
-
-
-def until(what, seconds=30):
-    """Waits for a condition that comes about by itself; -> its value."""
-    end = time.monotonic() + seconds
-    while True:
-        value = what()
-        if value:
-            return value
-        assert time.monotonic() < end, "did not come about in %d s" % seconds
-        time.sleep(0.05)
 
 
 class Host:

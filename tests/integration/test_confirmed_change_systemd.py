@@ -12,9 +12,8 @@ import time
 import pytest
 
 from tests.conftest import CHECKOUT, COLLECTIONS
-from tests.integration import forked
+from tests.integration import container_site, forked
 from tests.lab import containers
-from tests.lab.processes import Failed
 
 OLD, NEW = 6500, 6530
 RUN = "portshift-confirm-%d" % os.getpid()
@@ -194,18 +193,8 @@ def confirm(timeout):
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory):
-    if os.geteuid():
-        pytest.skip("a host in a container that is reached by ssh needs root")
-    try:
-        engine = containers.Engine("podman")
-    except Failed as err:
-        pytest.skip(str(err))
-    site = Site(engine, tmp_path_factory.mktemp("c"))
-    try:
-        site.start()
+    with container_site.running(lambda engine: Site(engine, tmp_path_factory.mktemp("c"))) as site:
         yield site
-    finally:
-        engine.remove(site.label)
 
 
 @pytest.fixture
@@ -285,7 +274,7 @@ def test_bridge_turns_with_the_change_and_back_with_it(site):
     assert process.returncode == 0 and site.answers() == [NEW, NEW], output
     site.engine.run("restart", "--time", "30", RUN)
     site.await_boot()
-    # Whoever has gone to the new port already goes on being answered there.
+    # A client that has gone to the new port already goes on being answered there.
     site.has_come_back(answers=(OLD, OLD))
 
 

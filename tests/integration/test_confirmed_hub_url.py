@@ -10,7 +10,8 @@ import pytest
 
 from ansible_collections.portshift.agents.plugins.module_utils._move.confirmed_state import Place
 from tests.integration import direct_module
-from tests.integration.test_confirmed_change import WITHOUT_SYSTEMD, until
+from tests.integration.test_confirmed_change import WITHOUT_SYSTEMD
+from tests.integration.waiting import until
 
 FILE = b"""\xef\xbb\xbf<?xml version="1.0" encoding="utf-8"?>\r
 <!-- <Url>https://old.example.test/</Url> oldpass-0 -->\r
@@ -147,7 +148,7 @@ def test_credentials_that_were_changed_after_the_move_stay_on_a_way_back_days_la
     assert json.loads(host.record.read_text())["state"] == "rolled_back" and host.calls() == ["stop", "start"] * 2
 
 
-def test_an_agent_that_somebody_led_to_another_hub_is_not_led_back_unless_by_force(host):
+def test_an_agent_that_was_led_to_another_hub_since_is_not_led_back_unless_by_force(host):
     host.confirm()
     elsewhere = MOVED.replace(b"hub.example", b"hub2.example")
     host.path.write_bytes(elsewhere)
@@ -157,7 +158,7 @@ def test_an_agent_that_somebody_led_to_another_hub_is_not_led_back_unless_by_for
     assert host.run("reverted", force=True)["state"] == "reverted" and host.path.read_bytes() == BEFORE
 
 
-def test_a_damaged_file_is_shown_to_nobody_on_the_way_back(host):
+def test_a_damaged_file_is_not_shown_on_the_way_back(host):
     host.confirm()
     host.path.write_bytes(MOVED[MOVED.index(b"<Username"):])
     assert host.run("reverted", check=True)["failed"]

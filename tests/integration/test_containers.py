@@ -32,14 +32,6 @@ for port in sys.argv[2:]:
 """
 
 
-@pytest.fixture(scope="module")
-def engine():
-    try:
-        return containers.Engine()
-    except processes.Failed as err:
-        pytest.skip(str(err))
-
-
 class ContainerLab:
     def __init__(self, folder):
         self.folder = folder
@@ -135,7 +127,7 @@ def test_firewall_admits_the_old_port_and_nothing_else_also_after_a_reboot(lab, 
     peer = "client01" if host != "client01" else "client02"
     unit = ACTIVE_UNIT[FIREWALLS[host]]
     address = lab.described["hosts"][host]["address"]
-    # A client listens on udp alone: its firewall lets the knock through, and the host says that nobody is there.
+    # A client listens on udp alone: its firewall lets the knock through, and the host says that no process is there.
     old_port = "open" if host in ("server", "relay1") else "refused"
     before = lab.status()["agents"][host]["accepted"]
     for _reboot in range(2):

@@ -208,7 +208,7 @@ def test_unproved_move_is_taken_back_around_what_the_agent_wrote_since(host):
     assert host.config.read_bytes() == host.before[1] + WRITTEN_BY_THE_AGENT.encode()
 
 
-def test_proved_move_is_not_taken_back_over_somebody_elses_change(host):
+def test_proved_move_is_not_taken_back_over_the_change_of_another(host):
     host.run()
     host.record.write_text(json.dumps(dict(json.loads(host.record.read_text()), state="verified")))
     host.config.write_bytes(host.config.read_bytes() + WRITTEN_BY_THE_AGENT.encode())

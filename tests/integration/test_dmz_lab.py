@@ -56,7 +56,7 @@ def test_report_counts_when_the_root_server_has_it_and_not_before(lab):
     state = lab.path("client02", "run/besclient.state")
     end = time.monotonic() + 30
     while len(json.loads(state.read_text())["queue"]) < 8:
-        assert time.monotonic() < end, "the agent got rid of reports that nobody has"
+        assert time.monotonic() < end, "the agent got rid of reports that no server has"
         time.sleep(0.1)
     after = lab.accepted()
     assert [after[name] for name in BELOW] == [before[name] for name in BELOW]
@@ -76,7 +76,7 @@ def test_reports_wait_while_parent_and_child_are_on_different_ports_and_a_bridge
     before = lab.accepted()
     lab.grown(["relay1", "client01"])
     after = lab.accepted()
-    assert [after[name] - before[name] for name in BELOW] == [0, 0], "the parent knocks at a port where nobody is"
+    assert [after[name] - before[name] for name in BELOW] == [0, 0], "the parent knocks at a port where no process listens"
     lab.redirect("relay2", NEW, OLD)
     lab.none_lost()
     assert lab.tried_upwards() == 0

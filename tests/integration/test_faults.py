@@ -12,10 +12,9 @@ import os
 
 import pytest
 
-from tests.integration import init_script
+from tests.integration import container_site, init_script
 from tests.integration.container_estate import AFTER_PHASE_ONE, FILLING, RECORD, ControlNode, Estate
 from tests.integration.migration_lab import CUTOVER, NEW, OLD, difference
-from tests.lab import containers, processes
 
 STATE_FOLDER = "/var/lib/portshift"
 MASTHEAD_FOLDER = "etc/opt/BESClient"
@@ -65,12 +64,7 @@ except OSError:
 
 @pytest.fixture(scope="module")
 def engine():
-    if os.geteuid():
-        pytest.skip("hosts in containers with firewalls of their own need root")
-    try:
-        return containers.Engine("podman")
-    except processes.Failed as err:
-        pytest.skip(str(err))
+    return container_site.engine_of_root()
 
 
 @pytest.fixture(scope="module")
@@ -236,7 +230,7 @@ def test_host_that_loses_power_in_its_cutover_ends_the_run_and_is_moved_by_the_n
         run.wait()
     finally:
         estate.power_on("relay2")
-    # It was alone in its step, so nobody is left who could ask the gate: Ansible ends the run, naming the host.
+    # It was alone in its step, so no host is left that could ask the gate: Ansible ends the run, naming the host.
     assert run.status != 0, run.account
     assert [event["host"] for event in run.events if event["event"] == "unreachable"] == ["relay2"] == sorted(run.failed)
     assert "Phase 2: relays" in run.plays and "Phase 3: clients" not in run.plays

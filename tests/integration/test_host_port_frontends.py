@@ -64,7 +64,7 @@ module.exit_json(changed=True)
 
 
 BAN = 'rule family="ipv4" source address="192.0.2.9" port port="22" protocol="tcp" reject type="icmp-port-unreachable"'
-# An ansible.posix.firewalld that does what it is asked to, while fail2ban bans somebody.
+# An ansible.posix.firewalld that does what it is asked to, while fail2ban bans an address.
 MEANWHILE = TOO_MUCH.replace(
     'if wanted == "add":\n    given.append(("protocol", "tcp"))\n',
     "module.run_command(['firewall-cmd', '--add-rich-rule=" + BAN + "'])\n"
@@ -270,7 +270,7 @@ def front(request):
     return host, dict(firewalld=fw_state, ufw=ufw_state)[request.param]
 
 
-def test_a_port_opens_for_anybody_and_everything_comes_back(front, peer):
+def test_a_port_opens_for_any_address_and_everything_comes_back(front, peer):
     host, state = front
     before = state(host)
     assert host.gets_in(peer, NEW) == []

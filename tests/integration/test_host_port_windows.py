@@ -135,7 +135,7 @@ def test_a_port_from_opening_to_the_way_back(either):
 def test_what_is_written_is_what_windows_reads(host):
     given = dict(backend="windows", openings=[
         opening(NEW, "0.0.0.0/0", "2001:db8::7", "2001:db8:1::/48"), dict(opening(53), protocol="udp")])
-    # In the end anybody, where only some were admitted.
+    # In the end any address, where only some were admitted.
     wider = dict(backend="windows", openings=[opening(NEW)])
     results = host.tasks(given, given, wider, wider)
     assert [result["changed"] for result in results] == [True, False, True, False]

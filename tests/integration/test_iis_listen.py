@@ -64,7 +64,7 @@ class Hub(WindowsHub):
     def both(self):
         return [self.answers(port) for port in (self.old, self.new)]
 
-    # -- what somebody does by hand
+    # -- what an administrator does by hand
     def by_hand(self, add=(), remove=(), name=HUB):
         """`add`: (protocol, information, sslFlags, name of a certificate)"""
         with self.machine.alone():
@@ -329,7 +329,7 @@ def test_a_binding_that_is_left_without_its_certificate_is_taken_back(windows):
 
 def test_a_site_that_iis_stops_for_its_new_port_is_started_again_without_it(windows):
     hub, taken = windows(), []
-    # Somebody takes the port after it was seen to be free.
+    # Another process takes the port after it was seen to be free.
     hub.broken[CHANGE] = lambda arguments: taken.append(held(hub.new)) if not taken else None
     result = hub.call()
     taken[0].close()
@@ -658,7 +658,7 @@ def test_a_certificate_that_was_renewed_since_goes_back_too(windows):
     assert hub.ask(hub.old)[0] == hub.thumbprints["renewed"] and hub.bindings() == ["*:%d:" % hub.old]
 
 
-def test_what_somebody_has_added_stays_and_what_somebody_has_changed_needs_force(windows):
+def test_what_others_have_added_stays_and_what_others_have_changed_needs_force(windows):
     hub = windows()
     assert hub.call()["changed"]
     hub.by_hand(remove=["*:%d:" % hub.old],
@@ -680,7 +680,7 @@ def test_a_port_that_was_taken_meanwhile_is_no_way_back(windows):
     assert hub.call("restored")["changed"] and hub.both() == [True, False]
 
 
-def test_a_site_that_somebody_has_stopped_stays_so_on_the_way_back(windows):
+def test_a_site_that_was_stopped_by_hand_stays_so_on_the_way_back(windows):
     hub = windows()
     assert hub.call()["changed"]
     hub.switch(STOPPED)

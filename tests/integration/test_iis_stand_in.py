@@ -45,7 +45,7 @@ def held(port):
     return socket.create_server(("127.0.0.1", port))
 
 
-def test_second_binding_answers_with_the_same_certificate_and_disturbs_nobody(windows):
+def test_second_binding_answers_with_the_same_certificate_and_disturbs_no_connection(windows):
     hub = windows()
     assert hub.answers(hub.old) and hub.ask(hub.new) == "refused"
     assert hub.listening() == {hub.old: 4}
@@ -153,7 +153,7 @@ def test_binding_of_the_central_store_needs_an_entry_for_its_port(windows):
           "the second binding does not answer")
 
 
-def test_binding_of_a_host_name_serves_nobody_else(windows):
+def test_binding_of_a_host_name_serves_no_other_name(windows):
     hub = windows([(HUB, [("https", "*:{old}:hub.test", 0, "hub")])])
     assert hub.ask(hub.old, "hub.test")[1] == ["/api/", "127.0.0.1", str(hub.old)]
     assert hub.ask(hub.old, "other.test")[1] == 404

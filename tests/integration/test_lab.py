@@ -590,7 +590,7 @@ def test_start_that_is_interrupted_cleans_up(new_lab):
     assert lab.processes() == [] and not os.path.exists(lab.folder)
 
 
-# Is told to end at the worst moment: a service has just begun, and nobody has noted which process it is.
+# Is told to end at the worst moment: a service has just begun, and it is not noted which process it is.
 INTERRUPTED = """
 import os, signal, subprocess, sys, time
 from tests.lab import cli, processes
@@ -603,7 +603,7 @@ class Begun(subprocess.Popen):
             os.kill(os.getpid(), signal.%s)
 
 subprocess.Popen = Begun
-signal.signal(signal.SIGINT, signal.default_int_handler)    # whoever runs the tests in the background has it ignored
+signal.signal(signal.SIGINT, signal.default_int_handler)    # a shell that runs the tests in the background has it ignored
 sys.exit(cli.main())
 """
 

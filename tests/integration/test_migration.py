@@ -320,10 +320,10 @@ def test_oldest_ansible_core_moves_a_deployment_and_takes_it_back(journey, oldes
 
 # test_rollback_records.py has the way back alone.
 @pytest.mark.long
-def test_what_was_opened_before_anybody_moved_is_taken_back_by_its_port_alone(tmp_path, namespace):
+def test_what_was_opened_before_any_host_moved_is_taken_back_by_its_port_alone(tmp_path, namespace):
     lab = Lab(tmp_path / "lab", "plain", namespace)
     try:
-        # Nobody listens, so no path can be proved, and the run ends with both ports open.
+        # No process listens, so no path can be proved, and the run ends with both ports open.
         lab.write(relays="1", clients=1)
         before = lab.snapshot()
         lab.play("migrate", "-e", "bigfix_probe_timeout=1").bad("gate after the opening of port %d: closed" % NEW)
@@ -423,7 +423,7 @@ def troubled(tmp_path_factory):
             # Now it is there again, but only until the wave.
             lab.find("client03")
             late = lab.begin("migrate", "-e", "bigfix_client_waves=100%", inventories=[ssh])
-            # Its path is proved; the phases of those that have moved already ask nobody.
+            # Its path is proved; the phases of those that have moved already ask no host.
             late.until(lambda: any(event["event"] == "ok" and event.get("action") == PROBE and event["host"] == "client03"
                                    for event in late.events))
             lab.lose("client03")
@@ -565,7 +565,7 @@ def test_damaged_hosts_are_all_named_in_one_plan(files, damaged_plan):
     run.bad("gate after the plan: closed", "client05", "its signature is broken")
 
 
-def test_new_port_that_somebody_else_holds(files, damaged_plan):
+def test_new_port_that_another_process_holds(files, damaged_plan):
     run = damaged_plan[0].bad("gate after the plan: closed", "relay1", "server", "port of Web Reports")
     assert "port %d is in use already: process" % NEW in " ".join(run.failures)
     assert "listens on %s" % files.address("relay1") in run.output

@@ -6,7 +6,6 @@
 import contextlib
 import datetime
 import functools
-import hashlib
 import http.server
 import importlib.util
 import json
@@ -26,6 +25,7 @@ from ansible_collections.portshift.agents.tests.unit.cms_forgeries import MASTHE
 from ansible_collections.portshift.agents.tests.unit.masthead_files import (
     certificate_sha256, inner_part, make_signer, plain, session_signer, sign)
 from tests.integration import direct_module
+from tests.integration.folder_snapshot import snapshot
 
 CHECKOUT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 OLD, NEW = 52311, 55000
@@ -43,21 +43,6 @@ def config(**settings):
 
 
 CONFIG = config(_BESClient_RelaySelect_Port=OLD, __RelayServer1=RELAY_URL % OLD)
-
-
-def snapshot(folder):
-    """Everything below a folder: kind, mode, owner and content of each name."""
-    found = {}
-    for where, folders, names in os.walk(str(folder)):
-        for name in folders + names:
-            path = os.path.join(where, name)
-            status = os.lstat(path)
-            content = os.readlink(path) if os.path.islink(path) else ""
-            if stat.S_ISREG(status.st_mode):
-                with open(path, "rb") as source:
-                    content = hashlib.sha256(source.read()).hexdigest()
-            found[os.path.relpath(path, str(folder))] = (oct(status.st_mode), status.st_uid, status.st_gid, content)
-    return found
 
 
 @pytest.fixture
@@ -493,7 +478,7 @@ def test_no_record_means_nothing_to_restore(run_module, folder):
     assert snapshot(folder) == {}
 
 
-def test_going_back_over_somebody_elses_change_is_refused_unless_forced(run_module, refused, put, folder):
+def test_going_back_over_the_change_of_another_is_refused_unless_forced(run_module, refused, put, folder):
     path = put("Masthead.afxm", plain())
     state = dict(path=str(folder / "state" / "bigfix.json"), new_port=NEW)
     run_module("bigfix_masthead", path=str(path), port=NEW, record=state)
@@ -536,7 +521,7 @@ def serving(page=b"", host="127.0.0.1"):
 
 @pytest.fixture
 def closed_port():
-    """A port of ours on which nobody listens."""
+    """A port of ours on which no process listens."""
     with socket.socket() as server:
         server.bind(("127.0.0.1", 0))
         yield server.getsockname()[1]
@@ -642,7 +627,7 @@ def test_gate_counts_a_host_once(gate):
 
 
 @pytest.mark.parametrize("junk", ["many", "-1", "5%%", 1.5, True])
-def test_gate_refuses_a_junk_number_even_when_nobody_is_missing(gate, junk):
+def test_gate_refuses_a_junk_number_even_when_no_host_is_missing(gate, junk):
     result = gate(dict(a=GOOD), max_missing=junk)
     assert result["failed"] is True and "give a number of hosts or a percentage such as 5%" in result["msg"]
 
@@ -903,7 +888,7 @@ def test_info_names_the_connection_that_holds_the_new_port(run_module, host, clo
 
 @pytest.mark.parametrize("page, found", [
     (b"hello", "which serves no masthead (what it serves as masthead is none"), (None, None)])
-def test_info_notices_when_somebody_else_holds_the_old_port(run_module, host, page, found):
+def test_info_notices_when_another_process_holds_the_old_port(run_module, host, page, found):
     with serving(page or plain()) as port:
         options = host(plain(port=port), CONFIG.replace(b"52311", str(port).encode()), component="relay",
                        bind_address="127.0.0.1")
@@ -914,7 +899,7 @@ def test_info_notices_when_somebody_else_holds_the_old_port(run_module, host, pa
         assert not any("no process listens" in note for note in result["notes"])
 
 
-def test_info_says_that_nobody_listens_on_the_old_port(run_module, host):
+def test_info_says_that_no_process_listens_on_the_old_port(run_module, host):
     result = run_module("bigfix_info", **host(component="relay", bind_address="127.0.0.9"))
     assert result["ok"] and "no process listens on port 52311, the old one; is the relay running?" in result["notes"]
 

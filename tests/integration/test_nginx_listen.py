@@ -361,7 +361,7 @@ def test_a_port_that_is_taken_at_the_last_moment_is_named_and_the_change_taken_b
     try:
         result = hub.call(noted=True, reload_command=once, timeout=2)
     finally:
-        until(pid_file.exists, "nobody took the port")
+        until(pid_file.exists, "no process took the port")
         os.kill(int(pid_file.read_text()), signal.SIGKILL)
     assert "it does not listen on 127.0.0.1:%d, where there is now python" % hub.new in result["msg"]
     assert hub.conf.read_bytes() == original and hub.state() == "rolled_back" and hub.ask(hub.old)
@@ -399,7 +399,7 @@ def test_a_migration_that_is_tried_again_after_it_was_rejected_is_no_longer_unde
 
 # --- who is on a port that ends
 
-def test_a_port_that_is_used_does_not_end_unless_nobody_looks(running):
+def test_a_port_that_is_used_does_not_end_unless_no_look_is_asked_for(running):
     hub = running
     assert hub.call(noted=True)["changed"]
     content, closing = hub.conf.read_bytes(), dict(noted=True, state="absent", port=hub.old, users_seconds=0.5)
@@ -416,10 +416,10 @@ def test_a_port_that_is_used_does_not_end_unless_nobody_looks(running):
             one.close()
 
 
-def test_a_way_back_does_not_take_the_new_port_from_those_who_use_it_unless_nobody_looks(running):
+def test_a_way_back_does_not_take_the_new_port_from_those_who_use_it_unless_no_look_is_asked_for(running):
     hub, original = running, running.conf.read_bytes()
     back = dict(noted=True, state="restored", users_seconds=0.5)
-    # Nothing to take back, whoever is there.
+    # Nothing to take back, whatever is connected.
     with socket.create_connection(("127.0.0.1", hub.old)):
         assert hub.call(**back)["changed"] is False
     assert hub.call(noted=True)["changed"] and hub.call(noted=True, state="absent", port=hub.old)["changed"]
@@ -436,14 +436,14 @@ def test_a_way_back_does_not_take_the_new_port_from_those_who_use_it_unless_nobo
     assert hub.call(**back)["changed"] is False
 
 
-def test_a_way_back_looks_for_nobody_as_it_comes(running):
+def test_a_way_back_looks_for_no_users_as_it_comes(running):
     assert running.call(noted=True)["changed"]
     with socket.create_connection(("127.0.0.1", running.new)):
         assert running.call(noted=True, state="restored")["changed"] is True
     assert running.answers() == [True, False]
 
 
-def test_a_way_back_looks_for_nobody_where_nginx_never_had_the_new_port(running):
+def test_a_way_back_looks_for_no_users_where_nginx_never_had_the_new_port(running):
     original = running.conf.read_bytes()
     running.killed_at_the_reload(True)
     # A connection from here to elsewhere, which the kernel happened to give that port.
@@ -504,7 +504,7 @@ def test_a_way_back_that_was_killed_before_the_reload_is_finished(running):
 
 # --- the way back
 
-def test_what_somebody_wrote_since_stays_when_the_listens_go_back(running):
+def test_what_others_wrote_since_stays_when_the_listens_go_back(running):
     assert running.call(noted=True)["changed"]
     assert running.call(noted=True, state="absent", port=running.old)["changed"]
     running.conf.write_text(running.closed().replace("    location", "    client_max_body_size 9m;\n    location"))
@@ -516,7 +516,7 @@ def test_what_somebody_wrote_since_stays_when_the_listens_go_back(running):
     assert running.state() == "rolled_back"
 
 
-def test_listens_that_somebody_changed_since_go_back_by_force_alone(running):
+def test_listens_that_others_changed_since_go_back_by_force_alone(running):
     original = running.conf.read_bytes()
     assert running.call(noted=True)["changed"]
     old = "listen 127.0.0.1:%d ssl" % running.old
@@ -576,7 +576,7 @@ def any_nginx(hub, request):
         if os.geteuid() or not shutil.which("setpriv"):
             pytest.skip("this takes root, to lay down a right of root, and setpriv (Debian: util-linux)")
         group = grp.getgrgid(pwd.getpwnam("nobody").pw_gid).gr_name
-        main.write_text(main.read_text().replace("user root;", "user nobody %s;" % group))
+        main.write_text(main.read_text().replace("user root;", "user %s %s;" % ("nobody", group)))
         # As in a container that was not given it.
         hub.prefix = ["setpriv", "--bounding-set=-sys_ptrace", "--inh-caps=-sys_ptrace"]
         hub.command = [*hub.prefix, *hub.command]
@@ -635,7 +635,7 @@ def test_a_port_of_another_process_on_another_address_is_left_to_it(running):
             assert result.get("changed") is True and [words in one for one in result["elsewhere"]] == [True], result
         assert running.answers() == [True, True]
         for _again in range(2):
-            # Also when nothing is left to be done: whoever opened the firewall for that one may not shut it.
+            # Also when nothing is left to be done: the run that opened the firewall for that one may not shut it.
             result = running.call(state="absent")
             assert [words in one for one in result["elsewhere"]] == [True], result
     assert running.call(state="absent")["elsewhere"] == [] and running.answers() == [True, False]
@@ -648,7 +648,7 @@ def test_a_port_of_another_process_on_all_addresses_is_refused(running):
 
 # --- others who save the file
 
-def test_what_somebody_saves_before_a_reload_fails_is_not_overwritten(running):
+def test_what_others_save_before_a_reload_fails_is_not_overwritten(running):
     save = ["sh", "-c", "echo '# mine' >> '%s'; exit 3" % running.conf]
     result = running.call(noted=True, reload_command=save)
     assert "exit status 3); another process has saved the file meanwhile, so it stays as it is now" in result["msg"]
@@ -658,7 +658,7 @@ def test_what_somebody_saves_before_a_reload_fails_is_not_overwritten(running):
     assert running.conf.read_text() == running.text() + "# mine\n" and running.answers() == [True, False]
 
 
-def test_what_somebody_saves_before_the_test_fails_is_not_overwritten(running):
+def test_what_others_save_before_the_test_fails_is_not_overwritten(running):
     save = ["sh", "-c", "if grep -q 'listen 127.0.0.1:%d' '%s'; then echo '# mine' >> '%s'; exit 3; fi" % (
         running.new, running.conf, running.conf)]
     result = running.call(noted=True, test_command=save)
@@ -667,7 +667,7 @@ def test_what_somebody_saves_before_the_test_fails_is_not_overwritten(running):
     assert running.conf.read_text() == running.opened() + "# mine\n" and running.answers() == [True, False]
 
 
-def test_what_somebody_saves_on_the_way_back_is_not_overwritten(running):
+def test_what_others_save_on_the_way_back_is_not_overwritten(running):
     assert running.call(noted=True)["changed"]
     save = ["sh", "-c", "echo '# mine' >> '%s'; exit 3" % running.conf]
     result = running.call(noted=True, state="restored", test_command=save)

@@ -178,10 +178,10 @@ def test_both_ports_answer_in_either_direction_and_only_one_at_the_end(bridge, n
 
 
 def test_foreign_rules_stay(bridge, namespace):
-    assert namespace.run("nft", "add", "table", "inet", "somebody").returncode == 0
+    assert namespace.run("nft", "add", "table", "inet", "others").returncode == 0
     bridge(listen_port=NEW, target_port=OLD)
     bridge(state="absent")
-    assert "table inet somebody" in namespace.run("nft", "list", "ruleset").stdout
+    assert "table inet others" in namespace.run("nft", "list", "ruleset").stdout
     assert "portshift" not in namespace.run("nft", "list", "ruleset").stdout.lower()
 
 
@@ -227,7 +227,7 @@ def test_who_uses_the_old_port_is_remembered(bridge, backend, namespace, peer, t
     bridge(listen_port=OLD, target_port=NEW)
     found = looked(bridge)
     assert found["users"] == [] and found["notes"] == [] and 0 <= found["remembered_seconds"] <= time.monotonic()
-    # Who uses the new one is nobody's concern, and a connection of this host's that leaves from the old number is no use of it.
+    # Who uses the new one does not matter, and a connection of this host's that leaves from the old number is no use of it.
     assert talk(peer.prefix, STAY, HERE, NEW).ask() == "well"
     outside = 7777 if backend == "nftables" else 7778
     answer = """

@@ -10,9 +10,8 @@ import time
 import pytest
 
 from tests.conftest import CHECKOUT, COLLECTIONS
-from tests.integration import forked
+from tests.integration import container_site, forked
 from tests.lab import containers, firewalls
-from tests.lab.processes import Failed
 
 SERVICE, SECOND = 52311, 55000
 RUN = "portshift-bridge-%d" % os.getpid()
@@ -103,7 +102,7 @@ class Site:
         root = self.folder / host
         files, links = firewalls.configured(host if host in HOSTS else "none", [(SERVICE, "tcp"), (SERVICE, "udp")])
         files = dict(files, **{"opt/echo.py": (ECHO, 0o644), "etc/systemd/system/echo.service": (UNIT, 0o644)})
-        # Nobody comes by ssh, whose host keys are not in the image.
+        # No test comes by ssh, whose host keys are not in the image.
         links = dict(links, **{"etc/systemd/system/multi-user.target.wants/echo.service": "../echo.service",
                                "etc/systemd/system/ssh.service": "/dev/null"})
         for path, (text, mode) in files.items():
@@ -178,18 +177,8 @@ class Site:
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory):
-    if os.geteuid():
-        pytest.skip("hosts in containers with firewalls of their own need root")
-    try:
-        engine = containers.Engine("podman")
-    except Failed as err:
-        pytest.skip(str(err))
-    made = Site(engine, tmp_path_factory.mktemp("bridge"))
-    try:
-        made.start()
+    with container_site.running(lambda engine: Site(engine, tmp_path_factory.mktemp("bridge"))) as made:
         yield made
-    finally:
-        engine.remove(made.label)
 
 
 # A front end of each of the two kinds of rules is enough for every run.

@@ -50,7 +50,7 @@ print("up", flush=True)
 sys.stdin.read()
 """
 
-# As much of ssh as Ansible sees; like the real one it ends when nobody holds the output of the command any more.
+# As much of ssh as Ansible sees; like the real one it ends when no process holds the output of the command any more.
 SSH = """#!/bin/sh
 for last; do :; done
 sh -c "$last" | cat
@@ -249,7 +249,7 @@ def test_port_in_use_is_left_alone_and_its_owner_named(listener, port, check, pr
             service.kill()
 
 
-def test_port_of_an_outgoing_connection_is_in_use_by_nobody_who_listens(listener, port):
+def test_port_of_an_outgoing_connection_is_in_use_by_no_listener(listener, port):
     with socket.create_server((HOST, 0)) as server, socket.socket() as client:
         client.bind((HOST, port))
         client.connect(server.getsockname())
@@ -277,7 +277,7 @@ def test_what_can_not_be_is_refused(listener, port, check, options, sentence):
     assert not os.path.exists(state_path(port, options.get("address")))
 
 
-# --- it holds nothing of whoever started it -----------------------------------------------------------------------
+# --- it holds nothing of what started it ----------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("pipelining", [True, False])
@@ -328,7 +328,7 @@ def test_user_without_rights_has_a_listener_too(port):
     finally:
         assert direct("port_listener", dict(options, state="absent"), "/tmp", prefix)["changed"] is True
         if prefix:
-            os.rmdir("/tmp/portshift-65534")    # nobody's, so nobody else has a listener in it
+            os.rmdir("/tmp/portshift-65534")    # of that account, so no other user has a listener in it
 
 
 def test_python36_listens_and_probes(python36, port):

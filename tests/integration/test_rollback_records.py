@@ -1,7 +1,7 @@
 # Copyright (c) 2026 The portshift.agents authors
 # GNU General Public License v3.0-or-later (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Which migration of BigFix or BoKS a rollback knows, the playbooks on this machine; nobody is moved.
+"""Which migration of BigFix or BoKS a rollback knows, the playbooks on this machine; no host is moved.
 
 Change Tracker: test_change_tracker_records.py.
 """
@@ -11,6 +11,7 @@ import os
 import pathlib
 import re
 import shlex
+import shutil
 
 import pytest
 
@@ -112,7 +113,7 @@ def namespace(own_namespace):
 
 @pytest.fixture
 def inside(namespace, tmp_path):
-    """A Python that runs in the namespace, whose packet filter is nobody's."""
+    """A Python that runs in the namespace, whose packet filter no other test has."""
     path = tmp_path / "python"
     path.write_text("#!/bin/sh\nexec %s \"$@\"\n" % shlex.join([*namespace.prefix, managed_python()]))
     path.chmod(0o755)
@@ -147,6 +148,22 @@ def test_what_an_earlier_migration_left_is_none_to_take_back_and_a_bridge_or_a_l
     # By a migration that was to lead there again.
     records.open(records.HOSTS[1], THIRD, SINCE)
     records.nothing_to_do(THIRD)
+
+
+def test_a_bridge_that_can_not_be_looked_for_is_told_where_nothing_else_names_the_port(tmp_path, run_playbook):
+    if os.geteuid() or not shutil.which("setpriv"):
+        pytest.skip("only root can take a capability from a process, by the command setpriv")
+    # As in a container that may not look at its packet filter.
+    (tmp_path / "python").write_text('#!/bin/sh\nexec setpriv --bounding-set -net_admin --inh-caps -net_admin %s "$@"\n' % (
+        managed_python()))
+    (tmp_path / "python").chmod(0o755)
+    records = BigFix(tmp_path, run_playbook, str(tmp_path / "python"))
+    for host in records.HOSTS:
+        records.note(host, THIRD, FOURTH, BEGAN)
+    code, said, changed = records.play(ANOTHER)
+    assert code and not changed and "There is no migration to port %d to take back" % ANOTHER in said, said
+    assert "Whether a bridge leads from there could not be told of %s (nft could not list the rules: Operation not permitted" % (
+        records.HOSTS[0]) in said, said
 
 
 # BoKS: the bridge above.

@@ -192,7 +192,7 @@ def test_killed_run_can_be_started_again_at_once(site):
     site.until_here("first", killed)
     assert stat.S_IMODE(site.lock.stat().st_mode) == 0o600 and site.content()["holder"]["pid"] == killed.pid
     killed.send_signal(signal.SIGKILL)
-    # Not waited for: what is left of a process until somebody asks for its exit status is no run either.
+    # Not waited for: what is left of a process until its parent asks for its exit status is no run either.
     os.waitid(os.P_PID, killed.pid, os.WEXITED | os.WNOWAIT)
     checked, out = site.run([site.task()], "server", "--check")
     assert checked == 0 and site.content()["holder"]["pid"] == killed.pid, out

@@ -14,10 +14,9 @@ import pytest
 
 from ansible_collections.portshift.agents.tests.unit.masthead_files import plain
 from tests.conftest import CHECKOUT
-from tests.integration import direct_module, init_script
+from tests.integration import container_site, direct_module, init_script
 from tests.integration.init_script import AGENT
 from tests.lab import containers
-from tests.lab.processes import Failed
 
 OLD, NEW = 52311, 55000
 RUN = "portshift-services-%d" % os.getpid()
@@ -110,18 +109,8 @@ class Site:
 
 @pytest.fixture(scope="module")
 def made():
-    if os.geteuid():
-        pytest.skip("a host in a container needs root")
-    try:
-        engine = containers.Engine("podman")
-    except Failed as err:
-        pytest.skip(str(err))
-    site = Site(engine)
-    try:
-        site.start()
+    with container_site.running(Site) as site:
         yield site
-    finally:
-        engine.remove(site.label)
 
 
 @pytest.fixture

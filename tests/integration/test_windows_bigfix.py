@@ -3,23 +3,16 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """BigFix on Windows hosts, by the roles that Linux hosts have, over WinRM as Ansible speaks it."""
 
-import json
-import os
 import re
-import subprocess
 
 import pytest
 
-from tests.integration import forked
-from tests.integration.migration_lab import CHECKOUT
+from tests.integration.windows_lab import WindowsLab, documented
 from tests.lab.authority import Authority
 from tests.lab.change_tracker.windows import new_rule
 from tests.windows import bigfix
-from tests.windows.estate import Estate
-from tests.unit.windows_bigfix import state_of
+from tests.unit.windows_bigfix import NEW, OLD, RECORD, state_of
 
-OLD, NEW = 52311, 55000
-RECORD = "C:\\ProgramData\\portshift\\bigfix.json"
 ROOT = "192.0.2.1"
 
 
@@ -27,29 +20,33 @@ def masthead(port):
     return Authority("").issue("plain", ROOT, port, "123456789")
 
 
-class Deployment:
+class BigFix(WindowsLab):
+    RECORD, ROLE = RECORD, "bigfix_client"
+
+    def addressed(self):
+        """{host: its variables}"""
+        return {name: dict(self.estate.variables(name), bigfix_address=name) for name in self.hosts}
+
+    def states(self):
+        return {name: state_of(host) for name, host in self.hosts.items()}
+
+
+class Deployment(BigFix):
     """A root server, which is moved here by hand, and clients."""
 
+    OF = "bigfix_clients"
+
     def __init__(self, folder, *clients, **more):
-        self.folder, self.estate = folder, Estate()
+        super().__init__(folder)
         self.root = self.estate.add("root", ROOT)
         self.server, _agent = bigfix.install_server(self.root, masthead(OLD), ["root", *clients])
         for name in clients:
             host = self.estate.add(name)
             bigfix.install_client(host, masthead(OLD), ("root", OLD), drive="D:", **more)
         self.pass_time(30)
-        self.write()
-
-    def write(self, **variables):
-        hosts = {name: dict(self.estate.variables(name), bigfix_address=name) for name in self.estate.hosts}
-        (self.folder / "inventory.yml").write_text(json.dumps(dict(all=dict(
-            vars=dict(bigfix_port=NEW, bigfix_firewall="none", bigfix_probe_timeout=0, bigfix_evidence_timeout=60, **variables),
-            children=dict(bigfix_server=dict(hosts=dict(root=hosts["root"])), bigfix_clients=dict(hosts={
-                name: found for name, found in hosts.items() if name != "root"}))))))
-
-    def pass_time(self, seconds):
-        for _second in range(int(seconds)):
-            self.estate.pass_time(1)
+        hosts = self.addressed()
+        self.write(dict(bigfix_port=NEW, bigfix_firewall="none", bigfix_probe_timeout=0, bigfix_evidence_timeout=60),
+                   bigfix_server=dict(root=hosts.pop("root")), bigfix_clients=hosts)
 
     def open_root(self):
         """The root server serves its clients on the new port, too."""
@@ -57,27 +54,6 @@ class Deployment:
         self.root.services.crash("BESRootServer", 0)
         bigfix._run(self.root, "BESRootServer")
         self.root.set_portproxy(OLD, NEW)
-
-    def verbs(self, *verbs, options=(), hosts="bigfix_clients", role="bigfix_client", before=lambda: None, program=None):
-        """-> (code, what Ansible said).  `before`: done when nothing that was asked counts any more.  `program`: another
-        ansible-playbook."""
-        tasks = [dict(name="Do " + verb, include_role=dict(name="portshift.agents." + role, tasks_from=verb)) for verb in verbs]
-        (self.folder / "play.json").write_text(json.dumps([dict(hosts=hosts, gather_facts=False, tasks=tasks)]))
-        self.estate.forget()
-        before()
-        arguments = ["-i", "inventory.yml", "play.json", *options]
-        environment = dict(os.environ, ANSIBLE_NOCOLOR="1", ANSIBLE_CALLBACK_RESULT_FORMAT="yaml")
-        given = dict(timeout=900, cwd=self.folder, env=environment)
-        done = subprocess.run([program, *arguments], capture_output=True, text=True, check=False, **given) if program else (
-            forked.run("ansible", ["playbook", *arguments], **given))
-        return done.returncode, done.stdout + done.stderr
-
-    def requests(self, name):
-        """Of each task of a host; a Receive after the first of a command is not counted."""
-        return [task.requests - task.counts["again"] for task in self.estate.hosts[name].endpoint.tasks]
-
-    def close(self):
-        self.estate.close()
 
 
 @pytest.fixture
@@ -88,17 +64,17 @@ def deployment(tmp_path):
 
 
 def test_a_client_goes_there_and_back(deployment):
-    client = deployment.estate.hosts["win1"]
+    client = deployment.hosts["win1"]
     before = state_of(client)
     deployment.open_root()
     code, said = deployment.verbs("assess", "precheck", "path", "apply", options=["--check", "--diff"])
-    assert code == 0 and state_of(client) == before and client.files.get(RECORD) is None, said
+    assert code == 0 and state_of(client) == before and deployment.records()["win1"] is None, said
     assert ":%d/bfmirror" % NEW in said and "_BESClient_RelaySelect_Port" in said, said
 
     code, said = deployment.verbs("assess", "path", "apply")
     assert code == 0 and "changed=1" in said, said
     assert deployment.requests("win1") == [7, 7, 12]
-    assert json.loads(client.files.get(RECORD).content)["state"] == "verified"
+    assert deployment.records()["win1"] == "verified"
 
     deployment.pass_time(60)
     code, said = deployment.verbs("main")
@@ -106,26 +82,23 @@ def test_a_client_goes_there_and_back(deployment):
 
     code, said = deployment.verbs("way_back", "rollback")
     assert state_of(client) == before, said
-    assert json.loads(client.files.get(RECORD).content)["state"] == "rolled_back"
+    assert deployment.records()["win1"] == "rolled_back"
 
 
 def test_settings_and_mastheads_of_a_client_are_changed_by_hand(deployment):
     """The modules that know one file each: a look where there is nothing to do, and one change where there is."""
-    client = deployment.estate.hosts["win1"]
+    client = deployment.hosts["win1"]
     (deployment.folder / "new.afxm").write_bytes(masthead(NEW))
     path = "{client}\\actionsite.afxm"
     tasks = [
         {"portshift.agents.bigfix_masthead_info": dict(path=path)},
         {"portshift.agents.bigfix_settings": dict(path=bigfix.SETTINGS, rewrite_port={"from": OLD, "to": NEW}, backup=True)},
         {"portshift.agents.bigfix_masthead": dict(path=path, port=NEW, src="new.afxm")}]
-    (deployment.folder / "play.json").write_text(json.dumps([dict(hosts="win1", gather_facts=False, tasks=tasks)]))
 
     def play(*options):
-        deployment.estate.forget()
-        done = forked.run("ansible", ["playbook", "-i", "inventory.yml", "play.json", *options], timeout=300,
-                          cwd=deployment.folder, env=dict(os.environ, ANSIBLE_NOCOLOR="1", ANSIBLE_CALLBACK_RESULT_FORMAT="yaml"))
-        assert done.returncode == 0, done.stdout + done.stderr
-        return done.stdout, deployment.requests("win1")
+        code, said = deployment.play("win1", tasks, *options)
+        assert code == 0, said
+        return said, deployment.requests("win1")
 
     before = state_of(client)
     said, requests = play("--check", "--diff")
@@ -139,30 +112,21 @@ def test_settings_and_mastheads_of_a_client_are_changed_by_hand(deployment):
 
 
 def test_a_client_moves_by_the_oldest_ansible_core(deployment, oldest):
-    client = deployment.estate.hosts["win1"]
     deployment.open_root()
     code, said = deployment.verbs("assess", "path", "apply", program=oldest)
     assert code == 0 and "changed=1" in said, said
-    assert json.loads(client.files.get(RECORD).content)["state"] == "verified"
+    assert deployment.records()["win1"] == "verified"
     assert max(deployment.requests("win1")) <= 12
 
 
 # --- whole deployments, by the playbooks
 
-def documented():
-    """The table of docs/windows.md -> {kind of host: {phase: requests}}"""
-    lines = (CHECKOUT / "docs/windows.md").read_text().splitlines()
-    at = lines.index("| host | look | path | bridge | move | verify |")
-    phases = [word.strip() for word in lines[at].strip("|").split("|")][1:]
-    rows = [[word.strip() for word in line.strip("|").split("|")] for line in lines[at + 2:lines.index("", at)]]
-    return {row[0]: {phase: int(cost) for phase, cost in zip(phases, row[1:], strict=True) if cost != "-"} for row in rows}
-
-
-class Whole:
+class Whole(BigFix):
     """Root server, relay and client, all on Windows."""
 
     def __init__(self, folder, kind="plain"):
-        self.folder, self.estate, self.options = folder, Estate(), []
+        super().__init__(folder)
+        self.options = []
         self.root, self.relay, self.client = (self.estate.add(name) for name in ("root", "relay1", "win1"))
         computers = ["root", "relay1", "win1"]
         authority = Authority(str(folder))
@@ -177,77 +141,62 @@ class Whole:
         for host in self.estate.hosts.values():
             host.firewall.set_rules([new_rule("HCL BigFix", Protocol=6, LocalPorts=str(OLD))])
         self.pass_time(30)
-        hosts = {name: dict(self.estate.variables(name), bigfix_address=name) for name in self.estate.hosts}
+        hosts = self.addressed()
         hosts["win1"]["bigfix_parent"] = "relay1"
-        (folder / "inventory.yml").write_text(json.dumps(dict(all=dict(
-            vars=dict(bigfix_probe_timeout=0, bigfix_evidence_timeout=60),
-            children=dict(bigfix_server=dict(hosts=dict(root=hosts["root"])), bigfix_pilot={},
-                          bigfix_relays=dict(hosts=dict(relay1=hosts["relay1"])),
-                          bigfix_clients=dict(hosts=dict(win1=hosts["win1"])))))))
+        self.write(dict(bigfix_probe_timeout=0, bigfix_evidence_timeout=60), bigfix_server=dict(root=hosts["root"]),
+                   bigfix_pilot={}, bigfix_relays=dict(relay1=hosts["relay1"]), bigfix_clients=dict(win1=hosts["win1"]))
 
-    def pass_time(self, seconds):
-        for _second in range(int(seconds)):
-            self.estate.pass_time(1)
-
-    def state(self):
-        return {name: state_of(host) for name, host in self.estate.hosts.items()}
-
-    def tasks(self, name):
-        """(requests without the Receives after the first, what was run) of each task of a host, but for the firewall's."""
-        found = [(task.requests - task.counts["again"], len(task.ran)) for task in self.estate.hosts[name].endpoint.tasks
-                 if set(task.ran) == {"ansible.windows.win_powershell"}]
-        return found
+    def requests(self, name):
+        """Of each task of a host, but for the firewall's."""
+        return [task.cost for task in self.hosts[name].endpoint.tasks if set(task.ran) == {"ansible.windows.win_powershell"}]
 
     def costs(self, name):
         """{phase: [requests]} of a migration."""
-        found = [cost for cost, _ran in self.tasks(name)]
+        found = self.requests(name)
         if name == "root":
             # The lock of the run: taken, and renewed before each step.
             return dict(look=found[1:2], bridge=found[3:4], move=found[5:6])
         return dict(zip(("look", "path", "move") if name == "win1" else ("look", "bridge", "path", "move"),
                         [[cost] for cost in found], strict=True))
 
-    def play(self, verb, *options):
-        self.estate.forget()
-        done = forked.run("ansible", ["playbook", "-i", "inventory.yml", "portshift.agents.%s_bigfix_port" % verb, "-e",
-                                      "bigfix_port=%d" % NEW, *self.options, *options], timeout=900, cwd=self.folder,
-                          env=dict(os.environ, ANSIBLE_NOCOLOR="1", ANSIBLE_CALLBACK_RESULT_FORMAT="yaml"))
+    def migration(self, verb, *options):
+        found = self.run("portshift.agents.%s_bigfix_port" % verb, "-e", "bigfix_port=%d" % NEW, *self.options, *options)
         self.pass_time(30)
-        return done.returncode, done.stdout + done.stderr
+        return found
 
 
 @pytest.mark.parametrize("kind", ["plain", "signed"])
 def test_a_deployment_on_windows_lives_its_whole_life(tmp_path, kind):
     whole = Whole(tmp_path, kind)
     try:
-        before = whole.state()
-        code, said = whole.play("migrate", "--check", "--diff")
-        assert code == 0 and whole.state() == before, said
-        code, said = whole.play("migrate")
+        before = whole.states()
+        code, said = whole.migration("migrate", "--check", "--diff")
+        assert code == 0 and whole.states() == before, said
+        code, said = whole.migration("migrate")
         assert code == 0, said
-        costs = {name: whole.costs(name) for name in whole.estate.hosts}
-        moved = whole.state()
-        code, said = whole.play("migrate")
-        assert code == 0 and "changed=0" in said and moved == whole.state(), said
-        for name in whole.estate.hosts:
-            assert [cost for cost, _ran in whole.tasks(name)][-1:] == [7] or name == "root"
-        code, said = whole.play("verify")
+        costs = {name: whole.costs(name) for name in whole.hosts}
+        moved = whole.states()
+        code, said = whole.migration("migrate")
+        assert code == 0 and "changed=0" in said and moved == whole.states(), said
+        for name in whole.hosts:
+            assert whole.requests(name)[-1:] == [7] or name == "root"
+        code, said = whole.migration("verify")
         assert code == 0, said
         for name in costs:
-            costs[name]["verify"] = [cost for cost, _ran in whole.tasks(name)]
-        told = documented()
+            costs[name]["verify"] = whole.requests(name)
+        told = documented("host")
         of = "" if kind == "plain" else ", signed masthead"
         for row, name in (("client", "win1"), ("relay" + of, "relay1"), ("server" + of, "root")):
             assert told[row] == {phase: cost[0] for phase, cost in costs[name].items()}, row
         assert all(port == NEW for _when, port in whole.server.last.values()), whole.server.last
-        code, said = whole.play("close")
+        code, said = whole.migration("close")
         assert code == 0 and whole.root.portproxies == {} == whole.relay.portproxies, said
-        code, said = whole.play("rollback")
+        code, said = whole.migration("rollback")
         assert code == 0, said
-        assert whole.state() == before and whole.root.portproxies == {} == whole.relay.portproxies
+        assert whole.states() == before and whole.root.portproxies == {} == whole.relay.portproxies
         assert [rule["Name"] for rule in whole.root.firewall.rules()] == ["HCL BigFix"]
     finally:
-        whole.estate.close()
+        whole.close()
 
 
 # --- a connection that is lost while a client moves
@@ -260,16 +209,15 @@ def test_a_client_that_is_cut_off_at_any_request_is_moved_or_as_it_was(tmp_path)
     names = {"%s%02d" % (kind, number): (number, kind) for number, kind in CUTS}
     deployment = Deployment(tmp_path, *names)
     try:
-        before = {name: state_of(deployment.estate.hosts[name]) for name in names}
+        before = {name: state_of(deployment.hosts[name]) for name in names}
         deployment.open_root()
         deployment.verbs("apply", before=lambda: [
-            deployment.estate.hosts[name].endpoint.at(number, kind) for name, (number, kind) in names.items()],
+            deployment.hosts[name].endpoint.at(number, kind) for name, (number, kind) in names.items()],
             options=["--forks", "12"])
         ended = {}
         for name in names:
-            host = deployment.estate.hosts[name]
-            record = host.files.get(RECORD)
-            moved = record is not None and json.loads(record.content)["state"] == "verified"
+            host = deployment.hosts[name]
+            moved = deployment.records()[name] == "verified"
             assert moved or state_of(host) == before[name], name
             assert host.services.get("BESClient").state == "running", name
             assert not [one for one in host.script.changes.values() if one.state in ("applying", "undoing")], name
@@ -277,14 +225,13 @@ def test_a_client_that_is_cut_off_at_any_request_is_moved_or_as_it_was(tmp_path)
         assert any(ended.values()) and not all(ended.values())
         code, said = deployment.verbs("apply", options=["--forks", "12"])
         assert code == 0, said
-        for name in names:
-            assert json.loads(deployment.estate.hosts[name].files.get(RECORD).content)["state"] == "verified", name
+        assert {state for name, state in deployment.records().items() if name in names} == {"verified"}
     finally:
         deployment.close()
 
 
 def test_a_wrong_password_is_tried_once_for_each_task(deployment):
-    client = deployment.estate.hosts["win1"]
+    client = deployment.hosts["win1"]
     _code, said = deployment.verbs("assess", "apply", options=["-e", "ansible_password=wrong"])
     assert "unreachable=1" in said and client.endpoint.refused == 1, said
 
@@ -292,7 +239,7 @@ def test_a_wrong_password_is_tried_once_for_each_task(deployment):
 def test_what_does_not_come_about_is_told_by_the_role_with_what_became_of_the_host(tmp_path):
     deployment = Deployment(tmp_path, "hangs", "changed", "full", "limited")
     try:
-        hosts = deployment.estate.hosts
+        hosts = deployment.hosts
         deployment.open_root()
         hosts["hangs"].services.get("BESClient").hangs = "stop"
         hosts["changed"].script.before[0] = lambda step: bigfix.set_setting(

@@ -3,72 +3,43 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Change Tracker on Windows hosts, by the roles that Linux hosts have, over WinRM as Ansible speaks it."""
 
-import json
-import os
-
 import pytest
 
-from tests.integration import forked
-from tests.integration.change_tracker_estate import documented
+from tests.integration.windows_lab import WindowsLab, documented
 from tests.unit.windows_change_tracker import NEW, OLD, PATH, RECORD, SERVICE, Hub, details, state_of
 from tests.windows.change_tracker import install_agent
-from tests.windows.estate import Estate
 from tests.windows.services import Service
 
 
-class Deployment:
+class Deployment(WindowsLab):
     """A hub that answers on both ports, with an agent of its own, a proxy, and agents."""
 
+    RECORD, ROLE = RECORD, "change_tracker_agent"
+
     def __init__(self, folder, *agents):
-        self.folder, self.estate = folder, Estate()
+        super().__init__(folder)
         hub = self.estate.add("hub", "192.0.2.1")
         self.hub = Hub(OLD, NEW)
         hub.services.add(Service("hub", product=self.hub), running=True)
         for name in ("proxy", *agents):
             self.estate.add(name)
-        for host in self.estate.hosts.values():
+        for host in self.hosts.values():
             host.agent = install_agent(host, details())
         self.pass_time(30)
-        hosts = {name: self.estate.variables(name) for name in self.estate.hosts}
-        (folder / "inventory.yml").write_text(json.dumps(dict(all=dict(
-            vars=dict(change_tracker_port=NEW, change_tracker_agent_probe_timeout=0),
-            children=dict(change_tracker_hub=dict(hosts=dict(hub=hosts.pop("hub"))),
-                          change_tracker_proxies=dict(hosts=dict(proxy=hosts.pop("proxy"))),
-                          change_tracker_agents=dict(hosts=hosts))))))
-
-    def pass_time(self, seconds):
-        for _second in range(int(seconds)):
-            self.estate.pass_time(1)
-
-    def verbs(self, *verbs, options=(), hosts="all", before=lambda: None, **known):
-        """-> (code, what Ansible said).  `before`: done when nothing that was asked counts any more.  `known`: variables, such as
-        what a look has told."""
-        tasks = [dict(name="Do " + verb, include_role=dict(name="portshift.agents.change_tracker_agent", tasks_from=verb))
-                 for verb in verbs]
-        (self.folder / "play.json").write_text(json.dumps([dict(hosts=hosts, gather_facts=False, vars=known, tasks=tasks)]))
-        self.estate.forget()
-        before()
-        done = forked.run("ansible", ["playbook", "-i", "inventory.yml", "play.json", *options], timeout=900, cwd=self.folder,
-                          env=dict(os.environ, ANSIBLE_NOCOLOR="1", ANSIBLE_CALLBACK_RESULT_FORMAT="yaml"))
-        return done.returncode, done.stdout + done.stderr
-
-    def requests(self, name):
-        """Of each task of a host; a Receive after the first of a command is not counted."""
-        return [task.requests - task.counts["again"] for task in self.estate.hosts[name].endpoint.tasks]
+        hosts = {name: self.estate.variables(name) for name in self.hosts}
+        self.write(dict(change_tracker_port=NEW, change_tracker_agent_probe_timeout=0),
+                   change_tracker_hub=dict(hub=hosts.pop("hub")), change_tracker_proxies=dict(proxy=hosts.pop("proxy")),
+                   change_tracker_agents=hosts)
 
     def states(self):
-        return {name: state_of(host) for name, host in self.estate.hosts.items()}
-
-    def records(self):
-        found = {name: host.files.get(RECORD) for name, host in self.estate.hosts.items()}
-        return {name: node and json.loads(node.content)["state"] for name, node in found.items()}
+        return {name: state_of(host) for name, host in self.hosts.items()}
 
 
 @pytest.fixture
 def deployment(tmp_path):
     made = Deployment(tmp_path, "win1")
     yield made
-    made.estate.close()
+    made.close()
 
 
 def test_agents_go_there_and_back_that_of_the_hub_and_of_a_proxy_too(deployment):
@@ -79,7 +50,7 @@ def test_agents_go_there_and_back_that_of_the_hub_and_of_a_proxy_too(deployment)
 
     code, said = deployment.verbs("main")
     assert code == 0 and said.count("changed=1") == 3, said
-    costs = {name: deployment.requests(name) for name in deployment.estate.hosts}
+    costs = {name: deployment.requests(name) for name in deployment.hosts}
     assert set(deployment.records().values()) == {"verified"} and set(deployment.hub.arrivals[-3:]) == {NEW}
 
     deployment.pass_time(60)
@@ -89,8 +60,9 @@ def test_agents_go_there_and_back_that_of_the_hub_and_of_a_proxy_too(deployment)
     code, said = deployment.verbs("verify")
     assert code == 0, said
     costs = {name: [*found, *deployment.requests(name)] for name, found in costs.items()}
-    assert documented() == {kind: dict(zip(("look", "path", "move", "verify"), costs[name], strict=True)) for kind, name in (
-        ("agent", "win1"), ("proxy", "proxy"), ("agent of the hub", "hub"))}
+    rows = dict(agent="win1", proxy="proxy", **{"agent of the hub": "hub"})
+    assert documented("host of Change Tracker") == {
+        kind: dict(zip(("look", "path", "move", "verify"), costs[name], strict=True)) for kind, name in rows.items()}
 
     code, said = deployment.verbs("settle", "way_back", "rollback", "close")
     assert code == 0 and deployment.states() == before, said
@@ -100,8 +72,9 @@ def test_agents_go_there_and_back_that_of_the_hub_and_of_a_proxy_too(deployment)
 # --- a connection that is lost while an agent moves
 
 # What a look has told of each of them.
-LOOKED_AT = dict(agent=True, path=PATH, service=SERVICE, port=OLD, old_port=OLD, stop=["sc.exe", "stop", SERVICE],
-                 start=["sc.exe", "start", SERVICE])
+LOOKED_AT = dict(change_tracker_assessment=dict(
+    agent=True, path=PATH, service=SERVICE, port=OLD, old_port=OLD, stop=["sc.exe", "stop", SERVICE],
+    start=["sc.exe", "start", SERVICE]))
 CUTS = [(number, kind) for kind in ("drop", "lost") for number in range(1, 13)]
 
 
@@ -110,8 +83,8 @@ def test_an_agent_that_is_cut_off_at_any_request_is_moved_or_as_it_was(tmp_path)
     names = {"%s%02d" % (kind, number): (number, kind) for number, kind in CUTS}
     deployment = Deployment(tmp_path, *names)
     try:
-        before, hosts = deployment.states(), deployment.estate.hosts
-        deployment.verbs("apply", hosts="change_tracker_agents", options=["--forks", "12"], change_tracker_assessment=LOOKED_AT,
+        before, hosts = deployment.states(), deployment.hosts
+        deployment.verbs("apply", hosts="change_tracker_agents", options=["--forks", "12"], known=LOOKED_AT,
                          before=lambda: [hosts[name].endpoint.at(number, kind) for name, (number, kind) in names.items()])
         ended = {}
         for name in names:
@@ -124,8 +97,8 @@ def test_an_agent_that_is_cut_off_at_any_request_is_moved_or_as_it_was(tmp_path)
             ended[name] = moved
         assert any(ended.values()) and not all(ended.values())
         code, said = deployment.verbs("apply", hosts="change_tracker_agents", options=["--forks", "12"],
-                                      change_tracker_assessment=LOOKED_AT)
+                                      known=LOOKED_AT)
         assert code == 0, said
         assert {state for name, state in deployment.records().items() if name in names} == {"verified"}
     finally:
-        deployment.estate.close()
+        deployment.close()

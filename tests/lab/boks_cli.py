@@ -35,7 +35,7 @@ def start(options):
         lab.judged_from_now()
 
     lab.bring_up(ready)
-    print("Lab in %s: %d hosts in %s, base port %d; everybody may log in, %.1f s after the start." % (
+    print("Lab in %s: %d hosts in %s, base port %d; all users may log in, %.1f s after the start." % (
         lab.folder, len(lab.hosts), lab.data["network"], options.base, time.monotonic() - began))
     print("Inventory: %s" % os.path.join(lab.folder, "inventory.yml"))
     return 0
@@ -52,7 +52,7 @@ def _behind(lab, base):
         elif found["base"] != base:
             behind.append("%s has base port %s" % (name, found["base"]))
         elif not found["login"].startswith("allow "):
-            behind.append("%s lets nobody in (%s)" % (name, found["login"]))
+            behind.append("%s lets no user in (%s)" % (name, found["login"]))
         else:
             behind += ["%s sees %s %s" % (name, server, status) for server, status in found["servers"].items()
                        if status != "OK"]
@@ -60,7 +60,7 @@ def _behind(lab, base):
 
 
 def _await_logins(lab, base, seconds):
-    wait_until_none(lambda: _behind(lab, base), seconds, "not everybody may log in by base port %d" % base)
+    wait_until_none(lambda: _behind(lab, base), seconds, "not all users may log in by base port %d" % base)
 
 
 def wait(lab, options):
@@ -113,14 +113,14 @@ def logins(lab, options):
     objections = []
     for name, count in hosts.items():
         if not count["attempts"]:
-            objections.append("nobody tried to log in to %s" % name)
+            objections.append("no user tried to log in to %s" % name)
         elif count["refused_otherwise"]:
             objections.append("%d logins of %s were refused while its own BoKS ran (%s)" % (
                 count["refused_otherwise"], name, "; ".join(sorted(count["reasons"])[:3])))
         if count["attempts"] and not count["allowed_last"]:
-            objections.append("%s lets nobody in" % name)
+            objections.append("%s lets no user in" % name)
         if options.longest and count["longest_refusal"] > options.longest:
-            objections.append("%s let nobody in for %.1f s" % (name, count["longest_refusal"]))
+            objections.append("%s let no user in for %.1f s" % (name, count["longest_refusal"]))
     for login in real:
         login["own_restart"] = not login["allowed"] and lab.own_restart(
             ledgers[login["host"]], login["began"], login["ended"])

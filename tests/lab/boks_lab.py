@@ -13,7 +13,7 @@ from .container_hosts import FOLDER, ContainerHosts, program
 from .lab_folder import FORMAT, LabFolder, vacant
 from .ledgers import Ledgers
 
-# As a service of old: what it starts outlives the command, and it knows no process of its own.  Whoever calls Boot by hand
+# As a service of old: what it starts outlives the command, and it knows no process of its own.  Who calls Boot by hand
 # changes nothing for systemd, as with the product.
 BOKS_UNIT = """[Unit]
 Description=BoKS, a stand-in

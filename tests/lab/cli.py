@@ -96,7 +96,7 @@ def _parser():
         sub.set_defaults(function=function)
         return sub
 
-    sub = command("start", start, "Make a lab and start it; returns when every agent has reported, or everybody may log in.")
+    sub = command("start", start, "Make a lab and start it; returns when every agent has reported, or all users may log in.")
     sub.add_argument("--product", choices=sorted(ONLY), default="bigfix", help="what is stood in for (bigfix)")
     sub.add_argument("--masthead", choices=("signed", "plain"), help="BigFix: (signed)")
     sub.add_argument("--relays", type=_tiers, metavar="N,N", help="BigFix: relays in each tier (2,2)")
@@ -135,7 +135,7 @@ def _parser():
     sub.add_argument("--remove", action="store_true", help="delete containers, network and folder too")
     sub = command("issue", issue, "BigFix: have the lab's authority issue a masthead for a port; prints its path.")
     sub.add_argument("--port", type=_port, required=True, metavar="PORT")
-    sub = command("wait", wait, "Wait until every agent reports through a port, or everybody may log in by a base port.")
+    sub = command("wait", wait, "Wait until every agent reports through a port, or all users may log in by a base port.")
     sub.add_argument("--port", type=_port, metavar="PORT", help="BigFix, Change Tracker: the port")
     sub.add_argument("--base", type=_base, metavar="PORT", help="BoKS: the base port")
     sub.add_argument("--timeout", type=_positive, default=60.0, metavar="S", help="seconds to wait (60)")
@@ -145,10 +145,10 @@ def _parser():
                      help="seconds that an agent's longest silence may exceed the longest restart, its own or of a host "
                           "above it (containers only)")
     sub = command("logins", logins, "BoKS: count the logins that were refused; fails when one was that BoKS itself "
-                  "was not being restarted for, or when a host lets nobody in now.")
+                  "was not being restarted for, or when a host lets no user in now.")
     sub.add_argument("--json", action="store_true", help="as JSON")
     sub.add_argument("--since", type=_positive_time, metavar="EPOCH", help="count from then on (from when the lab was up)")
-    sub.add_argument("--longest", type=_positive, metavar="S", help="fail too when a host let nobody in for longer than this")
+    sub.add_argument("--longest", type=_positive, metavar="S", help="fail too when a host let no user in for longer than this")
     sub.add_argument("--ssh", type=_positive, metavar="S",
                      help="log in to every host by ssh as well, again and again for S seconds (or until interrupted)")
     sub.add_argument("--every", type=_positive, default=5.0, metavar="S", help="seconds between logins by ssh to a host (5)")

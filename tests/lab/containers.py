@@ -48,7 +48,7 @@ FINISH = (
     "rm /etc/nginx/sites-enabled/default",
     "systemctl mask apt-daily.timer apt-daily-upgrade.timer dpkg-db-backup.timer e2scrub_all.timer fstrim.timer "
     "console-getty.service getty.target dev-hugepages.mount sys-fs-fuse-connections.mount",
-    # These are what a kernel's few inotify instances go to, when many containers share it; nobody sits at a console here.
+    # These are what a kernel's few inotify instances go to, when many containers share it; no user sits at a console here.
     "systemctl mask systemd-ask-password-console.path systemd-ask-password-wall.path systemd-logind.service user@.service "
     "polkit.service",
     "sed -i /pam_systemd/d /etc/pam.d/common-session",

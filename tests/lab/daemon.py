@@ -47,7 +47,7 @@ def lab_identity(path):
 
 
 def tell_service_manager():
-    """systemd goes on with what comes after this service; in the lab of processes nobody asks."""
+    """systemd goes on with what comes after this service; in the lab of processes no manager asks."""
     address = os.environ.pop("NOTIFY_SOCKET", None)
     if address:
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as notification:

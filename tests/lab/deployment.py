@@ -222,7 +222,7 @@ class Lab(LabFolder):
         # The server's own agent has none: it goes by the registration URL of its masthead, which is its server's.
         settings.append(("__Relay_Control_RootServer", self._url(self.server)))
         settings.append(("_BESClient_Comm_CommandPollEnable", "1"))
-        # Somebody's own number that happens to be the port: no migration may touch it.
+        # A number of a site's own that happens to be the port: no migration may touch it.
         settings.append(("Cost Center", self.data["port"]))
         return "".join(setting(name, value) for name, value in settings)
 

@@ -52,7 +52,7 @@ class Ledgers:
         return {name: ledger for name, (_state, [ledger]) in self.seen(self.hosts, lambda host: [host.ledger]).items()}
 
     def judged_from_now(self):
-        """What is counted counts from when everybody was there."""
+        """What is counted counts from when every agent was there."""
         self._put("since", "%.3f\n" % time.time())
 
     @property

@@ -48,7 +48,7 @@ class ProcessLab(Lab):
             running = [process for process in running if process]
             if not running:
                 return "%d processes stopped" % stopped
-            # Once more after this: somebody may have restarted a service meanwhile.
+            # Once more after this: a playbook may have restarted a service meanwhile.
             processes.stop(running)
             stopped += len(running)
 

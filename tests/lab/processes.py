@@ -27,7 +27,7 @@ class Launch:
         self.log = host.run(service, ".log")
         with open(self.log, "ab") as stream:
             self.log_offset = stream.tell()
-            # A session of its own and no open pipe: whoever started it, Ansible for one, may go away.
+            # A session of its own and no open pipe: what started it, Ansible for one, may go away.
             self.process = subprocess.Popen(
                 [sys.executable, "-E", "-s", "-S", DAEMON, service, host.root, host.lab_file, host.name],
                 stdin=subprocess.DEVNULL, stdout=stream, stderr=stream, cwd=host.root, start_new_session=True)
@@ -49,7 +49,7 @@ class Launch:
 
 @contextlib.contextmanager
 def uninterrupted():
-    """Ctrl-C and SIGTERM wait meanwhile: between a process's beginning and its being noted, nobody could end it."""
+    """Ctrl-C and SIGTERM wait meanwhile: between a process's beginning and its being noted, no command could end it."""
     before = signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGINT, signal.SIGTERM))
     try:
         yield

@@ -671,7 +671,7 @@ Describe 'probes' {
         $found.address | Should -Be '127.0.0.1'
     }
 
-    It 'tells the certificate that it was shown, whoever has signed it' {
+    It 'tells the certificate that it was shown, whatever has signed it' {
         $certificate = New-TestCertificate
         $server = Start-Answer "HTTP/1.1 401 No`r`n`r`n" $certificate
         $found = Read-Probe @{ name = 'n'; host = '127.0.0.1'; port = $server.port; kind = 'https'; timeout = 10 }

@@ -1,7 +1,7 @@
 # Copyright (c) 2026 The portshift.agents authors
 # GNU General Public License v3.0-or-later (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The new port admitted to those who connect there and to nobody else: firewalld, ufw, nftables and iptables of real hosts."""
+"""The new port admitted to those who connect there and to no others: firewalld, ufw, nftables and iptables of real hosts."""
 
 import re
 
@@ -46,7 +46,7 @@ def estate(tmp_path_factory):
 
 
 def admitted(estate, host):
-    """{(protocol, source)} of everything that the rules of the host say of the new port; source None: anybody."""
+    """{(protocol, source)} of everything that the rules of the host say of the new port; source None: any address."""
     found = set()
     for line in estate.execute(host, "sh", "-c", RULES).splitlines():
         if str(NEW) not in line or "accept" not in line.lower():
@@ -60,7 +60,7 @@ def knock(estate, source, at):
     return estate.execute(source, "python3", "-", estate.address(at), str(NEW), stdin=KNOCK).strip()
 
 
-def test_each_host_admits_its_own_children_and_its_parent_and_nobody_else(estate):
+def test_each_host_admits_its_own_children_and_its_parent_and_no_others(estate):
     before = estate.snapshot()
     options = ["-e", "bigfix_restrict_sources=true"]
     estate.play("migrate", *options).good()

@@ -260,7 +260,7 @@ def whole_ones():
          signed(attributes=sorted(attributes_for(CONTENT) + [attribute(RECEIPT, tlv(OCTETS, b"x"))]))),
         ("without the signing time", signed(attributes=sorted(attributes_for(CONTENT)[::2]))),
         ("version 3", signed(version=3)), ("exponent 3", signed(made("cubic", "cubic"))),
-        ("an algorithm that nobody uses announced too", signed(digests=("sha1", "sha256", "sha512"))),
+        ("an algorithm that no signer uses announced too", signed(digests=("sha1", "sha256", "sha512"))),
         ("digest algorithm without parameters",
          signed(digest_algorithm=algorithm("sha256", b""), digests=[algorithm("sha256", b"")])),
         ("key algorithm that names the digest", signed(signature_algorithm=algorithm(RSA_WITH["sha256"]))),
@@ -546,7 +546,7 @@ def with_key(certificate, modulus, exponent, kind=RSA, parameters=NULL, behind=b
 
 
 def certificates():
-    """Certificates: missing, exchanged, malformed, and with keys by which anybody can sign."""
+    """Certificates: missing, exchanged, malformed, and with keys by which all can sign."""
     key, other, twin = made("signer"), made("other"), made("twin")
     own = key.certificate
     same = with_field(with_field(twin.certificate, 1, key.serial), 3, key.issuer)

@@ -25,6 +25,7 @@ import functools
 import importlib
 import pathlib
 import re
+import runpy
 import sys
 
 import yaml
@@ -79,12 +80,10 @@ def _constants(tree):
 
 
 @functools.cache
-def _fragment(name):
-    """The parts of a doc fragment: {"DOCUMENTATION": ..., ...}."""
-    for node in _tree(CHECKOUT / "plugins" / "doc_fragments" / (name + ".py")).body:
-        if isinstance(node, ast.ClassDef):
-            return {part: load(text) for part, text in _constants(node).items()}
-    raise AssertionError("doc fragment %s has no class" % name)
+def doc_fragment(name):
+    """The parts of a doc fragment, run as Ansible runs it: {"DOCUMENTATION": ..., ...}."""
+    found = runpy.run_path(str(CHECKOUT / "plugins" / "doc_fragments" / (name + ".py")))
+    return {part: load(text) for part, text in vars(found["ModuleDocFragment"]).items() if part.isupper()}
 
 
 def _merged(documentation):
@@ -95,7 +94,7 @@ def _merged(documentation):
         if not reference.startswith(COLLECTION + "."):
             continue
         name, unused, part = reference[len(COLLECTION) + 1:].partition(".")
-        found = _fragment(name)[part.upper() or "DOCUMENTATION"]
+        found = doc_fragment(name)[part.upper() or "DOCUMENTATION"]
         for key in merged:
             for entry, spec in (found.get(key) or {}).items():
                 merged[key][entry] = {**spec, **merged[key].get(entry, {})}

@@ -55,7 +55,7 @@ def test_the_log_is_read_with_the_time_above_each_indented_line():
     ("20260231.log", LOG, []),
     ("202611210.log", LOG, []),
     (NAME, b"", []),
-    (NAME, b"   nobody knows when\n", []),
+    (NAME, b"   at no known time\n", []),
     (NAME, b"At 20:18:05 +0100 - a\nnot indented\n", [(T, "a")]),
     (NAME, b"At 20:18:05 +0100 - a\nAt 25:18:05 +0100 -\n   never\n", [(T, "a")]),
     (NAME, b"At 20:18:05 +0100 - a\nAt 20:18:05 +2500 - b\n   never\n", [(T, "a")]),
@@ -186,7 +186,7 @@ def test_a_good_entry_of_the_relay_chain_for_another_port_is_none():
 
 def test_the_end_of_a_log_tells_nothing_of_lines_whose_time_was_cut_off(tmp_path):
     path = tmp_path / NAME
-    path.write_bytes(at(T + 5, "x" * LOG_TAIL + "posted") + b"   Report posted, nobody knows when\n")
+    path.write_bytes(at(T + 5, "x" * LOG_TAIL + "posted") + b"   Report posted, at no known time\n")
     assert story(read_log(THIS_HOST, str(path))).last_word(T) is None
     with open(path, "ab") as target:
         target.write(at(T + 6, POSTED))

@@ -17,6 +17,7 @@ from ansible_collections.portshift.agents.plugins.module_utils._bigfix.proof_opt
 from ansible_collections.portshift.agents.plugins.module_utils._bridge.options import BRIDGE_SPEC
 from ansible_collections.portshift.agents.plugins.module_utils._core.errors import EngineError
 from ansible_collections.portshift.agents.plugins.plugin_utils._task_options import task_options
+from tests.unit.public_names import doc_fragment
 
 ROLES = Path(__file__).resolve().parents[2] / "roles"
 MODULES = ROLES.parent / "plugins" / "modules"
@@ -45,9 +46,8 @@ def documented(module):
     found = yaml.safe_load(text.split('DOCUMENTATION = r"""')[1].split('"""')[0])
     fragments = [name.split(".")[-1] for name in found["extends_documentation_fragment"]]
     names = set(found["options"])
-    for fragment in {"bigfix_host", "bigfix_proof", "executables", "bigfix_evidence"} & set(fragments):
-        source = (MODULES.parent / "doc_fragments" / ("%s.py" % fragment)).read_text()
-        names |= set(yaml.safe_load(source.split('DOCUMENTATION = r"""')[1].split('"""')[0])["options"])
+    for fragment in {"bigfix_host", "bigfix_proof", "executables"} & set(fragments):
+        names |= set(doc_fragment(fragment)["DOCUMENTATION"]["options"])
     return names
 
 

@@ -41,7 +41,7 @@ def test_each_role_listens_where_the_vendor_says(role, expected):
     ("replica", [(6530, "tcp"), (6531, "tcp"), (6531, "udp")]),
     ("agent", [(6531, "tcp"), (6531, "udp")]),
 ])
-def test_each_role_connects_where_somebody_listens(role, expected):
+def test_each_role_connects_where_another_listens(role, expected):
     assert moving(6530, role, "out") == expected
 
 

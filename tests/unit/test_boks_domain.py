@@ -58,16 +58,16 @@ def test_limit_leaves_out_hosts_that_others_connect_to():
     assert domain().outside({"m"}) == dict(m=["r1", "r2", "a1", "a2", "a3", "a4"])
 
 
-def test_firewall_admits_everybody_unless_told_who_is_to_connect():
-    everybody = domain().openings(6530)
-    assert everybody["a1"] == [dict(port=6533, protocol="tcp", sources=[])]
-    assert [(entry["port"], entry["protocol"]) for entry in everybody["r1"]] == [
+def test_firewall_admits_any_address_unless_told_who_is_to_connect():
+    found = domain().openings(6530)
+    assert found["a1"] == [dict(port=6533, protocol="tcp", sources=[])]
+    assert [(entry["port"], entry["protocol"]) for entry in found["r1"]] == [
         (6531, "tcp"), (6531, "udp"), (6532, "tcp"), (6533, "tcp")]
     restricted = domain().openings(6530, ADDRESSES, ["192.0.2.0/24"])
     assert restricted["a1"] == [dict(port=6533, protocol="tcp", sources=["192.0.2.0/24", "addr-m"])]
     assert restricted["m"][0] == dict(port=6530, protocol="tcp", sources=["192.0.2.0/24", "addr-r1", "addr-r2"])
 
 
-def test_restricted_port_to_which_nobody_connects_is_not_open_to_everybody():
+def test_restricted_port_to_which_no_host_connects_is_not_open_to_any_address():
     alone = domain(boks_replicas=[], boks_agents=[]).openings(6530, ADDRESSES)
     assert {tuple(entry["sources"]) for entry in alone["m"]} == {("addr-m",)}

@@ -56,7 +56,7 @@ def test_nft_rules_are_read_back():
     nft_rule(DPORT, {"drop": None}), nft_rule({"counter": {}}), "no json",
     nft_rule({"match": {"left": {"meta": {"key": "iifname"}}, "right": "eth0"}}, DPORT, {"redirect": {"port": 52311}}),
 ])
-def test_rules_of_somebody_else_in_the_table_are_refused(text):
+def test_rules_of_others_in_the_table_are_refused(text):
     with pytest.raises(BridgeError, match="did not write"):
         from_nft(text)
 

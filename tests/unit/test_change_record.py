@@ -134,7 +134,7 @@ def test_restore_without_a_record_has_nothing_to_do(host):
     assert not host.path.parent.exists()
 
 
-def test_restore_refuses_a_file_that_somebody_else_changed(host):
+def test_restore_refuses_a_file_that_others_changed(host):
     host.edit()
     other = host.file.parent / "other"
     other.write_bytes(OLD)
@@ -151,7 +151,7 @@ def test_restore_refuses_a_file_that_somebody_else_changed(host):
     assert host.everything() == before
 
 
-def test_force_restores_what_somebody_else_changed(host):
+def test_force_restores_what_others_changed(host):
     host.edit()
     host.file.write_bytes(b"theirs")
     assert host.restore(force=True)["restored"] == [str(host.file)]
@@ -189,7 +189,7 @@ def test_second_edit_of_a_file_keeps_the_first_backup(host):
     assert host.file.read_bytes() == OLD
 
 
-def test_edit_on_top_of_somebody_elses_change_makes_going_back_unsafe(host):
+def test_edit_on_top_of_the_change_of_another_makes_going_back_unsafe(host):
     host.edit()
     host.file.write_bytes(NEW + b"theirs")
     host.edit(NEW + b"theirs, edited")

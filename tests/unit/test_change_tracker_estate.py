@@ -61,7 +61,7 @@ def test_host_that_is_agent_and_proxy_moves_once_as_a_proxy():
     assert [step["hosts"] for step in steps] == [["h"], ["p1"], ["p2"], ["a1"]]
 
 
-def test_nobody_connects_to_a_hub_that_somebody_else_looks_after():
+def test_no_run_connects_to_a_hub_that_its_administrator_looks_after():
     alone = estate(hub_server="none")
     assert "h" not in alone.components and alone.hub == "h"
     assert alone.openings(8443) == {} and alone.keeper == "a1"
@@ -84,13 +84,13 @@ def test_agent_on_the_host_of_such_a_hub_moves_all_the_same():
         phase=1, title="Agent of the hub", component="hub", hosts=["h"]) and found.keeper == "h"
 
 
-def test_firewall_admits_everybody_unless_told_who_is_to_connect():
+def test_firewall_admits_any_address_unless_told_who_is_to_connect():
     assert estate().openings(8443) == dict(h=[dict(port=8443, protocol="tcp", sources=[])])
     (restricted,) = estate().openings(8443, ADDRESSES, ["192.0.2.0/24"])["h"]
     assert restricted["sources"] == ["192.0.2.0/24", "addr-a1", "addr-a2", "addr-a3", "addr-a4", "addr-p1", "addr-p2"]
 
 
-def test_restricted_port_to_which_nobody_connects_is_not_open_to_everybody():
+def test_restricted_port_to_which_no_host_connects_is_not_open_to_any_address():
     alone = estate(change_tracker_proxies=[], change_tracker_agents=[])
     assert alone.openings(8443, ADDRESSES)["h"][0]["sources"] == ["addr-h"]
 
@@ -162,7 +162,7 @@ def test_options_that_can_not_be_are_named_before_any_host_is_asked(run_module, 
     assert len(result["problems"]) == 1
 
 
-def test_windows_hub_is_no_problem_where_somebody_else_looks_after_it(ask):
+def test_windows_hub_is_no_problem_where_its_administrator_looks_after_it(ask):
     result = ask("change_tracker_estate", dict(h=dict(ansible_connection="winrm", ansible_host="192.0.2.1")), port="8443",
                  hub_server="none")
     assert result["hub_address"] == "192.0.2.1"
@@ -173,7 +173,7 @@ def test_windows_hub_is_no_problem_where_somebody_else_looks_after_it(ask):
     assert sum(waves, []) == ["a1", "a2", "a3", "a4"]
 
 
-def test_windows_hub_has_iis_unless_somebody_says_otherwise(ask):
+def test_windows_hub_has_iis_unless_a_variable_says_otherwise(ask):
     windows = dict(h=dict(ansible_connection="psrp"))
     result = ask("change_tracker_estate", windows, port=8443)
     assert (result["hub_server"], result["hub_hosts"], result["keeper"]) == ("iis", ["h"], "h")
@@ -298,7 +298,7 @@ def test_hub_that_is_no_part_of_the_run_is_a_note(ask):
     assert "note: h: the hub is no part of this run, so what it listens on was not read" in report
 
 
-def test_plan_says_so_where_somebody_else_looks_after_the_hub(ask):
+def test_plan_says_so_where_its_administrator_looks_after_the_hub(ask):
     report = plan(ask, hub_server="none")["report"]
     assert not any(line.startswith("hub ") for line in report)
     assert any("the hub's own listener is left alone" in line for line in report)
@@ -349,7 +349,7 @@ def test_what_the_firewall_of_the_hub_would_have_to_get_is_shut(ask):
     assert result["shut"][0]["reason"] == "firewalld and ufw are both active"
 
 
-def test_firewall_that_nobody_was_to_look_at_is_no_open_one(ask):
+def test_firewall_that_no_run_was_to_look_at_is_no_open_one(ask):
     result = flows(ask, dict(changed=False, skipped=True, skip_reason="Conditional result was False"), a1=[OPEN], p1=[OPEN, OPEN])
     assert result["shut"] == [] and result["tried"] == 3
     assert any("any address" in line and line.endswith("not looked at (change_tracker_hub_firewall: none)")
@@ -368,6 +368,6 @@ def test_host_that_gave_no_answer_is_no_open_one(ask):
     assert [(entry["source"], entry["reason"][:9]) for entry in result["shut"]] == [("a1", "not known")]
 
 
-def test_hub_that_somebody_else_looks_after_is_a_note_in_the_table(ask):
+def test_hub_that_its_administrator_looks_after_is_a_note_in_the_table(ask):
     result = flows(ask, hub_managed=False, a1=[OPEN], p1=[OPEN, OPEN])
     assert result["shut"] == [] and any("hub's own host is left alone" in line for line in result["report"])

@@ -43,7 +43,7 @@ STRICTER = {
         "certificates": ["odd dates", "indefinite length", "long length", "negative modulus", "modulus written long"]},
     "a key has the form that RFC 3279 gives it, else it is unchecked": {
         "certificates": ["key without parameters", "key with odd parameters"]},
-    "with the exponent 1 everybody can sign": {"certificates": ["exponent 1 and the block itself"]},
+    "with the exponent 1 all can sign": {"certificates": ["exponent 1 and the block itself"]},
     "a revocation list is DER": {"revocation_lists": ["a short date", "a short next date", "indefinite length"]},
     "which of the two texts an agent would take is not for us to guess": {
         "structures": ["the text inside", "another text inside", "an empty text inside", "0.0, the text inside",

@@ -162,7 +162,7 @@ def test_sentence_that_cannot_be_said_stops_nothing(speaks, output):
             os.close(reading)
 
 
-@pytest.mark.skipif(not shutil.which("systemd-analyze"), reason="systemd itself says what it understands of a unit")
+@pytest.mark.skipif(not shutil.which("systemd-analyze"), reason="the command systemd-analyze is not on this machine")
 def test_unit_is_understood_in_full_and_is_begun_again_however_often(tmp_path):
     unit = tmp_path / "portshift-confirm-boks.service"
     unit.write_text(confirmed_change.UNIT_TEXT % dict(name="boks", after="", folder='"/x"', seconds=300, command="/bin/true"))
@@ -554,7 +554,7 @@ def test_content_of_files_does_not_stay_behind(tmp_path):
     assert folder.run()[0] == CONFIRMED and folder.place.change()["files"] == [] and folder.place.change()["start"]
 
 
-# --- whoever asks --------------------------------------------------------------------------------------------------
+# --- what asks -----------------------------------------------------------------------------------------------------
 
 
 def asked(folder, **params):
@@ -646,7 +646,7 @@ def test_process_that_is_nowhere_is_not_waited_for(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("known", [None, "another.json"])
-def test_product_that_nobody_knows_how_to_start_is_not_stopped(tmp_path, known, carried_out):
+def test_product_without_a_known_way_to_start_is_not_stopped(tmp_path, known, carried_out):
     folder = Folder(tmp_path, CONFIRMED)
     if known:
         folder.place.write("change.json", dict(folder.place.change(), record=str(tmp_path / known)))

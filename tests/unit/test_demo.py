@@ -4,8 +4,6 @@
 """What the demo ends with: its verdict, the exit status that goes with it, and why reports were lost."""
 
 import argparse
-import importlib.machinery
-import importlib.util
 import json
 import os
 import sys
@@ -13,24 +11,16 @@ import time
 
 import pytest
 
-from tests.conftest import CHECKOUT
 from tests.lab.bigfix.ledger import Ledger, Tally
+from tests.unit.loaded_tool import tool
 
-TOOLS = os.path.join(CHECKOUT, "tools")
 START = time.mktime((2026, 11, 30, 12, 1, 0, 0, 0, -1))
 PARENTS = {"server": None, "relay1": "server", "relay2": "server", "client07": "relay1", "client08": "relay2"}
 
 
 @pytest.fixture(scope="module")
 def demo():
-    loader = importlib.machinery.SourceFileLoader("portshift_demo", os.path.join(TOOLS, "demo"))
-    module = importlib.util.module_from_spec(importlib.util.spec_from_loader(loader.name, loader))
-    before, sys.dont_write_bytecode = (list(sys.path), sys.dont_write_bytecode), True
-    try:
-        loader.exec_module(module)
-    finally:
-        sys.path[:], sys.dont_write_bytecode = before
-    return module
+    return tool("demo")
 
 
 @pytest.fixture

@@ -116,7 +116,7 @@ def test_bigfix_files_are_restored_by_the_record_alone(bigfix, version, ground):
     has_come_back(ground, version, "bigfix_before")
 
 
-def test_bigfix_proved_file_that_somebody_changed_since_is_not_overwritten(bigfix, ground):
+def test_bigfix_proved_file_that_others_changed_since_is_not_overwritten(bigfix, ground):
     host = bigfix("verified")
     with open(ground.path(host.CONFIG), "a") as target:
         target.write("\n[Software\\BigFix\\EnterpriseClient\\Settings\\Client\\_Since]\nvalue = 1\n")

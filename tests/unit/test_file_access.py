@@ -279,7 +279,7 @@ def test_backup_has_all_that_the_file_had(folder, fake_module):
     assert (status.st_uid, stat.S_IMODE(status.st_mode), status.st_mtime_ns) == (OTHER, 0o604, 10 ** 18)
 
 
-def test_what_others_plant_under_the_name_of_a_temporary_file_stays_and_is_in_nobodys_way(folder, secret, fake_module):
+def test_what_others_plant_under_the_name_of_a_temporary_file_stays_and_is_in_no_way(folder, secret, fake_module):
     path = folder / "settings"
     path.write_bytes(OLD)
     planted = {".settings.portshift-fifofifo": os.mkfifo, ".settings.portshift-foldfold": os.mkdir,

@@ -22,7 +22,7 @@ from ansible_collections.portshift.agents.plugins.module_utils._core import file
 from ansible_collections.portshift.agents.plugins.module_utils._core.file_access import Location
 from ansible_collections.portshift.agents.plugins.module_utils._core.file_edit import FileEdit, FileError
 
-NOBODY = 65534
+OTHER_USER = 65534
 OLD, NEW = b"\xef\xbb\xbfold\r\ncaf\xe9", b"\xef\xbb\xbfnew\r\ncaf\xe9"
 
 
@@ -216,7 +216,7 @@ def test_file_of_another_user_that_is_closed_is_a_sentence(open_folder):
     os.chmod(path, 0o600)
 
     def try_it():
-        os.setuid(NOBODY)
+        os.setuid(OTHER_USER)
         return verdict(FileEdit.read, path)
 
     told = in_child(try_it)
@@ -230,7 +230,7 @@ def test_file_in_a_folder_that_may_be_entered_and_not_listed_is_read(open_folder
     os.chmod(open_folder, 0o711)
 
     def try_it():
-        os.setuid(NOBODY)
+        os.setuid(OTHER_USER)
         return engine.read_bytes(os.path.join(open_folder, "log")) == engine.read_end(os.path.join(open_folder, "log"), 99) == OLD
 
     assert in_child(try_it)
@@ -326,8 +326,8 @@ def test_no_permission(open_folder, fake_module, folder_mode, owner):
 
     def try_it():
         os.setgroups([])
-        os.setgid(NOBODY)
-        os.setuid(NOBODY)
+        os.setgid(OTHER_USER)
+        os.setuid(OTHER_USER)
         return both(fake_module, path)
 
     checked, real = in_child(try_it)
@@ -335,7 +335,7 @@ def test_no_permission(open_folder, fake_module, folder_mode, owner):
     assert checked == real == [real[0], True, ["besclient.config"]]
 
 
-def test_somebody_elses_change_in_between_is_kept(file, fake_module):
+def test_the_change_of_another_in_between_is_kept(file, fake_module):
     edit = FileEdit.read(str(file)).apply(NEW)
     file.write_bytes(b"theirs")
     told = verdict(edit.commit, fake_module())
@@ -362,7 +362,7 @@ def test_two_who_write_at_once_do_not_take_each_others_new_file_for_a_leftover(f
     assert file.read_bytes() == NEW and os.listdir(file.parent) == [file.name]
 
 
-def test_file_that_somebody_else_has_removed_is_not_there(file):
+def test_file_that_others_have_removed_is_not_there(file):
     assert engine.remove_file(str(file), True) and engine.remove_file(str(file), False)
     assert not engine.remove_file(str(file), False) and engine.read_if_there(str(file)) is None
 
@@ -629,7 +629,7 @@ def test_interrupted_write_that_may_not_be_taken_back_is_a_sentence(open_folder)
         os.setuid(user)
         return verdict(engine.take_back_interrupted, [path])
 
-    assert "can't be put back: Permission denied; run with become: true" in in_child(try_it, NOBODY)
+    assert "can't be put back: Permission denied; run with become: true" in in_child(try_it, OTHER_USER)
     assert in_child(try_it, 0) is None and os.listdir(open_folder) == ["services"]
     with open(path, "rb") as source:
         assert source.read() == OLD

@@ -72,7 +72,7 @@ def test_what_is_left_of_a_file_is_shown_as_what_the_file_was(now, before):
         assert all(b"hunter2" not in redactor(*states)(content) for content in (now, before))
 
 
-def test_no_secret_of_a_file_that_somebody_damaged_is_in_the_diff_of_the_way_back(tmp_path):
+def test_no_secret_of_a_file_that_was_damaged_is_in_the_diff_of_the_way_back(tmp_path):
     path, record = tmp_path / "HubDetails.xml", ChangeRecord(str(tmp_path / "record.json"), 443, 8443)
     path.write_bytes(HUB)
     moved = HUB.replace(b"hub/", b"hub:8443/")

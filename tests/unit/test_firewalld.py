@@ -219,7 +219,7 @@ def test_panic_mode_is_a_problem():
 
 
 @pytest.mark.parametrize("tables, lost", [("table inet firewalld\n", False), ("table inet other\n", True), ("", True)])
-def test_rules_that_somebody_has_flushed_from_the_kernel_are_a_problem(tables, lost, tmp_path, monkeypatch):
+def test_rules_that_others_have_flushed_from_the_kernel_are_a_problem(tables, lost, tmp_path, monkeypatch):
     (tmp_path / "firewalld.conf").write_text("# x\nFirewallBackend=nftables\n")
     monkeypatch.setattr(engine, "CONFIGURATION", str(tmp_path / "firewalld.conf"))
     found = firewalld()

@@ -229,7 +229,7 @@ def test_restored_with_openings_takes_back_only_these(run, paper):
     assert [entry["port"] for entry in json.loads(run.record.read_text())["added"]] == [55000]
 
 
-def test_what_nobody_asked_for_is_undone_and_named_with_what_was_asked(run, paper):
+def test_what_was_not_asked_for_is_undone_and_named_with_what_was_asked(run, paper):
     before = held(paper)
     failed = run("open", opening(55000), spoil=lambda: paper.whole["runtime"].append("extra all of tcp"))
     assert failed["failed"] and "to be opened tcp 55000 from any address" in failed["msg"] and "extra all of tcp" in failed["msg"]

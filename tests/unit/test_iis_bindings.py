@@ -15,7 +15,7 @@ from ansible_collections.portshift.agents.plugins.plugin_utils._iis_edit import 
 from ansible_collections.portshift.agents.plugins.plugin_utils._windows.protocol import FOLDER
 from ansible_collections.portshift.agents.plugins.plugin_utils._windows.script import WindowsError
 from ansible_collections.portshift.agents.plugins.plugin_utils._windows_record import NEXT, WindowsRecord, as_text, parse
-from tests.unit.windows_bigfix import Straight
+from tests.unit.windows_moves import Straight
 from tests.windows.files import ADMINISTRATORS, TRUSTED, USERS
 from tests.windows.host import Host as Model
 
@@ -134,7 +134,7 @@ def test_a_twin_of_the_migration_follows_a_certificate_that_was_renewed():
     recorded = dict(before=bindings(PLAIN), old_port=443, new_port=8443)
     wanted, notes = iis.twins(site("https *:443: " + B, SECOND), 443, 8443, recorded)
     assert (iis.texts(wanted), notes) == (["https *:443: " + B, "https *:8443: " + B], [])
-    # One that was there before is somebody's own.
+    # One that was there before is the site's own.
     with pytest.raises(iis.BindingError, match="which is not the same"):
         iis.twins(site("https *:443: " + B, SECOND), 443, 8443, dict(recorded, before=bindings(PLAIN, SECOND)))
 
@@ -150,7 +150,7 @@ def test_on_the_way_back_a_binding_that_stayed_is_left_alone():
     (443, [SECOND], [PLAIN, SECOND], 0),
     (443, [SECOND, "https *:8443:new " + A], [PLAIN, SECOND, "https *:8443:new " + A], 1),
     (443, ["https *:8443:new " + A], ["https *:8443:new " + A], 1),
-    # Nobody knows which port was left.
+    # It is not known which port was left.
     (None, ["https *:8443:new " + A], ["https *:443:new " + A, "https *:8443:new " + A], 0),
 ])
 def test_the_port_that_was_left_gets_back_what_it_had_alone(old_port, there, expected, notes):
@@ -191,13 +191,13 @@ def test_the_bindings_of_a_port_go(there, beside, expected):
     (["https 10.0.0.5:443: " + A, SECOND], 8443, "its binding https 10.0.0.5:443: A+ has no twin"),
     ([PLAIN, "http *:80:"], 8443, "has no twin on port 8443"),
     (["https *:443:", SECOND], 8443, "has no certificate, so it could not be put back"),
-    # What stands there serves nobody who comes from the port that goes.
+    # What stands there serves no client that comes from the port that goes.
     ([PLAIN, "http *:8443:"], 8443, "has no twin on port 8443 .http .:8443: is of another kind., so what is reached by it"),
     (["https *:443:a sni " + A, "https *:8443:a " + A], 8443, "has no twin on port 8443 .https .:8443:a A+ is of another kind"),
     (["https *:443:a sni ccs", "https *:8443:a sni " + A], 8443, "is of another kind"),
     ([PLAIN, "https *:8443:"], 8443, "has no twin on port 8443 .https .:8443: has no certificate."),
 ])
-def test_nobody_loses_the_hub_with_a_port(there, beside, words):
+def test_no_client_loses_the_hub_with_a_port(there, beside, words):
     with pytest.raises(iis.BindingError, match=words):
         iis.without(site(*there), 443, beside)
 
@@ -219,7 +219,7 @@ def test_a_port_goes_though_the_one_that_stays_has_another_certificate_and_that_
     ([PLAIN], ["https *:8443: " + B], ["https *:443: " + B], 0, 0),
     ([PLAIN], [PLAIN, "https *:8443: " + B], [PLAIN], 0, 0),
     ([PLAIN], ["https *:443:", SECOND], [PLAIN], 0, 0),
-    # Of somebody else.
+    # Of others.
     ([PLAIN], [PLAIN, SECOND, "https *:8443:new sni " + B], ["https *:8443:new sni " + B, PLAIN], 0, 1),
     ([PLAIN], ["https *:443:new " + B, SECOND], ["https *:443:new " + B, PLAIN], 0, 0),
     ([PLAIN, SECOND], [PLAIN, SECOND], [PLAIN, SECOND], 0, 0),
@@ -482,7 +482,7 @@ RIGHT = dict(version=1, old_port=443, new_port=8443, phase="", state="verified",
     (dict(new_port=70000), "new_port is 70000"), (dict(started="yesterday"), "started is 'yesterday'"),
     (dict(started=1e300), "not a time in seconds"), (dict(state=None), "state is None"),
 ])
-def test_a_record_that_somebody_has_damaged_is_named_and_what_to_do(damage, words):
+def test_a_record_that_was_damaged_is_named_and_what_to_do(damage, words):
     assert parse(PATH, json.dumps(RIGHT).encode()) == RIGHT
     with pytest.raises(RecordError) as found:
         parse(PATH, json.dumps(dict(RIGHT, **damage)).encode())

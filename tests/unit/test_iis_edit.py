@@ -14,7 +14,7 @@ from ansible_collections.portshift.agents.plugins.plugin_utils import _iis_bindi
 from ansible_collections.portshift.agents.plugins.plugin_utils import _iis_edit
 from ansible_collections.portshift.agents.plugins.plugin_utils._iis_edit import set_bindings
 from tests.unit.test_iis_bindings import bindings
-from tests.unit.windows_bigfix import Straight
+from tests.unit.windows_moves import Straight
 from tests.windows.host import Host
 
 A, B = "A" * 40, "B" * 40
@@ -151,7 +151,7 @@ def test_what_the_end_of_a_way_back_takes_too_is_added_again(removal, closed):
     assert not again.get("failed") and machine.texts() == [WEB, PLAIN] and machine.record()["state"] == "rolled_back", again
 
 
-def test_what_somebody_has_added_on_the_new_port_is_added_again():
+def test_what_others_have_added_on_the_new_port_is_added_again():
     machine = Machine("port", Hub=[PLAIN])
     assert machine.open()["changed"]
     own = "https *:8443:own sni " + A
@@ -173,7 +173,7 @@ def test_what_cant_be_added_again_needs_a_person_who_is_told_what_was_there():
     assert "It was bound to %s, %s, %s before" % (WEB, PLAIN, SECOND) in result["msg"] and result["changed"]
 
 
-def test_of_a_site_that_somebody_has_stopped_too():
+def test_of_a_site_that_was_stopped_by_hand_too():
     machine = Machine(Hub=[WEB, PLAIN])
     assert machine.open()["changed"]
     machine.sites["Hub"]["state"], machine.removal = "Stopped", "all"
@@ -289,7 +289,7 @@ def test_a_way_back_that_was_killed_is_finished_by_the_next(at, stops):
     assert machine.restore()["changed"] is False
 
 
-def test_a_killed_way_back_of_a_site_that_somebody_has_stopped_leaves_it_so():
+def test_a_killed_way_back_of_a_site_that_was_stopped_by_hand_leaves_it_so():
     machine = Machine(Hub=[PLAIN])
     assert machine.open()["changed"]
     machine.sites["Hub"]["state"] = "Stopped"
@@ -335,7 +335,7 @@ def test_a_port_that_is_not_the_migrations_is_refused():
     assert machine.run(state="restored", record=following)["changed"] and machine.texts() == [SECOND]
 
 
-def test_where_nobody_knows_the_port_that_was_left_any_may_come_back():
+def test_where_the_port_that_was_left_is_not_known_any_may_come_back():
     machine = Machine(Hub=[SECOND])
     assert machine.run(port=443, beside=8443, record=dict(path=RECORD, new_port=8443))["changed"]
     assert machine.texts() == [PLAIN, SECOND]
@@ -381,7 +381,7 @@ def test_connections_that_can_not_be_told_from_ended_ones_keep_the_port(monkeypa
     assert machine.texts() == [PLAIN, SECOND] and not result["changed"]
 
 
-def test_nobody_is_looked_for_where_the_new_port_is_gone_already():
+def test_no_users_are_looked_for_where_the_new_port_is_gone_already():
     machine = Machine(Hub=[PLAIN])
     assert machine.open()["changed"]
     machine.sites["Hub"]["bindings"] = bindings(PLAIN)

@@ -3,9 +3,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The language of the product: words that leave out who acts, and task names that say what the task does."""
 
-import importlib.machinery
-import importlib.util
-import os
 import pathlib
 import re
 import sys
@@ -14,6 +11,7 @@ import pytest
 import yaml
 
 from tests.conftest import CHECKOUT
+from tests.unit.loaded_tool import tool
 
 WITH_NAMES = ("roles/*/tasks/**/*.yml", "playbooks/**/*.yml", "extensions/molecule/*/*.yml")
 # A name begins with one of these: what an administrator would say that the task does.
@@ -30,15 +28,7 @@ RENAMED = {r"_?heed": "abort_if, check_abort", r"LIVES": "MAX_RESTARTS", r"NOT_R
 
 @pytest.fixture(scope="module")
 def lint():
-    loader = importlib.machinery.SourceFileLoader("portshift_lint", os.path.join(CHECKOUT, "tools", "lint"))
-    module = importlib.util.module_from_spec(importlib.util.spec_from_loader(loader.name, loader))
-    before, sys.dont_write_bytecode = (list(sys.path), sys.dont_write_bytecode), True
-    sys.path.insert(0, os.path.join(CHECKOUT, "tools"))
-    try:
-        loader.exec_module(module)
-    finally:
-        sys.path[:], sys.dont_write_bytecode = before
-    return module
+    return tool("lint")
 
 
 @pytest.mark.parametrize("name, text, found", [
@@ -55,6 +45,22 @@ def lint():
     ("plugins/a.py", "> nobody", [(1, "nobody")])])
 def test_words_that_leave_out_who_acts_are_found_with_their_line(lint, name, text, found):
     assert lint.vague_words(name, text) == found
+
+
+@pytest.mark.parametrize("name, is_read", [
+    ("plugins/a.py", True), ("tests/unit/test_a.py", True), ("tools/fast", True), ("CONTRIBUTING.md", True),
+    ("tests/unit/test_language.py", False), ("tests/data/earlier_versions/0.1.0/run.zip", False),
+    ("changelogs/changelog.yaml", False)])
+def test_words_are_looked_for_in_all_that_is_written_here(lint, monkeypatch, tmp_path, name, is_read):
+    (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+    (tmp_path / name).write_text("# some%s\n" % "body")
+    monkeypatch.setattr(lint, "ROOT", tmp_path)
+    monkeypatch.setattr(lint, "known_to_git", lambda: {name})
+    if is_read:
+        with pytest.raises(lint.Failed, match="%s:1: somebody" % name):
+            lint.check_words()
+    else:
+        assert lint.check_words() == "0 files"
 
 
 def _named(entries):

@@ -236,7 +236,7 @@ def test_records_of_two_addresses_are_two(monkeypatch):
     assert all(os.path.dirname(state_path(1, address)) == os.path.dirname(state_path(1, None)) for address in ("::1", "../x"))
 
 
-def test_folder_of_somebody_else_in_tmp_is_not_trusted(monkeypatch, tmp_path):
+def test_folder_of_another_user_in_tmp_is_not_trusted(monkeypatch, tmp_path):
     user = 4200000000 + os.getpid()
     monkeypatch.setattr(os, "geteuid", lambda: user)
     folder = "/tmp/portshift-%d" % user

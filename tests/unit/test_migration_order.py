@@ -178,14 +178,14 @@ def boks_order(run="migrate", running=(1, 2, 3)):
     return migration.Order("boks", found, run, list(running)).whole()
 
 
-def change_tracker_order(run="migrate", running=(1, 2, 3), agents=("h", "a1"), hub_hosts=("h",)):
+def change_tracker_order(run="migrate", running=(1, 2, 3), agents=("h", "a1"), hub_hosts=("h",), **more):
     """Of a hub and two agents, one of them on the hub's own host."""
     steps = [dict(phase=1, title="Agent of the hub", hosts=["h"]), dict(phase=3, title="Agents", hosts=["a1"])]
     steps = [step for step in steps if step["hosts"][0] in agents]
     components = {host: components for host, components in dict(h=["hub"], a1=["agent"]).items() if host in agents}
     return migration.Order("change_tracker", dict(
         port=8443, hub_hosts=list(hub_hosts), keeper=agents[0], components=components, steps=steps, order=list(agents),
-        not_asked=[]), run, list(running)).whole()
+        **dict(dict(not_asked=[]), **more)), run, list(running)).whole()
 
 
 def test_host_of_a_hub_answers_for_the_hub_and_for_its_own_agent():
@@ -275,6 +275,36 @@ def test_report_of_a_rollback():
     back = dict(moved=["srv"], port=55000, old_port=52311)
     assert report(PRODUCTS["bigfix"], found, 52311, lambda host: True, False, back) == [
         "5 of 5 hosts proved port 52311: the migration of 1 host from port 52311 to 55000 is taken back."]
+
+
+LEFT_ALONE = ("The hub was left alone (change_tracker_hub_server: none), so its administrator ends the port there that no agent "
+              "uses any more.")
+
+
+@pytest.mark.parametrize("run, check, managed, by_hand", [
+    ("close", False, ["1 of 1 host proved port 8443. What was left for it is closed."],
+     ["1 of 1 host proved port 8443.", LEFT_ALONE]),
+    ("close", True, ["Check mode: nothing was changed. 1 of 1 host proved port 8443. What that would leave open is told above."],
+     ["Check mode: nothing was changed. 1 of 1 host proved port 8443.", LEFT_ALONE]),
+    ("verify", False, ["1 of 1 host proved port 8443."], ["1 of 1 host proved port 8443."]),
+    ("rollback", False, ["Nothing to take back: no host has moved to port 8443; what had been opened for it is closed."],
+     ["Nothing to take back: no host has moved to port 8443.", LEFT_ALONE])])
+def test_report_of_a_run_without_a_hub_says_nothing_of_what_it_has_not_done(run, check, managed, by_hand):
+    product, back = PRODUCTS["change_tracker"], dict(moved=[], port=8443, old_port=None)
+    for found, said in (
+            (change_tracker_order(run, (), agents=["a1"], hub_managed=True), managed),
+            (change_tracker_order(run, (), agents=["a1"], hub_hosts=[], hub_managed=False), by_hand)):
+        assert report(product, found, 8443, lambda host: True, check, back) == said
+
+
+def test_next_steps_without_a_hub_name_who_ends_the_old_port():
+    product = PRODUCTS["change_tracker"]
+    by_hand = report(product, change_tracker_order(hub_hosts=[], hub_managed=False), 8443, lambda host: True, False)
+    managed = report(product, change_tracker_order(hub_managed=True), 8443, lambda host: True, False)
+    assert by_hand[:-1] == managed[:-1] and "until its administrator ends the old one" in by_hand[-1]
+    assert "until close_change_tracker_port.yml runs" in managed[-1]
+    for told in (by_hand, managed):
+        assert told[-1].endswith("Proof at any time: verify_change_tracker_port.yml.")
 
 
 def test_report_names_hosts_that_a_limit_left_out():
@@ -436,6 +466,32 @@ def act(order, host, check_mode=False, variables=None, facts=None, hostvars=None
 
 def evidence(name, hosts, **more):
     return {host: {name: dict(dict(ok=True, port=6530), **more)} for host in hosts}
+
+
+@pytest.mark.parametrize("managed, whole, none", [
+    (True, "so it can't be told whether they still need the port that this run would take away. Run without --limit",
+     "no record names it, neither one of an agent nor that of the hub. Name the port that was opened."),
+    (False, "so it can't be told which port they need. Run without --limit",
+     "no agent's record names it. Name the port that agents have moved to.")])
+def test_what_a_run_without_a_hub_would_take_away_is_not_told(managed, whole, none):
+    found = change_tracker_order("close", (), agents=["a1"], hub_hosts=["h"] if managed else [], hub_managed=managed,
+                                 not_asked=["a2"])
+    assert act(found, "a1", act="whole")["msg"] == "Nothing was changed. a2: in the groups and not part of the run, %s." % whole
+    back = dict(known=False, left=False, last=None, moved=[], hosts=["a1"], port=9443, old_port=None)
+    said = act(dict(found, run="rollback"), "a1", act="gate", gate="way_back", facts=dict(
+        a1=dict(change_tracker_way_back=dict(ok=True, record=None))), variables=dict(
+            change_tracker_port=9443, portshift_rollback_found=dict(rollback=back), change_tracker_rollback_force=True))
+    assert said["msg"] == "Nothing was changed. There is no migration to port 9443 to take back: " + none
+
+
+def test_a_host_of_which_it_can_not_be_told_whether_it_was_opened_is_named_with_why():
+    back = dict(known=False, left=False, last=None, moved=[], hosts=["srv"], port=9443, old_port=None)
+    facts = {host: dict(bigfix_component_way_back=dict(ok=True, record=None), portshift_rollback_untold="")
+             for host in COMPONENTS}
+    facts["r1"]["portshift_rollback_untold"] = "nft could not list the rules"
+    said = act(order("rollback", ()), "srv", act="gate", gate="way_back", facts=facts, variables=dict(
+        bigfix_port=9443, portshift_rollback_found=dict(rollback=back)))["msg"]
+    assert "no host was opened for it alone. Whether a bridge leads from there could not be told of r1 (nft could not " in said
 
 
 def test_share_of_missing_hosts_is_one_of_all_hosts_where_it_counts_over_all_phases():

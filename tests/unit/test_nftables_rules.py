@@ -189,7 +189,7 @@ ANY_ADDRESS = {Atom(number, "tcp", OLD, None) for number in (4, 6)}
     ([[match(payload("tcp", "dport"), 22), FROM_9, DROP]], None, 0), ([[DROP], [FROM_9, DROP]], None, 0),
     ([[TCP, {"limit": {"rate": 5, "burst": 5, "per": "second"}}, DROP], [ACCEPT]], 10, 0), ([], None, 0),
 ])
-def test_an_opening_stands_behind_denials_that_have_a_condition_and_before_those_for_everybody(rules, behind, overridden):
+def test_an_opening_stands_behind_denials_that_have_a_condition_and_before_those_for_every_address(rules, behind, overridden):
     survey, = nft.surveys_of(nft.parse_ruleset(ruleset(*rules)), {OLD})
     place, ahead, before = survey.place_for(ANY_ADDRESS)
     assert (place, len(before)) == (behind, overridden) and bool(ahead) == (behind is not None)
@@ -255,7 +255,7 @@ def test_an_opening_has_to_be_in_every_chain_that_filters():
     assert openings_of(surveys(four, ruleset())) == set()
 
 
-def test_what_is_added_for_anybody_can_be_taken_away_without_what_was_there_for_one_family():
+def test_what_is_added_for_any_address_can_be_taken_away_without_what_was_there_for_one_family():
     four = [match({"meta": {"key": "nfproto"}}, "ipv4"), TCP, ACCEPT]
     before = surveys(ruleset(four))
     opening = Opening("tcp", OLD, None)
@@ -365,7 +365,7 @@ def test_closing_and_reopening_gives_the_bytes_back(before, after):
     assert len(mine) == len(lines) and nft.reopened(closed, mine) == content
 
 
-def test_somebody_elses_line_behind_the_include_keeps_its_place():
+def test_a_line_of_others_behind_the_include_keeps_its_place():
     there = nft.with_include(b"flush ruleset", "bigfix", OWN) + b"table ip x {}\n"
     assert nft.without_include(there, "bigfix", OWN) == b"flush ruleset\ntable ip x {}\n"
 

@@ -259,7 +259,7 @@ def test_no_server_is_left_without_a_listen():
         b"x y;", b"a b;", b"listen 81;"), 81)
 
 
-# What somebody put in after the twins were made.
+# What others put in after the twins were made.
 ADDED = b"server {\n    listen 80;\n    listen 443 ssl;\n    server_name portal.example.test;\n}\n"
 AGAIN = "Run the migration again, which gives it one, or take "
 
@@ -277,13 +277,13 @@ AGAIN = "Run the migration again, which gives it one, or take "
     (CLOSED + ADDED, "Give it one by hand, or take that listen out by hand"),
     (server(b"listen 443 quic;", b"listen 443 ssl;", b"listen 8443 ssl;"), "listens on port 443 (line 2)"),
     (OPENED + server(b"listen 8000-9000;"), "has a range of ports (8000-9000) that holds 8443"),
-    # What has every address of one family has none of the other, and nobody knows which addresses a name has.
+    # What has every address of one family has none of the other, and it is not known which addresses a name has.
     (server(b"listen 192.0.2.7:443;", b"listen [::1]:443;", b"listen 8443;"), "listens on port 443 (line 3)"),
     (server(b"listen 192.0.2.7:443;", b"listen [::1]:443;", b"listen [::]:8443;"), "listens on port 443 (line 2)"),
     (server(b"listen hub.example.test:443;", b"listen 8443;", b"listen [::]:8443;"), "listens on port 443 (line 2)"),
     (server(b"listen 443;", b"listen 192.0.2.7:8443;"), "listens on port 443 (line 2)"),
     (server(b"listen 443 quic;", b"listen 192.0.2.7:443;", b"listen 8443 quic;"), "listens on port 443 (line 3)"),
-    # nginx asks the other server for whoever comes to that address.
+    # nginx asks the other server for each client that comes to that address.
     (server(b"listen 192.0.2.7:443;", b"listen 8443;") + server(b"listen 192.0.2.7:8443;"), "listens on port 443 (line 2)"),
 ])
 def test_a_server_without_the_port_that_stays_does_not_lose_the_other(data, told):
@@ -346,7 +346,7 @@ def test_without_a_port_to_stand_beside_the_listen_has_to_be_there():
 
 
 @pytest.mark.parametrize("moved", [OPENED, CLOSED, FILE])
-def test_the_move_is_taken_out_of_a_file_that_somebody_changed_since(moved):
+def test_the_move_is_taken_out_of_a_file_that_others_changed_since(moved):
     changed = moved.replace(b"location / {", b"client_max_body_size 9m;\n\n    location / {")
     back = engine.moved_back(changed, FILE, 8443)
     assert b"client_max_body_size 9m;" in back and b"8443" not in back

@@ -4,12 +4,15 @@
 """Which sockets are those of a listen, and which stand against it; what else there is, is shown on a real nginx."""
 
 import os
+import types
 
 import pytest
 
 from ansible_collections.portshift.agents.plugins.module_utils._nginx import conf, edit as _nginx_edit
-from ansible_collections.portshift.agents.plugins.module_utils._nginx.edit import ListenEdit, _overlaps, _serves
+from ansible_collections.portshift.agents.plugins.module_utils._nginx.edit import (
+    ListenEdit, NginxEditError, _overlaps, _serves)
 from ansible_collections.portshift.agents.plugins.module_utils._core.process_tree import has_workers, master_of, workers_of
+from ansible_collections.portshift.agents.plugins.module_utils._network.posix_host import PosixHost
 from ansible_collections.portshift.agents.tests.unit import growth
 
 
@@ -59,7 +62,7 @@ def test_a_worker_is_a_process_of_its_master_that_can_be_seen(proc):
     assert workers_of(20, str(proc)) == workers_of(99, str(proc)) == set()
 
 
-def test_a_process_that_has_ended_is_nobodys(proc):
+def test_a_process_that_has_ended_has_no_master(proc):
     assert master_of(11, str(proc)) == master_of(10, str(proc)) == 10 and master_of(99, str(proc)) is None
 
 
@@ -83,12 +86,15 @@ def edit(tmp_path, monkeypatch):
     def made(content, state, port, *looks):
         (tmp_path / "hub.conf").write_bytes(content)
         left = list(looks)
-        monkeypatch.setattr(_nginx_edit, "listeners", lambda ports, every_owner: [
-            entry for entry in (left.pop(0) if len(left) > 1 else left[0]) if entry["port"] in ports])
+
+        class Listening(PosixHost):
+            def listeners(self, ports, address=None, every_owner=False):
+                return [entry for entry in (left.pop(0) if len(left) > 1 else left[0]) if entry["port"] in ports]
+
         monkeypatch.setattr(_nginx_edit, "has_workers", lambda master: True)
         monkeypatch.setattr(_nginx_edit, "LOOK_AGAIN", 0.001)
         found = ListenEdit(None, dict(path=str(tmp_path / "hub.conf"), state=state, port=port, beside=None, timeout=1,
-                                      test_command=["true"], reload_command=["true"]))
+                                      test_command=["true"], reload_command=["true"]), Listening())
         found.master, found.left = MASTER, left
         return found
     return made
@@ -96,6 +102,40 @@ def edit(tmp_path, monkeypatch):
 
 def socket_of(owners, port, address="127.0.0.1", protocol="tcp"):
     return dict(protocol=protocol, address=address, port=port, pid=owners[0] if owners else None, process=None, owners=owners)
+
+
+class Elsewhere(PosixHost):
+    """A host whose file, commands and listeners are none of this machine."""
+
+    def __init__(self):
+        self.ran = []
+
+    def edit(self, path, may_be_missing=False):
+        return types.SimpleNamespace(before=BOTH, target=path)
+
+    def real_path(self, path):
+        return path.replace("/linked/", "/real/")
+
+    def run(self, command, seconds):
+        self.ran.append(command)
+        return 0, "# configuration file /linked/nginx.conf:\ninclude x/*;\n# configuration file /linked/x/hub.conf:\n", ""
+
+    def listeners(self, ports, address=None, every_owner=False):
+        return [socket_of(OURS, port) for port in sorted(ports)]
+
+    def outgoing(self, port, address=None):
+        return [dict(address="127.0.0.1", remote="192.0.2.9:443", pid=4711, process="curl")]
+
+
+def test_what_is_judged_is_asked_of_the_host_that_is_handed_in():
+    host = Elsewhere()
+    found = ListenEdit(None, dict(path="/real/x/hub.conf", state="present", port=8443, beside=443, timeout=1, backup=False,
+                                  test_command=["nginx", "-t"], reload_command=["true"]), host)
+    found.master = found._find_nginx()
+    assert (found.before, found.master, found._lacking()) == (BOTH, MASTER, [])
+    assert found._look_at_the_rest() == [] and host.ran == [["nginx", "-T"]] and found.nginx.folder == "/linked"
+    with pytest.raises(NginxEditError, match=r"is in use by a connection from here to 192.0.2.9:443 \(curl \(process 4711\)\)"):
+        found._require_free_port()
 
 
 OURS = [MASTER]
@@ -108,7 +148,7 @@ NEW = socket_of(OURS, 8443)
     (b"server { listen 443; listen 127.0.0.1:8443; }", socket_of([], 443, "0.0.0.0"), ["still listens on port 443"]),
     (b"server { listen [::]:443; listen 127.0.0.1:8443; }", socket_of([], 443, "::"), ["still listens on port 443"]),
     (b"server { listen 443 quic; listen 127.0.0.1:8443; }", socket_of([], 443, "0.0.0.0", "udp"), ["still listens on port 443"]),
-    # Somebody else's, who can't be seen.
+    # Of another process, which can't be seen.
     (BOTH, socket_of([], 443, "127.0.0.2"), []), (BOTH, socket_of([], 443, "0.0.0.0"), []), (BOTH, socket_of([], 443, "::"), []),
     (b"server { listen 127.0.0.1:443; listen 443 quic; listen 8443; }", socket_of([], 443, "0.0.0.0"), []),
     (b"server { listen hub.example.test:443; listen 127.0.0.1:8443; }", socket_of([], 443), []),

@@ -31,11 +31,11 @@ def test_a_name_stands_for_all_its_addresses():
     assert parse(tcp(55000, "relay1.example.test")) == [Opening("tcp", 55000, "10.1.2.3"), Opening("tcp", 55000, "fd00::5")]
 
 
-def test_without_sources_anybody_is_meant():
+def test_without_sources_any_address_is_meant():
     assert parse(tcp(55000)) == [Opening("tcp", 55000, None)] == parse(dict(port=55000, protocol="tcp", sources=None))
 
 
-def test_everybody_over_both_families_is_anybody():
+def test_every_address_of_both_families_is_any_address():
     assert parse(tcp(55000, "0.0.0.0/0", "::/0", "10.1.2.3")) == [
         Opening("tcp", 55000, None), Opening("tcp", 55000, "10.1.2.3")]
 
@@ -70,10 +70,10 @@ def test_a_deny_takes_all_or_a_part_of_an_opening(denied, source, expected):
     assert _openings.denies(denied, Opening("tcp", 55000, source)) == expected
 
 
-def test_what_anybody_may_is_not_listed_once_more_per_family():
-    anybody = Opening("tcp", 55000, None)
-    assert _openings.settled([anybody, Opening("tcp", 55000, "0.0.0.0/0")]) == {anybody}
-    assert _openings.settled([Opening("tcp", 55000, "0.0.0.0/0"), Opening("tcp", 55000, "::/0")]) == {anybody}
+def test_what_any_address_may_is_not_listed_once_more_per_family():
+    from_anywhere = Opening("tcp", 55000, None)
+    assert _openings.settled([from_anywhere, Opening("tcp", 55000, "0.0.0.0/0")]) == {from_anywhere}
+    assert _openings.settled([Opening("tcp", 55000, "0.0.0.0/0"), Opening("tcp", 55000, "::/0")]) == {from_anywhere}
     assert _openings.settled([Opening("tcp", 55000, "::/0")]) == {Opening("tcp", 55000, "::/0")}
 
 

@@ -9,14 +9,13 @@ A stand-in of such a system: Python there says another name, lacks what is Linux
 import glob
 import json
 import os
-import re
 import subprocess
 import sys
 
 import pytest
-import yaml
 
 from ansible_collections.portshift.agents.tests.unit import masthead_files
+from tests.unit import public_names
 
 CHECKOUT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 OLD, NEW = 52311, 55000
@@ -127,16 +126,9 @@ def test_each_module_that_runs_on_hosts_is_one_or_the_other(folder):
 
 
 def test_documentation_says_where_a_module_works(folder):
-    with open(os.path.join(CHECKOUT, "plugins", "doc_fragments", "attributes.py"), encoding="utf-8") as source:
-        fragments = {}
-        exec(source.read(), fragments)
+    documented = public_names.modules()
     for name in sorted(LINUX) + [name for name, _arguments, _changes in anywhere(folder)]:
-        with open(os.path.join(CHECKOUT, "plugins", "modules", name + ".py"), encoding="utf-8") as source:
-            documentation = yaml.safe_load(re.search(r'^DOCUMENTATION = r"""$(.*?)^"""$', source.read(), re.S | re.M).group(1))
-        texts = [getattr(fragments["ModuleDocFragment"], one.rpartition(".")[2].upper())
-                 for one in documentation["extends_documentation_fragment"] if ".attributes." in one]
-        attributes = [documentation.get("attributes", {})] + [yaml.safe_load(text).get("attributes", {}) for text in texts]
-        said = next(found["platform"]["platforms"] for found in attributes if "platform" in found)
+        said = documented[name]["attributes"]["platform"]["platforms"]
         assert ("posix" if name not in LINUX else "linux") in said.split(", "), name
 
 

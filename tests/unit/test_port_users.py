@@ -47,13 +47,13 @@ def test_scanner_is_let_pass_by_its_address(ignore, left):
 def test_host_that_used_the_old_port_before_it_moved_is_none(seconds_ago, named):
     moves = dict(client1=(NOW - 200, NOW - 10))
     assert bool(users(("10.0.2.1", OLD, seconds_ago), moves=moves)) is named
-    # The move of another host excuses nobody.
+    # The move of another host excuses no user.
     assert users(("10.0.2.2", OLD, seconds_ago), moves=moves)
     assert users(("10.9.9.9", OLD, seconds_ago), moves=moves)
 
 
 @pytest.mark.parametrize("wrong", [-86400, 7200])
-def test_clocks_that_are_wrong_excuse_nobody(wrong):
+def test_clocks_that_are_wrong_excuse_no_user(wrong):
     # The clock of the client, then that of the relay: both are taken back to the time in which they were asked.
     assert users(("10.0.2.1", OLD, 1), moves=dict(client1=(NOW - 200 + wrong, NOW - 10 + wrong)))
     assert users(("10.0.2.1", OLD, 1), at=NOW + wrong, moves=dict(client1=(NOW - 900, NOW - 10)))

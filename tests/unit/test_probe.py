@@ -21,7 +21,7 @@ PAGE = b"HTTP/1.0 200 OK\r\nContent-Length: 16\r\n\r\n_PortNumber=5500"
 
 @contextlib.contextmanager
 def bound(kind=socket.SOCK_STREAM, listen=True):
-    """A socket of ours and its port: nobody else can have the port meanwhile."""
+    """A socket of ours and its port: no other process can have the port meanwhile."""
     with socket.socket(socket.AF_INET, kind) as server:
         server.bind((HOST, 0))
         if listen and kind == socket.SOCK_STREAM:
@@ -31,7 +31,7 @@ def bound(kind=socket.SOCK_STREAM, listen=True):
 
 @contextlib.contextmanager
 def serving(answer, context=None, asked=None):
-    """A server that gives `answer` to whoever asks; None: it accepts and stays silent."""
+    """A server that gives `answer` to each client; None: it accepts and stays silent."""
     with bound() as (server, port):
         held = []
 
@@ -313,7 +313,7 @@ def test_udp_answer_is_compared_with_what_is_wanted():
     with answering_datagrams(b"relay1 on trial", None) as (port, asked):
         assert probe(tcp(port, protocol="udp", reply_regex="^relay1 "), 5)["reachable"] is True
     assert asked == [b"portshift probe\n"]
-    with answering_datagrams(*[b"somebody else"] * 20) as (port, _asked):
+    with answering_datagrams(*[b"another token"] * 20) as (port, _asked):
         assert probe(tcp(port, protocol="udp", reply_regex="^relay1 "), 0.7)["reason"] == (
             "the answer does not match ^relay1 ")
 
@@ -337,7 +337,7 @@ def test_udp_that_is_to_answer_and_does_not_is_unreachable():
 
 @contextlib.contextmanager
 def trickling(start, piece):
-    """A server that says `start` and then `piece` every 50 ms, for as long as anybody listens."""
+    """A server that says `start` and then `piece` every 50 ms, for as long as a client listens."""
     with bound() as (server, port):
         over = threading.Event()
 
@@ -435,7 +435,7 @@ def test_no_targets_no_results():
     assert probe_all([], 1) == []
 
 
-def test_waits_until_somebody_listens():
+def test_waits_until_a_process_listens():
     with bound(listen=False) as (server, port):
         assert probe_all([tcp(port)], 1)[0]["reachable"] is False
         timer, started = threading.Timer(0.5, server.listen), time.monotonic()

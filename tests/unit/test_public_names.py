@@ -65,6 +65,11 @@ def test_names_are_found_where_they_stand():
     assert cutover["options"]["port"] == dict(type="int", required=True)
     assert cutover["options"]["bridge"]["suboptions"]["lease"]["default"] == "/var/lib/portshift/host.lock"
     assert cutover["attributes"]["check_mode"] == dict(support="full")
+    # Of a doc fragment that puts its parts together: what a look has, a module that knows nothing of the host has as well.
+    for look, option in [("boks_info", "boks_proof"), ("change_tracker_info", "change_tracker_proof")]:
+        of_the_look = names["modules"][look]["options"]["proof"]["suboptions"]
+        of_the_change = names["modules"]["confirmed_change"]["options"][option]["suboptions"]
+        assert of_the_look["settle"] == dict(type="float", default=5) and of_the_look.items() < of_the_change.items()
     assert names["modules"]["port_probe"]["returns"]["results"]["contains"]
     assert "bigfix_record_path" in names["roles"]["bigfix_relay"]["defaults"]["bigfix_relay_record_path"]
     assert names["playbooks"]["migrate_bigfix_port"]["tags"] == ["phase1", "phase2", "phase3"]

@@ -21,7 +21,7 @@ SILENT = None
 
 
 def plan(port=0, force=False, records=(), opened=None, **answers):
-    """`opened`: the hosts that were opened for the port; None: nobody has looked."""
+    """`opened`: the hosts that were opened for the port; None: no run has looked."""
     arguments = dict(hosts=list(answers), way_back="way_back", port=port, force=force, records=list(records),
                      **({} if opened is None else dict(opened="opened")))
     task = SimpleNamespace(args=arguments, async_val=0, check_mode=False, diff=False)
@@ -58,7 +58,7 @@ def test_host_that_has_gone_back_is_not_moved_again():
     assert (found["port"], found["old_port"], found["moved"]) == (2, 1, ["b"])
 
 
-def test_port_that_no_record_names_is_known_to_nobody():
+def test_port_that_no_record_names_is_not_known():
     known = {port: plan(port=port, a=record(1, 2, 10, "rolled_back"), b=NO_RECORD)["known"] for port in (0, 2, 7)}
     assert known == {0: True, 2: True, 7: False}
 
@@ -67,7 +67,7 @@ def hub(*told):
     return record(*told)["record"]
 
 
-def test_hub_that_was_opened_for_a_port_to_which_nobody_moved_goes_back_alone():
+def test_hub_that_was_opened_for_a_port_to_which_no_agent_moved_goes_back_alone():
     found = plan(records=[hub(2, 3, 20)], a=record(1, 2, 10))
     assert (found["port"], found["old_port"], found["moved"], found["known"]) == (3, 2, [], True)
 
@@ -105,7 +105,7 @@ def test_ports_that_the_hosts_have_left_are_all_named():
     ((1, 3), [(1, 2, 10), (1, 3, 20)]),
     ((1, 2), [(1, 2, 20), (1, 3, 10)]),
     ((4, 5), [(1, 2, 10), (4, 5, 20)]),
-    # A host of which nobody knew what it left.
+    # A host of which it was not known what it left.
     ((None, 3), [(1, 2, 10), (None, 3, 20)]),
     ((1, 2), [(1, 2, 20), (None, 3, 10)]),
     # A record that names one port twice.
@@ -179,7 +179,7 @@ def test_a_migration_that_was_rolled_back_is_not_the_last_where_others_came_to_i
     # No later than clocks may differ; gone back as well; to another port; the one that it followed.
     record(3, 1, 10 + DAY), record(3, 1, 10 + 3 * DAY, "rolled_back"), record(3, 4, 10 + 3 * DAY), record(3, 1, 5),
 ])
-def test_a_migration_that_was_rolled_back_counts_where_nobody_surely_came_later(other):
+def test_a_migration_that_was_rolled_back_counts_where_none_surely_came_later(other):
     answers = dict(x=record(1, 2, 10, "rolled_back"), y=other)
     refused = plan(port=other["record"]["new_port"], **answers)
     if other["record"]["new_port"] == 1:
@@ -193,7 +193,7 @@ def test_a_migration_that_was_rolled_back_counts_where_nobody_surely_came_later(
 @pytest.mark.parametrize("answers, port, last, left", [
     (dict(a=record(1, 2, 10)), 7, 2, False), (dict(a=record(1, 2, 10)), 1, 2, True), (dict(a=record(1, 2, 10)), 0, 2, False),
     (dict(a=record(1, 2, 10), b=record(2, 3, 20)), 1, 3, True),
-    # Without a port nobody would go back.
+    # Without a port no host would go back.
     (dict(a=record(1, 2, 10, "rolled_back")), 7, None, False),
     (dict(a=record(1, 2, 10), b=record(2, 3, 20, "rolled_back")), 7, None, False),
     (dict(a=NO_RECORD), 7, None, False), (dict(a=SILENT), 7, None, False),

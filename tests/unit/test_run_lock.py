@@ -57,7 +57,7 @@ def test_renewing_keeps_since_and_purpose_and_moves_the_end():
         T, T + 500, T + 1100, "migrate to 55000")
 
 
-def test_own_lock_that_lapsed_is_renewed_where_nobody_took_it():
+def test_own_lock_that_lapsed_is_renewed_where_no_run_took_it():
     assert hold(again(held_by()), ALICE, T + 5000, 600)[1:] == (None, None)
 
 
@@ -321,7 +321,7 @@ def test_running_process_has_not_ended(process):
     assert not action.has_ended(here(process.pid), action.this_run())
 
 
-def test_ended_process_has_ended_also_before_anybody_asked_for_its_exit_status(process):
+def test_ended_process_has_ended_also_before_its_exit_status_was_asked_for(process):
     holder = here(process.pid)
     process.send_signal(signal.SIGKILL)
     os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)

@@ -4,16 +4,12 @@
 """The seam between what judges and the host that is judged: a host that is none of this machine, and what lint holds."""
 
 import calendar
-import importlib.machinery
-import importlib.util
 import inspect
 import ntpath
-import os
-import sys
 
 import pytest
 
-from ansible_collections.portshift.agents.plugins.module_utils._bigfix.edit import MastheadEdit, SettingsEdit
+from ansible_collections.portshift.agents.plugins.module_utils._bigfix.edit import MastheadEdit, SettingsEdit, undone
 from ansible_collections.portshift.agents.plugins.module_utils._bigfix.evidence import BigFixEvidence
 from ansible_collections.portshift.agents.plugins.module_utils._bigfix.host import BigFixHost
 from ansible_collections.portshift.agents.plugins.module_utils._boks.evidence import BoksEvidence
@@ -28,6 +24,7 @@ from ansible_collections.portshift.agents.plugins.module_utils._core.host import
 from ansible_collections.portshift.agents.plugins.module_utils._move.states import under_way
 from ansible_collections.portshift.agents.plugins.module_utils._network import posix_host as network_host
 from ansible_collections.portshift.agents.tests.unit import masthead_files
+from tests.unit.loaded_tool import tool
 
 OLD, NEW = 52311, 55000
 NOW = 1763762400.0
@@ -283,6 +280,14 @@ def test_bigfix_is_planned_on_a_host_that_was_brought_here(no_posix):
     assert b":55000/bfmirror" in edit.file.after and edit.rewritten
 
 
+def test_a_setting_that_goes_back_has_the_date_of_the_host_that_was_brought_here(no_posix):
+    before, after = (bigfix_files(port)[CLIENT + "\\besclient.config"] for port in (OLD, NEW))
+    # What the agent has written since stays.
+    back = undone(OLD, NEW, Windows({}))("bigfix_settings", after + b"[Other]\r\nvalue = 1\r\n", before)
+    assert b"effective date = Fri,%2021%20Nov%202025%2022:00:00%20+0000" in back and back.endswith(b"[Other]\r\nvalue = 1\r\n")
+    assert b"value = %d\r\n" % OLD in back and b"%d" % NEW not in back
+
+
 def test_bigfix_proves_itself_on_a_host_that_was_brought_here(no_posix):
     host = Windows(bigfix_files(NEW))
     params = bigfix_params(
@@ -340,15 +345,7 @@ def test_boks_proves_itself_on_a_host_that_was_brought_here(no_posix):
 
 @pytest.fixture(scope="module")
 def lint():
-    tools = os.path.join(os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))), "tools")
-    loader = importlib.machinery.SourceFileLoader("portshift_lint", os.path.join(tools, "lint"))
-    found = importlib.util.module_from_spec(importlib.util.spec_from_loader(loader.name, loader))
-    sys.path.insert(0, tools)
-    try:
-        loader.exec_module(found)
-    finally:
-        sys.path.remove(tools)
-    return found
+    return tool("lint")
 
 
 OURS = "from ansible_collections.portshift.agents.plugins.module_utils."

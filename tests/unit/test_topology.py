@@ -146,7 +146,7 @@ def test_limit_leaves_its_hosts_only_and_cuts_waves_from_them():
         (3, "clients, wave 2 of 3", "client", ["c3"]), (3, "clients, wave 3 of 3", "client", ["c4"])]
 
 
-def test_empty_limit_leaves_nobody():
+def test_empty_limit_leaves_no_host():
     assert steps(only=[]) == []
 
 
@@ -177,7 +177,7 @@ def test_waves_are_what_play_keyword_serial_makes_of_them(count, sizes):
 
 
 @given(st.integers(0, 60), st.integers(1, 9), st.integers(1, 100))
-def test_waves_within_forks_lose_nobody(count, forks, percent):
+def test_waves_within_forks_lose_no_host(count, forks, percent):
     cut = waves(list(range(count)), "%d%%" % percent, "waves", forks)
     assert [host for wave in cut for host in wave] == list(range(count)) and all(0 < len(wave) <= forks for wave in cut)
 
@@ -235,7 +235,7 @@ def openings(**how):
 ADDRESSES = {host: "at-" + host for host in ["srv", "r1", "r2", "r3", "p1", "p2", "c1", "c2", "c3", "c4"]}
 
 
-def test_without_addresses_anybody_may_come():
+def test_without_addresses_any_may_come():
     found = openings()
     assert found["srv"] == found["r3"] == dict(tcp=[], udp=[]) and found["c1"] == found["p1"] == dict(udp=[])
 
@@ -247,7 +247,7 @@ def test_restricted_hosts_admit_their_children_by_tcp_and_their_parent_by_udp():
     assert found["c3"] == dict(udp=["at-r3"])
 
 
-def test_restricted_relay_without_children_admits_nobody_else():
+def test_restricted_relay_without_children_admits_no_others():
     assert openings(addresses=ADDRESSES)["p2"]["tcp"] == ["at-p2"]
 
 

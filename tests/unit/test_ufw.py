@@ -49,8 +49,8 @@ def read(ports, v4=(), v6=(), policy="DROP"):
     return engine.permanent_reading(rules(v4, v6), ports, policy)
 
 
-def allow(port, source=V4, anybody=V4, protocol="tcp", end="in"):
-    return "allow %s %s %s any %s %s" % (protocol, port, anybody, source, end)
+def allow(port, source=V4, destination=V4, protocol="tcp", end="in"):
+    return "allow %s %s %s any %s %s" % (protocol, port, destination, source, end)
 
 
 @pytest.mark.parametrize("v4, v6, expected", [
@@ -62,7 +62,8 @@ def allow(port, source=V4, anybody=V4, protocol="tcp", end="in"):
     (["allow_log tcp 55000 0.0.0.0/0 any 0.0.0.0/0 in"], [], {opening(source=V4)}),
     (["allow tcp 55000 0.0.0.0/0 any 0.0.0.0/0"], [], {opening(source=V4)}),
     ([allow(55000, end="in_eth0")], [], set()), ([allow(55000, end="out")], [], set()), ([allow("54000:56000")], [], set()),
-    ([allow("55000,55005")], [], set()), ([allow(55000, anybody="10.0.0.1")], [], set()), ([allow("any", "10.7.7.7")], [], set()),
+    ([allow("55000,55005")], [], set()), ([allow(55000, destination="10.0.0.1")], [], set()),
+    ([allow("any", "10.7.7.7")], [], set()),
     (["allow tcp 55000 0.0.0.0/0 53 0.0.0.0/0 in"], [], set()), (["deny tcp 55000 0.0.0.0/0 any 0.0.0.0/0 in"], [], set()),
     (["limit tcp 55000 0.0.0.0/0 any 0.0.0.0/0 in"], [], set()),
     (["route:allow tcp 55000 0.0.0.0/0 any 0.0.0.0/0 in"], [], set()),
@@ -166,7 +167,7 @@ def test_disabled_it_filters_nothing(ufw):
     assert not ufw(enabled="no").active() and ufw().active() and "ufw enable" in ufw(enabled="no").why_inactive()
 
 
-def test_an_opening_for_anybody_is_one_call_with_our_mark(ufw):
+def test_an_opening_for_any_address_is_one_call_with_our_mark(ufw):
     assert arguments(ufw().change([opening()], [])) == [
         dict(rule="allow", to_port="55000", proto="tcp", comment="portshift bigfix")]
 
@@ -177,7 +178,7 @@ def test_an_opening_with_a_source_names_the_family(ufw):
         dict(rule="allow", to_port="55000", proto="tcp", comment="portshift bigfix", from_ip="fd00::5", to_ip=V6)]
 
 
-def test_where_ipv6_is_off_everybody_over_ipv4_is_anybody(ufw):
+def test_where_ipv6_is_off_every_address_of_ipv4_is_any_address(ufw):
     found = ufw([allow(55000)], ipv6="no")
     assert opening() in found.read([55000])[1].exact and found.change([opening()], []) == []
     with pytest.raises(OpeningError, match="IPV6"):

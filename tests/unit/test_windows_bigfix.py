@@ -16,10 +16,10 @@ from ansible_collections.portshift.agents.plugins.plugin_utils._windows.host imp
 from ansible_collections.portshift.agents.plugins.plugin_utils._windows.move import Module, WindowsMove
 from ansible_collections.portshift.agents.plugins.plugin_utils._windows.script import WindowsError
 from tests.unit.windows_bigfix import (
-    CLIENT, DATE, NEW, OLD, RECORD, RELAY, SETTINGS, Parent, Straight, client, look_options, masthead, move_options, options,
-    proof, relay, state_of)
+    CLIENT, DATE, NEW, OLD, RECORD, RELAY, SETTINGS, Parent, client, look_options, masthead, move_options, options, proof, relay,
+    state_of)
+from tests.unit.windows_moves import Straight, cut_off, fails_to_start, hangs_while_it_stops
 from tests.windows import bigfix as windows
-from tests.windows.clock import Cancelled
 from tests.windows.host import Host
 from tests.windows.network import Network
 from tests.windows.services import Service
@@ -152,16 +152,6 @@ def registry_changed_between(host, script):
         SETTINGS + "\\__RelayServer1", "value", "http://relay:1/", "String")
 
 
-def hangs_while_it_stops(host, script):
-    host.services.get("BESClient").hangs = "stop"
-
-
-def fails_to_start(host, script):
-    service = host.services.get("BESClient")
-    host.clock.after(1.5, lambda: setattr(service, "fails", 1))
-    host.clock.after(40, lambda: setattr(service, "fails", None))
-
-
 def disabled(host, script):
     host.services.get("BESClient").start_mode = "disabled"
 
@@ -173,8 +163,8 @@ def disk_is_full(host, script):
 @pytest.mark.parametrize("trouble, words, is_as_before", [
     (agent_that_is_silent, "The host has undone it by itself.*run on the old port", True),
     (registry_changed_between, "nothing was changed|undone it by itself", False),
-    (hangs_while_it_stops, "BESClient", True),
-    (fails_to_start, "BESClient.*undone it by itself|BESClient.*half way", True),
+    (lambda host, script: hangs_while_it_stops(host, "BESClient"), "BESClient", True),
+    (lambda host, script: fails_to_start(host, "BESClient"), "BESClient.*undone it by itself|BESClient.*half way", True),
     (disabled, "nothing was changed: the service BESClient is disabled", True),
     (disk_is_full, "undone it by itself|nothing was changed", True),
 ])
@@ -414,14 +404,7 @@ def test_a_change_that_was_cut_off_is_no_hindrance_to_the_move_that_ends_it(host
 
 
 def test_a_move_that_was_cut_off_is_ended_at_once_by_the_next_run_and_done(host, script):
-    def cut(step):
-        if step["step"] == "start":
-            raise Cancelled
-
-    host.script.before = dict.fromkeys(range(40), cut)
-    with pytest.raises(Cancelled):
-        bigfix.moved(script, move_options(), Module(False, False))
-    host.script.before = {}
+    cut_off(host, lambda: bigfix.moved(script, move_options(), Module(False, False)))
     assert host.services.get("BESClient").state == "stopped"
     again = Straight(host)
     found = bigfix.moved(again, move_options(), Module(False, False))

@@ -18,7 +18,8 @@ from ansible_collections.portshift.agents.plugins.plugin_utils._windows.move imp
 from ansible_collections.portshift.agents.plugins.plugin_utils._windows.protocol import FOLDER
 from ansible_collections.portshift.agents.plugins.plugin_utils._windows.reg_file import reg_file
 from tests.lab.authority import Authority
-from tests.unit.windows_bigfix import CLIENT, DATE, NEW, OLD, RECORD, RELAY, SETTINGS, Straight, client, masthead, state_of
+from tests.unit.windows_bigfix import CLIENT, DATE, NEW, OLD, RECORD, RELAY, SETTINGS, client, masthead, state_of
+from tests.unit.windows_moves import Straight
 from tests.windows.files import READ, TRUSTED, WRITE
 from tests.windows.network import Network
 

@@ -14,11 +14,10 @@ from ansible_collections.portshift.agents.plugins.plugin_utils._windows import c
 from ansible_collections.portshift.agents.plugins.plugin_utils._windows.move import Module
 from ansible_collections.portshift.agents.plugins.plugin_utils._windows.script import new_id
 from tests.lab import change_tracker_lab
-from tests.unit.windows_bigfix import Straight
 from tests.unit.windows_change_tracker import (
     CERTIFICATE, FOLDER, LOG, NEW, OLD, PATH, RECORD, SERVICE, THUMBPRINT, agent, back_options, change_options, details,
     evidence_options, hub, look_options, proof, state_of)
-from tests.windows.clock import Cancelled
+from tests.unit.windows_moves import Straight, cut_off, fails_to_start, hangs_while_it_stops
 from tests.windows.network import Network
 from tests.windows.services import Service
 
@@ -301,14 +300,8 @@ def changed_between(host, script):
     script.host.script.before[0] = lambda step: host.files.put(PATH, host.files.read(PATH) + b"<!-- -->")
 
 
-def hangs_while_it_stops(host, script):
-    host.services.get(SERVICE).hangs = "stop"
-
-
-def fails_to_start(host, script):
-    service = host.services.get(SERVICE)
-    host.clock.after(1.5, lambda: setattr(service, "fails", 1))
-    host.clock.after(40, lambda: setattr(service, "fails", None))
+def hangs(host, script):
+    hangs_while_it_stops(host, SERVICE)
 
 
 def disk_is_full(host, script):
@@ -327,8 +320,8 @@ def says_that_it_has_lost_its_hub(host, script):
 @pytest.mark.parametrize("trouble, words, is_as_before", [
     (locked, "nothing was changed|undone it by itself", True),
     (changed_between, "undone it by itself|nothing was changed", False),
-    (hangs_while_it_stops, "Gen7AgentCore", True),
-    (fails_to_start, "Gen7AgentCore.*undone it by itself|Gen7AgentCore.*half way", True),
+    (hangs, "Gen7AgentCore", True),
+    (lambda host, script: fails_to_start(host, SERVICE), "Gen7AgentCore.*undone it by itself|Gen7AgentCore.*half way", True),
     (disk_is_full, "undone it by itself|nothing was changed", True),
     (hub_that_is_deaf, "undone it by itself.*run on the old port", True),
     (says_that_it_has_lost_its_hub, "Hub connection failed.*undone it by itself.*run on the old port", True),
@@ -342,7 +335,7 @@ def test_what_does_not_come_about_leaves_the_host_as_it_was(host, script, troubl
     if is_as_before:
         assert state_of(host) == before
     assert host.files.get(RECORD) is None or host.files.get(RECORD).content == b""
-    if trouble is not hangs_while_it_stops:
+    if trouble is not hangs:
         host.pass_time(200)
         assert host.services.get(SERVICE).state == "running"
 
@@ -372,14 +365,7 @@ def test_what_the_control_node_does_not_take_for_proved_is_put_back(host, script
 
 
 def test_a_move_that_was_cut_off_is_ended_at_once_by_the_next_run_and_done(host, script):
-    def cut(step):
-        if step["step"] == "start":
-            raise Cancelled
-
-    host.script.before = dict.fromkeys(range(40), cut)
-    with pytest.raises(Cancelled):
-        move(script)
-    host.script.before = {}
+    cut_off(host, lambda: move(script))
     assert host.services.get(SERVICE).state == "stopped"
     # What has not ended is waited for where one asks what becomes of it, and told.
     found = change_tracker.changed(Straight(host), back_options(state="present"), Module(False, False))
@@ -394,14 +380,7 @@ def test_a_move_that_was_cut_off_is_ended_at_once_by_the_next_run_and_done(host,
 
 def test_a_change_that_was_cut_off_is_undone_by_the_host_and_told(host, script):
     before = state_of(host)
-
-    def cut(step):
-        raise Cancelled
-
-    host.script.before = {6: cut}
-    with pytest.raises(Cancelled):
-        move(script)
-    host.script.before = {}
+    cut_off(host, lambda: move(script), at=6)
     host.pass_time(300)
     assert state_of(host) == before and host.services.get(SERVICE).state == "running"
     found = change_tracker.changed(Straight(host), back_options(state="present", wait=1), Module(False, False))
@@ -411,15 +390,7 @@ def test_a_change_that_was_cut_off_is_undone_by_the_host_and_told(host, script):
 
 def test_a_boot_amid_the_move_undoes_it(host, script):
     before = state_of(host)
-
-    def boot(step):
-        host.boot()
-        raise Cancelled
-
-    host.script.before = {7: boot}
-    with pytest.raises(Cancelled):
-        move(script)
-    host.script.before = {}
+    cut_off(host, lambda: move(script), at=7, meanwhile=host.boot)
     host.pass_time(300)
     assert state_of(host) == before and host.services.get(SERVICE).state == "running"
 

@@ -19,7 +19,7 @@ from ansible_collections.portshift.agents.plugins.plugin_utils._windows_firewall
 
 WEB, DNS = "portshift web 8443/tcp", "portshift web 53/udp"
 
-# What a rule has that nobody gave anything else, as the module prints it.
+# What a rule has that was given nothing else, as the module prints it.
 FRESH = dict(Description="", Direction="1", Action="1", ApplicationName="", Grouping="", ServiceName="", Enabled="True",
              Profiles="2147483647", LocalAddresses="*", RemoteAddresses="*", LocalPorts="*", RemotePorts="*", Protocol="256",
              InterfaceTypes="All", EdgeTraversalOptions="0", SecureFlags="0", IcmpTypesAndCodes="")
@@ -102,7 +102,7 @@ def test_openings_of_one_port_are_one_rule():
         (DNS, "any"), (WEB, "10.0.0.0/8,192.0.2.1")]
 
 
-def test_anybody_beside_a_source_is_anybody():
+def test_any_address_beside_a_source_is_any_address():
     made, = asked_rules("web", [opening(8443, "tcp", "192.0.2.1"), opening(8443)], True)
     assert remote_addresses(made.openings) == "any"
 
@@ -115,7 +115,7 @@ def test_a_name_is_refused_with_what_to_give_in_its_place():
 
 
 @pytest.mark.parametrize("state", ["closed", "reopened", "restored"])
-def test_where_somebody_comes_from_does_not_count_but_for_opening(state):
+def test_where_a_client_comes_from_does_not_count_but_for_opening(state):
     paper = Paper(**{WEB: rule(Enabled="False" if state == "reopened" else "True")})
     assert paper.change(state, opening(8443, "tcp", "agent1.example.test"))["changed"]
 

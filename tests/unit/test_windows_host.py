@@ -24,7 +24,8 @@ from ansible_collections.portshift.agents.plugins.plugin_utils._windows.host imp
     FILE_LIMIT, WindowsHost, probe_asked, splice, write_step)
 from ansible_collections.portshift.agents.plugins.plugin_utils._windows.move import AFTER_ITS_TIME, Module, await_end
 from ansible_collections.portshift.agents.plugins.plugin_utils._windows.protocol import FOLDER, FileAsked, Wanted
-from tests.unit.windows_bigfix import Parent, Straight
+from tests.unit.windows_bigfix import Parent
+from tests.unit.windows_moves import Straight
 from tests.windows.files import ADMINISTRATORS, TRUSTED, USERS
 from tests.windows.host import Host
 from tests.windows.network import Network
@@ -318,7 +319,7 @@ def test_a_host_that_is_half_way_is_for_a_person_each_time(host, script):
 @pytest.mark.parametrize("owner, words", [
     ("WIN\\mallory", "can be changed by more than SYSTEM"), (ADMINISTRATORS, "can be changed by")])
 def test_a_folder_that_is_not_believed_is_told_and_nothing_of_it_is_read(model, script, owner, words):
-    """Anyone may make it in C:\\ProgramData, and what lies in it then."""
+    """Any user may make it in C:\\ProgramData, and what lies in it then."""
     path = FOLDER + "\\bigfix.lock"
     model.files.folder(FOLDER, owner=owner, writers=TRUSTED | {USERS}, protected=False)
     model.files.put(path, b"{}")

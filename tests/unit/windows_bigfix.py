@@ -3,8 +3,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """A small BigFix deployment on models of Windows hosts, asked without a wire."""
 
-from ansible_collections.portshift.agents.plugins.plugin_utils._windows.protocol import VERSION, Request
-from ansible_collections.portshift.agents.plugins.plugin_utils._windows.script import new_id
 from tests.lab.authority import Authority
 from tests.lab.bigfix.listening import MASTHEAD
 from tests.windows.bigfix import DATE, SETTINGS, install_client
@@ -63,28 +61,6 @@ def state_of(host):
     return ({path: (node.content, node.owner, node.read_only) for path, node in host.files.nodes.items()
              if "portshift" not in path and "\\__global" not in path},
             {key.path: dict(key.values) for key in host.registry.below("HKLM\\SOFTWARE")})
-
-
-class Straight:
-    """A Script that asks the model at once, and counts."""
-
-    def __init__(self, host):
-        self.host, self.reads, self.applies, self.resumed, self.about = host, 0, [], [], None
-
-    def read(self, wanted):
-        self.reads += 1
-        return self.host.script.answer(Request(version=VERSION, verb="read", wanted=wanted))
-
-    def apply(self, wanted, steps, timeout, settles=()):
-        self.applies.append(steps)
-        more = dict(settles=list(settles)) if settles else {}
-        return self.host.script.answer(Request(version=VERSION, verb="apply", wanted=wanted, id=new_id(self.about),
-                                               timeout=timeout, steps=steps, **more))
-
-    def resume(self, change):
-        self.resumed.append(change["id"])
-        return self.host.script.answer(Request(version=VERSION, verb="apply", wanted={}, id=change["id"],
-                                               timeout=change["timeout"], steps=[]))
 
 
 def options(**more):

@@ -17,10 +17,10 @@ from tests.lab.bigfix import Refused as LabRefused
 from tests.lab.bigfix import listening, masthead
 from tests.lab.bigfix.listening import MASTHEAD, PARENT_SETTING, PORT_SETTING, REGISTER, REPORT, WEB_REPORTS_SETTING
 
-from .files import READ, WRITE, FileError
+from .files import READ, FileError
 from .network import NoAnswer, PortError
 from .registry import RegistryError
-from .services import DELAYED, Product, Refused, Service
+from .services import DELAYED, ConnectedProduct, Product, Refused, Service
 
 KEY = "HKLM\\SOFTWARE\\WOW6432Node\\BigFix"
 CLIENT, SERVER = KEY + "\\EnterpriseClient", KEY + "\\Enterprise Server"
@@ -284,12 +284,11 @@ class WebReports(Product):
             raise Refused(str(err))
 
 
-class Client(Product):
+class Client(ConnectedProduct):
     """The agent: registers, keeps its connection, reports, and writes its log, which it holds open."""
 
     def __init__(self):
         self.number = 0
-        self.connection = self.remote = self.log = None
         self.headed = None
 
     def start(self, host, service):
@@ -306,7 +305,7 @@ class Client(Product):
         host.clock.after(FIRST_SECONDS, self._work)
 
     def stop(self, host, service):
-        self._hang_up()
+        self.hang_up()
         self.say("Client shutdown")
         self.life = None
 
@@ -320,22 +319,10 @@ class Client(Product):
             parents.append(parent)
         return parents
 
-    def _hang_up(self):
-        if self.connection is not None:
-            self.host.disconnect(self.connection)
-        if self.remote is not None:
-            self.remote.close()
-        self.connection = self.remote = None
-
     # -- the log
     def _open_log(self):
         name = time.strftime("%Y%m%d.log", self.host.clock.local())
-        path = "%s%s\\%s" % (self.folder, LOGS, name)
-        if self.host.files.get(path) is None:
-            self.host.files.put(path)
-        if self.log is not None:
-            self.log.close()
-        self.log = self.host.hold(self.service.process, path, (WRITE,), (READ, WRITE))
+        self.hold_log("%s%s\\%s" % (self.folder, LOGS, name))
         self.day = name
 
     def say(self, text):
@@ -357,9 +344,7 @@ class Client(Product):
                 self.log.close()
                 self.host.files.remove(path)
             self._open_log()
-            node = self.log.node
-        node.data = bytes(node.data) + lines.encode()
-        node.changed = self.host.clock.now()
+        self.write(lines)
 
     def chain(self, letter, text):
         now = self.host.clock.local()
@@ -371,14 +356,14 @@ class Client(Product):
         if self.life != self.service.life or self.service.state not in ("running", "stop_pending"):
             return
         if self.connection is not None and not self.host.is_connected(self.connection):
-            self._hang_up()
+            self.hang_up()
         seconds = REPORT_SECONDS
         try:
             if self.connection is None:
                 self._register()
             self._post()
         except NoAnswer:
-            self._hang_up()
+            self.hang_up()
             seconds = RETRY_SECONDS
         self.host.clock.after(seconds, self._work)
 
@@ -397,7 +382,7 @@ class Client(Product):
                 failure = NoAnswer(str(err))
                 self.say("RegisterOnce: GetURL failed - General transport failure. - %s - registration url - %s" % (err, url))
                 self.chain("F", "%s:%d" % (name, port))
-                self._hang_up()
+                self.hang_up()
                 continue
             self.connection = self.host.connected(self.service.process, self.remote, port)
             self.port = port

@@ -20,9 +20,9 @@ from tests.lab.change_tracker import Refused as LabRefused
 from tests.lab.change_tracker import hub_details
 from tests.lab.change_tracker.windows import STARTED, STOPPED, lay_out
 
-from .files import READ, WRITE, FileError
+from .files import READ, FileError
 from .network import NoAnswer, PortError
-from .services import Product, Service
+from .services import ConnectedProduct, Product, Service
 
 NNT = "C:\\ProgramData\\NNT"
 # The services of agents, today's and the one before, and where each has its files.
@@ -68,12 +68,12 @@ class Untrusted(Exception):
     """What is there has another certificate."""
 
 
-class Agent(Product):
+class Agent(ConnectedProduct):
     """Heartbeats over a connection that it keeps; after too many failures in a row it sleeps until it is started anew."""
 
     def __init__(self, folder):
         self.folder, self.number, self.sealed = folder, 0, Sealed()
-        self.remote = self.connection = self.settings = self.log = None
+        self.settings = None
         # Numbers of the heartbeats that the hub took, and of those that failed.
         self.taken, self.failed = [], []
         self.sleeps = False
@@ -81,7 +81,7 @@ class Agent(Product):
     def start(self, host, service):
         self.host, self.service, self.life = host, service, service.life
         self.failures, self.sleeps = 0, False
-        self._open_log()
+        self.hold_log("%s\\%s" % (self.folder, LOG))
         self.say("Agent starting, version 8.1.0.7 (stand-in)")
         path = self.folder + "\\HubDetails.xml"
         try:
@@ -98,33 +98,18 @@ class Agent(Product):
         host.clock.after(RETRY_SECONDS, self._work)
 
     def stop(self, host, service):
-        self._hang_up()
+        self.hang_up()
         self.say("Agent stopped")
         self.life = None
 
-    def _open_log(self):
-        path = "%s\\%s" % (self.folder, LOG)
-        if self.host.files.get(path) is None:
-            self.host.files.put(path)
-        self.log = self.host.hold(self.service.process, path, (WRITE,), (READ, WRITE))
-
     def say(self, text):
-        now = self.host.clock.now()
-        line = "%s,%03d [INFO ] %s\r\n" % (time.strftime("%Y-%m-%d %H:%M:%S", self.host.clock.local()), now % 1 * 1000, text)
-        self.log.node.data = bytes(self.log.node.data) + line.encode()
-        self.log.node.changed = now
+        moment = time.strftime("%Y-%m-%d %H:%M:%S", self.host.clock.local())
+        self.write("%s,%03d [INFO ] %s\r\n" % (moment, self.host.clock.now() % 1 * 1000, text))
 
     def _sleep(self):
-        self._hang_up()
+        self.hang_up()
         self.say("Hub Offline, connection retries exhausted")
         self.sleeps = True
-
-    def _hang_up(self):
-        if self.connection is not None:
-            self.host.disconnect(self.connection)
-        if self.remote is not None:
-            self.remote.close()
-        self.connection = self.remote = None
 
     def _work(self):
         if self.life != self.service.life or self.service.state not in ("running", "stop_pending"):
@@ -135,7 +120,7 @@ class Agent(Product):
             self.failures = 0
             self.taken.append(self.number)
         except (NoAnswer, Untrusted) as err:
-            self._hang_up()
+            self.hang_up()
             self.failed.append(self.number)
             self.failures += 1
             self.say(("Certificate thumbprint does not match trusted: %s" if isinstance(err, Untrusted) else
@@ -147,7 +132,7 @@ class Agent(Product):
 
     def _beat(self):
         if self.connection is not None and not self.host.is_connected(self.connection):
-            self._hang_up()
+            self.hang_up()
         kept = self.connection is not None
         if not kept:
             self._connect()
@@ -157,7 +142,7 @@ class Agent(Product):
             if not kept:
                 raise
             # A server may close a kept connection at any time; it goes out again, over a new one.
-            self._hang_up()
+            self.hang_up()
             self._connect()
             status = self._say_that_it_lives()
         if status != 200:

@@ -5,6 +5,8 @@
 
 import itertools
 
+from .files import READ, WRITE
+
 STOPPED, START_PENDING, STOP_PENDING, RUNNING, PAUSED = "stopped", "start_pending", "stop_pending", "running", "paused"
 AUTO, DELAYED, MANUAL, DISABLED = "auto", "delayed", "manual", "disabled"
 # Win32 exit codes of a service: that ended by itself with an error of its own; that could not be started.
@@ -32,6 +34,33 @@ class Product:
 
     def stop(self, host, service):
         """Before its process ends, also when it is killed."""
+
+
+class ConnectedProduct(Product):
+    """A product that keeps a connection to a host above it, and holds its log open while it writes there."""
+
+    host = service = connection = remote = log = None
+
+    def hang_up(self):
+        if self.connection is not None:
+            self.host.disconnect(self.connection)
+        if self.remote is not None:
+            self.remote.close()
+        self.connection = self.remote = None
+
+    def hold_log(self, path):
+        """Others may read it and write there, and can't take it away."""
+        if self.host.files.get(path) is None:
+            self.host.files.put(path)
+        if self.log is not None:
+            self.log.close()
+        self.log = self.host.hold(self.service.process, path, (WRITE,), (READ, WRITE))
+
+    def write(self, text):
+        """At the end of the log that it holds."""
+        node = self.log.node
+        node.data = bytes(node.data) + text.encode()
+        node.changed = self.host.clock.now()
 
 
 class Service:

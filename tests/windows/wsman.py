@@ -100,6 +100,11 @@ class Task:
     def requests(self):
         return sum(self.counts.values())
 
+    @property
+    def cost(self):
+        """Requests, and of the Receives of a command the first alone: how many come after it depends on the machine."""
+        return self.requests - self.counts["again"]
+
 
 class Command:
     def __init__(self, text, has_stdin):

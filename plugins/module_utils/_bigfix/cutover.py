@@ -64,7 +64,7 @@ class BigFixMove(MovedProduct):
                             flat=step["format"] == "clientsettings", host=self.host)
 
     def undo(self, old_port, new_port):
-        return undone(old_port, new_port)
+        return undone(old_port, new_port, self.host)
 
     @property
     def _proof(self):

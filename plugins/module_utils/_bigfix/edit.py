@@ -27,7 +27,7 @@ def _with_path(path, action, *arguments, **options):
         raise FileError("%s: %s" % (path, err))
 
 
-def now(host=THIS_HOST):
+def now(host):
     """By the host's clock, as the agent writes it.
 
     Email's "-0000" for UTC is a spelling that the product is not known to read.
@@ -35,7 +35,7 @@ def now(host=THIS_HOST):
     return formatdate(host.now()).replace("-0000", "+0000")
 
 
-def undone(old_port, new_port):
+def undone(old_port, new_port, host=THIS_HOST):
     """A function (kind, bytes now, bytes before) that takes our change out of a file that has been written since, as agents do.
 
     It gives None for a masthead: one that was changed is not ours to mend.
@@ -50,7 +50,7 @@ def undone(old_port, new_port):
             ours = {name: values.get(name.lower()) for name, value in settings_file.parse(content).settings.items()
                     if name in PORT_SETTINGS and value == str(new_port)}
             content = settings_file.with_port_rewritten(content, new_port, old_port)[0]
-            return settings_file.with_settings(content, ours, now())
+            return settings_file.with_settings(content, ours, now(host))
         except EngineError:
             return None
     return undo

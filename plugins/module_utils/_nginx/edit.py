@@ -10,7 +10,8 @@ who listens, before and after.
 While nginx's master tries in vain to have one of its sockets, for up to 2.5 s, it listens on the others, and ends with none of
 the new ones.  Its workers come when it has them all, so a socket that a worker has is one that stays.
 
-It is done on a Linux host, in place, and not judged from afar: on Windows a hub stands behind IIS, which has its own engine.
+It is done on a Linux host, in place: on Windows a hub stands behind IIS, which has its own engine.  What is judged is asked of
+the Host; beside it stand the processes of nginx, and the folders that an include of its configuration means.
 """
 
 import contextlib
@@ -23,15 +24,15 @@ import time
 from collections import Counter
 
 from ansible_collections.portshift.agents.plugins.module_utils._nginx import conf
-from ansible_collections.portshift.agents.plugins.module_utils._core.bounded_commands import BoundedModule, execute, told
+from ansible_collections.portshift.agents.plugins.module_utils._core.bounded_commands import BoundedModule, told
 from ansible_collections.portshift.agents.plugins.module_utils._core.change_record import (
     RECORD_SPEC, ChangeRecord, RecordError, alone_on_host)
 from ansible_collections.portshift.agents.plugins.module_utils._core.errors import EngineError
 from ansible_collections.portshift.agents.plugins.module_utils._core.file_edit import (
-    FileEdit, FileError, sha256, take_back_interrupted)
+    FileError, sha256, take_back_interrupted)
 from ansible_collections.portshift.agents.plugins.module_utils._core.process_tree import has_workers, master_of, workers_of
-from ansible_collections.portshift.agents.plugins.module_utils._network.listeners import (
-    clients, listeners, outgoing, plain_address)
+from ansible_collections.portshift.agents.plugins.module_utils._network.listeners import clients, plain_address
+from ansible_collections.portshift.agents.plugins.module_utils._network.posix_host import THIS_HOST
 from ansible_collections.portshift.agents.plugins.module_utils._core.ports import parse_port
 
 # Seconds for nginx to test its configuration, or to be told to read it again.
@@ -120,16 +121,16 @@ SAVED_SINCE = ("another process has saved the file meanwhile, so it stays as it 
 class _Commands:
     """nginx, as the host's own commands reach it."""
 
-    def __init__(self, test_command, reload_command):
+    def __init__(self, test_command, reload_command, host):
         for option, command in (("test_command", test_command), ("reload_command", reload_command)):
             if not command:
                 raise NginxEditError("%s is an empty list; give the command and its arguments as words" % option)
-        self.test_command, self.reload_command, self.folder = test_command, reload_command, None
+        self.test_command, self.reload_command, self.host, self.folder = test_command, reload_command, host, None
 
     def _run(self, command):
         """(why it failed or None, what it said to its output)"""
         try:
-            code, out, err = execute(command, COMMAND_TIME, environ_update=dict(LANG="C", LC_ALL="C"))
+            code, out, err = self.host.run(command, COMMAND_TIME)
         except OSError as error:
             return "%s can't be run: %s" % (command[0], error.strerror or error), ""
         except EngineError as error:
@@ -156,8 +157,8 @@ class _Commands:
             if line.startswith(DUMP_MARK) and line.endswith(b":\n"):
                 path = os.fsdecode(line[len(DUMP_MARK):-2])
                 if not found:
-                    self.folder = os.path.dirname(path)
-                path = os.path.realpath(path)
+                    self.folder = self.host.folder_of(path)
+                path = self.host.real_path(path)
                 found[path] = []
             elif path:
                 found[path].append(line)
@@ -167,13 +168,13 @@ class _Commands:
 class ListenEdit:
     """One change of a file's listens.  `options`: those of the module; outcome() is its result."""
 
-    def __init__(self, module, options):
-        self.module, self.options = module, options
+    def __init__(self, module, options, host=THIS_HOST):
+        self.module, self.options, self.host = module, options, host
         self.path, self.state = options["path"], options["state"]
-        self.nginx = _Commands(options["test_command"], options["reload_command"])
+        self.nginx = _Commands(options["test_command"], options["reload_command"], host)
         self.record = ChangeRecord.from_params(options)
         self.record_before = copy.deepcopy(self.record.content) if self.record else None
-        self.edit = FileEdit.read(self.path)
+        self.edit = host.edit(self.path)
         self.lacking, self.reloaded, self.warnings = [], False, []
         self.saved_since = False
         self.before = self.edit.before
@@ -223,7 +224,7 @@ class ListenEdit:
         if content is None or content["state"] == "rolled_back":
             return None
         for entry in content["files"]:
-            if os.path.realpath(entry["path"]) == self.edit.target:
+            if self.host.real_path(entry["path"]) == self.edit.target:
                 return entry
         raise RecordError("%s: holds nothing about %s; name the file that it was written for with path, or its own record"
                           % (self.record.path, self.path))
@@ -241,7 +242,7 @@ class ListenEdit:
     # --- what is
 
     def _listeners(self, ports):
-        found = listeners(ports, every_owner=True)
+        found = self.host.listeners(ports, every_owner=True)
         if found is None:
             raise NginxEditError("this host has no /proc/net, so who listens on a port can't be told; nothing was changed")
         return [entry for entry in found if entry["protocol"] in self.protocols]
@@ -350,7 +351,7 @@ class ListenEdit:
         for entry in self._foreign():
             if self._is_in_the_way(entry):
                 self._refuse_taken(entry)
-        held = [entry for entry in outgoing(port) if self._is_in_the_way(dict(entry, protocol="tcp"))]
+        held = [entry for entry in self.host.outgoing(port) if self._is_in_the_way(dict(entry, protocol="tcp"))]
         if held:
             self._refuse("port %d is in use by a connection from here to %s (%s), so nginx could not have it now. Run again when "
                          "that has ended, and reserve the port", port, held[0]["remote"], _who(held[0]))
@@ -371,7 +372,7 @@ class ListenEdit:
         # A run that was killed has put it there, or an administrator has.
         content = self.record.content if self.record else None
         noted = content and content["state"] != "rolled_back" and content["new_port"] == port and any(
-            os.path.realpath(one["path"]) == self.edit.target for one in content["files"])
+            self.host.real_path(one["path"]) == self.edit.target for one in content["files"])
         raise NginxEditError(
             "%s: it has a listen on port %d already%s, nginx does not have it, and the port is taken by %s, so nginx could not "
             "get it; nothing was changed by this run. Stop that one and run again, or take the listen out with state=%s, since "
@@ -385,8 +386,8 @@ class ListenEdit:
             return
         folder, name = os.path.split(self.edit.target + OF_A_COPY)
         for pattern in sorted({one for content in (files or {}).values() for one in conf.includes(content)}):
-            there, names = os.path.split(os.path.join(self.nginx.folder, pattern))
-            if fnmatch.fnmatchcase(name, names) and folder in map(os.path.realpath, glob.glob(there)):
+            there, names = os.path.split(self.host.join(self.nginx.folder, pattern))
+            if fnmatch.fnmatchcase(name, names) and folder in map(self.host.real_path, glob.glob(there)):
                 self._refuse("backup would put a copy into %s, and nginx, which has include %s, would load that too. Leave "
                              "backup out; record keeps the old bytes elsewhere", folder, pattern)
 
@@ -513,7 +514,7 @@ class ListenEdit:
 
     def _write_back(self, written, record=None):
         """Puts the old bytes in the place of `written`.  Whether they are there: what others have saved since stays."""
-        edit = FileEdit.read(self.path)
+        edit = self.host.edit(self.path)
         if edit.before not in (written, self.before):
             self.saved_since = True
             return False
@@ -557,7 +558,7 @@ class ListenEdit:
                                          undo=self._undone)
         if self.module.check_mode:
             return self._result(done, True)
-        written = FileEdit.read(self.path).before
+        written = self.host.edit(self.path).before
         why, files = self.nginx.files()
         if why:
             rest = "it is again as it was found" if self._write_back(written) else SAVED_SINCE

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from ansible_collections.portshift.agents.plugins.plugin_utils._change_tracker_agents import port_left
 from ansible_collections.portshift.agents.plugins.plugin_utils._options import FORCE, LOCK, MISSING, PHASES, Option
-from ansible_collections.portshift.agents.plugins.plugin_utils._products import Product
+from ansible_collections.portshift.agents.plugins.plugin_utils._products import ByHand, Product
 
 OPTIONS: list[Option] = [
     Option("port", "port", "", "the port to move to", "port", "required"),
@@ -38,6 +38,9 @@ OPTIONS: list[Option] = [
     *[Option(name, kind, None, "", listed=False) for name, kind in (
         ("probe_timeout", "float"), ("agent_path", "any"))]]
 
+WAYS = ("Way back: rollback_change_tracker_port.yml with the same inventory. Proof at any time: "
+        "verify_change_tracker_port.yml.")
+
 PRODUCT = Product(
     name="change_tracker", groups=("change_tracker_hub", "change_tracker_proxies", "change_tracker_agents"),
     order="change_tracker_estate", plan="change_tracker_plan", plan_argument="estate", port="change_tracker_port",
@@ -56,9 +59,14 @@ PRODUCT = Product(
     outside="its hub %s is no part of this run: where that does not answer on the new port yet, run without --limit",
     unasked="in the groups and not part of the run, so it can't be told whether they still need the port that this run would "
             "take away. Run without --limit",
+    by_hand=ByHand(
+        next_step="The hub was left alone (change_tracker_hub_server: none), and answers on both ports until its administrator "
+                  "ends the old one. close_change_tracker_port.yml asks each agent for its proof before that. %s" % WAYS,
+        left="The hub was left alone (change_tracker_hub_server: none), so its administrator ends the port there that no agent "
+             "uses any more.",
+        unasked="in the groups and not part of the run, so it can't be told which port they need. Run without --limit"),
     next_steps=(
         "Console users, clients of the API, load balancers: port %(port)s in their own bookmarks and settings.",
         "Agents that are installed from now on: port %(port)s in the URL that their installation asks for.",
         "The hub answers on both ports until close_change_tracker_port.yml runs. It names each host that is still connected to "
-        "the old one. Way back: rollback_change_tracker_port.yml with the same inventory. Proof at any time: "
-        "verify_change_tracker_port.yml."))
+        "the old one. %s" % WAYS))

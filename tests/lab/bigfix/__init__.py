@@ -5,4 +5,4 @@
 
 
 class Refused(Exception):
-    """Why a service does not start: one sentence for its log and for whoever started it."""
+    """Why a service does not start: one sentence for its log and for its caller."""

@@ -54,7 +54,7 @@ def boot(arguments):
 def _start(host):
     reading, writing = os.pipe()
     with open(os.devnull, "r+") as nowhere:
-        # A session of its own and none of the caller's files: whoever started it may go away.
+        # A session of its own and none of the caller's files: its caller may go away.
         started = subprocess.Popen([host.init, str(writing)], stdin=nowhere, stdout=nowhere, stderr=nowhere, cwd="/",
                                    pass_fds=(writing,), start_new_session=True)
     os.close(writing)

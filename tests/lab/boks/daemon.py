@@ -183,8 +183,8 @@ class Daemon:
         return "unknown question"
 
     def access(self, user):
-        """Whether somebody may log in here now: any one Master or Replica says so, and nobody else."""
-        # A server asks itself, an agent whoever bcastaddr names.
+        """Whether a user may log in here now: any Master or Replica says so, and no other host."""
+        # A server asks itself, an agent those that bcastaddr names.
         addresses = self.host.servers() if self.host.role == "agent" else [self.host.address]
         udp = self.port(1, "udp")
         found = locate([(address, udp) for address in addresses], "%s locate %s" % (self.host.domain, self.host.name),

@@ -4,7 +4,7 @@
 """The agent: sends a numbered heartbeat again and again over a connection that it keeps.
 
 Everything it knows of the hub it reads from HubDetails.xml at its start.  After too many failures in a row it sleeps until
-somebody restarts it.  A line of its ledger: `epoch.ms NUMBER OUTCOME PORT [WHY]`, with `start`, `ok`, `failed`, `sleep` or
+it is restarted.  A line of its ledger: `epoch.ms NUMBER OUTCOME PORT [WHY]`, with `start`, `ok`, `failed`, `sleep` or
 `stop` for an outcome.  `ok` is what the hub answered with 200, at once or, where the hub had closed the kept connection, over
 a new one.
 """

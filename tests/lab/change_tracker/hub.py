@@ -28,7 +28,7 @@ READ_SECONDS = 5.0
 
 
 class Logins:
-    """Who may log in: whoever is wrong too often can't for ten minutes, from that address, not even with the right password."""
+    """Who may log in: one who is wrong too often can't for ten minutes, from that address, not even with the right password."""
 
     def __init__(self, login):
         self.login = login

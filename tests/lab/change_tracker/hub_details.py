@@ -118,7 +118,7 @@ def _with_sealed(utf8, elements, secret):
     return utf8
 
 
-# -- E1: nobody but this machine can read it, and a changed one is noticed
+# -- E1: no machine but this one can read it, and a changed one is noticed
 def _key(host):
     if not os.path.exists(host.seal):
         write_atomically(host.seal, os.urandom(32), 0o600)

@@ -64,7 +64,7 @@ def _has_address(text, address):
             elif address in ipaddress.ip_network(one):
                 return True
         except ValueError:
-            continue    # LocalSubnet and the like: nobody here
+            continue    # LocalSubnet and the like: no host here
     return False
 
 
@@ -131,7 +131,7 @@ class Port:
             for connection in self.connections:
                 if not connection.is_busy:
                     connection.hang_up()
-            # Last: whoever finds the port shut finds the kept connections ended too.
+            # Last: a client that finds the port shut finds the kept connections ended too.
             self.listener.close()
 
 

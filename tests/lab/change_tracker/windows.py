@@ -182,7 +182,7 @@ class Machine:
 
     @contextlib.contextmanager
     def alone(self):
-        """Nobody else writes meanwhile."""
+        """No other process writes meanwhile."""
         with open(self.own("lock"), "a") as stream:
             fcntl.flock(stream, fcntl.LOCK_EX)
             yield
@@ -251,7 +251,7 @@ class Machine:
         self._store("sslcert.json", dict(self.ssl_table(), **{binding.endpoint: entry}))
 
     def add_central_entry(self, binding):
-        """For one that is alone: New-Item on IIS:\\SslBindings, without which a binding of the central store serves nobody."""
+        """For one that is alone: New-Item on IIS:\\SslBindings, without which a binding of the central store serves no client."""
         self._store("sslcert.json", dict(self.ssl_table(), **{binding.endpoint: {"hash": "", "store": ""}}))
 
     # -- Windows Firewall
