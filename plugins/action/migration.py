@@ -261,30 +261,41 @@ class ActionModule(ActionBase):
         return gate if gate.get("failed") else self._silenced(set(plan.get("pending") or ())) or gate
 
     def _silenced(self, pending: Collection[str]) -> GateResult | None:
-        """A refusal where a host that moves would stop answering children that are no part of the run."""
+        """A refusal where a host that moves would stop answering children that do not move in the same run."""
         order = self._order
         parents, present = order["found"].get("parents") or {}, set(order["order"])
-        cut: dict[str, list[str]] = {}
+        # Why the children stay -> parent -> them.
+        cut: dict[str, dict[str, list[str]]] = {"not part of the run": {}, "in a phase that does not run": {}}
         for host, parent in parents.items():
-            if host not in present and parent in pending and order["hosts"][parent]["phase"] in order["running"]:
-                cut.setdefault(parent, []).append(host)
-        cut = {parent: hosts for parent, hosts in cut.items() if not self._bridged(parent)}
-        if not cut:
-            return None
-        return failure(["%s: not part of the run, and below %s, which would move and then answer on the new port alone (%s is "
-                        "false). Run without --limit, limit to hosts with all of their children, or let both ports answer: "
-                        "-e %s=true" % (
-                            ", ".join(host for hosts in cut.values() for host in hosts), ", ".join(cut),
-                            self._product.variable("bridge"), self._product.variable("bridge"))])
+            if parent not in pending or order["hosts"][parent]["phase"] not in order["running"]:
+                continue
+            if host not in present:
+                cut["not part of the run"].setdefault(parent, []).append(host)
+            elif host in pending and _migration.left_out(order, host):
+                cut["in a phase that does not run"].setdefault(parent, []).append(host)
+        bridges = {parent: self._bridge(parent) for several in cut.values() for parent in several}
+        problems = []
+        for why, several in cut.items():
+            silent = {parent: hosts for parent, hosts in several.items() if not bridges[parent][1]}
+            if not silent:
+                continue
+            names = list(dict.fromkeys(bridges[parent][0] for parent in silent))
+            instead = "without --limit, or limit to hosts with all of their children" if why == "not part of the run" else (
+                "all phases")
+            problems.append("%s: %s, and below %s, which would move and then answer on the new port alone (%s false). Run %s; or "
+                            "let both ports answer: %s" % (
+                                ", ".join(host for hosts in silent.values() for host in hosts), why, ", ".join(silent),
+                                "%s %s" % (" and ".join(names), "are" if len(names) > 1 else "is"), instead,
+                                " ".join("-e %s=true" % name for name in names)))
+        return failure(problems) if problems else None
 
-    def _bridged(self, host: str) -> bool:
-        """Whether both ports of the host answer while agents move, as its role has it."""
-        known = HostVariables(self._variables["hostvars"], host)
-        component = self._order["hosts"][host]["component"]
-        for name in ("%s_%s_bridge" % (self._product.name, component), self._product.variable("bridge")):
+    def _bridge(self, host: str) -> tuple[str, bool]:
+        """The variable that says whether both ports of the host answer while agents move, as its role has it; and what it says."""
+        known, common = HostVariables(self._variables["hostvars"], host), self._product.variable("bridge")
+        for name in ("%s_%s_bridge" % (self._product.name, self._order["hosts"][host]["component"]), common):
             if name in known:
-                return boolean(known.get(name), strict=False)
-        return boolean(self._own("bridge", True), strict=False)
+                return name, bool(boolean(known.get(name), strict=False))
+        return common, bool(boolean(self._own("bridge", True), strict=False))
 
     def _gate_path(self, options: dict[str, Any]) -> GateResult:
         if self._task.check_mode and not self._product.path_predicts:
