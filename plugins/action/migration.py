@@ -28,6 +28,8 @@ from ansible_collections.portshift.agents.plugins.plugin_utils._window import in
 from ansible_collections.portshift.agents.plugins.plugin_utils._windows.protocol import FOLDER
 
 UNCHANGED = "Nothing was changed. %s."
+# In place of an option: no host may be missing.
+NONE = "none"
 
 
 def failure(problems: list[str]) -> GateResult:
@@ -55,11 +57,6 @@ class ActionModule(ActionBase):
         """A variable of the product, such as bigfix_window."""
         return self._value(self._product.variable(name), default)
 
-    def _missing_allowed(self, order: RunOrder) -> Any:
-        # What is missing before a port is taken away would be cut off, so what other gates let pass does not count there.
-        strict = order["run"] in ("close", "rollback")
-        return self._own("close_max_missing" if strict else "max_missing", 0)
-
     # -- the order, and what each host has to know of it
     def _act_order(self, options: dict[str, Any]) -> Result:
         product, run = self._product, options["run"]
@@ -71,7 +68,10 @@ class ActionModule(ActionBase):
         if context.CLIARGS.get("start_at_task"):
             problems.append("--start-at-task leaves out what the tasks after it rely on; run the whole playbook, which goes on "
                             "from what is there")
-        given = {argument: self._value(name, default) for name, (argument, default) in product.arguments.items()}
+        # What can't be is told; what lays out the steps looks for what else is wrong.
+        wrong = said.wrong(product.name)
+        given = {argument: default if name in wrong else self._value(name, default)
+                 for name, (argument, default) in product.arguments.items()}
         required = {"%s_required" % product.arguments[product.port][0]: run != "rollback"}
         given.update(required, forks=self._variables.get("ansible_forks"), hosts=self._variables["ansible_play_hosts_all"])
         found = self._laid_out({name: value for name, value in given.items() if value is not None})
@@ -168,7 +168,7 @@ class ActionModule(ActionBase):
         closed = None if forced else self._hub_gate("hub_way_back", None, "the look at the way back of the hub")
         if closed:
             return closed
-        gate = self._judged(back["hosts"], "way_back", None, "the look at the way back", self._own("max_missing", 0))
+        gate = self._judged(back["hosts"], "way_back", None, "the look at the way back", "max_missing")
         if gate.get("failed"):
             return gate
         asked = self._asked()
@@ -202,7 +202,7 @@ class ActionModule(ActionBase):
         asked = set(self._order["doing"]["path"])
         hosts = [host for host in back["moved"] if host in asked and self._tried(host)]
         return self._with_notes(self._judged(
-            hosts, "path", back["old_port"], "the opening of the way back", self._own("max_missing", 0)))
+            hosts, "path", back["old_port"], "the opening of the way back", "max_missing"))
 
     def _tried(self, host: str) -> bool:
         """Whether a path was to be proved there: without a bridge there is none to be proved before the parent is back."""
@@ -210,9 +210,12 @@ class ActionModule(ActionBase):
         return not (isinstance(told, dict) and told.get("skipped"))
 
     # -- gates
-    def _judged(self, hosts: Iterable[str], fact: str, port: Any, phase: str, max_missing: object = None,
-                of: int | None = None, counted: Counted | None = None) -> GateResult:
+    def _judged(self, hosts: Iterable[str], fact: str, port: Any, phase: str, option: str = "", of: int | None = None,
+                counted: Counted | None = None) -> GateResult:
+        """The result of a gate.  `option`: the one that says how many hosts may be missing; by default that of the run."""
         order, product = self._order, self._product
+        # What is missing before a port is taken away would be cut off, so what other gates let pass does not count there.
+        option = option or ("close_max_missing" if order["run"] in ("close", "rollback") else "max_missing")
 
         def beside(host: str) -> str:
             against = self._against(host) if fact == "evidence" and order["run"] == "migrate" else ""
@@ -224,9 +227,9 @@ class ActionModule(ActionBase):
                 return "; " + product.outside % some(order["outside"][host])
             return ""
 
-        allowed = self._missing_allowed(order) if max_missing is None else max_missing
-        return judged(self._variables["hostvars"], hosts, product.facts[fact], port and int(port), allowed, of, phase,
-                      self._predicts if fact == "evidence" else self._task.check_mode, beside, counted)
+        return judged(self._variables["hostvars"], hosts, product.facts[fact], port and int(port),
+                      0 if option == NONE else self._own(option, 0), of, phase,
+                      self._predicts if fact == "evidence" else self._task.check_mode, beside, counted, product.variable(option))
 
     def _against(self, host: str) -> str:
         """What the looks at a host have found against its move, in words."""
@@ -237,7 +240,7 @@ class ActionModule(ActionBase):
 
     def _hub_gate(self, fact: str, port: int | None, phase: str) -> GateResult | None:
         """The gate in front of what needs the hub, where it is closed: no agent goes without it, whatever may be missing."""
-        gate = self._judged(self._order["hub_hosts"], fact, port, phase, 0) if self._order["hub_hosts"] else GateResult()
+        gate = self._judged(self._order["hub_hosts"], fact, port, phase, NONE) if self._order["hub_hosts"] else GateResult()
         return gate if gate.get("failed") else None
 
     def _predicts(self, host: str) -> bool:
@@ -290,7 +293,7 @@ class ActionModule(ActionBase):
         return failure(problems) if problems else None
 
     def _bridge(self, host: str) -> tuple[str, bool]:
-        """The variable that says whether both ports of the host answer while agents move, as its role has it; and what it says."""
+        """The variable that says whether both ports of the host answer while agents move, as its role has it; and its word."""
         known, common = HostVariables(self._variables["hostvars"], host), self._product.variable("bridge")
         for name in ("%s_%s_bridge" % (self._product.name, self._order["hosts"][host]["component"]), common):
             if name in known:

@@ -323,10 +323,14 @@ def test_order_out_of_an_inventory(ask):
 
 def test_everything_that_is_wrong_is_named_at_once(ask):
     name = ask.product
-    wrong = {name + "_window": "now", name + "_restrict_source": True, name + "_lock": "perhaps", "portshift_strategy": "free"}
+    wrong = {name + "_window": "now", name + "_restrict_source": True, name + "_lock": "perhaps", "portshift_strategy": "free",
+             name + "_close_max_missing": "5percent", name + "_allowed_sources": dict(a=1), name + "_restrict_sources": "perhaps"}
     result = ask(**wrong)
     assert result["failed"] and result["msg"].startswith("Nothing was changed. ")
     for words in ("%s_window is 'now'" % name, "portshift_strategy is free", "%s_lock is 'perhaps'; give true or false" % name,
+                  "%s_close_max_missing is '5percent'; give a number of hosts" % name,
+                  "%s_allowed_sources is a dictionary; " % name,
+                  "%s_restrict_sources is 'perhaps'; give true or false" % name,
                   "%s_restrict_source: no such variable; %s_restrict_sources is meant?" % (name, name)):
         assert len([problem for problem in result["problems"] if words in problem]) == 1, words
     assert not ask(**{name + "_restrict_source": True, "portshift_own_variables": [name + "_restrict_source"]}).get("failed")
@@ -451,6 +455,13 @@ def test_share_of_missing_hosts_is_one_of_all_hosts_where_it_counts_over_all_pha
     assert whole["msg"].startswith("gate after the migration: ")
 
 
+@pytest.mark.parametrize("run, option", [("migrate", "boks_max_missing"), ("close", "boks_close_max_missing")])
+def test_gate_names_the_option_whose_number_of_missing_hosts_is_none(run, option):
+    """Where it comes out of a template, so that it was not read before."""
+    stopped = act(boks_order(run), "m", variables={option: "5percent"}, act="gate", gate="proof", port=6530)
+    assert stopped["failed"] and stopped["msg"] == option + " is '5percent'; give a number of hosts or a percentage such as 5%"
+
+
 def test_gate_says_what_stood_against_the_move_of_a_host_that_an_earlier_gate_let_pass():
     facts = evidence("boks_evidence", ["m", "r", "a0"])
     facts.update(a1=dict(boks_assessment=dict(ok=False, problems=["port 6531 is in use already"])),
@@ -569,7 +580,8 @@ def silenced(made, pending, **facts):
         "bigfix_bridge=true"]),
     # What the role of that host says counts, and is named.
     (order(only=["srv", "r1", "r2"]), ["srv", "r1", "r2"], dict(
-        srv=dict(bigfix_bridge=False), r1=dict(bigfix_relay_bridge=False), r2=dict(bigfix_bridge=False, bigfix_relay_bridge="yes")), [
+        srv=dict(bigfix_bridge=False), r1=dict(bigfix_relay_bridge=False),
+        r2=dict(bigfix_bridge=False, bigfix_relay_bridge="yes")), [
         "c1: not part of the run, and below r1,", "(bigfix_relay_bridge is false)", "-e bigfix_relay_bridge=true"]),
     (order(only=["srv", "r1", "r2"]), ["srv", "r1", "r2"], dict(
         srv=dict(bigfix_server_bridge=True), r1=dict(bigfix_relay_bridge=False), r2=dict(bigfix_bridge="no")), [

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ansible_collections.portshift.agents.plugins.plugin_utils._options import (
-    FORCE, LOCK, MISSING, PHASES, USERS, Option, sources)
+    FIREWALLS, FORCE, LOCK, MISSING, PHASES, USERS, Option, sources)
 from ansible_collections.portshift.agents.plugins.plugin_utils._products import Product
 
 OPTIONS: list[Option] = [
@@ -34,7 +34,7 @@ OPTIONS: list[Option] = [
     Option("bridge", "bool", True,
            "let both ports answer while agents move; `false` where the packet filter is not to be touched"),
     Option("firewall", "str", "auto",
-           "the hosts' own firewall: `firewalld`, `ufw`, `nftables`, `iptables`; `none` leaves it alone"),
+           "the hosts' own firewall: `firewalld`, `ufw`, `nftables`, `iptables`; `none` leaves it alone", choices=FIREWALLS),
     Option("firewall_zone", "str", "", "the zone of firewalld", shown="default zone"),
     *sources("hosts that have to reach this one: children by tcp, the parent by udp", ": consoles, REST clients"),
     Option("reserve_port", "bool", True, "keep the kernel from giving the port to an outgoing connection"),

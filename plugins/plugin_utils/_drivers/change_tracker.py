@@ -24,7 +24,7 @@ OPTIONS: list[Option] = [
            shown="`/var/lib/portshift/change_tracker.lock`, on Windows `C:\\ProgramData\\portshift\\change_tracker.lock`"),
     Option("restrict_sources", "bool", False, "the hub's own firewall admits only the hosts of the inventory that run agents",
            "restrict_sources"),
-    Option("allowed_sources", "list", [],
+    Option("allowed_sources", "items", [],
            "with that, others who may connect. **Console users and API clients have to be among "
            "these**, or they are shut out", "allowed_sources"),
     Option("address", "str", "", "host variable: from where others see this host come", shown="`ansible_host`"),
@@ -33,7 +33,7 @@ OPTIONS: list[Option] = [
     Option("agent_settle_seconds", "float", 5, "seconds after which an agent has to prove itself once more"),
     Option("agent_allow_unproved", "bool", False,
            "move agents behind an HTTP proxy, whose path can't be proved from their host"),
-    Option("monitored", "list", [], "host variable of a proxy: what it has to reach", shown="none"),
+    Option("monitored", "any", [], "host variable of a proxy: what it has to reach", shown="none"),
     Option("telnet", "bool", False, "look at telnet too", "telnet"),
     *[Option(name, kind, None, "", listed=False) for name, kind in (
         ("probe_timeout", "float"), ("flows_judged", "bool"), ("agent_path", "any"))]]
