@@ -53,9 +53,9 @@ class ActionModule(ActionBase):
         """A variable of another host."""
         return HostVariables(self._variables["hostvars"], host).get(name, default)
 
-    def _own(self, name: str, default: object = None) -> Any:
-        """A variable of the product, such as bigfix_window."""
-        return self._value(self._product.variable(name), default)
+    def _own(self, name: str) -> Any:
+        """A variable of the product, such as bigfix_window, or its default in the table."""
+        return self._value(self._product.variable(name), self._product.default(name))
 
     # -- the order, and what each host has to know of it
     def _act_order(self, options: dict[str, Any]) -> Result:
@@ -86,8 +86,8 @@ class ActionModule(ActionBase):
         keeper = order["keeper"]
         on_windows = keeper is not None and is_windows(HostVariables(self._variables["hostvars"], keeper))
         folder = FOLDER + "\\" if on_windows else "/var/lib/portshift/"
-        values = dict(lock_path=self._own("lock_path", "%s%s.lock" % (folder, product.name)), lock=self._own("lock", True),
-                      lock_seconds=self._own("lock_seconds", 0), take_over=self._own("take_over", False))
+        values = {name: self._own(name) for name in ("lock", "lock_seconds", "take_over")}
+        values["lock_path"] = self._own("lock_path") or "%s%s.lock" % (folder, product.name)
         return dict(order=order, lock=_migration.lock(order, values))
 
     def _laid_out(self, given: dict[str, Any]) -> Result:
@@ -141,7 +141,7 @@ class ActionModule(ActionBase):
         record = self._hub_record()
         found = run_action(self, COLLECTION + "rollback_plan", dict(
             hosts=order["order"], way_back=product.facts["way_back"], port=self._asked(), records=[record] if record else [],
-            opened="portshift_rollback_opened", force=bool(boolean(self._own("rollback_force", False), strict=False))),
+            opened="portshift_rollback_opened", force=bool(boolean(self._own("rollback_force"), strict=False))),
             self._variables)
         if found.get("failed"):
             return found
@@ -164,7 +164,7 @@ class ActionModule(ActionBase):
 
     def _gate_way_back(self, options: dict[str, Any]) -> GateResult:
         back, product, order = self._value("portshift_rollback_found")["rollback"], self._product, self._order
-        forced = boolean(self._own("rollback_force", False), strict=False)
+        forced = boolean(self._own("rollback_force"), strict=False)
         closed = None if forced else self._hub_gate("hub_way_back", None, "the look at the way back of the hub")
         if closed:
             return closed
@@ -228,7 +228,7 @@ class ActionModule(ActionBase):
             return ""
 
         return judged(self._variables["hostvars"], hosts, product.facts[fact], port and int(port),
-                      0 if option == NONE else self._own(option, 0), of, phase,
+                      0 if option == NONE else self._own(option), of, phase,
                       self._predicts if fact == "evidence" else self._task.check_mode, beside, counted, product.variable(option))
 
     def _against(self, host: str) -> str:
@@ -298,7 +298,7 @@ class ActionModule(ActionBase):
         for name in ("%s_%s_bridge" % (self._product.name, self._order["hosts"][host]["component"]), common):
             if name in known:
                 return name, bool(boolean(known.get(name), strict=False))
-        return common, bool(boolean(self._own("bridge", True), strict=False))
+        return common, bool(boolean(self._own("bridge"), strict=False))
 
     def _gate_path(self, options: dict[str, Any]) -> GateResult:
         if self._task.check_mode and not self._product.path_predicts:
@@ -353,7 +353,7 @@ class ActionModule(ActionBase):
             counted = Counted(run=self._this_run(), phase=number, step=position, expected=gate["expected"],
                               missing=gate["missing"])
         moves = number in order["running"]
-        now, window = datetime.datetime.now(), self._own("window", "")
+        now, window = datetime.datetime.now(), self._own("window")
         if moves and not self._task.check_mode and not in_window(now, window):
             return dict(failed=True, msg="It is %s and the maintenance window is %s: %s was not begun. Run the same command "
                         "again in the window; it goes on from what is there." % (now.strftime("%H:%M"), window, name))
@@ -392,7 +392,7 @@ class ActionModule(ActionBase):
         return run_action(self, COLLECTION + "port_users", dict(
             product=product.name, hosts=order["doing"]["users"], members=order["members"], found=product.facts["users"],
             evidence=product.facts["evidence"], staying=list(range(port, port + product.span)),
-            ignore=self._own("close_ignore_users", []), quiet_seconds=self._own("close_quiet_seconds", 3600),
+            ignore=self._own("close_ignore_users"), quiet_seconds=self._own("close_quiet_seconds"),
             since=order["begun"]), self._variables)
 
     def _act_whole(self, options: dict[str, Any]) -> Result:

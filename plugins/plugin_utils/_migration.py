@@ -312,7 +312,8 @@ def opening(product: Product, component: str | None, port: int, record: MoveReco
     def told(name: str, default: object) -> Any:
         return value("%s_%s_%s" % (product.name, component, name), value("%s_%s" % (product.name, name), default))
 
-    bridged = "users" in product.facts and "users" in product.verbs(component) and boolean(told("bridge", True), strict=False)
+    bridged = "users" in product.facts and "users" in product.verbs(component) and boolean(
+        told("bridge", product.default("bridge")), strict=False)
     folder = os.path.dirname(str(told("record_path", "/var/lib/portshift/%s.json" % product.name)))
     return OpeningAsked(
         asked=not windows and "users" in product.facts and port not in (0, int(record.get("new_port") or 0)),

@@ -63,7 +63,8 @@ MISSING = [
     Option("max_missing", "share", 0, MAX_MISSING),
     Option("close_max_missing", "share", 0, "the same for `close` and `rollback`, where a host that is missing gets cut off")]
 USERS = [
-    Option("close_ignore_users", "addresses", [], "addresses and networks, such as a scanner's, that may use the old port when it "
+    Option("close_ignore_users", "addresses", [],
+           "addresses and networks, such as a scanner's, that may use the old port when it "
            "is closed; others end the run", "close_ignore_users"),
     Option("close_quiet_seconds", "quiet", 3600, "seconds for which such a use counts; `0`: none does", "close_quiet_seconds")]
 PHASES = [

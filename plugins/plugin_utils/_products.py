@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from ansible_collections.portshift.agents.plugins.module_utils._core.errors import EngineError
 from ansible_collections.portshift.agents.plugins.plugin_utils._contracts import Found, Groups, HostVars, Result
 from ansible_collections.portshift.agents.plugins.plugin_utils._options import Option, named
 
@@ -69,6 +70,13 @@ class Product:
         """Variable of a user -> (argument of the module that lays out the steps, default)."""
         return {name: (option.argument, option.default) for name, option in named(self.name, self.options).items()
                 if option.argument}
+
+    def default(self, name: str) -> Any:
+        """What a user's variable is where it is not set, such as that of window."""
+        for option in self.options:
+            if option.name == name:
+                return option.default
+        raise EngineError("the options of %s have no %s: add it to the table in _drivers/%s.py" % (self.name, name, self.name))
 
     def variable(self, name: str) -> str:
         """A user's variable, such as bigfix_window."""

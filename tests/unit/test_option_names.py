@@ -3,16 +3,23 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Variables whose names are hardly those of an option, and values that can't be."""
 
+import ast
+import re
+from pathlib import Path
+
 import pytest
+import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ansible_collections.portshift.agents.plugins.module_utils._core.errors import EngineError
 from ansible_collections.portshift.agents.plugins.module_utils._host_port.plan import HOST_PORT_SPEC
 from ansible_collections.portshift.agents.plugins.plugin_utils._names import (
     Variables, closest, distance, known_options, misspelt, wrong_values)
 from ansible_collections.portshift.agents.plugins.plugin_utils._options import ANYTHING, CHECKED_BY, FIREWALLS, TYPES, named, rows
 from ansible_collections.portshift.agents.plugins.plugin_utils._registry import PRODUCTS
 
+ROLES = Path(__file__).resolve().parents[2] / "roles"
 KNOWN = known_options()
 A_SHARE = "give a number of hosts or a percentage such as 5%"
 A_FIREWALL = "give one of auto, firewalld, ufw, nftables, iptables, windows, none"
@@ -75,7 +82,8 @@ def test_a_site_can_keep_a_name():
     ("boks_close_quiet_seconds", "long",
      "boks_close_quiet_seconds is 'long'; give a number of seconds, 0 to count no use at all"),
     ("bigfix_close_ignore_users", ["scanner"],
-     "bigfix_close_ignore_users is 'scanner', which is neither an address nor a network; give one such as 10.1.2.3 or 10.1.2.0/24"),
+     "bigfix_close_ignore_users is 'scanner', which is neither an address nor a network; give one such as 10.1.2.3 or "
+     "10.1.2.0/24"),
     ("bigfix_firewall", "frewalld", "bigfix_firewall is 'frewalld'; " + A_FIREWALL),
     ("bigfix_client_firewall", "frewalld", "bigfix_client_firewall is 'frewalld'; " + A_FIREWALL),
     ("boks_firewall", "frewalld", "boks_firewall is 'frewalld'; " + A_FIREWALL),
@@ -163,3 +171,55 @@ def test_firewalls_are_those_of_the_module_that_opens_them():
     assert set(FIREWALLS) == set(HOST_PORT_SPEC["backend"]["choices"])
     firewalls = {name: set(option.choices) for name, option in KNOWN.items() if name.endswith("_firewall")}
     assert len(firewalls) == 6 and set(map(frozenset, firewalls.values())) == {frozenset(FIREWALLS)}
+
+
+# -- one table of defaults
+
+def literal(text):
+    return {"true": True, "false": False}[text] if text in ("true", "false") else ast.literal_eval(text)
+
+
+def defaults_of_roles(variable):
+    """(file, what the variable is there where it is not set, if that is no template)."""
+    fallback = re.compile(r"\b%s \| default\(('[^']*'|\[\]|\{\}|[\d.]+|true|false)(?:, true)?\)" % variable)
+    for path in sorted(ROLES.glob("*/defaults/main.yml")):
+        text = path.read_text(encoding="utf-8")
+        found = [literal(match) for match in fallback.findall(text)]
+        own = yaml.safe_load(text).get(variable)
+        if own is not None and "{{" not in str(own):
+            found.append(own)
+        yield from ((path.parts[-3], value) for value in found)
+
+
+@pytest.mark.parametrize("product", PRODUCTS.values(), ids=PRODUCTS)
+def test_roles_have_the_defaults_of_the_table(product):
+    options = {name: option for name, option in named(product.name, product.options).items() if name != product.port}
+    found = {name: list(defaults_of_roles(name)) for name in options}
+    assert sum(map(bool, found.values())) > 5
+    wrong = {name: (role, value, options[name].default) for name, several in found.items() for role, value in several
+             if (value, type(value)) != (options[name].default, type(options[name].default))}
+    assert not wrong
+
+
+@pytest.mark.parametrize("product", PRODUCTS.values(), ids=PRODUCTS)
+def test_the_plays_of_a_migration_name_the_phases_of_the_table(product):
+    path = ROLES.parent / "playbooks" / ("migrate_%s_port.yml" % product.name)
+    [play] = yaml.safe_load(path.read_text(encoding="utf-8"))
+    assert dict(enumerate(play["vars"]["portshift_phases"], 1)) == product.phases
+
+
+def test_no_playbook_has_a_default_of_its_own_for_a_variable_of_the_table():
+    named_in = {name for product in PRODUCTS.values() for name in named(product.name, product.options)}
+    text = {path: path.read_text(encoding="utf-8") for path in (ROLES.parent / "playbooks").rglob("*.yml")}
+    own = {(path.name, name) for path, content in text.items()
+           for name, value in re.findall(r"(\w+) \| default\(([^)]*)\)", content) if name in named_in and "omit" not in value}
+    assert not own
+
+
+@pytest.mark.parametrize("product", PRODUCTS.values(), ids=PRODUCTS)
+def test_a_name_that_the_table_does_not_have_has_no_default(product):
+    assert product.default("window") == "" and product.default("max_missing") == 0 and product.default("lock") is True
+    with pytest.raises(EngineError) as caught:
+        product.default("windows")
+    assert str(caught.value) == "the options of %s have no windows: add it to the table in _drivers/%s.py" % (
+        product.name, product.name)

@@ -42,11 +42,11 @@ OPTIONS: list[Option] = [
     *LOCK,
     Option("keep_days", "int", 90, "`close` removes records and backups of earlier migrations that are older"),
     FORCE,
-    *[Option(name, kind, None, "", listed=False) for name, kind in (
-        ("lock_path", "str"), ("record_path", "str"), ("probe_timeout", "float"), ("evidence_timeout", "float"),
-        ("tls", "bool"),
-        ("bind_address", "str"), ("bridge_name", "name"), ("bridge_persistent", "bool"), ("listener_seconds", "int"),
-        ("allow_invalid_signature", "bool"), ("phase", "str"))]]
+    *[Option(name, kind, default, "", listed=False) for name, kind, default in (
+        ("lock_path", "str", None), ("record_path", "str", None), ("probe_timeout", "float", 10),
+        ("evidence_timeout", "float", 60), ("tls", "bool", False), ("bind_address", "str", ""), ("bridge_name", "name", "bigfix"),
+        ("bridge_persistent", "bool", True), ("listener_seconds", "int", 600),
+        ("allow_invalid_signature", "bool", False), ("phase", "str", None))]]
 
 
 def _opens(component: str | None, look: Mapping[str, Any], port: int | None) -> bool:

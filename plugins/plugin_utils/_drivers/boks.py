@@ -31,8 +31,10 @@ OPTIONS: list[Option] = [
     Option("firewall", "str", "auto", "the hosts' own firewall; `none` leaves it alone", choices=FIREWALLS),
     Option("firewall_zone", "str", "", "the zone of firewalld", shown="default zone"),
     Option("allow_named_ports", "bool", False, "ports of the new range may have other names in the services file"),
-    Option("stop_commands", "list", [], "commands that stop BoKS", shown="`boksadm -S Boot -k`"),
-    Option("start_commands", "list", [], "commands that start it", shown="`boksadm -S Boot`"),
+    Option("stop_commands", "list", [["/opt/boksm/sbin/boksadm", "-S", "Boot", "-k"]], "commands that stop BoKS",
+           shown="`boksadm -S Boot -k`"),
+    Option("start_commands", "list", [["/opt/boksm/sbin/boksadm", "-S", "Boot"]], "commands that start it",
+           shown="`boksadm -S Boot`"),
     FORCE,
     *[Option(name, kind, None, "", listed=False) for name, kind in (("lock_path", "str"), ("address", "str"))]]
 

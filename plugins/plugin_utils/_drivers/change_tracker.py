@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from ansible_collections.portshift.agents.plugins.plugin_utils._change_tracker_agents import port_left
-from ansible_collections.portshift.agents.plugins.plugin_utils._options import FORCE, LOCK, MISSING, PHASES, Option
+from ansible_collections.portshift.agents.plugins.plugin_utils._options import FIREWALLS, FORCE, LOCK, MISSING, PHASES, Option
 from ansible_collections.portshift.agents.plugins.plugin_utils._products import Product
 
 OPTIONS: list[Option] = [
@@ -35,8 +35,10 @@ OPTIONS: list[Option] = [
            "move agents behind an HTTP proxy, whose path can't be proved from their host"),
     Option("monitored", "any", [], "host variable of a proxy: what it has to reach", shown="none"),
     Option("telnet", "bool", False, "look at telnet too", "telnet"),
-    *[Option(name, kind, None, "", listed=False) for name, kind in (
-        ("probe_timeout", "float"), ("flows_judged", "bool"), ("agent_path", "any"))]]
+    Option("hub_firewall", "str", "auto", "", listed=False, choices=FIREWALLS),
+    *[Option(name, kind, default, "", listed=False) for name, kind, default in (
+        ("hub_reserve_port", "bool", True), ("probe_timeout", "float", 5), ("flows_judged", "bool", None),
+        ("agent_path", "any", []))]]
 
 PRODUCT = Product(
     name="change_tracker", groups=("change_tracker_hub", "change_tracker_proxies", "change_tracker_agents"),
