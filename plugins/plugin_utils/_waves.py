@@ -47,6 +47,11 @@ def wave_sizes(sizes: object, name: str) -> list[object]:
     return wanted
 
 
+def at_once(hosts: Iterable[str], at_most: int | None = None) -> list[list[str]]:
+    """`hosts` that move together, cut where there are more of them than forks."""
+    return waves(hosts, "100%", "sizes", at_most)
+
+
 def waves(hosts: Iterable[str], sizes: object, name: str, at_most: int | None = None) -> list[list[str]]:
     """`hosts` cut as play keyword serial does: one wave per size, the last size again until no host is left.
 
