@@ -12,6 +12,7 @@ from ansible.plugins.action import ActionBase
 from ansible_collections.portshift.agents.plugins.plugin_utils._contracts import Found, HostVars, Result
 from ansible_collections.portshift.agents.plugins.plugin_utils._evidence import answer_of
 from ansible_collections.portshift.agents.plugins.plugin_utils._host_variables import HostVariables
+from ansible_collections.portshift.agents.plugins.plugin_utils._said import Said
 
 VENDOR = ("note: HCL fixes the port at installation and supports no edit of an installed masthead. The clean way is a masthead "
           "that BESAdmin issued for the new port, given as bigfix_masthead_src; only plain mastheads are edited in place.")
@@ -66,9 +67,8 @@ class ActionModule(ActionBase):
         hostvars, port = task_vars["hostvars"], options["topology"]["port"]
         rows: list[str] = []
         pending: list[str] = []
-        notes: dict[str, list[str]] = {}
+        notes, missing = Said(), Said()
         ports: dict[int, list[str]] = {}
-        missing: dict[str, list[str]] = {}
         relays: dict[str, str] = {}
         recorded, server = False, None
         for phase, steps in sorted(options["topology"]["phases"].items()):
@@ -78,16 +78,15 @@ class ActionModule(ActionBase):
                     rows.append("phase %s  %-16s  PROBLEM  %s" % (phase, host, reason))
                     continue
                 rows.append(_row(phase, host, dict(found, port=port)))
-                for note in found.get("notes") or []:
-                    notes.setdefault(note, []).append(host)
+                notes.add(host, found.get("notes"))
                 if found.get("relay"):
                     relays[host] = found["relay"]
                 server = server or found.get("masthead_host")
                 if found.get("old_port") is not None:
                     ports.setdefault(found["old_port"], []).append(host)
-                for sentence in (found.get("host_port") or {}).get("missing", []) if found.get("edits") else []:
-                    missing.setdefault(sentence, []).append(host)
-                pending += [host] if found.get("edits") else []
+                if found.get("edits"):
+                    missing.add(host, (found.get("host_port") or {}).get("missing"))
+                    pending.append(host)
                 recorded = recorded or bool(found.get("record") and found["record"]["new_port"] == port)
         problems = []
         if len(ports) > 1:
@@ -99,9 +98,8 @@ class ActionModule(ActionBase):
                             "there is nothing to move" % port)
         report = ["Moving %s to port %d: %d of %d hosts have something to change." % (
             "from port %s" % ", ".join(map(str, sorted(ports))) if ports else "the deployment", port, len(pending), len(rows))]
-        report += rows + ["open: %s; on %s" % (sentence, ", ".join(hosts)) for sentence, hosts in sorted(missing.items())]
-        report += ["note: %s: %s" % (", ".join(hosts), note) for note, hosts in notes.items()]
-        report += ["note: " + note for note in other_relays(hostvars, options["topology"], relays)]
+        report += rows + missing.openings()
+        report += ["note: " + note for note in [*notes.notes(), *other_relays(hostvars, options["topology"], relays)]]
         report += ["PROBLEM: " + problem for problem in problems]
         if pending:
             report.append(VENDOR)

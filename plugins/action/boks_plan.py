@@ -10,6 +10,7 @@ from typing import Any
 from ansible.plugins.action import ActionBase
 from ansible_collections.portshift.agents.plugins.plugin_utils._contracts import Result
 from ansible_collections.portshift.agents.plugins.plugin_utils._evidence import answer_of
+from ansible_collections.portshift.agents.plugins.plugin_utils._said import Said
 
 
 def _row(role: str, host: str, found: Result, base_port: int) -> str:
@@ -29,25 +30,23 @@ class ActionModule(ActionBase):
             domain=dict(type="dict", required=True), assessment=dict(type="str", required=True)))
         hostvars, domain = task_vars["hostvars"], options["domain"]
         rows: list[str] = []
-        notes: list[str] = []
+        notes, missing = Said(), Said()
         pending: list[str] = []
         bases: dict[int, list[str]] = {}
-        missing: dict[str, list[str]] = {}
         for host in domain["order"]:
             reason, found = answer_of(hostvars, host, options["assessment"])
             if reason:
                 rows.append("%-8s  %-16s  PROBLEM  %s" % (domain["roles"][host], host, reason))
                 continue
             rows.append(_row(domain["roles"][host], host, found, domain["base_port"]))
-            notes += ["%s: %s" % (host, note) for note in found.get("notes") or []]
+            notes.add(host, found.get("notes"))
             if not found.get("edits"):
                 continue
             pending.append(host)
             # One whose daemons use the new base already gets a line that says so, and moves nowhere.
             if found["base"] != domain["base_port"]:
                 bases.setdefault(found["base"], []).append(host)
-            for sentence in (found.get("host_port") or {}).get("missing", []):
-                missing.setdefault(sentence, []).append(host)
+            missing.add(host, (found.get("host_port") or {}).get("missing"))
         problems = []
         if len(bases) > 1:
             told = "; ".join("%s on %d" % (", ".join(hosts), base) for base, hosts in sorted(bases.items()))
@@ -56,6 +55,6 @@ class ActionModule(ActionBase):
         whence = "from base port %s" % ", ".join(map(str, sorted(bases))) if bases else "the domain"
         report = ["Moving %s to base port %d: %d of %d hosts have something to change." % (
             whence, domain["base_port"], len(pending), len(rows))]
-        report += rows + ["open: %s; on %s" % (sentence, ", ".join(hosts)) for sentence, hosts in sorted(missing.items())]
-        report += ["note: " + note for note in notes] + ["PROBLEM: " + problem for problem in problems]
+        report += rows + missing.openings()
+        report += ["note: " + note for note in notes.notes()] + ["PROBLEM: " + problem for problem in problems]
         return dict(result, changed=False, report=report, pending=pending, problems=problems)

@@ -13,6 +13,7 @@ from ansible_collections.portshift.agents.plugins.plugin_utils._change_tracker_a
 from ansible_collections.portshift.agents.plugins.plugin_utils._change_tracker_estate import IIS, NGINX
 from ansible_collections.portshift.agents.plugins.plugin_utils._contracts import HostVars, Result
 from ansible_collections.portshift.agents.plugins.plugin_utils._evidence import answer_of
+from ansible_collections.portshift.agents.plugins.plugin_utils._said import Said
 
 BY_HAND = ("what else names the hub's port is changed by hand: bookmarks of console users, clients of its API, load balancers, "
            "the installation of new agents")
@@ -37,22 +38,23 @@ class ActionModule(ActionBase):
         whence = "from port %s" % ", ".join(map(str, sorted(agents.leaving))) if agents.leaving else "the agents"
         report = ["Moving %s to port %d: %d of %d agents have something to change." % (
             whence, estate["port"], len(agents.pending), len(agents.rows) - len(agents.without))]
+        notes = agents.notes.notes()
         hub: list[str] = []
         opening: list[str] = []
         if not estate["hub_managed"]:
-            agents.notes.append("the hub's own listener is left alone (change_tracker_hub_server: none), so its administrator "
-                                "has to make the hub answer on port %d, beside the old one and with the same certificate; each "
-                                "agent proves that before it moves" % estate["port"])
+            notes.append("the hub's own listener is left alone (change_tracker_hub_server: none), so its administrator has to "
+                         "make the hub answer on port %d, beside the old one and with the same certificate; each agent proves "
+                         "that before it moves" % estate["port"])
         elif not estate["hub_hosts"]:
-            agents.notes.append("%s: the hub is no part of this run, so what it listens on was not read" % estate["hub"])
+            notes.append("%s: the hub is no part of this run, so what it listens on was not read" % estate["hub"])
         elif options["hub_assessment"]:
-            hub, opening, notes = _hub(hostvars, estate, options["hub_assessment"], agents.old_port)
-            agents.notes += notes
+            hub, opening, of_hub = _hub(hostvars, estate, options["hub_assessment"], agents.old_port)
+            notes += of_hub
         if len(agents.hubs) > 1:
-            agents.notes.append("the agents have several names of a hub in their URL (%s); they keep them, and each proves that "
-                                "the server of that name answers on the new port" % grouped(agents.hubs, "name"))
+            notes.append("the agents have several names of a hub in their URL (%s); they keep them, and each proves that the "
+                         "server of that name answers on the new port" % grouped(agents.hubs, "name"))
         problems = agents.problems()
-        report += hub + agents.rows + opening + ["note: " + note for note in [*agents.notes, BY_HAND]]
+        report += hub + agents.rows + opening + ["note: " + note for note in [*notes, BY_HAND]]
         report += ["PROBLEM: " + problem for problem in problems]
         return dict(result, changed=False, report=report, pending=agents.pending, old_port=agents.old_port, hubs=agents.hubs,
                     problems=problems)
@@ -80,7 +82,8 @@ def _hub(hostvars: HostVars, estate: Any, assessment: str,
     before, after = (" ".join(form % listen for listen in listens.get(key) or []) or "nothing" for key in ("before", "after"))
     rows = ["%-6s  %-16s  %s: %s" % (
         "hub", host, name, before + " -> " + after if before != after else before + ", nothing to change")]
-    opening = ["open: %s; on %s" % (sentence, host) for sentence in (found.get("host_port") or {}).get("missing") or []]
-    notes = ["%s: %s" % (host, note) for note in found.get("notes") or []]
+    missing, notes = Said(), Said()
+    missing.add(host, (found.get("host_port") or {}).get("missing"))
+    notes.add(host, found.get("notes"))
     kept = (estate["port"], old_port or found.get("old_port"))
-    return rows, opening, notes + _left_open(found, host, estate["hub_server"], kept)
+    return rows, missing.openings(), notes.notes() + _left_open(found, host, estate["hub_server"], kept)

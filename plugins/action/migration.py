@@ -28,6 +28,8 @@ from ansible_collections.portshift.agents.plugins.plugin_utils._window import in
 from ansible_collections.portshift.agents.plugins.plugin_utils._windows.protocol import FOLDER
 
 UNCHANGED = "Nothing was changed. %s."
+# In place of an option: no host may be missing.
+NONE = "none"
 
 
 def failure(problems: list[str]) -> GateResult:
@@ -51,14 +53,9 @@ class ActionModule(ActionBase):
         """A variable of another host."""
         return HostVariables(self._variables["hostvars"], host).get(name, default)
 
-    def _own(self, name: str, default: object = None) -> Any:
-        """A variable of the product, such as bigfix_window."""
-        return self._value(self._product.variable(name), default)
-
-    def _missing_allowed(self, order: RunOrder) -> Any:
-        # What is missing before a port is taken away would be cut off, so what other gates let pass does not count there.
-        strict = order["run"] in ("close", "rollback")
-        return self._own("close_max_missing" if strict else "max_missing", 0)
+    def _own(self, name: str) -> Any:
+        """A variable of the product, such as bigfix_window, or its default in the table."""
+        return self._value(self._product.variable(name), self._product.default(name))
 
     # -- the order, and what each host has to know of it
     def _act_order(self, options: dict[str, Any]) -> Result:
@@ -72,7 +69,10 @@ class ActionModule(ActionBase):
         if context.CLIARGS.get("start_at_task"):
             problems.append("--start-at-task leaves out what the tasks after it rely on; run the whole playbook, which goes on "
                             "from what is there")
-        given = {argument: self._value(name, default) for name, (argument, default) in product.arguments.items()}
+        # What can't be is told; what lays out the steps looks for what else is wrong.
+        wrong = said.wrong(product.name)
+        given = {argument: default if name in wrong else self._value(name, default)
+                 for name, (argument, default) in product.arguments.items()}
         required = {"%s_required" % product.arguments[product.port][0]: run != "rollback"}
         given.update(required, forks=self._variables.get("ansible_forks"), hosts=self._variables["ansible_play_hosts_all"])
         found = self._laid_out({name: value for name, value in given.items() if value is not None})
@@ -87,8 +87,8 @@ class ActionModule(ActionBase):
         keeper = order["keeper"]
         on_windows = keeper is not None and is_windows(HostVariables(self._variables["hostvars"], keeper))
         folder = FOLDER + "\\" if on_windows else "/var/lib/portshift/"
-        values = dict(lock_path=self._own("lock_path", "%s%s.lock" % (folder, product.name)), lock=self._own("lock", True),
-                      lock_seconds=self._own("lock_seconds", 0), take_over=self._own("take_over", False))
+        values = {name: self._own(name) for name in ("lock", "lock_seconds", "take_over")}
+        values["lock_path"] = self._own("lock_path") or "%s%s.lock" % (folder, product.name)
         return dict(order=order, lock=_migration.lock(order, values))
 
     def _check_windows(self) -> list[str]:
@@ -126,7 +126,7 @@ class ActionModule(ActionBase):
             return found
         found["report"] = found["report"] + ["note: " + note for note in _migration.shared_addresses(
             self._variables["hostvars"], product.name, order["members"])]
-        kept = ("report", "pending", "problems", "old_port", "hubs", "masthead_host")
+        kept = ("report", "pending", "problems", "old_port", *product.plan_keeps)
         return {name: found[name] for name in kept if name in found}
 
     # -- the way back
@@ -151,7 +151,7 @@ class ActionModule(ActionBase):
         record = self._hub_record()
         found = run_action(self, COLLECTION + "rollback_plan", dict(
             hosts=order["order"], way_back=product.facts["way_back"], port=self._asked(), records=[record] if record else [],
-            opened="portshift_rollback_opened", force=bool(boolean(self._own("rollback_force", False), strict=False))),
+            opened="portshift_rollback_opened", force=bool(boolean(self._own("rollback_force"), strict=False))),
             self._variables)
         if found.get("failed"):
             return found
@@ -180,11 +180,11 @@ class ActionModule(ActionBase):
 
     def _gate_way_back(self, options: dict[str, Any]) -> GateResult:
         back, product, order = self._value("portshift_rollback_found")["rollback"], self._product, self._order
-        forced = boolean(self._own("rollback_force", False), strict=False)
+        forced = boolean(self._own("rollback_force"), strict=False)
         closed = None if forced else self._hub_gate("hub_way_back", None, "the look at the way back of the hub")
         if closed:
             return closed
-        gate = self._judged(back["hosts"], "way_back", None, "the look at the way back", self._own("max_missing", 0))
+        gate = self._judged(back["hosts"], "way_back", None, "the look at the way back", "max_missing")
         if gate.get("failed"):
             return gate
         asked = self._asked()
@@ -221,7 +221,7 @@ class ActionModule(ActionBase):
         asked = set(self._order["doing"]["path"])
         hosts = [host for host in back["moved"] if host in asked and self._tried(host)]
         return self._with_notes(self._judged(
-            hosts, "path", back["old_port"], "the opening of the way back", self._own("max_missing", 0)))
+            hosts, "path", back["old_port"], "the opening of the way back", "max_missing"))
 
     def _tried(self, host: str) -> bool:
         """Whether a path was to be proved there: without a bridge there is none to be proved before the parent is back."""
@@ -229,9 +229,12 @@ class ActionModule(ActionBase):
         return not (isinstance(told, dict) and told.get("skipped"))
 
     # -- gates
-    def _judged(self, hosts: Iterable[str], fact: str, port: Any, phase: str, max_missing: object = None,
-                of: int | None = None, counted: Counted | None = None) -> GateResult:
+    def _judged(self, hosts: Iterable[str], fact: str, port: Any, phase: str, option: str = "", of: int | None = None,
+                counted: Counted | None = None) -> GateResult:
+        """The result of a gate.  `option`: the one that says how many hosts may be missing; by default that of the run."""
         order, product = self._order, self._product
+        # What is missing before a port is taken away would be cut off, so what other gates let pass does not count there.
+        option = option or ("close_max_missing" if order["run"] in ("close", "rollback") else "max_missing")
 
         def beside(host: str) -> str:
             against = self._against(host) if fact == "evidence" and order["run"] == "migrate" else ""
@@ -243,9 +246,9 @@ class ActionModule(ActionBase):
                 return "; " + product.outside % some(order["outside"][host])
             return ""
 
-        allowed = self._missing_allowed(order) if max_missing is None else max_missing
-        return judged(self._variables["hostvars"], hosts, product.facts[fact], port and int(port), allowed, of, phase,
-                      self._predicts if fact == "evidence" else self._task.check_mode, beside, counted)
+        return judged(self._variables["hostvars"], hosts, product.facts[fact], port and int(port),
+                      0 if option == NONE else self._own(option), of, phase,
+                      self._predicts if fact == "evidence" else self._task.check_mode, beside, counted, product.variable(option))
 
     def _against(self, host: str) -> str:
         """What the looks at a host have found against its move, in words."""
@@ -256,7 +259,7 @@ class ActionModule(ActionBase):
 
     def _hub_gate(self, fact: str, port: int | None, phase: str) -> GateResult | None:
         """The gate in front of what needs the hub, where it is closed: no agent goes without it, whatever may be missing."""
-        gate = self._judged(self._order["hub_hosts"], fact, port, phase, 0) if self._order["hub_hosts"] else GateResult()
+        gate = self._judged(self._order["hub_hosts"], fact, port, phase, NONE) if self._order["hub_hosts"] else GateResult()
         return gate if gate.get("failed") else None
 
     def _predicts(self, host: str) -> bool:
@@ -280,30 +283,41 @@ class ActionModule(ActionBase):
         return gate if gate.get("failed") else self._silenced(set(plan.get("pending") or ())) or gate
 
     def _silenced(self, pending: Collection[str]) -> GateResult | None:
-        """A refusal where a host that moves would stop answering children that are no part of the run."""
+        """A refusal where a host that moves would stop answering children that do not move in the same run."""
         order = self._order
         parents, present = order["found"].get("parents") or {}, set(order["order"])
-        cut: dict[str, list[str]] = {}
+        # Why the children stay -> parent -> them.
+        cut: dict[str, dict[str, list[str]]] = {"not part of the run": {}, "in a phase that does not run": {}}
         for host, parent in parents.items():
-            if host not in present and parent in pending and order["hosts"][parent]["phase"] in order["running"]:
-                cut.setdefault(parent, []).append(host)
-        cut = {parent: hosts for parent, hosts in cut.items() if not self._bridged(parent)}
-        if not cut:
-            return None
-        return failure(["%s: not part of the run, and below %s, which would move and then answer on the new port alone (%s is "
-                        "false). Run without --limit, limit to hosts with all of their children, or let both ports answer: "
-                        "-e %s=true" % (
-                            ", ".join(host for hosts in cut.values() for host in hosts), ", ".join(cut),
-                            self._product.variable("bridge"), self._product.variable("bridge"))])
+            if parent not in pending or order["hosts"][parent]["phase"] not in order["running"]:
+                continue
+            if host not in present:
+                cut["not part of the run"].setdefault(parent, []).append(host)
+            elif host in pending and _migration.left_out(order, host):
+                cut["in a phase that does not run"].setdefault(parent, []).append(host)
+        bridges = {parent: self._bridge(parent) for several in cut.values() for parent in several}
+        problems = []
+        for why, several in cut.items():
+            silent = {parent: hosts for parent, hosts in several.items() if not bridges[parent][1]}
+            if not silent:
+                continue
+            names = list(dict.fromkeys(bridges[parent][0] for parent in silent))
+            instead = "without --limit, or limit to hosts with all of their children" if why == "not part of the run" else (
+                "all phases")
+            problems.append("%s: %s, and below %s, which would move and then answer on the new port alone (%s false). Run %s; or "
+                            "let both ports answer: %s" % (
+                                ", ".join(host for hosts in silent.values() for host in hosts), why, ", ".join(silent),
+                                "%s %s" % (" and ".join(names), "are" if len(names) > 1 else "is"), instead,
+                                " ".join("-e %s=true" % name for name in names)))
+        return failure(problems) if problems else None
 
-    def _bridged(self, host: str) -> bool:
-        """Whether both ports of the host answer while agents move, as its role has it."""
-        known = HostVariables(self._variables["hostvars"], host)
-        component = self._order["hosts"][host]["component"]
-        for name in ("%s_%s_bridge" % (self._product.name, component), self._product.variable("bridge")):
+    def _bridge(self, host: str) -> tuple[str, bool]:
+        """The variable that says whether both ports of the host answer while agents move, as its role has it; and its word."""
+        known, common = HostVariables(self._variables["hostvars"], host), self._product.variable("bridge")
+        for name in ("%s_%s_bridge" % (self._product.name, self._order["hosts"][host]["component"]), common):
             if name in known:
-                return boolean(known.get(name), strict=False)
-        return boolean(self._own("bridge", True), strict=False)
+                return name, bool(boolean(known.get(name), strict=False))
+        return common, bool(boolean(self._own("bridge"), strict=False))
 
     def _gate_path(self, options: dict[str, Any]) -> GateResult:
         if self._task.check_mode and not self._product.path_predicts:
@@ -358,8 +372,8 @@ class ActionModule(ActionBase):
             counted = Counted(run=self._this_run(), phase=number, step=position, expected=gate["expected"],
                               missing=gate["missing"])
         moves = number in order["running"]
-        now, window = datetime.datetime.now(), self._own("window", "")
-        if moves and not self._task.check_mode and not in_window(now, window):
+        now, window = datetime.datetime.now(), self._own("window")
+        if moves and not self._task.check_mode and not in_window(now, window, self._product.variable("window")):
             return dict(failed=True, msg="It is %s and the maintenance window is %s: %s was not begun. Run the same command "
                         "again in the window; it goes on from what is there." % (now.strftime("%H:%M"), window, name))
         unsettled = bool(_migration.unsettled(self._variables["hostvars"], order, step["hosts"]))
@@ -397,7 +411,7 @@ class ActionModule(ActionBase):
         return run_action(self, COLLECTION + "port_users", dict(
             product=product.name, hosts=order["doing"]["users"], members=order["members"], found=product.facts["users"],
             evidence=product.facts["evidence"], staying=list(range(port, port + product.span)),
-            ignore=self._own("close_ignore_users", []), quiet_seconds=self._own("close_quiet_seconds", 3600),
+            ignore=self._own("close_ignore_users"), quiet_seconds=self._own("close_quiet_seconds"),
             since=order["begun"]), self._variables)
 
     def _act_whole(self, options: dict[str, Any]) -> Result:
@@ -414,7 +428,7 @@ class ActionModule(ActionBase):
                                         self._predicts(host))
 
         back = self._variables["hostvars"].raw_get("localhost").get(_migration.ROLLBACK)
-        server = self._value("portshift_plan", {}).get("masthead_host") or order["found"].get("server")
+        server = self._value("portshift_plan", {}).get(self._product.server_name) or order["found"].get("server")
         return dict(report=report(self._product, order, port, proved, self._task.check_mode, back, server))
 
     def run(self, tmp: Any = None, task_vars: Any = None) -> Result:

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping
 
 from ansible_collections.portshift.agents.plugins.plugin_utils._contracts import Groups, Opening, StepFacts
-from ansible_collections.portshift.agents.plugins.plugin_utils._waves import waves
+from ansible_collections.portshift.agents.plugins.plugin_utils._waves import at_once, waves
 
 SERVER, RELAYS, CLIENTS, PILOT = "bigfix_server", "bigfix_relays", "bigfix_clients", "bigfix_pilot"
 GROUPS = (SERVER, RELAYS, CLIENTS, PILOT)
@@ -140,8 +140,7 @@ class Topology:
         steps: list[StepFacts] = []
 
         def add(phase: int, title: str, component: str, groups_of_hosts: Iterable[list[str]]) -> None:
-            cut = [[host for host in hosts if host in wanted] for hosts in groups_of_hosts]
-            cut = [hosts for hosts in cut if hosts]
+            cut = list(groups_of_hosts)
             for number, hosts in enumerate(cut, 1):
                 wave = ", wave %d of %d" % (number, len(cut)) if len(cut) > 1 else ""
                 steps.append(StepFacts(phase=phase, title=title + wave, component=component, hosts=hosts))
@@ -149,10 +148,12 @@ class Topology:
         def present(hosts: Iterable[str]) -> list[str]:
             return [host for host in hosts if host in wanted]
 
-        add(1, "root server", "server", [[self.server]])
+        add(1, "root server", "server", at_once(present([self.server])))
         for number, tier in enumerate(self.tiers(), 1):
-            add(1, "pilot relays of tier %d" % number, "relay", [[host for host in tier if host in pilot]])
-        add(1, "pilot clients", "client", [[host for host in self.clients if host in pilot]])
+            early = present(host for host in tier if host in pilot)
+            add(1, "pilot relays of tier %d" % number, "relay", at_once(early, forks))
+        early = present(host for host in self.clients if host in pilot)
+        add(1, "pilot clients", "client", at_once(early, forks))
         for number, tier in enumerate(self.tiers(), 1):
             rest = present(host for host in tier if host not in pilot)
             add(2, "relays of tier %d" % number, "relay", waves(rest, relay_waves, "bigfix_relay_waves", forks))

@@ -10,6 +10,7 @@ from typing import Any
 
 from ansible_collections.portshift.agents.plugins.plugin_utils._contracts import Found, HostVars, Result
 from ansible_collections.portshift.agents.plugins.plugin_utils._evidence import answer_of
+from ansible_collections.portshift.agents.plugins.plugin_utils._said import Said
 
 
 def _row(component: str, host: str, found: Result) -> str:
@@ -32,7 +33,7 @@ class Agents:
 
     def __init__(self, hostvars: HostVars, estate: Any, assessment: str) -> None:
         self.rows: list[str] = []
-        self.notes: list[str] = []
+        self.notes = Said()
         self.pending: list[str] = []
         self.without: list[str] = []
         self.leaving: dict[int, list[str]] = {}
@@ -45,7 +46,7 @@ class Agents:
                 self.rows.append("%-6s  %-16s  PROBLEM  %s" % (component, host, reason))
                 continue
             self.rows.append(_row(component, host, found))
-            self.notes += ["%s: %s" % (host, note) for note in found.get("notes") or []]
+            self.notes.add(host, found.get("notes"))
             if not found.get("agent"):
                 self.without.append(host)
                 continue

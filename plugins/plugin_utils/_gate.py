@@ -25,16 +25,19 @@ def _told(missing: list[Missing]) -> str:
 
 def judged(hostvars: HostVars, hosts: Iterable[str], evidence: str, port: int | None = None, max_missing: object = 0,
            of: int | None = None, phase: str = "", check_mode: bool | Callable[[str], bool] = False,
-           beside: Callable[[str], str] = lambda host: "", counted: Counted | None = None) -> GateResult:
+           beside: Callable[[str], str] = lambda host: "", counted: Counted | None = None,
+           name: str = "max_missing") -> GateResult:
     """The result of a gate.  `beside`: (host that is missing) -> words that go with its reason.  `check_mode`: true, or what says
     so of a host.
     `counted`: what was counted before, over other hosts than `hosts`.
+
+    `name`: of the option that max_missing comes from.
 
     EngineError when max_missing is no number of hosts.
     """
     hosts = list(dict.fromkeys(hosts))
     expected = len(hosts) + (counted["expected"] if counted else 0)
-    allowed = share(max_missing, of or expected, "max_missing")
+    allowed = share(max_missing, of or expected, name)
     predicts = check_mode if callable(check_mode) else lambda host: bool(check_mode)
     reasons = {host: without_evidence(hostvars, host, evidence, port, predicts(host)) for host in hosts}
     missing = list(counted["missing"]) if counted else []

@@ -289,7 +289,8 @@ def lock(order: RunOrder, values: Mapping[str, Any]) -> LockArguments:
     seconds = values["lock_seconds"]
     purpose = PURPOSES[order["run"]] % dict(port=order["port"], word=product.port_word)
     return LockArguments(
-        path=values["lock_path"], take_over=values["take_over"], wanted=values["lock"], keeper=order["keeper"],
+        path=values["lock_path"], take_over=values["take_over"],
+        take_over_with="-e %s=true" % product.variable("take_over"), wanted=values["lock"], keeper=order["keeper"],
         seconds=max(LOCK_SECONDS, len(order["order"])) if str(seconds) in ("", "0") else seconds, purpose=purpose)
 
 
@@ -317,7 +318,8 @@ def opening(product: Product, component: str | None, port: int, record: MoveReco
     def told(name: str, default: object) -> Any:
         return value("%s_%s_%s" % (product.name, component, name), value("%s_%s" % (product.name, name), default))
 
-    bridged = "users" in product.facts and "users" in product.verbs(component) and boolean(told("bridge", True), strict=False)
+    bridged = "users" in product.facts and "users" in product.verbs(component) and boolean(
+        told("bridge", product.default("bridge")), strict=False)
     folder = os.path.dirname(str(told("record_path", "/var/lib/portshift/%s.json" % product.name)))
     return OpeningAsked(
         asked=not windows and "users" in product.facts and port not in (0, int(record.get("new_port") or 0)),

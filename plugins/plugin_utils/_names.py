@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -12,13 +13,17 @@ from typing import NamedTuple
 
 import yaml
 from ansible.module_utils.parsing.convert_bool import BOOLEANS
+from ansible_collections.portshift.agents.plugins.module_utils._core.errors import EngineError
 from ansible_collections.portshift.agents.plugins.plugin_utils._contracts import HostVars
-from ansible_collections.portshift.agents.plugins.plugin_utils._options import TYPES, named
+from ansible_collections.portshift.agents.plugins.plugin_utils._options import CHECKED_BY, TYPES, named
 from ansible_collections.portshift.agents.plugins.plugin_utils._registry import PRODUCTS
 
 ROLES = Path(__file__).resolve().parents[2] / "roles"
 # How many letters two names may differ in, for one to be taken for the other.
 CLOSE = 2
+# What the types of argument specs are called in the table of options, where that is another word: text is a list too, as for
+# Ansible, and a path is text.
+TYPES_OF_ROLES = {"list": "items", "path": "str"}
 
 
 def distance(one: str, other: str, limit: int = CLOSE) -> int:
@@ -55,9 +60,21 @@ def role_options() -> dict[str, Allowed]:
     found: dict[str, Allowed] = {}
     for path in ROLES.glob("*/meta/argument_specs.yml"):
         for entry in yaml.safe_load(path.read_text(encoding="utf-8"))["argument_specs"].values():
-            found.update({name: Allowed(option.get("type", "str"), tuple(option.get("choices", ())))
-                          for name, option in (entry.get("options") or {}).items()})
+            for name, option in (entry.get("options") or {}).items():
+                kind, choices = option.get("type", "str"), tuple(option.get("choices", ()))
+                # Those of a list are for each of its items.
+                found[name] = Allowed(TYPES_OF_ROLES.get(kind, kind), () if kind == "list" else choices)
     return found
+
+
+@functools.cache
+def known_options() -> dict[str, Allowed]:
+    """Every option of the playbooks and of the roles; the playbooks' word on one counts before that of a role."""
+    options = role_options()
+    for product in PRODUCTS.values():
+        options.update({name: Allowed(option.type, option.choices) for name, option in named(
+            product.name, product.options).items()})
+    return options
 
 
 def _ours(name: str) -> bool:
@@ -86,21 +103,49 @@ def _can_be(kind: str, value: object) -> bool:
         return not isinstance(value, bool) and re.fullmatch(r"[0-9]+([.][0-9]*)?", text) is not None
     if kind == "name":
         return re.fullmatch(r"[a-z][a-z0-9_]{0,19}", text) is not None
-    return True
+    if kind == "str":
+        return not isinstance(value, (list, dict))
+    if kind == "dict":
+        return isinstance(value, dict)
+    if kind == "items" and isinstance(value, str):
+        return not text.startswith("[")
+    return kind not in ("list", "items") or isinstance(value, list)
+
+
+def _shown(value: object) -> str:
+    """A value for a sentence; what stands in a list or in a dictionary may be nothing to print."""
+    return "a dictionary" if isinstance(value, dict) else "a list" if isinstance(value, list) else repr(value)
+
+
+def _wrong(name: str, allowed: Allowed, value: object) -> str | None:
+    """The sentence about a value that an option can't have."""
+    if value is None or value == "" and not allowed.choices:
+        return None
+    if allowed.type in CHECKED_BY:
+        try:
+            CHECKED_BY[allowed.type](value, name)
+        except EngineError as err:
+            return str(err)
+    elif not _can_be(allowed.type, value):
+        return "%s is %s; give %s" % (name, _shown(value), TYPES[allowed.type].replace("NAME", name))
+    elif allowed.choices and str(value) not in map(str, allowed.choices):
+        return "%s is %s; give one of %s" % (name, _shown(value), ", ".join(map(str, allowed.choices)))
+    return None
 
 
 def wrong_values(options: Mapping[str, Allowed], values: Mapping[str, object]) -> list[str]:
     """Sentences about values of options that can't be.  `values`: variable -> value, where it holds no template."""
-    wrong = []
-    for name, value in sorted(values.items()):
-        allowed = options.get(name)
-        if allowed is None or value in (None, ""):
-            continue
-        if not _can_be(allowed.type, value):
-            wrong.append("%s is %r; give %s" % (name, value, TYPES[allowed.type]))
-        elif allowed.choices and str(value) not in map(str, allowed.choices):
-            wrong.append("%s is %r; give one of %s" % (name, value, ", ".join(map(str, allowed.choices))))
-    return wrong
+    told = [_wrong(name, options[name], value) for name, value in sorted(values.items()) if name in options]
+    return [sentence for sentence in told if sentence]
+
+
+def _is_plain(value: object) -> bool:
+    """Whether a value is what it says: a template is for its host, and what is encrypted stays that."""
+    if isinstance(value, dict):
+        return all(map(_is_plain, value.values()))
+    if isinstance(value, list):
+        return all(map(_is_plain, value))
+    return value is None or isinstance(value, (bool, int, float)) or isinstance(value, str) and "{" not in value
 
 
 class Variables:
@@ -116,16 +161,17 @@ class Variables:
                 if not name.startswith(prefix):
                     continue
                 self.names.add(name)
-                # A template is for its host, and what is encrypted stays that.
-                if isinstance(value, (bool, int, float)) or isinstance(value, str) and "{" not in value:
+                if _is_plain(value):
                     self.values.setdefault(name, {})[repr(value)] = value
 
     def problems(self, product: str, own: Iterable[str]) -> list[str]:
-        options = role_options()
-        for each in PRODUCTS.values():
-            # The playbooks' word on a variable counts before that of a role which takes it too.
-            options.update({name: Allowed(option.type) for name, option in named(each.name, each.options).items()})
-        wrong = []
-        for name, several in self.values.items():
-            wrong += [sentence for value in several.values() for sentence in wrong_values(options, {name: value})]
-        return misspelt(self.names, own, set(options)) + list(dict.fromkeys(wrong))
+        """Sentences about names and values that can't be."""
+        return misspelt(self.names, own, set(known_options())) + [
+            sentence for sentences in self.wrong(product).values() for sentence in sentences]
+
+    def wrong(self, product: str) -> dict[str, list[str]]:
+        """Variable -> sentences about values of it that can't be.  Not the port: what lays out the steps says more of it."""
+        options = {name: allowed for name, allowed in known_options().items() if name != PRODUCTS[product].port}
+        told = {name: [sentence for value in several.values() for sentence in wrong_values(options, {name: value})]
+                for name, several in self.values.items()}
+        return {name: list(dict.fromkeys(sentences)) for name, sentences in told.items() if sentences}

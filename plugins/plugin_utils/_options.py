@@ -8,16 +8,35 @@ Each product's driver has a table; what several products have in common stands h
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
-# What a type is called in a sentence.
-TYPES = {"bool": "true or false", "int": "a whole number", "float": "a number", "list": "a list", "port": "a port number",
-         "name": "1 to 20 characters a-z, 0-9 and _, a letter first"}
+from ansible_collections.portshift.agents.plugins.module_utils._core.ports import parse_port
+from ansible_collections.portshift.agents.plugins.plugin_utils._port_users import parse_ignored, parse_quiet
+from ansible_collections.portshift.agents.plugins.plugin_utils._waves import parse_phases, share, wave_sizes
+from ansible_collections.portshift.agents.plugins.plugin_utils._window import parse_window
+
+# What a type is called in a sentence; NAME stands for the option's.
+TYPES = {"bool": "true or false", "int": "a whole number", "float": "a number", "str": "text",
+         "name": "1 to 20 characters a-z, 0-9 and _, a letter first",
+         "list": "a list, on the command line as JSON: -e '{\"NAME\": [...]}'",
+         "items": "a list, or text such as a,b; JSON on the command line is -e '{\"NAME\": [...]}'",
+         "dict": "a dictionary, on the command line as JSON: -e '{\"NAME\": {...}}'"}
+# Types whose own check has a sentence of its own.
+CHECKED_BY: dict[str, Callable[[object, str], object]] = {
+    "port": parse_port, "share": lambda value, name: share(value, 0, name), "waves": wave_sizes, "phases": parse_phases,
+    "window": parse_window, "addresses": parse_ignored, "quiet": parse_quiet}
+# Types about which nothing is said here: what takes the value does.
+ANYTHING = ("any", "raw")
+# What opens a host's own firewall: choices of option backend of module host_port.
+FIREWALLS = ("auto", "firewalld", "ufw", "nftables", "iptables", "windows", "none")
 
 
 class Option(NamedTuple):
     """One variable, without the prefix of its product.
 
+    type      one of TYPES, CHECKED_BY or ANYTHING
+    choices   the values that it may have, where these can be listed
     argument  of the module that lays out the steps, where it takes the variable
     shown     the default in the documentation, where the value alone would not say it
     listed    whether the documentation has a row for it; else that of a role has it
@@ -30,6 +49,7 @@ class Option(NamedTuple):
     argument: str = ""
     shown: str = ""
     listed: bool = True
+    choices: tuple[str, ...] = ()
 
 
 LOCK = [
@@ -43,19 +63,20 @@ MISSING = [
     Option("max_missing", "share", 0, MAX_MISSING),
     Option("close_max_missing", "share", 0, "the same for `close` and `rollback`, where a host that is missing gets cut off")]
 USERS = [
-    Option("close_ignore_users", "list", [], "addresses and networks, such as a scanner's, that may use the old port when it is "
-           "closed; others end the run", "close_ignore_users"),
-    Option("close_quiet_seconds", "int", 3600, "seconds for which such a use counts; `0`: none does", "close_quiet_seconds")]
+    Option("close_ignore_users", "addresses", [],
+           "addresses and networks, such as a scanner's, that may use the old port when it "
+           "is closed; others end the run", "close_ignore_users"),
+    Option("close_quiet_seconds", "quiet", 3600, "seconds for which such a use counts; `0`: none does", "close_quiet_seconds")]
 PHASES = [
-    Option("phases", "list", [1, 2, 3],
+    Option("phases", "phases", [1, 2, 3],
            "run some phases alone, such as `1`; tags `phase1`, `phase2`, `phase3` do the same", "phases"),
-    Option("window", "str", "", "`22:00-04:00`: no wave begins outside, by the control node's clock", "window", "always open")]
+    Option("window", "window", "", "`22:00-04:00`: no wave begins outside, by the control node's clock", "window", "always open")]
 FORCE = Option("rollback_force", "bool", False, "roll back files that were changed since")
 
 
 def sources(which: str, others: str) -> list[Option]:
     return [Option("restrict_sources", "bool", False, "admit only " + which, "restrict_sources"),
-            Option("allowed_sources", "list", [], "with that, others who may connect" + others, "allowed_sources")]
+            Option("allowed_sources", "items", [], "with that, others who may connect" + others, "allowed_sources")]
 
 
 def named(product: str, options: list[Option]) -> dict[str, Option]:

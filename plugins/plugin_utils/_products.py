@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
+from ansible_collections.portshift.agents.plugins.module_utils._core.errors import EngineError
 from ansible_collections.portshift.agents.plugins.plugin_utils._contracts import Found, Groups, HostVars, Result
 from ansible_collections.portshift.agents.plugins.plugin_utils._options import Option, named
 
@@ -53,6 +54,8 @@ class Product:
     unasked: str               # of hosts that are no part of a run which takes a port away
     next_steps: tuple[str, ...]                 # for a person, after the last phase
     plan_argument: str = ""    # of the module that puts the plan together, for what order has found
+    plan_keeps: tuple[str, ...] = ()    # what the plan says beside report, pending, problems and old_port, for later plays
+    server_name: str = ""      # which of these is the name by which hosts reach the server, for the next steps
     documentation: str = ""    # the page with the table of the variables
     outside: str = ""          # of hosts that are no part of a run, beside one that has to reach them
     hub_role: str = ""         # of the hub's own listener, where that is a host beside the agents
@@ -81,6 +84,13 @@ class Product:
         """Variable of a user -> (argument of the module that lays out the steps, default)."""
         return {name: (option.argument, option.default) for name, option in named(self.name, self.options).items()
                 if option.argument}
+
+    def default(self, name: str) -> Any:
+        """What a user's variable is where it is not set, such as that of window."""
+        for option in self.options:
+            if option.name == name:
+                return option.default
+        raise EngineError("the options of %s have no %s: add it to the table in _drivers/%s.py" % (self.name, name, self.name))
 
     def variable(self, name: str) -> str:
         """A user's variable, such as bigfix_window."""

@@ -36,15 +36,29 @@ def share(text: object, total: int, name: str) -> int:
     return total * int(match.group(1)) // 100 if match.group(2) else int(match.group(1))
 
 
+def wave_sizes(sizes: object, name: str) -> list[object]:
+    """The sizes of waves, each a number of hosts or a percentage, from a list or from one alone."""
+    wanted = sizes if isinstance(sizes, list) else [sizes]
+    if not wanted:
+        raise EngineError("%s is empty; give at least one size, such as 100%%" % name)
+    # Each is looked at, be it for more hosts than there are.
+    for size in wanted:
+        share(size, 0, name)
+    return wanted
+
+
+def at_once(hosts: Iterable[str], at_most: int | None = None) -> list[list[str]]:
+    """`hosts` that move together, cut where there are more of them than forks."""
+    return waves(hosts, "100%", "sizes", at_most)
+
+
 def waves(hosts: Iterable[str], sizes: object, name: str, at_most: int | None = None) -> list[list[str]]:
     """`hosts` cut as play keyword serial does: one wave per size, the last size again until no host is left.
 
     No wave is larger than `at_most`: hosts beyond the number of forks would wait, with their services stopped, for a
     free fork.
     """
-    wanted = sizes if isinstance(sizes, list) else [sizes]
-    if not wanted:
-        raise EngineError("%s is empty; give at least one size, such as 100%%" % name)
+    wanted = wave_sizes(sizes, name)
     cut: list[list[str]] = []
     every = rest = list(hosts)
     while rest:

@@ -332,7 +332,7 @@ class Lab:
 
     def play_file(self, path, *options, inventory=None):
         arguments = ["-i", str(inventory or self.folder / "inventory.yml"), str(path), *options]
-        self.started.append(Run(arguments, self.runs, self.program))
+        self.started.append(Run(arguments, self.runs, self.program, prefix=self.prefix))
         return self.started[-1].wait()
 
     def overlay(self, name, content):

@@ -27,8 +27,8 @@ from tests.integration.migration_lab import (
 def new_lab(tmp_path):
     labs = []
 
-    def make(kind="signed", name="lab"):
-        labs.append(Lab(tmp_path / name, kind))
+    def make(kind="signed", name="lab", namespace=None):
+        labs.append(Lab(tmp_path / name, kind, namespace))
         return labs[-1]
 
     yield make
@@ -75,8 +75,8 @@ def test_plain_deployment_there_and_back_and_there_again(new_lab):
 
 
 @pytest.mark.long
-def test_phases_alone_and_back(new_lab, tmp_path):
-    lab = new_lab().start()
+def test_phases_alone_and_back(namespace, new_lab, tmp_path):
+    lab = new_lab(namespace=namespace).start()
     before = lab.snapshot()
     first = lab.play("migrate", "-e", "bigfix_phases=1").good()
     moved = difference(before, lab.snapshot())
@@ -516,6 +516,14 @@ def test_all_that_options_and_inventory_can_not_be_is_told_at_once_and_nothing_e
 
 def test_port_that_is_in_use_already(files):
     refused(files, "--limit", "server", port=OLD, src=files.issue(OLD)).bad("Nothing was changed", "there is nothing to move")
+
+
+@pytest.mark.parametrize("options, words", [
+    (["--limit", "server"], ["not part of the run, and below server", "Run without --limit"]),
+    (["--tags", "phase1"], ["relay2: in a phase that does not run, and below relay1", "Run all phases"])], ids=["limit", "tags"])
+def test_run_that_would_silence_who_stays_behind_is_refused_where_one_port_answers(files, options, words):
+    run = refused(files, *options).bad("Nothing was changed", "(bigfix_bridge is false)", "-e bigfix_bridge=true", *words)
+    assert run.changed == {} and "Open the new port beside the old one" not in run.plays
 
 
 @pytest.fixture(scope="module")

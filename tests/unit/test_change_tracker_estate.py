@@ -45,6 +45,13 @@ def test_limit_leaves_out_whom_it_does_not_name():
     assert [step["hosts"] for step in steps] == [["p2"], ["a3"], ["a4"]]
 
 
+def test_pilot_is_cut_at_the_forks():
+    pilot = estate(change_tracker_pilot=["a1", "a2", "a4"])
+    assert [(step["title"], step["phase"], step["hosts"]) for step in pilot.steps(["100%"], forks=2)][1:3] == [
+        ("Pilot agents, wave 1 of 2", 1, ["a1", "a2"]), ("Pilot agents, wave 2 of 2", 1, ["a4"])]
+    assert [step["title"] for step in pilot.steps(["100%"], only=["a2", "a4"], forks=2)] == ["Pilot agents"]
+
+
 def test_wave_that_is_no_size_is_named():
     with pytest.raises(EngineError, match="change_tracker_agent_waves is 'some'"):
         estate().steps(["some"])

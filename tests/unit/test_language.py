@@ -5,7 +5,6 @@
 
 import pathlib
 import re
-import sys
 
 import pytest
 import yaml

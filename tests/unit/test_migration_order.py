@@ -349,14 +349,19 @@ def test_order_out_of_an_inventory(ask):
     lock = result["lock"]
     assert (lock["path"], lock["take_over"], lock["seconds"], lock["wanted"], lock["purpose"]) == (
         "/x", True, 600, True, "migrate to 55000")
+    assert lock["take_over_with"] == "-e %s_take_over=true" % ask.product
 
 
 def test_everything_that_is_wrong_is_named_at_once(ask):
     name = ask.product
-    wrong = {name + "_window": "now", name + "_restrict_source": True, name + "_lock": "perhaps", "portshift_strategy": "free"}
+    wrong = {name + "_window": "now", name + "_restrict_source": True, name + "_lock": "perhaps", "portshift_strategy": "free",
+             name + "_close_max_missing": "5percent", name + "_allowed_sources": dict(a=1), name + "_restrict_sources": "perhaps"}
     result = ask(**wrong)
     assert result["failed"] and result["msg"].startswith("Nothing was changed. ")
     for words in ("%s_window is 'now'" % name, "portshift_strategy is free", "%s_lock is 'perhaps'; give true or false" % name,
+                  "%s_close_max_missing is '5percent'; give a number of hosts" % name,
+                  "%s_allowed_sources is a dictionary; " % name,
+                  "%s_restrict_sources is 'perhaps'; give true or false" % name,
                   "%s_restrict_source: no such variable; %s_restrict_sources is meant?" % (name, name)):
         assert len([problem for problem in result["problems"] if words in problem]) == 1, words
     assert not ask(**{name + "_restrict_source": True, "portshift_own_variables": [name + "_restrict_source"]}).get("failed")
@@ -507,6 +512,13 @@ def test_share_of_missing_hosts_is_one_of_all_hosts_where_it_counts_over_all_pha
     assert whole["msg"].startswith("gate after the migration: ")
 
 
+@pytest.mark.parametrize("run, option", [("migrate", "boks_max_missing"), ("close", "boks_close_max_missing")])
+def test_gate_names_the_option_whose_number_of_missing_hosts_is_none(run, option):
+    """Where it comes out of a template, so that it was not read before."""
+    stopped = act(boks_order(run), "m", variables={option: "5percent"}, act="gate", gate="proof", port=6530)
+    assert stopped["failed"] and stopped["msg"] == option + " is '5percent'; give a number of hosts or a percentage such as 5%"
+
+
 def test_gate_says_what_stood_against_the_move_of_a_host_that_an_earlier_gate_let_pass():
     facts = evidence("boks_evidence", ["m", "r", "a0"])
     facts.update(a1=dict(boks_assessment=dict(ok=False, problems=["port 6531 is in use already"])),
@@ -606,6 +618,61 @@ def test_agent_that_does_not_get_through_is_told_that_its_hub_is_no_part_of_the_
     stopped = act(limited, "a1", facts=shut, variables=dict(portshift_plan=dict(pending=["a1"])), act="gate", gate="path")
     assert ("a1 (hub:8443: refused; its hub h is no part of this run: where that does not answer on the new port yet, run "
             "without --limit)") in stopped["msg"]
+
+
+def silenced(made, pending, **facts):
+    """What the gate of a plan says where every host has answered.  `facts`: host -> variables that it has beside."""
+    looks = {host: dict(bigfix_component_assessment=dict(ok=True, port=55000)) for host in made["order"]}
+    for host, more in facts.items():
+        looks[host] = dict(looks.get(host, {}), **more)
+    plan = dict(portshift_plan=dict(pending=pending, problems=[]))
+    return act(made, made["order"][0], variables=plan, facts=looks, act="gate", gate="plan")
+
+
+@pytest.mark.parametrize("made, pending, bridges, words", [
+    # --limit srv
+    (order(only=["srv"]), ["srv"], dict(srv=dict(bigfix_bridge=False)), [
+        "r1, r2: not part of the run, and below srv, which would move and then answer on the new port alone (bigfix_bridge is "
+        "false). Run without --limit, or limit to hosts with all of their children; or let both ports answer: -e "
+        "bigfix_bridge=true"]),
+    # What the role of that host says counts, and is named.
+    (order(only=["srv", "r1", "r2"]), ["srv", "r1", "r2"], dict(
+        srv=dict(bigfix_bridge=False), r1=dict(bigfix_relay_bridge=False),
+        r2=dict(bigfix_bridge=False, bigfix_relay_bridge="yes")), [
+        "c1: not part of the run, and below r1,", "(bigfix_relay_bridge is false)", "-e bigfix_relay_bridge=true"]),
+    (order(only=["srv", "r1", "r2"]), ["srv", "r1", "r2"], dict(
+        srv=dict(bigfix_server_bridge=True), r1=dict(bigfix_relay_bridge=False), r2=dict(bigfix_bridge="no")), [
+        "c1, c2: not part of the run, and below r1, r2,", "(bigfix_relay_bridge and bigfix_bridge are false)"]),
+    # --tags phase1, bigfix_phases=1
+    (order(running=[1]), list(COMPONENTS), dict(srv=dict(bigfix_bridge=False), r1=dict(bigfix_bridge=False)), [
+        "r2, c1: in a phase that does not run, and below srv, r1, which would move and then answer on the new port alone "
+        "(bigfix_bridge is false). Run all phases; or let both ports answer: -e bigfix_bridge=true"]),
+    (order(running=[2]), ["r2", "c1", "c2"], dict(r2=dict(bigfix_relay_bridge=False)), [
+        "c2: in a phase that does not run, and below r2,"]),
+    # Both at once.
+    (order(running=[1], only=["srv", "r2"]), ["srv", "r2"], dict(srv=dict(bigfix_bridge=False)), [
+        "r1: not part of the run, and below srv,", "r2: in a phase that does not run, and below srv,"])],
+    ids=["limit", "role", "roles", "phase", "later-phase", "both"])
+def test_a_host_that_moves_without_a_bridge_leaves_no_child_behind(made, pending, bridges, words):
+    refused = silenced(made, pending, **bridges)
+    assert refused["failed"] and refused["msg"].startswith("Nothing was changed. ")
+    assert all(sentence in refused["msg"] for sentence in words), refused["msg"]
+    assert len(refused["problems"]) == refused["msg"].count(", and below ")
+    # With a bridge, by the word of the host's role or that of all.
+    both = {host: dict.fromkeys(names, True) for host, names in bridges.items()}
+    assert not silenced(made, pending, **both).get("failed") and not silenced(made, pending).get("failed")
+
+
+@pytest.mark.parametrize("made, pending", [
+    # All that depend on them move in the same run.
+    (order(), list(COMPONENTS)), (order(only=["r1", "c1"]), ["r1", "c1"]), (order(running=[3]), ["c1", "c2"]),
+    # The parent has moved, or does not move in this run; the children that stay have moved.
+    (order(only=["srv"]), []), (order(running=[3]), list(COMPONENTS)), (order(running=[1]), ["srv", "r1"]),
+    # No other run moves a host.
+    (order("plan", ()), list(COMPONENTS)), (order("plan", (), only=["srv"]), ["srv"])])
+def test_without_a_bridge_too_a_run_that_leaves_no_child_behind_goes_on(made, pending):
+    found = silenced(made, pending, **{host: dict(bigfix_bridge=False) for host in COMPONENTS})
+    assert not found.get("failed"), found["msg"]
 
 
 def test_own_variables_of_a_site_may_come_from_the_command_line():

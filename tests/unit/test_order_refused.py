@@ -11,7 +11,8 @@ from types import SimpleNamespace
 import pytest
 from ansible.parsing.dataloader import DataLoader
 
-from ansible_collections.portshift.agents.plugins.action import bigfix_plan, bigfix_topology, boks_domain, boks_plan
+from ansible_collections.portshift.agents.plugins.action import (
+    bigfix_plan, bigfix_topology, boks_domain, boks_plan, change_tracker_estate, change_tracker_plan)
 from ansible_collections.portshift.agents.tests.unit.host_variables import HostVars
 from ansible_collections.portshift.agents.tests.unit.masthead_files import plain
 
@@ -119,3 +120,35 @@ def test_hosts_on_different_base_ports_are_told_apart():
         name: dict(found=host(7000 if name == "agent02" else 6500)) for name in ("master", "replica1", "agent01", "agent02")})
     assert len(found["problems"]) == 1
     assert "the hosts are on different base ports: " in found["problems"][0] and "agent02 on 7000" in found["problems"][0]
+
+
+# -- a plan of many hosts
+
+MANY = ["agent%03d" % number for number in range(500)]
+NOTE, LACK = "it was started by hand", "port 8443/tcp is shut"
+# product -> (groups, module that lays out the steps, its port, module that puts the plan together, its option for these)
+PLANS = dict(
+    bigfix=(dict(bigfix_server=["first"], bigfix_relays=[], bigfix_clients=MANY, bigfix_pilot=[]), bigfix_topology,
+            dict(port=NEW), bigfix_plan, "topology"),
+    boks=(dict(boks_master=["first"], boks_replicas=[], boks_agents=MANY), boks_domain, dict(base_port=6530), boks_plan,
+          "domain"),
+    change_tracker=(dict(change_tracker_hub=["first"], change_tracker_proxies=[], change_tracker_agents=MANY),
+                    change_tracker_estate, dict(port=8443), change_tracker_plan, "estate"))
+
+
+@pytest.mark.parametrize("groups, order, options, plan, argument", PLANS.values(), ids=PLANS)
+def test_plan_says_once_what_many_hosts_say(groups, order, options, plan, argument):
+    hosts = ["first", *MANY]
+    look = dict(ok=True, port=8443, old_port=443, base=6500, edits=[dict(path="/x")], notes=[NOTE, NOTE], record=None, agent=True,
+                host_port=dict(missing=[LACK]), new_services_port=6531, url="https://hub/", new_url="https://hub:8443/",
+                host="hub")
+    hostvars = dict.fromkeys(hosts, dict(found=look))
+    hostvars[MANY[7]] = dict(found=dict(look, notes=[NOTE, "it is slow"]))
+    laid_out = run(order, options, groups=groups, hostvars=dict.fromkeys(hosts, {}))
+    report = run(plan, {argument: laid_out, "assessment": "found"}, hostvars=hostvars)["report"]
+    assert [line for line in report if NOTE in line] == ["note: %s: %s" % (", ".join(hosts), NOTE)]
+    assert "note: %s: it is slow" % MANY[7] in report
+    # An agent of Change Tracker opens nothing.
+    assert [line for line in report if LACK in line] == [
+        "open: %s; on %s" % (LACK, ", ".join(hosts))] * (argument != "estate")
+    assert len(report) < len(hosts) + 10

@@ -154,6 +154,18 @@ def test_no_wave_is_larger_than_the_forks():
     assert [hosts for phase, _title, _component, hosts in steps(forks=3) if phase == 3] == [["c1", "c2", "c3"], ["c4"]]
 
 
+@pytest.mark.parametrize("forks", [1, 2, 5])
+def test_no_step_of_a_pilot_is_larger_than_the_forks(forks):
+    relays, clients = ["r%d" % number for number in range(5)], ["c%d" % number for number in range(7)]
+    whole = Topology(dict(bigfix_server=["srv"], bigfix_relays=relays, bigfix_clients=clients, bigfix_pilot=relays + clients), {})
+    found = whole.steps(["100%"], ["100%"], forks=forks)
+    assert max(len(step["hosts"]) for step in found) == forks and {step["phase"] for step in found} == {1}
+    assert [host for step in found for host in step["hosts"]] == ["srv", *relays, *clients]
+    titles = [step["title"] for step in found]
+    assert len(set(titles)) == len(titles) and titles[1] == (
+        "pilot relays of tier 1" if forks == 5 else "pilot relays of tier 1, wave 1 of %d" % (5 // forks + 5 % forks))
+
+
 def test_every_host_has_exactly_one_step_after_its_parent():
     order = [host for step in steps(relays=1, clients=2) for host in step[3]]
     assert sorted(order) == sorted(["srv", "r1", "r2", "r3", "p2", "p1", "c1", "c2", "c3", "c4"])

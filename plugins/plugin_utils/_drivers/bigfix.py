@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ansible_collections.portshift.agents.plugins.plugin_utils._options import (
-    FORCE, LOCK, MISSING, PHASES, USERS, Option, sources)
+    FIREWALLS, FORCE, LOCK, MISSING, PHASES, USERS, Option, sources)
 from ansible_collections.portshift.agents.plugins.plugin_utils._products import Product
 
 OPTIONS: list[Option] = [
@@ -34,7 +34,7 @@ OPTIONS: list[Option] = [
     Option("bridge", "bool", True,
            "let both ports answer while agents move; `false` where the packet filter is not to be touched"),
     Option("firewall", "str", "auto",
-           "the hosts' own firewall: `firewalld`, `ufw`, `nftables`, `iptables`; `none` leaves it alone"),
+           "the hosts' own firewall: `firewalld`, `ufw`, `nftables`, `iptables`; `none` leaves it alone", choices=FIREWALLS),
     Option("firewall_zone", "str", "", "the zone of firewalld", shown="default zone"),
     *sources("hosts that have to reach this one: children by tcp, the parent by udp", ": consoles, REST clients"),
     Option("reserve_port", "bool", True, "keep the kernel from giving the port to an outgoing connection"),
@@ -42,11 +42,11 @@ OPTIONS: list[Option] = [
     *LOCK,
     Option("keep_days", "int", 90, "`close` removes records and backups of earlier migrations that are older"),
     FORCE,
-    *[Option(name, kind, None, "", listed=False) for name, kind in (
-        ("lock_path", "str"), ("record_path", "str"), ("probe_timeout", "float"), ("evidence_timeout", "float"),
-        ("tls", "bool"),
-        ("bind_address", "str"), ("bridge_name", "name"), ("bridge_persistent", "bool"), ("listener_seconds", "int"),
-        ("allow_invalid_signature", "bool"), ("phase", "str"))]]
+    *[Option(name, kind, default, "", listed=False) for name, kind, default in (
+        ("lock_path", "str", None), ("record_path", "str", None), ("probe_timeout", "float", 10),
+        ("evidence_timeout", "float", 60), ("tls", "bool", False), ("bind_address", "str", ""), ("bridge_name", "name", "bigfix"),
+        ("bridge_persistent", "bool", True), ("listener_seconds", "int", 600),
+        ("allow_invalid_signature", "bool", False), ("phase", "str", None))]]
 
 
 def _opens(component: str | None, look: Mapping[str, Any], port: int | None) -> bool:
@@ -61,7 +61,8 @@ def _opens(component: str | None, look: Mapping[str, Any], port: int | None) -> 
 
 PRODUCT = Product(
     name="bigfix", groups=("bigfix_server", "bigfix_relays", "bigfix_clients"),
-    order="bigfix_topology", plan="bigfix_plan", plan_argument="topology", port="bigfix_port", port_word="port",
+    order="bigfix_topology", plan="bigfix_plan", plan_argument="topology",
+    plan_keeps=("masthead_host",), server_name="masthead_host", port="bigfix_port", port_word="port",
     options=OPTIONS, windows=True, documentation="README.md",
     whole="deployment", gate_whole="",
     roles=dict(server="bigfix_server", relay="bigfix_relay", client="bigfix_client"),

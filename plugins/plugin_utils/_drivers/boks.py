@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ansible_collections.portshift.agents.plugins.plugin_utils._options import (
-    FORCE, LOCK, MAX_MISSING, MISSING, PHASES, USERS, Option, sources)
+    FIREWALLS, FORCE, LOCK, MAX_MISSING, MISSING, PHASES, USERS, Option, sources)
 from ansible_collections.portshift.agents.plugins.plugin_utils._products import Product
 
 OPTIONS: list[Option] = [
@@ -28,11 +28,13 @@ OPTIONS: list[Option] = [
     *sources("the hosts of the domain that connect there", ""),
     Option("bridge", "bool", True,
            "both bases answer while hosts move; the playbooks refuse to move a domain without it", "bridge"),
-    Option("firewall", "str", "auto", "the hosts' own firewall; `none` leaves it alone"),
+    Option("firewall", "str", "auto", "the hosts' own firewall; `none` leaves it alone", choices=FIREWALLS),
     Option("firewall_zone", "str", "", "the zone of firewalld", shown="default zone"),
     Option("allow_named_ports", "bool", False, "ports of the new range may have other names in the services file"),
-    Option("stop_commands", "list", [], "commands that stop BoKS", shown="`boksadm -S Boot -k`"),
-    Option("start_commands", "list", [], "commands that start it", shown="`boksadm -S Boot`"),
+    Option("stop_commands", "list", [["/opt/boksm/sbin/boksadm", "-S", "Boot", "-k"]], "commands that stop BoKS",
+           shown="`boksadm -S Boot -k`"),
+    Option("start_commands", "list", [["/opt/boksm/sbin/boksadm", "-S", "Boot"]], "commands that start it",
+           shown="`boksadm -S Boot`"),
     FORCE,
     *[Option(name, kind, None, "", listed=False) for name, kind in (("lock_path", "str"), ("address", "str"))]]
 

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from ansible_collections.portshift.agents.plugins.plugin_utils._change_tracker_agents import port_left
-from ansible_collections.portshift.agents.plugins.plugin_utils._options import FORCE, LOCK, MISSING, PHASES, Option
+from ansible_collections.portshift.agents.plugins.plugin_utils._options import FIREWALLS, FORCE, LOCK, MISSING, PHASES, Option
 from ansible_collections.portshift.agents.plugins.plugin_utils._products import ByHand, Product
 
 OPTIONS: list[Option] = [
@@ -24,7 +24,7 @@ OPTIONS: list[Option] = [
            shown="`/var/lib/portshift/change_tracker.lock`, on Windows `C:\\ProgramData\\portshift\\change_tracker.lock`"),
     Option("restrict_sources", "bool", False, "the hub's own firewall admits only the hosts of the inventory that run agents",
            "restrict_sources"),
-    Option("allowed_sources", "list", [],
+    Option("allowed_sources", "items", [],
            "with that, others who may connect. **Console users and API clients have to be among "
            "these**, or they are shut out", "allowed_sources"),
     Option("address", "str", "", "host variable: from where others see this host come", shown="`ansible_host`"),
@@ -33,17 +33,20 @@ OPTIONS: list[Option] = [
     Option("agent_settle_seconds", "float", 5, "seconds after which an agent has to prove itself once more"),
     Option("agent_allow_unproved", "bool", False,
            "move agents behind an HTTP proxy, whose path can't be proved from their host"),
-    Option("monitored", "list", [], "host variable of a proxy: what it has to reach", shown="none"),
+    Option("monitored", "any", [], "host variable of a proxy: what it has to reach", shown="none"),
     Option("telnet", "bool", False, "look at telnet too", "telnet"),
-    *[Option(name, kind, None, "", listed=False) for name, kind in (
-        ("probe_timeout", "float"), ("agent_path", "any"))]]
+    Option("hub_firewall", "str", "auto", "", listed=False, choices=FIREWALLS),
+    *[Option(name, kind, default, "", listed=False) for name, kind, default in (
+        ("hub_reserve_port", "bool", True), ("probe_timeout", "float", 5),
+        ("agent_path", "any", []))]]
 
 WAYS = ("Way back: rollback_change_tracker_port.yml with the same inventory. Proof at any time: "
         "verify_change_tracker_port.yml.")
 
 PRODUCT = Product(
     name="change_tracker", groups=("change_tracker_hub", "change_tracker_proxies", "change_tracker_agents"),
-    order="change_tracker_estate", plan="change_tracker_plan", plan_argument="estate", port="change_tracker_port",
+    order="change_tracker_estate", plan="change_tracker_plan", plan_argument="estate",
+    plan_keeps=("hubs",), port="change_tracker_port",
     port_word="port",
     options=OPTIONS, windows=True, documentation="docs/change-tracker.md",
     whole="estate", gate_whole="the migration",
