@@ -304,6 +304,15 @@ def test_the_range_that_the_host_serves_connections_from_is_read_and_named(estat
     assert not [note for note in found["notes"] if "from which this host serves" in note]
 
 
+def test_a_setting_of_what_runs_beside_that_holds_the_old_port_is_a_note_and_left_alone(estate):
+    windows.set_setting(estate.root, "_WebUIAppEnv_PLATFORM_PORT", str(OLD))
+    found = bigfix.looked(Straight(estate.root), look_options(**server_options()))
+    assert found["ok"] and [note for note in found["notes"] if "_WebUIAppEnv_PLATFORM_PORT, a setting of WebUI, holds the old port" in note]
+    assert lay(estate.root, [(NEW, OLD)])["changed"]
+    bigfix.moved(Straight(estate.root), move_options(**server_options(bridge=BRIDGE)), Module(False, False))
+    assert windows.setting(estate.root, "_WebUIAppEnv_PLATFORM_PORT") == str(OLD)
+
+
 def test_a_root_server_is_moved_behind_its_bridge(estate):
     before = state_of(estate.root)
     assert lay(estate.root, [(NEW, OLD)])["changed"] and not lay(estate.root, [(NEW, OLD)])["changed"]
