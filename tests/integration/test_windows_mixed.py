@@ -21,7 +21,8 @@ from tests.windows.estate import Estate
 OLD, NEW = 52311, 55000
 ON_WINDOWS = ("server", "relay2", "client03")
 # What the lab says for each of its hosts, of folders that a Windows host has elsewhere.
-PATHS = ("masthead_paths", "settings_paths", "clientsettings_paths", "credentials_paths", "log_dir", "relay_chain_dir", "record_path")
+PATHS = ("masthead_paths", "settings_paths", "clientsettings_paths", "credentials_paths", "log_dir", "relay_chain_dir",
+         "record_path")
 OURS = "C:\\ProgramData\\portshift\\"
 GIVE_UP_SECONDS = 120.0
 
@@ -38,7 +39,8 @@ class Mixed(Lab):
         self.estate = Estate(real=True)
         self.lab = ProcessLab.plan(str(self.folder), kind, [2], 3, 2.0, OLD, GIVE_UP_SECONDS, 1800)
         self.lab.write()
-        installed = {name: bigfix.take_over(self.lab, self.estate.add(name, self.address(name)), drive="D:") for name in ON_WINDOWS}
+        installed = {name: bigfix.take_over(self.lab, self.estate.add(name, self.address(name)), drive="D:")
+                     for name in ON_WINDOWS}
         self.server = installed["server"][0]
         self.lab.begin()
 
@@ -56,8 +58,9 @@ class Mixed(Lab):
         return self.overlay("windows", {"all": {"hosts": found}})
 
     def run(self, verb, *options):
-        """The lock lies on the root server."""
-        return self.play(verb, "-e", json.dumps(dict(bigfix_lock_path=OURS + "bigfix.lock")), *options, inventories=[self.windows()])
+        # It lies on the root server.
+        lock = json.dumps(dict(bigfix_lock_path=OURS + "bigfix.lock"))
+        return self.play(verb, "-e", lock, *options, inventories=[self.windows()])
 
     def states(self):
         """All that a migration may change, of hosts of both kinds."""
@@ -66,14 +69,15 @@ class Mixed(Lab):
     def records(self):
         found = {name: host.files.get(OURS + "bigfix.json") for name, host in self.estate.hosts.items()}
         texts = {name: node and node.content for name, node in found.items()}
-        texts.update({name: self.path(name, RECORDS + "bigfix.json").read_bytes() for name in self.hosts if name not in ON_WINDOWS})
+        texts.update({name: self.path(name, RECORDS + "bigfix.json").read_bytes()
+                      for name in self.hosts if name not in ON_WINDOWS})
         return {(record["state"], record["new_port"]) for record in map(json.loads, texts.values())}
 
     def figures(self):
         return self.server.figures.agents(self.hosts)
 
     def report_on(self, port):
-        """Each agent, those of the root server and of the relays too, reports on that port from now on, and no report was lost."""
+        """Each agent, those of the root server and of the relays too, reports on that port from now on, and none was lost."""
         taken = {name: one["accepted"] for name, one in self.figures().items()}
         eventually(lambda: all(one["accepted"] > taken[name] + 1 and one["port"] == port
                                for name, one in self.figures().items()), GIVE_UP_SECONDS)
