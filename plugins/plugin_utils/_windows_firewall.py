@@ -181,7 +181,10 @@ class WindowsFirewall:
         return Look(rule, state, answer)
 
     def change(self, options: Mapping[str, Any], check_mode: bool, host: Callable[[], Any]) -> Result:
-        """What host_port returns.  `host`: reads the host, beside its firewall.  Errors come when nothing was changed; a change that failed is V(failed), and taken back."""
+        """What host_port returns.  Errors come when nothing was changed; a change that failed is V(failed), and taken back.
+
+        `host`: reads the host, beside its firewall.
+        """
         state = options["state"]
         if not options["openings"]:
             raise EngineError("state=%s needs openings on Windows, each with its port and protocol: there is no record on the "

@@ -100,8 +100,8 @@ def test_the_range_of_the_host_is_read_and_named_whatever_it_is(host):
     asked = [dict(module=module, openings=[opening(port)], backend=backend)
              for module, port, backend in (("host_port_info", 52311, "auto"), ("host_port_info", 55000, "auto"),
                                            ("host_port", 55000, "auto"), ("host_port_info", 55000, "none"))]
-    said = ["port 55000 lies in the range 52312-65535, from which this host serves outgoing connections; reserve it (netsh int ipv4 add "
-            "excludedportrange protocol=tcp startport=55000 numberofports=1), or a restart may find it taken"]
+    said = ["port 55000 lies in the range 52312-65535, from which this host serves outgoing connections; reserve it (netsh int "
+            "ipv4 add excludedportrange protocol=tcp startport=55000 numberofports=1), or a restart may find it taken"]
     assert [result["notes"] for result in host.tasks(*asked)] == [[], said, said, said]
 
 

@@ -188,7 +188,8 @@ def test_other_sources_change_the_rule_and_are_no_opening_of_this_run():
 
 @pytest.mark.parametrize("first, given, said", [
     (49152, opening(49151), False), (49152, opening(49152), True), (49152, opening(65535), True),
-    (49152, opening(55000, "udp"), False), (52312, opening(52311), False), (52312, opening(52312), True), (52312, opening(55000), True), (1025, opening(8443), True)])
+    (49152, opening(55000, "udp"), False), (52312, opening(52311), False),
+    (52312, opening(52312), True), (52312, opening(55000), True), (1025, opening(8443), True)])
 def test_a_port_of_the_range_that_the_host_has_is_a_note_with_that_range_and_the_command(first, given, said):
     paper, told = Paper(), (
         "port %d lies in the range %d-65535, from which this host serves outgoing connections; reserve it (netsh int ipv4 add "
@@ -275,7 +276,8 @@ def test_a_rule_that_goes_while_it_is_changed_is_no_success():
             paper.rules.clear()
         return answer
 
-    result = WindowsFirewall(ask).change(dict(name="web", state="reopened", reserve=True, openings=[opening()]), False, Paper().host)
+    options = dict(name="web", state="reopened", reserve=True, openings=[opening()])
+    result = WindowsFirewall(ask).change(options, False, paper.host)
     assert result["failed"] and "the rule %s is not there" % WEB in result["msg"] and "a person has to look" in result["msg"]
 
 

@@ -234,7 +234,8 @@ def _opened(params: Mapping[str, Any], host: WindowsHost) -> Any:
         if not plan.edits or not asked:
             return None
         if asked.get("reserve") and params["component"] != "client":
-            plan.notes += filter(None, [handed_out(params["port"], host.ephemeral_ports(), "it is reserved when this host moves")])
+            plan.notes += filter(None, [
+                handed_out(params["port"], host.ephemeral_ports(), "it is reserved when this host moves")])
         openings = asked["openings"] if asked.get("backend") != "none" else []
         missing = ["Windows Firewall has to admit %s port %s; host_port sees to that" % (one["protocol"], one["port"])
                    for one in openings]
