@@ -151,8 +151,8 @@ def test_relay_list_without_a_scheme_is_a_note_and_left_alone(old, place):
     assert plan(settings=[config(__RelayServer1="host:55000;host:40000")]).notes == []
 
 
-BESIDE = ("%s: %s, a setting of %s, holds the old port 52311 and is left alone: look whether it names the port of the server or of a "
-          "relay, and if so set it to 55000 once that has moved")
+BESIDE = ("%s: %s, a setting of %s, holds the old port 52311 and is left alone: look whether it names the port of the server or "
+          "of a relay, and if so set it to 55000 once that has moved")
 
 
 @pytest.mark.parametrize("name, value, product", [

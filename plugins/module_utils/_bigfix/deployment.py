@@ -192,8 +192,8 @@ def _notes_beside(plan, source, rewritten):
     if not plan.old_port or plan.old_port == plan.new_port:
         return []
     told = bare_addresses(source.data, plan.old_port, source.flat)
-    return ["%s: %s, a setting of %s, holds the old port %d and is left alone: look whether it names the port of the server or of a "
-            "relay, and if so set it to %d once that has moved"
+    return ["%s: %s, a setting of %s, holds the old port %d and is left alone: look whether it names the port of the server or "
+            "of a relay, and if so set it to %d once that has moved"
             % (source.path, name, product, plan.old_port, plan.new_port)
             for name, product in named_beside(rewritten, plan.old_port, source.flat) if name not in told]
 
