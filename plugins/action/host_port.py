@@ -22,7 +22,9 @@ from ansible_collections.portshift.agents.plugins.plugin_utils._contracts import
 from ansible_collections.portshift.agents.plugins.plugin_utils._other_modules import (
     is_powershell, lacking, looking, said, stranger)
 from ansible_collections.portshift.agents.plugins.plugin_utils._windows_firewall import (
-    MODULE, WindowsFirewall, asked_rules, nothing)
+    MODULE, WindowsFirewall, asked_rules, nothing, notes_of_ports)
+from ansible_collections.portshift.agents.plugins.plugin_utils._windows.host import WindowsHost
+from ansible_collections.portshift.agents.plugins.plugin_utils._windows.script import Script
 
 INTERNAL = ("calls", "picture", "lease", "holder")
 
@@ -128,7 +130,8 @@ class ActionModule(ActionBase):
             check_options(options)
             if options["backend"] == "none":
                 openings = options["openings"] if options["state"] == "open" else []
-                return nothing(options, asked_rules(options["name"], openings, by_source=False))
+                rules = asked_rules(options["name"], openings, by_source=False)
+                return nothing(notes_of_ports(options, rules, self._host))
             if options["backend"] not in ("auto", "windows"):
                 raise EngineError("backend is %s, but this is a Windows host; give auto or windows, or none to leave its "
                                   "firewall alone" % options["backend"])
@@ -138,12 +141,15 @@ class ActionModule(ActionBase):
             amiss = stranger(self, [MODULE])
             if amiss:
                 raise EngineError("backend is windows, but %s; give auto for a Linux host" % amiss)
-            done = WindowsFirewall(self._ask).change(options, self._task.check_mode)
+            done = WindowsFirewall(self._ask).change(options, self._task.check_mode, self._host)
         except EngineError as err:
             return dict(failed=True, changed=False, msg="nothing was changed: %s" % err)
         if not self._task.diff:
             done.pop("diff", None)
         return done
+
+    def _host(self) -> WindowsHost:
+        return WindowsHost(Script(self, self._vars).read, [])
 
     def _ask(self, args: dict[str, Any], look: bool) -> Result:
         """What win_firewall_rule returns; with `look` it only says what it would do, and shows that."""

@@ -51,8 +51,9 @@ options:
     description:
       - Keep TCP ports that lie in the range for outgoing connections (C(ip_local_port_range)) from being handed out, now and
         after a boot (C(ip_local_reserved_ports)).
-      - On Windows nothing is reserved. A TCP port from 49152 on, which Windows hands out unless its range was changed, is
-        mentioned in RV(notes), with the command that reserves it.
+      - On Windows nothing is reserved. A TCP port of the range that the host has for outgoing connections (C(netsh int ipv4 show
+        dynamicport tcp), 49152 and up unless it was changed) is mentioned in RV(notes), with that range and with the command
+        that reserves it. To read it, C(ansible.windows.win_powershell) is run once more.
     type: bool
     default: true
   selinux_type:

@@ -44,6 +44,8 @@ options:
         not confirmed by then is undone. With O(state=confirmed), how long a new login is tried.
       - With a proof, it has to be at least the C(timeout) of the proof, twice its C(settle), and 20 seconds for the login. Less
         is refused with nothing changed.
+      - On a Windows host, which confirms by itself, start and proof have them. The host's own work and the stop have their time
+        before.
     type: int
     default: 60
   confirm:

@@ -17,12 +17,11 @@ from typing import Any, NamedTuple
 from ansible_collections.portshift.agents.plugins.module_utils._core.errors import EngineError
 from ansible_collections.portshift.agents.plugins.module_utils._host_port.plan import plain
 from ansible_collections.portshift.agents.plugins.module_utils._host_port.openings import OpeningError, parse_openings, to_plain
+from ansible_collections.portshift.agents.plugins.module_utils._network.listeners import handed_out_unreserved
 from ansible_collections.portshift.agents.plugins.plugin_utils._contracts import Result
 from ansible_collections.portshift.agents.plugins.plugin_utils._other_modules import said
 
 MODULE = "community.windows.win_firewall_rule"
-# What Windows serves outgoing connections from, unless the host has another range set (RFC 6335, netsh's own default).
-FIRST_DYNAMIC = 49152
 
 
 class Rule(NamedTuple):
@@ -181,8 +180,11 @@ class WindowsFirewall:
             raise EngineError(_failure(answer))
         return Look(rule, state, answer)
 
-    def change(self, options: Mapping[str, Any], check_mode: bool) -> Result:
-        """What host_port returns.  Errors come when nothing was changed; a change that failed is V(failed), and taken back."""
+    def change(self, options: Mapping[str, Any], check_mode: bool, host: Callable[[], Any]) -> Result:
+        """What host_port returns.  Errors come when nothing was changed; a change that failed is V(failed), and taken back.
+
+        `host`: reads the host, beside its firewall.
+        """
         state = options["state"]
         if not options["openings"]:
             raise EngineError("state=%s needs openings on Windows, each with its port and protocol: there is no record on the "
@@ -190,7 +192,7 @@ class WindowsFirewall:
         rules = asked_rules(options["name"], options["openings"], by_source=state == "open")
         looks = [self.look(rule, state) for rule in rules]
         changing = [look for look in looks if look.changes]
-        result = dict(nothing(options, rules), changed=bool(changing), backend="windows",
+        result = dict(nothing(notes_of_ports(options, rules, host)), changed=bool(changing), backend="windows",
                       missing=[look.differs() for look in changing])
         result["notes"] += notes_of(state, looks)
         result["added" if state in ("open", "reopened") else "removed"] = [
@@ -254,15 +256,26 @@ def _failure(answer: Result) -> str:
     return "%s failed on the host (%s)" % (MODULE, said(answer))
 
 
-def nothing(options: Mapping[str, Any], rules: Iterable[Rule]) -> Result:
+def notes_of_ports(options: Mapping[str, Any], rules: Iterable[Rule], host: Callable[[], Any]) -> list[str]:
+    """A sentence for each port that may be found taken, by the range which the host has.  `host`: reads it, and is called where
+    that is asked for alone."""
+    ports = [rule.port for rule in rules if rule.protocol == "tcp"]
+    if options["state"] != "open" or not options["reserve"] or not ports:
+        return []
+    reason = "netsh did not tell"
+    try:
+        managed = host()
+        if managed.ephemeral_ports():
+            return [note for note in (handed_out_unreserved(port, managed) for port in ports) if note]
+    except EngineError as err:
+        reason = str(err).rstrip(".")
+    return ["from which ports this host serves outgoing connections could not be read (%s); see whether port %s is one of them "
+            "(netsh int ipv4 show dynamicport tcp)" % (reason, ", ".join(map(str, ports)))]
+
+
+def nothing(notes: Sequence[str]) -> Result:
     """The result of a run that has no firewall to change, with the notes about the ports."""
-    notes = []
-    if options["state"] == "open" and options["reserve"]:
-        notes = ["tcp port %d is one of those that Windows hands out to outgoing connections, unless its range was changed; "
-                 "netsh int ipv4 add excludedportrange protocol=tcp startport=%d numberofports=1 keeps it free" % (
-                     rule.port, rule.port)
-                 for rule in rules if rule.protocol == "tcp" and rule.port >= FIRST_DYNAMIC]
-    return dict(changed=False, backend="none", added=[], removed=[], left=[], missing=[], notes=notes,
+    return dict(changed=False, backend="none", added=[], removed=[], left=[], missing=[], notes=list(notes),
                 reserved=[], rules=dict(before=[], after=[]))
 
 

@@ -20,7 +20,7 @@ from tests.windows.firewall_rules import win_firewall_rule
 
 NEW, OLD = 8443, 443
 NEW_RULE, OLD_RULE = "portshift web 8443/tcp", "portshift web 443/tcp"
-MODULE = "community.windows.win_firewall_rule"
+MODULE, SCRIPT = "community.windows.win_firewall_rule", "ansible.windows.win_powershell"
 
 
 class Host:
@@ -43,8 +43,8 @@ class Host:
                      ANSIBLE_STDOUT_CALLBACK="ansible.builtin.default",
                      ANSIBLE_COLLECTIONS_PATH=os.pathsep.join(map(str, self.collections))))
         self.said = done.stdout
-        # A Windows host runs no module but that of the collection.
-        assert set(self.model.endpoint.ran) <= {MODULE}
+        # A Windows host runs no module but that of the collection, and what reads the range of its ports.
+        assert set(self.model.endpoint.ran) <= {MODULE, SCRIPT}
         return done.returncode
 
     def tasks(self, *asked, diff=False):
@@ -92,6 +92,17 @@ def opening(port, *sources):
 def either(request, host):
     """A host for which the firewall is named, and one whose shell says what it is; (the host, options of host_port)."""
     return host, dict(backend="windows") if request.param == "named" else {}
+
+
+def test_the_range_of_the_host_is_read_and_named_whatever_it_is(host):
+    for span in host.model.dynamic:
+        span.first = 52312
+    asked = [dict(module=module, openings=[opening(port)], backend=backend)
+             for module, port, backend in (("host_port_info", 52311, "auto"), ("host_port_info", 55000, "auto"),
+                                           ("host_port", 55000, "auto"), ("host_port_info", 55000, "none"))]
+    said = ["port 55000 lies in the range 52312-65535, from which this host serves outgoing connections; reserve it (netsh int "
+            "ipv4 add excludedportrange protocol=tcp startport=55000 numberofports=1), or a restart may find it taken"]
+    assert [result["notes"] for result in host.tasks(*asked)] == [[], said, said, said]
 
 
 def test_a_port_from_opening_to_the_way_back(either):

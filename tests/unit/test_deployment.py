@@ -80,7 +80,8 @@ def test_names_compare_without_regard_to_case():
 def test_number_moves_only_when_it_is_the_old_port():
     found = plan(settings=[config(**{RELAY_SELECT: OLD, LISTEN: OLD, UDP_MESSAGES: 40000, WEB_REPORTS: OLD})])
     assert settings_edits(found) == {"/besclient.config": ({RELAY_SELECT: "55000", LISTEN: "55000"}, [])}
-    assert found.notes == ["/besclient.config: %s is 40000, which is not the port that moves; left alone" % UDP_MESSAGES]
+    assert found.notes == ["/besclient.config: %s is 40000, which is not the port that moves; left alone" % UDP_MESSAGES,
+                           BESIDE % ("/besclient.config", WEB_REPORTS, "Web Reports")]
 
 
 def test_udp_port_moves_with_the_old_port():
@@ -148,6 +149,31 @@ def test_relay_list_without_a_scheme_is_a_note_and_left_alone(old, place):
     assert found.notes == [BARE % ("/besclient.config", name, place) for name in names] + [
         BARE % ("/clientsettings.cfg", names[0], place)]
     assert plan(settings=[config(__RelayServer1="host:55000;host:40000")]).notes == []
+
+
+BESIDE = ("%s: %s, a setting of %s, holds the old port 52311 and is left alone: look whether it names the port of the server or "
+          "of a relay, and if so set it to 55000 once that has moved")
+
+
+@pytest.mark.parametrize("name, value, product", [
+    ("_WebUIAppEnv_PLATFORM_PORT", OLD, "WebUI"), ("_webuiappenv_other", "geheim 7Qz,52311", "WebUI"),
+    ("_WebUIAppEnv_LIST", "http://a:52311/ and 52311", "WebUI"), ("_WebReports_Server_Port", OLD, "Web Reports"),
+    ("_WebUIAppEnv_PLATFORM_PORT", "152311", None), ("_WebUIAppEnv_PLATFORM_PORT", "523110", None),
+    ("_WebUIAppEnv_PLATFORM_PORT", NEW, None), ("_Other_PLATFORM_PORT", OLD, None), ("WebUIAppEnv_PORT", OLD, None)])
+@pytest.mark.parametrize("make", [config, flat])
+def test_setting_of_what_runs_beside_that_holds_the_old_port_is_a_note_and_left_alone(name, value, product, make):
+    source = make(**{name: value})
+    found = plan(mastheads=[masthead(plain(port=NEW))], settings=[config("/moved.config", **{RELAY_SELECT: NEW}), source])
+    assert (found.edits, found.problems) == ([], [])
+    assert found.notes == [BESIDE % (source.path, name, product)] * bool(product) and "7Qz" not in str(found.notes)
+    assert plan(mastheads=[masthead(plain(port=NEW))], settings=[config(**{RELAY_SELECT: NEW}), source], old=None).notes == []
+
+
+def test_setting_of_what_runs_beside_is_told_once():
+    moves, names = config(_WebUIAppEnv_URL="https://root:52311/api"), config("/2", _WebUIAppEnv_RELAY="root:52311")
+    found = plan(settings=[moves, names])
+    assert settings_edits(found)["/besclient.config"][1] == ["_WebUIAppEnv_URL"]
+    assert found.notes == [BARE % ("/2", "_WebUIAppEnv_RELAY", " with port 52311")]
 
 
 # --- the server's credentials -----------------------------------------------------------------------------------

@@ -143,7 +143,7 @@ def test_a_look_at_windows_runs_its_module_in_check_mode_alone():
     found = host.run()
     assert (found["backend"], found["changed"], found["missing"]) == ("windows", False, ["the rule %s is not there" % rule])
     assert "diff" not in found and [ran[:2] for ran in host.ran] == [
-        ("community.windows.win_firewall_rule", True)]
+        ("community.windows.win_firewall_rule", True), ("ansible.windows.win_powershell", True)]
 
 
 @pytest.mark.parametrize("twin, base", [(host_port_info, HostPort), (iis_listen_info, IisListen)])

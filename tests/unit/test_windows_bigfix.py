@@ -21,7 +21,7 @@ from tests.unit.windows_bigfix import (
 from tests.unit.windows_moves import Straight, cut_off, fails_to_start, hangs_while_it_stops
 from tests.windows import bigfix as windows
 from tests.windows.host import Host
-from tests.windows.network import Network
+from tests.windows.network import Network, Range
 from tests.windows.services import Service
 
 REST = windows.SERVER + "\\MFSConfig"
@@ -271,6 +271,36 @@ def server_options(**more):
 
 def lay(host, pairs):
     return bridge.outcome(Straight(host), Module(False, False), BRIDGE, pairs, False)
+
+
+@pytest.mark.parametrize("first, reserve, said", [
+    (49152, False, "reserve it (netsh int ipv4 add excludedportrange protocol=tcp startport=55000 numberofports=1), or a restart may "
+                   "find it taken"),
+    (52312, False, "reserve it (netsh int ipv4 add excludedportrange protocol=tcp startport=55000 numberofports=1), or a restart may "
+                   "find it taken"),
+    (52312, True, "it is reserved when this host moves"), (55001, False, None), (55001, True, None)])
+def test_the_range_that_the_host_serves_connections_from_is_read_and_named(estate, first, reserve, said):
+    for span in estate.root.dynamic:
+        span.first = first
+    script = Straight(estate.root)
+    found = bigfix.looked(script, look_options(**server_options(host_port=dict(backend="auto", openings=[], reserve=reserve))))
+    told = "port 55000 lies in the range %d-65535, from which this host serves outgoing connections; %s" % (first, said)
+    assert [note for note in found["notes"] if "from which this host serves" in note] == [told] * bool(said)
+    assert script.reads == 1
+    # Kept from it already.
+    estate.root.excluded.append(Range("ipv4", "tcp", NEW, NEW))
+    found = bigfix.looked(Straight(estate.root), look_options(**server_options(host_port=dict(
+        backend="auto", openings=[], reserve=reserve))))
+    assert not [note for note in found["notes"] if "from which this host serves" in note]
+
+
+def test_a_setting_of_what_runs_beside_that_holds_the_old_port_is_a_note_and_left_alone(estate):
+    windows.set_setting(estate.root, "_WebUIAppEnv_PLATFORM_PORT", str(OLD))
+    found = bigfix.looked(Straight(estate.root), look_options(**server_options()))
+    assert found["ok"] and [note for note in found["notes"] if "_WebUIAppEnv_PLATFORM_PORT, a setting of WebUI, holds the old port" in note]
+    assert lay(estate.root, [(NEW, OLD)])["changed"]
+    bigfix.moved(Straight(estate.root), move_options(**server_options(bridge=BRIDGE)), Module(False, False))
+    assert windows.setting(estate.root, "_WebUIAppEnv_PLATFORM_PORT") == str(OLD)
 
 
 def test_a_root_server_is_moved_behind_its_bridge(estate):

@@ -9,6 +9,7 @@ import re
 
 import pytest
 
+from ansible_collections.portshift.agents.plugins.module_utils._change_tracker.evidence import PATIENCE_BEFORE
 from ansible_collections.portshift.agents.plugins.module_utils._core.errors import EngineError
 from ansible_collections.portshift.agents.plugins.plugin_utils._windows import change_tracker
 from ansible_collections.portshift.agents.plugins.plugin_utils._windows.move import Module
@@ -92,6 +93,16 @@ def test_a_file_in_another_encoding_or_with_comments_costs_no_execution_more_tha
     assert move(script)["ok"] and len(script.applies) == 1
     # What XML has written in another way is no name that the script sees by itself.
     assert script.reads == (1 if look == change_tracker_lab.WIDE else 2)
+
+
+@pytest.mark.parametrize("seconds", [50, 120, 3600])
+def test_start_and_proof_have_the_seconds_that_the_site_gives_them(host, script, seconds):
+    move(script, timeout=seconds)
+    [change] = host.script.changes.values()
+    # What comes before the start may take its own time: that of the host, that of the hub's answer, and that of the stop.
+    assert change.request["timeout"] == 120 + PATIENCE_BEFORE + change_options()["command_seconds"] + seconds
+    back(script)
+    assert list(host.script.changes.values())[-1].request["timeout"] == 120 + 2 * change_options()["command_seconds"]
 
 
 def test_a_second_look_is_the_proof(host, script):

@@ -4,6 +4,7 @@
 """host_port on Windows, over a firewall on paper that answers as win_firewall_rule does; and the action that chooses it."""
 
 import copy
+import json
 import types
 
 import pytest
@@ -14,8 +15,13 @@ from ansible_collections.portshift.agents.plugins.action import iis_listen
 from ansible_collections.portshift.agents.plugins.module_utils._host_port import plan
 from ansible_collections.portshift.agents.plugins.module_utils._core.errors import EngineError
 from ansible_collections.portshift.agents.plugins.plugin_utils import _iis_edit, _other_modules
+from ansible_collections.portshift.agents.plugins.plugin_utils._windows.host import WindowsHost
+from ansible_collections.portshift.agents.plugins.plugin_utils._windows.script import MODULE as SCRIPT
 from ansible_collections.portshift.agents.plugins.plugin_utils._windows_firewall import (
     MODULE, WindowsFirewall, asked_rules, remote_addresses)
+from tests.unit.windows_bigfix import Straight
+from tests.windows.host import Host as Model
+from tests.windows.network import Range
 
 WEB, DNS = "portshift web 8443/tcp", "portshift web 53/udp"
 
@@ -35,6 +41,7 @@ class Paper:
 
     def __init__(self, **rules):
         self.rules, self.asked, self.broken, self.deaf = rules, [], {}, False
+        self.model, self.reads = Model("hub"), 0
 
     def ask(self, args, look):
         self.asked.append((args, look))
@@ -71,7 +78,12 @@ class Paper:
 
     def change(self, state="open", *openings, check=False, reserve=True):
         options = dict(name="web", state=state, reserve=reserve, openings=list(openings))
-        return WindowsFirewall(self.ask).change(options, check)
+        return WindowsFirewall(self.ask).change(options, check, self.host)
+
+    def host(self):
+        """Of the ranges that Windows has."""
+        self.reads += 1
+        return WindowsHost(Straight(self.model).read, [])
 
 
 def opening(port=8443, protocol="tcp", *sources):
@@ -124,7 +136,7 @@ def test_where_a_client_comes_from_does_not_count_but_for_opening(state):
 @pytest.mark.parametrize("openings", [None, []])
 def test_every_state_needs_its_ports(state, openings):
     with pytest.raises(EngineError, match="state=%s needs openings on Windows" % state):
-        WindowsFirewall(Paper().ask).change(dict(name="web", state=state, reserve=True, openings=openings), False)
+        WindowsFirewall(Paper().ask).change(dict(name="web", state=state, reserve=True, openings=openings), False, Paper().host)
 
 
 # state -> before -> (changed, after); None: there is no rule.
@@ -174,13 +186,25 @@ def test_other_sources_change_the_rule_and_are_no_opening_of_this_run():
     assert result["notes"] == ["the rule %s was there and admits others than before; it had RemoteAddresses 10.1.2.0/24" % WEB]
 
 
-@pytest.mark.parametrize("given, said", [
-    (opening(49151), False), (opening(49152), True), (opening(65535), True), (opening(55000, "udp"), False)])
-def test_a_port_that_windows_hands_out_is_a_note_with_the_command(given, said):
-    for result in (Paper().change("open", given), Paper().change("open", given, reserve=False)):
-        found = [note for note in result["notes"] if "excludedportrange protocol=tcp startport=%d " % given["port"] in note]
-        assert bool(found) == said
-        said = False
+@pytest.mark.parametrize("first, given, said", [
+    (49152, opening(49151), False), (49152, opening(49152), True), (49152, opening(65535), True),
+    (49152, opening(55000, "udp"), False), (52312, opening(52311), False),
+    (52312, opening(52312), True), (52312, opening(55000), True), (1025, opening(8443), True)])
+def test_a_port_of_the_range_that_the_host_has_is_a_note_with_that_range_and_the_command(first, given, said):
+    paper, told = Paper(), (
+        "port %d lies in the range %d-65535, from which this host serves outgoing connections; reserve it (netsh int ipv4 add "
+        "excludedportrange protocol=tcp startport=%d numberofports=1), or a restart may find it taken") % (
+            given["port"], first, given["port"])
+    for span in paper.model.dynamic:
+        span.first = first
+    assert paper.change("open", given)["notes"] == [told] * said
+    assert paper.reads == (given["protocol"] == "tcp")
+    # Kept from it already, and not asked about.
+    paper.model.excluded.append(Range("ipv4", "tcp", given["port"], given["port"]))
+    assert paper.change("open", given)["notes"] == []
+    reads = paper.reads
+    assert paper.change("open", given, reserve=False)["notes"] == [] and paper.change("restored", given)["notes"] == []
+    assert paper.reads == reads
 
 
 def test_closing_says_what_was_not_looked_for():
@@ -236,7 +260,7 @@ def test_a_way_back_that_fails_names_the_rules():
         return paper.ask(args, look)
 
     options = dict(name="web", state="closed", reserve=True, openings=[opening(53, "udp"), opening()])
-    result = WindowsFirewall(ask).change(options, False)
+    result = WindowsFirewall(ask).change(options, False, Paper().host)
     assert result["failed"] and result["changed"] and paper.rules[DNS]["Enabled"] == "False"
     assert result["msg"] == (
         f"{MODULE} failed on the host (no to {WEB}). Undoing it did not lead back to where it was, a person has to look at: "
@@ -252,7 +276,8 @@ def test_a_rule_that_goes_while_it_is_changed_is_no_success():
             paper.rules.clear()
         return answer
 
-    result = WindowsFirewall(ask).change(dict(name="web", state="reopened", reserve=True, openings=[opening()]), False)
+    options = dict(name="web", state="reopened", reserve=True, openings=[opening()])
+    result = WindowsFirewall(ask).change(options, False, paper.host)
     assert result["failed"] and "the rule %s is not there" % WEB in result["msg"] and "a person has to look" in result["msg"]
 
 
@@ -276,7 +301,7 @@ def test_a_second_rule_in_our_group_is_refused(state):
 def test_a_module_that_shows_no_diff_is_refused():
     with pytest.raises(EngineError, match="has to return a diff"):
         WindowsFirewall(lambda args, look: dict(changed=True)).change(
-            dict(name="web", state="open", reserve=True, openings=[opening()]), False)
+            dict(name="web", state="open", reserve=True, openings=[opening()]), False, Paper().host)
 
 
 class Task:
@@ -298,9 +323,12 @@ class Host(action.ActionModule):
         context = types.SimpleNamespace(resolved=bool(resolved), plugin_resolved_path=resolved)
         self._shared_loader_obj = types.SimpleNamespace(module_loader=types.SimpleNamespace(
             find_plugin_with_context=lambda name: context))
-        self.paper, self.ran = Paper(), []
+        self.paper, self.ran, self.reads = Paper(), [], 0
 
     def _execute_module(self, module_name=None, module_args=None, task_vars=None):
+        if module_name == SCRIPT:
+            self.reads += 1
+            return dict(result=self.paper.model.script.answer(json.loads(module_args["parameters"]["Request"])))
         self.ran.append((module_name, self._task.check_mode, self._task.diff))
         if module_name != MODULE:
             return dict(changed=False, python=True)
@@ -318,6 +346,18 @@ def test_auto_on_a_windows_host_runs_the_module_of_windows_alone():
     assert host.run()["backend"] == "windows" and host.paper.rules[WEB]["LocalPorts"] == "8443"
     # A look that shows a diff whatever the task wants, the change as the task runs, and a look.
     assert host.ran == [(MODULE, True, True), (MODULE, False, False), (MODULE, True, True)]
+
+
+@pytest.mark.parametrize("broken, words", [
+    (dict(dynamic=[]), "netsh did not tell"), (dict(language_mode="ConstrainedLanguage"), "runs in ConstrainedLanguage")])
+def test_a_range_that_cannot_be_read_is_a_note_and_the_rule_is_made_all_the_same(broken, words):
+    host = Host()
+    for name, value in broken.items():
+        setattr(host.paper.model, name, value)
+    result = host.run()
+    [note] = result["notes"]
+    assert words in note and note.endswith("; see whether port 8443 is one of them (netsh int ipv4 show dynamicport tcp)")
+    assert result["changed"] and WEB in host.paper.rules
 
 
 @pytest.mark.parametrize("powershell, backend, windows", [
@@ -342,7 +382,7 @@ def test_none_leaves_a_windows_host_alone_and_still_says_what_its_port_is():
     host = Host(backend="none", openings=[opening(55000, "tcp", "a.name.is.no.matter")])
     result = host.run()
     assert not host.ran and (result["changed"], result["backend"]) == (False, "none")
-    assert "excludedportrange" in result["notes"][0]
+    assert "port 55000 lies in the range 49152-65535" in result["notes"][0] and host.reads == 1
     assert not Host(backend="none", state="restored", openings=None).run().get("failed")
 
 

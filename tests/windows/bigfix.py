@@ -15,6 +15,7 @@ import time
 from tests.lab.authority import AuthorityError, openssl
 from tests.lab.bigfix import Refused as LabRefused
 from tests.lab.bigfix import listening, masthead
+from tests.lab.bigfix.ledger import Figures
 from tests.lab.bigfix.listening import MASTHEAD, PARENT_SETTING, PORT_SETTING, REGISTER, REPORT, WEB_REPORTS_SETTING
 
 from .files import READ, FileError
@@ -188,8 +189,8 @@ class Serving(Product):
 class RootServer(Serving):
     def __init__(self, computers):
         self.computers = list(computers)
-        # client -> numbers of the reports that it took; and when the last one came, on which port.
-        self.reports, self.last = {}, {}
+        # As a ledger of tests/lab counts.
+        self.figures = Figures()
         self.port = None
 
     def start(self, host, service):
@@ -206,13 +207,7 @@ class RootServer(Serving):
 
     # As a ledger of tests/lab.
     def accept(self, client, number, port):
-        self.reports.setdefault(client, set()).add(number)
-        self.last[client] = (self.host.clock.now(), port)
-
-    def lost(self, client):
-        """Numbers below the highest that never came."""
-        numbers = self.reports.get(client, set())
-        return sorted(set(range(1, max(numbers, default=0))) - numbers)
+        self.figures.accept(self.host.clock.now(), client, number, port)
 
 
 class Relay(Serving):
@@ -422,13 +417,16 @@ def _zone(offset):
 # -- an estate of tests/lab, some of whose hosts are Windows
 def take_over(lab, host, drive="C:"):
     """Installs on `host` what the host of that name of a lab (tests.lab, written and not begun) has, and takes that one out of
-    the lab: its processes are not begun.  The host is `real` and has the lab's address of it."""
+    the lab: its processes are not begun.  The host is `real` and has the lab's address of it.  A root server counts the reports
+    of all of them (RootServer.figures) -> what the installation gives"""
     given = next(one for one in lab.hosts if one.name == host.name)
-    assert host.real and host.addresses == [given.address] and given.role != "server"
+    assert host.real and host.addresses == [given.address]
     lab.hosts.remove(given)
     host.names.update({one: [described["address"]] for one, described in lab.data["hosts"].items()})
     with open(given.client_masthead, "rb") as stream:
         data = stream.read()
+    if given.role == "server":
+        return install_server(host, data, list(lab.data["hosts"]), drive=drive)
     parent = (lab.data["hosts"][given.parent]["address"], lab.data["port"])
     if given.role == "relay":
         return install_relay(host, data, parent, drive=drive)

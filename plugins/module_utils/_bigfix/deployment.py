@@ -11,7 +11,7 @@ from ansible_collections.portshift.agents.plugins.module_utils._core.ports impor
 from ansible_collections.portshift.agents.plugins.module_utils._bigfix.setting_names import (
     LISTEN, PORT_SETTINGS, RELAY_SELECT, SELECTED_RELAYS)
 from ansible_collections.portshift.agents.plugins.module_utils._bigfix.settings_file import (
-    bare_addresses, shown_name, shown_value, with_port_rewritten)
+    bare_addresses, named_beside, shown_name, shown_value, with_port_rewritten)
 
 # Per component: the settings that it has to have, and whether the first or the last settings file gets a missing one.
 # [vendor] every component reads besclient.config first, so the listening port goes to the component's own file.
@@ -175,15 +175,27 @@ def _settings_edits(plan, component, sources):
             wanted[agents[position].path][name] = plan.new_port
     for source in sources:
         settings = {name: str(port) for name, port in wanted[source.path].items()}
-        urls = []
+        rewritten, urls = source.data, []
         if plan.old_port and plan.old_port != plan.new_port:
-            urls = with_port_rewritten(source.data, plan.old_port, plan.new_port, flat=source.flat)[1]
+            rewritten, urls = with_port_rewritten(source.data, plan.old_port, plan.new_port, flat=source.flat)
         if settings or urls:
             plan.edits.append(dict(kind="settings", path=source.path, settings=settings, urls=[shown_name(name) for name in urls],
                                    format="clientsettings" if source.flat else "config"))
             if source.flat:
                 plan.notes.append("%s: holds the old port; agents read it at installation only" % source.path)
         plan.notes += bare_address_notes(source.path, source.data, plan.old_port, plan.new_port, source.flat)
+        plan.notes += _notes_beside(plan, source, rewritten)
+
+
+def _notes_beside(plan, source, rewritten):
+    """Sentences on settings of WebUI and Web Reports that hold the old port when the URLs have the new one."""
+    if not plan.old_port or plan.old_port == plan.new_port:
+        return []
+    told = bare_addresses(source.data, plan.old_port, source.flat)
+    return ["%s: %s, a setting of %s, holds the old port %d and is left alone: look whether it names the port of the server or "
+            "of a relay, and if so set it to %d once that has moved"
+            % (source.path, name, product, plan.old_port, plan.new_port)
+            for name, product in named_beside(rewritten, plan.old_port, source.flat) if name not in told]
 
 
 def bare_address_notes(path, data, old_port, new_port, flat=False):

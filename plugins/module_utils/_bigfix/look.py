@@ -9,7 +9,7 @@ from ansible_collections.portshift.agents.plugins.module_utils._bigfix.masthead 
 from ansible_collections.portshift.agents.plugins.module_utils._bigfix.ports import parse_bigfix_port
 from ansible_collections.portshift.agents.plugins.module_utils._bigfix.proof_options import PROOF_SPEC, SERVICES_SPEC
 from ansible_collections.portshift.agents.plugins.module_utils._core.evidence import proof_of_moved
-from ansible_collections.portshift.agents.plugins.module_utils._network.listeners import is_ephemeral
+from ansible_collections.portshift.agents.plugins.module_utils._network.listeners import handed_out_unreserved
 from ansible_collections.portshift.agents.plugins.module_utils._network.posix_host import THIS_HOST
 
 # Options of the module.
@@ -45,9 +45,8 @@ def look(params, host_port, host=THIS_HOST):
                 entry["port"] == host.old_port and entry["protocol"] == "tcp" for entry in listening):
             plan.notes.append("no process listens on port %s, the old one; is the %s running?" % (host.old_port, host.component))
     opened = host_port(plan)
-    if moves_others and not (params["host_port"] or {}).get("reserve") and is_ephemeral(host.port, managed.ephemeral_ports()):
-        plan.notes.append("port %d lies in the range that the kernel hands out to outgoing connections; reserve it (%s), or a "
-                          "restart may find it taken" % (host.port, managed.reserving(host.port)))
+    if moves_others and not (params["host_port"] or {}).get("reserve"):
+        plan.notes += filter(None, [handed_out_unreserved(host.port, managed)])
     return dict(
         changed=False, ok=not plan.problems, port=host.port, problems=plan.problems, notes=plan.notes,
         old_port=host.old_port, edits=plan.edits, host_port=opened, listeners=listening,

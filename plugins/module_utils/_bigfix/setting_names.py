@@ -21,6 +21,9 @@ ADDRESS_SETTINGS = SELECTED_RELAYS + (
     "__Relay_Control_Server1", "__Relay_Control_Server2", "__Relay_Control_RootServer", "_BESClient_RelaySelect_FailoverRelay",
     "_BESClient_RelaySelect_FailoverRelayList", "_BESClient_RelaySelect_TertiaryRelayList", "_BESRelay_UploadManager_ParentURL")
 
+# What settings of products beside the agents' begin with, which stay as they are.
+BESIDE = (("_WebUIAppEnv_", "WebUI"), ("_WebReports_", "Web Reports"))
+
 # In the file of the server's MasterOperatorCredentials.
 REST_URL = "RESTURL"
 # The port of a Windows root server, which its registry has beside it, and what its line is called where it is read as such a

@@ -21,7 +21,7 @@ from urllib.parse import quote, unquote_to_bytes
 
 from ansible_collections.portshift.agents.plugins.module_utils._core.errors import EngineError
 from ansible_collections.portshift.agents.plugins.module_utils._core.redaction import MASK, shown_url
-from ansible_collections.portshift.agents.plugins.module_utils._bigfix.setting_names import ADDRESS_SETTINGS, SHOWN
+from ansible_collections.portshift.agents.plugins.module_utils._bigfix.setting_names import ADDRESS_SETTINGS, BESIDE, SHOWN
 
 PREFIX = b"Software\\BigFix\\EnterpriseClient\\Settings\\Client"
 
@@ -161,6 +161,17 @@ def bare_addresses(data, port=None, flat=False):
             if port in ports or (port is None and known and ports):
                 names.append(shown_name(sections[0].name))
     return names
+
+
+def named_beside(data, port, flat=False):
+    """(name, product) of the settings of WebUI and Web Reports in whose value the port stands as a number by itself."""
+    number = re.compile(r"(?<![0-9])%d(?![0-9])" % port)
+    found = []
+    for lower, sections in _by_name(data, flat).items():
+        products = [product for prefix, product in BESIDE if lower.startswith(prefix.lower())]
+        if products and any(number.search(_decoded(data, field)) for field in _values(sections)[:1]):
+            found.append((shown_name(sections[0].name), products[0]))
+    return found
 
 
 def _is_url(word):

@@ -187,3 +187,16 @@ def is_ephemeral(port, ephemeral):
     """Whether the kernel may give `port` to an outgoing connection, so that a restart could fail to bind it."""
     return bool(ephemeral) and ephemeral["first"] <= port <= ephemeral["last"] and not any(
         first <= port <= last for first, last in ephemeral["reserved"])
+
+
+def handed_out(port, ephemeral, remedy):
+    """A sentence on a port that this host may give to an outgoing connection, or None; C(remedy) is how it ends."""
+    if not is_ephemeral(port, ephemeral):
+        return None
+    return "port %d lies in the range %d-%d, from which this host serves outgoing connections; %s" % (
+        port, ephemeral["first"], ephemeral["last"], remedy)
+
+
+def handed_out_unreserved(port, host):
+    """The same about a port that a person has to reserve.  C(host): a Host."""
+    return handed_out(port, host.ephemeral_ports(), "reserve it (%s), or a restart may find it taken" % host.reserving(port))

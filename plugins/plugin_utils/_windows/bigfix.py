@@ -21,6 +21,7 @@ from ansible_collections.portshift.agents.plugins.module_utils._bigfix.setting_n
 from ansible_collections.portshift.agents.plugins.module_utils._bigfix import settings_file
 from ansible_collections.portshift.agents.plugins.module_utils._core.errors import EngineError
 from ansible_collections.portshift.agents.plugins.module_utils._core.evidence import proved
+from ansible_collections.portshift.agents.plugins.module_utils._network.listeners import handed_out
 from ansible_collections.portshift.agents.plugins.plugin_utils._contracts import Result
 from ansible_collections.portshift.agents.plugins.plugin_utils._windows.bridge import HERE, WindowsBridge, file_of
 from ansible_collections.portshift.agents.plugins.plugin_utils._windows.host import (
@@ -226,12 +227,15 @@ def _check(params: Mapping[str, Any]) -> None:
     check_options(params, (*FILES, "record"), "bigfix")
 
 
-def _opened(params: Mapping[str, Any]) -> Any:
+def _opened(params: Mapping[str, Any], host: WindowsHost) -> Any:
     """What Windows Firewall has to admit: the look does not ask it, which costs more than to open it."""
     def host_port(plan: Any) -> dict[str, Any] | None:
         asked = params["host_port"]
         if not plan.edits or not asked:
             return None
+        if asked.get("reserve") and params["component"] != "client":
+            plan.notes += filter(None, [
+                handed_out(params["port"], host.ephemeral_ports(), "it is reserved when this host moves")])
         openings = asked["openings"] if asked.get("backend") != "none" else []
         missing = ["Windows Firewall has to admit %s port %s; host_port sees to that" % (one["protocol"], one["port"])
                    for one in openings]
@@ -244,7 +248,7 @@ def looked(script: Script, params: dict[str, Any]) -> Result:
     _check(params)
     host = host_of(script, params)
     params = resolved(params, host)
-    return looked_at(look(params, _opened(params), host), host, params["services"])
+    return looked_at(look(params, _opened(params, host), host), host, params["services"])
 
 
 def evidence(script: Script, params: dict[str, Any], check_mode: bool) -> Result:

@@ -242,7 +242,7 @@ def _begun(script: Script, params: Mapping[str, Any], module: Module) -> Result:
     move = WindowsMove(
         module, script, host, product, host.services([known.service.name] if known.service else []), params["record"],
         params["command_seconds"], phase=params["phase"], proof_seconds=proof["timeout"] if proof else 0, marked=product.marked(),
-        conditions=product.conditions, ready=product.ready)
+        conditions=product.conditions, ready=product.ready, since_start=params["timeout"])
     found = move.run(False)
     moved, started = bool(found["files"]) and not module.check_mode, found.pop("started")
     if not found["files"]:

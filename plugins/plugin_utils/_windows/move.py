@@ -162,18 +162,22 @@ class WindowsMove:
 
     C(ready): what has to hold before a service is stopped, for which the host waits so many seconds; the words for it are those
     of a sentence that goes on with what it saw.
+
+    C(since_start): seconds that the start and the proof have together; where none are given, all that these steps may take.
     """
 
     def __init__(self, module: Module, script: Script, host: WindowsHost, product: Any, services: WindowsServices,
                  record: str, seconds: float, phase: str | None = None, proof_seconds: float = 0, force: bool = False,
                  unfinished_only: bool = False, marked: tuple[Sequence[str], Sequence[str]] = ((), ()),
                  conditions: Callable[[], list[Condition]] = list, bridge: Any = None, reserve: bool = False,
-                 ready: Callable[[], tuple[str, float, list[Condition]]] = lambda: ("", 0, [])) -> None:
+                 ready: Callable[[], tuple[str, float, list[Condition]]] = lambda: ("", 0, []),
+                 since_start: float | None = None) -> None:
         self.module, self.script, self.host, self.product, self.services = module, script, host, product, services
         script.about = record
         self.record_path, self.seconds, self.phase, self.proof_seconds = record, seconds, phase, proof_seconds
         self.force, self.unfinished_only, self.marked, self.conditions = force, unfinished_only, marked, conditions
         self.bridge, self.reserve, self.ready, self.awaited = bridge, reserve, ready, ""
+        self.since_start = since_start
         self.turned: Result | None = None
         self.diffs: list[Any] = []
         self.files: list[str] = []
@@ -211,11 +215,18 @@ class WindowsMove:
             self.product.check_again()
         if not edits and not down:
             return self._judged(dict(old_port=old_port, started=[], notes=notes, changed=False), questions)
-        answer = self._carry_out(self._steps_there(edits, old_port, down, bool(questions)), "its services run on the old port")
+        steps = self._steps_there(edits, old_port, down, bool(questions))
+        answer = self._carry_out(steps, "its services run on the old port", timeout=self._within(steps))
         started = self.services.names if edits else down
         result = dict(old_port=old_port, started=started, changed=True, notes=notes + _notes(answer))
         # What was there before it is not what proves the host.
         return self._judged(result, self.product.evidence())
+
+    def _within(self, steps: Sequence[Step]) -> float:
+        if self.since_start is None:
+            return _longest(steps)
+        kinds = [step["step"] for step in steps]
+        return _longest(steps[:kinds.index("start")] if "start" in kinds else steps) + self.since_start
 
     def _require_known(self) -> None:
         try:
@@ -307,12 +318,13 @@ class WindowsMove:
     # -- a change on the host
 
     def _carry_out(self, steps: list[Step], after: str = "its services run as they did before", settles: Sequence[str] = (),
-                   stays: str = "") -> Answer:
+                   stays: str = "", timeout: float | None = None) -> Answer:
         """The answer of a change that came about; what did not is a MoveError that says what the host is like.
 
         C(after): the words for its services, where the host has undone it; C(stays): a sentence on a host that is as it was.
+        C(timeout): after how many seconds it is undone, where that is not what the steps may take.
         """
-        answer = self.script.apply(self.host.asked.wanted(), steps, _longest(steps), settles)
+        answer = self.script.apply(self.host.asked.wanted(), steps, timeout or _longest(steps), settles)
         self.host.changes, self.down_for = [], answer["seconds"]
         if answer["found"] is not None:
             self.host.show(answer)

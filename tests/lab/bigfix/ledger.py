@@ -50,12 +50,37 @@ class Count:
         return len(self.missing)
 
 
-class Tally:
-    """Reads the ledger, also while it grows; `clients` maps a name to its Count."""
+class Figures:
+    """What the root server knows of its clients; `clients` maps a name to its Count."""
+
+    def __init__(self):
+        self.clients = {}
+
+    def accept(self, when, client, number, port):
+        self.clients.setdefault(client, Count()).add(when, number, port)
+
+    def agents(self, names, now=None):
+        """The figures for the agents that ought to report, those that never did among them."""
+        now = time.time() if now is None else now
+        figures = {}
+        for name in names:
+            count = self.clients.get(name) or Count()
+            figures[name] = {
+                "accepted": count.accepted,
+                "lost": count.lost,
+                "longest_silence": round(count.longest_silence, 3),
+                "last_seen_ago": None if count.last is None else round(max(0.0, now - count.last), 3),
+                "port": count.port,
+            }
+        return figures
+
+
+class Tally(Figures):
+    """Reads the ledger, also while it grows."""
 
     def __init__(self, path):
+        super().__init__()
         self.path = path
-        self.clients = {}
         self._offset = 0
 
     def _bytes_from(self, offset):
@@ -72,20 +97,5 @@ class Tally:
         self._offset += whole
         for line in data[:whole].decode("ascii").splitlines():
             when, client, number, port = line.split()
-            self.clients.setdefault(client, Count()).add(float(when), int(number), int(port))
+            self.accept(float(when), client, int(number), int(port))
         return self
-
-    def agents(self, names, now=None):
-        """The figures for the agents that ought to report, those that never did among them."""
-        now = time.time() if now is None else now
-        figures = {}
-        for name in names:
-            count = self.clients.get(name) or Count()
-            figures[name] = {
-                "accepted": count.accepted,
-                "lost": count.lost,
-                "longest_silence": round(count.longest_silence, 3),
-                "last_seen_ago": None if count.last is None else round(max(0.0, now - count.last), 3),
-                "port": count.port,
-            }
-        return figures
