@@ -722,9 +722,19 @@ def test_port_that_is_held_is_neither_forwarded_nor_excluded(pair):
     # What netsh keeps is kept for one who asks for it; what a hypervisor keeps is kept from all.
     process = pair.root.services.new_process("x")
     pair.root.listen(process, NEW)
-    pair.root.excluded = [Range("ipv4", "tcp", 6000, 6100, administered=False)]
+    pair.root.excluded = [Range("ipv4", protocol, first, last, administered=False) for protocol, first, last in (
+        ("tcp", 6000, 6100), ("udp", 6050, 6050))]
     with pytest.raises(PortError, match="forbidden by its access permissions"):
         pair.root.listen(process, 6050)
+    kept = dict(held, port=6050)
+    for step, words in ((dict(kept, must=True), "ipv4/tcp/6050 cannot be excluded, since it lies in the range 6000-6100"),
+                        (dict(step="portproxy", listen_port=6050, connect_port=OLD, present=True),
+                         "held by no process; it lies in the range 6000-6100")):
+        done = answer(pair.root, request(step, wanted={}))
+        assert done["outcome"] == "undone" and words in done["sentence"] and pair.root.portproxies == {}, done["sentence"]
+    done = answer(pair.root, request(kept, dict(kept, present=False), wanted=dict(netsh=True)))
+    assert [len(one["notes"]) for one in done["done"]] == [2, 2] and "not excluded, since" in done["done"][0]["notes"][0]
+    assert [(one["first"], one["administered"]) for one in done["found"]["netsh"]["excluded"]] == [(6000, False), (6050, False)]
 
 
 def test_firewall_lets_in_what_a_rule_names(pair):

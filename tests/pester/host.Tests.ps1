@@ -462,6 +462,8 @@ Describe 'netsh' {
         $found.Count | Should -Be 8
         "$($found[0].family) $($found[0].protocol) $($found[0].first) $($found[0].last)" | Should -Be 'ipv4 tcp 5357 5357'
         "$($found[7].family) $($found[7].protocol) $($found[7].first) $($found[7].last)" | Should -Be 'ipv6 udp 50000 50059'
+        $found[0].administered | Should -BeFalse
+        $found[7].administered | Should -BeTrue
         $found = Read-PortRange 'dynamic' ''
         $found.Count | Should -Be 4
         "$($found[3].family) $($found[3].protocol) $($found[3].first) $($found[3].last)" | Should -Be 'ipv6 udp 49152 65535'
@@ -480,6 +482,23 @@ Describe 'netsh' {
         $found[0].family | Should -Be 'ipv4'
     }
 
+    It 'neither takes nor gives back a port that Windows keeps from every program, and says so' {
+        Mock Add-Journal { $null }
+        foreach ($kind in 'ipv4', 'ipv6') {
+            $script:World.netsh["interface $kind show excludedportrange protocol=tcp"] = "     54950       55049`r`n"
+            $script:World.netsh["interface $kind show excludedportrange protocol=udp"] = "     55000       55000`r`n"
+        }
+        foreach ($present in $true, $false) {
+            $notes = [Collections.Generic.List[object]]::new()
+            $step = @{ step = 'exclude'; port = 55000; present = $present; must = $false }
+            Invoke-ExcludeStep -Change @{} -Step $step -Notes $notes | Should -BeFalse
+            $notes.Count | Should -Be 4
+        }
+        { Invoke-ExcludeStep -Change @{} -Step @{ port = 55000; present = $true; must = $true } -Notes @() } |
+            Should -Throw '*ipv4/tcp/55000 cannot be excluded, since it lies in the range 54950-55049*'
+        @($script:World.asked | Where-Object { $_ -like '*add*' -or $_ -like '*delete*' }).Count | Should -Be 0
+    }
+
     It 'asks netsh once for one port' {
         $null = Get-ExcludedText 'ipv6/udp/55000'
         $script:World.asked | Should -Be @('interface ipv6 show excludedportrange protocol=udp')
@@ -493,10 +512,12 @@ Describe 'netsh' {
         Mock Get-Uptime { $script:World.clock }
         Wait-PortProxy 52311 $true
         $script:World.clock | Should -Be 0
-        { Wait-PortProxy 52311 $false } | Should -Throw '*after 10 s the port is held by: process 7 (svchost)*'
+        { Wait-PortProxy 52311 $false } | Should -Throw '*after 10 s the port is held by process 7 (svchost)*'
         $script:World.rows = @()
         Wait-PortProxy 52311 $false
-        { Wait-PortProxy 52311 $true } | Should -Throw '*was told to listen on port 52311: True*'
+        { Wait-PortProxy 52311 $true } | Should -Throw '*was told to listen on port 52311: True*held by no process:*'
+        $script:World.netsh['interface ipv4 show excludedportrange protocol=tcp'] = "     52300       52400`r`n"
+        { Wait-PortProxy 52311 $true } | Should -Throw '*held by no process; it lies in the range 52300-52400, which Windows itself*'
         Mock Get-KnownService { @{ state = 'stopped'; process = $null } }
         Wait-PortProxy 52311 $true
     }

@@ -21,7 +21,7 @@ from tests.unit.windows_bigfix import (
 from tests.windows import bigfix as windows
 from tests.windows.clock import Cancelled
 from tests.windows.host import Host
-from tests.windows.network import Network
+from tests.windows.network import Network, Range
 from tests.windows.services import Service
 
 REST = windows.SERVER + "\\MFSConfig"
@@ -328,6 +328,56 @@ def test_a_port_that_another_process_has_stands_against_the_move(estate):
     estate.root.services.add(Service("Other", product=Parent([NEW])), running=True)
     found = bigfix.looked(Straight(estate.root), look_options(**server_options()))
     assert ["port %d is in use already: process Other" % NEW] == [sentence[:43] for sentence in found["problems"]]
+
+
+KEPT = "port %d .tcp, IPv4. lies in the range 54950-55049, which Windows itself" % NEW
+
+
+@pytest.mark.parametrize("look, host", [(server_options, "root"), (relay_options, "relay")])
+def test_a_port_that_windows_keeps_from_every_program_stands_against_the_move(estate, look, host):
+    """The range of a hypervisor is none that netsh has made: no program that asks for a port of it gets that."""
+    host = getattr(estate, host)
+    host.excluded.append(Range("ipv4", "tcp", 54950, 55049, administered=False))
+    found = bigfix.looked(Straight(host), look_options(**look()))
+    assert [re.search(KEPT + ".*choose another port", sentence) is not None for sentence in found["problems"]] == [True]
+    with pytest.raises(EngineError, match="nothing can be forwarded from port %d: %s" % (NEW, KEPT)):
+        lay(host, [(NEW, OLD)])
+    script = Straight(host)
+    with pytest.raises(EngineError, match="nothing was changed: the %s could not listen: %s" % (look()["component"], KEPT)):
+        bigfix.moved(script, move_options(**look(), bridge=BRIDGE), Module(False, False))
+    assert script.applies == [] and host.portproxies == {}
+
+
+def test_a_range_that_an_administrator_made_keeps_the_port_for_the_product(estate):
+    estate.root.excluded += [Range(family, protocol, 54950, 55049) for family in ("ipv4", "ipv6") for protocol in ("tcp", "udp")]
+    lay(estate.root, [(NEW, OLD)])
+    assert bigfix.looked(Straight(estate.root), look_options(**server_options()))["problems"] == []
+    bigfix.moved(Straight(estate.root), move_options(**server_options(), bridge=BRIDGE), Module(False, False))
+    assert {(one.first, one.last) for one in estate.root.excluded} == {(54950, 55049)}
+
+
+def test_a_udp_port_that_windows_keeps_is_a_note_alone(host, script):
+    host.excluded.append(Range("ipv4", "udp", 54950, 55049, administered=False))
+    found = bigfix.looked(script, look_options())
+    assert found["ok"] and script.reads == 1
+    assert [note for note in found["notes"] if re.search("no notifications.*slow, not cut off: port %d .udp" % NEW, note)]
+    bigfix.moved(script, move_options(), Module(False, False))
+
+
+def test_a_udp_port_of_a_server_that_windows_keeps_is_told_by_the_move_too(estate):
+    estate.root.excluded.append(Range("ipv6", "udp", 54950, 55049, administered=False))
+    lay(estate.root, [(NEW, OLD)])
+    found = bigfix.looked(Straight(estate.root), look_options(**server_options()))
+    assert any("no notifications" in note for note in found["notes"])
+    found = bigfix.moved(Straight(estate.root), move_options(**server_options(), bridge=BRIDGE), Module(False, False))
+    words = "ipv6/udp/%d is not excluded, since it lies in the range 54950-55049" % NEW
+    assert [note for note in found["notes"] if words in note]
+
+
+def test_ports_that_netsh_does_not_tell_of_are_a_note(host, script):
+    script.host.script._netsh = lambda: dict(portproxy=[], excluded=[], dynamic=[], problem="netsh tells no dynamic ports")
+    found = bigfix.looked(script, look_options())
+    assert found["ok"] and [note for note in found["notes"] if "could not be asked for the ports that Windows keeps" in note]
 
 
 def test_ip_helper_that_does_not_run_is_told_before_anything_is_stopped(estate):

@@ -546,8 +546,18 @@ class Script:
             return found and text_of(as_contract(target[1], *found))
         if kind == "portproxy":
             return self.host.portproxies.get(target)
+        found = self._excluded(target)
+        return found and (found.first, found.last)
+
+    def _excluded(self, target):
         family, protocol, port = target
-        return next(((one.first, one.last) for one in self.host.excluded if one.has(protocol, port, family)), None)
+        return next((one for one in self.host.excluded if one.has(protocol, port, family)), None)
+
+    def _kept(self, target):
+        """Words on the range in which Windows keeps a port from every program, or None."""
+        found = self._excluded(target)
+        return "the range %d-%d, which Windows itself keeps from every program" % (found.first, found.last) if (
+            found and not found.administered) else None
 
     def _set(self, change, entry, cancelled, data=None):
         change.journal.append(entry)
@@ -748,15 +758,19 @@ class Script:
         while self.host.services.is_running("iphlpsvc") and listens != self._is_listens(
                 dict(port=port, service="iphlpsvc"), change)[0]:
             if self.clock.steady() > end:
+                held, words, _process = self._is_listens(dict(port=port, service=None), change)
+                kept = self._kept(("ipv4", "tcp", port))
+                if not held:
+                    words = "the port is held by no process" + ("; it lies in %s" % kept if kept and listens else "")
                 raise StepFailed("the service iphlpsvc (IP Helper) was told to listen on port %d: %s; %s" % (
-                    port, listens, self._is_listens(dict(port=port, service=None), change)[1]))
+                    port, listens, words))
             self.clock.sleep(LOOK_SECONDS, cancelled)
 
     def _exclude(self, step, change, notes, cancelled):
         port, changed = step["port"], False
         for family, protocol in KINDS:
             target = (family, protocol, port)
-            now = self.setting("exclude", target)
+            now, kept = self.setting("exclude", target), self._kept(target)
             if step["present"] and now is None:
                 try:
                     self._set(change, Entry("exclude", target, None, (port, port)), cancelled)
@@ -765,7 +779,11 @@ class Script:
                     if step["must"]:
                         raise
                     notes.append("%s/%s/%d is not excluded: %s" % (*target, err))
-            elif not step["present"] and now == (port, port):
+            elif step["present"] and kept:
+                if step["must"]:
+                    raise StepFailed("%s/%s/%d cannot be excluded, since it lies in %s" % (*target, kept))
+                notes.append("%s/%s/%d is not excluded, since it lies in %s" % (*target, kept))
+            elif not step["present"] and now == (port, port) and not kept:
                 self._set(change, Entry("exclude", target, now, None), cancelled)
                 changed = True
             elif not step["present"] and now:
@@ -1050,8 +1068,9 @@ class Script:
         def ranges(some):
             return [dict(family=one.family, protocol=one.protocol, first=one.first, last=one.last) for one in some]
 
-        return dict(portproxy=mine + host.other_portproxies, excluded=ranges(host.excluded), dynamic=ranges(host.dynamic),
-                    problem=None)
+        excluded = [dict(row, administered=one.administered)
+                    for row, one in zip(ranges(host.excluded), host.excluded, strict=True)]
+        return dict(portproxy=mine + host.other_portproxies, excluded=excluded, dynamic=ranges(host.dynamic), problem=None)
 
 
 def _is_safe(node):

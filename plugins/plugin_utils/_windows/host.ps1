@@ -977,20 +977,20 @@ function Read-PortRange([string] $What, [string] $Only) {
         $family, $protocol = $kind -split '/'
         if ($What -eq 'excluded') {
             $text = (Invoke-Netsh "interface $family show excludedportrange protocol=$protocol").text
-            $pairs = @([regex]::Matches($text, '(?m)^[ \t]*(\d+)[ \t]+(\d+)[ \t]*\*?[ \t]*\r?$') |
-                    ForEach-Object { , @([int] $_.Groups[1].Value, [int] $_.Groups[2].Value) })
+            # A mark stands behind what an administrator has excluded: a program that asks for such a port gets it.  The others,
+            # such as those of Hyper-V and WinNAT, are kept from every program but the one that they are for.
+            foreach ($row in [regex]::Matches($text, '(?m)^[ \t]*(\d+)[ \t]+(\d+)[ \t]*([^\s\d]?)[ \t]*\r?$')) {
+                $ranges.Add([ordered]@{ family = $family; protocol = $protocol; first = [int] $row.Groups[1].Value
+                        last = [int] $row.Groups[2].Value; administered = $row.Groups[3].Length -gt 0 })
+            }
         }
         else {
             # The first port, and how many there are, each at the end of its line; neither where that family is switched off.
             $text = (Invoke-Netsh "interface $family show dynamicport $protocol").text
             $numbers = @([regex]::Matches($text, '(?m)[^\d](\d+)[ \t]*\r?$') | ForEach-Object { [int] $_.Groups[1].Value })
-            $pairs = @()
             if ($numbers.Count -eq 2) {
-                $pairs = @(, @($numbers[0], ($numbers[0] + $numbers[1] - 1)))
+                $ranges.Add([ordered]@{ family = $family; protocol = $protocol; first = $numbers[0]; last = $numbers[0] + $numbers[1] - 1 })
             }
-        }
-        foreach ($pair in $pairs) {
-            $ranges.Add([ordered]@{ family = $family; protocol = $protocol; first = $pair[0]; last = $pair[1] })
         }
     }
     if ($What -eq 'dynamic' -and $ranges.Count -eq 0) {
@@ -1057,22 +1057,50 @@ function Wait-PortProxy([int] $Port, [bool] $Listens) {
         }
         if ((Get-Uptime) -gt $deadline) {
             $words = @($rows | ForEach-Object { "process $($_.process) ($($_.name))" }) -join ', '
-            throw "the service iphlpsvc (IP Helper) was told to listen on port ${Port}: $Listens, and after 10 s the port is held by: $words"
+            if (-not $words) {
+                # An error of IP Helper itself is told nowhere.
+                $words = 'no process'
+                $kept = Get-KeptWords (Get-ExcludedRange "ipv4/tcp/$Port")
+                if ($Listens -and $kept) {
+                    $words = "no process; it lies in $kept"
+                }
+            }
+            throw "the service iphlpsvc (IP Helper) was told to listen on port ${Port}: $Listens, and after 10 s the port is held by ${words}: " +
+                'look at netsh interface portproxy show all'
         }
         Start-Sleep -Milliseconds 500
     }
 }
 
-function Get-ExcludedText([string] $Target) {
-    # FIRST-LAST of the range that a port lies in, or ''.
+function Get-ExcludedRange([string] $Target) {
+    # The one that a port lies in, or nothing.
     $family, $protocol, $text = $Target -split '/'
     $port = [int] $text
     foreach ($range in (Read-PortRange 'excluded' "$family/$protocol")) {
         if ($range.first -le $port -and $range.last -ge $port) {
-            return "$($range.first)-$($range.last)"
+            return $range
         }
     }
-    return ''
+}
+
+function Get-RangeText([object] $Range) {
+    # FIRST-LAST, or '' where there is none.
+    if ($null -eq $Range) {
+        return ''
+    }
+    return "$($Range.first)-$($Range.last)"
+}
+
+function Get-ExcludedText([string] $Target) {
+    Get-RangeText (Get-ExcludedRange $Target)
+}
+
+function Get-KeptWords([object] $Range) {
+    # For one in which Windows keeps the ports from every program; '' for another, or for none.
+    if ($null -eq $Range -or $Range.administered) {
+        return ''
+    }
+    return "the range $(Get-RangeText $Range), which Windows itself, such as for Hyper-V or WinNAT, keeps from every program"
 }
 
 function Set-ExcludedText([string] $Target, [string] $Text) {
@@ -2176,7 +2204,9 @@ function Invoke-ExcludeStep([hashtable] $Change, [object] $Step, [object] $Notes
     $changed = $false
     $one = "$($Step.port)-$($Step.port)"
     foreach ($target in "ipv4/tcp/$($Step.port)", "ipv4/udp/$($Step.port)", "ipv6/tcp/$($Step.port)", "ipv6/udp/$($Step.port)") {
-        $now = Get-ExcludedText $target
+        $range = Get-ExcludedRange $target
+        $now = Get-RangeText $range
+        $kept = Get-KeptWords $range
         if ($Step.present -and -not $now) {
             try {
                 Set-Journaled $Change @{ kind = 'exclude'; target = $target; before = ''; after = $one }
@@ -2189,7 +2219,13 @@ function Invoke-ExcludeStep([hashtable] $Change, [object] $Step, [object] $Notes
                 $Notes.Add("$target is not excluded: $(Get-Reason $_)")
             }
         }
-        elseif (-not $Step.present -and $now -eq $one) {
+        elseif ($Step.present -and $kept) {
+            if ($Step.must) {
+                throw "$target cannot be excluded, since it lies in ${kept}: choose another port"
+            }
+            $Notes.Add("$target is not excluded, since it lies in $kept")
+        }
+        elseif (-not $Step.present -and $now -eq $one -and -not $kept) {
             Set-Journaled $Change @{ kind = 'exclude'; target = $target; before = $now; after = '' }
             $changed = $true
         }

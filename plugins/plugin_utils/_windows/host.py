@@ -31,7 +31,7 @@ from ansible_collections.portshift.agents.plugins.module_utils._network.certific
 from ansible_collections.portshift.agents.plugins.module_utils._network.certificate import other_than
 from ansible_collections.portshift.agents.plugins.module_utils._network.probe import described
 from ansible_collections.portshift.agents.plugins.plugin_utils._windows.protocol import (
-    FOLDER, Answer, ConnectionFound, FileAsked, FileFound, FolderAsked, FolderFound, Found, Place, Probe, ProbeFound,
+    FOLDER, Answer, ConnectionFound, ExcludedRange, FileAsked, FileFound, FolderAsked, FolderFound, Found, Place, Probe, ProbeFound,
     RegistryAsked, RegistryFound, RegistryKey, RegistryStep, RemoveStep, RegistryValue, ServiceFound, Splice, Step, Unfinished,
     Wanted, WriteStep)
 from ansible_collections.portshift.agents.plugins.plugin_utils._windows.reg_file import reg_file
@@ -49,6 +49,7 @@ SERVICE_KEYS = r"HKLM\SYSTEM\CurrentControlSet\Services"
 BODY_LIMIT = 256 * 1024
 # The service that carries out what netsh portproxy forwards.
 IP_HELPER = "iphlpsvc"
+FAMILIES = dict(ipv4="IPv4", ipv6="IPv6")
 # Seconds by which two reports of one start may differ.
 OF_A_START = 0.01
 # Seconds between two looks while something is awaited.
@@ -565,7 +566,22 @@ class WindowsHost(Host):
         if not netsh or not spans:
             return None
         return dict(first=spans[0]["first"], last=spans[0]["last"], reserved=[
-            [one["first"], one["last"]] for one in netsh["excluded"] if (one["family"], one["protocol"]) == ("ipv4", "tcp")])
+            [one["first"], one["last"]] for one in self.excluded("ipv4", "tcp") if one["administered"]])
+
+    def excluded(self, family: str, protocol: str) -> list[ExcludedRange]:
+        netsh = self._need(Wanted(netsh=True)).found["netsh"]
+        return [one for one in (netsh["excluded"] if netsh else ()) if (one["family"], one["protocol"]) == (family, protocol)]
+
+    def kept_from_all(self, port: int, family: str, protocol: str) -> str | None:
+        """A sentence on the range in which Windows keeps the port from every program, where there is one."""
+        for one in self.excluded(family, protocol):
+            if one["first"] <= port <= one["last"] and not one["administered"]:
+                asked = "netsh interface %s %%s excludedportrange protocol=%s" % (family, protocol)
+                return ("port %d (%s, %s) lies in the range %d-%d, which Windows itself, such as for Hyper-V or WinNAT, keeps "
+                        "from every program (%s, without *); choose another port, or reserve this one while WinNAT is stopped: "
+                        "net stop winnat, %s startport=%d numberofports=1, net start winnat" % (
+                            port, protocol, FAMILIES[family], one["first"], one["last"], asked % "show", asked % "add", port))
+        return None
 
     def probe(self, targets: Sequence[Mapping[str, Any]], timeout: float, wait: float = 0) -> list[dict[str, Any]]:
         asked = [None if target.get("protocol") == "udp" else probe_asked(target, timeout) for target in targets]

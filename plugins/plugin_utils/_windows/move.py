@@ -158,6 +158,8 @@ class WindowsMove:
 
     C(bridge): the WindowsBridge of the host, or None.  C(reserve): whether the port is to be taken out of what Windows hands out.
 
+    C(hindrances): what stands against the move beside what the product and its services say.
+
     C(conditions): what the host waits for before it takes the change for proved; none where no proof is asked.
 
     C(ready): what has to hold before a service is stopped, for which the host waits so many seconds; the words for it are those
@@ -168,12 +170,14 @@ class WindowsMove:
                  record: str, seconds: float, phase: str | None = None, proof_seconds: float = 0, force: bool = False,
                  unfinished_only: bool = False, marked: tuple[Sequence[str], Sequence[str]] = ((), ()),
                  conditions: Callable[[], list[Condition]] = list, bridge: Any = None, reserve: bool = False,
-                 ready: Callable[[], tuple[str, float, list[Condition]]] = lambda: ("", 0, [])) -> None:
+                 ready: Callable[[], tuple[str, float, list[Condition]]] = lambda: ("", 0, []),
+                 hindrances: Callable[[], list[str]] = list) -> None:
         self.module, self.script, self.host, self.product, self.services = module, script, host, product, services
         script.about = record
         self.record_path, self.seconds, self.phase, self.proof_seconds = record, seconds, phase, proof_seconds
         self.force, self.unfinished_only, self.marked, self.conditions = force, unfinished_only, marked, conditions
         self.bridge, self.reserve, self.ready, self.awaited = bridge, reserve, ready, ""
+        self.hindrances = hindrances
         self.turned: Result | None = None
         self.diffs: list[Any] = []
         self.files: list[str] = []
@@ -199,6 +203,9 @@ class WindowsMove:
         down = self.services.down()
         if edits:
             self._require_known()
+            hindrances = self.hindrances()
+            if hindrances:
+                raise MoveError("nothing was changed: %s" % "; ".join(hindrances))
         questions = self.product.evidence()
         if self.module.check_mode:
             for edit in edits:

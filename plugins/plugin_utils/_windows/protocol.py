@@ -240,9 +240,15 @@ class PortRange(TypedDict):
     last: int
 
 
+class ExcludedRange(PortRange):
+    # Whether netsh has made it, for programs that ask for one of its ports.  What Windows has excluded by itself, such as for
+    # Hyper-V or WinNAT, it keeps from every other program.
+    administered: bool
+
+
 class NetshFound(TypedDict):
     portproxy: list[PortProxy]
-    excluded: list[PortRange]
+    excluded: list[ExcludedRange]
     dynamic: list[PortRange]
     problem: str | None
 
@@ -348,7 +354,7 @@ class PortProxyStep(TypedDict):
 class ExcludeStep(TypedDict):
     """Takes a port out of what Windows hands out, tcp and udp, IPv4 and IPv6, or gives it back.
 
-    A port that is held cannot be excluded: with C(must) false that is a note.
+    A port that is held, or that Windows keeps from every program, cannot be excluded: with C(must) false that is a note.
     """
 
     step: Literal["exclude"]
