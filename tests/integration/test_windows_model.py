@@ -709,7 +709,7 @@ def test_port_that_is_forwarded_no_more_is_waited_for(pair):
 
 
 def test_port_that_is_held_is_neither_forwarded_nor_excluded(pair):
-    held = dict(step="exclude", port=OLD, present=True, must=False)
+    held = dict(step="exclude", kinds=["ipv4/tcp", "ipv4/udp", "ipv6/tcp", "ipv6/udp"], port=OLD, present=True, must=False)
     done = answer(pair.root, request(held, wanted=dict(netsh=True)))
     assert not done["done"][0]["changed"] and len(done["done"][0]["notes"]) == 4 and done["found"]["netsh"]["excluded"] == []
     for step, words in ((dict(held, must=True), "is in use"),
@@ -727,9 +727,10 @@ def test_port_that_is_held_is_neither_forwarded_nor_excluded(pair):
     with pytest.raises(PortError, match="forbidden by its access permissions"):
         pair.root.listen(process, 6050)
     kept = dict(held, port=6050)
-    for step, words in ((dict(kept, must=True), "ipv4/tcp/6050 cannot be excluded, since it lies in the range 6000-6100"),
-                        (dict(step="portproxy", listen_port=6050, connect_port=OLD, present=True),
-                         "held by no process; it lies in the range 6000-6100")):
+    for step, words in (
+            (dict(kept, must=True), "ipv4/tcp/6050 cannot be excluded, since it lies in the range 6000-6100"),
+            (dict(step="portproxy", listen_port=6050, connect_port=OLD, present=True),
+             "held by no process; it lies in the range 6000-6100")):
         done = answer(pair.root, request(step, wanted={}))
         assert done["outcome"] == "undone" and words in done["sentence"] and pair.root.portproxies == {}, done["sentence"]
     done = answer(pair.root, request(kept, dict(kept, present=False), wanted=dict(netsh=True)))

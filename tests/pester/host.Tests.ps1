@@ -490,13 +490,25 @@ Describe 'netsh' {
         }
         foreach ($present in $true, $false) {
             $notes = [Collections.Generic.List[object]]::new()
-            $step = @{ step = 'exclude'; port = 55000; present = $present; must = $false }
+            $step = @{ step = 'exclude'; kinds = @('ipv4/tcp', 'ipv4/udp', 'ipv6/tcp', 'ipv6/udp'); port = 55000; present = $present; must = $false }
             Invoke-ExcludeStep -Change @{} -Step $step -Notes $notes | Should -BeFalse
             $notes.Count | Should -Be 4
         }
-        { Invoke-ExcludeStep -Change @{} -Step @{ port = 55000; present = $true; must = $true } -Notes @() } |
+        { Invoke-ExcludeStep -Change @{} -Step @{ kinds = @('ipv4/tcp'); port = 55000; present = $true; must = $true } -Notes @() } |
             Should -Throw '*ipv4/tcp/55000 cannot be excluded, since it lies in the range 54950-55049*'
         @($script:World.asked | Where-Object { $_ -like '*add*' -or $_ -like '*delete*' }).Count | Should -Be 0
+    }
+
+    It 'takes and gives back the kinds that are asked for, and no others' {
+        $notes = [Collections.Generic.List[object]]::new()
+        Mock Set-Journaled { $script:World.asked.Add("$($Entry.target) '$($Entry.before)' '$($Entry.after)'") }
+        Invoke-ExcludeStep -Change @{} -Step @{ kinds = @('ipv6/udp'); port = 55000; present = $true; must = $false } -Notes $notes | Should -BeTrue
+        $script:World.netsh['interface ipv4 show excludedportrange protocol=tcp'] = "     55000       55000     *`r`n"
+        $script:World.netsh['interface ipv6 show excludedportrange protocol=udp'] = "     55000       55000     *`r`n"
+        Invoke-ExcludeStep -Change @{} -Step @{ kinds = @('ipv6/udp'); port = 55000; present = $false; must = $false } -Notes $notes | Should -BeTrue
+        @($script:World.asked | Where-Object { $_ -notlike 'interface*' }) |
+            Should -Be @("ipv6/udp/55000 '' '55000-55000'", "ipv6/udp/55000 '55000-55000' ''")
+        $notes.Count | Should -Be 0
     }
 
     It 'asks netsh once for one port' {

@@ -38,7 +38,6 @@ BODY_BYTES, HOSTS = 65536, 4
 HELD_SECONDS = 60.0
 CODED = ("Binary", "None", "Unknown")
 APPLYING, UNDOING, UNDONE, TROUBLE, APPLIED = "applying", "undoing", "undone", "trouble", "applied"
-KINDS = [(family, protocol) for family in ("ipv4", "ipv6") for protocol in ("tcp", "udp")]
 
 
 class StepFailed(Exception):
@@ -768,8 +767,8 @@ class Script:
 
     def _exclude(self, step, change, notes, cancelled):
         port, changed = step["port"], False
-        for family, protocol in KINDS:
-            target = (family, protocol, port)
+        for kind in step["kinds"]:
+            target = (*kind.split("/"), port)
             now, kept = self.setting("exclude", target), self._kept(target)
             if step["present"] and now is None:
                 try:

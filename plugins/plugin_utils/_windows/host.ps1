@@ -2203,7 +2203,8 @@ function Invoke-PortProxyStep([hashtable] $Change, [object] $Step) {
 function Invoke-ExcludeStep([hashtable] $Change, [object] $Step, [object] $Notes) {
     $changed = $false
     $one = "$($Step.port)-$($Step.port)"
-    foreach ($target in "ipv4/tcp/$($Step.port)", "ipv4/udp/$($Step.port)", "ipv6/tcp/$($Step.port)", "ipv6/udp/$($Step.port)") {
+    foreach ($kind in $Step.kinds) {
+        $target = "$kind/$($Step.port)"
         $range = Get-ExcludedRange $target
         $now = Get-RangeText $range
         $kept = Get-KeptWords $range

@@ -21,7 +21,7 @@ import re
 import time
 import urllib.parse
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Any, Protocol, cast
+from typing import Any, Protocol, cast, get_args
 
 from ansible_collections.portshift.agents.plugins.module_utils._core.change_record import IS_BACKUP, ChangeRecord, Disk
 from ansible_collections.portshift.agents.plugins.module_utils._core.file_edit import FileEdit, FileError, sha256
@@ -31,9 +31,9 @@ from ansible_collections.portshift.agents.plugins.module_utils._network.certific
 from ansible_collections.portshift.agents.plugins.module_utils._network.certificate import other_than
 from ansible_collections.portshift.agents.plugins.module_utils._network.probe import described
 from ansible_collections.portshift.agents.plugins.plugin_utils._windows.protocol import (
-    FOLDER, Answer, ConnectionFound, ExcludedRange, FileAsked, FileFound, FolderAsked, FolderFound, Found, Place, Probe, ProbeFound,
-    RegistryAsked, RegistryFound, RegistryKey, RegistryStep, RemoveStep, RegistryValue, ServiceFound, Splice, Step, Unfinished,
-    Wanted, WriteStep)
+    FOLDER, Answer, ConnectionFound, ExcludedRange, FileAsked, FileFound, FolderAsked, FolderFound, Found, Place, Probe,
+    ProbeFound, RangeKind, RegistryAsked, RegistryFound, RegistryKey, RegistryStep, RegistryValue, RemoveStep, ServiceFound,
+    Splice, Step, Unfinished, Wanted, WriteStep)
 from ansible_collections.portshift.agents.plugins.plugin_utils._windows.reg_file import reg_file
 
 # The bytes of a file, and of the ends of logs, that a look brings.
@@ -571,6 +571,13 @@ class WindowsHost(Host):
     def excluded(self, family: str, protocol: str) -> list[ExcludedRange]:
         netsh = self._need(Wanted(netsh=True)).found["netsh"]
         return [one for one in (netsh["excluded"] if netsh else ()) if (one["family"], one["protocol"]) == (family, protocol)]
+
+    def not_excluded(self, port: int) -> list[RangeKind]:
+        """The kinds of which no range holds the port; none where netsh could not be asked."""
+        if not self.ephemeral_ports():
+            return []
+        return [kind for kind in get_args(RangeKind) if not any(
+            one["first"] <= port <= one["last"] for one in self.excluded(*kind.split("/")))]
 
     def kept_from_all(self, port: int, family: str, protocol: str) -> str | None:
         """A sentence on the range in which Windows keeps the port from every program, where there is one."""

@@ -351,13 +351,18 @@ class PortProxyStep(TypedDict):
     present: bool
 
 
+# ipv4/tcp: a family and a protocol, of which each has excluded ranges of its own.
+RangeKind = Literal["ipv4/tcp", "ipv4/udp", "ipv6/tcp", "ipv6/udp"]
+
+
 class ExcludeStep(TypedDict):
-    """Takes a port out of what Windows hands out, tcp and udp, IPv4 and IPv6, or gives it back.
+    """Takes a port of these kinds out of what Windows hands out, or gives it back.
 
     A port that is held, or that Windows keeps from every program, cannot be excluded: with C(must) false that is a note.
     """
 
     step: Literal["exclude"]
+    kinds: list[RangeKind]
     port: int
     present: bool
     must: bool
