@@ -651,6 +651,47 @@ def test_log_that_is_renamed_while_it_is_waited_for_is_read_from_where_it_was(pa
     assert answer(pair.client, request(mark, wait))["outcome"] == "applied"
 
 
+@pytest.fixture
+def backup(pair):
+    """A backup program, which has the agent's older log for itself."""
+    path = pair.file(bigfix.LOGS[1:]) + "\\20260101.bkg"
+    pair.client.files.put(path, b"At 01:00:00 +0000 -\r\n   GetURL failed\r\n")
+    return path, pair.client.hold(pair.client.services.new_process("backup"), path, (READ,), ())
+
+
+def test_log_that_another_process_has_for_itself_is_no_hindrance_to_a_move(pair, backup):
+    pair.bridge()
+    steps = pair.move()
+    steps[1]["endings"] = steps[-1]["until"][1]["of"][0]["endings"] = [".log", ".bkg"]
+    done = answer(pair.client, request(*steps))
+    assert done["outcome"] == "applied", done["sentence"]
+
+
+def test_log_that_grows_while_another_process_has_it_is_no_proof(pair, backup):
+    """What it says by now may take back what was seen."""
+    pair.bridge()
+    path, _handle = backup
+    steps = pair.move()
+    wait = dict(steps[-1], seconds=10.0, until=[dict(
+        kind="log", folder=LOGS, endings=[".bkg"], patterns=["never"], unless=["GetURL failed"], silence=True)])
+    steps[1]["endings"] = [".bkg"]
+    pair.client.script.before[5] = lambda _step: pair.client.files.append(path, b"   GetURL failed\r\n")
+    done = answer(pair.client, request(*steps[:-1], wait))
+    assert done["outcome"] == "undone", done
+    assert "20260101.bkg cannot be read, and 18 bytes were added to it: see which process holds it" in done["sentence"]
+
+
+def test_log_that_can_not_be_read_leaves_the_others_to_be_read(pair, backup):
+    folder = dict(path=LOGS, endings=[".log", ".bkg"], newest=9, bytes=1000)
+    [found] = answer(pair.client, request(wanted=dict(places=PLACES, folders=[folder])))["found"]["folders"]
+    assert found["problem"] is None and len(found["files"]) == 2
+    told = {one["name"]: (one["problem"], one["content"], one["offset"]) for one in found["files"]}
+    problem, content, offset = told.pop("20260101.bkg")
+    assert "being used by another process" in problem and (content, offset) == ("", len(pair.client.files.read(backup[0])))
+    [(problem, content, _offset)] = told.values()
+    assert problem is None and content
+
+
 def test_log_is_read_from_its_end_and_what_was_not_read_is_said(pair, monkeypatch):
     monkeypatch.setattr("tests.windows.script.LOG_TAIL", 200)
     name = pair.client.files.listing(pair.file(bigfix.LOGS[1:]))[0].path

@@ -77,6 +77,19 @@ Describe 'as win_powershell runs it' {
         $ran.ansible.Result.found.language_mode | Should -Be 'ConstrainedLanguage'
     }
 
+    It 'tells an account that may not ask WMI that it is no administrator, and another one what failed' {
+        Mock Read-Unfinished { @{ rows = @(); faults = @() } }
+        Mock Read-Wanted { throw 'Access denied' }
+        foreach ($script:IsAdministrator in $false, $true) {
+            Mock Test-Administrator { $script:IsAdministrator }
+            $answer = Invoke-Request '{"version": 1, "verb": "read", "wanted": {}}' $false
+            $answer.ok | Should -BeFalse
+            $answer.found | Should -BeNullOrEmpty
+            $answer.sentence | Should -BeLike '*(Access denied)*'
+            $answer.sentence -like '*is no administrator of this host*' | Should -Be (-not $script:IsAdministrator)
+        }
+    }
+
     It 'refuses a request of another version' {
         $ran = Invoke-AsModule 'FullLanguage' @{ Request = '{"version": 2, "verb": "read", "wanted": {}}' }
         $ran.ansible.Result.ok | Should -BeFalse
@@ -822,6 +835,46 @@ Describe 'the lines of a log' {
         Write-Text $Log "x`n"
         Write-Text ([IO.Path]::Combine($Logs, '20261201.log')) "Report posted`n"
         (Test-Condition $Change $Condition).holds | Should -BeTrue
+    }
+
+    It 'goes by the length of a log that another process has for itself, and tells what was added to it' {
+        $held = [IO.FileStream]::new($Log, [IO.FileMode]::Open, [IO.FileAccess]::ReadWrite, [IO.FileShare]::None)
+        try {
+            Add-Mark -Change $Change -Path $Logs -Endings @('.log')
+            $Change.Marks[$Logs][0].size | Should -Be 27
+            $Condition.silence = $true
+            (Test-Condition $Change $Condition).holds | Should -BeTrue
+            $more = Get-Utf8 "FAILED to`n"
+            $null = $held.Seek(0, [IO.SeekOrigin]::End)
+            $held.Write($more, 0, $more.Length)
+            $held.Flush($true)
+            $seen = Test-Proof $Change @($Condition)
+            $seen.holds | Should -BeFalse
+            $seen.notes[0] | Should -BeLike '*20261130.log cannot be read, and 10 bytes were added to it*'
+        }
+        finally {
+            $held.Dispose()
+        }
+        (Test-Condition $Change $Condition).note | Should -BeLike '*takes it back*'
+    }
+
+    It 'reads the other logs of a folder where one cannot be opened' {
+        Write-Text ([IO.Path]::Combine($Logs, '20261129.log')) "old`n"
+        $held = [IO.FileStream]::new($Log, [IO.FileMode]::Open, [IO.FileAccess]::ReadWrite, [IO.FileShare]::None)
+        try {
+            $found = Read-Folder @{ path = $Logs; endings = @('.log'); newest = 2; bytes = 100 } @{}
+        }
+        finally {
+            $held.Dispose()
+        }
+        $found.problem | Should -BeNullOrEmpty
+        $rows = @{}
+        $found.files | ForEach-Object { $rows[$_.name] = $_ }
+        $rows['20261129.log'].content | Should -BeExactly (Get-Base64 "old`n")
+        $rows['20261129.log'].problem | Should -BeNullOrEmpty
+        $rows['20261130.log'].problem | Should -Not -BeNullOrEmpty
+        $rows['20261130.log'].content | Should -BeExactly ''
+        $rows['20261130.log'].offset | Should -Be 27
     }
 
     It 'knows a log under the name that it was given' -Skip:(-not $OnWindows) {

@@ -20,6 +20,7 @@ from tests.unit.windows_bigfix import (
     proof, relay, state_of)
 from tests.windows import bigfix as windows
 from tests.windows.clock import Cancelled
+from tests.windows.files import READ
 from tests.windows.host import Host
 from tests.windows.network import Network, Range
 from tests.windows.services import Service
@@ -205,13 +206,25 @@ def test_a_bridge_alone_is_no_parent_that_has_moved(network):
 
 
 @pytest.mark.parametrize("setting, words", [
-    (dict(administrator=False), "no administrator of this host"),
+    (dict(administrator=False, may_ask_wmi=True), "no administrator of this host"),
 ])
 def test_what_stands_against_a_move_is_told_by_the_look(host, script, setting, words):
     for name, value in setting.items():
         setattr(host, name, value)
     found = bigfix.looked(script, look_options())
     assert found["ok"] is False and any(words in sentence for sentence in found["problems"])
+
+
+@pytest.mark.parametrize("asked", [
+    lambda script: bigfix.looked(script, look_options()),
+    lambda script: bigfix.moved(script, move_options(), Module(False, False)),
+    lambda script: bigfix.moved(script, move_options(state="restored"), Module(True, False))])
+def test_an_account_that_may_not_ask_wmi_is_told_what_it_is(host, script, asked):
+    """Without the right to ask for a service, nothing of the host is read."""
+    host.administrator = False
+    with pytest.raises(EngineError, match="could not be read: the account that Ansible uses is no administrator of this host"):
+        asked(script)
+    assert script.applies == []
 
 
 def test_a_setting_of_another_type_is_a_problem_where_it_counts(host, script):
@@ -541,6 +554,34 @@ def test_a_report_that_may_have_been_missed_is_told_with_what_was_not_read(host,
 
 
 ASKED = types.SimpleNamespace(agent="BESClient", peer="relay", old_port=OLD)
+
+
+LOCKED = windows.LOGS.lstrip("\\")
+
+
+def locked_log(host, name, content):
+    """Another process, such as a backup, has a log for itself."""
+    path = "%s\\%s\\%s" % (CLIENT, LOCKED, name)
+    host.files.put(path, content)
+    return path, host.hold(host.services.new_process("backup"), path, (READ,), ())
+
+
+def test_an_older_log_that_can_not_be_read_does_not_keep_a_host_from_its_proof(host, script):
+    locked_log(host, "20260101.log", b"At 01:00:00 +0000 -\r\n   x\r\n")
+    host.pass_time(60)
+    assert bigfix.moved(script, move_options(), Module(False, False))["ok"]
+    host.pass_time(60)
+    assert bigfix.looked(Straight(host), look_options(proof=proof(timeout=5)))["evidence"]["ok"]
+
+
+def test_the_log_that_was_written_last_and_can_not_be_read_is_named(host, script):
+    bigfix.moved(script, move_options(), Module(False, False))
+    host.pass_time(60)
+    host.clock.skip(1)
+    today = max(host.files.listing("%s\\%s" % (CLIENT, LOCKED)), key=lambda node: node.changed).name
+    locked_log(host, today.replace(".log", ".bkg"), b"At 01:00:00 +0000 -\r\n   x\r\n")
+    found = bigfix.looked(Straight(host), look_options(proof=proof(timeout=0)))["evidence"]
+    assert not found["ok"] and re.search("bkg: could not be read .*being used by another process", str(found)), found
 
 
 def test_the_host_itself_waits_for_the_ports_of_its_neighbours():

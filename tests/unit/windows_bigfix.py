@@ -4,7 +4,7 @@
 """A small BigFix deployment on models of Windows hosts, asked without a wire."""
 
 from ansible_collections.portshift.agents.plugins.plugin_utils._windows.protocol import VERSION, Request
-from ansible_collections.portshift.agents.plugins.plugin_utils._windows.script import new_id
+from ansible_collections.portshift.agents.plugins.plugin_utils._windows.script import new_id, readable
 from tests.lab.authority import Authority
 from tests.lab.bigfix.listening import MASTHEAD
 from tests.windows.bigfix import DATE, SETTINGS, install_client
@@ -73,7 +73,7 @@ class Straight:
 
     def read(self, wanted):
         self.reads += 1
-        return self.host.script.answer(Request(version=VERSION, verb="read", wanted=wanted))
+        return readable(self.host.script.answer(Request(version=VERSION, verb="read", wanted=wanted)))
 
     def apply(self, wanted, steps, timeout, settles=()):
         self.applies.append(steps)

@@ -37,6 +37,8 @@ LISTEN_SECONDS = 10.0
 BODY_BYTES, HOSTS = 65536, 4
 HELD_SECONDS = 60.0
 CODED = ("Binary", "None", "Unknown")
+NO_ADMINISTRATOR = ("the account that Ansible uses is no administrator of this host, or its login is a restricted one (user1): "
+                    "log in with one that is")
 APPLYING, UNDOING, UNDONE, TROUBLE, APPLIED = "applying", "undoing", "undone", "trouble", "applied"
 
 
@@ -152,7 +154,13 @@ class Script:
             answer["unfinished"] = self._unfinished(own)
         except (Refusal, FileError) as err:
             answer["sentence"] = "; ".join(filter(None, [answer["sentence"], "changes of this host are not told: %s" % err]))
-        answer["found"] = self.found(request["wanted"])
+        wanted = request["wanted"]
+        asks_wmi = any(wanted.get(one) for one in ("services", "ports", "remote_ports"))
+        if asks_wmi and not self.host.administrator and not self.host.may_ask_wmi:
+            words = "%s (Access denied)" % NO_ADMINISTRATOR
+            return dict(answer, ok=answer["ok"] and request["verb"] != "read",
+                        sentence="; ".join(filter(None, [answer["sentence"], words])))
+        answer["found"] = self.found(wanted)
         return answer
 
     def end(self):
@@ -194,7 +202,7 @@ class Script:
     # -- apply
     def _apply(self, request, answer, check_mode):
         if not self.host.administrator:
-            raise Refusal("the account is no administrator of this host: log in with one that is")
+            raise Refusal(NO_ADMINISTRATOR)
         places = {place["name"]: self.place(place) for place in request["wanted"].get("places", [])}
         if check_mode:
             return self._guards(request, places)
@@ -803,9 +811,20 @@ class Script:
     def _mark(self, step, change, _notes, _cancelled):
         for folder in step["folders"]:
             path = self._there(folder, change.places)
+            # Of one that another process has for itself the folder tells the length.
             change.marks[path.lower()] = [(node.path, node.made, len(node.content))
                                           for node in self._log_files(folder, step["endings"], change.places)]
         return False
+
+    def _locked(self, node):
+        """Why a log can't be opened, or None."""
+        try:
+            self.host.files.open(node.path, (READ,), ALL).close()
+        except FileError as err:
+            if err.kind in ("shared", "denied"):
+                return str(err)
+            raise
+        return None
 
     def _new_lines(self, condition, change):
         """The lines since the mark, in the order of the files' last changes.  A log that is renamed is known by its making."""
@@ -815,6 +834,12 @@ class Script:
             same = [mark for mark in marks if mark[1] == node.made and mark[2] <= len(data)]
             mark = next((one for one in same if one[0] == node.path), same[0] if same else None)
             data = data[mark[2] if mark else 0:]
+            locked = self._locked(node)
+            if locked:
+                if data:
+                    raise StepFailed("%s cannot be read, and %d bytes were added to it: see which process holds it (%s)" % (
+                        node.path, len(data), locked))
+                continue
             unread = len(data) - LOG_TAIL
             if unread > 0:
                 # What comes first may be the rest of a line.
@@ -996,11 +1021,9 @@ class Script:
                     path, self.host.files.reparse(path)))
             for node in self._log_files(asked["path"], asked["endings"], places)[:asked["newest"]]:
                 data = node.content
-                offset = max(0, len(data) - asked["bytes"])
-                if asked["bytes"]:
-                    with self.host.files.opened(node.path, (READ,), ALL):
-                        data = node.content
-                found["files"].append(dict(name=node.name, size=len(data), changed=node.changed, offset=offset,
+                problem = self._locked(node) if asked["bytes"] else None
+                offset = len(data) if problem else max(0, len(data) - asked["bytes"])
+                found["files"].append(dict(name=node.name, size=len(data), changed=node.changed, offset=offset, problem=problem,
                                            content=base64.b64encode(data[offset:]).decode()))
         except FileError as err:
             found["problem"] = str(err)

@@ -1144,6 +1144,10 @@ function Test-Administrator {
     $user.IsInRole([Security.Principal.WindowsBuiltInRole]::Administrator)
 }
 
+function Get-NoAdministratorText {
+    "the account that Ansible uses is no administrator of this host, or its login is a restricted one ($env:USERNAME): log in with one that is"
+}
+
 function Get-WindowsVersion {
     # Not .NET's, which tells some processes of an older Windows.
     $key = 'HKLM\SOFTWARE\Microsoft\Windows NT\CurrentVersion'
@@ -1289,26 +1293,32 @@ function Read-Folder([object] $Asked, [hashtable] $Places) {
             $size = $file.Length
             $count = 0
             $bytes = [byte[]]::new(0)
+            $problem = $null
             # Where names alone are asked for, a file that no other process may open is no trouble.
             if ($Asked.bytes -gt 0) {
                 try {
                     $stream = Open-Shared $file.FullName
+                    try {
+                        $size = $stream.Length
+                        $count = [Math]::Min([long] $size, [long] $Asked.bytes)
+                        $bytes = Read-Part -Stream $stream -Offset ($size - $count) -Count $count
+                    }
+                    finally {
+                        $stream.Dispose()
+                    }
                 }
                 catch [IO.FileNotFoundException] {
                     # It was renamed or removed since it was listed.
                     continue
                 }
-                try {
-                    $size = $stream.Length
-                    $count = [Math]::Min([long] $size, [long] $Asked.bytes)
-                    $bytes = Read-Part -Stream $stream -Offset ($size - $count) -Count $count
-                }
-                finally {
-                    $stream.Dispose()
+                catch [IO.IOException], [UnauthorizedAccessException] {
+                    # The others are read all the same.
+                    $count = 0
+                    $problem = Get-Reason $_
                 }
             }
             $tails.Add([ordered]@{ name = $file.Name; size = $size; changed = (ConvertTo-Epoch $file.LastWriteTimeUtc)
-                    offset = ($size - $count); content = [Convert]::ToBase64String($bytes) })
+                    offset = ($size - $count); content = [Convert]::ToBase64String($bytes); problem = $problem })
         }
     }
     catch {
@@ -1879,14 +1889,20 @@ function Add-Mark([hashtable] $Change, [string] $Path, [object] $Endings) {
     $marks = [Collections.Generic.List[object]]::new()
     if ([IO.Directory]::Exists($Path)) {
         foreach ($file in (Get-FolderFile $Path $Endings)) {
+            $size = $file.Length
             try {
                 $stream = Open-Shared $file.FullName
+                $size = $stream.Length
+                $stream.Dispose()
             }
             catch [IO.FileNotFoundException] {
                 continue
             }
-            $marks.Add(@{ path = $file.FullName; size = $stream.Length; made = $file.CreationTimeUtc.Ticks })
-            $stream.Dispose()
+            catch [IO.IOException], [UnauthorizedAccessException] {
+                # Another process has it for itself, such as a backup: what the folder says of it is good enough.
+                $null = $_
+            }
+            $marks.Add(@{ path = $file.FullName; size = $size; made = $file.CreationTimeUtc.Ticks })
         }
     }
     $Change.Marks[$Path] = $marks
@@ -1917,7 +1933,20 @@ function Read-NewLine([hashtable] $Change, [string] $Path, [object] $Endings) {
     [Array]::Reverse($files)
     $latin = [Text.Encoding]::GetEncoding(28591)
     foreach ($file in $files) {
-        $stream = Open-Shared $file.FullName
+        try {
+            $stream = Open-Shared $file.FullName
+        }
+        catch [IO.FileNotFoundException] {
+            continue
+        }
+        catch [IO.IOException], [UnauthorizedAccessException] {
+            $new = Get-NewOffset -File $file -Files $files -Size $file.Length -Marks $Change.Marks[$Path]
+            if ($file.Length -le $new) {
+                # Nothing was added that could be missed.
+                continue
+            }
+            throw "$($file.FullName) cannot be read, and $($file.Length - $new) bytes were added to it: see which process holds it ($(Get-Reason $_))"
+        }
         try {
             $size = $stream.Length
             $new = Get-NewOffset -File $file -Files $files -Size $size -Marks $Change.Marks[$Path]
@@ -2631,7 +2660,7 @@ function Invoke-Apply([object] $Asked, [string] $Text, [hashtable] $Answer, [boo
         throw 'the request names no id or no timeout: this is a fault of the control node'
     }
     if (-not (Test-Administrator)) {
-        throw "the account $env:USERNAME is no administrator of this host, or its login is a restricted one: log in with one that is"
+        throw (Get-NoAdministratorText)
     }
     $change = Open-Change $Asked.id $null
     $change.Places = Read-Place $Asked.wanted.places
@@ -2764,6 +2793,10 @@ function Invoke-Request([string] $Text, [bool] $CheckMode) {
             $answer.ok = $false
         }
         $words = "this host cannot be read ($(Get-Reason $_)): see whether WMI and the registry answer its account"
+        # Over the network, WMI tells of services and connections to administrators alone.
+        if (-not (Test-Administrator)) {
+            $words = "$(Get-NoAdministratorText) ($(Get-Reason $_))"
+        }
         $answer.sentence = (@($answer.sentence, $words) | Where-Object { $_ }) -join '; '
     }
     $answer

@@ -368,6 +368,10 @@ class WindowsHost(Host):
         folder = self.picture.folders[_norm(ntpath.dirname(path))]
         if folder["problem"]:
             raise FileError("%s: could not be read (%s)" % (folder["path"], folder["problem"]))
+        # Of the others, what was not read is told by unread(): what is written now is in the newest one.
+        newest = folder["files"][0] if folder["files"] else None
+        if newest and newest["problem"] and newest["name"].lower() == ntpath.basename(path).lower():
+            raise FileError("%s: could not be read (%s); see which process holds it" % (path, newest["problem"].rstrip(".")))
         found = self._tail(path)
         if found is None:
             return None

@@ -133,6 +133,8 @@ class TailFound(TypedDict):
     # Where in the file the content begins.
     offset: int
     content: str
+    # Why nothing of it was read, such as that another process has it for itself.
+    problem: str | None
 
 
 class FolderFound(TypedDict):
