@@ -437,6 +437,43 @@ def test_folder_of_an_administrator_is_closed_and_one_with_a_users_file_is_refus
     assert files.get(FOLDER).protected and files.get(FOLDER).writers == TRUSTED
 
 
+@pytest.mark.parametrize("spoil, words", [
+    (lambda host, path: host.files.put(path, b"{"), "Expecting"),
+    (lambda host, path: host.files.put(path, b"{}"), "state"),
+    (lambda host, path: host.hold(host.services.new_process("scanner"), path, (READ,), ()), "being used by another process"),
+])
+def test_state_that_can_not_be_read_is_named_and_hides_no_other_change(pair, spoil, words):
+    asked, spoilt = request(*pair.move()), request(*pair.move())
+    for one in (asked, spoilt):
+        # Neither proves itself.
+        assert answer(pair.client, one)["outcome"] == "undone"
+        pair.pass_time(60)
+    folder = "%s\\changes\\%s" % (FOLDER, spoilt["id"])
+    spoil(pair.client, folder + "\\state.json")
+    done = answer(pair.client, request())
+    assert done["ok"] and [one["id"] for one in done["unfinished"]] == [asked["id"]]
+    assert words in done["sentence"] and done["sentence"].endswith("delete the folder " + folder)
+    pair.bridge()
+    done = answer(pair.client, request(*pair.move()))
+    assert (done["outcome"], done["done"]) == ("refused", []) and "delete the folder " + folder in done["sentence"]
+    pair.client.files.remove_tree(folder)
+    assert answer(pair.client, request(*pair.move()))["outcome"] == "applied"
+
+
+def test_old_change_that_can_not_be_removed_keeps_no_other_waiting(pair):
+    asked = request(*pair.move())
+    assert answer(pair.client, asked)["outcome"] == "undone"
+    path = "%s\\changes\\%s\\state.json" % (FOLDER, asked["id"])
+    handle = pair.client.hold(pair.client.services.new_process("scanner"), path, (READ,), (READ,))
+    pair.client.clock.set_by(86400 * 2)
+    pair.bridge()
+    assert answer(pair.client, request(*pair.move()))["outcome"] == "applied" and pair.client.files.get(path)
+    handle.close()
+    pair.client.clock.set_by(86400 * 2)
+    steps = [dict(step="start", service="BESClient", seconds=60.0)]
+    assert answer(pair.client, request(*steps))["outcome"] == "applied" and pair.client.files.get(path) is None
+
+
 def test_addresses_of_a_host_are_those_of_its_cards(pair):
     assert answer(pair.client, request())["found"]["addresses"] == ["192.0.2.2"]
 
@@ -633,7 +670,7 @@ def test_record_is_written_before_the_first_change_and_goes_with_the_last(pair):
     pair.bridge()
     asked = request(*pair.move())
     assert answer(pair.client, asked)["ok"]
-    assert [path.rpartition("\\")[2] for path in seen[0]] == ["changes", asked["id"], "request.json", "state.json"]
+    assert [path.rpartition("\\")[2] for path in seen[0]] == ["changes", asked["id"], "host.ps1", "state.json"]
     assert pair.client.files.get(FOLDER).protected
     # Its outcome stays until the next one.
     assert [node.name for node in pair.client.files.below(FOLDER)] == ["changes", asked["id"], "state.json"]

@@ -1121,7 +1121,7 @@ Describe 'a change' {
         $change = Open-Change $Id @{ id = $Id; state = 'applying'; sentence = $null; cause = $null; timeout = 600; began = 1; seconds = 0; failed_step = $null
             done = (ConvertTo-DoneText @()) }
         $change.Deadline = 1000
-        Start-Change -Change $change -Asked $asked -Text '{}'
+        Start-Change -Change $change -Asked $asked
         for ($at = 0; $at -lt $index; $at++) {
             $null = Invoke-Step -Change $change -Step $asked.steps[$at] -Index $at
         }
@@ -1164,7 +1164,7 @@ Describe 'a change' {
         $change = Open-Change $Id @{ id = $Id; state = 'applying'; sentence = $null; cause = $null; timeout = 600; began = 1; seconds = 0; failed_step = $null
             done = (ConvertTo-DoneText @()) }
         $change.Deadline = 1000
-        Start-Change -Change $change -Asked $asked -Text '{}'
+        Start-Change -Change $change -Asked $asked
         $null = Invoke-Step -Change $change -Step $asked.steps[0] -Index 0
         $null = Invoke-Step -Change $change -Step $asked.steps[1] -Index 1
         # None of these is an empty list for both versions of PowerShell.
@@ -1192,7 +1192,7 @@ Describe 'a change' {
         $asked = ConvertFrom-Json -InputObject (ConvertTo-Request $Steps $Id)
         $change = Open-Change $Id @{ id = $Id; state = 'applying'; sentence = $null; cause = $null; timeout = 600; began = 1; seconds = 0; failed_step = $null
             done = (ConvertTo-DoneText @()) }
-        Start-Change -Change $change -Asked $asked -Text '{}'
+        Start-Change -Change $change -Asked $asked
         $null = Invoke-Step -Change $change -Step $asked.steps[0] -Index 0
         $answer = Invoke-Request (ConvertTo-Request $Steps ('b' * 32)) $false
         $answer.outcome | Should -Be 'refused'
@@ -1401,6 +1401,46 @@ Describe 'a change' {
         { Complete-Change $Id } | Should -Throw '*can be changed by more*'
     }
 
+    It 'names a state that cannot be read, and what to delete, and tells the other changes' -ForEach @(
+        @{ text = '{'; words = '*' }
+        @{ text = '{}'; words = '*it names no state*' }
+        @{ text = ''; words = '*' }
+    ) {
+        Mock Wait-Proof { throw 'no proof' }
+        $null = Invoke-Request (ConvertTo-Request $Steps $Id) $false
+        $other = 'b' * 32
+        $null = Invoke-Request (ConvertTo-Request $Steps $other) $false
+        Write-Text ([IO.Path]::Combine((Get-ChangeFolder $other), 'state.json')) $text
+        $answer = Invoke-Request '{"version": 1, "verb": "read", "wanted": {}}' $false
+        $answer.ok | Should -BeTrue
+        @($answer.unfinished | ForEach-Object { $_.id }) | Should -Be @($Id)
+        $answer.sentence | Should -BeLike "*state.json*cannot be read*delete the folder $(Get-ChangeFolder $other)"
+        $answer.sentence | Should -BeLike $words
+        $refused = Invoke-Request (ConvertTo-Request $Steps ('c' * 32)) $false
+        $refused.outcome | Should -Be 'refused'
+        $refused.sentence | Should -BeLike "*delete the folder $(Get-ChangeFolder $other)*"
+    }
+
+    It 'is carried out where an older one cannot be removed' {
+        $null = Invoke-Request (ConvertTo-Request $Steps $Id) $false
+        Mock Test-Recent { $false }
+        Mock Unregister-UndoTask { throw 'the scheduler does not answer' } -ParameterFilter { $Id -eq ('a' * 32) }
+        $helper = @(@{ step = 'start'; service = 'Helper'; seconds = 10 })
+        (Invoke-Request (ConvertTo-Request $helper ('b' * 32)) $false).outcome | Should -Be 'applied'
+        [IO.Directory]::Exists((Get-ChangeFolder $Id)) | Should -BeTrue
+    }
+
+    It 'looks at a folder of its own once more when it was made' {
+        $script:Looks = 0
+        Mock Get-FolderFault {
+            $script:Looks++
+            if ($script:Looks -gt 1) {
+                'another was quicker'
+            }
+        }
+        { Assert-OwnFolder ([IO.Path]::Combine($Product, 'own')) } | Should -Throw '*another was quicker*'
+    }
+
     It 'takes only folders with the name of an id for changes' {
         Assert-Folder
         foreach ($name in ('a' * 32), ('A' * 31), 'x', ('b' * 33)) {
@@ -1414,7 +1454,7 @@ Describe 'a change' {
         $asked = ConvertFrom-Json -InputObject (ConvertTo-Request $Steps $Id)
         $change = Open-Change $Id @{ id = $Id; state = 'applying'; sentence = $null; cause = $null; timeout = 600; began = 1; seconds = 0
             until = 1500; process = 1; process_began = 1; failed_step = $null; done = (ConvertTo-DoneText @()) }
-        Start-Change -Change $change -Asked $asked -Text '{}'
+        Start-Change -Change $change -Asked $asked
         Mock Get-ProcessFact { @{ name = 'p'; began = [double] 1 } }
         Mock Stop-Process { $script:World.asked.Add("kill $Id") }
         $lock = Open-Lock 1

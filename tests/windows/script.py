@@ -17,7 +17,7 @@ from ansible_collections.portshift.agents.plugins.module_utils._core.log_lines i
 from ansible_collections.portshift.agents.plugins.plugin_utils._windows.protocol import FOLDER, VERSION
 
 from .clock import Cancelled
-from .files import ALL, READ, TRUSTED, FileError
+from .files import ALL, DELETE, READ, TRUSTED, FileError
 from .network import NoAnswer, Range
 from .registry import RegistryError
 from .services import RUNNING, STOP_PENDING, STOPPED, ServiceError
@@ -150,10 +150,12 @@ class Script:
                 own = request["id"]
             except (Refusal, *TROUBLES) as err:
                 answer.update(ok=False, outcome="refused", sentence=str(err))
+        faults = []
         try:
-            answer["unfinished"] = self._unfinished(own)
+            answer["unfinished"] = self._unfinished(own, faults)
         except (Refusal, FileError) as err:
-            answer["sentence"] = "; ".join(filter(None, [answer["sentence"], "changes of this host are not told: %s" % err]))
+            faults.append("changes of this host are not told: %s" % err)
+        answer["sentence"] = "; ".join(filter(None, [answer["sentence"], *faults])) or None
         wanted = request["wanted"]
         asks_wmi = any(wanted.get(one) for one in ("services", "ports", "remote_ports"))
         if asks_wmi and not self.host.administrator and not self.host.may_ask_wmi:
@@ -187,11 +189,29 @@ class Script:
             self._assert_own(self._own(change))
         return found
 
-    def _unfinished(self, own):
+    def _read_state(self, change):
+        """Refusal where the file that tells it is there and can't be read."""
+        path = self._own(change) + "\\state.json"
+        try:
+            with self.host.files.opened(path, (READ,), ALL) as node:
+                json.loads(node.content)["state"]
+        except (FileError, ValueError, KeyError, TypeError) as err:
+            if getattr(err, "kind", None) != "missing":
+                raise Refusal("%s, which tells whether a change of this host has ended, cannot be read (%s): see what holds it; "
+                              "or, when the host is as it is to be, delete the folder %s" % (path, err, self._own(change)))
+        return change
+
+    def _unfinished(self, own, faults):
         """A read writes nothing."""
+        known = []
+        for change in self._known_changes():
+            try:
+                known.append(self._read_state(change))
+            except Refusal as err:
+                faults.append("a change of this host is not told: %s" % err)
         return [dict(id=change.id, state=change.state, began=change.began, running=self._is_open(change) and change.is_running,
                      timeout=change.request["timeout"], sentence=change.sentence or "a change of this host is %s" % change.state)
-                for change in self._known_changes()
+                for change in known
                 if change.id != own and change.state != APPLIED and not change.settled
                 and (change.state != UNDONE or self._recent(change))]
 
@@ -214,10 +234,10 @@ class Script:
             raise Refusal("another change of this host is under way: wait until it has ended, and read the host again")
         earlier = self.changes.get(request["id"])
         if earlier is not None:
-            self._resume(earlier)
+            self._resume(self._read_state(earlier))
             return self._outcome(earlier, answer)
         for change in self._known_changes():
-            if self._is_open(change):
+            if self._is_open(self._read_state(change)):
                 self._resume(change)
                 if self._is_open(change):
                     raise Refusal("an earlier change of this host is not undone yet (%s): mend what this names and ask again, "
@@ -227,8 +247,12 @@ class Script:
         self._guards(request, places)
         for change in self._known_changes():
             if (change.state in (APPLIED, UNDONE) or change.settled) and not self._recent(change):
-                del self.changes[change.id]
-                self.host.files.remove_tree(self._own(change))
+                # What is held goes another time.
+                with contextlib.suppress(FileError):
+                    for node in self.host.files.below(self._own(change)):
+                        self.host.files.open(node.path, (DELETE,)).close()
+                    del self.changes[change.id]
+                    self.host.files.remove_tree(self._own(change))
         self._begin(Change(request, self.clock.now(), places), answer, cancelled)
 
     def _begin(self, change, answer, cancelled):
@@ -258,7 +282,7 @@ class Script:
             if change is not own and (change.state == UNDONE or change.state == TROUBLE
                                       and change.id in own.request.get("settles", ())):
                 change.settled, change.over = True, self.clock.now()
-                self._remove_request(change)
+                self._remove_files(change)
 
     @staticmethod
     def _outcome(change, answer):
@@ -344,7 +368,7 @@ class Script:
         self._assert_own(self._own(change))
         self.host.files.folder(self._own(change), protected=True, writers=TRUSTED)
         self.host.files.room(FOLDER, RESERVE_BYTES)
-        self.host.files.make(self._own(change) + "\\request.json", json.dumps(change.request).encode())
+        self.host.files.make(self._own(change) + "\\host.ps1", b"")
         self._state(change, APPLYING)
 
     def _state(self, change, state):
@@ -354,12 +378,12 @@ class Script:
     def _close(self, change):
         """Its state stays, for a control node that missed the outcome."""
         if change.state in (APPLIED, UNDONE):
-            self._remove_request(change)
+            self._remove_files(change)
         if not self._is_open(change):
             self.tasks.discard(change.id)
 
-    def _remove_request(self, change):
-        self.host.files.remove_tree(self._own(change) + "\\request.json")
+    def _remove_files(self, change):
+        self.host.files.remove_tree(self._own(change) + "\\host.ps1")
 
     def _watch(self, change):
         """The scheduled task: each minute until the change has ended."""
@@ -378,7 +402,7 @@ class Script:
         if not any(one.is_running for one in self.changes.values()):
             with contextlib.suppress(Refusal):
                 self._assert_folder()
-                self._resume(change, patient=True)
+                self._resume(self._read_state(change), patient=True)
         self._watch(change)
 
     def _resume(self, change, patient=False):

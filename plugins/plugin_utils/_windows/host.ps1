@@ -193,7 +193,8 @@ function Get-FolderSecurity([string] $Sddl) {
 }
 
 function New-ProtectedFolder([string] $Path) {
-    # Made with its ACL, not given it later: every user may make files in a new folder under ProgramData.
+    # Made with its ACL, not given it later: every user may make files in a new folder under ProgramData.  Where a user was quicker
+    # by a moment, Create leaves that user's folder as it is, without an error.
     if ($PSVersionTable.PSEdition -eq 'Core') {
         [IO.FileSystemAclExtensions]::Create([IO.DirectoryInfo]::new($Path), (Get-FolderSecurity $FolderSddl))
     }
@@ -288,6 +289,11 @@ function Assert-OwnFolder([string] $Path) {
     }
     if (-not [IO.Directory]::Exists($Path)) {
         New-ProtectedFolder $Path
+        # Again, since another may have made it after the first look: then it is that one's.
+        $fault = Get-FolderFault $Path
+        if ($fault) {
+            throw $fault
+        }
     }
 }
 
@@ -1438,7 +1444,7 @@ function Read-Wanted([object] $Wanted) {
     $found
 }
 
-# ---- what a change keeps on the disk, in the folder CHANGES\ID: state.json, journal, the bytes of files, this script, the request
+# ---- what a change keeps on the disk, in the folder CHANGES\ID: state.json, journal, the bytes of files, this script
 
 function Get-ChangeFolder([string] $Id) {
     [IO.Path]::Combine($Folder, 'changes', $Id)
@@ -1462,12 +1468,28 @@ function Read-State([string] $Id) {
         catch [IO.FileNotFoundException], [IO.DirectoryNotFoundException] {
             continue
         }
+        catch {
+            throw (Get-UnreadableText $name (Get-Reason $_))
+        }
         $state = @{}
-        foreach ($property in (ConvertFrom-Json -InputObject $text).PSObject.Properties) {
-            $state[$property.Name] = $property.Value
+        try {
+            foreach ($property in (ConvertFrom-Json -InputObject $text).PSObject.Properties) {
+                $state[$property.Name] = $property.Value
+            }
+        }
+        catch {
+            throw (Get-UnreadableText $name (Get-Reason $_))
+        }
+        if (-not $state.state) {
+            throw (Get-UnreadableText $name 'it names no state')
         }
         return $state
     }
+}
+
+function Get-UnreadableText([string] $Path, [string] $Reason) {
+    "$Path, which tells whether a change of this host has ended, cannot be read ($Reason): see what holds it; or, when the host is as it is to be, " +
+        "delete the folder $([IO.Path]::GetDirectoryName($Path))"
 }
 
 function ConvertTo-DoneText([object] $Done) {
@@ -1526,7 +1548,8 @@ function Remove-ChangeFile([hashtable] $Change, [string] $Except) {
 }
 
 function Get-ChangeId {
-    # Nothing in the folder is touched before it is known for our own.
+    # Nothing in the folder is touched before it is known for our own, each time anew: a read makes no folder, so that one of another
+    # account may have come since the last look.
     $path = [IO.Path]::Combine($Folder, 'changes')
     foreach ($one in $Folder, $path) {
         $fault = Get-FolderFault $one
@@ -2539,7 +2562,14 @@ function Read-Unfinished([string] $Except) {
     $found = @{ rows = [Collections.Generic.List[object]]::new(); faults = @() }
     try {
         foreach ($id in @(Get-ChangeId)) {
-            $state = Read-State $id
+            try {
+                $state = Read-State $id
+            }
+            catch {
+                # The others are told all the same.
+                $found.faults += "a change of this host is not told: $(Get-Reason $_)"
+                continue
+            }
             $isOpen = $null -ne $state -and ('applying', 'undoing') -contains $state.state
             if ($null -eq $state -or $id -eq $Except -or $state.state -eq 'applied' -or $state.settled -or
                     ($state.state -eq 'undone' -and -not (Test-Recent $state.ended))) {
@@ -2554,18 +2584,24 @@ function Read-Unfinished([string] $Except) {
         }
     }
     catch {
-        $found.faults = @("changes of this host are not told: $(Get-Reason $_)")
+        $found.faults += "changes of this host are not told: $(Get-Reason $_)"
     }
     $found
 }
 
 function Remove-OldChange {
     foreach ($id in @(Get-ChangeId)) {
-        $state = Read-State $id
-        $isOver = $null -eq $state -or $state.settled -or ('applied', 'undone') -contains $state.state
-        if ($isOver -and -not (Test-Recent $state.ended)) {
-            Unregister-UndoTask $id
-            [IO.Directory]::Delete((Get-ChangeFolder $id), $true)
+        try {
+            $state = Read-State $id
+            $isOver = $null -eq $state -or $state.settled -or ('applied', 'undone') -contains $state.state
+            if ($isOver -and -not (Test-Recent $state.ended)) {
+                Unregister-UndoTask $id
+                [IO.Directory]::Delete((Get-ChangeFolder $id), $true)
+            }
+        }
+        catch {
+            # It goes another time, and keeps no change waiting that has nothing to do with it.
+            $null = $_
         }
     }
 }
@@ -2598,13 +2634,12 @@ function Set-Outcome([hashtable] $Answer, [hashtable] $Change) {
     $Answer.seconds = $state.seconds
 }
 
-function Start-Change([hashtable] $Change, [object] $Asked, [string] $Text) {
-    # What must be on the disk before the first step: the state, this script, the request, and the task that undoes.
+function Start-Change([hashtable] $Change, [object] $Asked) {
+    # What must be on the disk before the first step: the state, this script, and the task that undoes.
     Assert-OwnFolder $Change.Folder
     try {
         $copy = [IO.Path]::Combine($Change.Folder, 'host.ps1')
         Write-NewFile -Path $copy -Bytes (ConvertTo-Utf8 (Get-ScriptText)) -Sddl ''
-        Write-NewFile -Path ([IO.Path]::Combine($Change.Folder, 'request.json')) -Bytes (ConvertTo-Utf8 $Text) -Sddl ''
         Write-NewFile -Path ([IO.Path]::Combine($Change.Folder, 'reserve')) -Bytes ([byte[]]::new($ReserveBytes)) -Sddl ''
         Write-State $Change @{}
         Register-UndoTask $Asked.id (Get-TaskXml -Id $Asked.id -Script $copy)
@@ -2654,7 +2689,7 @@ function Invoke-StepList([hashtable] $Change, [object] $Asked) {
     }
 }
 
-function Invoke-Apply([object] $Asked, [string] $Text, [hashtable] $Answer, [bool] $CheckMode) {
+function Invoke-Apply([object] $Asked, [hashtable] $Answer, [bool] $CheckMode) {
     # What is thrown from here is a refusal.
     if ($Asked.id -cnotmatch '^[0-9a-f]{32}$' -or -not ($Asked.timeout -gt 0)) {
         throw 'the request names no id or no timeout: this is a fault of the control node'
@@ -2722,7 +2757,7 @@ function Invoke-Apply([object] $Asked, [string] $Text, [hashtable] $Answer, [boo
             process = $PID
             process_began = $me.began
         }
-        Start-Change -Change $change -Asked $Asked -Text $Text
+        Start-Change -Change $change -Asked $Asked
         # Where even the undoing fails, such as on a full disk; the task is there.
         $Answer.outcome = 'trouble'
         $Answer.ok = $false
@@ -2764,7 +2799,7 @@ function Invoke-Request([string] $Text, [bool] $CheckMode) {
         if ($asked.verb -eq 'apply') {
             $id = $asked.id
             # Whatever it might say is no part of the answer.
-            $null = Invoke-Apply -Asked $asked -Text $Text -Answer $answer -CheckMode $CheckMode
+            $null = Invoke-Apply -Asked $asked -Answer $answer -CheckMode $CheckMode
         }
     }
     catch {

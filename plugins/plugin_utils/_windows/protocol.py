@@ -3,9 +3,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """What the control node asks of a Windows host, and what the host answers.
 
-host.ps1 is sent by C(ansible.windows.win_powershell) with one parameter, C(Request): a Request as JSON text, the same text that
-the host keeps on its disk while a change is under way.  Its C($Ansible.Result) is an Answer.  All judgement is the control
-node's: the script reads, and carries out steps each of which has its guard.
+host.ps1 is sent by C(ansible.windows.win_powershell) with one parameter, C(Request): a Request as JSON text.  Its
+C($Ansible.Result) is an Answer.  All judgement is the control node's: the script reads, and carries out steps each of which has
+its guard.
 
 Bytes travel as base64.  Moments are seconds since the epoch, UTC, with fractions; durations are seconds.  A sha256 is 64 lower
 case digits.  A path is absolute with a drive letter, or begins with the name of a place in braces (C({client}\\actionsite.afxm)).
@@ -479,7 +479,7 @@ class Request(TypedDict):
     """C(read) alone reads.  C(apply) carries out the steps in their order, then reads.
 
     A step that fails, or whose guard does not hold, ends the change: what the steps before it did is undone in the opposite
-    order, with the services that ran before running again.  Before the first step the host keeps request and state in
+    order, with the services that ran before running again.  Before the first step the host keeps the state in
     C(FOLDER\\changes\\ID) and makes a scheduled task, which looks each minute, and soon after a boot: where the change's
     process is gone it does the same at once, and it ends one that hangs when C(timeout) is over.  Services that ran are started
     whatever else fails.  A service that does not run yet is started again each minute.  What could not be set back yet, for which
