@@ -441,6 +441,43 @@ def test_folder_of_an_administrator_is_closed_and_one_with_a_users_file_is_refus
     assert files.get(FOLDER).protected and files.get(FOLDER).writers == TRUSTED
 
 
+@pytest.mark.parametrize("spoil, words", [
+    (lambda host, path: host.files.put(path, b"{"), "Expecting"),
+    (lambda host, path: host.files.put(path, b"{}"), "state"),
+    (lambda host, path: host.hold(host.services.new_process("scanner"), path, (READ,), ()), "being used by another process"),
+])
+def test_state_that_can_not_be_read_is_named_and_hides_no_other_change(pair, spoil, words):
+    asked, spoilt = request(*pair.move()), request(*pair.move())
+    for one in (asked, spoilt):
+        # Neither proves itself.
+        assert answer(pair.client, one)["outcome"] == "undone"
+        pair.pass_time(60)
+    folder = "%s\\changes\\%s" % (FOLDER, spoilt["id"])
+    spoil(pair.client, folder + "\\state.json")
+    done = answer(pair.client, request())
+    assert done["ok"] and [one["id"] for one in done["unfinished"]] == [asked["id"]]
+    assert words in done["sentence"] and done["sentence"].endswith("delete the folder " + folder)
+    pair.bridge()
+    done = answer(pair.client, request(*pair.move()))
+    assert (done["outcome"], done["done"]) == ("refused", []) and "delete the folder " + folder in done["sentence"]
+    pair.client.files.remove_tree(folder)
+    assert answer(pair.client, request(*pair.move()))["outcome"] == "applied"
+
+
+def test_old_change_that_can_not_be_removed_keeps_no_other_waiting(pair):
+    asked = request(*pair.move())
+    assert answer(pair.client, asked)["outcome"] == "undone"
+    path = "%s\\changes\\%s\\state.json" % (FOLDER, asked["id"])
+    handle = pair.client.hold(pair.client.services.new_process("scanner"), path, (READ,), (READ,))
+    pair.client.clock.set_by(86400 * 2)
+    pair.bridge()
+    assert answer(pair.client, request(*pair.move()))["outcome"] == "applied" and pair.client.files.get(path)
+    handle.close()
+    pair.client.clock.set_by(86400 * 2)
+    steps = [dict(step="start", service="BESClient", seconds=60.0)]
+    assert answer(pair.client, request(*steps))["outcome"] == "applied" and pair.client.files.get(path) is None
+
+
 def test_addresses_of_a_host_are_those_of_its_cards(pair):
     assert answer(pair.client, request())["found"]["addresses"] == ["192.0.2.2"]
 
@@ -637,7 +674,7 @@ def test_record_is_written_before_the_first_change_and_goes_with_the_last(pair):
     pair.bridge()
     asked = request(*pair.move())
     assert answer(pair.client, asked)["ok"]
-    assert [path.rpartition("\\")[2] for path in seen[0]] == ["changes", asked["id"], "request.json", "state.json"]
+    assert [path.rpartition("\\")[2] for path in seen[0]] == ["changes", asked["id"], "host.ps1", "state.json"]
     assert pair.client.files.get(FOLDER).protected
     # Its outcome stays until the next one.
     assert [node.name for node in pair.client.files.below(FOLDER)] == ["changes", asked["id"], "state.json"]
@@ -653,6 +690,47 @@ def test_log_that_is_renamed_while_it_is_waited_for_is_read_from_where_it_was(pa
     assert done["outcome"] == "undone" and len(pair.client.files.listing(pair.file(bigfix.LOGS[1:]))) == 2
     wait["until"][0]["patterns"] = ["Report posted"]
     assert answer(pair.client, request(mark, wait))["outcome"] == "applied"
+
+
+@pytest.fixture
+def backup(pair):
+    """A backup program, which has the agent's older log for itself."""
+    path = pair.file(bigfix.LOGS[1:]) + "\\20260101.bkg"
+    pair.client.files.put(path, b"At 01:00:00 +0000 -\r\n   GetURL failed\r\n")
+    return path, pair.client.hold(pair.client.services.new_process("backup"), path, (READ,), ())
+
+
+def test_log_that_another_process_has_for_itself_is_no_hindrance_to_a_move(pair, backup):
+    pair.bridge()
+    steps = pair.move()
+    steps[1]["endings"] = steps[-1]["until"][1]["of"][0]["endings"] = [".log", ".bkg"]
+    done = answer(pair.client, request(*steps))
+    assert done["outcome"] == "applied", done["sentence"]
+
+
+def test_log_that_grows_while_another_process_has_it_is_no_proof(pair, backup):
+    """What it says by now may take back what was seen."""
+    pair.bridge()
+    path, _handle = backup
+    steps = pair.move()
+    wait = dict(steps[-1], seconds=10.0, until=[dict(
+        kind="log", folder=LOGS, endings=[".bkg"], patterns=["never"], unless=["GetURL failed"], silence=True)])
+    steps[1]["endings"] = [".bkg"]
+    pair.client.script.before[5] = lambda _step: pair.client.files.append(path, b"   GetURL failed\r\n")
+    done = answer(pair.client, request(*steps[:-1], wait))
+    assert done["outcome"] == "undone", done
+    assert "20260101.bkg cannot be read, and 18 bytes were added to it: see which process holds it" in done["sentence"]
+
+
+def test_log_that_can_not_be_read_leaves_the_others_to_be_read(pair, backup):
+    folder = dict(path=LOGS, endings=[".log", ".bkg"], newest=9, bytes=1000)
+    [found] = answer(pair.client, request(wanted=dict(places=PLACES, folders=[folder])))["found"]["folders"]
+    assert found["problem"] is None and len(found["files"]) == 2
+    told = {one["name"]: (one["problem"], one["content"], one["offset"]) for one in found["files"]}
+    problem, content, offset = told.pop("20260101.bkg")
+    assert "being used by another process" in problem and (content, offset) == ("", len(pair.client.files.read(backup[0])))
+    [(problem, content, _offset)] = told.values()
+    assert problem is None and content
 
 
 def test_log_is_read_from_its_end_and_what_was_not_read_is_said(pair, monkeypatch):
@@ -713,7 +791,7 @@ def test_port_that_is_forwarded_no_more_is_waited_for(pair):
 
 
 def test_port_that_is_held_is_neither_forwarded_nor_excluded(pair):
-    held = dict(step="exclude", port=OLD, present=True, must=False)
+    held = dict(step="exclude", kinds=["ipv4/tcp", "ipv4/udp", "ipv6/tcp", "ipv6/udp"], port=OLD, present=True, must=False)
     done = answer(pair.root, request(held, wanted=dict(netsh=True)))
     assert not done["done"][0]["changed"] and len(done["done"][0]["notes"]) == 4 and done["found"]["netsh"]["excluded"] == []
     for step, words in ((dict(held, must=True), "is in use"),
@@ -726,9 +804,20 @@ def test_port_that_is_held_is_neither_forwarded_nor_excluded(pair):
     # What netsh keeps is kept for one who asks for it; what a hypervisor keeps is kept from all.
     process = pair.root.services.new_process("x")
     pair.root.listen(process, NEW)
-    pair.root.excluded = [Range("ipv4", "tcp", 6000, 6100, administered=False)]
+    pair.root.excluded = [Range("ipv4", protocol, first, last, administered=False) for protocol, first, last in (
+        ("tcp", 6000, 6100), ("udp", 6050, 6050))]
     with pytest.raises(PortError, match="forbidden by its access permissions"):
         pair.root.listen(process, 6050)
+    kept = dict(held, port=6050)
+    for step, words in (
+            (dict(kept, must=True), "ipv4/tcp/6050 cannot be excluded, since it lies in the range 6000-6100"),
+            (dict(step="portproxy", listen_port=6050, connect_port=OLD, present=True),
+             "held by no process; it lies in the range 6000-6100")):
+        done = answer(pair.root, request(step, wanted={}))
+        assert done["outcome"] == "undone" and words in done["sentence"] and pair.root.portproxies == {}, done["sentence"]
+    done = answer(pair.root, request(kept, dict(kept, present=False), wanted=dict(netsh=True)))
+    assert [len(one["notes"]) for one in done["done"]] == [2, 2] and "not excluded, since" in done["done"][0]["notes"][0]
+    assert [(one["first"], one["administered"]) for one in done["found"]["netsh"]["excluded"]] == [(6000, False), (6050, False)]
 
 
 def test_firewall_lets_in_what_a_rule_names(pair):

@@ -77,6 +77,19 @@ Describe 'as win_powershell runs it' {
         $ran.ansible.Result.found.language_mode | Should -Be 'ConstrainedLanguage'
     }
 
+    It 'tells an account that may not ask WMI that it is no administrator, and another one what failed' {
+        Mock Read-Unfinished { @{ rows = @(); faults = @() } }
+        Mock Read-Wanted { throw 'Access denied' }
+        foreach ($script:IsAdministrator in $false, $true) {
+            Mock Test-Administrator { $script:IsAdministrator }
+            $answer = Invoke-Request '{"version": 1, "verb": "read", "wanted": {}}' $false
+            $answer.ok | Should -BeFalse
+            $answer.found | Should -BeNullOrEmpty
+            $answer.sentence | Should -BeLike '*(Access denied)*'
+            $answer.sentence -like '*is no administrator of this host*' | Should -Be (-not $script:IsAdministrator)
+        }
+    }
+
     It 'refuses a request of another version' {
         $ran = Invoke-AsModule 'FullLanguage' @{ Request = '{"version": 2, "verb": "read", "wanted": {}}' }
         $ran.ansible.Result.ok | Should -BeFalse
@@ -462,6 +475,8 @@ Describe 'netsh' {
         $found.Count | Should -Be 8
         "$($found[0].family) $($found[0].protocol) $($found[0].first) $($found[0].last)" | Should -Be 'ipv4 tcp 5357 5357'
         "$($found[7].family) $($found[7].protocol) $($found[7].first) $($found[7].last)" | Should -Be 'ipv6 udp 50000 50059'
+        $found[0].administered | Should -BeFalse
+        $found[7].administered | Should -BeTrue
         $found = Read-PortRange 'dynamic' ''
         $found.Count | Should -Be 4
         "$($found[3].family) $($found[3].protocol) $($found[3].first) $($found[3].last)" | Should -Be 'ipv6 udp 49152 65535'
@@ -480,6 +495,35 @@ Describe 'netsh' {
         $found[0].family | Should -Be 'ipv4'
     }
 
+    It 'neither takes nor gives back a port that Windows keeps from every program, and says so' {
+        Mock Add-Journal { $null }
+        foreach ($kind in 'ipv4', 'ipv6') {
+            $script:World.netsh["interface $kind show excludedportrange protocol=tcp"] = "     54950       55049`r`n"
+            $script:World.netsh["interface $kind show excludedportrange protocol=udp"] = "     55000       55000`r`n"
+        }
+        foreach ($present in $true, $false) {
+            $notes = [Collections.Generic.List[object]]::new()
+            $step = @{ step = 'exclude'; kinds = @('ipv4/tcp', 'ipv4/udp', 'ipv6/tcp', 'ipv6/udp'); port = 55000; present = $present; must = $false }
+            Invoke-ExcludeStep -Change @{} -Step $step -Notes $notes | Should -BeFalse
+            $notes.Count | Should -Be 4
+        }
+        { Invoke-ExcludeStep -Change @{} -Step @{ kinds = @('ipv4/tcp'); port = 55000; present = $true; must = $true } -Notes @() } |
+            Should -Throw '*ipv4/tcp/55000 cannot be excluded, since it lies in the range 54950-55049*'
+        @($script:World.asked | Where-Object { $_ -like '*add*' -or $_ -like '*delete*' }).Count | Should -Be 0
+    }
+
+    It 'takes and gives back the kinds that are asked for, and no others' {
+        $notes = [Collections.Generic.List[object]]::new()
+        Mock Set-Journaled { $script:World.asked.Add("$($Entry.target) '$($Entry.before)' '$($Entry.after)'") }
+        Invoke-ExcludeStep -Change @{} -Step @{ kinds = @('ipv6/udp'); port = 55000; present = $true; must = $false } -Notes $notes | Should -BeTrue
+        $script:World.netsh['interface ipv4 show excludedportrange protocol=tcp'] = "     55000       55000     *`r`n"
+        $script:World.netsh['interface ipv6 show excludedportrange protocol=udp'] = "     55000       55000     *`r`n"
+        Invoke-ExcludeStep -Change @{} -Step @{ kinds = @('ipv6/udp'); port = 55000; present = $false; must = $false } -Notes $notes | Should -BeTrue
+        @($script:World.asked | Where-Object { $_ -notlike 'interface*' }) |
+            Should -Be @("ipv6/udp/55000 '' '55000-55000'", "ipv6/udp/55000 '55000-55000' ''")
+        $notes.Count | Should -Be 0
+    }
+
     It 'asks netsh once for one port' {
         $null = Get-ExcludedText 'ipv6/udp/55000'
         $script:World.asked | Should -Be @('interface ipv6 show excludedportrange protocol=udp')
@@ -493,10 +537,12 @@ Describe 'netsh' {
         Mock Get-Uptime { $script:World.clock }
         Wait-PortProxy 52311 $true
         $script:World.clock | Should -Be 0
-        { Wait-PortProxy 52311 $false } | Should -Throw '*after 10 s the port is held by: process 7 (svchost)*'
+        { Wait-PortProxy 52311 $false } | Should -Throw '*after 10 s the port is held by process 7 (svchost)*'
         $script:World.rows = @()
         Wait-PortProxy 52311 $false
-        { Wait-PortProxy 52311 $true } | Should -Throw '*was told to listen on port 52311: True*'
+        { Wait-PortProxy 52311 $true } | Should -Throw '*was told to listen on port 52311: True*held by no process:*'
+        $script:World.netsh['interface ipv4 show excludedportrange protocol=tcp'] = "     52300       52400`r`n"
+        { Wait-PortProxy 52311 $true } | Should -Throw '*held by no process; it lies in the range 52300-52400, which Windows itself*'
         Mock Get-KnownService { @{ state = 'stopped'; process = $null } }
         Wait-PortProxy 52311 $true
     }
@@ -791,6 +837,46 @@ Describe 'the lines of a log' {
         (Test-Condition $Change $Condition).holds | Should -BeTrue
     }
 
+    It 'goes by the length of a log that another process has for itself, and tells what was added to it' {
+        $held = [IO.FileStream]::new($Log, [IO.FileMode]::Open, [IO.FileAccess]::ReadWrite, [IO.FileShare]::None)
+        try {
+            Add-Mark -Change $Change -Path $Logs -Endings @('.log')
+            $Change.Marks[$Logs][0].size | Should -Be 27
+            $Condition.silence = $true
+            (Test-Condition $Change $Condition).holds | Should -BeTrue
+            $more = Get-Utf8 "FAILED to`n"
+            $null = $held.Seek(0, [IO.SeekOrigin]::End)
+            $held.Write($more, 0, $more.Length)
+            $held.Flush($true)
+            $seen = Test-Proof $Change @($Condition)
+            $seen.holds | Should -BeFalse
+            $seen.notes[0] | Should -BeLike '*20261130.log cannot be read, and 10 bytes were added to it*'
+        }
+        finally {
+            $held.Dispose()
+        }
+        (Test-Condition $Change $Condition).note | Should -BeLike '*takes it back*'
+    }
+
+    It 'reads the other logs of a folder where one cannot be opened' {
+        Write-Text ([IO.Path]::Combine($Logs, '20261129.log')) "old`n"
+        $held = [IO.FileStream]::new($Log, [IO.FileMode]::Open, [IO.FileAccess]::ReadWrite, [IO.FileShare]::None)
+        try {
+            $found = Read-Folder @{ path = $Logs; endings = @('.log'); newest = 2; bytes = 100 } @{}
+        }
+        finally {
+            $held.Dispose()
+        }
+        $found.problem | Should -BeNullOrEmpty
+        $rows = @{}
+        $found.files | ForEach-Object { $rows[$_.name] = $_ }
+        $rows['20261129.log'].content | Should -BeExactly (Get-Base64 "old`n")
+        $rows['20261129.log'].problem | Should -BeNullOrEmpty
+        $rows['20261130.log'].problem | Should -Not -BeNullOrEmpty
+        $rows['20261130.log'].content | Should -BeExactly ''
+        $rows['20261130.log'].offset | Should -Be 27
+    }
+
     It 'knows a log under the name that it was given' -Skip:(-not $OnWindows) {
         [IO.File]::Move($Log, "$Log.bkg")
         (Test-Condition $Change $Condition).holds | Should -BeFalse
@@ -1035,7 +1121,7 @@ Describe 'a change' {
         $change = Open-Change $Id @{ id = $Id; state = 'applying'; sentence = $null; cause = $null; timeout = 600; began = 1; seconds = 0; failed_step = $null
             done = (ConvertTo-DoneText @()) }
         $change.Deadline = 1000
-        Start-Change -Change $change -Asked $asked -Text '{}'
+        Start-Change -Change $change -Asked $asked
         for ($at = 0; $at -lt $index; $at++) {
             $null = Invoke-Step -Change $change -Step $asked.steps[$at] -Index $at
         }
@@ -1078,7 +1164,7 @@ Describe 'a change' {
         $change = Open-Change $Id @{ id = $Id; state = 'applying'; sentence = $null; cause = $null; timeout = 600; began = 1; seconds = 0; failed_step = $null
             done = (ConvertTo-DoneText @()) }
         $change.Deadline = 1000
-        Start-Change -Change $change -Asked $asked -Text '{}'
+        Start-Change -Change $change -Asked $asked
         $null = Invoke-Step -Change $change -Step $asked.steps[0] -Index 0
         $null = Invoke-Step -Change $change -Step $asked.steps[1] -Index 1
         # None of these is an empty list for both versions of PowerShell.
@@ -1106,7 +1192,7 @@ Describe 'a change' {
         $asked = ConvertFrom-Json -InputObject (ConvertTo-Request $Steps $Id)
         $change = Open-Change $Id @{ id = $Id; state = 'applying'; sentence = $null; cause = $null; timeout = 600; began = 1; seconds = 0; failed_step = $null
             done = (ConvertTo-DoneText @()) }
-        Start-Change -Change $change -Asked $asked -Text '{}'
+        Start-Change -Change $change -Asked $asked
         $null = Invoke-Step -Change $change -Step $asked.steps[0] -Index 0
         $answer = Invoke-Request (ConvertTo-Request $Steps ('b' * 32)) $false
         $answer.outcome | Should -Be 'refused'
@@ -1315,6 +1401,46 @@ Describe 'a change' {
         { Complete-Change $Id } | Should -Throw '*can be changed by more*'
     }
 
+    It 'names a state that cannot be read, and what to delete, and tells the other changes' -ForEach @(
+        @{ text = '{'; words = '*' }
+        @{ text = '{}'; words = '*it names no state*' }
+        @{ text = ''; words = '*' }
+    ) {
+        Mock Wait-Proof { throw 'no proof' }
+        $null = Invoke-Request (ConvertTo-Request $Steps $Id) $false
+        $other = 'b' * 32
+        $null = Invoke-Request (ConvertTo-Request $Steps $other) $false
+        Write-Text ([IO.Path]::Combine((Get-ChangeFolder $other), 'state.json')) $text
+        $answer = Invoke-Request '{"version": 1, "verb": "read", "wanted": {}}' $false
+        $answer.ok | Should -BeTrue
+        @($answer.unfinished | ForEach-Object { $_.id }) | Should -Be @($Id)
+        $answer.sentence | Should -BeLike "*state.json*cannot be read*delete the folder $(Get-ChangeFolder $other)"
+        $answer.sentence | Should -BeLike $words
+        $refused = Invoke-Request (ConvertTo-Request $Steps ('c' * 32)) $false
+        $refused.outcome | Should -Be 'refused'
+        $refused.sentence | Should -BeLike "*delete the folder $(Get-ChangeFolder $other)*"
+    }
+
+    It 'is carried out where an older one cannot be removed' {
+        $null = Invoke-Request (ConvertTo-Request $Steps $Id) $false
+        Mock Test-Recent { $false }
+        Mock Unregister-UndoTask { throw 'the scheduler does not answer' } -ParameterFilter { $Id -eq ('a' * 32) }
+        $helper = @(@{ step = 'start'; service = 'Helper'; seconds = 10 })
+        (Invoke-Request (ConvertTo-Request $helper ('b' * 32)) $false).outcome | Should -Be 'applied'
+        [IO.Directory]::Exists((Get-ChangeFolder $Id)) | Should -BeTrue
+    }
+
+    It 'looks at a folder of its own once more when it was made' {
+        $script:Looks = 0
+        Mock Get-FolderFault {
+            $script:Looks++
+            if ($script:Looks -gt 1) {
+                'another was quicker'
+            }
+        }
+        { Assert-OwnFolder ([IO.Path]::Combine($Product, 'own')) } | Should -Throw '*another was quicker*'
+    }
+
     It 'takes only folders with the name of an id for changes' {
         Assert-Folder
         foreach ($name in ('a' * 32), ('A' * 31), 'x', ('b' * 33)) {
@@ -1328,7 +1454,7 @@ Describe 'a change' {
         $asked = ConvertFrom-Json -InputObject (ConvertTo-Request $Steps $Id)
         $change = Open-Change $Id @{ id = $Id; state = 'applying'; sentence = $null; cause = $null; timeout = 600; began = 1; seconds = 0
             until = 1500; process = 1; process_began = 1; failed_step = $null; done = (ConvertTo-DoneText @()) }
-        Start-Change -Change $change -Asked $asked -Text '{}'
+        Start-Change -Change $change -Asked $asked
         Mock Get-ProcessFact { @{ name = 'p'; began = [double] 1 } }
         Mock Stop-Process { $script:World.asked.Add("kill $Id") }
         $lock = Open-Lock 1

@@ -20,6 +20,7 @@ from tests.unit.windows_bigfix import (
     state_of)
 from tests.unit.windows_moves import Straight, cut_off, fails_to_start, hangs_while_it_stops
 from tests.windows import bigfix as windows
+from tests.windows.files import READ
 from tests.windows.host import Host
 from tests.windows.network import Network, Range
 from tests.windows.services import Service
@@ -195,13 +196,25 @@ def test_a_bridge_alone_is_no_parent_that_has_moved(network):
 
 
 @pytest.mark.parametrize("setting, words", [
-    (dict(administrator=False), "no administrator of this host"),
+    (dict(administrator=False, may_ask_wmi=True), "no administrator of this host"),
 ])
 def test_what_stands_against_a_move_is_told_by_the_look(host, script, setting, words):
     for name, value in setting.items():
         setattr(host, name, value)
     found = bigfix.looked(script, look_options())
     assert found["ok"] is False and any(words in sentence for sentence in found["problems"])
+
+
+@pytest.mark.parametrize("asked", [
+    lambda script: bigfix.looked(script, look_options()),
+    lambda script: bigfix.moved(script, move_options(), Module(False, False)),
+    lambda script: bigfix.moved(script, move_options(state="restored"), Module(True, False))])
+def test_an_account_that_may_not_ask_wmi_is_told_what_it_is(host, script, asked):
+    """Without the right to ask for a service, nothing of the host is read."""
+    host.administrator = False
+    with pytest.raises(EngineError, match="could not be read: the account that Ansible uses is no administrator of this host"):
+        asked(script)
+    assert script.applies == []
 
 
 def test_a_setting_of_another_type_is_a_problem_where_it_counts(host, script):
@@ -350,6 +363,68 @@ def test_a_port_that_another_process_has_stands_against_the_move(estate):
     assert ["port %d is in use already: process Other" % NEW] == [sentence[:43] for sentence in found["problems"]]
 
 
+KEPT = "port %d .tcp, IPv4. lies in the range 54950-55049, which Windows itself" % NEW
+
+
+@pytest.mark.parametrize("look, host", [(server_options, "root"), (relay_options, "relay")])
+def test_a_port_that_windows_keeps_from_every_program_stands_against_the_move(estate, look, host):
+    """The range of a hypervisor is none that netsh has made: no program that asks for a port of it gets that."""
+    host = getattr(estate, host)
+    host.excluded.append(Range("ipv4", "tcp", 54950, 55049, administered=False))
+    found = bigfix.looked(Straight(host), look_options(**look()))
+    assert [re.search(KEPT + ".*choose another port", sentence) is not None for sentence in found["problems"]] == [True]
+    with pytest.raises(EngineError, match="nothing can be forwarded from port %d: %s" % (NEW, KEPT)):
+        lay(host, [(NEW, OLD)])
+    script = Straight(host)
+    with pytest.raises(EngineError, match="nothing was changed: the %s could not listen: %s" % (look()["component"], KEPT)):
+        bigfix.moved(script, move_options(**look(), bridge=BRIDGE), Module(False, False))
+    assert script.applies == [] and host.portproxies == {}
+
+
+def test_a_range_that_an_administrator_made_keeps_the_port_for_the_product(estate):
+    estate.root.excluded += [Range(family, protocol, 54950, 55049) for family in ("ipv4", "ipv6") for protocol in ("tcp", "udp")]
+    lay(estate.root, [(NEW, OLD)])
+    assert bigfix.looked(Straight(estate.root), look_options(**server_options()))["problems"] == []
+    bigfix.moved(Straight(estate.root), move_options(**server_options(), bridge=BRIDGE), Module(False, False))
+    assert {(one.first, one.last) for one in estate.root.excluded} == {(54950, 55049)}
+
+
+def test_a_way_back_gives_back_what_the_move_has_excluded_and_no_more(estate):
+    """An administrator had the port excluded for some kinds before: those stay."""
+    mine = [Range("ipv4", "tcp", NEW, NEW), Range("ipv4", "udp", NEW, NEW)]
+    estate.root.excluded += mine
+    bigfix.moved(Straight(estate.root), move_options(**server_options(), bridge=BRIDGE), Module(False, False))
+    assert [(one.family, one.protocol) for one in estate.root.excluded] == [
+        ("ipv4", "tcp"), ("ipv4", "udp"), ("ipv6", "tcp"), ("ipv6", "udp")]
+    assert json.loads(estate.root.files.get(RECORD).content)["excluded"] == ["ipv6/tcp", "ipv6/udp"]
+    bigfix.moved(Straight(estate.root), move_options(**server_options(proof=None), state="restored", bridge=BRIDGE),
+                 Module(False, False))
+    assert estate.root.excluded == mine
+
+
+def test_a_udp_port_that_windows_keeps_is_a_note_alone(host, script):
+    host.excluded.append(Range("ipv4", "udp", 54950, 55049, administered=False))
+    found = bigfix.looked(script, look_options())
+    assert found["ok"] and script.reads == 1
+    assert [note for note in found["notes"] if re.search("no notifications.*slow, not cut off: port %d .udp" % NEW, note)]
+    bigfix.moved(script, move_options(), Module(False, False))
+
+
+def test_a_server_moves_where_windows_keeps_the_udp_port_alone(estate):
+    estate.root.excluded.append(Range("ipv6", "udp", 54950, 55049, administered=False))
+    lay(estate.root, [(NEW, OLD)])
+    found = bigfix.looked(Straight(estate.root), look_options(**server_options()))
+    assert found["ok"] and any("no notifications" in note for note in found["notes"])
+    bigfix.moved(Straight(estate.root), move_options(**server_options(), bridge=BRIDGE), Module(False, False))
+    assert json.loads(estate.root.files.get(RECORD).content)["excluded"] == ["ipv4/tcp", "ipv4/udp", "ipv6/tcp"]
+
+
+def test_ports_that_netsh_does_not_tell_of_are_a_note(host, script):
+    script.host.script._netsh = lambda: dict(portproxy=[], excluded=[], dynamic=[], problem="netsh tells no dynamic ports")
+    found = bigfix.looked(script, look_options())
+    assert found["ok"] and [note for note in found["notes"] if "could not be asked for the ports that Windows keeps" in note]
+
+
 def test_ip_helper_that_does_not_run_is_told_before_anything_is_stopped(estate):
     estate.root.services.stop("iphlpsvc")
     estate.root.pass_time(5)
@@ -492,6 +567,34 @@ def test_a_report_that_may_have_been_missed_is_told_with_what_was_not_read(host,
 
 
 ASKED = types.SimpleNamespace(agent="BESClient", peer="relay", old_port=OLD)
+
+
+LOCKED = windows.LOGS.lstrip("\\")
+
+
+def locked_log(host, name, content):
+    """Another process, such as a backup, has a log for itself."""
+    path = "%s\\%s\\%s" % (CLIENT, LOCKED, name)
+    host.files.put(path, content)
+    return path, host.hold(host.services.new_process("backup"), path, (READ,), ())
+
+
+def test_an_older_log_that_can_not_be_read_does_not_keep_a_host_from_its_proof(host, script):
+    locked_log(host, "20260101.log", b"At 01:00:00 +0000 -\r\n   x\r\n")
+    host.pass_time(60)
+    assert bigfix.moved(script, move_options(), Module(False, False))["ok"]
+    host.pass_time(60)
+    assert bigfix.looked(Straight(host), look_options(proof=proof(timeout=5)))["evidence"]["ok"]
+
+
+def test_the_log_that_was_written_last_and_can_not_be_read_is_named(host, script):
+    bigfix.moved(script, move_options(), Module(False, False))
+    host.pass_time(60)
+    host.clock.skip(1)
+    today = max(host.files.listing("%s\\%s" % (CLIENT, LOCKED)), key=lambda node: node.changed).name
+    locked_log(host, today.replace(".log", ".bkg"), b"At 01:00:00 +0000 -\r\n   x\r\n")
+    found = bigfix.looked(Straight(host), look_options(proof=proof(timeout=0)))["evidence"]
+    assert not found["ok"] and re.search("bkg: could not be read .*being used by another process", str(found)), found
 
 
 def test_the_host_itself_waits_for_the_ports_of_its_neighbours():

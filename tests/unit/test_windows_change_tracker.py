@@ -252,7 +252,7 @@ def disabled(host):
 
 
 def no_administrator(host):
-    host.administrator = False
+    host.administrator, host.may_ask_wmi = False, True
 
 
 def planted(host):

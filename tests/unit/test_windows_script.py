@@ -6,6 +6,7 @@
 import importlib
 import json
 import pathlib
+import re
 
 import pytest
 from ansible.errors import AnsibleAuthenticationFailure, AnsibleConnectionFailure, AnsibleError
@@ -206,10 +207,56 @@ def test_a_change_that_is_settled_is_named_and_one_that_was_left_is_resumed_by_i
     assert "settles" not in asked
 
 
-def test_no_log_of_windows_holds_what_is_sent():
+def test_the_log_entry_of_the_module_is_too_long_to_be_written():
     """win_powershell writes its arguments to the event log, which takes no entry of more than 31,839 characters: the script alone
-    is longer, so that none is written.  Its sensitive_parameters would hand the request over as a SecureString."""
+    is longer, so that none is written.  Its sensitive_parameters would hand the request over as a SecureString.  What a
+    policy has PowerShell itself log of the request is another matter (docs/windows.md)."""
     assert len(script_text()) > 32766
+
+
+# --- what netsh says, whose words are translated
+
+def expressions():
+    """Those with which the script reads the numbers of netsh: (excluded ranges, dynamic ranges)."""
+    whole = pathlib.Path(windows_script.__file__).with_name("host.ps1").read_text(encoding="utf-8")
+    body = whole[whole.index("function Read-PortRange("):whole.index("function Read-PortProxy")]
+    found = re.findall(r"\[regex\]::Matches\(\$text, '([^']+)'\)", body)
+    assert len(found) == 2, found
+    return [re.compile(one) for one in found]
+
+
+# The words are translations of ours: of a listing only its numbers and its star count.
+EXCLUDED = dict(
+    English=("Protocol tcp Port Exclusion Ranges", "Start Port    End Port", "* - Administered port exclusions."),
+    German=("Protokoll tcp Portausschlussbereiche", "Startport     Endport", "* - Verwaltete Portausschl\u00fcsse."),
+    Japanese=("\u30d7\u30ed\u30c8\u30b3\u30eb tcp \u30dd\u30fc\u30c8\u9664\u5916\u7bc4\u56f2",
+              "\u958b\u59cb\u30dd\u30fc\u30c8    \u7d42\u4e86\u30dd\u30fc\u30c8",
+              "* - \u7ba1\u7406\u5bfe\u8c61\u306e\u30dd\u30fc\u30c8\u9664\u5916\u3002"))
+DYNAMIC = dict(
+    English=("Protocol tcp Dynamic Port Range", "Start Port      : 49152", "Number of Ports : 16384"),
+    German=("Protokoll tcp Dynamischer Portbereich", "Startport       : 49152", "Anzahl von Ports: 16384"),
+    Japanese=("\u30d7\u30ed\u30c8\u30b3\u30eb tcp \u306e\u52d5\u7684\u30dd\u30fc\u30c8\u306e\u7bc4\u56f2",
+              "\u958b\u59cb\u30dd\u30fc\u30c8     : 49152", "\u30dd\u30fc\u30c8\u6570       : 16384"))
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+@pytest.mark.parametrize("language", sorted(EXCLUDED))
+def test_ranges_of_ports_are_read_in_any_language(language, end):
+    title, head, foot = EXCLUDED[language]
+    excluded, dynamic = expressions()
+    text = end.join(["", title, "", head, "----------    --------", "      5357        5357", "     50000       50059     *",
+                     "     55000       55000     *   ", "", foot, ""])
+    assert [(int(first), int(last), bool(mark)) for first, last, mark in excluded.findall(text)] == [
+        (5357, 5357, False), (50000, 50059, True), (55000, 55000, True)]
+    title, first, count = DYNAMIC[language]
+    text = end.join(["", title, "---------------------------------", first, count, ""])
+    assert dynamic.findall(text) == ["49152", "16384"]
+
+
+def test_words_of_netsh_without_a_range_are_no_range():
+    excluded, dynamic = expressions()
+    for text in ("", "The following command was not found: interface ipv6 show", "Element not found.\r\n"):
+        assert excluded.findall(text) == dynamic.findall(text) == []
 
 
 # --- the text that is sent

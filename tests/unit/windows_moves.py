@@ -6,7 +6,7 @@
 import pytest
 
 from ansible_collections.portshift.agents.plugins.plugin_utils._windows.protocol import VERSION, Request
-from ansible_collections.portshift.agents.plugins.plugin_utils._windows.script import new_id
+from ansible_collections.portshift.agents.plugins.plugin_utils._windows.script import new_id, readable
 from tests.windows.clock import Cancelled
 
 
@@ -18,7 +18,7 @@ class Straight:
 
     def read(self, wanted):
         self.reads += 1
-        return self.host.script.answer(Request(version=VERSION, verb="read", wanted=wanted))
+        return readable(self.host.script.answer(Request(version=VERSION, verb="read", wanted=wanted)))
 
     def apply(self, wanted, steps, timeout, settles=()):
         self.applies.append(steps)

@@ -61,6 +61,8 @@ class Host:
         # Its WinRM, where it has one (estate.py).
         self.endpoint = None
         self.is_up, self.administrator, self.language_mode = True, True, "FullLanguage"
+        # Whether an account that is no administrator was given the right to ask WMI, which it lacks over the network.
+        self.may_ask_wmi = False
         self.windows, self.powershell = "10.0.20348", "5.1.20348.2849"
         # IIS, where there is one: its Machine (tests.lab.change_tracker.windows).
         self.iis = None

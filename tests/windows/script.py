@@ -17,7 +17,7 @@ from ansible_collections.portshift.agents.plugins.module_utils._core.log_lines i
 from ansible_collections.portshift.agents.plugins.plugin_utils._windows.protocol import FOLDER, VERSION
 
 from .clock import Cancelled
-from .files import ALL, READ, TRUSTED, FileError
+from .files import ALL, DELETE, READ, TRUSTED, FileError
 from .network import NoAnswer, Range
 from .registry import RegistryError
 from .services import RUNNING, STOP_PENDING, STOPPED, ServiceError
@@ -37,8 +37,9 @@ LISTEN_SECONDS = 10.0
 BODY_BYTES, HOSTS = 65536, 4
 HELD_SECONDS = 60.0
 CODED = ("Binary", "None", "Unknown")
+NO_ADMINISTRATOR = ("the account that Ansible uses is no administrator of this host, or its login is a restricted one (user1): "
+                    "log in with one that is")
 APPLYING, UNDOING, UNDONE, TROUBLE, APPLIED = "applying", "undoing", "undone", "trouble", "applied"
-KINDS = [(family, protocol) for family in ("ipv4", "ipv6") for protocol in ("tcp", "udp")]
 
 
 class StepFailed(Exception):
@@ -149,11 +150,19 @@ class Script:
                 own = request["id"]
             except (Refusal, *TROUBLES) as err:
                 answer.update(ok=False, outcome="refused", sentence=str(err))
+        faults = []
         try:
-            answer["unfinished"] = self._unfinished(own)
+            answer["unfinished"] = self._unfinished(own, faults)
         except (Refusal, FileError) as err:
-            answer["sentence"] = "; ".join(filter(None, [answer["sentence"], "changes of this host are not told: %s" % err]))
-        answer["found"] = self.found(request["wanted"])
+            faults.append("changes of this host are not told: %s" % err)
+        answer["sentence"] = "; ".join(filter(None, [answer["sentence"], *faults])) or None
+        wanted = request["wanted"]
+        asks_wmi = any(wanted.get(one) for one in ("services", "ports", "remote_ports"))
+        if asks_wmi and not self.host.administrator and not self.host.may_ask_wmi:
+            words = "%s (Access denied)" % NO_ADMINISTRATOR
+            return dict(answer, ok=answer["ok"] and request["verb"] != "read",
+                        sentence="; ".join(filter(None, [answer["sentence"], words])))
+        answer["found"] = self.found(wanted)
         return answer
 
     def end(self):
@@ -180,11 +189,29 @@ class Script:
             self._assert_own(self._own(change))
         return found
 
-    def _unfinished(self, own):
+    def _read_state(self, change):
+        """Refusal where the file that tells it is there and can't be read."""
+        path = self._own(change) + "\\state.json"
+        try:
+            with self.host.files.opened(path, (READ,), ALL) as node:
+                json.loads(node.content)["state"]
+        except (FileError, ValueError, KeyError, TypeError) as err:
+            if getattr(err, "kind", None) != "missing":
+                raise Refusal("%s, which tells whether a change of this host has ended, cannot be read (%s): see what holds it; "
+                              "or, when the host is as it is to be, delete the folder %s" % (path, err, self._own(change)))
+        return change
+
+    def _unfinished(self, own, faults):
         """A read writes nothing."""
+        known = []
+        for change in self._known_changes():
+            try:
+                known.append(self._read_state(change))
+            except Refusal as err:
+                faults.append("a change of this host is not told: %s" % err)
         return [dict(id=change.id, state=change.state, began=change.began, running=self._is_open(change) and change.is_running,
                      timeout=change.request["timeout"], sentence=change.sentence or "a change of this host is %s" % change.state)
-                for change in self._known_changes()
+                for change in known
                 if change.id != own and change.state != APPLIED and not change.settled
                 and (change.state != UNDONE or self._recent(change))]
 
@@ -195,7 +222,7 @@ class Script:
     # -- apply
     def _apply(self, request, answer, check_mode):
         if not self.host.administrator:
-            raise Refusal("the account is no administrator of this host: log in with one that is")
+            raise Refusal(NO_ADMINISTRATOR)
         places = {place["name"]: self.place(place) for place in request["wanted"].get("places", [])}
         if check_mode:
             return self._guards(request, places)
@@ -207,10 +234,10 @@ class Script:
             raise Refusal("another change of this host is under way: wait until it has ended, and read the host again")
         earlier = self.changes.get(request["id"])
         if earlier is not None:
-            self._resume(earlier)
+            self._resume(self._read_state(earlier))
             return self._outcome(earlier, answer)
         for change in self._known_changes():
-            if self._is_open(change):
+            if self._is_open(self._read_state(change)):
                 self._resume(change)
                 if self._is_open(change):
                     raise Refusal("an earlier change of this host is not undone yet (%s): mend what this names and ask again, "
@@ -220,8 +247,12 @@ class Script:
         self._guards(request, places)
         for change in self._known_changes():
             if (change.state in (APPLIED, UNDONE) or change.settled) and not self._recent(change):
-                del self.changes[change.id]
-                self.host.files.remove_tree(self._own(change))
+                # What is held goes another time.
+                with contextlib.suppress(FileError):
+                    for node in self.host.files.below(self._own(change)):
+                        self.host.files.open(node.path, (DELETE,)).close()
+                    del self.changes[change.id]
+                    self.host.files.remove_tree(self._own(change))
         self._begin(Change(request, self.clock.now(), places), answer, cancelled)
 
     def _begin(self, change, answer, cancelled):
@@ -251,7 +282,7 @@ class Script:
             if change is not own and (change.state == UNDONE or change.state == TROUBLE
                                       and change.id in own.request.get("settles", ())):
                 change.settled, change.over = True, self.clock.now()
-                self._remove_request(change)
+                self._remove_files(change)
 
     @staticmethod
     def _outcome(change, answer):
@@ -337,7 +368,7 @@ class Script:
         self._assert_own(self._own(change))
         self.host.files.folder(self._own(change), protected=True, writers=TRUSTED)
         self.host.files.room(FOLDER, RESERVE_BYTES)
-        self.host.files.make(self._own(change) + "\\request.json", json.dumps(change.request).encode())
+        self.host.files.make(self._own(change) + "\\host.ps1", b"")
         self._state(change, APPLYING)
 
     def _state(self, change, state):
@@ -347,12 +378,12 @@ class Script:
     def _close(self, change):
         """Its state stays, for a control node that missed the outcome."""
         if change.state in (APPLIED, UNDONE):
-            self._remove_request(change)
+            self._remove_files(change)
         if not self._is_open(change):
             self.tasks.discard(change.id)
 
-    def _remove_request(self, change):
-        self.host.files.remove_tree(self._own(change) + "\\request.json")
+    def _remove_files(self, change):
+        self.host.files.remove_tree(self._own(change) + "\\host.ps1")
 
     def _watch(self, change):
         """The scheduled task: each minute until the change has ended."""
@@ -371,7 +402,7 @@ class Script:
         if not any(one.is_running for one in self.changes.values()):
             with contextlib.suppress(Refusal):
                 self._assert_folder()
-                self._resume(change, patient=True)
+                self._resume(self._read_state(change), patient=True)
         self._watch(change)
 
     def _resume(self, change, patient=False):
@@ -546,8 +577,18 @@ class Script:
             return found and text_of(as_contract(target[1], *found))
         if kind == "portproxy":
             return self.host.portproxies.get(target)
+        found = self._excluded(target)
+        return found and (found.first, found.last)
+
+    def _excluded(self, target):
         family, protocol, port = target
-        return next(((one.first, one.last) for one in self.host.excluded if one.has(protocol, port, family)), None)
+        return next((one for one in self.host.excluded if one.has(protocol, port, family)), None)
+
+    def _kept(self, target):
+        """Words on the range in which Windows keeps a port from every program, or None."""
+        found = self._excluded(target)
+        return "the range %d-%d, which Windows itself keeps from every program" % (found.first, found.last) if (
+            found and not found.administered) else None
 
     def _set(self, change, entry, cancelled, data=None):
         change.journal.append(entry)
@@ -748,15 +789,19 @@ class Script:
         while self.host.services.is_running("iphlpsvc") and listens != self._is_listens(
                 dict(port=port, service="iphlpsvc"), change)[0]:
             if self.clock.steady() > end:
+                held, words, _process = self._is_listens(dict(port=port, service=None), change)
+                kept = self._kept(("ipv4", "tcp", port))
+                if not held:
+                    words = "the port is held by no process" + ("; it lies in %s" % kept if kept and listens else "")
                 raise StepFailed("the service iphlpsvc (IP Helper) was told to listen on port %d: %s; %s" % (
-                    port, listens, self._is_listens(dict(port=port, service=None), change)[1]))
+                    port, listens, words))
             self.clock.sleep(LOOK_SECONDS, cancelled)
 
     def _exclude(self, step, change, notes, cancelled):
         port, changed = step["port"], False
-        for family, protocol in KINDS:
-            target = (family, protocol, port)
-            now = self.setting("exclude", target)
+        for kind in step["kinds"]:
+            target = (*kind.split("/"), port)
+            now, kept = self.setting("exclude", target), self._kept(target)
             if step["present"] and now is None:
                 try:
                     self._set(change, Entry("exclude", target, None, (port, port)), cancelled)
@@ -765,7 +810,11 @@ class Script:
                     if step["must"]:
                         raise
                     notes.append("%s/%s/%d is not excluded: %s" % (*target, err))
-            elif not step["present"] and now == (port, port):
+            elif step["present"] and kept:
+                if step["must"]:
+                    raise StepFailed("%s/%s/%d cannot be excluded, since it lies in %s" % (*target, kept))
+                notes.append("%s/%s/%d is not excluded, since it lies in %s" % (*target, kept))
+            elif not step["present"] and now == (port, port) and not kept:
                 self._set(change, Entry("exclude", target, now, None), cancelled)
                 changed = True
             elif not step["present"] and now:
@@ -786,9 +835,20 @@ class Script:
     def _mark(self, step, change, _notes, _cancelled):
         for folder in step["folders"]:
             path = self._there(folder, change.places)
+            # Of one that another process has for itself the folder tells the length.
             change.marks[path.lower()] = [(node.path, node.made, len(node.content))
                                           for node in self._log_files(folder, step["endings"], change.places)]
         return False
+
+    def _locked(self, node):
+        """Why a log can't be opened, or None."""
+        try:
+            self.host.files.open(node.path, (READ,), ALL).close()
+        except FileError as err:
+            if err.kind in ("shared", "denied"):
+                return str(err)
+            raise
+        return None
 
     def _new_lines(self, condition, change):
         """The lines since the mark, in the order of the files' last changes.  A log that is renamed is known by its making."""
@@ -798,6 +858,12 @@ class Script:
             same = [mark for mark in marks if mark[1] == node.made and mark[2] <= len(data)]
             mark = next((one for one in same if one[0] == node.path), same[0] if same else None)
             data = data[mark[2] if mark else 0:]
+            locked = self._locked(node)
+            if locked:
+                if data:
+                    raise StepFailed("%s cannot be read, and %d bytes were added to it: see which process holds it (%s)" % (
+                        node.path, len(data), locked))
+                continue
             unread = len(data) - LOG_TAIL
             if unread > 0:
                 # What comes first may be the rest of a line.
@@ -979,11 +1045,9 @@ class Script:
                     path, self.host.files.reparse(path)))
             for node in self._log_files(asked["path"], asked["endings"], places)[:asked["newest"]]:
                 data = node.content
-                offset = max(0, len(data) - asked["bytes"])
-                if asked["bytes"]:
-                    with self.host.files.opened(node.path, (READ,), ALL):
-                        data = node.content
-                found["files"].append(dict(name=node.name, size=len(data), changed=node.changed, offset=offset,
+                problem = self._locked(node) if asked["bytes"] else None
+                offset = len(data) if problem else max(0, len(data) - asked["bytes"])
+                found["files"].append(dict(name=node.name, size=len(data), changed=node.changed, offset=offset, problem=problem,
                                            content=base64.b64encode(data[offset:]).decode()))
         except FileError as err:
             found["problem"] = str(err)
@@ -1050,8 +1114,9 @@ class Script:
         def ranges(some):
             return [dict(family=one.family, protocol=one.protocol, first=one.first, last=one.last) for one in some]
 
-        return dict(portproxy=mine + host.other_portproxies, excluded=ranges(host.excluded), dynamic=ranges(host.dynamic),
-                    problem=None)
+        excluded = [dict(row, administered=one.administered)
+                    for row, one in zip(ranges(host.excluded), host.excluded, strict=True)]
+        return dict(portproxy=mine + host.other_portproxies, excluded=excluded, dynamic=ranges(host.dynamic), problem=None)
 
 
 def _is_safe(node):

@@ -46,6 +46,8 @@ PLACES = [
 USUAL_PORT = 52311
 VALUE, DATE = "value", "effective date"
 TEXT, NUMBERS = ("String", "ExpandString"), ("DWord", "QWord")
+# What becomes of an agent that can't have its udp port.
+HEARD_LATE = "its agent gets no notifications, so that it is slow, not cut off"
 # Services that listen, by component.
 LISTENS = dict(server="BESRootServer", relay="BESRelay")
 # A line of the relay chain: what the agent tried went well, or failed.
@@ -247,8 +249,36 @@ def looked(script: Script, params: dict[str, Any]) -> Result:
     """What M(portshift.agents.bigfix_info) returns."""
     _check(params)
     host = host_of(script, params)
+    # Of a client, too, which hears of news by udp; a move does without it.
+    host.foresee(Wanted(netsh=True))
     params = resolved(params, host)
-    return looked_at(look(params, _opened(params, host), host), host, params["services"])
+    result = look(params, _opened(params, host), host)
+    if result["edits"]:
+        result["problems"] += kept_from(host, params)
+        result["notes"] += [*_heard_late(host, params), *_unknown(host)]
+    return looked_at(result, host, params["services"])
+
+
+def kept_from(host: WindowsHost, params: Mapping[str, Any]) -> list[str]:
+    """Why a server or relay could not listen on its new port."""
+    kept = host.kept_from_all(params["port"], "ipv4", "tcp") if params["component"] != "client" else None
+    return ["the %s could not listen: %s" % (params["component"], kept)] if kept else []
+
+
+def _heard_late(host: WindowsHost, params: Mapping[str, Any]) -> list[str]:
+    """What is slow or missing where Windows keeps the new port, and cuts no host off."""
+    port, lost = params["port"], [("ipv4", "udp", HEARD_LATE), ("ipv6", "udp", HEARD_LATE)]
+    if params["component"] != "client":
+        lost.append(("ipv6", "tcp", "its new port is not to be had by IPv6"))
+    found = [(words, host.kept_from_all(port, family, protocol)) for family, protocol, words in lost]
+    return ["%s: %s" % (words, kept) for words, kept in found if kept]
+
+
+def _unknown(host: WindowsHost) -> list[str]:
+    netsh = host.found["netsh"]
+    if netsh and netsh["problem"]:
+        return ["netsh could not be asked for the ports that Windows keeps from programs (%s)" % netsh["problem"].rstrip(".")]
+    return []
 
 
 def evidence(script: Script, params: dict[str, Any], check_mode: bool) -> Result:
@@ -275,7 +305,7 @@ def moved(script: Script, params: dict[str, Any], module: Module) -> Result:
         module, script, host, product, services, params["record"], params["service_timeout"], phase=params["phase"],
         proof_seconds=proof["timeout"] if proof else 0, force=params["force"], unfinished_only=params["unfinished_only"],
         marked=marked(params), conditions=lambda: conditions(params, product.evidence()), bridge=bridge,
-        reserve=params["reserve_port"] and params["component"] != "client")
+        reserve=params["reserve_port"] and params["component"] != "client", hindrances=lambda: kept_from(host, params))
     result = move.run(params["state"] == "restored")
     if module.wants_diff:
         result["diff"] = move.diffs

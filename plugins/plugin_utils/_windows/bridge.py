@@ -84,6 +84,10 @@ class WindowsBridge:
                                "set bigfix_bridge to false" % (IP_HELPER, service["state"]))
         ours = {listen for listen, _target in self.live()}
         for listen, _target in pairs:
+            kept = self.host.kept_from_all(listen, "ipv4", "tcp") if listen not in ours else None
+            if kept:
+                raise WindowsError("nothing can be forwarded from port %d: %s" % (listen, kept))
+        for listen, _target in pairs:
             others = [one for one in self._shown() if one["listen_port"] == listen and listen not in ours]
             if others:
                 raise WindowsError("port %d is forwarded by netsh portproxy already (to %s port %d), and not by this bridge; "

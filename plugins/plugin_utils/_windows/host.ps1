@@ -193,7 +193,8 @@ function Get-FolderSecurity([string] $Sddl) {
 }
 
 function New-ProtectedFolder([string] $Path) {
-    # Made with its ACL, not given it later: every user may make files in a new folder under ProgramData.
+    # Made with its ACL, not given it later: every user may make files in a new folder under ProgramData.  Where a user was quicker
+    # by a moment, Create leaves that user's folder as it is, without an error.
     if ($PSVersionTable.PSEdition -eq 'Core') {
         [IO.FileSystemAclExtensions]::Create([IO.DirectoryInfo]::new($Path), (Get-FolderSecurity $FolderSddl))
     }
@@ -288,6 +289,11 @@ function Assert-OwnFolder([string] $Path) {
     }
     if (-not [IO.Directory]::Exists($Path)) {
         New-ProtectedFolder $Path
+        # Again, since another may have made it after the first look: then it is that one's.
+        $fault = Get-FolderFault $Path
+        if ($fault) {
+            throw $fault
+        }
     }
 }
 
@@ -977,20 +983,20 @@ function Read-PortRange([string] $What, [string] $Only) {
         $family, $protocol = $kind -split '/'
         if ($What -eq 'excluded') {
             $text = (Invoke-Netsh "interface $family show excludedportrange protocol=$protocol").text
-            $pairs = @([regex]::Matches($text, '(?m)^[ \t]*(\d+)[ \t]+(\d+)[ \t]*\*?[ \t]*\r?$') |
-                    ForEach-Object { , @([int] $_.Groups[1].Value, [int] $_.Groups[2].Value) })
+            # A mark stands behind what an administrator has excluded: a program that asks for such a port gets it.  The others,
+            # such as those of Hyper-V and WinNAT, are kept from every program but the one that they are for.
+            foreach ($row in [regex]::Matches($text, '(?m)^[ \t]*(\d+)[ \t]+(\d+)[ \t]*([^\s\d]?)[ \t]*\r?$')) {
+                $ranges.Add([ordered]@{ family = $family; protocol = $protocol; first = [int] $row.Groups[1].Value
+                        last = [int] $row.Groups[2].Value; administered = $row.Groups[3].Length -gt 0 })
+            }
         }
         else {
             # The first port, and how many there are, each at the end of its line; neither where that family is switched off.
             $text = (Invoke-Netsh "interface $family show dynamicport $protocol").text
             $numbers = @([regex]::Matches($text, '(?m)[^\d](\d+)[ \t]*\r?$') | ForEach-Object { [int] $_.Groups[1].Value })
-            $pairs = @()
             if ($numbers.Count -eq 2) {
-                $pairs = @(, @($numbers[0], ($numbers[0] + $numbers[1] - 1)))
+                $ranges.Add([ordered]@{ family = $family; protocol = $protocol; first = $numbers[0]; last = $numbers[0] + $numbers[1] - 1 })
             }
-        }
-        foreach ($pair in $pairs) {
-            $ranges.Add([ordered]@{ family = $family; protocol = $protocol; first = $pair[0]; last = $pair[1] })
         }
     }
     if ($What -eq 'dynamic' -and $ranges.Count -eq 0) {
@@ -1057,22 +1063,50 @@ function Wait-PortProxy([int] $Port, [bool] $Listens) {
         }
         if ((Get-Uptime) -gt $deadline) {
             $words = @($rows | ForEach-Object { "process $($_.process) ($($_.name))" }) -join ', '
-            throw "the service iphlpsvc (IP Helper) was told to listen on port ${Port}: $Listens, and after 10 s the port is held by: $words"
+            if (-not $words) {
+                # An error of IP Helper itself is told nowhere.
+                $words = 'no process'
+                $kept = Get-KeptWords (Get-ExcludedRange "ipv4/tcp/$Port")
+                if ($Listens -and $kept) {
+                    $words = "no process; it lies in $kept"
+                }
+            }
+            throw "the service iphlpsvc (IP Helper) was told to listen on port ${Port}: $Listens, and after 10 s the port is held by ${words}: " +
+                'look at netsh interface portproxy show all'
         }
         Start-Sleep -Milliseconds 500
     }
 }
 
-function Get-ExcludedText([string] $Target) {
-    # FIRST-LAST of the range that a port lies in, or ''.
+function Get-ExcludedRange([string] $Target) {
+    # The one that a port lies in, or nothing.
     $family, $protocol, $text = $Target -split '/'
     $port = [int] $text
     foreach ($range in (Read-PortRange 'excluded' "$family/$protocol")) {
         if ($range.first -le $port -and $range.last -ge $port) {
-            return "$($range.first)-$($range.last)"
+            return $range
         }
     }
-    return ''
+}
+
+function Get-RangeText([object] $Range) {
+    # FIRST-LAST, or '' where there is none.
+    if ($null -eq $Range) {
+        return ''
+    }
+    return "$($Range.first)-$($Range.last)"
+}
+
+function Get-ExcludedText([string] $Target) {
+    Get-RangeText (Get-ExcludedRange $Target)
+}
+
+function Get-KeptWords([object] $Range) {
+    # For one in which Windows keeps the ports from every program; '' for another, or for none.
+    if ($null -eq $Range -or $Range.administered) {
+        return ''
+    }
+    return "the range $(Get-RangeText $Range), which Windows itself, such as for Hyper-V or WinNAT, keeps from every program"
 }
 
 function Set-ExcludedText([string] $Target, [string] $Text) {
@@ -1114,6 +1148,10 @@ function New-Found {
 function Test-Administrator {
     $user = [Security.Principal.WindowsPrincipal]::new([Security.Principal.WindowsIdentity]::GetCurrent())
     $user.IsInRole([Security.Principal.WindowsBuiltInRole]::Administrator)
+}
+
+function Get-NoAdministratorText {
+    "the account that Ansible uses is no administrator of this host, or its login is a restricted one ($env:USERNAME): log in with one that is"
 }
 
 function Get-WindowsVersion {
@@ -1261,26 +1299,32 @@ function Read-Folder([object] $Asked, [hashtable] $Places) {
             $size = $file.Length
             $count = 0
             $bytes = [byte[]]::new(0)
+            $problem = $null
             # Where names alone are asked for, a file that no other process may open is no trouble.
             if ($Asked.bytes -gt 0) {
                 try {
                     $stream = Open-Shared $file.FullName
+                    try {
+                        $size = $stream.Length
+                        $count = [Math]::Min([long] $size, [long] $Asked.bytes)
+                        $bytes = Read-Part -Stream $stream -Offset ($size - $count) -Count $count
+                    }
+                    finally {
+                        $stream.Dispose()
+                    }
                 }
                 catch [IO.FileNotFoundException] {
                     # It was renamed or removed since it was listed.
                     continue
                 }
-                try {
-                    $size = $stream.Length
-                    $count = [Math]::Min([long] $size, [long] $Asked.bytes)
-                    $bytes = Read-Part -Stream $stream -Offset ($size - $count) -Count $count
-                }
-                finally {
-                    $stream.Dispose()
+                catch [IO.IOException], [UnauthorizedAccessException] {
+                    # The others are read all the same.
+                    $count = 0
+                    $problem = Get-Reason $_
                 }
             }
             $tails.Add([ordered]@{ name = $file.Name; size = $size; changed = (ConvertTo-Epoch $file.LastWriteTimeUtc)
-                    offset = ($size - $count); content = [Convert]::ToBase64String($bytes) })
+                    offset = ($size - $count); content = [Convert]::ToBase64String($bytes); problem = $problem })
         }
     }
     catch {
@@ -1400,7 +1444,7 @@ function Read-Wanted([object] $Wanted) {
     $found
 }
 
-# ---- what a change keeps on the disk, in the folder CHANGES\ID: state.json, journal, the bytes of files, this script, the request
+# ---- what a change keeps on the disk, in the folder CHANGES\ID: state.json, journal, the bytes of files, this script
 
 function Get-ChangeFolder([string] $Id) {
     [IO.Path]::Combine($Folder, 'changes', $Id)
@@ -1424,12 +1468,28 @@ function Read-State([string] $Id) {
         catch [IO.FileNotFoundException], [IO.DirectoryNotFoundException] {
             continue
         }
+        catch {
+            throw (Get-UnreadableText $name (Get-Reason $_))
+        }
         $state = @{}
-        foreach ($property in (ConvertFrom-Json -InputObject $text).PSObject.Properties) {
-            $state[$property.Name] = $property.Value
+        try {
+            foreach ($property in (ConvertFrom-Json -InputObject $text).PSObject.Properties) {
+                $state[$property.Name] = $property.Value
+            }
+        }
+        catch {
+            throw (Get-UnreadableText $name (Get-Reason $_))
+        }
+        if (-not $state.state) {
+            throw (Get-UnreadableText $name 'it names no state')
         }
         return $state
     }
+}
+
+function Get-UnreadableText([string] $Path, [string] $Reason) {
+    "$Path, which tells whether a change of this host has ended, cannot be read ($Reason): see what holds it; or, when the host is as it is to be, " +
+        "delete the folder $([IO.Path]::GetDirectoryName($Path))"
 }
 
 function ConvertTo-DoneText([object] $Done) {
@@ -1488,7 +1548,8 @@ function Remove-ChangeFile([hashtable] $Change, [string] $Except) {
 }
 
 function Get-ChangeId {
-    # Nothing in the folder is touched before it is known for our own.
+    # Nothing in the folder is touched before it is known for our own, each time anew: a read makes no folder, so that one of another
+    # account may have come since the last look.
     $path = [IO.Path]::Combine($Folder, 'changes')
     foreach ($one in $Folder, $path) {
         $fault = Get-FolderFault $one
@@ -1851,14 +1912,20 @@ function Add-Mark([hashtable] $Change, [string] $Path, [object] $Endings) {
     $marks = [Collections.Generic.List[object]]::new()
     if ([IO.Directory]::Exists($Path)) {
         foreach ($file in (Get-FolderFile $Path $Endings)) {
+            $size = $file.Length
             try {
                 $stream = Open-Shared $file.FullName
+                $size = $stream.Length
+                $stream.Dispose()
             }
             catch [IO.FileNotFoundException] {
                 continue
             }
-            $marks.Add(@{ path = $file.FullName; size = $stream.Length; made = $file.CreationTimeUtc.Ticks })
-            $stream.Dispose()
+            catch [IO.IOException], [UnauthorizedAccessException] {
+                # Another process has it for itself, such as a backup: what the folder says of it is good enough.
+                $null = $_
+            }
+            $marks.Add(@{ path = $file.FullName; size = $size; made = $file.CreationTimeUtc.Ticks })
         }
     }
     $Change.Marks[$Path] = $marks
@@ -1889,7 +1956,20 @@ function Read-NewLine([hashtable] $Change, [string] $Path, [object] $Endings) {
     [Array]::Reverse($files)
     $latin = [Text.Encoding]::GetEncoding(28591)
     foreach ($file in $files) {
-        $stream = Open-Shared $file.FullName
+        try {
+            $stream = Open-Shared $file.FullName
+        }
+        catch [IO.FileNotFoundException] {
+            continue
+        }
+        catch [IO.IOException], [UnauthorizedAccessException] {
+            $new = Get-NewOffset -File $file -Files $files -Size $file.Length -Marks $Change.Marks[$Path]
+            if ($file.Length -le $new) {
+                # Nothing was added that could be missed.
+                continue
+            }
+            throw "$($file.FullName) cannot be read, and $($file.Length - $new) bytes were added to it: see which process holds it ($(Get-Reason $_))"
+        }
         try {
             $size = $stream.Length
             $new = Get-NewOffset -File $file -Files $files -Size $size -Marks $Change.Marks[$Path]
@@ -2175,8 +2255,11 @@ function Invoke-PortProxyStep([hashtable] $Change, [object] $Step) {
 function Invoke-ExcludeStep([hashtable] $Change, [object] $Step, [object] $Notes) {
     $changed = $false
     $one = "$($Step.port)-$($Step.port)"
-    foreach ($target in "ipv4/tcp/$($Step.port)", "ipv4/udp/$($Step.port)", "ipv6/tcp/$($Step.port)", "ipv6/udp/$($Step.port)") {
-        $now = Get-ExcludedText $target
+    foreach ($kind in $Step.kinds) {
+        $target = "$kind/$($Step.port)"
+        $range = Get-ExcludedRange $target
+        $now = Get-RangeText $range
+        $kept = Get-KeptWords $range
         if ($Step.present -and -not $now) {
             try {
                 Set-Journaled $Change @{ kind = 'exclude'; target = $target; before = ''; after = $one }
@@ -2189,7 +2272,13 @@ function Invoke-ExcludeStep([hashtable] $Change, [object] $Step, [object] $Notes
                 $Notes.Add("$target is not excluded: $(Get-Reason $_)")
             }
         }
-        elseif (-not $Step.present -and $now -eq $one) {
+        elseif ($Step.present -and $kept) {
+            if ($Step.must) {
+                throw "$target cannot be excluded, since it lies in ${kept}: choose another port"
+            }
+            $Notes.Add("$target is not excluded, since it lies in $kept")
+        }
+        elseif (-not $Step.present -and $now -eq $one -and -not $kept) {
             Set-Journaled $Change @{ kind = 'exclude'; target = $target; before = $now; after = '' }
             $changed = $true
         }
@@ -2473,7 +2562,14 @@ function Read-Unfinished([string] $Except) {
     $found = @{ rows = [Collections.Generic.List[object]]::new(); faults = @() }
     try {
         foreach ($id in @(Get-ChangeId)) {
-            $state = Read-State $id
+            try {
+                $state = Read-State $id
+            }
+            catch {
+                # The others are told all the same.
+                $found.faults += "a change of this host is not told: $(Get-Reason $_)"
+                continue
+            }
             $isOpen = $null -ne $state -and ('applying', 'undoing') -contains $state.state
             if ($null -eq $state -or $id -eq $Except -or $state.state -eq 'applied' -or $state.settled -or
                     ($state.state -eq 'undone' -and -not (Test-Recent $state.ended))) {
@@ -2488,18 +2584,24 @@ function Read-Unfinished([string] $Except) {
         }
     }
     catch {
-        $found.faults = @("changes of this host are not told: $(Get-Reason $_)")
+        $found.faults += "changes of this host are not told: $(Get-Reason $_)"
     }
     $found
 }
 
 function Remove-OldChange {
     foreach ($id in @(Get-ChangeId)) {
-        $state = Read-State $id
-        $isOver = $null -eq $state -or $state.settled -or ('applied', 'undone') -contains $state.state
-        if ($isOver -and -not (Test-Recent $state.ended)) {
-            Unregister-UndoTask $id
-            [IO.Directory]::Delete((Get-ChangeFolder $id), $true)
+        try {
+            $state = Read-State $id
+            $isOver = $null -eq $state -or $state.settled -or ('applied', 'undone') -contains $state.state
+            if ($isOver -and -not (Test-Recent $state.ended)) {
+                Unregister-UndoTask $id
+                [IO.Directory]::Delete((Get-ChangeFolder $id), $true)
+            }
+        }
+        catch {
+            # It goes another time, and keeps no change waiting that has nothing to do with it.
+            $null = $_
         }
     }
 }
@@ -2532,13 +2634,12 @@ function Set-Outcome([hashtable] $Answer, [hashtable] $Change) {
     $Answer.seconds = $state.seconds
 }
 
-function Start-Change([hashtable] $Change, [object] $Asked, [string] $Text) {
-    # What must be on the disk before the first step: the state, this script, the request, and the task that undoes.
+function Start-Change([hashtable] $Change, [object] $Asked) {
+    # What must be on the disk before the first step: the state, this script, and the task that undoes.
     Assert-OwnFolder $Change.Folder
     try {
         $copy = [IO.Path]::Combine($Change.Folder, 'host.ps1')
         Write-NewFile -Path $copy -Bytes (ConvertTo-Utf8 (Get-ScriptText)) -Sddl ''
-        Write-NewFile -Path ([IO.Path]::Combine($Change.Folder, 'request.json')) -Bytes (ConvertTo-Utf8 $Text) -Sddl ''
         Write-NewFile -Path ([IO.Path]::Combine($Change.Folder, 'reserve')) -Bytes ([byte[]]::new($ReserveBytes)) -Sddl ''
         Write-State $Change @{}
         Register-UndoTask $Asked.id (Get-TaskXml -Id $Asked.id -Script $copy)
@@ -2588,13 +2689,13 @@ function Invoke-StepList([hashtable] $Change, [object] $Asked) {
     }
 }
 
-function Invoke-Apply([object] $Asked, [string] $Text, [hashtable] $Answer, [bool] $CheckMode) {
+function Invoke-Apply([object] $Asked, [hashtable] $Answer, [bool] $CheckMode) {
     # What is thrown from here is a refusal.
     if ($Asked.id -cnotmatch '^[0-9a-f]{32}$' -or -not ($Asked.timeout -gt 0)) {
         throw 'the request names no id or no timeout: this is a fault of the control node'
     }
     if (-not (Test-Administrator)) {
-        throw "the account $env:USERNAME is no administrator of this host, or its login is a restricted one: log in with one that is"
+        throw (Get-NoAdministratorText)
     }
     $change = Open-Change $Asked.id $null
     $change.Places = Read-Place $Asked.wanted.places
@@ -2656,7 +2757,7 @@ function Invoke-Apply([object] $Asked, [string] $Text, [hashtable] $Answer, [boo
             process = $PID
             process_began = $me.began
         }
-        Start-Change -Change $change -Asked $Asked -Text $Text
+        Start-Change -Change $change -Asked $Asked
         # Where even the undoing fails, such as on a full disk; the task is there.
         $Answer.outcome = 'trouble'
         $Answer.ok = $false
@@ -2698,7 +2799,7 @@ function Invoke-Request([string] $Text, [bool] $CheckMode) {
         if ($asked.verb -eq 'apply') {
             $id = $asked.id
             # Whatever it might say is no part of the answer.
-            $null = Invoke-Apply -Asked $asked -Text $Text -Answer $answer -CheckMode $CheckMode
+            $null = Invoke-Apply -Asked $asked -Answer $answer -CheckMode $CheckMode
         }
     }
     catch {
@@ -2727,6 +2828,10 @@ function Invoke-Request([string] $Text, [bool] $CheckMode) {
             $answer.ok = $false
         }
         $words = "this host cannot be read ($(Get-Reason $_)): see whether WMI and the registry answer its account"
+        # Over the network, WMI tells of services and connections to administrators alone.
+        if (-not (Test-Administrator)) {
+            $words = "$(Get-NoAdministratorText) ($(Get-Reason $_))"
+        }
         $answer.sentence = (@($answer.sentence, $words) | Where-Object { $_ }) -join '; '
     }
     $answer

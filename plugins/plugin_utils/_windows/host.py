@@ -21,7 +21,7 @@ import re
 import time
 import urllib.parse
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Any, Protocol, cast
+from typing import Any, Protocol, cast, get_args
 
 from ansible_collections.portshift.agents.plugins.module_utils._core.change_record import IS_BACKUP, ChangeRecord, Disk
 from ansible_collections.portshift.agents.plugins.module_utils._core.file_edit import FileEdit, FileError, sha256
@@ -31,9 +31,9 @@ from ansible_collections.portshift.agents.plugins.module_utils._network.certific
 from ansible_collections.portshift.agents.plugins.module_utils._network.certificate import other_than
 from ansible_collections.portshift.agents.plugins.module_utils._network.probe import described
 from ansible_collections.portshift.agents.plugins.plugin_utils._windows.protocol import (
-    FOLDER, Answer, ConnectionFound, FileAsked, FileFound, FolderAsked, FolderFound, Found, Place, Probe, ProbeFound,
-    RegistryAsked, RegistryFound, RegistryKey, RegistryStep, RemoveStep, RegistryValue, ServiceFound, Splice, Step, Unfinished,
-    Wanted, WriteStep)
+    FOLDER, Answer, ConnectionFound, ExcludedRange, FileAsked, FileFound, FolderAsked, FolderFound, Found, Place, Probe,
+    ProbeFound, RangeKind, RegistryAsked, RegistryFound, RegistryKey, RegistryStep, RegistryValue, RemoveStep, ServiceFound,
+    Splice, Step, Unfinished, Wanted, WriteStep)
 from ansible_collections.portshift.agents.plugins.plugin_utils._windows.reg_file import reg_file
 
 # The bytes of a file, and of the ends of logs, that a look brings.
@@ -49,6 +49,7 @@ SERVICE_KEYS = r"HKLM\SYSTEM\CurrentControlSet\Services"
 BODY_LIMIT = 256 * 1024
 # The service that carries out what netsh portproxy forwards.
 IP_HELPER = "iphlpsvc"
+FAMILIES = dict(ipv4="IPv4", ipv6="IPv6")
 # Seconds by which two reports of one start may differ.
 OF_A_START = 0.01
 # Seconds between two looks while something is awaited.
@@ -367,6 +368,10 @@ class WindowsHost(Host):
         folder = self.picture.folders[_norm(ntpath.dirname(path))]
         if folder["problem"]:
             raise FileError("%s: could not be read (%s)" % (folder["path"], folder["problem"]))
+        # Of the others, what was not read is told by unread(): what is written now is in the newest one.
+        newest = folder["files"][0] if folder["files"] else None
+        if newest and newest["problem"] and newest["name"].lower() == ntpath.basename(path).lower():
+            raise FileError("%s: could not be read (%s); see which process holds it" % (path, newest["problem"].rstrip(".")))
         found = self._tail(path)
         if found is None:
             return None
@@ -565,7 +570,29 @@ class WindowsHost(Host):
         if not netsh or not spans:
             return None
         return dict(first=spans[0]["first"], last=spans[0]["last"], reserved=[
-            [one["first"], one["last"]] for one in netsh["excluded"] if (one["family"], one["protocol"]) == ("ipv4", "tcp")])
+            [one["first"], one["last"]] for one in self.excluded("ipv4", "tcp") if one["administered"]])
+
+    def excluded(self, family: str, protocol: str) -> list[ExcludedRange]:
+        netsh = self._need(Wanted(netsh=True)).found["netsh"]
+        return [one for one in (netsh["excluded"] if netsh else ()) if (one["family"], one["protocol"]) == (family, protocol)]
+
+    def not_excluded(self, port: int) -> list[RangeKind]:
+        """The kinds of which no range holds the port; none where netsh could not be asked."""
+        if not self.ephemeral_ports():
+            return []
+        return [kind for kind in get_args(RangeKind) if not any(
+            one["first"] <= port <= one["last"] for one in self.excluded(*kind.split("/")))]
+
+    def kept_from_all(self, port: int, family: str, protocol: str) -> str | None:
+        """A sentence on the range in which Windows keeps the port from every program, where there is one."""
+        for one in self.excluded(family, protocol):
+            if one["first"] <= port <= one["last"] and not one["administered"]:
+                asked = "netsh interface %s %%s excludedportrange protocol=%s" % (family, protocol)
+                return ("port %d (%s, %s) lies in the range %d-%d, which Windows itself, such as for Hyper-V or WinNAT, keeps "
+                        "from every program (%s, without *); choose another port, or reserve this one while WinNAT is stopped: "
+                        "net stop winnat, %s startport=%d numberofports=1, net start winnat" % (
+                            port, protocol, FAMILIES[family], one["first"], one["last"], asked % "show", asked % "add", port))
+        return None
 
     def probe(self, targets: Sequence[Mapping[str, Any]], timeout: float, wait: float = 0) -> list[dict[str, Any]]:
         asked = [None if target.get("protocol") == "udp" else probe_asked(target, timeout) for target in targets]

@@ -24,7 +24,7 @@ from ansible_collections.portshift.agents.plugins.module_utils._move.transaction
 from ansible_collections.portshift.agents.plugins.plugin_utils._contracts import Result
 from ansible_collections.portshift.agents.plugins.plugin_utils._windows.host import WindowsHost, WindowsServices
 from ansible_collections.portshift.agents.plugins.plugin_utils._windows.protocol import (
-    FOLDER, Answer, Condition, ExcludeStep, MarkStep, ServiceStep, Step, Unfinished, WaitStep, Wanted)
+    FOLDER, Answer, Condition, ExcludeStep, MarkStep, RangeKind, ServiceStep, Step, Unfinished, WaitStep, Wanted)
 from ansible_collections.portshift.agents.plugins.plugin_utils._windows.script import Script, WindowsError, is_of_another
 
 # Seconds beyond its own time in which the host ends a change, and between two looks: it undoes it by itself then, and one that
@@ -158,6 +158,8 @@ class WindowsMove:
 
     C(bridge): the WindowsBridge of the host, or None.  C(reserve): whether the port is to be taken out of what Windows hands out.
 
+    C(hindrances): what stands against the move beside what the product and its services say.
+
     C(conditions): what the host waits for before it takes the change for proved; none where no proof is asked.
 
     C(ready): what has to hold before a service is stopped, for which the host waits so many seconds; the words for it are those
@@ -171,13 +173,14 @@ class WindowsMove:
                  unfinished_only: bool = False, marked: tuple[Sequence[str], Sequence[str]] = ((), ()),
                  conditions: Callable[[], list[Condition]] = list, bridge: Any = None, reserve: bool = False,
                  ready: Callable[[], tuple[str, float, list[Condition]]] = lambda: ("", 0, []),
-                 since_start: float | None = None) -> None:
+                 since_start: float | None = None, hindrances: Callable[[], list[str]] = list) -> None:
         self.module, self.script, self.host, self.product, self.services = module, script, host, product, services
         script.about = record
         self.record_path, self.seconds, self.phase, self.proof_seconds = record, seconds, phase, proof_seconds
         self.force, self.unfinished_only, self.marked, self.conditions = force, unfinished_only, marked, conditions
         self.bridge, self.reserve, self.ready, self.awaited = bridge, reserve, ready, ""
         self.since_start = since_start
+        self.hindrances = hindrances
         self.turned: Result | None = None
         self.diffs: list[Any] = []
         self.files: list[str] = []
@@ -203,6 +206,9 @@ class WindowsMove:
         down = self.services.down()
         if edits:
             self._require_known()
+            hindrances = self.hindrances()
+            if hindrances:
+                raise MoveError("nothing was changed: %s" % "; ".join(hindrances))
         questions = self.product.evidence()
         if self.module.check_mode:
             for edit in edits:
@@ -248,8 +254,10 @@ class WindowsMove:
         mark = [MarkStep(step="mark", folders=list(folders), endings=list(endings))] if proved and folders else []
         record = ChangeRecord(self.record_path, old_port, self.product.port, self.phase, disk=self.host.disk)
         record.before_stop(self.services.processes())
-        if self._is_to_be_excluded():
-            record.content["excluded"] = True
+        kinds = self.host.not_excluded(self.product.port) if self.reserve else []
+        if kinds:
+            # What is excluded for another reason is not given back.
+            record.content["excluded"] = sorted({*record.content.get("excluded", ()), *kinds})
         for edit in edits:
             self._commit(edit, record)
         before_start, after_start = self._turn((old_port, self.product.port) if old_port else None)
@@ -258,7 +266,8 @@ class WindowsMove:
         # Ahead of the stop: whatever ends this change in the middle, the way back is on the disk.
         steps: list[Step] = [
             *ready, *self.host.disk.take(), *self._told("stop", self.services.names[::-1]), *mark, *before_start,
-            *self._excluded(), *self.host.changes, *self._told("start", self.services.names), *after_start]
+            *self._excluded(self.product.port, kinds, True), *self.host.changes, *self._told("start", self.services.names),
+            *after_start]
         if proved:
             steps.append(WaitStep(step="wait", seconds=self.proof_seconds, settle=self.product.evidence().settle_seconds,
                                   until=self.conditions()))
@@ -280,17 +289,10 @@ class WindowsMove:
         self.bridge.note([pair])
         return steps
 
-    def _is_to_be_excluded(self) -> bool:
-        ephemeral = self.host.ephemeral_ports() if self.reserve else None
-        if not ephemeral:
-            return False
-        return not any(first <= self.product.port <= last for first, last in ephemeral["reserved"])
-
-    def _excluded(self) -> list[Step]:
+    @staticmethod
+    def _excluded(port: int, kinds: list[RangeKind], present: bool) -> list[Step]:
         """While the port is free: netsh refuses one that a process has."""
-        if not self._is_to_be_excluded():
-            return []
-        return [ExcludeStep(step="exclude", port=self.product.port, present=True, must=False)]
+        return [ExcludeStep(step="exclude", kinds=kinds, port=port, present=present, must=False)] if kinds else []
 
     def _told(self, action: Any, names: Sequence[str]) -> list[Step]:
         return [ServiceStep(step=action, service=name, seconds=self.seconds) for name in names]
@@ -395,8 +397,7 @@ class WindowsMove:
             changes, self.host.changes = self.host.changes, []
             before_start, after_start = self._turn((content["new_port"], old_port) if old_port else None)
             bridge_file = self.host.disk.take()
-            given_back = [ExcludeStep(step="exclude", port=content["new_port"], present=False, must=False)] if (
-                content.get("excluded")) else []
+            given_back = self._excluded(content["new_port"], content.get("excluded", []), False)
             record.mark_rolled_back()
             self._carry_out([*bridge_file, *self._told("stop", self.services.names[::-1]), *before_start, *changes, *given_back,
                              *self._told("start", self.services.names), *after_start, *self.host.disk.take()],

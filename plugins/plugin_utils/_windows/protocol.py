@@ -3,9 +3,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """What the control node asks of a Windows host, and what the host answers.
 
-host.ps1 is sent by C(ansible.windows.win_powershell) with one parameter, C(Request): a Request as JSON text, the same text that
-the host keeps on its disk while a change is under way.  Its C($Ansible.Result) is an Answer.  All judgement is the control
-node's: the script reads, and carries out steps each of which has its guard.
+host.ps1 is sent by C(ansible.windows.win_powershell) with one parameter, C(Request): a Request as JSON text.  Its
+C($Ansible.Result) is an Answer.  All judgement is the control node's: the script reads, and carries out steps each of which has
+its guard.
 
 Bytes travel as base64.  Moments are seconds since the epoch, UTC, with fractions; durations are seconds.  A sha256 is 64 lower
 case digits.  A path is absolute with a drive letter, or begins with the name of a place in braces (C({client}\\actionsite.afxm)).
@@ -133,6 +133,8 @@ class TailFound(TypedDict):
     # Where in the file the content begins.
     offset: int
     content: str
+    # Why nothing of it was read, such as that another process has it for itself.
+    problem: str | None
 
 
 class FolderFound(TypedDict):
@@ -240,9 +242,15 @@ class PortRange(TypedDict):
     last: int
 
 
+class ExcludedRange(PortRange):
+    # Whether netsh has made it, for programs that ask for one of its ports.  What Windows has excluded by itself, such as for
+    # Hyper-V or WinNAT, it keeps from every other program.
+    administered: bool
+
+
 class NetshFound(TypedDict):
     portproxy: list[PortProxy]
-    excluded: list[PortRange]
+    excluded: list[ExcludedRange]
     dynamic: list[PortRange]
     problem: str | None
 
@@ -345,13 +353,18 @@ class PortProxyStep(TypedDict):
     present: bool
 
 
-class ExcludeStep(TypedDict):
-    """Takes a port out of what Windows hands out, tcp and udp, IPv4 and IPv6, or gives it back.
+# ipv4/tcp: a family and a protocol, of which each has excluded ranges of its own.
+RangeKind = Literal["ipv4/tcp", "ipv4/udp", "ipv6/tcp", "ipv6/udp"]
 
-    A port that is held cannot be excluded: with C(must) false that is a note.
+
+class ExcludeStep(TypedDict):
+    """Takes a port of these kinds out of what Windows hands out, or gives it back.
+
+    A port that is held, or that Windows keeps from every program, cannot be excluded: with C(must) false that is a note.
     """
 
     step: Literal["exclude"]
+    kinds: list[RangeKind]
     port: int
     present: bool
     must: bool
@@ -466,7 +479,7 @@ class Request(TypedDict):
     """C(read) alone reads.  C(apply) carries out the steps in their order, then reads.
 
     A step that fails, or whose guard does not hold, ends the change: what the steps before it did is undone in the opposite
-    order, with the services that ran before running again.  Before the first step the host keeps request and state in
+    order, with the services that ran before running again.  Before the first step the host keeps the state in
     C(FOLDER\\changes\\ID) and makes a scheduled task, which looks each minute, and soon after a boot: where the change's
     process is gone it does the same at once, and it ends one that hangs when C(timeout) is over.  Services that ran are started
     whatever else fails.  A service that does not run yet is started again each minute.  What could not be set back yet, for which

@@ -96,12 +96,7 @@ class Script:
             raise WindowsError(trouble)
 
     def read(self, wanted: Wanted) -> Answer:
-        answer = self._ask(Request(version=VERSION, verb="read", wanted=wanted))
-        if not answer["ok"] or answer["found"] is None:
-            raise WindowsError("the host could not be read: %s" % (answer["sentence"] or "it did not say why"))
-        if answer["found"]["language_mode"] != "FullLanguage":
-            raise WindowsError(constrained(answer["found"]["language_mode"]))
-        return answer
+        return readable(self._ask(Request(version=VERSION, verb="read", wanted=wanted)))
 
     def apply(self, wanted: Wanted, steps: list[Step], timeout: float, settles: Sequence[str] = ()) -> Answer:
         """Carries out the steps, then reads.  The outcome is for the caller to judge.
@@ -165,6 +160,15 @@ class Script:
         if isinstance(answer, dict) and answer.get("version") == VERSION and not done.get("failed"):
             return cast(Answer, answer)
         raise _why_no_answer(done, answer)
+
+
+def readable(answer: Answer) -> Answer:
+    """The answer to a read; WindowsError where the host could not be read."""
+    if not answer["ok"] or answer["found"] is None:
+        raise WindowsError("the host could not be read: %s" % (answer["sentence"] or "it did not say why"))
+    if answer["found"]["language_mode"] != "FullLanguage":
+        raise WindowsError(constrained(answer["found"]["language_mode"]))
+    return answer
 
 
 def is_not_let_in(error: Exception) -> bool:
