@@ -95,6 +95,27 @@ def test_a_file_in_another_encoding_or_with_comments_costs_no_execution_more_tha
     assert script.reads == (1 if look == change_tracker_lab.WIDE else 2)
 
 
+@pytest.fixture
+def untold_starts(host, monkeypatch):
+    """The host does not tell when the processes of its services began."""
+    answer = host.script.answer
+
+    def untold(request, check_mode=False):
+        found = answer(request, check_mode)
+        for service in found["found"]["services"] if found["found"] else ():
+            service["began"] = None
+        return found
+    monkeypatch.setattr(host.script, "answer", untold)
+
+
+def test_an_agent_whose_start_the_host_does_not_tell_is_watched(host, script, untold_starts):
+    found = move(script)
+    assert (found["ok"], found["changed"], found["missing"], record(host)["state"]) == (True, True, {}, "verified")
+    host.pass_time(600)
+    proof = change_tracker.looked(Straight(host), look_options())["evidence"]
+    assert (proof["ok"], proof["missing"]) == (True, {}) and proof["waited"] > 0
+
+
 def test_a_second_look_is_the_proof(host, script):
     move(script)
     host.pass_time(600)
