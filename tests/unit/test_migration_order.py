@@ -19,6 +19,7 @@ from ansible_collections.portshift.agents.plugins.action import migration as mig
 from ansible_collections.portshift.agents.plugins.action.bigfix_plan import other_relays
 from ansible_collections.portshift.agents.plugins.module_utils._core.errors import EngineError
 from ansible_collections.portshift.agents.plugins.plugin_utils import _migration as migration
+from ansible_collections.portshift.agents.plugins.plugin_utils._evidence import WithLooks, without_evidence
 from ansible_collections.portshift.agents.plugins.plugin_utils._products import VERBS
 from ansible_collections.portshift.agents.plugins.plugin_utils._registry import PRODUCTS
 from ansible_collections.portshift.agents.plugins.plugin_utils._reports import report
@@ -100,13 +101,18 @@ def test_a_phase_that_is_left_out_is_proved_anew_before_a_later_one():
 
 
 def test_a_host_that_has_moved_and_has_proved_it_in_its_look_is_asked_nothing_more(look_up):
-    def proof(**values):
-        return dict(bigfix_component_assessment=dict(evidence=values))
+    def proof(good=True, **values):
+        return dict(bigfix_component_assessment=dict(ok=good, evidence=values))
 
     hostvars = HostVars(localhost=dict(portshift_order=order()), srv=proof(ok=True, port=55000), r1=proof(ok=False, port=55000),
-                        r2=proof(ok=True, port=56000), c1=dict(bigfix_component_assessment=dict(evidence=None)), c2={})
+                        r2=proof(ok=True, port=56000), c1=dict(bigfix_component_assessment=dict(ok=True, evidence=None)), c2={})
     found = [host for host in COMPONENTS if look_up("unsettled", host, hostvars=hostvars)]
     assert found == ["r1", "r2", "c1", "c2"]
+    # A gate and a phase have one rule for what a look has proved.
+    for look, settled in ((proof(ok=True, port=55000), True), (proof(False, ok=True, port=55000), False)):
+        hosts = WithLooks(HostVars(srv=look), "bigfix_component_assessment", "bigfix_component_evidence")
+        assert migration.is_settled(order(), look["bigfix_component_assessment"]) is settled
+        assert (without_evidence(hosts, "srv", "bigfix_component_evidence", 55000) is None) is settled
     # It stays in its batch: one host alone whose failure ends the run is none the more likely.
     assert look_up("phase", 1, hostvars=hostvars) == ["srv", "r1"] and look_up("batches", 1, hostvars=hostvars) == [1, 1]
     hostvars["localhost"] = dict(portshift_order=order("rollback", ()))

@@ -10,11 +10,14 @@ import re
 import pytest
 
 from ansible_collections.portshift.agents.plugins.module_utils._core.errors import EngineError
+from ansible_collections.portshift.agents.plugins.plugin_utils._evidence import WithLooks
+from ansible_collections.portshift.agents.plugins.plugin_utils._gate import judged
 from ansible_collections.portshift.agents.plugins.plugin_utils._windows import change_tracker
 from ansible_collections.portshift.agents.plugins.plugin_utils._windows.move import Module
 from ansible_collections.portshift.agents.plugins.plugin_utils._windows.script import new_id
 from tests.lab import change_tracker_lab
-from tests.unit.windows_bigfix import Straight
+from tests.unit.host_variables import HostVars
+from tests.unit.windows_bigfix import RECORD as OF_BIGFIX, Straight
 from tests.unit.windows_change_tracker import (
     CERTIFICATE, FOLDER, LOG, NEW, OLD, PATH, RECORD, SERVICE, THUMBPRINT, agent, back_options, change_options, details,
     evidence_options, hub, look_options, proof, state_of)
@@ -445,7 +448,7 @@ def test_a_boot_amid_the_move_undoes_it(host, script):
     assert state_of(host) == before and host.services.get(SERVICE).state == "running"
 
 
-@pytest.mark.parametrize("about, is_settled", [("C:\\ProgramData\\portshift\\bigfix.json", False), (RECORD, True), (None, True)])
+@pytest.mark.parametrize("about, is_settled", [(OF_BIGFIX, False), (RECORD, True), (None, True)])
 def test_a_way_back_settles_what_its_own_product_has_left_half_way_and_no_others(host, script, about, is_settled):
     move(script)
     left, asked = new_id(about), []
@@ -462,6 +465,30 @@ def test_a_way_back_settles_what_its_own_product_has_left_half_way_and_no_others
         # That of another product stands against a move, and not against a way back.
         assert back(script)["changed"] is False
         assert "left half way" in change_tracker.looked(script, look_options())["problems"][0]
+
+
+def left_by_bigfix(script, state, running=False, sentence="BESClient does not start"):
+    """The host tells of a change of BigFix."""
+    script.read = lambda wanted, read=script.read: dict(read(wanted), unfinished=[
+        dict(id=new_id(OF_BIGFIX), state=state, began=1.0, sentence=sentence, running=running, timeout=70.0)])
+    return script
+
+
+def test_what_another_product_has_left_half_way_is_no_word_against_an_agent_that_has_moved(host, script):
+    before = change_tracker.looked(left_by_bigfix(Straight(host), "trouble"), look_options())
+    assert before["ok"] is False and "left half way" in before["problems"][0] and before["notes"] == []
+    move(script)
+    host.pass_time(600)
+    look = change_tracker.looked(left_by_bigfix(Straight(host), "trouble"), look_options())
+    assert (look["ok"], look["problems"], look["evidence"]["ok"]) == (True, [], True)
+    [note] = look["notes"]
+    assert "left half way, and a person has to look at it: BESClient does not start" in note
+    assessment, evidence = "change_tracker_assessment", "change_tracker_evidence"
+    hostvars = WithLooks(HostVars({"win1": {assessment: look}}), assessment, evidence)
+    assert not judged(hostvars, ["win1"], evidence, NEW).get("failed")
+    # What is under way proves nothing, and the next task waits for its end.
+    look = change_tracker.looked(left_by_bigfix(Straight(host), "applying", True), look_options(proof=proof(timeout=0)))
+    assert (look["ok"], look["problems"], look["evidence"]["ok"]) == (True, [], False) and "under way" in look["notes"][0]
 
 
 # --- proxies

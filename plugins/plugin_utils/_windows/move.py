@@ -109,13 +109,13 @@ def left_half_way(host: WindowsHost) -> str:
 def looked_at(result: Result, host: WindowsHost, services: Sequence[str]) -> Result:
     """What a look at a product returns, with what stands against a move of any product on such a host."""
     # One that was cut off is ended by the move itself.
-    problems = ["another change of this host is under way: %s" % one["sentence"] for one in host.under_way() if one["running"]]
+    others = ["another change of this host is under way: %s" % one["sentence"] for one in host.under_way() if one["running"]]
     if host.half_way():
-        problems.append(left_half_way(host))
-    if result["edits"]:
-        problems += host.services(services).hindrances()
+        others.append(left_half_way(host))
+    # A host that has moved is not moved once more: what else has become of it is no word against its proof.
+    problems = [*others, *host.services(services).hindrances()] if result["edits"] else []
     problems += result["problems"]
-    return dict(result, problems=problems, ok=not problems, notes=[*result["notes"], *(
+    return dict(result, problems=problems, ok=not problems, notes=[*result["notes"], *([] if result["edits"] else others), *(
         "an earlier change of this host was cut off; it is undone before this one: %s" % one["sentence"]
         for one in host.under_way() if not one["running"]), *host.told(half_way=False)])
 
