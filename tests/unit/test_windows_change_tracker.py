@@ -467,27 +467,45 @@ def test_a_way_back_settles_what_its_own_product_has_left_half_way_and_no_others
         assert "left half way" in change_tracker.looked(script, look_options())["problems"][0]
 
 
-def left_by_bigfix(script, state, running=False, sentence="BESClient does not start"):
-    """The host tells of a change of BigFix."""
-    script.read = lambda wanted, read=script.read: dict(read(wanted), unfinished=[
-        dict(id=new_id(OF_BIGFIX), state=state, began=1.0, sentence=sentence, running=running, timeout=70.0)])
+def left(script, about, state, running=False):
+    """The host tells of a change with this record."""
+    one = dict(id=new_id(about), state=state, began=1.0, sentence="it does not start", running=running, timeout=70.0)
+    script.read = lambda wanted, read=script.read: dict(read(wanted), unfinished=[one])
     return script
 
 
+@pytest.mark.parametrize("state, told", [("trouble", "failed"), ("undone", "reverted")])
+@pytest.mark.parametrize("about, is_own", [(OF_BIGFIX, False), (RECORD, True), (None, True)])
+def test_what_became_of_another_products_change_is_not_what_became_of_this_one(host, script, state, told, about, is_own):
+    found = back(left(script, about, state), state="present")
+    assert (found["state"], found["reason"]) == ((told, "it does not start") if is_own else ("none", None))
+    # What the host is like is told all the same.
+    assert "it does not start" in found["notes"][0]
+
+
+def test_a_way_back_with_nothing_to_put_back_names_what_its_own_product_has_left_half_way(host, script):
+    one, other = new_id(RECORD), new_id(OF_BIGFIX)
+    script.read = lambda wanted, read=script.read: dict(read(wanted), unfinished=[
+        dict(id=change, state="trouble", began=1.0, sentence=change, running=False, timeout=70.0) for change in (one, other)])
+    with pytest.raises(EngineError, match="nothing of the record of this host is to be put back.*" + one) as caught:
+        back(script)
+    assert other not in str(caught.value)
+
+
 def test_what_another_product_has_left_half_way_is_no_word_against_an_agent_that_has_moved(host, script):
-    before = change_tracker.looked(left_by_bigfix(Straight(host), "trouble"), look_options())
+    before = change_tracker.looked(left(Straight(host), OF_BIGFIX, "trouble"), look_options())
     assert before["ok"] is False and "left half way" in before["problems"][0] and before["notes"] == []
     move(script)
     host.pass_time(600)
-    look = change_tracker.looked(left_by_bigfix(Straight(host), "trouble"), look_options())
+    look = change_tracker.looked(left(Straight(host), OF_BIGFIX, "trouble"), look_options())
     assert (look["ok"], look["problems"], look["evidence"]["ok"]) == (True, [], True)
     [note] = look["notes"]
-    assert "left half way, and a person has to look at it: BESClient does not start" in note
+    assert "left half way, and a person has to look at it: it does not start" in note
     assessment, evidence = "change_tracker_assessment", "change_tracker_evidence"
     hostvars = WithLooks(HostVars({"win1": {assessment: look}}), assessment, evidence)
     assert not judged(hostvars, ["win1"], evidence, NEW).get("failed")
     # What is under way proves nothing, and the next task waits for its end.
-    look = change_tracker.looked(left_by_bigfix(Straight(host), "applying", True), look_options(proof=proof(timeout=0)))
+    look = change_tracker.looked(left(Straight(host), OF_BIGFIX, "applying", True), look_options(proof=proof(timeout=0)))
     assert (look["ok"], look["problems"], look["evidence"]["ok"]) == (True, [], False) and "under way" in look["notes"][0]
 
 

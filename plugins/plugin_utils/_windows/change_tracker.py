@@ -28,7 +28,7 @@ from ansible_collections.portshift.agents.plugins.plugin_utils._contracts import
 from ansible_collections.portshift.agents.plugins.plugin_utils._windows.host import (
     ENVIRONMENT, FILE_LIMIT, LOG_BYTES, SERVICE_KEYS, WindowsHost, key_asked, names_asked, probe_asked)
 from ansible_collections.portshift.agents.plugins.plugin_utils._windows.move import (
-    Module, NotMoved, WindowsMove, await_end, check_options, ended_by_itself, looked_at, marking)
+    Module, NotMoved, WindowsMove, await_end, check_options, ended_by_itself, looked_at, marking, own_changes)
 from ansible_collections.portshift.agents.plugins.plugin_utils._windows.protocol import (
     FOLDER, Answers, Condition, Connected, FileAsked, FolderAsked, Logged, Place, RegistryName, ServiceIs, Wanted)
 from ansible_collections.portshift.agents.plugins.plugin_utils._windows.script import Script
@@ -279,12 +279,16 @@ def _reverted(script: Script, params: Mapping[str, Any], module: Module) -> Resu
 def _present(script: Script, params: Mapping[str, Any], module: Module) -> Result:
     host = WindowsHost(script.read)
     ended = ended_by_itself(host, params["wait"])
+    record = params["record"] or RECORD
+    half_way, undone = own_changes(host.half_way(), record), own_changes(host.undone(), record)
     told = host.told() if ended else [one["sentence"] for one in host.under_way()]
-    state = "changing" if not ended else "failed" if host.half_way() else "reverted" if host.undone() else "none"
+    state = "changing" if not ended else "failed" if half_way else "reverted" if undone else "none"
     if params["wait"] and not ended:
         raise NotMoved("the change of this host has not ended in %d s: %s; the host ends it by itself" % (
             params["wait"], "; ".join(told)), "changing")
-    return _told(params, state, notes=told, reason="; ".join(told) or None)
+    # Of a change of another product the notes tell: it stands against a move, and is not what is asked about.
+    reason = told if not ended else [one["sentence"] for one in half_way or undone]
+    return _told(params, state, notes=told, reason="; ".join(reason) or None)
 
 
 def _confirmed(script: Script, params: Mapping[str, Any], module: Module) -> Result:
