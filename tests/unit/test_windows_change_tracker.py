@@ -170,6 +170,26 @@ def test_a_way_back_of_another_migration_or_of_none_changes_nothing(host, script
     assert (found["changed"], found["state"], len(script.applies)) == (False, "none", 1) and record(host)["state"] == "verified"
 
 
+@pytest.mark.parametrize("check_mode, words", [
+    (False, "Gen7AgentCore was started"), (True, "Gen7AgentCore does not run, and would be started")])
+def test_a_service_that_is_started_is_a_note_and_no_migration_that_was_taken_back(host, script, check_mode, words):
+    def started(**more):
+        if host.services.is_running(SERVICE):
+            host.services.crash(SERVICE)
+        found = change_tracker.changed(script, back_options(**more), Module(check_mode, False))
+        assert (found["changed"], found["restored"], found["reason"], found["notes"]) == (True, [], None, [words])
+        assert (host.services.get(SERVICE).state == "running") is not check_mode
+        return found["state"], found["new_port"]
+
+    move(script)
+    # The record is that of a move to another port.
+    assert started(new_port=9443) == ("none", 9443) and record(host)["state"] == "verified"
+    back(script)
+    assert started() == ("reverted", NEW)
+    host.files.remove(RECORD)
+    assert started(services=[SERVICE]) == ("none", None)
+
+
 def test_check_mode_asks_once_and_changes_nothing(host, script):
     before = state_of(host)
     found = change_tracker.changed(script, change_options(), Module(True, True))

@@ -222,6 +222,11 @@ def _told(params: Mapping[str, Any], state: str, **more: Any) -> Result:
                 **more)
 
 
+def _started(names: Sequence[str], module: Module) -> list[str]:
+    """Notes on services that did not run, where nothing else was to be changed."""
+    return ["%s %s" % (name, "does not run, and would be started" if module.check_mode else "was started") for name in names]
+
+
 def failed_state(error: Exception) -> str:
     """What has become of a change that failed so."""
     return dict(undone="reverted", trouble="failed", changing="changing").get(getattr(error, "outcome", ""), "none")
@@ -246,7 +251,7 @@ def _begun(script: Script, params: Mapping[str, Any], module: Module) -> Result:
     found = move.run(False)
     moved, started = bool(found["files"]) and not module.check_mode, found.pop("started")
     if not found["files"]:
-        found["notes"] += ["%s was started" % name for name in started]
+        found["notes"] += _started(started, module)
     reason = "the host has proved itself" if moved and proof else None
     result = dict(_told(params, "confirmed" if moved else "none", reason=reason), **found)
     if module.wants_diff:
@@ -267,10 +272,14 @@ def _reverted(script: Script, params: Mapping[str, Any], module: Module) -> Resu
     move = WindowsMove(module, script, host, product, host.services(services), params["record"], params["command_seconds"],
                        force=params["force"])
     found = move.run(True)
-    state = "reverted" if found["changed"] or content.get("state") == "rolled_back" else "none"
-    result = _told(params, state, changed=found["changed"], restored=found["files"], seconds=found["seconds"],
-                   notes=host.told(), old_port=found["old_port"], new_port=content.get("new_port", params["new_port"]),
-                   reason="it was taken back on request" if found["changed"] else None)
+    # One of a move to another port has not been asked to go back; of one that went back before, a service may have been started.
+    is_asked = bool(content) and (not params["new_port"] or content["new_port"] == params["new_port"])
+    taken_back = is_asked and content["state"] != "rolled_back"
+    result = _told(params, "reverted" if is_asked else "none", changed=found["changed"], restored=found["files"],
+                   seconds=found["seconds"], old_port=found["old_port"],
+                   notes=host.told() + ([] if taken_back else _started(found["started"], module)),
+                   new_port=content["new_port"] if is_asked else params["new_port"],
+                   reason="it was taken back on request" if taken_back else None)
     if module.wants_diff:
         result["diff"] = move.diffs
     return result
