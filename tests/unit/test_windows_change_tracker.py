@@ -582,6 +582,9 @@ def test_the_proxy_of_the_variables_is_taken_where_the_file_says_so(network, ser
     (dict(hub_urls=[dict(path=PATH, port=1)]), "hub_urls leads to port 1, and new_port is %d" % NEW),
     (dict(stop=[["net", "stop", SERVICE]]), "stop is net stop .*leave change_tracker_agent_stop_commands empty"),
     (dict(start=[["x"]]), "leave change_tracker_agent_start_commands empty"),
+    (dict(stop=[["sc.exe", "stop", SERVICE], ["sc.exe", "stop", "NNTHelper"]]), "stop is sc.exe stop NNTHelper, but"),
+    (dict(start=[["sc.exe", "start", SERVICE, "/x"]]), "start is sc.exe start Gen7AgentCore /x, but"),
+    (dict(start=[["sc.exe", "start", "NNTHelper"]], services=[]), "start is sc.exe start NNTHelper, but"),
     (dict(checks=[["x"]]), "checks is not for a Windows host; leave change_tracker_agent_check_commands empty"),
     (dict(executables={SERVICE: ["/x"]}), "leave change_tracker_agent_executables empty"),
     (dict(services_entries=[dict(name="boks", port=1)]), "services_entries is not for a Windows host"),
@@ -593,6 +596,14 @@ def test_what_a_change_of_a_windows_host_is_not_asked(host, script, more, words)
     with pytest.raises(EngineError, match=words):
         move(script, **more)
     assert (state_of(host), script.applies) == (before, [])
+
+
+def test_a_way_back_takes_the_commands_of_the_service_with_which_the_agent_was_moved(host, script):
+    assert back(script, start=[["sc.exe", "start", "NNTHelper"]])["state"] == "none"
+    move(script, stop=[["sc.exe", "stop", SERVICE.upper()]])
+    with pytest.raises(EngineError, match="nothing was changed: start is sc.exe start NNTHelper, but"):
+        back(script, start=[["sc.exe", "start", "NNTHelper"]])
+    assert len(script.applies) == 1 and back(script, start=[["sc.exe", "start", SERVICE]])["state"] == "reverted"
 
 
 def test_a_move_without_proof_is_marked_by_the_proof_that_comes_later(host, script):

@@ -188,12 +188,19 @@ def _check_change(params: Mapping[str, Any]) -> None:
         if any(asked.values()) if name == "executables" else asked:
             raise EngineError("nothing was changed: %s is not for a Windows host; leave %s empty for it" % (
                 name, variable or "it"))
-    for name, action in (("stop", "stop"), ("start", "start")):
-        own = [command for command in params[name] if command[:2] != ["sc.exe", action]]
-        if own:
-            raise EngineError("nothing was changed: %s is %s, but the services of a Windows host are asked of its service "
-                              "manager; leave change_tracker_agent_%s_commands empty for it" % (
-                                  name, " ".join(map(str, own[0])), name))
+    _check_commands(params, params["services"])
+
+
+def _check_commands(params: Mapping[str, Any], services: Sequence[str]) -> None:
+    """EngineError for a command that is not what is asked of the service manager.  C(services): the agent's, where known."""
+    names = {name.lower() for name in services}
+    for action in ("stop", "start"):
+        for command in params[action]:
+            words = [str(word) for word in command]
+            if words[:2] != ["sc.exe", action] or len(words) != 3 or names and words[2].lower() not in names:
+                raise EngineError("nothing was changed: %s is %s, but the services of a Windows host are asked of its service "
+                                  "manager; leave change_tracker_agent_%s_commands empty for it" % (
+                                      action, " ".join(words), action))
 
 
 def _agent_of(params: Mapping[str, Any]) -> dict[str, Any]:
@@ -244,9 +251,11 @@ def _begun(script: Script, params: Mapping[str, Any], module: Module) -> Result:
     await_end(host, script, module.check_mode)
     known = AgentHost(agent, host)
     product = AgentMove(agent, params["new_port"], proof, host)
+    services = [known.service.name] if known.service else []
+    _check_commands(params, services)
     move = WindowsMove(
-        module, script, host, product, host.services([known.service.name] if known.service else []), params["record"],
-        params["command_seconds"], phase=params["phase"], proof_seconds=proof["timeout"] if proof else 0, marked=product.marked(),
+        module, script, host, product, host.services(services), params["record"], params["command_seconds"],
+        phase=params["phase"], proof_seconds=proof["timeout"] if proof else 0, marked=product.marked(),
         conditions=product.conditions, ready=product.ready)
     found = move.run(False)
     moved, started = bool(found["files"]) and not module.check_mode, found.pop("started")
@@ -269,6 +278,7 @@ def _reverted(script: Script, params: Mapping[str, Any], module: Module) -> Resu
     product = AgentMove(agent, params["new_port"], None, host)
     # Those with which it was moved.
     services = params["services"] or sorted((content.get("stopped") or {}).get("processes") or {})
+    _check_commands(params, services)
     move = WindowsMove(module, script, host, product, host.services(services), params["record"], params["command_seconds"],
                        force=params["force"])
     found = move.run(True)
