@@ -422,6 +422,25 @@ def test_hosts_whose_way_back_is_shut_stay(look_up):
         "srv", "r1", "r2", "c2"]
 
 
+# -- what a host was opened for
+
+class TemplatedVars(HostVars):
+    """Variables in which C({{ of_the_site }}) stands for the shell of a Windows host."""
+
+    def __getitem__(self, host):
+        found = super().__getitem__(host)
+        return {name: "powershell" if found[name] == "{{ of_the_site }}" else found[name] for name in found}
+
+
+@pytest.mark.parametrize("reached, asked", [
+    ({}, True), (dict(ansible_shell_type="sh"), True), (dict(ansible_shell_type="powershell"), False),
+    (dict(ansible_shell_type="{{ of_the_site }}"), False)])
+def test_a_windows_host_has_no_record_of_its_firewall_however_its_family_is_told(reached, asked):
+    known = TemplatedVars({"c1": reached, "localhost": {}})
+    told = act(order("rollback", ()), "c1", variables=dict(reached, bigfix_port=55000), hostvars=known, act="opening")
+    assert told["asked"] is asked
+
+
 # -- gates
 
 def play_of(order):
