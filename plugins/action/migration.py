@@ -135,11 +135,12 @@ class ActionModule(ActionBase):
 
     def _act_opening(self, options: dict[str, Any]) -> Result:
         """What tells whether this host was opened for the port that is asked for."""
-        component = self._order["hosts"][self._variables["inventory_hostname"]].get("component")
+        host = self._variables["inventory_hostname"]
+        component = self._order["hosts"][host].get("component")
         told = self._value(self._product.facts["way_back"], {})
         record = told.get("record") if isinstance(told, dict) else None
         return dict(_migration.opening(self._product, component, self._asked(), record or MoveRecord(), self._value,
-                                       is_windows(self._variables)))
+                                       is_windows(HostVariables(self._variables["hostvars"], host))))
 
     def _hub_record(self) -> MoveRecord:
         hub, fact = self._order["hub_hosts"], self._product.facts.get("hub_way_back")

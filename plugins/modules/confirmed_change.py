@@ -68,7 +68,7 @@ options:
     type: str
   record:
     description: The record of the migration, such as C(/var/lib/portshift/boks.json). It is written before each change. Required
-        for O(state=begun).
+        for O(state=begun). With O(state=present) on a Windows host, that of another record is no word on this change.
     type: path
   old_port:
     description: The port that the host moves away from, for the record.

@@ -49,11 +49,8 @@ class WithLooks:
         return host in self._hostvars
 
     def _with_proof(self, raw: Variables, known: Variables) -> Variables:
-        look = raw.get(self._assessment) if isinstance(raw, Mapping) and self._evidence not in raw else None
-        if not is_answer(look) or not look["ok"]:
-            return known
-        proof: Any = look.get("evidence")
-        return _WithProof(known, self._evidence, proof) if is_answer(proof) and proof["ok"] else known
+        proof = proof_of_look(raw.get(self._assessment) if isinstance(raw, Mapping) and self._evidence not in raw else None)
+        return known if proof is None else _WithProof(known, self._evidence, proof)
 
     def raw_get(self, host_name: str) -> Variables:
         raw = self._hostvars.raw_get(host_name)
@@ -85,6 +82,12 @@ def is_answer(value: object) -> TypeGuard[Evidence]:
     """Whether a variable holds the result of a task that has answered, yes or no."""
     return isinstance(value, Mapping) and isinstance(value.get("ok"), bool) and not any(
         _says(value.get(key)) for key in NO_ANSWER)
+
+
+def proof_of_look(look: object) -> Evidence | None:
+    """The proof that a look at a host has given on the way, where nothing stands against the host; None where there is none."""
+    proof: Any = look.get("evidence") if is_answer(look) and look["ok"] else None
+    return proof if is_answer(proof) and proof["ok"] else None
 
 
 def without_evidence(hostvars: HostVars, host: str, name: str, port: int | None = None, check_mode: bool = False) -> str | None:

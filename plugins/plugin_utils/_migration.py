@@ -18,6 +18,7 @@ from ansible.module_utils.parsing.convert_bool import boolean
 from ansible_collections.portshift.agents.plugins.module_utils._core.errors import EngineError
 from ansible_collections.portshift.agents.plugins.plugin_utils._contracts import (
     Found, HostFacts, HostVars, LockArguments, MoveRecord, OpeningAsked, PhaseStep, Rollback, Run, RunOrder, StepFacts)
+from ansible_collections.portshift.agents.plugins.plugin_utils._evidence import proof_of_look
 from ansible_collections.portshift.agents.plugins.plugin_utils._names import closest
 from ansible_collections.portshift.agents.plugins.plugin_utils._products import COLLECTION, PURPOSES, ByHand, Product
 from ansible_collections.portshift.agents.plugins.plugin_utils._registry import PRODUCTS
@@ -210,8 +211,8 @@ def left_out(order: RunOrder, host: str) -> bool:
 
 def is_settled(order: RunOrder, look: Mapping[str, Any]) -> bool:
     """Whether the look at a host has found that it has moved, and has its proof: no later play has to ask it."""
-    found = look.get("evidence") or {}
-    return order["run"] == "migrate" and found.get("ok") is True and found.get("port") == order["port"]
+    proof = proof_of_look(look)
+    return order["run"] == "migrate" and proof is not None and proof.get("port") == order["port"]
 
 
 def stays(order: RunOrder, look: Mapping[str, Any], path: object) -> bool:

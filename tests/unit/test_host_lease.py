@@ -105,11 +105,14 @@ def test_a_lease_of_before_a_container_was_started_anew_is_over(lease, clock, mo
     monkeypatch.setattr(host_lease, "system_start", lambda: clock.now - 1)
     with pytest.raises(BusyError):
         lease("t2").hold(300)
+    assert "is changing this host" in holder_beside(str(lease.path))
     monkeypatch.setattr(host_lease, "system_start", lambda: clock.now + 1)
     clock.now += 2
+    # Neither is it told by a look, which takes none.
+    assert holder_beside(str(lease.path)) is None
     after = lease("t2")
     after.hold(300)
-    assert "this host has been booted since" in after.notes[0]
+    assert "process 4711): this host has been booted since" in after.notes[0]
 
 
 def test_this_system_began_after_its_kernel_and_before_now():

@@ -19,6 +19,7 @@ from ansible_collections.portshift.agents.plugins.action import migration as mig
 from ansible_collections.portshift.agents.plugins.action.bigfix_plan import other_relays
 from ansible_collections.portshift.agents.plugins.module_utils._core.errors import EngineError
 from ansible_collections.portshift.agents.plugins.plugin_utils import _migration as migration
+from ansible_collections.portshift.agents.plugins.plugin_utils._evidence import WithLooks, without_evidence
 from ansible_collections.portshift.agents.plugins.plugin_utils._products import VERBS
 from ansible_collections.portshift.agents.plugins.plugin_utils._registry import PRODUCTS
 from ansible_collections.portshift.agents.plugins.plugin_utils._reports import report
@@ -100,13 +101,18 @@ def test_a_phase_that_is_left_out_is_proved_anew_before_a_later_one():
 
 
 def test_a_host_that_has_moved_and_has_proved_it_in_its_look_is_asked_nothing_more(look_up):
-    def proof(**values):
-        return dict(bigfix_component_assessment=dict(evidence=values))
+    def proof(good=True, **values):
+        return dict(bigfix_component_assessment=dict(ok=good, evidence=values))
 
     hostvars = HostVars(localhost=dict(portshift_order=order()), srv=proof(ok=True, port=55000), r1=proof(ok=False, port=55000),
-                        r2=proof(ok=True, port=56000), c1=dict(bigfix_component_assessment=dict(evidence=None)), c2={})
+                        r2=proof(ok=True, port=56000), c1=dict(bigfix_component_assessment=dict(ok=True, evidence=None)), c2={})
     found = [host for host in COMPONENTS if look_up("unsettled", host, hostvars=hostvars)]
     assert found == ["r1", "r2", "c1", "c2"]
+    # A gate and a phase have one rule for what a look has proved.
+    for look, settled in ((proof(ok=True, port=55000), True), (proof(False, ok=True, port=55000), False)):
+        hosts = WithLooks(HostVars(srv=look), "bigfix_component_assessment", "bigfix_component_evidence")
+        assert migration.is_settled(order(), look["bigfix_component_assessment"]) is settled
+        assert (without_evidence(hosts, "srv", "bigfix_component_evidence", 55000) is None) is settled
     # It stays in its batch: one host alone whose failure ends the run is none the more likely.
     assert look_up("phase", 1, hostvars=hostvars) == ["srv", "r1"] and look_up("batches", 1, hostvars=hostvars) == [1, 1]
     hostvars["localhost"] = dict(portshift_order=order("rollback", ()))
@@ -449,6 +455,25 @@ def test_hosts_whose_way_back_is_shut_stay(look_up):
                         c1=dict(bigfix_component_path=dict(ok=False)), c2=dict(bigfix_component_path=dict(skipped=True)))
     assert look_up("back", hostvars=hostvars) == ["r1", "r2", "c2"] and look_up("back_first", hostvars=hostvars) == [
         "srv", "r1", "r2", "c2"]
+
+
+# -- what a host was opened for
+
+class TemplatedVars(HostVars):
+    """Variables in which C({{ of_the_site }}) stands for the shell of a Windows host."""
+
+    def __getitem__(self, host):
+        found = super().__getitem__(host)
+        return {name: "powershell" if found[name] == "{{ of_the_site }}" else found[name] for name in found}
+
+
+@pytest.mark.parametrize("reached, asked", [
+    ({}, True), (dict(ansible_shell_type="sh"), True), (dict(ansible_shell_type="powershell"), False),
+    (dict(ansible_shell_type="{{ of_the_site }}"), False)])
+def test_a_windows_host_has_no_record_of_its_firewall_however_its_family_is_told(reached, asked):
+    known = TemplatedVars({"c1": reached, "localhost": {}})
+    told = act(order("rollback", ()), "c1", variables=dict(reached, bigfix_port=55000), hostvars=known, act="opening")
+    assert told["asked"] is asked
 
 
 # -- gates

@@ -287,10 +287,10 @@ def lay(host, pairs):
 
 
 @pytest.mark.parametrize("first, reserve, said", [
-    (49152, False, "reserve it (netsh int ipv4 add excludedportrange protocol=tcp startport=55000 numberofports=1), or a restart may "
-                   "find it taken"),
-    (52312, False, "reserve it (netsh int ipv4 add excludedportrange protocol=tcp startport=55000 numberofports=1), or a restart may "
-                   "find it taken"),
+    (49152, False, "reserve it (netsh int ipv4 add excludedportrange protocol=tcp startport=55000 numberofports=1), or a restart "
+                   "may find it taken"),
+    (52312, False, "reserve it (netsh int ipv4 add excludedportrange protocol=tcp startport=55000 numberofports=1), or a restart "
+                   "may find it taken"),
     (52312, True, "it is reserved when this host moves"), (55001, False, None), (55001, True, None)])
 def test_the_range_that_the_host_serves_connections_from_is_read_and_named(estate, first, reserve, said):
     for span in estate.root.dynamic:
@@ -310,7 +310,8 @@ def test_the_range_that_the_host_serves_connections_from_is_read_and_named(estat
 def test_a_setting_of_what_runs_beside_that_holds_the_old_port_is_a_note_and_left_alone(estate):
     windows.set_setting(estate.root, "_WebUIAppEnv_PLATFORM_PORT", str(OLD))
     found = bigfix.looked(Straight(estate.root), look_options(**server_options()))
-    assert found["ok"] and [note for note in found["notes"] if "_WebUIAppEnv_PLATFORM_PORT, a setting of WebUI, holds the old port" in note]
+    assert found["ok"] and [note for note in found["notes"]
+                            if "_WebUIAppEnv_PLATFORM_PORT, a setting of WebUI, holds the old port" in note]
     assert lay(estate.root, [(NEW, OLD)])["changed"]
     bigfix.moved(Straight(estate.root), move_options(**server_options(bridge=BRIDGE)), Module(False, False))
     assert windows.setting(estate.root, "_WebUIAppEnv_PLATFORM_PORT") == str(OLD)

@@ -10,7 +10,8 @@ import json
 import pytest
 
 from ansible_collections.portshift.agents.plugins.module_utils._bigfix import edit as bigfix_edit
-from ansible_collections.portshift.agents.plugins.module_utils._bigfix.file_modules import MASTHEAD_SPEC, SETTINGS_SPEC
+from ansible_collections.portshift.agents.plugins.module_utils._bigfix.file_modules import (
+    MASTHEAD_SPEC, SETTINGS_SPEC, asked_settings)
 from ansible_collections.portshift.agents.plugins.module_utils._core.errors import EngineError
 from ansible_collections.portshift.agents.plugins.module_utils._core.file_kinds import FileKinds
 from ansible_collections.portshift.agents.plugins.plugin_utils._windows import bigfix_files, record as windows_record
@@ -108,6 +109,10 @@ def test_a_file_with_settings_is_edited_as_on_linux(host, script):
     (SETTINGS, dict(format="clientsettings"), "is a key of the registry, and clientsettings is a format of files"),
     (SETTINGS.replace("WOW6432Node", "Wow"), {}, "does not exist"),
     (SETTINGS, dict(settings=dict(X=True)), "the value of X is a bool .True.; write it as quoted text"),
+    (SETTINGS, dict(settings={True: "x"}), "the name of a setting is a bool .True.; write it as quoted text"),
+    (SETTINGS, dict(settings={1.5: "x"}), "the name of a setting is a float"),
+    (SETTINGS, dict(settings={None: "x"}), "the name of a setting is a NoneType"),
+    (SETTINGS, dict(settings={1: "x", "1": "y"}), "settings has 1 twice, as a number and as text"),
     (SETTINGS, dict(record=dict(path="C:\\Windows\\x.json", new_port=NEW)), "lies below C:.ProgramData.portshift, where no user"),
 ])
 def test_what_can_not_be_is_a_sentence(host, script, path, options, words):
@@ -115,6 +120,14 @@ def test_what_can_not_be_is_a_sentence(host, script, path, options, words):
     with pytest.raises(EngineError, match=words):
         settings(script, path=path, **dict(dict(settings=dict(Fresh="1")), **options))
     assert state_of(host) == before and script.applies == []
+
+
+def test_a_name_that_yaml_takes_for_a_number_is_text(host, script):
+    found = settings(script, settings={1: "x", 52311: 7})
+    assert value(host, "1") == ("String", "x") and value(host, "52311") == ("String", "7")
+    assert found["changed"] and not settings(script, settings={"1": "x"})["changed"]
+    # On either family, in a file too.
+    assert asked_settings(dict(settings={1: None, 2: 3}, rewrite_port=None)) == ({"1": None, "2": "3"}, None)
 
 
 def test_a_setting_of_another_type_is_left_alone_unless_it_is_asked_for(host, script):

@@ -11,10 +11,14 @@ import pytest
 
 from ansible_collections.portshift.agents.plugins.module_utils._change_tracker.evidence import PATIENCE_BEFORE
 from ansible_collections.portshift.agents.plugins.module_utils._core.errors import EngineError
+from ansible_collections.portshift.agents.plugins.plugin_utils._evidence import WithLooks
+from ansible_collections.portshift.agents.plugins.plugin_utils._gate import judged
 from ansible_collections.portshift.agents.plugins.plugin_utils._windows import change_tracker
 from ansible_collections.portshift.agents.plugins.plugin_utils._windows.move import Module
 from ansible_collections.portshift.agents.plugins.plugin_utils._windows.script import new_id
 from tests.lab import change_tracker_lab
+from tests.unit.host_variables import HostVars
+from tests.unit.windows_bigfix import RECORD as OF_BIGFIX
 from tests.unit.windows_change_tracker import (
     CERTIFICATE, FOLDER, LOG, NEW, OLD, PATH, RECORD, SERVICE, THUMBPRINT, agent, back_options, change_options, details,
     evidence_options, hub, look_options, proof, state_of)
@@ -105,6 +109,27 @@ def test_start_and_proof_have_the_seconds_that_the_site_gives_them(host, script,
     assert list(host.script.changes.values())[-1].request["timeout"] == 120 + 2 * change_options()["command_seconds"]
 
 
+@pytest.fixture
+def untold_starts(host, monkeypatch):
+    """The host does not tell when the processes of its services began."""
+    answer = host.script.answer
+
+    def untold(request, check_mode=False):
+        found = answer(request, check_mode)
+        for service in found["found"]["services"] if found["found"] else ():
+            service["began"] = None
+        return found
+    monkeypatch.setattr(host.script, "answer", untold)
+
+
+def test_an_agent_whose_start_the_host_does_not_tell_is_watched(host, script, untold_starts):
+    found = move(script)
+    assert (found["ok"], found["changed"], found["missing"], record(host)["state"]) == (True, True, {}, "verified")
+    host.pass_time(600)
+    proof = change_tracker.looked(Straight(host), look_options())["evidence"]
+    assert (proof["ok"], proof["missing"]) == (True, {}) and proof["waited"] > 0
+
+
 def test_a_second_look_is_the_proof(host, script):
     move(script)
     host.pass_time(600)
@@ -154,6 +179,26 @@ def test_a_way_back_of_another_migration_or_of_none_changes_nothing(host, script
     move(script)
     found = back(script, new_port=9443)
     assert (found["changed"], found["state"], len(script.applies)) == (False, "none", 1) and record(host)["state"] == "verified"
+
+
+@pytest.mark.parametrize("check_mode, words", [
+    (False, "Gen7AgentCore was started"), (True, "Gen7AgentCore does not run, and would be started")])
+def test_a_service_that_is_started_is_a_note_and_no_migration_that_was_taken_back(host, script, check_mode, words):
+    def started(**more):
+        if host.services.is_running(SERVICE):
+            host.services.crash(SERVICE)
+        found = change_tracker.changed(script, back_options(**more), Module(check_mode, False))
+        assert (found["changed"], found["restored"], found["reason"], found["notes"]) == (True, [], None, [words])
+        assert (host.services.get(SERVICE).state == "running") is not check_mode
+        return found["state"], found["new_port"]
+
+    move(script)
+    # The record is that of a move to another port.
+    assert started(new_port=9443) == ("none", 9443) and record(host)["state"] == "verified"
+    back(script)
+    assert started() == ("reverted", NEW)
+    host.files.remove(RECORD)
+    assert started(services=[SERVICE]) == ("none", None)
 
 
 def test_check_mode_asks_once_and_changes_nothing(host, script):
@@ -406,7 +451,7 @@ def test_a_boot_amid_the_move_undoes_it(host, script):
     assert state_of(host) == before and host.services.get(SERVICE).state == "running"
 
 
-@pytest.mark.parametrize("about, is_settled", [("C:\\ProgramData\\portshift\\bigfix.json", False), (RECORD, True), (None, True)])
+@pytest.mark.parametrize("about, is_settled", [(OF_BIGFIX, False), (RECORD, True), (None, True)])
 def test_a_way_back_settles_what_its_own_product_has_left_half_way_and_no_others(host, script, about, is_settled):
     move(script)
     left, asked = new_id(about), []
@@ -423,6 +468,48 @@ def test_a_way_back_settles_what_its_own_product_has_left_half_way_and_no_others
         # That of another product stands against a move, and not against a way back.
         assert back(script)["changed"] is False
         assert "left half way" in change_tracker.looked(script, look_options())["problems"][0]
+
+
+def left(script, about, state, running=False):
+    """The host tells of a change with this record."""
+    one = dict(id=new_id(about), state=state, began=1.0, sentence="it does not start", running=running, timeout=70.0)
+    script.read = lambda wanted, read=script.read: dict(read(wanted), unfinished=[one])
+    return script
+
+
+@pytest.mark.parametrize("state, told", [("trouble", "failed"), ("undone", "reverted")])
+@pytest.mark.parametrize("about, is_own", [(OF_BIGFIX, False), (RECORD, True), (None, True)])
+def test_what_became_of_another_products_change_is_not_what_became_of_this_one(host, script, state, told, about, is_own):
+    found = back(left(script, about, state), state="present")
+    assert (found["state"], found["reason"]) == ((told, "it does not start") if is_own else ("none", None))
+    # What the host is like is told all the same.
+    assert "it does not start" in found["notes"][0]
+
+
+def test_a_way_back_with_nothing_to_put_back_names_what_its_own_product_has_left_half_way(host, script):
+    one, other = new_id(RECORD), new_id(OF_BIGFIX)
+    script.read = lambda wanted, read=script.read: dict(read(wanted), unfinished=[
+        dict(id=change, state="trouble", began=1.0, sentence=change, running=False, timeout=70.0) for change in (one, other)])
+    with pytest.raises(EngineError, match="nothing of the record of this host is to be put back.*" + one) as caught:
+        back(script)
+    assert other not in str(caught.value)
+
+
+def test_what_another_product_has_left_half_way_is_no_word_against_an_agent_that_has_moved(host, script):
+    before = change_tracker.looked(left(Straight(host), OF_BIGFIX, "trouble"), look_options())
+    assert before["ok"] is False and "left half way" in before["problems"][0] and before["notes"] == []
+    move(script)
+    host.pass_time(600)
+    look = change_tracker.looked(left(Straight(host), OF_BIGFIX, "trouble"), look_options())
+    assert (look["ok"], look["problems"], look["evidence"]["ok"]) == (True, [], True)
+    [note] = look["notes"]
+    assert "left half way, and a person has to look at it: it does not start" in note
+    assessment, evidence = "change_tracker_assessment", "change_tracker_evidence"
+    hostvars = WithLooks(HostVars({"win1": {assessment: look}}), assessment, evidence)
+    assert not judged(hostvars, ["win1"], evidence, NEW).get("failed")
+    # What is under way proves nothing, and the next task waits for its end.
+    look = change_tracker.looked(left(Straight(host), OF_BIGFIX, "applying", True), look_options(proof=proof(timeout=0)))
+    assert (look["ok"], look["problems"], look["evidence"]["ok"]) == (True, [], False) and "under way" in look["notes"][0]
 
 
 # --- proxies
@@ -478,6 +565,9 @@ def test_the_proxy_of_the_variables_is_taken_where_the_file_says_so(network, ser
     (dict(hub_urls=[dict(path=PATH, port=1)]), "hub_urls leads to port 1, and new_port is %d" % NEW),
     (dict(stop=[["net", "stop", SERVICE]]), "stop is net stop .*leave change_tracker_agent_stop_commands empty"),
     (dict(start=[["x"]]), "leave change_tracker_agent_start_commands empty"),
+    (dict(stop=[["sc.exe", "stop", SERVICE], ["sc.exe", "stop", "NNTHelper"]]), "stop is sc.exe stop NNTHelper, but"),
+    (dict(start=[["sc.exe", "start", SERVICE, "/x"]]), "start is sc.exe start Gen7AgentCore /x, but"),
+    (dict(start=[["sc.exe", "start", "NNTHelper"]], services=[]), "start is sc.exe start NNTHelper, but"),
     (dict(checks=[["x"]]), "checks is not for a Windows host; leave change_tracker_agent_check_commands empty"),
     (dict(executables={SERVICE: ["/x"]}), "leave change_tracker_agent_executables empty"),
     (dict(services_entries=[dict(name="boks", port=1)]), "services_entries is not for a Windows host"),
@@ -489,6 +579,14 @@ def test_what_a_change_of_a_windows_host_is_not_asked(host, script, more, words)
     with pytest.raises(EngineError, match=words):
         move(script, **more)
     assert (state_of(host), script.applies) == (before, [])
+
+
+def test_a_way_back_takes_the_commands_of_the_service_with_which_the_agent_was_moved(host, script):
+    assert back(script, start=[["sc.exe", "start", "NNTHelper"]])["state"] == "none"
+    move(script, stop=[["sc.exe", "stop", SERVICE.upper()]])
+    with pytest.raises(EngineError, match="nothing was changed: start is sc.exe start NNTHelper, but"):
+        back(script, start=[["sc.exe", "start", "NNTHelper"]])
+    assert len(script.applies) == 1 and back(script, start=[["sc.exe", "start", SERVICE]])["state"] == "reverted"
 
 
 def test_a_move_without_proof_is_marked_by_the_proof_that_comes_later(host, script):

@@ -6,7 +6,7 @@
 from ansible_collections.portshift.agents.plugins.module_utils._bigfix.edit import MastheadEdit, SettingsEdit, parse_masthead
 from ansible_collections.portshift.agents.plugins.module_utils._bigfix.masthead import masthead_facts
 from ansible_collections.portshift.agents.plugins.module_utils._bigfix.ports import parse_bigfix_port
-from ansible_collections.portshift.agents.plugins.module_utils._bigfix.settings_file import SettingsError
+from ansible_collections.portshift.agents.plugins.module_utils._bigfix.settings_file import SettingsError, shown_name
 from ansible_collections.portshift.agents.plugins.module_utils._core.change_record import RECORD_SPEC
 from ansible_collections.portshift.agents.plugins.module_utils._core.ports import PortError
 from ansible_collections.portshift.agents.plugins.module_utils._core.redaction import MASK
@@ -23,18 +23,29 @@ MASTHEAD_SPEC = dict(
 MASTHEAD_INFO_SPEC = dict(path=dict(type="path", required=True))
 
 
-def _as_text(name, value):
-    """A setting is text.  YAML's numbers have one obvious spelling, its other types have none."""
-    if value is None or (isinstance(value, (int, str)) and not isinstance(value, bool)):
-        return None if value is None else str(value)
-    raise SettingsError("the value of %s is a %s (%s); write it as quoted text, as the agent is to read it"
-                        % (name, type(value).__name__, value if isinstance(value, bool) else MASK))
+def _as_text(what, value):
+    """A setting is text.  YAML's whole numbers have one obvious spelling, its other types have none."""
+    if isinstance(value, (int, str)) and not isinstance(value, bool):
+        return str(value)
+    raise SettingsError("%s is a %s (%s); write it as quoted text, as the agent is to read it"
+                        % (what, type(value).__name__, value if isinstance(value, bool) else MASK))
+
+
+def _asked_changes(settings):
+    """Texts by the names of settings, None for one that is to go."""
+    changes = {}
+    for name, value in settings.items():
+        # JSON, as which options come to most hosts, has made text of it already.
+        name = _as_text("the name of a setting", name)
+        if name in changes:
+            raise SettingsError("settings has %s twice, as a number and as text; leave out one of them" % shown_name(name))
+        changes[name] = None if value is None else _as_text("the value of %s" % name, value)
+    return changes
 
 
 def asked_settings(params):
     """(values by the names of settings, (old port, new port) or None)."""
-    changes = {name: _as_text(name, value) for name, value in params["settings"].items()}
-    rewrite = params["rewrite_port"]
+    changes, rewrite = _asked_changes(params["settings"]), params["rewrite_port"]
     return changes, rewrite and [parse_bigfix_port(rewrite[end], "rewrite_port.%s" % end) for end in ("from", "to")]
 
 

@@ -131,7 +131,7 @@ class Host:
     def settled(self, processes):
         """For how many seconds all of these have run, as one look tells, so that nothing needs to be watched for as long.
 
-        `processes`: {service: [(pid, start)]}.  0 where they are watched instead.
+        `processes`: {service: [(pid, start)]}, the start None where it is not known.  0 where they are watched instead.
         """
         raise NotImplementedError
 

@@ -114,9 +114,14 @@ def has_ended(holder):
     return is_gone(holder, _process)
 
 
+def _is_of_before(holder):
+    """Whether this host, or the container that it is, was started anew since."""
+    return holder.get("host_boot") != boot_id() or holder["since"] < system_start()
+
+
 def described(holder):
     """Such as: boks (root@control1, process 4711), since 2026-11-21T22:00:00Z (12 s ago)."""
-    ago = max(0, now() - holder["since"]) if holder.get("host_boot") == boot_id() else None
+    ago = None if _is_of_before(holder) else max(0, now() - holder["since"])
     since = "" if ago is None else ", since %s (%d s ago)" % (run_lock.moment(time.time() - ago), ago)
     return "%s (%s@%s, process %s)%s" % (holder["purpose"] or "a task", holder["user"], holder["node"], holder["pid"], since)
 
@@ -129,7 +134,7 @@ def decide(content, run, purpose, seconds, ended=None):
     holder, why = content["holder"], None
     ours = bool(holder) and holder["id"] == run_lock.run_id(run)
     if holder and not ours:
-        if holder.get("host_boot") != boot_id() or holder["since"] < system_start():
+        if _is_of_before(holder):
             why = "this host has been booted since"
         elif has_ended(holder) or holder["id"] == ended:
             why = "that process has ended without releasing it"
@@ -162,7 +167,7 @@ def holder_beside(path):
     except EngineError:
         # What is to be said about the file the change says; a look has other things to tell.
         return None
-    if not holder or holder.get("host_boot") != boot_id() or has_ended(holder) or holder["expires"] <= now():
+    if not holder or _is_of_before(holder) or has_ended(holder) or holder["expires"] <= now():
         return None
     return "%s is changing this host at the moment, so what is foretold here may be another thing when it has ended" % (
         described(holder))

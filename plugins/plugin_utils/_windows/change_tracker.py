@@ -28,7 +28,7 @@ from ansible_collections.portshift.agents.plugins.plugin_utils._contracts import
 from ansible_collections.portshift.agents.plugins.plugin_utils._windows.host import (
     ENVIRONMENT, FILE_LIMIT, LOG_BYTES, SERVICE_KEYS, WindowsHost, key_asked, names_asked, probe_asked)
 from ansible_collections.portshift.agents.plugins.plugin_utils._windows.move import (
-    Module, NotMoved, WindowsMove, await_end, check_options, ended_by_itself, looked_at, marking)
+    Module, NotMoved, WindowsMove, await_end, check_options, ended_by_itself, looked_at, marking, own_changes)
 from ansible_collections.portshift.agents.plugins.plugin_utils._windows.protocol import (
     FOLDER, Answers, Condition, Connected, FileAsked, FolderAsked, Logged, Place, RegistryName, ServiceIs, Wanted)
 from ansible_collections.portshift.agents.plugins.plugin_utils._windows.script import Script
@@ -188,12 +188,19 @@ def _check_change(params: Mapping[str, Any]) -> None:
         if any(asked.values()) if name == "executables" else asked:
             raise EngineError("nothing was changed: %s is not for a Windows host; leave %s empty for it" % (
                 name, variable or "it"))
-    for name, action in (("stop", "stop"), ("start", "start")):
-        own = [command for command in params[name] if command[:2] != ["sc.exe", action]]
-        if own:
-            raise EngineError("nothing was changed: %s is %s, but the services of a Windows host are asked of its service "
-                              "manager; leave change_tracker_agent_%s_commands empty for it" % (
-                                  name, " ".join(map(str, own[0])), name))
+    _check_commands(params, params["services"])
+
+
+def _check_commands(params: Mapping[str, Any], services: Sequence[str]) -> None:
+    """EngineError for a command that is not what is asked of the service manager.  C(services): the agent's, where known."""
+    names = {name.lower() for name in services}
+    for action in ("stop", "start"):
+        for command in params[action]:
+            words = [str(word) for word in command]
+            if words[:2] != ["sc.exe", action] or len(words) != 3 or names and words[2].lower() not in names:
+                raise EngineError("nothing was changed: %s is %s, but the services of a Windows host are asked of its service "
+                                  "manager; leave change_tracker_agent_%s_commands empty for it" % (
+                                      action, " ".join(words), action))
 
 
 def _agent_of(params: Mapping[str, Any]) -> dict[str, Any]:
@@ -222,6 +229,11 @@ def _told(params: Mapping[str, Any], state: str, **more: Any) -> Result:
                 **more)
 
 
+def _started(names: Sequence[str], module: Module) -> list[str]:
+    """Notes on services that did not run, where nothing else was to be changed."""
+    return ["%s %s" % (name, "does not run, and would be started" if module.check_mode else "was started") for name in names]
+
+
 def failed_state(error: Exception) -> str:
     """What has become of a change that failed so."""
     return dict(undone="reverted", trouble="failed", changing="changing").get(getattr(error, "outcome", ""), "none")
@@ -239,14 +251,16 @@ def _begun(script: Script, params: Mapping[str, Any], module: Module) -> Result:
     await_end(host, script, module.check_mode)
     known = AgentHost(agent, host)
     product = AgentMove(agent, params["new_port"], proof, host)
+    services = [known.service.name] if known.service else []
+    _check_commands(params, services)
     move = WindowsMove(
-        module, script, host, product, host.services([known.service.name] if known.service else []), params["record"],
-        params["command_seconds"], phase=params["phase"], proof_seconds=proof["timeout"] if proof else 0, marked=product.marked(),
+        module, script, host, product, host.services(services), params["record"], params["command_seconds"],
+        phase=params["phase"], proof_seconds=proof["timeout"] if proof else 0, marked=product.marked(),
         conditions=product.conditions, ready=product.ready, since_start=params["timeout"])
     found = move.run(False)
     moved, started = bool(found["files"]) and not module.check_mode, found.pop("started")
     if not found["files"]:
-        found["notes"] += ["%s was started" % name for name in started]
+        found["notes"] += _started(started, module)
     reason = "the host has proved itself" if moved and proof else None
     result = dict(_told(params, "confirmed" if moved else "none", reason=reason), **found)
     if module.wants_diff:
@@ -264,13 +278,18 @@ def _reverted(script: Script, params: Mapping[str, Any], module: Module) -> Resu
     product = AgentMove(agent, params["new_port"], None, host)
     # Those with which it was moved.
     services = params["services"] or sorted((content.get("stopped") or {}).get("processes") or {})
+    _check_commands(params, services)
     move = WindowsMove(module, script, host, product, host.services(services), params["record"], params["command_seconds"],
                        force=params["force"])
     found = move.run(True)
-    state = "reverted" if found["changed"] or content.get("state") == "rolled_back" else "none"
-    result = _told(params, state, changed=found["changed"], restored=found["files"], seconds=found["seconds"],
-                   notes=host.told(), old_port=found["old_port"], new_port=content.get("new_port", params["new_port"]),
-                   reason="it was taken back on request" if found["changed"] else None)
+    # One of a move to another port has not been asked to go back; of one that went back before, a service may have been started.
+    is_asked = bool(content) and (not params["new_port"] or content["new_port"] == params["new_port"])
+    taken_back = is_asked and content["state"] != "rolled_back"
+    result = _told(params, "reverted" if is_asked else "none", changed=found["changed"], restored=found["files"],
+                   seconds=found["seconds"], old_port=found["old_port"],
+                   notes=host.told() + ([] if taken_back else _started(found["started"], module)),
+                   new_port=content["new_port"] if is_asked else params["new_port"],
+                   reason="it was taken back on request" if taken_back else None)
     if module.wants_diff:
         result["diff"] = move.diffs
     return result
@@ -279,12 +298,16 @@ def _reverted(script: Script, params: Mapping[str, Any], module: Module) -> Resu
 def _present(script: Script, params: Mapping[str, Any], module: Module) -> Result:
     host = WindowsHost(script.read)
     ended = ended_by_itself(host, params["wait"])
+    record = params["record"] or RECORD
+    half_way, undone = own_changes(host.half_way(), record), own_changes(host.undone(), record)
     told = host.told() if ended else [one["sentence"] for one in host.under_way()]
-    state = "changing" if not ended else "failed" if host.half_way() else "reverted" if host.undone() else "none"
+    state = "changing" if not ended else "failed" if half_way else "reverted" if undone else "none"
     if params["wait"] and not ended:
         raise NotMoved("the change of this host has not ended in %d s: %s; the host ends it by itself" % (
             params["wait"], "; ".join(told)), "changing")
-    return _told(params, state, notes=told, reason="; ".join(told) or None)
+    # Of a change of another product the notes tell: it stands against a move, and is not what is asked about.
+    reason = told if not ended else [one["sentence"] for one in half_way or undone]
+    return _told(params, state, notes=told, reason="; ".join(reason) or None)
 
 
 def _confirmed(script: Script, params: Mapping[str, Any], module: Module) -> Result:

@@ -261,10 +261,12 @@ class WindowsHost(Host):
     def is_live(self) -> bool:
         return False
 
-    def settled(self, processes: Processes) -> float:
+    def settled(self, processes: Mapping[str, Sequence[tuple[int, float | None]] | None]) -> float:
         starts = [one[1] for found in processes.values() for one in found or ()]
-        unknown = not starts or any(found is None for found in processes.values())
-        return 0 if unknown else max(0.0, self.now() - max(starts))
+        known = [start for start in starts if start is not None]
+        # Windows may not tell when a process began.
+        unknown = not starts or len(known) < len(starts) or any(found is None for found in processes.values())
+        return 0 if unknown else max(0.0, self.now() - max(known))
 
     # -- names of files
 

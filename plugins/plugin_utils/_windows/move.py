@@ -96,26 +96,30 @@ def await_end(host: WindowsHost, script: Script, check_mode: bool, half_way: boo
         time.sleep(LOOK_AGAIN)
         host.read_anew()
     if host.half_way() and not half_way:
-        raise WindowsError("nothing was changed now: %s" % left_half_way(host))
+        raise WindowsError("nothing was changed now: %s" % left_half_way(host.half_way()))
 
 
-def left_half_way(host: WindowsHost) -> str:
+def own_changes(changes: Sequence[Unfinished], record: str) -> list[Unfinished]:
+    """Those that are not about another record: what became of another product's change is for its own tasks."""
+    return [one for one in changes if not is_of_another(one["id"], record)]
+
+
+def left_half_way(changes: Sequence[Unfinished]) -> str:
     return ("an earlier change of this host was left half way, and a person has to look at it: %s. What it was like before is "
             "below %s\\changes; when the host is as it shall be, delete there: %s" % (
-                "; ".join(one["sentence"].rstrip(".") for one in host.half_way()), FOLDER,
-                ", ".join(one["id"] for one in host.half_way())))
+                "; ".join(one["sentence"].rstrip(".") for one in changes), FOLDER, ", ".join(one["id"] for one in changes)))
 
 
 def looked_at(result: Result, host: WindowsHost, services: Sequence[str]) -> Result:
     """What a look at a product returns, with what stands against a move of any product on such a host."""
     # One that was cut off is ended by the move itself.
-    problems = ["another change of this host is under way: %s" % one["sentence"] for one in host.under_way() if one["running"]]
+    others = ["another change of this host is under way: %s" % one["sentence"] for one in host.under_way() if one["running"]]
     if host.half_way():
-        problems.append(left_half_way(host))
-    if result["edits"]:
-        problems += host.services(services).hindrances()
+        others.append(left_half_way(host.half_way()))
+    # A host that has moved is not moved once more: what else has become of it is no word against its proof.
+    problems = [*others, *host.services(services).hindrances()] if result["edits"] else []
     problems += result["problems"]
-    return dict(result, problems=problems, ok=not problems, notes=[*result["notes"], *(
+    return dict(result, problems=problems, ok=not problems, notes=[*result["notes"], *([] if result["edits"] else others), *(
         "an earlier change of this host was cut off; it is undone before this one: %s" % one["sentence"]
         for one in host.under_way() if not one["running"]), *host.told(half_way=False)])
 
@@ -401,7 +405,7 @@ class WindowsMove:
             record.mark_rolled_back()
             self._carry_out([*bridge_file, *self._told("stop", self.services.names[::-1]), *before_start, *changes, *given_back,
                              *self._told("start", self.services.names), *after_start, *self.host.disk.take()],
-                            settles=[one["id"] for one in self._half_way()], stays=stays)
+                            settles=[one["id"] for one in own_changes(self.host.half_way(), self.record_path)], stays=stays)
         return dict(changed=True, old_port=old_port, started=started)
 
     def _started(self, old_port: int | None) -> Result:
@@ -414,13 +418,10 @@ class WindowsMove:
             down = []
         if down and not self.module.check_mode:
             self._carry_out(self._told("start", down))
-        if self._half_way():
-            raise WindowsError("nothing of the record of this host is to be put back, and %s" % left_half_way(self.host))
+        half_way = own_changes(self.host.half_way(), self.record_path)
+        if half_way:
+            raise WindowsError("nothing of the record of this host is to be put back, and %s" % left_half_way(half_way))
         return dict(changed=bool(down), old_port=old_port, started=down)
-
-    def _half_way(self) -> list[Unfinished]:
-        """The changes that could not all be undone, but for those of other products: their own way back sets these right."""
-        return [one for one in self.host.half_way() if not is_of_another(one["id"], self.record_path)]
 
 
 def paths_of(content: dict[str, Any]) -> list[str]:
