@@ -15,7 +15,8 @@ import pytest
 
 from tests.integration import earlier_versions as earlier
 from tests.integration.earlier_versions import (
-    NEW, NEXT, OLD, STATE, BigFix, Boks, ChangeTracker, Ground, boot_clock, has_come_back, until, well)
+    NEW, NEXT, OLD, STATE, BigFix, Boks, ChangeTracker, Ground, boot_clock, has_come_back, well)
+from tests.integration.waiting import until
 
 
 @pytest.fixture(scope="module")

@@ -127,7 +127,9 @@ class Elsewhere(PosixHost):
         return [dict(address="127.0.0.1", remote="192.0.2.9:443", pid=4711, process="curl")]
 
 
-def test_what_is_judged_is_asked_of_the_host_that_is_handed_in():
+def test_what_is_judged_is_asked_of_the_host_that_is_handed_in(monkeypatch):
+    # Whose processes are asked beside it.
+    monkeypatch.setattr(_nginx_edit, "has_workers", lambda master: False)
     host = Elsewhere()
     found = ListenEdit(None, dict(path="/real/x/hub.conf", state="present", port=8443, beside=443, timeout=1, backup=False,
                                   test_command=["nginx", "-t"], reload_command=["true"]), host)
