@@ -17,5 +17,5 @@ class ActionModule(ForBothFamilies):
         if self._task.args.get("state") == "absent":
             return dict(changed=False, listening=False, already_in_use=False, used_by=[], pid=None, until=None)
         return dict(failed=True, changed=False, msg=(
-            "a Windows host has no temporary listener, so that the paths to its new port can't be proved before it moves; let it "
-            "have its bridge (bigfix_bridge: true), by which the new port answers until then"))
+            "a Windows host has no temporary listener, so that the paths to its new port can't be proved before it moves; let a "
+            "bridge (port_bridge) answer on the new port until then, or prove the paths when it has moved"))

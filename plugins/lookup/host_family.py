@@ -17,13 +17,19 @@ description:
     V(cmd). Any other host is one of V(posix).
 options:
   _terms:
-    description: None.
+    description:
+      - Names of hosts of the inventory. Without any, the host itself.
+      - A name that the inventory does not have is one of V(posix).
 """
 
 EXAMPLES = r"""
 - name: Show where the agent's log is
   ansible.builtin.debug:
     msg: "{{ {'posix': '/var/log/agent.log', 'windows': 'C:/agent.log'}[lookup('portshift.agents.host_family')] }}"
+
+- name: Show what another host is
+  ansible.builtin.debug:
+    msg: "{{ lookup('portshift.agents.host_family', 'relay1.example.com') }}"
 """
 
 RETURN = r"""
@@ -40,9 +46,20 @@ from ansible_collections.portshift.agents.plugins.plugin_utils._contracts import
 from ansible_collections.portshift.agents.plugins.plugin_utils._host_variables import is_windows
 
 
+# By these variables a host tells what it is.
+TELLING = ("ansible_connection", "ansible_shell_type", "ansible_os_family")
+
+
 class LookupModule(LookupBase):
 
     def run(self, terms: list[Any], variables: Variables | None = None, **kwargs: Any) -> list[str]:
-        found = {name: self._templar.template(value) for name, value in (variables or {}).items()
-                 if name in ("ansible_connection", "ansible_shell_type", "ansible_os_family")}
-        return ["windows" if is_windows(found) else "posix"]
+        own = variables or {}
+        if not terms:
+            return [self._family({name: self._templar.template(own[name]) for name in TELLING if name in own})]
+        hosts = own.get("hostvars", {})
+        return [self._family({name: hosts[term][name] for name in TELLING if name in hosts[term]} if term in hosts else {})
+                for term in terms]
+
+    @staticmethod
+    def _family(found: Variables) -> str:
+        return "windows" if is_windows(found) else "posix"

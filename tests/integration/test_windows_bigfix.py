@@ -111,6 +111,22 @@ def test_settings_and_mastheads_of_a_client_are_changed_by_hand(deployment):
     assert "changed=0" in said and requests == [7, 7, 7], said
 
 
+def test_a_parent_without_a_bridge_has_to_have_moved_before_its_client_does(deployment):
+    """That the path can't be proved before is a note; the step itself proves it, or does nothing."""
+    client = deployment.estate.hosts["win1"]
+    before = state_of(client)
+    deployment.write(bigfix_bridge=False)
+    code, said = deployment.verbs("assess", "path")
+    assert code == 0 and "rescued=1" in said, said
+    code, said = deployment.verbs("assess", "precheck")
+    assert code == 2 and "nothing was changed. It does not get through to its parent root" in " ".join(said.split()), said
+    assert state_of(client) == before and client.files.get(RECORD) is None
+    deployment.open_root()
+    code, said = deployment.verbs("assess", "path", "precheck", "apply")
+    assert code == 0 and "rescued=0" in said, said
+    assert json.loads(client.files.get(RECORD).content)["state"] == "verified"
+
+
 def test_a_client_moves_by_the_oldest_ansible_core(deployment, oldest):
     deployment.open_root()
     code, said = deployment.verbs("assess", "path", "apply", program=oldest)
@@ -199,6 +215,32 @@ def test_a_deployment_on_windows_lives_its_whole_life(tmp_path, kind):
         assert [rule["Name"] for rule in whole.root.firewall.rules()] == ["HCL BigFix"]
     finally:
         whole.close()
+
+
+def test_a_deployment_without_bridges_moves_and_goes_back(tmp_path):
+    """As where IP Helper may not run: nothing answers on a new port before its host has moved, and each path is proved then."""
+    whole = Whole(tmp_path)
+    try:
+        for host in (whole.root, whole.relay):
+            host.services.stop("iphlpsvc")
+        whole.pass_time(5)
+        before = whole.state()
+        code, said = whole.play("migrate")
+        assert code != 0 and "IP Helper (iphlpsvc) is stopped" in said and whole.state() == before, said
+        code, said = whole.play("migrate", "-e", "bigfix_bridge=false")
+        words = " ".join(said.split())
+        assert code == 0 and whole.root.portproxies == {} == whole.relay.portproxies, said
+        note = "%s: the path to its parent %s could not be proved: a Windows host without a bridge"
+        for pair in (("relay1", "root"), ("win1", "relay1")):
+            assert note % pair in words, said
+        for host in whole.estate.hosts.values():
+            assert json.loads(host.files.get(RECORD).content)["state"] == "verified"
+        code, said = whole.play("migrate", "-e", "bigfix_bridge=false")
+        assert code == 0 and "changed=0" in said and "could not be proved" not in said, said
+        code, said = whole.play("rollback", "-e", "bigfix_bridge=false")
+        assert code == 0 and whole.state() == before, said
+    finally:
+        whole.estate.close()
 
 
 # --- a connection that is lost while a client moves

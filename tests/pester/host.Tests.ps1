@@ -858,6 +858,12 @@ Describe 'the lines of a log' {
         (Test-Condition $Change $Condition).note | Should -BeLike '*takes it back*'
     }
 
+    It 'takes a log that was renamed since it was listed for no silence' {
+        $Condition.silence = $true
+        Mock Open-Shared { throw [IO.FileNotFoundException]::new('Could not find file.') }
+        (Test-Proof $Change @($Condition)).holds | Should -BeFalse
+    }
+
     It 'reads the other logs of a folder where one cannot be opened' {
         Write-Text ([IO.Path]::Combine($Logs, '20261129.log')) "old`n"
         $held = [IO.FileStream]::new($Log, [IO.FileMode]::Open, [IO.FileAccess]::ReadWrite, [IO.FileShare]::None)

@@ -449,3 +449,10 @@ def test_the_family_of_a_host_is_told_by_how_it_is_reached(variables, family):
     lookup = importlib.import_module("ansible_collections.portshift.agents.plugins.lookup.host_family").LookupModule()
     lookup._templar = type("Templar", (), dict(template=lambda self, value: value.replace("{{ of_the_site }}", "winrm")))()
     assert lookup.run([], variables) == [family]
+
+
+def test_the_family_of_another_host_is_told_by_its_variables():
+    lookup = importlib.import_module("ansible_collections.portshift.agents.plugins.lookup.host_family").LookupModule()
+    hosts = dict(windows=dict(ansible_connection="winrm"), linux=dict(ansible_connection="ssh", ansible_host="x"), bare={})
+    assert lookup.run(["windows", "linux", "bare", "", "unknown"], dict(hostvars=hosts, ansible_connection="psrp")) == [
+        "windows", "posix", "posix", "posix", "posix"]

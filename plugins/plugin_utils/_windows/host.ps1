@@ -1960,7 +1960,8 @@ function Read-NewLine([hashtable] $Change, [string] $Path, [object] $Endings) {
             $stream = Open-Shared $file.FullName
         }
         catch [IO.FileNotFoundException] {
-            continue
+            # It was renamed since it was listed, and what it says counts: all of it is looked at again.
+            throw
         }
         catch [IO.IOException], [UnauthorizedAccessException] {
             $new = Get-NewOffset -File $file -Files $files -Size $file.Length -Marks $Change.Marks[$Path]
