@@ -205,6 +205,7 @@ def test_move_that_does_not_prove_itself_is_undone(pair):
     done = answer(pair.client, request(*pair.move()))
     assert (done["ok"], done["outcome"], done["failed_step"]) == (False, "undone", 5) and pair.state() == before
     assert "after 120 s the proof is missing" in done["sentence"] and done["unfinished"] == []
+    assert done["sentence"].endswith("look into the product's log on this host")
     # Each read tells of it, and none writes anything, until another change is applied.
     written = {key: node.changed for key, node in pair.client.files.nodes.items()}
     for _time in range(2):
@@ -260,8 +261,21 @@ def test_change_that_is_cut_off_is_undone_by_its_guardian(pair, index, trigger):
         pair.client.boot()
         pair.pass_time(130)
     assert pair.state() == before
-    [told] = answer(pair.client, request())["unfinished"]
-    assert (told["id"], told["state"], told["running"]) == (asked["id"], "undone", False)
+    told = answer(pair.client, request())["unfinished"]
+    # One that had touched nothing is none to be told of.
+    assert [(one["id"], one["state"], one["running"]) for one in told] == ([(asked["id"], "undone", False)] if index else [])
+    assert answer(pair.client, asked)["outcome"] == "undone"
+
+
+def test_change_whose_first_wait_fails_has_touched_nothing_and_is_told_to_who_asks_by_its_id(pair):
+    before = pair.state()
+    until = [dict(kind="service", service="BESClient", state="stopped")]
+    asked = request(dict(step="wait", seconds=1, settle=0, until=until), *pair.move())
+    for _time in range(2):
+        done = answer(pair.client, asked)
+        assert (done["outcome"], done["failed_step"], pair.state()) == ("undone", 0, before)
+        assert "the proof is missing" in done["sentence"] and "log on this host" not in done["sentence"]
+    assert answer(pair.client, request())["unfinished"] == []
 
 
 def test_change_that_is_cut_off_is_undone_by_the_next_one_and_told_to_who_asks_by_its_id(pair):

@@ -1104,7 +1104,8 @@ Describe 'a change' {
         @($answer.done).Count | Should -Be $index
         Get-Picture | Should -BeExactly $Before
         $script:World.tasks.Count | Should -Be 0
-        (Read-Unfinished '').rows[0].state | Should -Be 'undone'
+        # One that has touched nothing is none to be told of.
+        @((Read-Unfinished '').rows | Where-Object { $_.state -eq 'undone' }).Count | Should -Be ([int] ($index -gt 0))
     }
 
     It 'undoes itself where the proof does not come' {

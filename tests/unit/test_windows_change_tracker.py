@@ -269,6 +269,11 @@ def test_a_hub_that_cannot_be_used_there_is_found_before_the_agent_is_stopped(ne
         move(Straight(host))
     assert change_tracker.failed_state(caught.value) == "none"
     assert host.services.get(SERVICE).process.pid == process and state_of(host) == before and host.files.get(RECORD) is None
+    # Nothing was begun: no log has more to say, and no later run is told of a change that was undone.
+    assert "log on this host" not in str(caught.value)
+    assert change_tracker.looked(Straight(host), look_options())["notes"] == []
+    present = back(Straight(host), state="present")
+    assert (present["state"], present["reason"], present["notes"]) == ("none", None, [])
 
 
 def test_a_sha256_as_thumbprint_is_compared_too(network):
@@ -379,7 +384,7 @@ def says_that_it_has_lost_its_hub(host, script):
     (hangs, "Gen7AgentCore", True),
     (lambda host, script: fails_to_start(host, SERVICE), "Gen7AgentCore.*undone it by itself|Gen7AgentCore.*half way", True),
     (disk_is_full, "undone it by itself|nothing was changed", True),
-    (hub_that_is_deaf, "undone it by itself.*run on the old port", True),
+    (hub_that_is_deaf, "look into the product's log on this host.*undone it by itself.*run on the old port", True),
     (says_that_it_has_lost_its_hub, "Hub connection failed.*undone it by itself.*run on the old port", True),
 ])
 def test_what_does_not_come_about_leaves_the_host_as_it_was(host, script, trouble, words, is_as_before):

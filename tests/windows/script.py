@@ -468,7 +468,7 @@ class Script:
             change.sentence += "; its services are started all the same, and this host tries again when %g s have passed" % pause
         elif again and not left:
             change.sentence += "; this host tries again each minute"
-        change.pause = pause
+        change.pause, change.settled = pause, not change.journal and not change.services
         self._state(change, TROUBLE if left else UNDOING if again else UNDONE)
 
     def _is_off(self, entry):
@@ -885,9 +885,10 @@ class Script:
                     return False
                 seen = again
             if self.clock.steady() > end:
-                raise StepFailed("after %g s the proof is missing (%s)" % (
+                raise StepFailed("after %g s the proof is missing (%s)%s" % (
                     step["seconds"], "; ".join(one[1] for one in seen if not one[0])
-                    or "a service was started anew while it was waited for"))
+                    or "a service was started anew while it was waited for",
+                    "" if change.up is None else ": look into the product's log on this host"))
             self._assert_time(change, cancelled)
             self.clock.sleep(WAIT_SECONDS, cancelled)
 

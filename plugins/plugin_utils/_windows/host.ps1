@@ -2134,7 +2134,11 @@ function Wait-Proof([hashtable] $Change, [object] $Step) {
             }
         }
         if ((Get-Uptime) -gt $deadline) {
-            throw "after $($Step.seconds) s the proof is missing ($($seen.missing -join '; ')): look into the product's log on this host"
+            $words = "after $($Step.seconds) s the proof is missing ($($seen.missing -join '; '))"
+            if ($null -ne $Change.Up) {
+                throw "${words}: look into the product's log on this host"
+            }
+            throw $words
         }
         Assert-Time $Change
         Start-Sleep -Seconds 2
@@ -2476,7 +2480,9 @@ function Undo-Change([hashtable] $Change, [string] $Cause, [bool] $Patient) {
         }
     }
     Write-State $Change @{ state = $state; sentence = $sentence; seconds = (Get-Downtime $Change); ended = (ConvertTo-Epoch ([DateTime]::UtcNow))
-        tried = (Get-Uptime); pause = $pause }
+        tried = (Get-Uptime); pause = $pause
+        # One that has touched nothing, such as one whose first wait failed, is none to be told of.
+        settled = ($groups.Count + $services.Count -eq 0) }
 }
 
 function Get-Downtime([hashtable] $Change) {

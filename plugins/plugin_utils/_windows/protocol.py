@@ -511,8 +511,8 @@ class Request(TypedDict):
 class Unfinished(TypedDict):
     """A change of this host that has not been ended, or that the host has undone, which its control node may not have heard.
 
-    C(undone) is told for a day, or until another change is applied; C(trouble) until one that settles it is applied, or until its
-    folder is removed by hand.
+    C(undone) is told for a day, or until another change is applied, and not at all where nothing had been touched; C(trouble)
+    until one that settles it is applied, or until its folder is removed by hand.
     """
 
     id: str
