@@ -6,13 +6,12 @@
 import json
 import os
 import re
-import shlex
 import time
 
 import pytest
 
 from tests.conftest import COLLECTIONS
-from tests.integration import forked
+from tests.integration import forked, podman_connection
 from tests.integration.asking import asking
 from tests.lab import containers
 from tests.lab.processes import Failed
@@ -103,15 +102,6 @@ CLOSE_8080 = dict(
     ufw=["ufw", "delete", "allow", "8080/tcp"])
 
 
-# As much of podman as the connection plugin calls: exec [-i] CONTAINER COMMAND...
-PODMAN = """#!/bin/sh
-test "$1" = exec || exit 125
-while [ "$1" != {container} ]; do shift; done
-shift
-exec {entrance} "$@"
-"""
-
-
 class Host:
     """One container with systemd in it."""
 
@@ -140,13 +130,7 @@ class Host:
     @property
     def variables(self):
         """Those by which Ansible manages it."""
-        podman = self.lab.callbacks / ("podman-" + self.name)
-        # After a boot another way leads into it.
-        podman.write_text(PODMAN.format(
-            container=self.container, entrance=shlex.join(self.lab.engine.entrance(self.container))))
-        podman.chmod(0o755)
-        return dict(ansible_connection="containers.podman.podman", ansible_podman_executable=str(podman),
-                    ansible_python_interpreter="/usr/bin/python3")
+        return podman_connection.variables(self.lab.engine, self.container, self.lab.callbacks)
 
     def gets_in(self, other, port):
         return other.run(*asking("python3", self.address, port)).split()
@@ -534,7 +518,7 @@ PRODUCTS = dict(bigfix=BOTH, boks=[port(number) for number in range(6530, 6534)]
 
 def at_once(host, tmp_path, verb):
     """What two runs of ansible-playbook say, one for each product, that begin in the same moment."""
-    running, variables = {}, json.dumps(host.variables)
+    running = {}
     for product, openings in PRODUCTS.items():
         (tmp_path / (product + ".json")).write_text(json.dumps([dict(
             hosts="all", gather_facts=False, tasks=[{"ansible.builtin.include_role": dict(
@@ -542,7 +526,7 @@ def at_once(host, tmp_path, verb):
                     host_port_name=product, host_port_openings=openings)}])]))
         running[product] = forked.begin(
             "ansible",
-            ["playbook", "-v", "-i", host.container + ",", "-e", variables, tmp_path / (product + ".json")],
+            ["playbook", "-v", "-i", host.container + ",", "-e", json.dumps(host.variables), tmp_path / (product + ".json")],
             env=dict(os.environ, ANSIBLE_PIPELINING="true"), merged=True)
     return {product: (process.communicate()[0], process.returncode) for product, process in running.items()}
 

@@ -10,7 +10,7 @@ import time
 import pytest
 
 from tests.conftest import CHECKOUT, COLLECTIONS
-from tests.integration import container_site, forked
+from tests.integration import container_site, forked, podman_connection
 from tests.lab import containers, firewalls
 
 SERVICE, SECOND = 52311, 55000
@@ -120,12 +120,12 @@ class Site:
 
     def execute(self, host, *command, stdin=None):
         how = {} if stdin is None else {"stdin": stdin.encode()}
-        return self.engine.execute(self.container(host), *command, **how).decode("utf-8", "replace")
+        return self.engine.enter(self.container(host), *command, **how).decode("utf-8", "replace")
 
     def await_boot(self, host):
         end = time.monotonic() + BOOT_SECONDS
         while True:
-            state = self.engine.execute(self.container(host), "systemctl", "is-system-running", "--wait", check=False)[1]
+            state = self.engine.enter(self.container(host), "systemctl", "is-system-running", "--wait", check=False)[1]
             if state.strip() == b"running":
                 return
             assert state.strip() != b"degraded" and time.monotonic() < end, "%s did not come up: %s %s" % (
@@ -157,19 +157,14 @@ class Site:
     def play(self, host, *options, verb=None):
         """The role on one host -> the finished ansible-playbook."""
         inventory, play = self.folder / "inventory.json", self.folder / "play.json"
-        inventory.write_text(json.dumps({"all": {"hosts": {host: {
-            "ansible_connection": "containers.podman.podman", "ansible_host": self.container(host),
-            "ansible_podman_executable": self.folder.joinpath("podman").as_posix(),
-            "ansible_python_interpreter": "/usr/bin/python3"}}}}))
+        inventory.write_text(json.dumps({"all": {"hosts": {
+            host: podman_connection.variables(self.engine, self.container(host), self.folder)}}}))
         role = {"name": "portshift.agents.port_bridge", **({"tasks_from": verb} if verb else {})}
         play.write_text(json.dumps([{
             "name": "Bridge", "hosts": host, "gather_facts": False,
             "tasks": [{"name": "Role", "ansible.builtin.include_role": role, "vars": {
                 "port_bridge_name": "echo", "port_bridge_listen_port": SECOND, "port_bridge_target_port": SERVICE,
                 "port_bridge_backend": "iptables" if host == "iptables" else "auto"}}]}]))
-        script = self.folder / "podman"
-        script.write_text("#!/bin/sh\nexec %s \"$@\"\n" % " ".join(self.engine.command()))
-        script.chmod(0o755)
         return forked.run(
             "ansible", ["playbook", "-i", inventory, play, *options], timeout=300, cwd=CHECKOUT, merged=True,
             env=dict(os.environ, ANSIBLE_COLLECTIONS_PATH=COLLECTIONS, ANSIBLE_NOCOLOR="1", ANSIBLE_PIPELINING="1"))

@@ -124,7 +124,7 @@ def test_a_parent_without_a_bridge_has_to_have_moved_before_its_client_does(depl
     deployment.open_root()
     code, said = deployment.verbs("assess", "path", "precheck", "apply")
     assert code == 0 and "rescued=0" in said, said
-    assert json.loads(client.files.get(RECORD).content)["state"] == "verified"
+    assert deployment.records()["win1"] == "verified"
 
 
 def test_a_client_moves_by_the_oldest_ansible_core(deployment, oldest):
@@ -224,23 +224,22 @@ def test_a_deployment_without_bridges_moves_and_goes_back(tmp_path):
         for host in (whole.root, whole.relay):
             host.services.stop("iphlpsvc")
         whole.pass_time(5)
-        before = whole.state()
-        code, said = whole.play("migrate")
-        assert code != 0 and "IP Helper (iphlpsvc) is stopped" in said and whole.state() == before, said
-        code, said = whole.play("migrate", "-e", "bigfix_bridge=false")
+        before = whole.states()
+        code, said = whole.migration("migrate")
+        assert code != 0 and "IP Helper (iphlpsvc) is stopped" in said and whole.states() == before, said
+        code, said = whole.migration("migrate", "-e", "bigfix_bridge=false")
         words = " ".join(said.split())
         assert code == 0 and whole.root.portproxies == {} == whole.relay.portproxies, said
         note = "%s: the path to its parent %s could not be proved: a Windows host without a bridge"
         for pair in (("relay1", "root"), ("win1", "relay1")):
             assert note % pair in words, said
-        for host in whole.estate.hosts.values():
-            assert json.loads(host.files.get(RECORD).content)["state"] == "verified"
-        code, said = whole.play("migrate", "-e", "bigfix_bridge=false")
+        assert set(whole.records().values()) == {"verified"}
+        code, said = whole.migration("migrate", "-e", "bigfix_bridge=false")
         assert code == 0 and "changed=0" in said and "could not be proved" not in said, said
-        code, said = whole.play("rollback", "-e", "bigfix_bridge=false")
-        assert code == 0 and whole.state() == before, said
+        code, said = whole.migration("rollback", "-e", "bigfix_bridge=false")
+        assert code == 0 and whole.states() == before, said
     finally:
-        whole.estate.close()
+        whole.close()
 
 
 # --- a connection that is lost while a client moves
