@@ -9,6 +9,7 @@ import os
 import shutil
 import subprocess
 import tempfile
+import threading
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 
 from .processes import Failed
@@ -83,7 +84,7 @@ class Engine:
             if why is None:
                 self.name = candidate
                 self._global = ["--runtime", "runc"] if candidate == "podman" and _needs_runc() else []
-                self._inits = {}
+                self._inits, self._lists = {}, threading.Lock()
                 return
             reasons.append(why)
         raise Failed("No container can be started here: %s." % "; ".join(reasons))
@@ -139,10 +140,12 @@ class Engine:
         """The pid of a container's first process; None where the engine has to be asked in its own way."""
         if self.name != "podman" or shutil.which("nsenter") is None:
             return None
-        if not _is_init(*self._inits.get(container, (None, None))):
-            listed = self.run("ps", "--no-trunc", "--format", "{{.ID}} {{.Pid}} {{.Names}}").decode("utf-8", "replace")
-            self._inits = {name: (identity, pid) for identity, pid, name in map(str.split, listed.splitlines())}
-        identity, pid = self._inits.get(container, (None, None))
+        # Several ask at once; one list is for all of them.
+        with self._lists:
+            if not _is_init(*self._inits.get(container, (None, None))):
+                listed = self.run("ps", "--no-trunc", "--format", "{{.ID}} {{.Pid}} {{.Names}}").decode("utf-8", "replace")
+                self._inits = {name: (identity, pid) for identity, pid, name in map(str.split, listed.splitlines())}
+            identity, pid = self._inits.get(container, (None, None))
         return int(pid) if _is_init(identity, pid) else None
 
     def host_options(self):
