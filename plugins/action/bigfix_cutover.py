@@ -18,7 +18,7 @@ from ansible_collections.portshift.agents.plugins.module_utils._bigfix.ports imp
 from ansible_collections.portshift.agents.plugins.module_utils._core.errors import EngineError
 from ansible_collections.portshift.agents.plugins.module_utils._core.file_edit import read_bytes
 from ansible_collections.portshift.agents.plugins.plugin_utils._contracts import Result
-from ansible_collections.portshift.agents.plugins.plugin_utils._issued import find_issued
+from ansible_collections.portshift.agents.plugins.plugin_utils._bigfix_issued import find_issued
 from ansible_collections.portshift.agents.plugins.plugin_utils._other_modules import is_powershell
 from ansible_collections.portshift.agents.plugins.plugin_utils._task_options import task_options
 from ansible_collections.portshift.agents.plugins.plugin_utils._windows import bigfix

@@ -16,7 +16,7 @@ from ansible_collections.portshift.agents.plugins.module_utils._bigfix.ports imp
 from ansible_collections.portshift.agents.plugins.plugin_utils._bigfix_topology import Topology
 from ansible_collections.portshift.agents.plugins.plugin_utils._contracts import HostVars, Result, StepFacts
 from ansible_collections.portshift.agents.plugins.plugin_utils._host_variables import HostVariables
-from ansible_collections.portshift.agents.plugins.plugin_utils._issued import find_issued, read_issued
+from ansible_collections.portshift.agents.plugins.plugin_utils._bigfix_issued import find_issued, read_issued
 from ansible_collections.portshift.agents.plugins.plugin_utils._port_users import parse_ignored, parse_quiet
 from ansible_collections.portshift.agents.plugins.plugin_utils._waves import PHASES, by_phase, parse_phases
 from ansible_collections.portshift.agents.plugins.plugin_utils._window import parse_window
@@ -39,7 +39,8 @@ class ActionModule(ActionBase):
             close_quiet_seconds=lambda value: parse_quiet(value, "bigfix_close_quiet_seconds"),
             port=lambda value: parse_bigfix_target(value, "bigfix_port"),
             previous_port=lambda value: parse_bigfix_port(value, "bigfix_previous_port"),
-            phases=lambda value: parse_phases(value, "bigfix_phases"), window=parse_window)
+            phases=lambda value: parse_phases(value, "bigfix_phases"),
+            window=lambda value: parse_window(value, "bigfix_window"))
         values: dict[str, Any] = {}
         for name, check in checks.items():
             if options[name] in (None, ""):

@@ -116,7 +116,7 @@ class ActionModule(ActionBase):
             return found
         found["report"] = found["report"] + ["note: " + note for note in _migration.shared_addresses(
             self._variables["hostvars"], product.name, order["members"])]
-        kept = ("report", "pending", "problems", "old_port", "hubs", "masthead_host")
+        kept = ("report", "pending", "problems", "old_port", *product.plan_keeps)
         return {name: found[name] for name in kept if name in found}
 
     # -- the way back
@@ -354,7 +354,7 @@ class ActionModule(ActionBase):
                               missing=gate["missing"])
         moves = number in order["running"]
         now, window = datetime.datetime.now(), self._own("window")
-        if moves and not self._task.check_mode and not in_window(now, window):
+        if moves and not self._task.check_mode and not in_window(now, window, self._product.variable("window")):
             return dict(failed=True, msg="It is %s and the maintenance window is %s: %s was not begun. Run the same command "
                         "again in the window; it goes on from what is there." % (now.strftime("%H:%M"), window, name))
         unsettled = bool(_migration.unsettled(self._variables["hostvars"], order, step["hosts"]))
@@ -408,7 +408,7 @@ class ActionModule(ActionBase):
                                         self._predicts(host))
 
         back = self._variables["hostvars"].raw_get("localhost").get(_migration.ROLLBACK)
-        server = self._value("portshift_plan", {}).get("masthead_host") or order["found"].get("server")
+        server = self._value("portshift_plan", {}).get(self._product.server_name) or order["found"].get("server")
         return dict(report=report(self._product, order, port, proved, self._task.check_mode, back, server))
 
     def run(self, tmp: Any = None, task_vars: Any = None) -> Result:

@@ -16,7 +16,7 @@ from ansible_collections.portshift.agents.plugins.plugin_utils._window import in
 
 def in_window_filter(moment: datetime.datetime, window: str) -> bool:
     try:
-        return in_window(moment, window)
+        return in_window(moment, window, "window")
     except EngineError as err:
         raise AnsibleFilterError(str(err)) from err
 

@@ -280,7 +280,7 @@ from ansible_collections.portshift.agents.plugins.module_utils._move.transaction
 
 def main():
     module = AnsibleModule(argument_spec=CUTOVER_SPEC, supports_check_mode=True)
-    require_linux(module)
+    require_linux(module, ["bigfix_masthead", "bigfix_settings"])
     params = module.params
     restore, asked = params["state"] == "restored", params["proof"]
     services = Services(*[module] + [params[key] for key in ("services", "service_command", "executables", "service_timeout")])

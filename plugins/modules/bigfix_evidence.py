@@ -208,7 +208,7 @@ from ansible_collections.portshift.agents.plugins.module_utils._network.posix_ho
 
 def main():
     module = AnsibleModule(argument_spec=BIGFIX_EVIDENCE_SPEC, supports_check_mode=True)
-    require_linux(module)
+    require_linux(module, ["bigfix_masthead", "bigfix_settings"])
     prove(module, lambda: BigFixEvidence(module.params, host=THIS_HOST), evidence={})
 
 

@@ -188,7 +188,7 @@ from ansible_collections.portshift.agents.plugins.module_utils._network.posix_ho
 
 def main():
     module = AnsibleModule(argument_spec=LOOK_SPEC, supports_check_mode=True)
-    require_linux(module)
+    require_linux(module, ["bigfix_masthead", "bigfix_settings"])
     try:
         result = look(module.params, lacking(module), THIS_HOST)
     except EngineError as err:

@@ -193,7 +193,7 @@ from ansible_collections.portshift.agents.plugins.module_utils._network.posix_ho
 
 def main():
     module = AnsibleModule(argument_spec=BOKS_EVIDENCE_SPEC, supports_check_mode=True)
-    require_linux(module)
+    require_linux(module, ["services_entry"])
     base = module.params["base_port"]
     prove(module, lambda: BoksEvidence(module.params, THIS_HOST), port=base, base=base)
 

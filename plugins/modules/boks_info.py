@@ -268,7 +268,7 @@ from ansible_collections.portshift.agents.plugins.module_utils._network.posix_ho
 
 def main():
     module = AnsibleModule(argument_spec=LOOK_SPEC, supports_check_mode=True)
-    require_linux(module)
+    require_linux(module, ["services_entry"])
     module.exit_json(**look(module.params, lacking(module), module.warn, THIS_HOST))
 
 

@@ -146,7 +146,7 @@ from ansible_collections.portshift.agents.plugins.module_utils._network.posix_ho
 
 def main():
     module = AnsibleModule(argument_spec=AGENT_EVIDENCE_SPEC, supports_check_mode=True)
-    require_linux(module)
+    require_linux(module, ["change_tracker_hub_url"])
     prove(module, lambda: AgentEvidence(module.params, THIS_HOST), agent=False)
 
 

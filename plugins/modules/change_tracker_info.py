@@ -219,7 +219,7 @@ from ansible_collections.portshift.agents.plugins.module_utils._core.errors impo
 
 def main():
     module = AnsibleModule(argument_spec=LOOK_SPEC, supports_check_mode=True)
-    require_linux(module)
+    require_linux(module, ["change_tracker_hub_url"])
     try:
         module.exit_json(**look(module.params))
     except EngineError as err:

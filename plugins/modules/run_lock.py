@@ -41,6 +41,11 @@ options:
         control node that is gone.
     type: bool
     default: false
+  take_over_with:
+    description: How the person who is told that the lock is held says O(take_over), such as C(-e bigfix_take_over=true).
+    type: str
+    default: "take_over: true"
+    version_added: 0.2.0
   purpose:
     description: What the run is doing, for the person who is told that the lock is held.
     type: str

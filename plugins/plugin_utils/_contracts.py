@@ -164,6 +164,7 @@ class LockArguments(TypedDict):
 
     path: str
     take_over: Any
+    take_over_with: str
     wanted: Any
     keeper: str | None
     seconds: Any

@@ -284,7 +284,8 @@ def lock(order: RunOrder, values: Mapping[str, Any]) -> LockArguments:
     seconds = values["lock_seconds"]
     purpose = PURPOSES[order["run"]] % dict(port=order["port"], word=product.port_word)
     return LockArguments(
-        path=values["lock_path"], take_over=values["take_over"], wanted=values["lock"], keeper=order["keeper"],
+        path=values["lock_path"], take_over=values["take_over"],
+        take_over_with="-e %s=true" % product.variable("take_over"), wanted=values["lock"], keeper=order["keeper"],
         seconds=max(LOCK_SECONDS, len(order["order"])) if str(seconds) in ("", "0") else seconds, purpose=purpose)
 
 

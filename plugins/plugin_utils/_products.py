@@ -46,6 +46,8 @@ class Product:
     unasked: str               # of hosts that are no part of a run which takes a port away
     next_steps: tuple[str, ...]                 # for a person, after the last phase
     plan_argument: str = ""    # of the module that puts the plan together, for what order has found
+    plan_keeps: tuple[str, ...] = ()    # what the plan says beside report, pending, problems and old_port, for later plays
+    server_name: str = ""      # which of these is the name by which hosts reach the server, for the next steps
     documentation: str = ""    # the page with the table of the variables
     outside: str = ""          # of hosts that are no part of a run, beside one that has to reach them
     hub_role: str = ""         # of the hub's own listener, where that is a host beside the agents

@@ -11,7 +11,7 @@ import re
 from ansible_collections.portshift.agents.plugins.module_utils._core.errors import EngineError
 
 
-def parse_window(text: object, name: str = "bigfix_window") -> tuple[int, int]:
+def parse_window(text: object, name: str) -> tuple[int, int]:
     """(first minute, end minute) of the day."""
     match = re.fullmatch(r"([01]\d|2[0-3]):([0-5]\d)\s*-\s*([01]\d|2[0-3]):([0-5]\d)", str(text).strip())
     if not match or match.groups()[:2] == match.groups()[2:]:
@@ -20,10 +20,10 @@ def parse_window(text: object, name: str = "bigfix_window") -> tuple[int, int]:
     return first_hour * 60 + first_minute, end_hour * 60 + end_minute
 
 
-def in_window(moment: datetime.datetime, text: object) -> bool:
-    """Whether `moment` (a datetime) lies in the window `text`; an empty window is always open."""
+def in_window(moment: datetime.datetime, text: object, name: str) -> bool:
+    """Whether `moment` (a datetime) lies in the window `text`, the value of `name`; an empty window is always open."""
     if not text:
         return True
-    first, end = parse_window(text)
+    first, end = parse_window(text, name)
     minute = moment.hour * 60 + moment.minute
     return first <= minute < end if first < end else minute >= first or minute < end

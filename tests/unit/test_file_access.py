@@ -20,7 +20,7 @@ from ansible_collections.portshift.agents.plugins.module_utils._move.confirmed_s
 from ansible_collections.portshift.agents.plugins.module_utils._move.confirmed_unit import Unit
 from ansible_collections.portshift.agents.plugins.module_utils._core.file_edit import FileEdit, FileError
 from ansible_collections.portshift.agents.plugins.module_utils._core.posix_host import THIS_HOST
-from ansible_collections.portshift.agents.plugins.plugin_utils._issued import find_issued, read_issued
+from ansible_collections.portshift.agents.plugins.plugin_utils._bigfix_issued import find_issued, read_issued
 from ansible_collections.portshift.agents.tests.unit import masthead_files
 
 USER, OTHER = 1234, 1235

@@ -319,6 +319,7 @@ def test_order_out_of_an_inventory(ask):
     lock = result["lock"]
     assert (lock["path"], lock["take_over"], lock["seconds"], lock["wanted"], lock["purpose"]) == (
         "/x", True, 600, True, "migrate to 55000")
+    assert lock["take_over_with"] == "-e %s_take_over=true" % ask.product
 
 
 def test_everything_that_is_wrong_is_named_at_once(ask):

@@ -67,9 +67,10 @@ def test_second_run_is_told_who_since_when_how_alive_and_what_to_do():
     assert str(caught.value) == (
         'alice@control1 (pid 4711, "migrate to 55000", since 2025-11-21T22:00:00Z) is migrating this deployment; its last sign '
         "of life came 42 s ago, and its lock lapses in 559 s, at 2025-11-21T22:10:00Z. Nothing was changed. Wait until it has "
-        "ended. Only if you know that it is dead, take over: take_over: true, for the playbooks -e PRODUCT_take_over=true, as in "
-        "-e bigfix_take_over=true")
+        "ended. Only if you know that it is dead, take over: take_over: true")
     assert caught.value.holder["id"] == run_id(ALICE)
+    with pytest.raises(HeldError, match="is dead, take over: -e boks_take_over=true$"):
+        hold(again(held_by()), BOB, T + 42, 600, take_over_with="-e boks_take_over=true")
 
 
 def test_holder_without_a_purpose_is_described_all_the_same():

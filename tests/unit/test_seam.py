@@ -378,6 +378,18 @@ def test_what_judges_may_do(lint, text):
     assert lint.beside_the_host(text) == []
 
 
+@pytest.mark.parametrize("text, found", [
+    (OURS + "_bigfix.masthead import MastheadError", ["_bigfix.masthead.MastheadError"]),
+    (OURS + "_move import states", []), (OURS.replace("module_utils.", "module_utils") + " import _boks", ["_boks"]),
+    (OURS.replace("module_utils.", "plugin_utils.") + "_windows import change_tracker, move", ["_windows.change_tracker"]),
+    (OURS.replace("module_utils.", "plugin_utils.") + "_drivers.boks import PRODUCT", ["_drivers.boks.PRODUCT"]),
+    (OURS.replace("module_utils.", "plugin_utils.") + "_bigfix_topology import Topology", ["_bigfix_topology.Topology"]),
+    (OURS.replace("module_utils.", "plugin_utils.") + "_registry import PRODUCTS", [])])
+def test_what_is_named_for_no_product_imports_none(lint, text, found):
+    said = [name for unused, name in lint.products_imported(text, ["bigfix", "boks", "change_tracker"])]
+    assert len(said) == len(found) and all(name.endswith(end) for name, end in zip(said, found))
+
+
 def test_a_module_that_runs_on_its_host_may_hand_in_that_host(lint):
     text = OURS + "_network.posix_host import THIS_HOST\nimport time\nf(THIS_HOST, time.time())"
     assert lint.beside_the_host(text, of_ours=False) == [] and len(lint.beside_the_host(text)) == 2

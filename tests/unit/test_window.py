@@ -25,16 +25,16 @@ def at(text):
     ("00:00", "00:00-23:59", True), ("23:59", "00:00-23:59", False),
 ])
 def test_window_holds_its_first_minute_and_not_its_last(moment, window, expected):
-    assert in_window(at(moment), window) is expected
+    assert in_window(at(moment), window, "bigfix_window") is expected
 
 
 @pytest.mark.parametrize("window", [None, ""])
 def test_no_window_is_always_open(window):
-    assert in_window(at("12:00"), window) is True
+    assert in_window(at("12:00"), window, "bigfix_window") is True
 
 
 def test_blanks_around_are_allowed():
-    assert parse_window(" 22:00 - 04:15 ") == (1320, 255)
+    assert parse_window(" 22:00 - 04:15 ", "bigfix_window") == (1320, 255)
 
 
 @pytest.mark.parametrize("text", [
@@ -42,5 +42,5 @@ def test_blanks_around_are_allowed():
     "22:00-04:00\n22:00-04:00", ["22:00-04:00"]])
 def test_what_is_no_window_is_a_sentence(text):
     with pytest.raises(EngineError) as caught:
-        parse_window(text)
+        parse_window(text, "bigfix_window")
     assert str(caught.value) == "bigfix_window is %r; give a span of the day such as 22:00-04:00" % (text,)

@@ -202,7 +202,7 @@ RUN = dict(node="control1", machine_id="m1", boot="b", pid_namespace="", user="o
 
 def asked(**more):
     return dict(dict(path=FOLDER + "\\bigfix.lock", state="held", seconds=600, take_over=False, purpose="migrate", run=RUN,
-                     dead_owner=None), **more)
+                     take_over_with="take_over: true", dead_owner=None), **more)
 
 
 def test_the_lock_of_a_deployment_lies_on_a_windows_root_server(model, script):

@@ -11,9 +11,6 @@ host.  On Windows no module in Python runs: there the actions of this collection
 import os
 import sys
 
-# What works where require_linux() refuses, for its sentence.
-EDITORS = "bigfix_masthead, bigfix_settings, change_tracker_hub_url and services_entry"
-
 
 def described():
     """Such as: AIX (release 2, version 7)."""
@@ -25,13 +22,15 @@ def is_linux():
     return sys.platform.startswith("linux")
 
 
-def require_linux(module, **result):
+def require_linux(module, editors=(), **result):
     """Fails, before anything is asked or changed, on a host whose answers this module would not understand.
 
+    `editors`: the modules of the same product that edit its files on such a host too.
     `result`: what the module returns beside the sentence.
     """
     if not is_linux():
+        others = " and ".join(editors) or "those whose documentation has the platform posix"
         module.fail_json(msg=(
             "this host runs %s, and this module works on Linux alone, whose processes, sockets and services it asks for; nothing "
             "was changed. Leave the host out of the run (by --limit, or out of its group in the inventory) and move its product "
-            "by hand; of this collection's modules %s edit its files here as well" % (described(), EDITORS)), **result)
+            "by hand; of this collection's modules %s work here as well" % (described(), others)), **result)

@@ -25,11 +25,14 @@ RUN_SPEC = dict(
     process_start=dict(type="str", default=""), begun=dict(type="str", default=""))
 HOLDER_KEYS = {"id", "node", "user", "pid", "purpose", "since", "renewed", "expires", "seconds"}
 LOST_KEYS = {"id", "at", "by"}
+# How a user says so, where there is no playbook that has a variable for it.
+TAKE_OVER = "take_over: true"
 # Options of the module; run and dead_owner are for the action plugin to fill in.
 LOCK_SPEC = dict(
     path=dict(type="path", required=True), state=dict(type="str", choices=["held", "released"], default="held"),
     seconds=dict(type="int", default=600), take_over=dict(type="bool", default=False),
-    purpose=dict(type="str", default=""), run=dict(type="dict", options=RUN_SPEC), dead_owner=dict(type="str"))
+    take_over_with=dict(type="str", default=TAKE_OVER), purpose=dict(type="str", default=""),
+    run=dict(type="dict", options=RUN_SPEC), dead_owner=dict(type="str"))
 
 # How long, in seconds, and how many of the runs are remembered that have to stop.
 LOST_KEPT, LOST_NUMBER = 7 * 86400, 50
@@ -98,7 +101,7 @@ def is_empty(content):
     return not content["holder"] and not content["lost"]
 
 
-def _refusal(holder, now):
+def _refusal(holder, now, take_over_with):
     rest = holder["expires"] - now
     if holder["renewed"] > now:
         life = "its last sign of life lies in the future of this host's clock, which was set back"
@@ -106,16 +109,16 @@ def _refusal(holder, now):
         life = "its last sign of life came %d s ago" % (now - holder["renewed"])
     return HeldError(
         "%s is migrating this deployment; %s, and its lock lapses in %d s, at %s. Nothing was changed. Wait until it has ended. "
-        "Only if you know that it is dead, take over: take_over: true, for the playbooks -e PRODUCT_take_over=true, as in "
-        "-e bigfix_take_over=true"
-        % (described(holder), life, rest + 1, moment(holder["expires"])), holder)
+        "Only if you know that it is dead, take over: %s" % (
+            described(holder), life, rest + 1, moment(holder["expires"]), take_over_with), holder)
 
 
-def hold(content, run, now, seconds, purpose="", take_over=False, dead_owner=None):
+def hold(content, run, now, seconds, purpose="", take_over=False, dead_owner=None, take_over_with=TAKE_OVER):
     """Takes the lock for `run`, or renews it.
 
-    `dead_owner`: the id of a run that the control node knows to have ended.  Returns (content, the holder that it was taken
-    from or None, why it could be taken from it).  Raises HeldError or LostError.
+    `dead_owner`: the id of a run that the control node knows to have ended.  `take_over_with`: how the user says take_over, for
+    the sentence.  Returns (content, the holder that it was taken from or None, why it could be taken from it).  Raises HeldError
+    or LostError.
     """
     asking, holder = run_id(run), content["holder"]
     for entry in content["lost"]:
@@ -134,7 +137,7 @@ def hold(content, run, now, seconds, purpose="", take_over=False, dead_owner=Non
         elif take_over:
             why = "as take_over says"
         else:
-            raise _refusal(holder, now)
+            raise _refusal(holder, now, take_over_with)
     new = dict({key: run.get(key) for key in IDENTITY + ("user", "begun")}, id=asking, renewed=now, expires=now + seconds,
                seconds=seconds, since=holder["since"] if ours else now,
                purpose=purpose or (holder["purpose"] if ours else ""))
@@ -169,7 +172,7 @@ def asked(found, params, now):
             left = release(content, params["run"])
             return left, dict(holder=(left or content)["holder"], taken_over_from=None), None
         content, taken_from, why = hold(content, params["run"], now, params["seconds"], params["purpose"], params["take_over"],
-                                        params["dead_owner"])
+                                        params["dead_owner"], params["take_over_with"])
     except HeldError as err:
         raise HeldError("%s: %s" % (path, err), err.holder)
     except LockError as err:

@@ -61,7 +61,8 @@ def _opens(component: str | None, look: Mapping[str, Any], port: int | None) -> 
 
 PRODUCT = Product(
     name="bigfix", groups=("bigfix_server", "bigfix_relays", "bigfix_clients"),
-    order="bigfix_topology", plan="bigfix_plan", plan_argument="topology", port="bigfix_port", port_word="port",
+    order="bigfix_topology", plan="bigfix_plan", plan_argument="topology",
+    plan_keeps=("masthead_host",), server_name="masthead_host", port="bigfix_port", port_word="port",
     options=OPTIONS, documentation="README.md",
     whole="deployment", gate_whole="",
     roles=dict(server="bigfix_server", relay="bigfix_relay", client="bigfix_client"),

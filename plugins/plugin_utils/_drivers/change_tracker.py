@@ -42,7 +42,8 @@ OPTIONS: list[Option] = [
 
 PRODUCT = Product(
     name="change_tracker", groups=("change_tracker_hub", "change_tracker_proxies", "change_tracker_agents"),
-    order="change_tracker_estate", plan="change_tracker_plan", plan_argument="estate", port="change_tracker_port",
+    order="change_tracker_estate", plan="change_tracker_plan", plan_argument="estate",
+    plan_keeps=("hubs",), port="change_tracker_port",
     port_word="port",
     options=OPTIONS, documentation="docs/change-tracker.md",
     whole="estate", gate_whole="the migration",
