@@ -14,7 +14,7 @@ import yaml
 
 from tests.integration.change_tracker_estate import NEW, OLD, Estate, with_port
 from tests.integration.product_lab import eventually
-from tests.integration.windows_lab import documented
+from tests.integration.windows_costs import documented, requests
 from tests.lab.change_tracker_lab import SITE_NAME
 from tests.unit.windows_change_tracker import LOG, state_of
 
@@ -150,11 +150,6 @@ def ports_on_windows(hosts):
     return {name: host.agent.connection and host.agent.connection.remote_port for name, host in hosts.items()}
 
 
-def requests(host):
-    """Of each task of a host."""
-    return [task.cost for task in host.endpoint.tasks]
-
-
 def test_hub_and_agents_move_the_old_port_ends_and_all_come_back_and_no_heartbeat_fails(lab, engine, on_windows):
     """Agents on Linux and on Windows, the one of the hub among them."""
     began, before, rules, details = time.time(), lab.files(engine), lab.rules(engine), lab.details(engine)
@@ -172,9 +167,9 @@ def test_hub_and_agents_move_the_old_port_ends_and_all_come_back_and_no_heartbea
     assert set(done.changed) == set(check.changed) == {*on_windows, *AGENTS}
     costs = documented("host of Change Tracker")
     for name, kind in (("win1", "agent"), ("proxy2", "proxy")):
-        assert requests(on_windows[name]) == [costs[kind][phase] for phase in ("look", "path", "move")]
+        assert requests(on_windows[name].endpoint.tasks) == [costs[kind][phase] for phase in ("look", "path", "move")]
     # Beside what is done to its site.
-    assert costs["agent of the hub"]["move"] in requests(on_windows["hub"])
+    assert costs["agent of the hub"]["move"] in requests(on_windows["hub"].endpoint.tasks)
     assert ports_on_windows(on_windows) == dict.fromkeys(on_windows, NEW)
     assert lab.bindings(engine) == bound(OLD, NEW) and lab.rules(engine) == dict(rules, **{RULE: (str(NEW), True)})
     assert lab.details(engine) == {host: with_port(data, NEW) for host, data in details.items()}

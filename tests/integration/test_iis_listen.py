@@ -20,6 +20,7 @@ from tests.conftest import CHECKOUT, COLLECTIONS
 from tests.integration import forked
 from tests.integration.iis_hub import HUB, WindowsHub, certificate
 from tests.integration.nginx_hub import until
+from tests.integration.windows_costs import requests, tell
 from tests.lab.change_tracker.windows import CCS, SNI, STARTED, STOPPED, write
 
 RECORD = "C:\\ProgramData\\portshift\\hub.json"
@@ -160,6 +161,14 @@ def windows(tmp_path):
         hub.stop()
 
 
+def counted(hub, *tasks, **how):
+    """-> (what each task returned, the requests that it cost)"""
+    hub.variables()
+    hub.endpoint.forget()
+    found = hub.by_ansible(*tasks, **how)
+    return found, requests(hub.endpoint.tasks)
+
+
 def held(port, address="127.0.0.1"):
     """Another process's port, as far as http.sys is concerned."""
     return socket.create_server((address, port))
@@ -174,7 +183,7 @@ def test_both_ports_answer_then_the_new_one_alone_then_all_is_as_it_was(windows)
     assert (hub.bindings(), hub.record(), predicted["record"]) == ([old], None, None)
     # What only looks does so in any run, says the same, and refuses what the other one refuses.
     asked = hub.arguments(timeout=None)
-    seen, refused = hub.by_ansible(asked, dict(asked, port=hub.old), name="iis_listen_info")
+    (seen, refused), (look, *_none) = counted(hub, asked, dict(asked, port=hub.old), name="iis_listen_info")
     assert (hub.bindings(), hub.record()) == ([old], None)
     internal = {"action", "changed", "diff", "invocation", "deprecations", "warnings"} | {
         key for key in {**predicted, **seen} if key.startswith("_ansible")}
@@ -182,7 +191,7 @@ def test_both_ports_answer_then_the_new_one_alone_then_all_is_as_it_was(windows)
         key: value for key, value in predicted.items() if key not in internal}
     assert not seen["changed"] and "diff" not in seen
     assert refused["failed"] and not refused["changed"] and "port and beside are both %d" % hub.old in refused["msg"]
-    opened, again = hub.by_ansible(hub.arguments(), hub.arguments())
+    (opened, again), (opens, _look) = counted(hub, hub.arguments(), hub.arguments())
     assert (predicted["changed"], opened["changed"], again["changed"]) == (True, True, False), (predicted, opened, again)
     assert (predicted["diff"], predicted["listens"]) == (opened["diff"], opened["listens"])
     both = sorted(hub.text(port) for port in (hub.old, hub.new))
@@ -199,7 +208,8 @@ def test_both_ports_answer_then_the_new_one_alone_then_all_is_as_it_was(windows)
 
     gone = hub.call("absent", check=True)
     assert gone["changed"] and hub.bindings() == [old, new]
-    closed, again, once_more = hub.by_ansible(hub.arguments("absent"), hub.arguments("absent"), hub.arguments())
+    asked = [hub.arguments("absent"), hub.arguments("absent"), hub.arguments()]
+    (closed, again, once_more), (closes, *_looks) = counted(hub, *asked)
     assert (closed["changed"], again["changed"], once_more["changed"]) == (True, False, False), (closed, again, once_more)
     assert (closed["listens"], closed["elsewhere"], hub.bindings()) == (gone["listens"], [], [new])
     assert hub.both() == [False, True]
@@ -208,10 +218,11 @@ def test_both_ports_answer_then_the_new_one_alone_then_all_is_as_it_was(windows)
     assert reopened["changed"] and hub.both() == [True, True]
     back = hub.call("restored", check=True)
     assert back["changed"] and sorted(hub.bindings()) == sorted([old, new]) and hub.record()["state"] == "verified"
-    restored, again = hub.by_ansible(hub.arguments("restored"), hub.arguments("restored"))
+    (restored, again), (restores, _look) = counted(hub, hub.arguments("restored"), hub.arguments("restored"))
     assert (restored["changed"], again["changed"]) == (True, False)
     assert restored["restored"] == back["restored"] == ["%s taken away" % hub.text(hub.new)]
     assert (hub.bindings(), hub.both(), hub.record()["state"]) == ([old], [True, False], "rolled_back")
+    tell("site of a hub", {"with one binding": dict(look=look, open=opens, close=closes, rollback=restores)})
 
 
 def test_every_binding_of_the_port_gets_its_twin_and_its_own_certificate(windows):

@@ -3,21 +3,38 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """BigFix on Windows hosts, by the roles that Linux hosts have, over WinRM as Ansible speaks it."""
 
+import json
 import re
+import textwrap
 
 import pytest
+import yaml
 
-from tests.integration.windows_lab import WindowsLab, documented
+from tests.integration.windows_costs import requests, tell
+from tests.integration.windows_cuts import AMID, HURRIED, REQUESTS, Cuts
+from tests.integration.windows_lab import WindowsLab
 from tests.lab.authority import Authority
 from tests.lab.change_tracker.windows import new_rule
 from tests.windows import bigfix
 from tests.unit.windows_bigfix import NEW, OLD, RECORD, state_of
 
+# Of the change by which a client moves.
+STEPS = 12
+FIREWALL = "community.windows.win_firewall_rule"
 ROOT = "192.0.2.1"
 
 
 def masthead(port):
     return Authority("").issue("plain", ROOT, port, "123456789")
+
+
+def is_at(host, port):
+    """Whether a client's files and its registry have that port, wherever one stands."""
+    found = {host.files.read("D:%s\\BES Client\\actionsite.afxm" % bigfix.ENTERPRISE) == masthead(port),
+             bigfix.setting(host, "__RelayServer1") == bigfix.parent_url("root", port),
+             bigfix.setting(host, "_BESClient_RelaySelect_Port") == (str(port) if port == NEW else None)}
+    assert len(found) == 1, "%s is half way" % host.name
+    return found.pop()
 
 
 class BigFix(WindowsLab):
@@ -113,16 +130,16 @@ def test_settings_and_mastheads_of_a_client_are_changed_by_hand(deployment):
 
 def test_a_parent_without_a_bridge_has_to_have_moved_before_its_client_does(deployment):
     """That the path can't be proved before is a note; the step itself proves it, or does nothing."""
-    client = deployment.estate.hosts["win1"]
+    client = deployment.hosts["win1"]
     before = state_of(client)
-    deployment.write(bigfix_bridge=False)
-    code, said = deployment.verbs("assess", "path")
+    options = ["-e", "bigfix_bridge=false"]
+    code, said = deployment.verbs("assess", "path", options=options)
     assert code == 0 and "rescued=1" in said, said
-    code, said = deployment.verbs("assess", "precheck")
+    code, said = deployment.verbs("assess", "precheck", options=options)
     assert code == 2 and "nothing was changed. It does not get through to its parent root" in " ".join(said.split()), said
     assert state_of(client) == before and client.files.get(RECORD) is None
     deployment.open_root()
-    code, said = deployment.verbs("assess", "path", "precheck", "apply")
+    code, said = deployment.verbs("assess", "path", "precheck", "apply", options=options)
     assert code == 0 and "rescued=0" in said, said
     assert deployment.records()["win1"] == "verified"
 
@@ -162,18 +179,20 @@ class Whole(BigFix):
         self.write(dict(bigfix_probe_timeout=0, bigfix_evidence_timeout=60), bigfix_server=dict(root=hosts["root"]),
                    bigfix_pilot={}, bigfix_relays=dict(relay1=hosts["relay1"]), bigfix_clients=dict(win1=hosts["win1"]))
 
-    def requests(self, name):
-        """Of each task of a host, but for the firewall's."""
-        return [task.cost for task in self.hosts[name].endpoint.tasks if set(task.ran) == {"ansible.windows.win_powershell"}]
+    def tasks(self, name, kind="product"):
+        """[requests] of each task of a host, of those of a kind: what moves the product, the firewall's, and the lock's."""
+        return requests(task for task in self.hosts[name].endpoint.tasks if self._kind(task) == kind)
+
+    @staticmethod
+    def _kind(task):
+        if FIREWALL in task.ran:
+            return "firewall"
+        return "lock" if any("bigfix.lock" in call.arguments["parameters"]["Request"] for call in task.calls) else "product"
 
     def costs(self, name):
-        """{phase: [requests]} of a migration."""
-        found = self.requests(name)
-        if name == "root":
-            # The lock of the run: taken, and renewed before each step.
-            return dict(look=found[1:2], bridge=found[3:4], move=found[5:6])
-        return dict(zip(("look", "path", "move") if name == "win1" else ("look", "bridge", "path", "move"),
-                        [[cost] for cost in found], strict=True))
+        """{phase: requests} of a migration"""
+        phases = dict(win1=("look", "path", "move"), relay1=("look", "bridge", "path", "move"), root=("look", "bridge", "move"))
+        return dict(zip(phases[name], self.tasks(name), strict=True))
 
     def migration(self, verb, *options):
         found = self.run("portshift.agents.%s_bigfix_port" % verb, "-e", "bigfix_port=%d" % NEW, *self.options, *options)
@@ -193,26 +212,33 @@ def test_a_deployment_on_windows_lives_its_whole_life(tmp_path, kind):
         code, said = whole.migration("migrate")
         assert code == 0, said
         costs = {name: whole.costs(name) for name in whole.hosts}
+        [lock], [one], [two] = (set(whole.tasks(name, kind)) for name, kind in (
+            ("root", "lock"), ("win1", "firewall"), ("relay1", "firewall")))
+        assert [two] == whole.tasks("root", "firewall")
         moved = whole.states()
         code, said = whole.migration("migrate")
         assert code == 0 and "changed=0" in said and moved == whole.states(), said
         for name in whole.hosts:
-            assert whole.requests(name)[-1:] == [7] or name == "root"
+            assert whole.tasks(name) == [7] and whole.tasks(name, "firewall") == []
         code, said = whole.migration("verify")
         assert code == 0, said
-        for name in costs:
-            costs[name]["verify"] = whole.requests(name)
-        told = documented("host")
-        of = "" if kind == "plain" else ", signed masthead"
-        for row, name in (("client", "win1"), ("relay" + of, "relay1"), ("server" + of, "root")):
-            assert told[row] == {phase: cost[0] for phase, cost in costs[name].items()}, row
+        for name, counted in costs.items():
+            counted["verify"] = sum(whole.tasks(name))
         assert {one["port"] for one in whole.server.figures.agents(whole.hosts).values()} == {NEW}
         code, said = whole.migration("close")
         assert code == 0 and whole.root.portproxies == {} == whole.relay.portproxies, said
+        closes = {name: sum(whole.tasks(name)) for name in costs}
         code, said = whole.migration("rollback")
         assert code == 0, said
         assert whole.states() == before and whole.root.portproxies == {} == whole.relay.portproxies
         assert [rule["Name"] for rule in whole.root.firewall.rules()] == ["HCL BigFix"]
+        if kind == "plain":
+            for name, counted in costs.items():
+                counted.update(close=closes[name], rollback=sum(whole.tasks(name)))
+        of = "" if kind == "plain" else ", signed masthead"
+        tell("host", {"client": costs["win1"], "relay" + of: costs["relay1"], "server" + of: costs["root"]})
+        tell("beside these", {"lock: taken, renewed or given back": dict(requests=lock),
+                              "firewall: one rule": dict(requests=one), "firewall: two rules": dict(requests=two)})
     finally:
         whole.close()
 
@@ -242,62 +268,91 @@ def test_a_deployment_without_bridges_moves_and_goes_back(tmp_path):
         whole.close()
 
 
-# --- a connection that is lost while a client moves
+# --- a move that is cut in the middle
 
-CUTS = [(number, kind) for kind in ("drop", "lost") for number in range(1, 13)]
+CUTS = Cuts(drop=REQUESTS, lost=REQUESTS, gone=REQUESTS, refused=AMID, error=AMID, fault=AMID, broken=AMID, boot=range(STEPS))
 
 
 def test_a_client_that_is_cut_off_at_any_request_is_moved_or_as_it_was(tmp_path):
-    """One client for each request of a move: the first run is cut there, and a second one goes on from what is there."""
-    names = {"%s%02d" % (kind, number): (number, kind) for number, kind in CUTS}
-    deployment = Deployment(tmp_path, *names)
+    """The first run is cut there, the host ends by itself what was begun, and a second run goes on from what is there."""
+    deployment = Deployment(tmp_path, *CUTS.hosts)
     try:
-        before = {name: state_of(deployment.hosts[name]) for name in names}
+        hosts, forks = deployment.hosts, ["--forks", "12"]
+        before = {name: state_of(hosts[name]) for name in CUTS.hosts}
         deployment.open_root()
-        deployment.verbs("apply", before=lambda: [
-            deployment.hosts[name].endpoint.at(number, kind) for name, (number, kind) in names.items()],
-            options=["--forks", "12"])
+        deployment.verbs("apply", before=lambda: CUTS.lay(deployment.estate), options=forks, environment=HURRIED)
+        CUTS.let_time_pass(deployment.estate, 200)
         ended = {}
-        for name in names:
-            host = deployment.hosts[name]
-            moved = deployment.records()[name] == "verified"
-            assert moved or state_of(host) == before[name], name
-            assert host.services.get("BESClient").state == "running", name
-            assert not [one for one in host.script.changes.values() if one.state in ("applying", "undoing")], name
-            ended[name] = moved
-        assert any(ended.values()) and not all(ended.values())
-        code, said = deployment.verbs("apply", options=["--forks", "12"])
+        for name in CUTS.hosts:
+            ended[name] = deployment.records()[name] == "verified"
+            assert ended[name] == is_at(hosts[name], NEW), name
+            assert ended[name] or state_of(hosts[name]) == before[name], name
+            assert hosts[name].services.get("BESClient").state == "running", name
+            assert deployment.server.figures.agents([name])[name]["port"] == (NEW if ended[name] else OLD), name
+        for way in {way for way, _number in CUTS.hosts.values()} - {"boot", "refused", "error", "fault", "broken"}:
+            assert {moved for name, moved in ended.items() if CUTS.hosts[name][0] == way} == {True, False}, way
+        code, said = deployment.verbs("apply", options=forks)
         assert code == 0, said
-        assert {state for name, state in deployment.records().items() if name in names} == {"verified"}
+        for name in CUTS.hosts:
+            assert deployment.records()[name] == "verified" and is_at(hosts[name], NEW), name
     finally:
         deployment.close()
 
 
-def test_a_wrong_password_is_tried_once_for_each_task(deployment):
+@pytest.mark.parametrize("transports", [["basic"], ["basic", "ssl"]])
+def test_a_wrong_password_is_tried_once_for_each_task_by_each_transport(deployment, transports):
     client = deployment.hosts["win1"]
-    _code, said = deployment.verbs("assess", "apply", options=["-e", "ansible_password=wrong"])
-    assert "unreachable=1" in said and client.endpoint.refused == 1, said
+    given = dict(ansible_password="wrong", ansible_winrm_transport=transports)
+    _code, said = deployment.verbs("assess", "apply", options=["-e", json.dumps(given)])
+    assert "unreachable=1" in said and client.endpoint.refused == len(transports), said
+
+
+def failures(said):
+    """{host: the sentence with which a task of it failed}"""
+    found = re.findall(r"^fatal: \[(\w+)\]: FAILED! => *\n((?:    .*\n|\n)+)", said, re.M)
+    return {name: yaml.safe_load(textwrap.dedent(body))["msg"] for name, body in found}
+
+
+UNDONE = (". The host has undone it by itself: its files and its registry are as they were before, and its services run on the "
+          "old port")
+HANGS = "the service BESClient is in state stop_pending after 120 s"
+NO_ADMINISTRATOR = (": the account that Ansible uses is no administrator of this host, so it may not be changed; give Ansible "
+                    "another one; nothing was written")
+SENTENCES = dict(
+    hangs="step 3 (stop) failed: " + HANGS + "; and it could not all be undone: " + HANGS + "; this host tries again each "
+          "minute. The host is half way, and needs a person: below C:\\ProgramData\\portshift\\changes it keeps what it was like "
+          "before",
+    changed="step 6 (registry) failed: the value value of " + bigfix.SETTINGS + "\\__RelayServer1 is another than the one that "
+            "was read: read the host again, and see who changed it" + UNDONE,
+    full="step 5 (write) failed: There is not enough space on the disk" + UNDONE,
+    limited="nothing was changed: " + "; ".join(path + NO_ADMINISTRATOR for path in (
+        "D:" + bigfix.ENTERPRISE + "\\BES Client\\actionsite.afxm", bigfix.SETTINGS)))
 
 
 def test_what_does_not_come_about_is_told_by_the_role_with_what_became_of_the_host(tmp_path):
-    deployment = Deployment(tmp_path, "hangs", "changed", "full", "limited")
+    deployment = Deployment(tmp_path, *SENTENCES)
     try:
-        hosts = deployment.hosts
+        hosts, other = deployment.hosts, bigfix.parent_url("other", OLD)
         deployment.open_root()
         hosts["hangs"].services.get("BESClient").hangs = "stop"
-        hosts["changed"].script.before[0] = lambda step: bigfix.set_setting(
-            hosts["changed"], "__RelayServer1", bigfix.parent_url("other", OLD))
+        hosts["changed"].script.before[0] = lambda step: hosts["changed"].registry.set(
+            bigfix.SETTINGS + "\\__RelayServer1", "value", other)
         hosts["full"].files.free["d:"] = 0
         hosts["limited"].administrator = False
         before = {name: state_of(host) for name, host in hosts.items()}
         code, said = deployment.verbs("apply")
-        words = " ".join(said.split())
-        assert code == 2 and words.count("FAILED! =>") >= 4, said
-        sentences = dict(hangs="BESClient", changed="__RelayServer1", full="its services run on the old port",
-                         limited="the account that Ansible uses is no administrator of this host")
-        for name, sentence in sentences.items():
-            assert state_of(hosts[name]) == before[name] or name == "changed", said
-            assert re.search("fatal: .%s.: FAILED! => .*?msg: .?%s: .*?%s" % (name, name, re.escape(sentence)), words), said
-            assert hosts[name].files.get(RECORD) is None
+        assert code == 2 and failures(said) == {name: "%s: %s." % (name, words) for name, words in SENTENCES.items()}, said
+        # What another has written stays, and nothing else differs.
+        assert bigfix.setting(hosts["changed"], "__RelayServer1") == other
+        hosts["changed"].registry.set(bigfix.SETTINGS + "\\__RelayServer1", "value", bigfix.parent_url("root", OLD))
+        assert {name: state_of(host) for name, host in hosts.items()} == before
+        assert {name: hosts[name].services.get("BESClient").state for name in SENTENCES} == dict(
+            hangs="stop_pending", changed="running", full="running", limited="running")
+        hosts["hangs"].boot()
+        deployment.pass_time(200)
+        assert {name: state_of(host) for name, host in hosts.items()} == before
+        for name in SENTENCES:
+            assert hosts[name].services.get("BESClient").state == "running" and hosts[name].files.get(RECORD) is None
+            assert not [one for one in hosts[name].script.changes.values() if one.state != "undone"]
     finally:
         deployment.close()

@@ -5,10 +5,15 @@
 
 import pytest
 
-from tests.integration.windows_lab import WindowsLab, documented
+from tests.integration.windows_costs import tell
+from tests.integration.windows_cuts import HURRIED, REQUESTS, Cuts
+from tests.integration.windows_lab import WindowsLab
 from tests.unit.windows_change_tracker import NEW, OLD, PATH, RECORD, SERVICE, Hub, details, state_of
 from tests.windows.change_tracker import install_agent
 from tests.windows.services import Service
+
+# Of the change by which an agent moves.
+STEPS = 9
 
 
 class Deployment(WindowsLab):
@@ -60,45 +65,48 @@ def test_agents_go_there_and_back_that_of_the_hub_and_of_a_proxy_too(deployment)
     code, said = deployment.verbs("verify")
     assert code == 0, said
     costs = {name: [*found, *deployment.requests(name)] for name, found in costs.items()}
-    rows = dict(agent="win1", proxy="proxy", **{"agent of the hub": "hub"})
-    assert documented("host of Change Tracker") == {
-        kind: dict(zip(("look", "path", "move", "verify"), costs[name], strict=True)) for kind, name in rows.items()}
 
-    code, said = deployment.verbs("settle", "way_back", "rollback", "close")
+    code, said = deployment.verbs("settle", "way_back", "rollback")
     assert code == 0 and deployment.states() == before, said
     assert set(deployment.records().values()) == {"rolled_back"}
+    costs = {name: [*found, sum(deployment.requests(name))] for name, found in costs.items()}
+    tell("host of Change Tracker", {
+        kind: dict(zip(("look", "path", "move", "verify", "rollback"), costs[name], strict=True)) for kind, name in (
+            ("agent", "win1"), ("proxy", "proxy"), ("agent of the hub", "hub"))})
+    code, said = deployment.verbs("close")
+    assert code == 0 and deployment.states() == before, said
 
 
-# --- a connection that is lost while an agent moves
+# --- a move that is cut in the middle
 
 # What a look has told of each of them.
 LOOKED_AT = dict(change_tracker_assessment=dict(
     agent=True, path=PATH, service=SERVICE, port=OLD, old_port=OLD, stop=["sc.exe", "stop", SERVICE],
     start=["sc.exe", "start", SERVICE]))
-CUTS = [(number, kind) for kind in ("drop", "lost") for number in range(1, 13)]
+# What an answer may be like is told by the sweep of BigFix, whose connection this one shares.
+CUTS = Cuts(drop=REQUESTS, lost=REQUESTS, gone=REQUESTS, boot=range(STEPS))
 
 
 def test_an_agent_that_is_cut_off_at_any_request_is_moved_or_as_it_was(tmp_path):
-    """One agent for each request of a move: the first run is cut there, and a second one goes on from what is there."""
-    names = {"%s%02d" % (kind, number): (number, kind) for number, kind in CUTS}
-    deployment = Deployment(tmp_path, *names)
+    """The first run is cut there, the host ends by itself what was begun, and a second run goes on from what is there."""
+    deployment = Deployment(tmp_path, *CUTS.hosts)
     try:
         before, hosts = deployment.states(), deployment.hosts
-        deployment.verbs("apply", hosts="change_tracker_agents", options=["--forks", "12"], known=LOOKED_AT,
-                         before=lambda: [hosts[name].endpoint.at(number, kind) for name, (number, kind) in names.items()])
+        given = dict(hosts="change_tracker_agents", options=["--forks", "12"], known=LOOKED_AT)
+        deployment.verbs("apply", before=lambda: CUTS.lay(deployment.estate), environment=HURRIED, **given)
+        CUTS.let_time_pass(deployment.estate, 200)
         ended = {}
-        for name in names:
+        for name in CUTS.hosts:
             host = hosts[name]
-            moved = deployment.records()[name] == "verified"
+            moved = ended[name] = deployment.records()[name] == "verified"
             assert moved == (b"hub:%d/" % NEW in host.files.read(PATH)), name
             assert moved or state_of(host) == before[name], name
             assert host.services.get(SERVICE).state == "running" and not host.agent.sleeps, name
-            assert not [one for one in host.script.changes.values() if one.state in ("applying", "undoing")], name
-            ended[name] = moved
-        assert any(ended.values()) and not all(ended.values())
-        code, said = deployment.verbs("apply", hosts="change_tracker_agents", options=["--forks", "12"],
-                                      known=LOOKED_AT)
+            assert host.agent.settings.url.port == (NEW if moved else OLD) and host.agent.failures == 0, name
+        for way in ("drop", "lost", "gone"):
+            assert {moved for name, moved in ended.items() if CUTS.hosts[name][0] == way} == {True, False}, way
+        code, said = deployment.verbs("apply", **given)
         assert code == 0, said
-        assert {state for name, state in deployment.records().items() if name in names} == {"verified"}
+        assert {state for name, state in deployment.records().items() if name in CUTS.hosts} == {"verified"}
     finally:
         deployment.close()

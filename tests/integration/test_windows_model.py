@@ -4,6 +4,7 @@
 """The model of a Windows host: what it takes, what it refuses, and that it finishes what it began."""
 
 import base64
+import functools
 import hashlib
 import json
 import threading
@@ -276,6 +277,55 @@ def test_change_whose_first_wait_fails_has_touched_nothing_and_is_told_to_who_as
         assert (done["outcome"], done["failed_step"], pair.state()) == ("undone", 0, before)
         assert "the proof is missing" in done["sentence"] and "log on this host" not in done["sentence"]
     assert answer(pair.client, request())["unfinished"] == []
+
+
+class Starts:
+    """When services of a host were told to stop and to start."""
+
+    def __init__(self, host):
+        self.told, services = [], host.services
+        for name in ("stop", "start"):
+            setattr(services, name, functools.partial(self._tell, name, getattr(services, name)))
+
+    def _tell(self, name, call, service):
+        self.told.append((name, service))
+        return call(service)
+
+
+def both_at_one_moment(script, change):
+    """The minute is over as the host has booted."""
+    for _trigger in ("time", "boot"):
+        script.clock.after(1.0, lambda: script._guard(change))
+
+
+def beside_a_resume(script, change):
+    """The task looks, and looks once more, while a run ends the same change."""
+    for seconds in (0.5, 1.5):
+        script.clock.after(seconds, lambda: script._guard(change))
+    assert script.answer(dict(request(), verb="apply", id=change.id, timeout=300.0, steps=[]))["outcome"] == "undone"
+
+
+@pytest.mark.parametrize("both", [both_at_one_moment, beside_a_resume])
+@pytest.mark.parametrize("index", [4, 5])
+def test_change_whose_guardian_is_started_twice_is_undone_once(pair, index, both):
+    pair.bridge()
+    before, script = pair.state(), pair.client.script
+
+    def cut(_step):
+        raise Cancelled
+
+    script.before[index] = cut
+    with pytest.raises(Cancelled):
+        ask(pair.client, request(*pair.move()))
+    [change], starts, states = script.changes.values(), Starts(pair.client), []
+    keep = script._state
+    script._state = lambda *given: (states.append(given[1]), keep(*given))
+    both(script, change)
+    pair.pass_time(200)
+    assert pair.state() == before and states == ["undoing", "undone"]
+    # Whichever was first: one stop where it runs, and one start.
+    assert starts.told == [("stop", "BESClient")] * (index == 5) + [("start", "BESClient")]
+    assert not script.tasks
 
 
 def test_change_that_is_cut_off_is_undone_by_the_next_one_and_told_to_who_asks_by_its_id(pair):

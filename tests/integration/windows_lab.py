@@ -8,7 +8,7 @@ import os
 import subprocess
 
 from tests.integration import forked
-from tests.integration.migration_lab import CHECKOUT
+from tests.integration.windows_costs import requests
 from tests.windows.estate import Estate
 
 
@@ -35,14 +35,14 @@ class WindowsLab:
         for _second in range(int(seconds)):
             self.estate.pass_time(1)
 
-    def run(self, playbook, *options, before=lambda: None, program=None):
+    def run(self, playbook, *options, before=lambda: None, program=None, environment=None):
         """-> (code, what Ansible said).  `before`: done when nothing that was asked counts any more.  `program`: another
-        ansible-playbook."""
+        ansible-playbook.  `environment`: more of it."""
         self.estate.forget()
         before()
         arguments = ["-i", "inventory.yml", playbook, *options]
         given = dict(timeout=900, cwd=self.folder,
-                     env=dict(os.environ, ANSIBLE_NOCOLOR="1", ANSIBLE_CALLBACK_RESULT_FORMAT="yaml"))
+                     env=dict(os.environ, ANSIBLE_NOCOLOR="1", ANSIBLE_CALLBACK_RESULT_FORMAT="yaml", **(environment or {})))
         done = subprocess.run([program, *arguments], capture_output=True, text=True, check=False, **given) if program else (
             forked.run("ansible", ["playbook", *arguments], **given))
         return done.returncode, done.stdout + done.stderr
@@ -60,7 +60,7 @@ class WindowsLab:
 
     def requests(self, name):
         """Of each task of a host."""
-        return [task.cost for task in self.hosts[name].endpoint.tasks]
+        return requests(self.hosts[name].endpoint.tasks)
 
     def records(self):
         """{host: the state that its record tells, or None}"""
@@ -69,11 +69,3 @@ class WindowsLab:
 
     def close(self):
         self.estate.close()
-
-
-def documented(first):
-    """The table of docs/windows.md whose first column is called so -> {kind of host: {phase: requests}}"""
-    lines = (CHECKOUT / "docs/windows.md").read_text().splitlines()
-    [at] = [number for number, line in enumerate(lines) if line.startswith("| %s |" % first)]
-    head, _rule, *rows = ([word.strip() for word in line.strip("|").split("|")] for line in lines[at:lines.index("", at)])
-    return {kind: {phase: int(cost) for phase, cost in zip(head[1:], costs, strict=True) if cost != "-"} for kind, *costs in rows}

@@ -94,6 +94,7 @@ class Task:
     counts: collections.Counter = dataclasses.field(default_factory=collections.Counter)
     # What was run: modules by their full names, other things by their kind.
     ran: list = dataclasses.field(default_factory=list)
+    calls: list = dataclasses.field(default_factory=list)
     stdin_bytes: int = 0
 
     @property
@@ -312,6 +313,7 @@ class Endpoint:
             with self.lock:
                 self.calls.append(call)
                 task.ran.append(call.label)
+                task.calls.append(call)
             command.output = self.run(call, command.cancelled)
         except Exception as err:
             command.output = Output(stderr=("the model of the host failed: %s: %s" % (type(err).__name__, err)).encode(), code=1)
