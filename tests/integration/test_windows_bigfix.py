@@ -232,9 +232,8 @@ def test_a_deployment_on_windows_lives_its_whole_life(tmp_path, kind):
         assert code == 0, said
         assert whole.states() == before and whole.root.portproxies == {} == whole.relay.portproxies
         assert [rule["Name"] for rule in whole.root.firewall.rules()] == ["HCL BigFix"]
-        if kind == "plain":
-            for name, counted in costs.items():
-                counted.update(close=closes[name], rollback=sum(whole.tasks(name)))
+        for name, counted in costs.items():
+            counted.update(close=closes[name], rollback=sum(whole.tasks(name)))
         of = "" if kind == "plain" else ", signed masthead"
         tell("host", {"client": costs["win1"], "relay" + of: costs["relay1"], "server" + of: costs["root"]})
         tell("beside these", {"lock: taken, renewed or given back": dict(requests=lock),

@@ -163,6 +163,15 @@ def disk_is_full(host, script):
     host.files.free["d:"] = 0
 
 
+def hangs(host, script):
+    hangs_while_it_stops(host, "BESClient")
+
+
+def fails(host, script):
+    fails_to_start(host, "BESClient")
+
+
+SEE_LOG = ": look into the product's log on this host"
 UNDONE = (". The host has undone it by itself: its files and its registry are as they were before, and its services run on the "
           "old port")
 TRIES_AGAIN = ("; this host tries again each minute. The host is half way, and needs a person: below "
@@ -173,13 +182,13 @@ TROUBLES = {
     agent_that_is_silent: (
         re.escape("step 16 (wait) failed: after 20 s the proof is missing (") + "[0-9]{8}[.]log takes it back: RegisterOnce: "
         "GetURL failed - General transport failure[.] - HTTP 404 - registration url - http://relay:55000/.*and connections of "
-        "the service BESClient to relay:55000: none, and .*[)]" + re.escape(UNDONE), "running"),
+        "the service BESClient to relay:55000: none, and .*[)]" + re.escape(SEE_LOG + UNDONE), "running"),
     registry_changed_between: (re.escape(
         "step 13 (registry) failed: the value value of " + MEDDLED + " is another than the one that was read: read the host "
         "again, and see who changed it" + UNDONE), "running"),
-    hangs_while_it_stops: (re.escape(
+    hangs: (re.escape(
         "step 7 (stop) failed: " + HANGS + "; and it could not all be undone: " + HANGS + TRIES_AGAIN), "stop_pending"),
-    fails_to_start: (re.escape(
+    fails: (re.escape(
         "step 15 (start) failed: " + ENDED + "; and it could not all be undone: " + ENDED + TRIES_AGAIN), "stopped"),
     disabled: (re.escape(
         "nothing was changed: the service BESClient is disabled on this host, so that it could not be started again; mend that "
@@ -200,7 +209,7 @@ def test_what_does_not_come_about_leaves_the_host_as_it_was(host, script, troubl
     assert state_of(host) == (files, registry)
     assert host.services.get("BESClient").state == state
     assert host.files.get(RECORD) is None
-    if trouble is hangs_while_it_stops:
+    if trouble is hangs:
         host.boot()
     # Whatever could not be undone at once the host undoes by itself.
     host.pass_time(200)

@@ -378,6 +378,11 @@ def says_that_it_has_lost_its_hub(host, script):
     host.clock.after(6, lambda: host.agent.say("Hub connection failed (403 Forbidden): token=abc"))
 
 
+def fails(host, script):
+    fails_to_start(host, SERVICE)
+
+
+SEE_LOG = ": look into the product's log on this host"
 UNDONE = (". The host has undone it by itself: its files and its registry are as they were before, and its services run on the "
           "old port")
 TRIES_AGAIN = ("; this host tries again each minute. The host is half way, and needs a person: below "
@@ -392,16 +397,16 @@ TROUBLES = {
     changed_between: (re.escape(
         "step 5 (write) failed: " + PATH + " is another than the one that was read: read the host again, and see who changed it"
         + UNDONE), "running"),
-    hangs_while_it_stops: (re.escape(
+    hangs: (re.escape(
         "step 3 (stop) failed: " + HANGS + "; and it could not all be undone: " + HANGS + TRIES_AGAIN), "stop_pending"),
-    fails_to_start: (re.escape(
+    fails: (re.escape(
         "step 6 (start) failed: " + ENDED + "; and it could not all be undone: " + ENDED + TRIES_AGAIN), "stopped"),
     disk_is_full: (re.escape(
         "nothing was changed: this host cannot note the change, without which nothing is changed: There is not enough space on "
         "the disk"), "running"),
     hub_that_is_deaf: (
         MISSING + "connections of the service Gen7AgentCore to hub:8443: none; rolling-log.txt takes it back: .*Hub Offline, "
-        "connection retries exhausted[)]" + re.escape(UNDONE), "running"),
+        "connection retries exhausted[)]" + re.escape(SEE_LOG + UNDONE), "running"),
     says_that_it_has_lost_its_hub: (
         MISSING + "rolling-log.txt takes it back: .*Hub connection failed .403 Forbidden.: token=[*]{8}" + re.escape(UNDONE),
         "running")}
@@ -421,7 +426,7 @@ def test_what_does_not_come_about_leaves_the_host_as_it_was(host, script, troubl
     assert state_of(host) == before
     assert host.services.get(SERVICE).state == state
     assert host.files.get(RECORD) is None
-    if trouble is hangs_while_it_stops:
+    if trouble is hangs:
         host.boot()
     # Whatever could not be undone at once the host undoes by itself.
     host.pass_time(200)

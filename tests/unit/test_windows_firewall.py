@@ -19,7 +19,7 @@ from ansible_collections.portshift.agents.plugins.plugin_utils._windows.host imp
 from ansible_collections.portshift.agents.plugins.plugin_utils._windows.script import MODULE as SCRIPT
 from ansible_collections.portshift.agents.plugins.plugin_utils._windows_firewall import (
     MODULE, WindowsFirewall, asked_rules, remote_addresses)
-from tests.unit.windows_bigfix import Straight
+from tests.unit.windows_moves import Straight
 from tests.windows.host import Host as Model
 from tests.windows.network import Range
 
