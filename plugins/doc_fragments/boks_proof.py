@@ -71,8 +71,10 @@ SUBOPTIONS = r"""
 
 class ModuleDocFragment:
 
+    # With a type: a test of ansible-test takes what is assigned without one for a single literal.
+
     # Within a look at the host.
-    DOCUMENTATION = r"""
+    DOCUMENTATION: str = r"""
 options:
   proof:
     type: dict
@@ -80,7 +82,7 @@ options:
 """ + SUBOPTIONS
 
     # For a module that knows nothing of the host.
-    CHANGE = r"""
+    CHANGE: str = r"""
 options:
   boks_proof:
     type: dict

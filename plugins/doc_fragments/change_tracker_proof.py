@@ -34,8 +34,10 @@ SUBOPTIONS = r"""
 
 class ModuleDocFragment:
 
+    # With a type: a test of ansible-test takes what is assigned without one for a single literal.
+
     # Within a look at the agent.
-    DOCUMENTATION = r"""
+    DOCUMENTATION: str = r"""
 options:
   proof:
     type: dict
@@ -43,7 +45,7 @@ options:
 """ + SUBOPTIONS
 
     # For a module that knows nothing of the agent.
-    CHANGE = r"""
+    CHANGE: str = r"""
 options:
   change_tracker_proof:
     type: dict

@@ -510,7 +510,8 @@ from ansible_collections.portshift.agents.plugins.module_utils._nginx import con
 from ansible_collections.portshift.agents.plugins.module_utils._boks import evidence as boks_evidence, services_file
 from ansible_collections.portshift.agents.plugins.module_utils._bigfix import edit as bigfix_edit
 
-KINDS, PROOFS = FileKinds.imported(globals()), Proofs.imported(globals())
+KINDS = FileKinds.imported(globals())
+PROOFS = Proofs.imported(globals())
 
 
 class Module(RedactedOptions, AnsibleModule):
