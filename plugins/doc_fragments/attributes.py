@@ -28,7 +28,8 @@ attributes:
 """
 
     # Of modules whose action asks a Windows host. Before the parts below, since the first one that names a platform counts.
-    POSIX_AND_WINDOWS = r"""
+    # With a type: a test of ansible-test takes what is assigned without one for a single literal.
+    POSIX_AND_WINDOWS: str = r"""
 options: {}
 attributes:
   platform:
@@ -36,7 +37,7 @@ attributes:
     platforms: posix, windows
 """ + WINDOWS
 
-    LINUX_AND_WINDOWS = r"""
+    LINUX_AND_WINDOWS: str = r"""
 options: {}
 attributes:
   platform:
