@@ -493,7 +493,7 @@ def test_a_parent_that_is_down_holds_up_no_way_back(host, run_playbook, open_por
             ports[number] = server.getsockname()[1]
             if number not in open_ports:
                 server.close()
-        play = role_play(host, "path.yml", port=ports[NEW], parent="relay1", parent_address="127.0.0.1", parent_bridge=True)
+        play = role_play(host, "path.yml", port=ports[NEW], parent="relay1", parent_address="127.0.0.1", parent_bridge=False)
         play["tasks"][0]["vars"].update(
             portshift_back_to=ports[OLD], bigfix_component_path_targets=[dict(host="127.0.0.1", port=ports[OLD])])
         play["tasks"].append({"portshift.agents.phase_gate": dict(

@@ -20,7 +20,7 @@ from tests.conftest import CHECKOUT, COLLECTIONS
 from tests.integration import forked
 from tests.integration.iis_hub import HUB, WindowsHub, certificate
 from tests.integration.nginx_hub import until
-from tests.integration.windows_costs import requests, tell
+from tests.integration.windows_costs import requests
 from tests.lab.change_tracker.windows import CCS, SNI, STARTED, STOPPED, write
 
 RECORD = "C:\\ProgramData\\portshift\\hub.json"
@@ -222,7 +222,8 @@ def test_both_ports_answer_then_the_new_one_alone_then_all_is_as_it_was(windows)
     assert (restored["changed"], again["changed"]) == (True, False)
     assert restored["restored"] == back["restored"] == ["%s taken away" % hub.text(hub.new)]
     assert (hub.bindings(), hub.both(), hub.record()["state"]) == ([old], [True, False], "rolled_back")
-    tell("site of a hub", {"with one binding": dict(look=look, open=opens, close=closes, rollback=restores)})
+    # As docs/windows.md says: IIS is asked again until it listens as it was told.
+    assert look == 19 and {opens, closes, restores} <= {37, 45}, (look, opens, closes, restores)
 
 
 def test_every_binding_of_the_port_gets_its_twin_and_its_own_certificate(windows):

@@ -315,8 +315,6 @@ def failures(said):
 UNDONE = (". The host has undone it by itself: its files and its registry are as they were before, and its services run on the "
           "old port")
 HANGS = "the service BESClient is in state stop_pending after 120 s"
-NO_ADMINISTRATOR = (": the account that Ansible uses is no administrator of this host, so it may not be changed; give Ansible "
-                    "another one; nothing was written")
 SENTENCES = dict(
     hangs="step 3 (stop) failed: " + HANGS + "; and it could not all be undone: " + HANGS + "; this host tries again each "
           "minute. The host is half way, and needs a person: below C:\\ProgramData\\portshift\\changes it keeps what it was like "
@@ -324,8 +322,8 @@ SENTENCES = dict(
     changed="step 6 (registry) failed: the value value of " + bigfix.SETTINGS + "\\__RelayServer1 is another than the one that "
             "was read: read the host again, and see who changed it" + UNDONE,
     full="step 5 (write) failed: There is not enough space on the disk" + UNDONE,
-    limited="nothing was changed: " + "; ".join(path + NO_ADMINISTRATOR for path in (
-        "D:" + bigfix.ENTERPRISE + "\\BES Client\\actionsite.afxm", bigfix.SETTINGS)))
+    limited="the host could not be read: the account that Ansible uses is no administrator of this host, or its login is a "
+            "restricted one (user1): log in with one that is (Access denied)")
 
 
 def test_what_does_not_come_about_is_told_by_the_role_with_what_became_of_the_host(tmp_path):
