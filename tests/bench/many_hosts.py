@@ -51,6 +51,7 @@ def main():
     found = {name: [] for name in arguments.runs}
     with tempfile.TemporaryDirectory(prefix="portshift-bench-") as folder:
         lab = migration_lab.Lab(os.path.join(folder, "lab"), "plain")
+        lab.cold = True
         try:
             lab.start(relays=str(RELAYS), clients=4)
             ping = Path(folder, "ping.json")

@@ -46,6 +46,7 @@ def main():
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="portshift-bench-") as folder:
         lab = Lab(os.path.join(folder, "lab"), "plain")
+        lab.cold = True
         try:
             lab.start(relays="2", clients=arguments.clients)
             hosts = len(lab.hosts)

@@ -220,6 +220,8 @@ class Lab:
     """One lab in a folder of its own.  In a `namespace`, both ports of its hosts can answer."""
 
     program = PLAYBOOK
+    # Whether its runs begin as processes of their own: what a fork of another process uses is not counted for this one.
+    cold = False
 
     def __init__(self, folder, kind="signed", namespace=None):
         self.folder = Path(folder)
@@ -324,7 +326,7 @@ class Lab:
             arguments += ["-e", "bigfix_port=%s" % port]
         if verb in ("plan", "migrate") and self.kind == "signed":
             arguments += ["-e", "bigfix_masthead_src=%s" % (src or self.issued())]
-        self.started.append(Run(arguments + list(options), self.runs, self.program, **how))
+        self.started.append(Run(arguments + list(options), self.runs, self.program, **dict(cold=self.cold, **how)))
         return self.started[-1]
 
     def play(self, verb, *options, **how):
@@ -332,7 +334,7 @@ class Lab:
 
     def play_file(self, path, *options, inventory=None):
         arguments = ["-i", str(inventory or self.folder / "inventory.yml"), str(path), *options]
-        self.started.append(Run(arguments, self.runs, self.program, prefix=self.prefix))
+        self.started.append(Run(arguments, self.runs, self.program, cold=self.cold, prefix=self.prefix))
         return self.started[-1].wait()
 
     def overlay(self, name, content):
