@@ -43,23 +43,15 @@ from typing import Any
 
 from ansible.plugins.lookup import LookupBase
 from ansible_collections.portshift.agents.plugins.plugin_utils._contracts import Variables
-from ansible_collections.portshift.agents.plugins.plugin_utils._host_variables import is_windows
-
-
-# By these variables a host tells what it is.
-TELLING = ("ansible_connection", "ansible_shell_type", "ansible_os_family")
+from ansible_collections.portshift.agents.plugins.plugin_utils._host_variables import TELLING, HostVariables, is_windows
 
 
 class LookupModule(LookupBase):
 
     def run(self, terms: list[Any], variables: Variables | None = None, **kwargs: Any) -> list[str]:
         own = variables or {}
-        if not terms:
-            return [self._family({name: self._templar.template(own[name]) for name in TELLING if name in own})]
-        hosts = own.get("hostvars", {})
-        return [self._family({name: hosts[term][name] for name in TELLING if name in hosts[term]} if term in hosts else {})
-                for term in terms]
-
-    @staticmethod
-    def _family(found: Variables) -> str:
-        return "windows" if is_windows(found) else "posix"
+        if terms:
+            found = [is_windows(HostVariables(own["hostvars"], term)) for term in terms]
+        else:
+            found = [is_windows({name: self._templar.template(own[name]) for name in TELLING if name in own})]
+        return ["windows" if one else "posix" for one in found]

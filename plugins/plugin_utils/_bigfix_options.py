@@ -11,13 +11,15 @@ from __future__ import annotations
 
 import posixpath
 from collections.abc import Callable, Collection, Mapping
+from operator import itemgetter
 from typing import Any
+
+from ansible_collections.portshift.agents.plugins.module_utils._bigfix.masthead_page import MASTHEAD_PAGE
 
 # A variable such as bigfix_client_host; each value is templated when it is asked for.
 Host = Mapping[str, Any]
 Options = dict[str, Any]
 
-MASTHEAD_PAGE = "/masthead/masthead.afxm"
 # What the masthead of one that has moved holds, with its port twice.
 MOVED_PAGE = r':%s/|_PortNumber\s*=\s*"?%s\b'
 HOST_LEASE, LEASE_WAIT = "/var/lib/portshift/host.lock", 300
@@ -106,8 +108,8 @@ def evidence(host: Host, neighbours: Collection[int] = ()) -> Options:
 def _target(host: Host, address: str, port: Any, page: str | None) -> list[Options]:
     if not host["parent_address"]:
         return []
-    http = dict(path=MASTHEAD_PAGE, tls=host["tls"], body_regex=page) if page is not None else None
-    return [dict(host=address, port=port, **({"http": http} if http else {}))]
+    http = {} if page is None else dict(http=dict(path=MASTHEAD_PAGE, tls=host["tls"], body_regex=page))
+    return [dict(http, host=address, port=port)]
 
 
 def path(host: Host, back_to: int = 0) -> list[Options]:
@@ -136,12 +138,9 @@ def prober(host: Host) -> str:
     return str(host.get("parent", "")) if host.get("parent_connects") else ""
 
 
-def probe_timeout(host: Host) -> Any:
-    return host["probe_timeout"]
-
-
 # What the lookup is asked for -> whose options these are.
 ASKED: dict[str, Callable[..., Options]] = dict(
     look=look, move=move, finish=finish, back=back, evidence=evidence)
-PARTS: dict[str, Callable[[Host], Any]] = dict(bridge=bridge, host_port=host_port, prober=prober, probe_timeout=probe_timeout)
+PARTS: dict[str, Callable[[Host], Any]] = dict(
+    bridge=bridge, host_port=host_port, prober=prober, probe_timeout=itemgetter("probe_timeout"))
 PATHS: dict[str, Callable[[Host, int], list[Options]]] = dict(path=path, parent_moved=parent_moved)

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping
 
 from ansible_collections.portshift.agents.plugins.plugin_utils._contracts import Groups, Opening, StepFacts
-from ansible_collections.portshift.agents.plugins.plugin_utils._waves import at_once, waves
+from ansible_collections.portshift.agents.plugins.plugin_utils._waves import at_once, titled, waves
 
 SERVER, RELAYS, CLIENTS, PILOT = "bigfix_server", "bigfix_relays", "bigfix_clients", "bigfix_pilot"
 GROUPS = (SERVER, RELAYS, CLIENTS, PILOT)
@@ -139,11 +139,9 @@ class Topology:
         pilot = set(self.pilot)
         steps: list[StepFacts] = []
 
-        def add(phase: int, title: str, component: str, groups_of_hosts: Iterable[list[str]]) -> None:
-            cut = list(groups_of_hosts)
-            for number, hosts in enumerate(cut, 1):
-                wave = ", wave %d of %d" % (number, len(cut)) if len(cut) > 1 else ""
-                steps.append(StepFacts(phase=phase, title=title + wave, component=component, hosts=hosts))
+        def add(phase: int, title: str, component: str, cut: list[list[str]]) -> None:
+            steps.extend(StepFacts(phase=phase, title=wave, component=component, hosts=hosts)
+                         for wave, hosts in titled(title, cut))
 
         def present(hosts: Iterable[str]) -> list[str]:
             return [host for host in hosts if host in wanted]

@@ -14,7 +14,7 @@ from ansible_collections.portshift.agents.plugins.module_utils._change_tracker.h
 from ansible_collections.portshift.agents.plugins.module_utils._core.errors import EngineError
 from ansible_collections.portshift.agents.plugins.module_utils._core.redaction import MASK
 from ansible_collections.portshift.agents.plugins.plugin_utils._contracts import Flow, Groups, Opening, StepFacts
-from ansible_collections.portshift.agents.plugins.plugin_utils._waves import at_once, waves
+from ansible_collections.portshift.agents.plugins.plugin_utils._waves import at_once, titled, waves
 
 HUB, PROXIES, AGENTS = "change_tracker_hub", "change_tracker_proxies", "change_tracker_agents"
 # Those that move in phase 1, beside the agent of the hub.  May be missing.
@@ -91,9 +91,8 @@ class Estate:
             found += [(phase, "Proxy %s" % host, "proxy", [host]) for host in self.hosts("proxy")
                       if (host in pilot) == (phase == 1)]
             if phase == 1:
-                cut = at_once([host for host in self.hosts("agent") if host in wanted and host in pilot], forks)
-                found += [(1, "Pilot agents%s" % (", wave %d of %d" % (number, len(cut)) if len(cut) > 1 else ""), "agent", hosts)
-                          for number, hosts in enumerate(cut, 1)]
+                early = [host for host in self.hosts("agent") if host in wanted and host in pilot]
+                found += [(1, title, "agent", hosts) for title, hosts in titled("Pilot agents", at_once(early, forks))]
         rest = [host for host in self.hosts("agent") if host in wanted and host not in pilot]
         cut = waves(rest, agent_waves, "change_tracker_agent_waves", forks)
         found += [(3, "Agents, wave %d of %d" % (number, len(cut)), "agent", hosts) for number, hosts in enumerate(cut, 1)]

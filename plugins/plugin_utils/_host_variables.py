@@ -26,6 +26,10 @@ def is_template(value: object) -> bool:
     return not isinstance(value, (bool, int, float, type(None)))
 
 
+# By these a host tells what it is.
+TELLING = ("ansible_connection", "ansible_shell_type", "ansible_os_family")
+
+
 class HostVariables:
     """The variables of one host."""
 
@@ -47,5 +51,6 @@ class HostVariables:
 
 def is_windows(variables: HostVariables | Mapping[str, Any]) -> bool:
     """By how Ansible is told to talk to the host: no task has run there yet."""
-    connection, shell = (str(variables.get(name)).rsplit(".", 1)[-1] for name in ("ansible_connection", "ansible_shell_type"))
-    return connection in ("winrm", "psrp") or shell in ("powershell", "cmd") or variables.get("ansible_os_family") == "Windows"
+    connection, shell, system = (str(variables.get(name)) for name in TELLING)
+    return connection.rsplit(".", 1)[-1] in ("winrm", "psrp") or shell.rsplit(".", 1)[-1] in ("powershell", "cmd") or (
+        system == "Windows")

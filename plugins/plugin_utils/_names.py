@@ -15,6 +15,7 @@ import yaml
 from ansible.module_utils.parsing.convert_bool import BOOLEANS
 from ansible_collections.portshift.agents.plugins.module_utils._core.errors import EngineError
 from ansible_collections.portshift.agents.plugins.plugin_utils._contracts import HostVars
+from ansible_collections.portshift.agents.plugins.plugin_utils._host_variables import is_template
 from ansible_collections.portshift.agents.plugins.plugin_utils._options import CHECKED_BY, TYPES, named
 from ansible_collections.portshift.agents.plugins.plugin_utils._registry import PRODUCTS
 
@@ -140,12 +141,8 @@ def wrong_values(options: Mapping[str, Allowed], values: Mapping[str, object]) -
 
 
 def _is_plain(value: object) -> bool:
-    """Whether a value is what it says: a template is for its host, and what is encrypted stays that."""
-    if isinstance(value, dict):
-        return all(map(_is_plain, value.values()))
-    if isinstance(value, list):
-        return all(map(_is_plain, value))
-    return value is None or isinstance(value, (bool, int, float)) or isinstance(value, str) and "{" not in value
+    """Whether a value is what it says: a template is for its host, and so is text of which an older core makes a dictionary."""
+    return not is_template(value) and not (isinstance(value, str) and "{" in value)
 
 
 class Variables:

@@ -52,6 +52,13 @@ def at_once(hosts: Iterable[str], at_most: int | None = None) -> list[list[str]]
     return waves(hosts, "100%", "sizes", at_most)
 
 
+def titled(title: str, cut: list[list[str]]) -> list[tuple[str, list[str]]]:
+    """(title, hosts) of each wave; a title has a number where there are several."""
+    if len(cut) == 1:
+        return [(title, cut[0])]
+    return [("%s, wave %d of %d" % (title, number, len(cut)), hosts) for number, hosts in enumerate(cut, 1)]
+
+
 def waves(hosts: Iterable[str], sizes: object, name: str, at_most: int | None = None) -> list[list[str]]:
     """`hosts` cut as play keyword serial does: one wave per size, the last size again until no host is left.
 

@@ -17,6 +17,7 @@ from tests.lab.authority import Authority
 from tests.lab.change_tracker.windows import new_rule
 from tests.windows import bigfix
 from tests.unit.windows_bigfix import NEW, OLD, RECORD, state_of
+from tests.unit.windows_moves import UNDONE, not_undone
 
 # Of the change by which a client moves.
 STEPS = 12
@@ -312,13 +313,9 @@ def failures(said):
     return {name: yaml.safe_load(textwrap.dedent(body))["msg"] for name, body in found}
 
 
-UNDONE = (". The host has undone it by itself: its files and its registry are as they were before, and its services run on the "
-          "old port")
 HANGS = "the service BESClient is in state stop_pending after 120 s"
 SENTENCES = dict(
-    hangs="step 3 (stop) failed: " + HANGS + "; and it could not all be undone: " + HANGS + "; this host tries again each "
-          "minute. The host is half way, and needs a person: below C:\\ProgramData\\portshift\\changes it keeps what it was like "
-          "before",
+    hangs=not_undone("step 3 (stop)", HANGS),
     changed="step 6 (registry) failed: the value value of " + bigfix.SETTINGS + "\\__RelayServer1 is another than the one that "
             "was read: read the host again, and see who changed it" + UNDONE,
     full="step 5 (write) failed: There is not enough space on the disk" + UNDONE,

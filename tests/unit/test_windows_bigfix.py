@@ -18,7 +18,8 @@ from ansible_collections.portshift.agents.plugins.plugin_utils._windows.script i
 from tests.unit.windows_bigfix import (
     CLIENT, DATE, NEW, OLD, RECORD, RELAY, SETTINGS, Parent, client, look_options, masthead, move_options, options, proof, relay,
     state_of)
-from tests.unit.windows_moves import Straight, cut_off, fails_to_start, hangs_while_it_stops
+from tests.unit.windows_moves import (
+    SEE_LOG, UNDONE, Straight, cut_off, fails_to_start, hangs_while_it_stops, not_undone)
 from tests.windows import bigfix as windows
 from tests.windows.files import READ
 from tests.windows.host import Host
@@ -171,11 +172,6 @@ def fails(host, script):
     fails_to_start(host, "BESClient")
 
 
-SEE_LOG = ": look into the product's log on this host"
-UNDONE = (". The host has undone it by itself: its files and its registry are as they were before, and its services run on the "
-          "old port")
-TRIES_AGAIN = ("; this host tries again each minute. The host is half way, and needs a person: below "
-               "C:\\ProgramData\\portshift\\changes it keeps what it was like before")
 HANGS = "the service BESClient is in state stop_pending after 30 s"
 ENDED = "the service BESClient ended as soon as it was started, with exit code 1"
 TROUBLES = {
@@ -186,10 +182,8 @@ TROUBLES = {
     registry_changed_between: (re.escape(
         "step 13 (registry) failed: the value value of " + MEDDLED + " is another than the one that was read: read the host "
         "again, and see who changed it" + UNDONE), "running"),
-    hangs: (re.escape(
-        "step 7 (stop) failed: " + HANGS + "; and it could not all be undone: " + HANGS + TRIES_AGAIN), "stop_pending"),
-    fails: (re.escape(
-        "step 15 (start) failed: " + ENDED + "; and it could not all be undone: " + ENDED + TRIES_AGAIN), "stopped"),
+    hangs: (re.escape(not_undone("step 7 (stop)", HANGS)), "stop_pending"),
+    fails: (re.escape(not_undone("step 15 (start)", ENDED)), "stopped"),
     disabled: (re.escape(
         "nothing was changed: the service BESClient is disabled on this host, so that it could not be started again; mend that "
         "first"), "running"),

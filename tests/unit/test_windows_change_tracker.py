@@ -22,7 +22,8 @@ from tests.unit.windows_bigfix import RECORD as OF_BIGFIX
 from tests.unit.windows_change_tracker import (
     CERTIFICATE, FOLDER, LOG, NEW, OLD, PATH, RECORD, SERVICE, THUMBPRINT, agent, back_options, change_options, details,
     evidence_options, hub, look_options, proof, state_of)
-from tests.unit.windows_moves import Straight, cut_off, fails_to_start, hangs_while_it_stops
+from tests.unit.windows_moves import (
+    SEE_LOG, UNDONE, Straight, cut_off, fails_to_start, hangs_while_it_stops, not_undone)
 from tests.windows.network import Network
 from tests.windows.services import Service
 
@@ -382,11 +383,6 @@ def fails(host, script):
     fails_to_start(host, SERVICE)
 
 
-SEE_LOG = ": look into the product's log on this host"
-UNDONE = (". The host has undone it by itself: its files and its registry are as they were before, and its services run on the "
-          "old port")
-TRIES_AGAIN = ("; this host tries again each minute. The host is half way, and needs a person: below "
-               "C:\\ProgramData\\portshift\\changes it keeps what it was like before")
 HANGS = "the service Gen7AgentCore is in state stop_pending after 60 s"
 ENDED = "the service Gen7AgentCore ended as soon as it was started, with exit code 1"
 MISSING = re.escape("step 7 (wait) failed: after 20 s the proof is missing (")
@@ -397,10 +393,8 @@ TROUBLES = {
     changed_between: (re.escape(
         "step 5 (write) failed: " + PATH + " is another than the one that was read: read the host again, and see who changed it"
         + UNDONE), "running"),
-    hangs: (re.escape(
-        "step 3 (stop) failed: " + HANGS + "; and it could not all be undone: " + HANGS + TRIES_AGAIN), "stop_pending"),
-    fails: (re.escape(
-        "step 6 (start) failed: " + ENDED + "; and it could not all be undone: " + ENDED + TRIES_AGAIN), "stopped"),
+    hangs: (re.escape(not_undone("step 3 (stop)", HANGS)), "stop_pending"),
+    fails: (re.escape(not_undone("step 6 (start)", ENDED)), "stopped"),
     disk_is_full: (re.escape(
         "nothing was changed: this host cannot note the change, without which nothing is changed: There is not enough space on "
         "the disk"), "running"),

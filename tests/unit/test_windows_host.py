@@ -25,6 +25,7 @@ from ansible_collections.portshift.agents.plugins.plugin_utils._windows.host imp
 from ansible_collections.portshift.agents.plugins.plugin_utils._windows.move import AFTER_ITS_TIME, Module, await_end
 from ansible_collections.portshift.agents.plugins.plugin_utils._windows.protocol import FOLDER, FileAsked, Wanted
 from tests.unit.windows_bigfix import Parent
+from tests.unit.host_variables import HostVars
 from tests.unit.windows_moves import Straight
 from tests.windows.files import ADMINISTRATORS, TRUSTED, USERS
 from tests.windows.host import Host
@@ -453,6 +454,7 @@ def test_the_family_of_a_host_is_told_by_how_it_is_reached(variables, family):
 
 def test_the_family_of_another_host_is_told_by_its_variables():
     lookup = importlib.import_module("ansible_collections.portshift.agents.plugins.lookup.host_family").LookupModule()
-    hosts = dict(windows=dict(ansible_connection="winrm"), linux=dict(ansible_connection="ssh", ansible_host="x"), bare={})
+    hosts = HostVars(dict(
+        windows=dict(ansible_connection="winrm"), linux=dict(ansible_connection="ssh", ansible_host="x"), bare={}))
     assert lookup.run(["windows", "linux", "bare", "", "unknown"], dict(hostvars=hosts, ansible_connection="psrp")) == [
         "windows", "posix", "posix", "posix", "posix"]

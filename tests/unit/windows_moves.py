@@ -10,6 +10,19 @@ from ansible_collections.portshift.agents.plugins.plugin_utils._windows.script i
 from tests.windows.clock import Cancelled
 
 
+# What a refused move ends with, and one that could not all be undone.
+SEE_LOG = ": look into the product's log on this host"
+UNDONE = (". The host has undone it by itself: its files and its registry are as they were before, and its services run on the "
+          "old port")
+TRIES_AGAIN = ("; this host tries again each minute. The host is half way, and needs a person: below "
+               "C:\\ProgramData\\portshift\\changes it keeps what it was like before")
+
+
+def not_undone(step, what):
+    """The sentence of a step that fails as its undoing does."""
+    return "%s failed: %s; and it could not all be undone: %s%s" % (step, what, what, TRIES_AGAIN)
+
+
 class Straight:
     """A Script that asks the model at once, and counts."""
 
