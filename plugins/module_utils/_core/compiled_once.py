@@ -27,7 +27,7 @@ def _take_part():
             sys.path_hooks[number] = CompiledOnce
             # The folder that this file came from has its importer already.
             for path, importer in list(sys.path_importer_cache.items()):
-                if type(importer) is zipimport.zipimporter:
+                if isinstance(importer, zipimport.zipimporter):
                     del sys.path_importer_cache[path]
 
 
