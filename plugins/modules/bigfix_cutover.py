@@ -266,6 +266,8 @@ waited:
 """
 
 from ansible.module_utils.basic import AnsibleModule
+# pylint: disable-next=unused-import
+from ansible_collections.portshift.agents.plugins.module_utils._core import compiled_once  # noqa: F401 - before all others
 from ansible_collections.portshift.agents.plugins.module_utils._core.host_system import require_linux
 from ansible_collections.portshift.agents.plugins.module_utils._bigfix.cutover import CUTOVER_SPEC, BigFixMove
 from ansible_collections.portshift.agents.plugins.module_utils._bigfix.ports import parse_bigfix_port

@@ -114,6 +114,8 @@ backup_file:
 """
 
 from ansible.module_utils.basic import AnsibleModule
+# pylint: disable-next=unused-import
+from ansible_collections.portshift.agents.plugins.module_utils._core import compiled_once  # noqa: F401 - before all others
 from ansible_collections.portshift.agents.plugins.module_utils._bigfix.file_modules import (
     MASTHEAD_SPEC, asked_port, edit_masthead)
 from ansible_collections.portshift.agents.plugins.module_utils._core.change_record import ChangeRecord

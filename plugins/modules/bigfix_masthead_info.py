@@ -80,6 +80,8 @@ serial_number:
 """
 
 from ansible.module_utils.basic import AnsibleModule
+# pylint: disable-next=unused-import
+from ansible_collections.portshift.agents.plugins.module_utils._core import compiled_once  # noqa: F401 - before all others
 from ansible_collections.portshift.agents.plugins.module_utils._bigfix.file_modules import (
     MASTHEAD_INFO_SPEC, read_masthead)
 from ansible_collections.portshift.agents.plugins.module_utils._core.errors import EngineError

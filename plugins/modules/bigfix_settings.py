@@ -122,6 +122,8 @@ backup_file:
 """
 
 from ansible.module_utils.basic import AnsibleModule
+# pylint: disable-next=unused-import
+from ansible_collections.portshift.agents.plugins.module_utils._core import compiled_once  # noqa: F401 - before all others
 from ansible_collections.portshift.agents.plugins.module_utils._bigfix.file_modules import (
     SETTINGS_SPEC, asked_settings, edit_settings)
 from ansible_collections.portshift.agents.plugins.module_utils._bigfix.settings_file import shown_name, shown_value

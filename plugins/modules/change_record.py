@@ -106,6 +106,8 @@ unsafe:
 """
 
 from ansible.module_utils.basic import AnsibleModule
+# pylint: disable-next=unused-import
+from ansible_collections.portshift.agents.plugins.module_utils._core import compiled_once  # before all others
 from ansible_collections.portshift.agents.plugins.module_utils._core.change_record import (
     CHANGE_RECORD_SPEC, ChangeRecord, alone_on_host, check_keep_days, outcome)
 from ansible_collections.portshift.agents.plugins.module_utils._core.errors import EngineError

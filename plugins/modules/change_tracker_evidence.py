@@ -133,6 +133,8 @@ waited:
 """
 
 from ansible.module_utils.basic import AnsibleModule
+# pylint: disable-next=unused-import
+from ansible_collections.portshift.agents.plugins.module_utils._core import compiled_once  # noqa: F401 - before all others
 from ansible_collections.portshift.agents.plugins.module_utils._core.host_system import require_linux
 from ansible_collections.portshift.agents.plugins.module_utils._change_tracker.evidence import AGENT_EVIDENCE_SPEC, AgentEvidence
 from ansible_collections.portshift.agents.plugins.module_utils._core.evidence import prove

@@ -110,6 +110,8 @@ backup_file:
 """
 
 from ansible.module_utils.basic import AnsibleModule
+# pylint: disable-next=unused-import
+from ansible_collections.portshift.agents.plugins.module_utils._core import compiled_once  # noqa: F401 - before all others
 from ansible_collections.portshift.agents.plugins.module_utils._core.change_record import RECORD_SPEC, ChangeRecord
 from ansible_collections.portshift.agents.plugins.module_utils._change_tracker.hub_url import PLACES
 from ansible_collections.portshift.agents.plugins.module_utils._core.errors import EngineError

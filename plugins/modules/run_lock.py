@@ -165,6 +165,8 @@ taken_over_from:
 import time
 
 from ansible.module_utils.basic import AnsibleModule
+# pylint: disable-next=unused-import
+from ansible_collections.portshift.agents.plugins.module_utils._core import compiled_once  # noqa: F401 - before all others
 from ansible_collections.portshift.agents.plugins.module_utils._network import run_lock as _run_lock
 from ansible_collections.portshift.agents.plugins.module_utils._core.errors import EngineError
 from ansible_collections.portshift.agents.plugins.module_utils._core.file_edit import (

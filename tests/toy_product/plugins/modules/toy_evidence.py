@@ -11,6 +11,8 @@ author: The portshift.agents authors (@portshift)
 """
 
 from ansible.module_utils.basic import AnsibleModule
+# pylint: disable-next=unused-import
+from ansible_collections.portshift.agents.plugins.module_utils._core import compiled_once  # noqa: F401 - before all others
 from ansible_collections.portshift.agents.plugins.module_utils._core.evidence import prove
 from ansible_collections.portshift.agents.plugins.module_utils._toy.host import TOY_EVIDENCE_SPEC, ToyEvidence
 
