@@ -203,6 +203,24 @@ def test_killed_run_can_be_started_again_at_once(site):
     assert told(warning, out) and told("that process has ended", out), out
 
 
+def test_worker_that_outlives_its_run_takes_no_lock(site):
+    """One with no process behind it would look alive, and hold the next run up until it lapses."""
+    waiting = "echo $PPID > {0}/worker.part; mv {0}/worker.part {0}/worker.here; until [ -e {0}/worker.go ]; do sleep 0.05; done; echo {1}"
+    task = site.task()
+    task["portshift.agents.run_lock"]["path"] = "{{ lookup('ansible.builtin.pipe', '%s') }}" % waiting.format(site.folder, site.lock)
+    killed = site.begin([task])
+    site.until_here("worker", killed)
+    worker = int((site.folder / "worker.here").read_text())
+    killed.kill()
+    killed.wait(30)
+    site.go("worker")
+    end = time.monotonic() + 60
+    while os.path.exists("/proc/%d" % worker):
+        assert time.monotonic() < end
+        time.sleep(0.05)
+    assert not site.lock.exists()
+
+
 def test_second_run_waits_its_turn_unless_told_to_take_over_which_stops_the_first(site):
     first = site.begin([site.task(purpose="migrate to 55000"), *site.pause("first"), site.task(take_over=True),
                         {"name": "Next", "ansible.builtin.debug": dict(msg="MOVED ON")}])
