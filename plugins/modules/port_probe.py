@@ -89,8 +89,8 @@ options:
     description:
       - The port that the result is evidence for, such as a base port from which the ports of O(targets) follow. The default is
         the one that all targets share.
-      - With it an empty list of O(targets) is evidence too, of a host that has to reach none. Nothing runs on the host then, and in
-        check mode the result is RV(predicted).
+      - With it an empty list of O(targets) is evidence too, of a host that has to reach none. Nothing runs on the host then, and
+        in check mode the result is RV(predicted).
     type: int
     version_added: 0.2.0
   timeout:
@@ -230,7 +230,8 @@ results:
       type: str
       sample: "10.0.3.7 -> relay1 (10.0.1.2) port 55000 tcp: no answer within 5 s (dropped on the way?)"
 problems:
-  description: The RV(results[].error) of each target that did not answer, without those that are down as O(targets[].old_port) has it.
+  description:
+    - The RV(results[].error) of each target that did not answer, without those that are down as O(targets[].old_port) has it.
   returned: success, and on failure for unreachable targets
   type: list
   elements: str
