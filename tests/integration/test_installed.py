@@ -8,6 +8,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
+import yaml
 
 from tests.integration.journey import Journey
 from tests.integration.migration_lab import CHECKOUT, NEW, OLD, PLAYBOOK, Lab, Run
@@ -102,10 +103,13 @@ def test_each_role_has_the_shared_tasks_of_what_was_installed(journey):
         assert looked == {"portshift.agents.%s : %s" % (role, INSTALLED) for role in ROLES}, step
 
 
-def test_relay_has_a_move_of_its_own_and_else_what_all_three_roles_have():
-    names = {path.name for path in SHARED.iterdir()}
+def test_each_verb_of_the_roles_is_the_shared_one_but_for_the_move_of_a_relay():
     for role in ROLES:
-        tasks = SHARED.parents[1] / role / "tasks"
-        assert {path.name for path in tasks.iterdir()} == names, role
-        own = {path.name for path in tasks.iterdir() if path.resolve().parent != SHARED}
-        assert own == ({"apply.yml"} if role == "bigfix_relay" else set()), role
+        tasks, specs = SHARED.parents[1] / role / "tasks", SHARED.parents[1] / role / "meta/argument_specs.yml"
+        there = {path.stem: path.resolve() for path in tasks.iterdir()}
+        # Beside the verbs, what these import.
+        beside = {"firewall", "move", "parent_moved", "path", "rescue"}
+        assert there.keys() == yaml.safe_load(specs.read_text())["argument_specs"].keys() | beside, role
+        assert all(path.exists() for path in there.values()), role
+        own = {name for name, path in there.items() if path.parent != SHARED}
+        assert own == ({"apply"} if role == "bigfix_relay" else set()), role
