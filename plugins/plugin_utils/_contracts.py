@@ -119,7 +119,6 @@ class HostFacts(TypedDict, total=False):
     verbs: list[str]
     answering: list[str]
     opening: list[str]
-    proving: list[str]
     back_path: list[str]
     back_first: bool
     opener: str

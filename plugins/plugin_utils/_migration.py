@@ -138,10 +138,9 @@ class Order:
     def host(self, host: str, steps: Mapping[str, tuple[int, int, StepFacts]]) -> HostFacts:
         """What one host has to know of itself."""
         # answering: the roles that prove themselves there and hold a record; looks: those that look; opening: what the new port
-        # takes, step by step; proving: what proves the path, and ends what stood in for the product.  The path comes first on
-        # each host, since Ansible includes in the order in which the hosts answer.
+        # takes, step by step.
         known = HostFacts(port=self.port, openings=(self.found.get("openings") or {}).get(host), verbs=[], answering=[], looks=[],
-                          opening=["open"], proving=[], back_path=list(self.product.back_path))
+                          opening=["open"], back_path=list(self.product.back_path))
         if host in self.hub_hosts:
             known["opener"] = COLLECTION + self.product.hub_role
             known["opening"] = ["open", "verify"]
@@ -162,11 +161,9 @@ class Order:
         phase, number, step = steps[host]
         component = self.component(host)
         role = COLLECTION + self.product.roles[component]
-        verbs = self.product.verbs(component)
         return {**known, "component": component, "components": (self.found.get("components") or {}).get(host),
                 "role": role, "answering": [role, *known["answering"]], "looks": [role, *known["looks"][1:]],
-                "verbs": verbs,
-                "proving": ["path", "end_listener"] if "end_listener" in verbs else ["path"] if "path" in verbs else [],
+                "verbs": self.product.verbs(component),
                 "back_first": component in self.product.back_first, "phase": phase, "step": number, "title": step["title"],
                 "parent": (self.found.get("parents") or {}).get(host)}
 

@@ -215,10 +215,6 @@ def test_host_of_a_hub_answers_for_the_hub_and_for_its_own_agent():
         assert known["answering"] == ["portshift.agents." + role] and "opener" not in known
         assert (known["opening"], known["back_path"]) == (["open"], ["path"])
         assert migration.members_of(found, "proved_again") == []
-    # No listener is stopped while the path to it is tried, and a host without one has no task for it.
-    proving = {known["component"]: known["proving"] for known in order()["hosts"].values()}
-    assert proving == dict(server=["path", "end_listener"], relay=["path", "end_listener"], client=["path"])
-    assert all(known["proving"] == ["path"] for known in boks_order()["hosts"].values())
 
 
 def test_agent_of_the_hub_goes_back_with_the_others():
