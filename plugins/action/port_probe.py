@@ -1,14 +1,18 @@
 # Copyright (c) 2026 The portshift.agents authors
 # GNU General Public License v3.0-or-later (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Probes from a host by the module of the same name; from a Windows host by its script."""
+"""Probes from a host by the module of the same name; from a Windows host by its script.
+
+Where no target is asked for, and the port is said that this is about, no host is.
+"""
 
 from __future__ import annotations
 
 from typing import Any
 
 from ansible_collections.portshift.agents.plugins.module_utils._core.errors import EngineError
-from ansible_collections.portshift.agents.plugins.module_utils._network.probe_targets import PROBE_SPEC, check_targets, told
+from ansible_collections.portshift.agents.plugins.module_utils._network.probe_targets import (
+    PROBE_SPEC, asked, check_targets, told)
 from ansible_collections.portshift.agents.plugins.plugin_utils._contracts import Result
 from ansible_collections.portshift.agents.plugins.plugin_utils._windows.actions import ForBothFamilies, failed, options_of
 from ansible_collections.portshift.agents.plugins.plugin_utils._windows.host import WindowsHost
@@ -17,12 +21,19 @@ from ansible_collections.portshift.agents.plugins.plugin_utils._windows.script i
 
 class ActionModule(ForBothFamilies):
 
+    def run(self, tmp: Any = None, task_vars: Any = None) -> Result:
+        given = self._task.args
+        if given.get("targets") != [] or given.get("port") is None:
+            return super().run(tmp, task_vars)
+        port = options_of(self, PROBE_SPEC)["port"]
+        return dict(told([], port), changed=False, predicted=bool(self._task.check_mode))
+
     def on_windows(self, task_vars: Any) -> Result:
         options = options_of(self, PROBE_SPEC)
         try:
             check_targets(options["targets"])
             host = WindowsHost(Script(self, task_vars).read)
-            found = told(host.probe(options["targets"], options["timeout"], options["wait"]))
+            found = asked(host.probe, options)
         except EngineError as err:
             return failed(err)
         if host.told():

@@ -27,7 +27,7 @@ options:
         V(prober) for the name of the host that probes in place of this one, empty where it is this one.
     required: true
   of:
-    description: The name of the variable that says what the host is made of, a dictionary such as C(bigfix_client_host).
+    description: The name of the variable that says what the host is made of, a dictionary.
     type: str
     default: bigfix_component_host
   assessment:

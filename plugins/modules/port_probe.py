@@ -25,6 +25,12 @@ options:
         description: Port, V(1) to V(65535).
         type: int
         required: true
+      old_port:
+        description:
+          - The port on which the target answers until it has moved. Where O(targets[].port) does not answer, this one is tried,
+            and if it does not either, the target is down - that is no problem, since its path may be open.
+        type: int
+        version_added: 0.2.0
       protocol:
         description:
           - V(udp) sends an empty datagram. Only a refusal (ICMP port unreachable) counts against it, since UDP gives no
@@ -79,6 +85,14 @@ options:
           body_regex:
             description: A regular expression (Python) that has to match somewhere in the page.
             type: str
+  port:
+    description:
+      - The port that the result is evidence for, such as a base port from which the ports of O(targets) follow. The default is
+        the one that all targets share.
+      - With it an empty list of O(targets) is evidence too, of a host that has to reach none. Nothing runs on the host then, and
+        in check mode the result is RV(predicted).
+    type: int
+    version_added: 0.2.0
   timeout:
     description:
       - Seconds in which a target has to answer as wanted, from the look-up of its name to the last byte. A server that
@@ -151,7 +165,7 @@ ok:
   type: bool
   version_added: 0.2.0
 port:
-  description: The port that all targets share; null where they differ.
+  description: O(port), or the port that all targets share; null where they differ.
   returned: success, and on failure for unreachable targets
   type: int
   sample: 55000
@@ -207,10 +221,26 @@ results:
           description: The moment up to which it is valid, in UTC; null where that can't be read.
           type: str
           sample: "2027-05-31T23:59:59Z"
+    old_reachable:
+      description: Whether it answered on O(targets[].old_port); there only where that was tried.
+      type: bool
+      version_added: 0.2.0
     error:
       description: A sentence that names the way and the reason; null when it counts as reachable.
       type: str
       sample: "10.0.3.7 -> relay1 (10.0.1.2) port 55000 tcp: no answer within 5 s (dropped on the way?)"
+problems:
+  description:
+    - The RV(results[].error) of each target that did not answer, without those that are down as O(targets[].old_port) has it.
+  returned: success, and on failure for unreachable targets
+  type: list
+  elements: str
+  version_added: 0.2.0
+predicted:
+  description: Whether nothing was tried, in check mode with O(port) and without targets.
+  returned: with O(port) and without targets
+  type: bool
+  version_added: 0.2.0
 unreachable_targets:
   description:
     - The entries of RV(results) that did not answer.
@@ -225,17 +255,16 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.portshift.agents.plugins.module_utils._core import compiled_once  # noqa: F401 - before all others
 from ansible_collections.portshift.agents.plugins.module_utils._core.errors import EngineError
 from ansible_collections.portshift.agents.plugins.module_utils._network.probe import probe_all
-from ansible_collections.portshift.agents.plugins.module_utils._network.probe_targets import PROBE_SPEC, check_targets, told
+from ansible_collections.portshift.agents.plugins.module_utils._network.probe_targets import PROBE_SPEC, asked, check_targets
 
 
 def main():
     module = AnsibleModule(argument_spec=PROBE_SPEC, supports_check_mode=True)
-    targets = module.params["targets"]
     try:
-        check_targets(targets)
+        check_targets(module.params["targets"])
     except EngineError as err:
         module.fail_json(msg=str(err))
-    found = told(probe_all(targets, module.params["timeout"], module.params["wait"]))
+    found = asked(probe_all, module.params)
     message = found.pop("msg", None)
     if message and module.params["fail_on_unreachable"]:
         module.fail_json(msg=message, **found)

@@ -16,7 +16,7 @@ from typing import Any
 
 from ansible_collections.portshift.agents.plugins.module_utils._bigfix.masthead_page import MASTHEAD_PAGE
 
-# A variable such as bigfix_client_host; each value is templated when it is asked for.
+# The variable bigfix_component_host; each value is templated when it is asked for.
 Host = Mapping[str, Any]
 Options = dict[str, Any]
 

@@ -172,7 +172,7 @@ def test_a_host_costs_its_look_and_its_move_and_one_that_has_moved_its_look_alon
     assert all(journey.asked("again", host) == ["boks_info"] for host in journey.hosts)
     # Alone in its step, it runs what is asked once for all of it: the gate before, the lock, the title.
     counts = journey["migrate"].run.stats["agent02"]
-    assert counts["ok"] - 3 <= 11 and counts["skipped"] <= 4, counts
+    assert counts["ok"] + counts["skipped"] - 3 <= 11, counts
 
 
 def test_domain_comes_back_byte_for_byte(journey):

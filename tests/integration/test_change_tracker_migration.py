@@ -205,7 +205,7 @@ def test_an_agent_costs_four_module_runs_and_one_that_has_moved_costs_one(journe
     assert hub.count("change_tracker_info") == 1 and "confirmed_change" not in hub, hub
     # Alone in its step, it runs what is asked once for all of it: the gate before, the lock, the title.
     counts = journey["migrate"].run.stats["agent02"]
-    assert counts["ok"] - 3 <= 9 and counts["skipped"] <= 3, counts
+    assert counts["ok"] + counts["skipped"] - 3 <= 9, counts
 
 
 def test_both_ports_answer_until_close(journey):

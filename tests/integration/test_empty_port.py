@@ -13,7 +13,7 @@ PORT = 6530
         base="{{ boks_base | int }}", proved="{{ boks_verify_base | int }}", record="{{ boks_host_port.record }}",
         closings="{{ boks_openings | map(attribute='port') | unique | sort }}")),
     ("change_tracker_agent", "change_tracker_port", dict(base="{{ change_tracker_agent_at | int }}")),
-    ("bigfix_client", "bigfix_port", dict(base="{{ bigfix_client_host.port | int }}"))])
+    ("bigfix_client", "bigfix_port", dict(base="{{ bigfix_component_host.port | int }}"))])
 def test_an_empty_port_of_a_site_is_none_in_a_play_that_is_about_one(run_playbook, tmp_path, role, variable, shown):
     record = str(tmp_path / "record.json")
     play = dict(hosts="localhost", gather_facts=False, vars=dict(portshift_port="{{ target.port }}"), tasks=[

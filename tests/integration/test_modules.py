@@ -548,7 +548,35 @@ def test_probe_tells_what_answers_in_check_mode_too(run_module, closed_port):
             "127.0.0.1 -> 127.0.0.1 port %d tcp: the answer for / does not match _PortNumber=55000" % (closed_port, port))
 
 
+def test_target_that_is_down_on_its_old_port_too_is_no_problem(run_module, closed_port):
+    with serving() as port, socket.socket() as another:
+        another.bind(("127.0.0.1", 0))
+        silent = another.getsockname()[1]
+        open_there, down, shut = (dict(host="127.0.0.1", port=new, old_port=old) for new, old in (
+            (port, closed_port), (closed_port, silent), (closed_port, port)))
+        fine = run_module("port_probe", targets=[open_there, down], port=6530)
+        assert (fine["ok"], fine["port"], fine["problems"]) == (True, 6530, []) and "msg" not in fine
+        assert fine["unreachable_targets"] == [fine["results"][1]]
+        # The old port is tried where the new one is silent.
+        assert [result.get("old_reachable") for result in fine["results"]] == [None, False]
+        failed = run_module("port_probe", targets=[open_there, down, shut], port=6530)
+        assert failed["failed"] and (failed["ok"], failed["port"]) == (False, 6530)
+        assert failed["problems"] == [failed["results"][2]["error"]]
+        assert failed["msg"] == "1 of 3 targets did not answer: " + failed["problems"][0]
+        # Without one, silence counts.
+        assert not run_module("port_probe", targets=[dict(host="127.0.0.1", port=closed_port)], port=6530)["ok"]
+
+
+def test_no_target_is_evidence_where_its_port_is_said(run_module):
+    for check in (False, True):
+        found = run_module("port_probe", check=check, targets=[], port=6530)
+        assert (found["ok"], found["port"], found["predicted"], found["results"]) == (True, 6530, check, [])
+        nothing = run_module("port_probe", check=check, targets=[])
+        assert (nothing["ok"], nothing["port"]) == (False, None)
+
+
 @pytest.mark.parametrize("target, sentence", [
+    (dict(port=1, old_port=0), "the old port of target 127.0.0.1 is 0, which is not a port number"),
     (dict(port=0), "the port of target 127.0.0.1 is 0, which is not a port number"),
     (dict(port=70000), "the port of target 127.0.0.1 is 70000"),
     (dict(port=1, protocol="udp", http={}), "asks for HTTP over UDP; leave protocol out"),

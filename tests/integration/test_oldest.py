@@ -46,14 +46,14 @@ def test_way_back_of_boks_is_proved_to_the_old_base_there_too(oldest, run_playbo
         tasks=[{"ansible.builtin.include_tasks": str(role / "tasks/path.yml")},
                {"portshift.agents.phase_gate": dict(hosts=["localhost"], evidence="boks_path", port="{{ target.old_port }}")},
                # What a site has set is for the way there.
-               dict(debug=dict(msg="{{ boks_path_targets | to_json }} moving={{ boks_moving }} base={{ boks_base_port }}"),
+               dict(debug=dict(msg="{{ boks_paths_to_prove | to_json }} moving={{ boks_moving }} base={{ boks_base_port }}"),
                     vars=dict(boks_paths=[dict(host="other", port=6531, old_port=6501)]))])
     known = dict(ansible_connection="local", target=dict(port=6530, old_port=6500), portshift_host=dict(boks=dict(
         paths=[dict(host="127.0.0.1", offset=1)])))
     done = run_playbook([play], dict(all=dict(hosts=dict(localhost=known))), "--check", program=oldest)
     said = " ".join(done.stdout.split()).replace("\\", "")
     assert done.returncode == 0, done.stdout
-    assert '[{"host": "127.0.0.1", "port": 6501}, {"host": "127.0.0.1", "port": 6531}] moving=True base=6530' in said, done.stdout
+    assert '[{"host": "127.0.0.1", "port": 6501, "old_port": 6531}] moving=True base=6530' in said, done.stdout
 
 
 def test_users_of_an_old_port_are_told_there_too(oldest, run_playbook):

@@ -62,9 +62,10 @@ class Toys:
         names = subprocess.run(["git", "ls-files", "-z", "-co", "--exclude-standard", *INSIDE], cwd=CHECKOUT, check=True,
                                stdout=subprocess.PIPE, text=True).stdout
         for name in filter(None, names.split("\0")):
-            if (CHECKOUT / name).is_file():
+            if (CHECKOUT / name).exists():
                 (self.collection / name).parent.mkdir(parents=True, exist_ok=True)
-                shutil.copy(CHECKOUT / name, self.collection / name)
+                # What roles share is a link in each of them.
+                shutil.copy(CHECKOUT / name, self.collection / name, follow_symlinks=False)
         for path in files_of(TOY):
             target = self.collection / path.relative_to(TOY)
             assert not target.exists(), "%s is a file of the collection" % target

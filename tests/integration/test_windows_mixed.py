@@ -29,7 +29,8 @@ GIVE_UP_SECONDS = 120.0
 
 def usual(role):
     """What is usual on Windows, as the role has it."""
-    return yaml.safe_load((CHECKOUT / "roles" / role / "vars/main.yml").read_text())[role + "_families"]["windows"]
+    path = CHECKOUT / "roles" / role / "vars/main" / (role.partition("_")[2] + ".yml")
+    return yaml.safe_load(path.read_text())[role + "_families"]["windows"]
 
 
 class Mixed(Lab):

@@ -175,6 +175,12 @@ def other_plugins(kind):
     return found
 
 
+def own_files(role, folder):
+    """What a role has in the folder vars or defaults, without what it shares with other roles, which is a link there."""
+    return [path for path in [role / folder / "main.yml", *sorted((role / folder / "main").glob("*.yml"))]
+            if path.exists() and not path.is_symlink()]
+
+
 def roles():
     found = {}
     for path in _files("roles/*/meta/argument_specs.yml"):
@@ -183,10 +189,10 @@ def roles():
         options = {}
         for entry in entries.values():
             options.update(entry)
-        defaults = load((role / "defaults" / "main.yml").read_text()) if (role / "defaults" / "main.yml").exists() else None
+        defaults = {name: value for part in own_files(role, "defaults") for name, value in (load(part.read_text()) or {}).items()}
         found[role.name] = dict(
             options=options, entry_points=sorted(entries),
-            defaults={name: _shown(value) for name, value in (defaults or {}).items()})
+            defaults={name: _shown(value) for name, value in defaults.items()})
         others = {name: dict(options=entry) for name, entry in entries.items() if entry != options}
         if others:
             found[role.name]["entry_points_with_other_options"] = others
@@ -258,12 +264,12 @@ def variables():
     for path in _files("roles/**/*.yml", "playbooks/**/*.yml"):
         known.update(NAME.findall(path.read_text()))
         _set_in(_yaml(path), ours)
-        if path.parent.name == "vars":
+        if "vars" in path.parts:
             ours.update(_yaml(path) or {})
     for path in _files("plugins/**/*.py"):
         known.update(NAME.findall(path.read_text()))
     # These have a place of their own.
-    options = {name for path in _files("roles/*/defaults/main.yml") for name in _yaml(path) or {}}
+    options = {name for role in _files("roles/*") for path in own_files(role, "defaults") for name in _yaml(path) or {}}
     names = {path.stem for path in _files("plugins/modules/*.py", "plugins/filter/*.py", "plugins/doc_fragments/*.py")}
     known.update(options_of_the_playbooks())
     others = names | {path.name for path in _files("roles/*")}

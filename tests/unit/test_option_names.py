@@ -18,6 +18,7 @@ from ansible_collections.portshift.agents.plugins.plugin_utils._names import (
     Variables, closest, distance, known_options, misspelt, wrong_values)
 from ansible_collections.portshift.agents.plugins.plugin_utils._options import ANYTHING, CHECKED_BY, FIREWALLS, TYPES, named, rows
 from ansible_collections.portshift.agents.plugins.plugin_utils._registry import PRODUCTS
+from tests.unit.public_names import own_files
 
 ROLES = Path(__file__).resolve().parents[2] / "roles"
 KNOWN = known_options()
@@ -182,13 +183,13 @@ def literal(text):
 def defaults_of_roles(variable):
     """(file, what the variable is there where it is not set, if that is no template)."""
     fallback = re.compile(r"\b%s \| default\(('[^']*'|\[\]|\{\}|[\d.]+|true|false)(?:, true)?\)" % variable)
-    for path in sorted(ROLES.glob("*/defaults/main.yml")):
+    for path in [path for role in sorted(ROLES.iterdir()) for path in own_files(role, "defaults")]:
         text = path.read_text(encoding="utf-8")
         found = [literal(match) for match in fallback.findall(text)]
         own = yaml.safe_load(text).get(variable)
         if own is not None and "{{" not in str(own):
             found.append(own)
-        yield from ((path.parts[-3], value) for value in found)
+        yield from ((path.relative_to(ROLES).parts[0], value) for value in found)
 
 
 @pytest.mark.parametrize("product", PRODUCTS.values(), ids=PRODUCTS)

@@ -30,7 +30,8 @@ def blocks(tasks):
             yield task
 
 
-RESCUES = [(path, block) for path in sorted(ROLES.glob("*/tasks/**/*.yml"))
+# Each where it stands: a role that shares its verbs has a link to them.
+RESCUES = [(path, block) for path in sorted(ROLES.glob("*/tasks/**/*.yml")) if path == path.resolve()
            for block in blocks(yaml.safe_load(path.read_text(encoding="utf-8")) or [])]
 NAMES = ["%s-%s-%s" % (path.parents[1].name, path.stem, block["name"].split()[0]) for path, block in RESCUES]
 

@@ -42,12 +42,13 @@ def seen(name, **variables):
 def of_role(role, **more):
     loader, found = DataLoader(), {}
     for part in ("defaults", "vars"):
-        found.update(loader.load_from_file(str(ROLES / role / part / "main.yml"), trusted_as_template=True))
+        for path in sorted((ROLES / role / part / "main").glob("*.yml")):
+            found.update(loader.load_from_file(str(path), trusted_as_template=True))
     hosts = dict(srv=dict(ansible_host="10.0.0.1"), c1=dict(ansible_host="10.0.0.9"))
     found.update(trusted(dict(inventory_hostname="c1", ansible_host="10.0.0.9", hostvars=hosts, groups=dict(
         bigfix_server=["srv"], bigfix_relays=[], bigfix_clients=["c1"]), **more)))
     templar = Templar(DataLoader(), variables=found)
-    return Values(found, templar, role + "_host"), templar
+    return Values(found, templar, "bigfix_component_host"), templar
 
 
 @pytest.mark.parametrize("role", ["bigfix_client", "bigfix_relay", "bigfix_server"])
@@ -58,7 +59,7 @@ def test_what_a_role_says_of_its_host_is_what_a_template_gives(role, site):
     values, templar = of_role(role, **site)
     assert len(values) > 30
     for key in values:
-        assert values[key] == templar.template(trust_as_template("{{ %s_host.%s }}" % (role, key))), key
+        assert values[key] == templar.template(trust_as_template("{{ bigfix_component_host.%s }}" % key)), key
 
 
 def test_no_more_than_a_handful_of_values_is_templated():
@@ -181,7 +182,7 @@ def test_no_variable_is_asked_for_that_is_not_named():
 def test_core_that_can_not_tell_what_is_a_template_is_asked_for_all_of_it(monkeypatch):
     monkeypatch.setattr(_values, "is_trusted_as_template", lambda value: False)
     values, templar = of_role("bigfix_client", **SITE)
-    assert dict(values) == {key: templar.template(trust_as_template("{{ bigfix_client_host.%s }}" % key)) for key in values}
+    assert dict(values) == {key: templar.template(trust_as_template("{{ bigfix_component_host.%s }}" % key)) for key in values}
 
 
 def test_dictionary_is_found_by_its_names_or_made_by_a_template():

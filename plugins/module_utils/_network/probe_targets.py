@@ -11,14 +11,14 @@ from ansible_collections.portshift.agents.plugins.module_utils._network.certific
 # Options of M(portshift.agents.port_probe).
 PROBE_SPEC = dict(
     targets=dict(type="list", elements="dict", required=True, options=dict(
-        host=dict(type="str", required=True), port=dict(type="int", required=True),
+        host=dict(type="str", required=True), port=dict(type="int", required=True), old_port=dict(type="int"),
         protocol=dict(type="str", choices=["tcp", "udp"], default="tcp"),
         reply_regex=dict(type="str"), http=dict(type="dict", options=dict(
             path=dict(type="str", default="/"), tls=dict(type="bool", default=False),
             status=dict(type="int", default=200), body_regex=dict(type="str"),
             any_status=dict(type="bool", default=False), thumbprint=dict(type="str"),
             server_name=dict(type="str"))))),
-    timeout=dict(type="float", default=5), wait=dict(type="float", default=0),
+    port=dict(type="int"), timeout=dict(type="float", default=5), wait=dict(type="float", default=0),
     fail_on_unreachable=dict(type="bool", default=True))
 
 # A name that TLS and an HTTP header can carry; letters of other alphabets are written by their code then.
@@ -28,6 +28,8 @@ SERVER_NAME = re.compile(r"(?=.{1,253}\Z)[^\x00-\x20/:@\[\].\x7f]{1,63}(\.[^\x00
 def check_targets(targets):
     for target in targets:
         parse_port(target["port"], "the port of target %s" % target["host"])
+        if target.get("old_port") is not None:
+            parse_port(target["old_port"], "the old port of target %s" % target["host"])
         if target["http"] and target["protocol"] == "udp":
             raise PortError("target %s:%d asks for HTTP over UDP; leave protocol out" % (target["host"], target["port"]))
         if target.get("reply_regex") is not None and target["protocol"] != "udp":
@@ -51,14 +53,32 @@ def check_targets(targets):
                 raise PortError("%s %r is no regular expression: %s" % (name, pattern, err))
 
 
-def told(results):
-    """What the module returns, out of the result of each target."""
+def asked(probe, options):
+    """What the module returns.  `probe`: (targets, timeout, wait) -> the result of each; `options`: those of the module."""
+    def ask(targets):
+        return probe(targets, options["timeout"], options["wait"])
+
+    targets = options["targets"]
+    results = ask(targets)
+    silent = [(target, result) for target, result in zip(targets, results)
+              if not result["reachable"] and target.get("old_port") is not None]
+    if silent:
+        before = ask([dict(target, port=target["old_port"]) for target, _result in silent])
+        for (_target, result), old in zip(silent, before):
+            result["old_reachable"] = old["reachable"]
+    return told(results, options["port"])
+
+
+def told(results, port=None):
+    """The same, out of the result of each target."""
     unreachable = [result for result in results if not result["reachable"]]
+    # One that answers on no port at all is down: its path may be open.
+    shut = [result for result in unreachable if result.get("old_reachable") is not False]
     ports = sorted({result["port"] for result in results})
-    # No target is no proof of anything.
-    found = dict(ok=bool(results) and not unreachable, port=ports[0] if len(ports) == 1 else None, results=results,
-                 unreachable_targets=unreachable)
-    if unreachable:
-        found["msg"] = "%d of %d targets did not answer: %s" % (
-            len(unreachable), len(results), "; ".join(result["error"] for result in unreachable))
+    # No target is no proof of anything, unless it is said of which port.
+    found = dict(ok=(bool(results) or port is not None) and not shut, results=results, unreachable_targets=unreachable,
+                 port=port if port is not None else ports[0] if len(ports) == 1 else None,
+                 problems=[result["error"] for result in shut])
+    if shut:
+        found["msg"] = "%d of %d targets did not answer: %s" % (len(shut), len(results), "; ".join(found["problems"]))
     return found
