@@ -61,7 +61,7 @@ if COLLECTIONS not in sys.path:
 
 
 def _keep_code():
-    """Has the modules that runs send to hosts compiled once in this session: on this machine, and on hosts of labs of containers."""
+    """Has the modules that runs send to hosts compiled once, for this machine and on each host of a lab of containers."""
     from tests.lab import kept_code
     if os.environ.get(kept_code.VARIABLE):
         return    # of the process that has begun this one
