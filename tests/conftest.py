@@ -60,6 +60,22 @@ if COLLECTIONS not in sys.path:
     sys.path.insert(0, COLLECTIONS)
 
 
+def _keep_code():
+    """Has the modules that runs send to hosts compiled once, for this machine and on each host of a lab of containers."""
+    from tests.lab import kept_code
+    if os.environ.get(kept_code.VARIABLE):
+        return    # of the process that has begun this one
+    own = tempfile.TemporaryDirectory(prefix="portshift-kept-code-")
+    _keep_code.keep = own
+    with open(kept_code.__file__) as source, open(os.path.join(own.name, "sitecustomize.py"), "w") as site:
+        site.write("%s\n\ninstall(%r)\n" % (source.read(), os.path.join(own.name, "code")))
+    os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [own.name, os.environ.get("PYTHONPATH")]))
+    os.environ[kept_code.VARIABLE] = "1"
+
+
+_keep_code()
+
+
 def pytest_sessionstart(session):
     from ansible_collections.portshift.agents.plugins.module_utils._core import errors
     found = os.path.realpath(errors.__file__)

@@ -13,6 +13,9 @@ description:
   - Ends when C(http.sys), the driver that listens for all sites, really listens on the port, or no longer does, when the bindings
     are there as they were asked for, and when the site is still started. When it does not come to that, the bindings are taken
     back, and the site is started again where IIS has stopped it. That is tried until O(timeout) is over.
+  - On a port that another site has too, C(http.sys) listens before and after. What is proved of a binding there, where it is
+    taken away, put back or added again, is that IIS has it or no longer has it, with its certificate. Whether C(http.sys)
+    already answers to its host name, or no longer does, is not; ask for a page by that name to see it.
   - Where C(http.sys) goes on listening on a port that no site has any more, for something else than IIS, that is no failure;
     RV(elsewhere) and RV(notes) say so.
   - Refused before anything is written are a port that another process or another site has, or that C(http.sys) listens on for

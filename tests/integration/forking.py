@@ -8,11 +8,15 @@ then its arguments in JSON).
 """
 
 import atexit
+import functools
 import gc
+import hashlib
 import importlib
 import json
+import marshal
 import os
 import random
+import shutil
 import signal
 import socket
 import sys
@@ -98,7 +102,90 @@ def keep_routing():
     _collection_finder._meta_yml_to_dict = lambda data, content: known if data == raw else read(data, content)
 
 
-def prepare(kind):
+class Compiled:
+    """Code that one process has compiled, for all that follow: each task of a host is a fork of its own, and what it has compiled
+    would end with it."""
+
+    def __init__(self, folder):
+        self.folder = folder
+
+    def path(self, *key):
+        return os.path.join(self.folder, hashlib.sha256(repr(key).encode("utf-8", "surrogatepass")).hexdigest())
+
+    @staticmethod
+    def read(path):
+        try:
+            with open(path, "rb") as file:
+                return marshal.load(file)
+        except OSError:
+            return None
+
+    @staticmethod
+    def write(path, code):
+        own = "%s.%d.%d" % (path, os.getpid(), threading.get_ident())
+        try:
+            with open(own, "wb") as file:
+                marshal.dump(code, file)
+            os.rename(own, path)
+        except OSError:
+            pass    # It is compiled again, then.
+        return code
+
+
+def keep_plugins(compiled):
+    """The plugins of collections, which have no .pyc files: most are imported by the fork that is one task of one host."""
+    from ansible.utils.collection_loader import _collection_finder
+
+    def compile_kept(source, filename, **how):
+        path = compiled.path(source, filename, sorted(how.items()))
+        return compiled.read(path) or compiled.write(path, compile(source, filename, **how))
+
+    _collection_finder.compile = compile_kept
+
+
+def keep_templates(compiled):
+    """Templates and expressions of Jinja.  Those that can't be compiled fail anew each time."""
+    try:
+        from ansible._internal._templating import _jinja_bits as bits
+    except ImportError:
+        return    # as before ansible-core 2.19
+    from jinja2.environment import TemplateExpression
+    usual, usual_expression = bits.AnsibleEnvironment.compile, bits.AnsibleEnvironment.compile_expression
+    expressions = threading.local()
+
+    def where(environment, *what):
+        context = bits._TemplateCompileContext.current(optional=True)
+        return compiled.path(
+            *what, context and context.escape_backslashes, type(environment).__name__,
+            [getattr(environment, name) for name in bits._TEMPLATE_OVERRIDE_FIELD_NAMES])
+
+    @functools.wraps(usual)
+    def compile_template(self, source, name=None, filename=None, raw=False, defer_init=False):
+        kept, expressions.path = getattr(expressions, "path", None), None
+        path = kept if not isinstance(source, str) else where(self, "template", str(source), name, filename, defer_init)
+        if raw or path is None:
+            return usual(self, source, name, filename, raw, defer_init)
+        return compiled.read(path) or compiled.write(path, usual(self, source, name, filename, raw, defer_init))
+
+    @functools.wraps(usual_expression)
+    def compile_expression(self, source, undefined_to_none=True):
+        path = where(self, "expression", str(source))
+        code = compiled.read(path)
+        if code:
+            return TemplateExpression(self.template_class.from_code(self, code, self.make_globals(None), None), undefined_to_none)
+        # It comes to compile() as a tree, last.
+        expressions.path = path
+        try:
+            return usual_expression(self, source, undefined_to_none)
+        finally:
+            expressions.path = None
+
+    if not bits.AnsibleEnvironment._debuggable_template_source:
+        bits.AnsibleEnvironment.compile, bits.AnsibleEnvironment.compile_expression = compile_template, compile_expression
+
+
+def prepare(kind, folder):
+    """`folder`: for what is kept while this process is there."""
     for name in IMPORTS[kind]:
         try:
             importlib.import_module(name)
@@ -107,6 +194,9 @@ def prepare(kind):
             pass
     if kind == "ansible":
         keep_routing()
+        compiled = Compiled(folder)
+        keep_plugins(compiled)
+        keep_templates(compiled)
 
 
 def live(kind, request, streams):
@@ -159,7 +249,8 @@ def keep(kind, request, streams, told):
 
 def main(kind, number):
     channel = socket.socket(fileno=int(number))
-    prepare(kind)
+    folder = tempfile.mkdtemp(prefix="portshift-compiled-")
+    prepare(kind, folder)
     gc.collect()
     gc.freeze()
     # Those who keep the runs end unasked.
@@ -186,6 +277,7 @@ def main(kind, number):
                 os._exit(1)
         for descriptor in received[1:]:
             os.close(descriptor)
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 main(*sys.argv[2:])

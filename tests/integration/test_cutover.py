@@ -19,6 +19,7 @@ from ansible_collections.portshift.agents.plugins.module_utils._core.service_pro
 from ansible_collections.portshift.agents.tests.unit.masthead_files import plain
 from tests.integration import direct_module
 from tests.integration.migration_lab import CHECKOUT
+from tests.integration.waiting import until
 
 OLD, NEW = 52311, 55000
 CONFIG = """[Software\\BigFix\\EnterpriseClient\\Settings\\Client\\__RelayServer1]
@@ -261,6 +262,8 @@ class AgentHost(Host):
         self.agent.chmod(0o755)
         os.mkfifo(str(folder / "fifo"))
         self.serve("start")
+        # The service returns when it has forked; what it forked is the agent a moment later.
+        until(self.pids)
 
     def serve(self, action):
         return subprocess.run([str(self.command), "besclient", action], check=False, timeout=60).returncode

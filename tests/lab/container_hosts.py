@@ -12,7 +12,7 @@ import subprocess
 import tarfile
 import time
 
-from . import containers, firewalls
+from . import containers, firewalls, kept_code
 from .lab_folder import BadState
 from .processes import Failed
 
@@ -178,6 +178,8 @@ class ContainerHosts:
             self._put(host.path("root/.ssh/authorized_keys"), stream.read(), 0o600)
         os.makedirs(host.path("etc/ssh"))
         _make_key(host.path("etc/ssh/ssh_host_ed25519_key"), host.name)
+        for path, text in kept_code.files().items():
+            self._put(host.path(path), text)
         files, links = firewalls.configured(self.data["hosts"][host.name]["firewall"], self._admitted(host))
         for path, (text, mode) in files.items():
             self._put(host.path(path), text, mode)

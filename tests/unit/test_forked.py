@@ -108,6 +108,38 @@ def test_ansible_runs_with_the_options_of_its_own_environment_and_leaves_no_fold
     assert done.stdout.startswith("ansible-playbook [core ")
 
 
+# The same text as a template, as an expression, with a header of its own, and where backslashes are read once or twice.
+TEMPLATES = r"""
+- hosts: localhost
+  gather_facts: false
+  vars: {text: a.b, number: 3, nested: "{{ text ~ number }}", "double": "{{ text | regex_replace('\\.(b)', '-\\1') }}"}
+  tasks:
+    - ansible.builtin.debug: {msg: '{{ text | regex_replace("\.(b)", "-\1") }} text {{ double }} {{ nested }}'}
+    - ansible.builtin.debug: {msg: "#jinja2: variable_start_string:'[[', variable_end_string:']]'\n[[ text ]] {{ text }}"}
+    - ansible.builtin.debug: {msg: "{{ nested }}"}
+      when: [nested == "a.b3", text is search("\.b"), "number in range(number + 1)"]
+    - ansible.builtin.set_fact: {kept: "{{ dict(text=text, list=[number, undefined_one | default('none')]) }}"}
+    - ansible.builtin.debug: {var: kept.list}
+    - ansible.builtin.debug: {msg: "{{ text | no_such_filter }}"}
+      ignore_errors: true
+    - ansible.builtin.debug: {msg: "{{ text ) }}"}
+      ignore_errors: true
+    - ansible.builtin.assert: {that: [number == 4]}
+"""
+
+
+def test_templates_say_in_each_run_what_they_say_in_a_program_of_its_own(tmp_path):
+    (tmp_path / "play.yml").write_text(TEMPLATES)
+    arguments = ["-i", "localhost,", "-c", "local", "play.yml"]
+    env = dict(os.environ, ANSIBLE_NOCOLOR="1", ANSIBLE_HOME=str(tmp_path / "home"))
+    program = subprocess.run(["ansible-playbook", *arguments], cwd=tmp_path, env=env, stdin=subprocess.DEVNULL,
+                             stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False, timeout=120)
+    assert program.returncode == 2 and program.stdout.count("fatal: ") == 3 and "a.b3" in program.stdout
+    for _again in range(2):
+        done = forked.run("ansible", ["playbook", *arguments], 120, cwd=tmp_path, env=env, merged=True)
+        assert (done.stdout, done.returncode) == (program.stdout, 2)
+
+
 def test_what_a_run_prints_goes_to_a_file_that_is_given(probe, tmp_path):
     with open(tmp_path / "printed", "wb") as file:
         run = probe(3, merged=True, file=file)
