@@ -5,29 +5,39 @@
 
 import itertools
 
-# Prints by which protocols a port answers.
+# Prints by which protocols a port answers.  Both are asked at once: a port that is shut lets each wait for its whole time.
 ASK = """
-import socket, sys
-address, port, own, first, said = sys.argv[1], int(sys.argv[2]), sys.argv[3], int(sys.argv[4]), []
+import socket, sys, threading
+address, port, own, first, said = sys.argv[1], int(sys.argv[2]), sys.argv[3], int(sys.argv[4]), set()
 family = socket.AF_INET6 if ":" in address else socket.AF_INET
-try:
-    socket.create_connection((address, port), 1, source_address=(own, 0)).close()
-    said.append("tcp")
-except OSError:
-    pass
-for source in range(first, first + %d):
-    with socket.socket(family, socket.SOCK_DGRAM) as udp:
-        udp.settimeout(0.3)
-        try:
-            udp.bind((own, source))
-            udp.connect((address, port))
-            udp.send(b"hello")
-            udp.recv(10)
-            said.append("udp")
-            break
-        except OSError:
-            pass
-print(" ".join(said))
+
+def tcp():
+    try:
+        socket.create_connection((address, port), 1, source_address=(own, 0)).close()
+        said.add("tcp")
+    except OSError:
+        pass
+
+def udp():
+    for source in range(first, first + %d):
+        with socket.socket(family, socket.SOCK_DGRAM) as asker:
+            asker.settimeout(0.3)
+            try:
+                asker.bind((own, source))
+                asker.connect((address, port))
+                asker.send(b"hello")
+                asker.recv(10)
+                said.add("udp")
+                break
+            except OSError:
+                pass
+
+askers = [threading.Thread(target=ask) for ask in (tcp, udp)]
+for asker in askers:
+    asker.start()
+for asker in askers:
+    asker.join()
+print(" ".join(sorted(said)))
 """
 # A datagram may be lost on a busy machine, so it is sent again.  Each comes from a port that no other came from: a firewall
 # that knows connections lets in for 30 s more each caller that has had an answer from there.

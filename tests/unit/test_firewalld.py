@@ -135,17 +135,24 @@ class Command:
     """Answers firewall-cmd with what was recorded of it."""
 
     offline = None
+    # What busctl prints, by method; None: it is not there.
+    bus = None
 
     def __init__(self, runtime=None, permanent=None, running=True, panic=False):
         self.answers = {("--get-default-zone",): "public\n", ("--list-all-zones",): runtime or zones(),
                         ("--permanent", "--list-all-zones"): permanent or runtime or zones()}
-        self.running, self.panic, self.check_mode, self.changes = running, panic, False, []
+        self.running, self.panic, self.check_mode, self.changes, self.commands = running, panic, False, [], []
 
     def get_bin_path(self, name):
-        return "/usr/bin/" + name if name == "firewall-cmd" else None
+        return "/usr/bin/" + name if name == "firewall-cmd" or name == "busctl" and self.bus else None
 
     def run_command(self, command, **options):
         assert "sbin" in options["path_prefix"] and not options["handle_exceptions"]
+        self.commands.append(command)
+        if command[0] == "busctl":
+            assert "--auto-start=no" in command
+            said = (self.bus or {}).get(command[-1]) if self.running else None
+            return (1, "", "Call failed: The name is not activatable\n") if said is None else (0, said, "")
         if command[0] == "firewall-offline-cmd":
             if self.offline is None:
                 raise FileNotFoundError(2, "No such file or directory")
@@ -212,6 +219,36 @@ def test_only_what_admits_traffic_is_taken_back_for_others(rule, written):
 def test_an_unknown_zone_is_refused_with_those_that_there_are():
     with pytest.raises(OpeningError, match="no zone nope.*drop, public, trusted"):
         firewalld(zone="nope")
+
+
+@pytest.mark.parametrize("panic", [False, True])
+def test_what_the_bus_tells_is_not_asked_of_firewall_cmd_again(panic):
+    command = Command(panic=not panic)
+    command.bus = dict(getDefaultZone='s "trusted"\n', queryPanicMode="b %s\n" % str(panic).lower())
+    found = Firewalld(command, "bigfix")
+    assert found.active() and found.default == "trusted"
+    found.read([55000])
+    assert found.zone == "trusted" and any("--panic-off" in sentence for sentence in found.problems([])) == panic
+    assert [words[1:] for words in command.commands if words[0] == "firewall-cmd"] == [
+        ["--list-all-zones"], ["--permanent", "--list-all-zones"]]
+
+
+@pytest.mark.parametrize("zone, panic", [
+    (None, None), ("", ""), ('s ""\n', "b maybe\n"), ("b true\n", 's "no"\n'), ('s "two words"\n', "b true\nb false\n")])
+def test_what_the_bus_does_not_tell_firewall_cmd_is_asked_for(zone, panic):
+    command = Command(panic=True)
+    command.bus = dict(getDefaultZone=zone, queryPanicMode=panic)
+    found = Firewalld(command, "bigfix")
+    # A truth value for the zone is no name of one.
+    assert found.active() and found.default == "public"
+    found.read([55000])
+    assert any("--panic-off" in sentence for sentence in found.problems([]))
+
+
+def test_a_daemon_that_is_not_on_the_bus_filters_nothing():
+    command = Command(running=False)
+    command.bus = dict(getDefaultZone='s "public"\n')
+    assert not Firewalld(command, "bigfix").active()
 
 
 def test_panic_mode_is_a_problem():
