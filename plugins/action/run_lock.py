@@ -53,7 +53,7 @@ def main_process() -> int:
 
 
 def is_orphan() -> bool:
-    """Whether the ansible-playbook that this task belongs to has ended, killed by a person or the kernel: its workers go on for a while."""
+    """Whether the ansible-playbook that this task belongs to has ended.  The workers of one that was killed go on for a while."""
     parent = multiprocessing.parent_process()
     return bool(parent and parent.pid) and os.getppid() != main_process()
 
@@ -137,11 +137,11 @@ class ActionModule(ActionBase):
     def run(self, tmp: Any = None, task_vars: Any = None) -> Result:
         result: Result = super().run(tmp, task_vars)
         asking = this_run()
-        # Behind this_run(): a lock that does not say when its process started could not be told from that of a run that lives, and
-        # would hold up the next one for as long as it lasts.
+        # Behind this_run(): a lock that does not say when its process started could not be told from that of a run that lives,
+        # and would hold up the next one for as long as it lasts.
         if is_orphan():
-            return failed(EngineError("the ansible-playbook that this task belongs to (process %d) has ended; the lock was left as it is"
-                                      % asking["pid"]))
+            return failed(EngineError("the ansible-playbook that this task belongs to (process %d) has ended; the lock was left "
+                                      "as it is" % asking["pid"]))
         arguments = dict(self._task.args, run=asking)
         arguments.pop("dead_owner", None)
         ask = self._on_windows(task_vars) if is_powershell(self) else functools.partial(

@@ -205,9 +205,11 @@ def test_killed_run_can_be_started_again_at_once(site):
 
 def test_worker_that_outlives_its_run_takes_no_lock(site):
     """One with no process behind it would look alive, and hold the next run up until it lapses."""
-    waiting = "echo $PPID > {0}/worker.part; mv {0}/worker.part {0}/worker.here; until [ -e {0}/worker.go ]; do sleep 0.05; done; echo {1}"
+    waiting = ("echo $PPID > {0}/worker.part; mv {0}/worker.part {0}/worker.here; "
+               "until [ -e {0}/worker.go ]; do sleep 0.05; done; echo {1}")
+    waiting = waiting.format(site.folder, site.lock)
     task = site.task()
-    task["portshift.agents.run_lock"]["path"] = "{{ lookup('ansible.builtin.pipe', '%s') }}" % waiting.format(site.folder, site.lock)
+    task["portshift.agents.run_lock"]["path"] = "{{ lookup('ansible.builtin.pipe', '%s') }}" % waiting
     killed = site.begin([task])
     site.until_here("worker", killed)
     worker = int((site.folder / "worker.here").read_text())
