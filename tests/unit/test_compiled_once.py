@@ -67,7 +67,8 @@ def pythons():
 
 
 def imported(python, archive, how):
-    done = subprocess.run([python, "-c", IMPORT, archive, how], stdout=subprocess.PIPE, check=True, timeout=60)
+    # -E: without what tests keep of compiled code (tests/lab/kept_code.py).
+    done = subprocess.run([python, "-E", "-c", IMPORT, archive, how], stdout=subprocess.PIPE, check=True, timeout=60)
     return json.loads(done.stdout)
 
 
