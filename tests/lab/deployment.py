@@ -23,7 +23,7 @@ WEB_REPORTS_PORT = 8080
 # 1022 addresses: room for some hundred agents, and for 4096 labs in the upper half of 127.0.0.0/8.
 NETWORK_BITS = 22
 MOST_HOSTS = 1000
-# Of a service that runs, as its record says by number and start of its process, the shell itself tells: a move asks seven
+# Whether a service runs, as its record says by number and start of its process, the shell itself tells: a move asks seven
 # times, and systemctl, for which this stands, needs no Python either.
 SERVICE = """\
 #!/bin/sh
@@ -34,9 +34,15 @@ told() {
   case $1 in [ZX]) return 1 ;; esac
   test "${20}" = "$start"
 }
-if test "$#" = 2 && test "$2" = status && told %s/"$1".pid 2> /dev/null; then
-  echo "$1 is running (pid $pid)."
-  exit 0
+if test "$#" = 2 && test "$2" = status; then
+  case "$1" in %s)
+    if told %s/"$1".pid 2> /dev/null; then
+      echo "$1 is running (pid $pid)."
+      exit 0
+    fi
+    echo "$1 is stopped."
+    exit 3 ;;
+  esac
 fi
 exec %s "$@"
 """
@@ -208,7 +214,8 @@ class Lab(LabFolder):
         # As service(8) is the host's own, and not the controller's.
         call = [managed_python(LAB), "-E", "-s", "-S", os.path.join(HERE, "service.py"), host.root]
         self._put(host.path("service"), SERVICE % (
-            host.name, shlex.quote(host.run_folder), " ".join(shlex.quote(part) for part in call)), 0o755)
+            host.name, "|".join(map(shlex.quote, host.services)), shlex.quote(host.run_folder),
+            " ".join(shlex.quote(part) for part in call)), 0o755)
 
     def _url(self, host):
         return "http://%s:%d/bfmirror/downloads/" % (host.address, self.data["port"])

@@ -25,7 +25,7 @@ def ran(request, tmp_path):
         open(kept_code.__file__).read(), str(tmp_path / "code")))
     numbers = iter(range(100))
 
-    def run(sources, **how):
+    def run(sources):
         folder = tmp_path / str(next(numbers))
         folder.mkdir()
         with zipfile.ZipFile(folder / "payload.zip", "w") as archive:
@@ -33,7 +33,7 @@ def ran(request, tmp_path):
                 archive.writestr(name, source)
         done = subprocess.run(
             [request.param, "-c", "import sys; sys.path.insert(0, sys.argv[1]); import said", str(folder / "payload.zip")],
-            env=dict(os.environ, PYTHONPATH=str(site)), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, **how)
+            env=dict(os.environ, PYTHONPATH=str(site)), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
         return done.stdout
     return run
 

@@ -98,9 +98,10 @@ class Agent(ConnectedProduct):
         host.clock.after(RETRY_SECONDS, self._work)
 
     def stop(self, host, service):
+        # First, so that a heartbeat that is cut off by it, in another thread, is not taken for one that failed.
+        self.life = None
         self.hang_up()
         self.say("Agent stopped")
-        self.life = None
 
     def say(self, text):
         moment = time.strftime("%Y-%m-%d %H:%M:%S", self.host.clock.local())
@@ -115,11 +116,14 @@ class Agent(ConnectedProduct):
         if self.life != self.service.life or self.service.state not in ("running", "stop_pending"):
             return
         self.number += 1
+        life = self.life
         try:
             self._beat()
             self.failures = 0
             self.taken.append(self.number)
         except (NoAnswer, Untrusted) as err:
+            if self.life != life:
+                return    # it was stopped amid this heartbeat
             self.hang_up()
             self.failed.append(self.number)
             self.failures += 1
@@ -139,7 +143,7 @@ class Agent(ConnectedProduct):
         try:
             status = self._say_that_it_lives()
         except NoAnswer:
-            if not kept:
+            if not kept or self.life is None:
                 raise
             # A server may close a kept connection at any time; it goes out again, over a new one.
             self.hang_up()

@@ -176,6 +176,8 @@ class Real:
             raise NoAnswer("refused")
         except OSError as err:
             raise NoAnswer("timed out" if isinstance(err, TimeoutError) else str(err))
+        # Here, since another thread of the model may close it at any moment.
+        made.own_port = made.connection.sock.getsockname()[1]
         return made
 
     def presented(self):
@@ -212,10 +214,6 @@ class Real:
         except OSError:
             # Closed meanwhile by another thread of the model, too.
             return False
-
-    @property
-    def own_port(self):
-        return self.connection.sock.getsockname()[1]
 
     def close(self):
         self.connection.close()

@@ -8,6 +8,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+# Ansible compiles a plugin's code in each process that loads it, and a worker is a fork of the process that reads a play's hosts
+# here: what every host's tasks need is loaded with the driver, once, and not in each of their workers.
+# pylint: disable-next=unused-import
+from ansible_collections.portshift.agents.plugins.plugin_utils import _bigfix_options, _values  # noqa: F401
 from ansible_collections.portshift.agents.plugins.plugin_utils._options import (
     FIREWALLS, FORCE, LOCK, MISSING, PHASES, USERS, Option, sources)
 from ansible_collections.portshift.agents.plugins.plugin_utils._products import Product
