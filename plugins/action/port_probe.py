@@ -12,7 +12,7 @@ from typing import Any
 
 from ansible_collections.portshift.agents.plugins.module_utils._core.errors import EngineError
 from ansible_collections.portshift.agents.plugins.module_utils._network.probe_targets import (
-    PROBE_SPEC, asked, check_targets, told)
+    PROBE_SPEC, asked, check_options, told)
 from ansible_collections.portshift.agents.plugins.plugin_utils._contracts import Result
 from ansible_collections.portshift.agents.plugins.plugin_utils._windows.actions import ForBothFamilies, failed, options_of
 from ansible_collections.portshift.agents.plugins.plugin_utils._windows.host import WindowsHost
@@ -23,15 +23,24 @@ class ActionModule(ForBothFamilies):
 
     def run(self, tmp: Any = None, task_vars: Any = None) -> Result:
         given = self._task.args
-        if given.get("targets") != [] or given.get("port") is None:
+        if given.get("targets") != [] or given.get("port") is None or self._task.async_val:
             return super().run(tmp, task_vars)
-        port = options_of(self, PROBE_SPEC)["port"]
-        return dict(told([], port), changed=False, predicted=bool(self._task.check_mode))
+        options = options_of(self, PROBE_SPEC)
+        try:
+            check_options(options)
+        except EngineError as err:
+            return failed(err)
+        return dict(told([], options["port"]), changed=False, predicted=bool(self._task.check_mode))
 
     def on_windows(self, task_vars: Any) -> Result:
         options = options_of(self, PROBE_SPEC)
         try:
-            check_targets(options["targets"])
+            check_options(options)
+            for target in options["targets"]:
+                if target["protocol"] == "udp" and target["old_port"] is not None:
+                    raise EngineError(
+                        "target %s:%d has an old_port and the protocol udp, by which a Windows host does not ask, so that it "
+                        "would pass for down; ask from another host" % (target["host"], target["port"]))
             host = WindowsHost(Script(self, task_vars).read)
             found = asked(host.probe, options)
         except EngineError as err:

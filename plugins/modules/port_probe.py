@@ -27,8 +27,10 @@ options:
         required: true
       old_port:
         description:
-          - The port on which the target answers until it has moved. Where O(targets[].port) does not answer, this one is tried,
-            and if it does not either, the target is down - that is no problem, since its path may be open.
+          - The port on which the target answers until it has moved. It is tried at the same time as O(targets[].port).
+          - A target that answers on neither, or whose name does not resolve, is down. That is no problem, since its path may be
+            open, so RV(ok) stays true.
+          - Not for V(udp) from a Windows host, which does not ask by udp.
         type: int
         version_added: 0.2.0
       protocol:
@@ -104,7 +106,7 @@ options:
     type: float
     default: 0
   fail_on_unreachable:
-    description: Whether a target that does not answer is a failure.
+    description: Whether a target that does not answer is a failure. One that is down as O(targets[].old_port) has it is none.
     type: bool
     default: true
 extends_documentation_fragment:
@@ -160,7 +162,9 @@ EXAMPLES = r"""
 
 RETURN = r"""
 ok:
-  description: Whether all targets answered as wanted, so that the result is evidence for M(portshift.agents.phase_gate).
+  description:
+    - Whether all targets answered as wanted, so that the result is evidence for M(portshift.agents.phase_gate).
+    - Targets that are down, as O(targets[].old_port) has it, do not count. Without targets it is true with O(port) alone.
   returned: success, and on failure for unreachable targets
   type: bool
   version_added: 0.2.0
@@ -222,7 +226,7 @@ results:
           type: str
           sample: "2027-05-31T23:59:59Z"
     old_reachable:
-      description: Whether it answered on O(targets[].old_port); there only where that was tried.
+      description: Whether it answered on O(targets[].old_port); there only with that option.
       type: bool
       version_added: 0.2.0
     error:
@@ -243,7 +247,7 @@ predicted:
   version_added: 0.2.0
 unreachable_targets:
   description:
-    - The entries of RV(results) that did not answer.
+    - The entries of RV(results) that did not answer, those that are down among them.
     - Not named C(unreachable), which Ansible takes for the word that the managed host itself can't be reached.
   returned: success, and on failure for unreachable targets
   type: list
@@ -255,13 +259,13 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.portshift.agents.plugins.module_utils._core import compiled_once  # noqa: F401 - before all others
 from ansible_collections.portshift.agents.plugins.module_utils._core.errors import EngineError
 from ansible_collections.portshift.agents.plugins.module_utils._network.probe import probe_all
-from ansible_collections.portshift.agents.plugins.module_utils._network.probe_targets import PROBE_SPEC, asked, check_targets
+from ansible_collections.portshift.agents.plugins.module_utils._network.probe_targets import PROBE_SPEC, asked, check_options
 
 
 def main():
     module = AnsibleModule(argument_spec=PROBE_SPEC, supports_check_mode=True)
     try:
-        check_targets(module.params["targets"])
+        check_options(module.params)
     except EngineError as err:
         module.fail_json(msg=str(err))
     found = asked(probe_all, module.params)

@@ -557,14 +557,32 @@ def test_target_that_is_down_on_its_old_port_too_is_no_problem(run_module, close
         fine = run_module("port_probe", targets=[open_there, down], port=6530)
         assert (fine["ok"], fine["port"], fine["problems"]) == (True, 6530, []) and "msg" not in fine
         assert fine["unreachable_targets"] == [fine["results"][1]]
-        # The old port is tried where the new one is silent.
-        assert [result.get("old_reachable") for result in fine["results"]] == [None, False]
+        assert [result["old_reachable"] for result in fine["results"]] == [False, False]
         failed = run_module("port_probe", targets=[open_there, down, shut], port=6530)
         assert failed["failed"] and (failed["ok"], failed["port"]) == (False, 6530)
         assert failed["problems"] == [failed["results"][2]["error"]]
         assert failed["msg"] == "1 of 3 targets did not answer: " + failed["problems"][0]
         # Without one, silence counts.
-        assert not run_module("port_probe", targets=[dict(host="127.0.0.1", port=closed_port)], port=6530)["ok"]
+        found = run_module("port_probe", targets=[dict(host="127.0.0.1", port=closed_port)], port=6530)
+        assert not found["ok"] and "old_reachable" not in found["results"][0]
+
+
+def test_target_that_comes_up_while_it_is_waited_for_is_not_shut(run_module):
+    """Both its ports have the same time: one that answers on the old one already is asked on the new one for as long."""
+    with socket.socket() as new, socket.socket() as old:
+        for listener in (new, old):
+            listener.bind(("127.0.0.1", 0))
+        timer = threading.Timer(4, lambda: (old.listen(), new.listen()))
+        timer.start()
+        found = run_module("port_probe", wait=30, targets=[
+            dict(host="127.0.0.1", port=new.getsockname()[1], old_port=old.getsockname()[1])])
+        timer.join()
+        assert found["ok"] and found["results"][0]["old_reachable"] is True, found
+
+
+@pytest.mark.parametrize("targets", [[], [dict(host="127.0.0.1", port=1)]])
+def test_port_of_the_result_has_to_be_one(refused, targets):
+    refused("port is 70000, which is not a port number", "port_probe", targets=targets, port=70000)
 
 
 def test_no_target_is_evidence_where_its_port_is_said(run_module):

@@ -100,3 +100,8 @@ def test_names_of_the_code_that_were_renamed_do_not_come_back():
     wrong = ["%s: %s; say %s" % (path.relative_to(root), old, new) for path in root.glob("plugins/**/*.py")
              for old, new in RENAMED.items() if re.search(r"\b%s\b" % old, path.read_text())]
     assert wrong == []
+
+
+def test_fragments_of_the_changelog_are_rst_which_has_none_of_the_markup_of_module_documentation():
+    for path in sorted(pathlib.Path(CHECKOUT, "changelogs/fragments").glob("*.yml")):
+        assert not re.findall(r"\b(?:[BCEILMOPUV]|RV)\([^)]*\)", path.read_text()), path.name

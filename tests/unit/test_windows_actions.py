@@ -39,3 +39,22 @@ def test_a_module_can_be_left_running_as_before_it_had_an_action_plugin(name, as
 def test_on_a_windows_host_async_is_refused_with_what_to_do(name):
     with pytest.raises(AnsibleActionFail, match="runs on the control node for a Windows host.*take async away for it"):
         action(name, True, 45).run(task_vars={})
+
+
+def test_a_probe_of_nothing_asks_no_host_unless_it_is_left_running():
+    given = dict(targets=[], port=55000)
+    now, later = action("port_probe", False), action("port_probe", False, 45)
+    now._task.args = later._task.args = given
+    told = now.run(task_vars={})
+    assert (told["ok"], told["port"], told["predicted"], now.asked) == (True, 55000, False, [])
+    assert later.run(task_vars={})["started"] == 1 and len(later.asked) == 1
+    now._task.args = dict(given, port=70000)
+    told = now.run(task_vars={})
+    assert told["failed"] and told["msg"].startswith("port is 70000, which is not a port number") and now.asked == []
+
+
+def test_a_windows_host_that_can_not_ask_by_udp_takes_no_target_for_down():
+    asking = action("port_probe", True)
+    asking._task.args = dict(targets=[dict(host="relay1", port=55000, old_port=52311, protocol="udp")])
+    told = asking.run(task_vars={})
+    assert told["failed"] and "relay1:55000 has an old_port and the protocol udp, by which a Windows host" in told["msg"]

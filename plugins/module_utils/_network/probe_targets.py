@@ -25,8 +25,10 @@ PROBE_SPEC = dict(
 SERVER_NAME = re.compile(r"(?=.{1,253}\Z)[^\x00-\x20/:@\[\].\x7f]{1,63}(\.[^\x00-\x20/:@\[\].\x7f]{1,63})*\Z")
 
 
-def check_targets(targets):
-    for target in targets:
+def check_options(options):
+    if options["port"] is not None:
+        parse_port(options["port"])
+    for target in options["targets"]:
         parse_port(target["port"], "the port of target %s" % target["host"])
         if target.get("old_port") is not None:
             parse_port(target["old_port"], "the old port of target %s" % target["host"])
@@ -55,18 +57,14 @@ def check_targets(targets):
 
 def asked(probe, options):
     """What the module returns.  `probe`: (targets, timeout, wait) -> the result of each; `options`: those of the module."""
-    def ask(targets):
-        return probe(targets, options["timeout"], options["wait"])
-
     targets = options["targets"]
-    results = ask(targets)
-    silent = [(target, result) for target, result in zip(targets, results)
-              if not result["reachable"] and target.get("old_port") is not None]
-    if silent:
-        before = ask([dict(target, port=target["old_port"]) for target, _result in silent])
-        for (_target, result), old in zip(silent, before):
-            result["old_reachable"] = old["reachable"]
-    return told(results, options["port"])
+    leaving = [number for number, target in enumerate(targets) if target.get("old_port") is not None]
+    # All at once: of a target that comes up meanwhile, both ports have the same time.
+    results = probe(targets + [dict(targets[number], port=targets[number]["old_port"]) for number in leaving],
+                    options["timeout"], options["wait"])
+    for number, old in zip(leaving, results[len(targets):]):
+        results[number]["old_reachable"] = old["reachable"]
+    return told(results[:len(targets)], options["port"])
 
 
 def told(results, port=None):
