@@ -12,7 +12,7 @@ from typing import Any
 
 from ansible_collections.portshift.agents.plugins.module_utils._core.errors import EngineError
 from ansible_collections.portshift.agents.plugins.module_utils._network.probe_targets import (
-    PROBE_SPEC, asked, check_options, told)
+    PROBE_SPEC, asked, check_options)
 from ansible_collections.portshift.agents.plugins.plugin_utils._contracts import Result
 from ansible_collections.portshift.agents.plugins.plugin_utils._windows.actions import ForBothFamilies, failed, options_of
 from ansible_collections.portshift.agents.plugins.plugin_utils._windows.host import WindowsHost
@@ -30,7 +30,7 @@ class ActionModule(ForBothFamilies):
             check_options(options)
         except EngineError as err:
             return failed(err)
-        return dict(told([], options["port"]), changed=False, predicted=bool(self._task.check_mode))
+        return dict(asked(None, options, bool(self._task.check_mode)), changed=False)
 
     def on_windows(self, task_vars: Any) -> Result:
         options = options_of(self, PROBE_SPEC)
@@ -42,7 +42,7 @@ class ActionModule(ForBothFamilies):
                         "target %s:%d has an old_port and the protocol udp, by which a Windows host does not ask, so that it "
                         "would pass for down; ask from another host" % (target["host"], target["port"]))
             host = WindowsHost(Script(self, task_vars).read)
-            found = asked(host.probe, options)
+            found = asked(host.probe, options, bool(self._task.check_mode))
         except EngineError as err:
             return failed(err)
         if host.told():

@@ -268,7 +268,7 @@ def main():
         check_options(module.params)
     except EngineError as err:
         module.fail_json(msg=str(err))
-    found = asked(probe_all, module.params)
+    found = asked(probe_all, module.params, module.check_mode)
     message = found.pop("msg", None)
     if message and module.params["fail_on_unreachable"]:
         module.fail_json(msg=message, **found)

@@ -4,9 +4,9 @@
 """Imported first, it has a host compile what a module of this collection imports after it once and not twice.
 
 Ansible sends a module as a zip archive of sources, which Python's zipimport compiles anew in each run: once to execute it and,
-before that, once for nothing but the name of its file (get_filename of zipimport.zipimporter, in each CPython from 3.6 to 3.14).
-Behind a cutover are seven thousand lines, a tenth of a CPU second per run.  The importer of this file takes the name from the
-contents of the archive; path hooks are what Python documents for that.
+before that, once for nothing but the name of its file (get_filename of zipimport.zipimporter, in CPython 3.6 to 3.13 at least).
+That is 0.04 to 0.09 of the 0.14 to 0.25 CPU seconds that the imports of a module take beyond Ansible's own (Debian 12, Python
+3.11).  The importer of this file takes the name from the contents of the archive; path hooks are what Python documents for that.
 """
 
 import os

@@ -55,16 +55,18 @@ def check_options(options):
                 raise PortError("%s %r is no regular expression: %s" % (name, pattern, err))
 
 
-def asked(probe, options):
+def asked(probe, options, check_mode):
     """What the module returns.  `probe`: (targets, timeout, wait) -> the result of each; `options`: those of the module."""
-    targets = options["targets"]
+    targets, port = options["targets"], options["port"]
+    if not targets and port is not None:
+        return dict(told([], port), predicted=check_mode)
     leaving = [number for number, target in enumerate(targets) if target.get("old_port") is not None]
     # All at once: of a target that comes up meanwhile, both ports have the same time.
     results = probe(targets + [dict(targets[number], port=targets[number]["old_port"]) for number in leaving],
                     options["timeout"], options["wait"])
     for number, old in zip(leaving, results[len(targets):]):
         results[number]["old_reachable"] = old["reachable"]
-    return told(results[:len(targets)], options["port"])
+    return told(results[:len(targets)], port)
 
 
 def told(results, port=None):
