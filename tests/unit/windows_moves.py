@@ -14,8 +14,8 @@ from tests.windows.clock import Cancelled
 SEE_LOG = ": look into the product's log on this host"
 UNDONE = (". The host has undone it by itself: its files and its registry are as they were before, and its services run on the "
           "old port")
-TRIES_AGAIN = ("; this host tries again each minute. The host is half way, and needs a person: below "
-               "C:\\ProgramData\\portshift\\changes it keeps what it was like before")
+TRIES_AGAIN = ("; this host tries again each minute. The host is half way, and needs a person unless it gets it undone by itself "
+               "yet: below C:\\ProgramData\\portshift\\changes it keeps what it was like before")
 
 
 def not_undone(step, what):

@@ -342,12 +342,13 @@ class WindowsMove:
         if answer["outcome"] == "refused":
             raise NotMoved("nothing was changed: %s%s" % (words, stays), "refused")
         if answer["outcome"] == "undone" and self.awaited and answer["failed_step"] == 0:
-            raise NotMoved("nothing was changed: %s: %s" % (self.awaited, words), "refused")
+            # No step but the one that waits: which it was tells nothing.
+            raise NotMoved("nothing was changed: %s: %s" % (self.awaited, words.partition(" failed: ")[2] or words), "refused")
         if answer["outcome"] == "undone":
             raise NotMoved("%s. The host has undone it by itself: its files and its registry are as they were before, and %s%s"
                            % (words, after, stays), "undone")
-        raise NotMoved("%s. The host is half way, and needs a person: below %s\\changes it keeps what it was like before" % (
-            words, FOLDER), "trouble")
+        raise NotMoved("%s. The host is half way, and needs a person unless it gets it undone by itself yet: below %s\\changes "
+                       "it keeps what it was like before" % (words, FOLDER), "trouble")
 
     # -- back
 
