@@ -231,8 +231,9 @@ def test_both_ports_answer_then_the_new_one_alone_then_all_is_as_it_was(windows)
     assert (restored["changed"], again["changed"]) == (True, False)
     assert restored["restored"] == back["restored"] == ["%s taken away" % hub.text(hub.new)]
     assert (hub.bindings(), hub.both(), hub.record()["state"]) == ([old], [True, False], "rolled_back")
-    # As docs/windows.md says: IIS is asked again until it listens as it was told.
-    assert look == 19 and {opens, closes, restores} <= {37, 45}, (look, opens, closes, restores)
+    # As docs/windows.md says: IIS is asked again, by 8 more, until it listens as it was told.
+    further = [cost - 37 for cost in (opens, closes, restores)]
+    assert look == 19 and min(further) >= 0 and not any(cost % 8 for cost in further), (look, further)
 
 
 def test_every_binding_of_the_port_gets_its_twin_and_its_own_certificate(windows):
