@@ -635,6 +635,9 @@ def test_host_that_does_not_get_through_is_told_which_hosts_above_it_are_no_part
     stopped = act(limited, "a1", facts=shut, variables=dict(portshift_plan=dict(pending=["a1", "a2"])), act="gate", gate="path")
     assert ("a1 (10.0.0.3:6531: refused; it connects to m, r, 1, 2, 3 and 3 more, no part of this run: where one of these has "
             "not been opened for the base port yet, run without --limit); a2 (10.0.0.3:6531: refused)") in stopped["msg"]
+    shut["a1"]["boks_path"]["problems"] = ["10.0.0.3:6531: " + "no answer " * 40]
+    stopped = act(limited, "a1", facts=shut, variables=dict(portshift_plan=dict(pending=["a1", "a2"])), act="gate", gate="path")
+    assert "...; it connects to m, r, 1, 2, 3 and 3 more, no part of this run: where one" in stopped["msg"]
 
 
 def test_agent_that_does_not_get_through_is_told_that_its_hub_is_no_part_of_the_run():
