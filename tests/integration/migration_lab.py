@@ -326,7 +326,7 @@ class Lab:
             arguments += ["-e", "bigfix_port=%s" % port]
         if verb in ("plan", "migrate") and self.kind == "signed":
             arguments += ["-e", "bigfix_masthead_src=%s" % (src or self.issued())]
-        self.started.append(Run(arguments + list(options), self.runs, self.program, **dict(cold=self.cold, **how)))
+        self.started.append(Run(arguments + list(options), self.runs, self.program, **{"cold": self.cold, **how}))
         return self.started[-1]
 
     def play(self, verb, *options, **how):
